@@ -13,14 +13,20 @@ import xpnet
 
 
 def test_model_files_and_data_must_fit(run: Run) -> None:
-    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m.safetensors")
+    quick = ("--epochs", "1", "--members", "1", "-o")
+    run("train", "iris", *quick, "m.safetensors")
+    np.savez("known.npz", X=np.arange(80.0).reshape(20, 4), y=[0, 1] * 10)
     np.savez("wide.npz", X=np.ones((2, 5)), y=[0, 1])
     np.savez("labels.npz", X=np.ones((2, 4)), y=[0, 9])
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
-    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "this model takes 4 columns; received 5")
+    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "there are no columns 'sepal length (cm)'")
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(np.ones((4, 4)), [0, 1] * 2).save("plain")
+    check_one_line(run("predict", "plain", "wide.npz", code=1), "X has 5 features")
     check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "'sepal length (cm)'")
-    check_one_line(run("evaluate", "m.safetensors", "labels.npz", "--target", "y", code=1), "received 0 in 2 rows")
+    run("train", "known.npz", *quick, "numbers")
+    check_one_line(run("evaluate", "numbers", "labels.npz", "--target", "y", code=1), "received 9 in 1 rows")
+    check_one_line(run("evaluate", "numbers", "known.npz", "--target", "z", code=1), "z")
     check_one_line(run("predict", "damaged", "iris", code=1), "damaged")
     check_one_line(run("predict", "none", "iris", code=1), "none")
     check_one_line(run("inspect", "other.csv", code=1), "other.csv")
@@ -51,14 +57,15 @@ def test_files_of_estimators(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("part", "value"), [("names", 5), ("names", {"a": 1}), ("left_out", None), ("left_out", 5)])
-def test_a_file_whose_columns_are_no_names_describes_no_model(run: Run, part: str, value: object) -> None:
+def test_a_file_whose_columns_are_no_names_is_shown_and_not_opened(run: Run, part: str, value: object) -> None:
     run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m")
 
     def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
         envelope["description"]["settings"]["encoder"][part] = value
 
     Path("hostile").write_bytes(sealed(Path("m").read_bytes(), change))
-    check_one_line(run("inspect", "hostile", code=1), "hostile describes no model")
+    assert "TabularClassifier" in run("inspect", "hostile").stdout
+    check_one_line(run("predict", "hostile", "iris", code=1), "hostile")
 
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"

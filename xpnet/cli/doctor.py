@@ -120,18 +120,15 @@ def _show_ranks(name: str, as_json: bool) -> None:
 
 
 def _chosen() -> dict[str, str]:
-    """Say on what arrays would run, and which step would train a small network, and why."""
+    """Say on what a small network of such arrays would be trained, and why."""
     from xpnet import FeedforwardNeuralNet
 
     try:
-        choice = choose([0.0])
-        training = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
+        why = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
     except BackendError as error:
-        return {"arrays": str(error)}
-    arrays = f"NumPy, lists, frames: {choice.backend.name} ({choice.reason})"
-    if not choice.reason.startswith("named by"):  # the environment's word counts for all arrays
-        arrays += "; others: their own library, with kernels where a backend below is of that name"
-    return {"arrays": arrays, "training": training}
+        why = str(error)
+    others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"
+    return {"arrays": f"NumPy, lists, frames: {why}", "others": others}
 
 
 def _blas() -> list[dict[str, Any]]:

@@ -7,51 +7,31 @@ import click
 
 from xpnet.cli.options import output_path, reads
 from xpnet.cli.output import show_facts, show_json, show_table
-from xpnet.errors import ModelFileError
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 def inspect(model: Path, as_json: bool) -> None:
-    """Show what MODEL is, without loading it: layers, parameters, classes, scaling, versions."""
+    """Show what MODEL is, without loading it: layers, parameters, classes, columns, versions."""
     from xpnet.modelfile import describe
 
     found = describe(model)
     if as_json:
         show_json(found)
         return
-    try:
-        facts = _facts(found)
-    except (TypeError, AttributeError) as error:
-        raise ModelFileError(f"{model} describes no model: {error}.") from error
-    show_facts(facts)
+    facts = {name: value for name, value in found.items() if name not in ("network", "settings", "tensors")}
+    show_facts((name, _shown(value)) for name, value in facts.items() if value)
     tensors = found["tensors"].items()
     show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return what the file says of its model, and as far as it is known of the data."""
-    widths, activations = "-".join(map(str, found["widths"])), dict.fromkeys(found["activations"])
-    facts = [
-        ("model", found["kind"]),
-        ("layers", ", ".join([widths, *activations])),
-        ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
-        ("loss", found["loss"]),
-        ("update", found["network"]["rule"]["name"]),
-        ("classes", _shown(found["classes"])),
-        ("features", _shown(found["features"])),
-        ("target", found["extra"].get("target")),
-        ("left out", _shown(list(found["settings"].get("encoder", {}).get("left_out", ())))),
-        ("written by", f"xpnet {found['writer']}, format {found['format']}"),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _shown(names: list[Any] | None, most: int = 8) -> str:
-    names = names or []
-    rest = f", ... ({len(names)})" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + rest
+def _shown(value: Any, most: int = 8) -> Any:
+    """Return what a line shows of a value: of many names the first."""
+    if not isinstance(value, list):
+        return value
+    rest = f", ... ({len(value)})" if len(value) > most else ""
+    return ", ".join(map(str, value[:most])) + rest
 
 
 @click.command()

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy
 
     from xpnet.cli.tables import Rows, TableModel
-    from xpnet.data.frames import Frame
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
@@ -75,8 +74,7 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
       xpnet predict model.safetensors new.csv --interval 0.9
     """
     from xpnet import load
-    from xpnet.cli.tables import TableModel
-    from xpnet.data import open_data
+    from xpnet.cli.tables import TableModel, read_columns
     from xpnet.modelfile.disk import write_whole
 
     proba, interval = how["proba"], how["interval"]
@@ -85,9 +83,9 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    found = open_data(data, **dialect_of(how))
-    ids = found.names if how["keep_columns"] else _ids_in(found, opened, how)
-    frame, features, _ = _columns_of(opened, found, how)
+    found, how = _open(opened, data, how)
+    ids = found.names if how["keep_columns"] else list(dict.fromkeys(how["ids"]))
+    frame, features, _ = read_columns(found, how, labelled=False)
     carried = found.as_it_stands(ids).all_batches(ids) if ids else None
     lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
     for note in frame.notes:
@@ -99,33 +97,14 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         click.echo(visible(some, keep="\n\t"), nl=False)
 
 
-def _ids_in(found: Any, opened: "TableModel", how: dict[str, Any]) -> list[str]:
-    """Return the columns that are carried along: those that were named here, or in training and are there."""
-    return list(dict.fromkeys([*how["ids"], *(name for name in opened.ids if name in found.names)]))
+def _open(opened: "TableModel", data: str, how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Open a data file; return the options of reading, too, of which the model says what they leave open."""
+    from xpnet.data import open_data
 
-
-def _columns_of(
-    opened: "TableModel", found: Any, how: dict[str, Any], target: str | None = None, *, labelled: bool = False
-) -> tuple["Frame", list[str], str]:
-    """Return a frame with the columns that a model takes, their names, and that of the labels, if these are needed.
-
-    Raises DataFileError where the columns are not there.
-    """
-    from xpnet.data.frames import pick_columns
-    from xpnet.errors import DataFileError
-
-    named = how["features"] or opened.features or ()
-    if found.default_target is not None and not set(named) <= set(found.names):
-        named = ()  # columns of arrays have no names but those that they were given
-    asked = {"labelled": labelled, "drop": [*how["drop"], *_ids_in(found, opened, how)], "text": how["text"]}
-    features, label = pick_columns(found, target=target, features=named, **asked)
-    if not named and len(features) != opened.width:
-        raise DataFileError(
-            f"{found.name}: this model takes {opened.width} columns; received {len(features)}. Give it the columns it "
-            "was trained on."
-        )
-    text = [name for name in features if name in {*opened.text, *how["text"]}]
-    return found.read([*features, *([label] if label else [])], text, label), features, label or ""
+    found = open_data(data, how.get("target"), **dialect_of(how))
+    ids, text = ([name for name in names if name in found.names] for names in (opened.ids, opened.text))
+    own = {"features": how["features"] or opened.features, "ids": [*how["ids"], *ids], "text": [*how["text"], *text]}
+    return found, {**how, **own}
 
 
 def _lines(
@@ -214,16 +193,15 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
     Raises UsageError for a model with several labels a row, DataFileError where columns or labels are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.tables import Rows, TableModel, numbers_of
-    from xpnet.data import open_data
+    from xpnet.cli.tables import Rows, TableModel, numbers_of, read_columns
     from xpnet.data.frames import class_indices, read_labels
 
-    opened, target = TableModel(load(model, backend=how["backend"])), how["target"]
+    opened = TableModel(load(model, backend=how["backend"]))
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
-    found = open_data(data, target, **dialect_of(how))
-    wanted = found.default_target or target or opened.target
-    frame, features, label = _columns_of(opened, found, how, wanted, labelled=True)
+    found, how = _open(opened, data, how)
+    target = how["target"] or found.default_target or opened.target
+    frame, features, label = read_columns(found, how, target=target)
     labels, there = read_labels(frame, label, how["decimal"])
     if opened.classes is None:
         y = numbers_of(frame.name, label, labels)
@@ -264,8 +242,8 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any
     if as_json:
         show_json({"importance": what, "columns": columns})
         return
-    rows = [(one["column"], f"{one['importance']:.4f}", f"{one['spread']:.4f}") for one in columns]
-    show_table(("column", what, "spread"), rows)
+    lines = [(one["column"], f"{one['importance']:.4f}", f"{one['spread']:.4f}") for one in columns]
+    show_table(("column", what, "spread"), lines)
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

@@ -1,7 +1,7 @@
 """Rows of a data file with their targets, models of every kind that take them, and scores, measured by scikit-learn."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
 from xpnet.cli.output import show_table
-from xpnet.data.frames import Frame
+from xpnet.data.frames import Frame, pick_columns
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.models import Network
@@ -77,6 +77,19 @@ def numbers_of(name: str, target: str, labels: numpy.ndarray) -> numpy.ndarray:
             "Text is for models of classes (--task classify)."
         )
     return labels.astype(float)
+
+
+def read_columns(opened: Any, how: Mapping[str, Any], **target: Any) -> tuple[Frame, list[str], str]:
+    """Return a frame with the columns that a model takes, their names, and that of the labels, if these are needed.
+
+    how : the options of reading; target : what ``pick_columns`` takes of the labels
+
+    Raises DataFileError where the columns are not there.
+    """
+    drop, text = [*how["drop"], *how["ids"]], how["text"]
+    features, label = pick_columns(opened, features=how["features"], drop=drop, text=text, **target)
+    columns = features if label is None else [*features, label]
+    return opened.read(columns, [name for name in text if name in columns], label), features, label or ""
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,8 @@ def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> n
 class TableModel:
     """A model of any kind that takes tables.
 
-    width : columns that it needs; features : their names, None where it takes any so many; text : those read as text
+    features : names of the columns that it needs, none where it takes any of the right number
+    text : those that are read as text
     classes : the labels, in the order of the probabilities' columns; None for a model that predicts numbers
     outputs : how many numbers or labels a row has; levels : of the quantiles that it predicts, if these are several
     several : whether a row has several labels or targets
@@ -188,17 +202,15 @@ class TableModel:
         self.model, self.coverage, self.text = model, coverage, set()
         self.encoder, labels = getattr(model, "encoder_", None), getattr(model, "classes_", None)
         names = getattr(model, "feature_names_in_", numpy.array([])).tolist()
-        self.features: list[str] | None = names or None
+        self.features: list[str] = names
         if isinstance(model, Network):
-            self.width, *_, self.outputs = model.spec.widths
+            self.outputs = model.spec.widths[-1]
             if model.spec.loss == "softmax_cross_entropy":
                 self.outputs, labels = 1, numpy.arange(self.outputs)
         elif self.encoder is None:
-            self.width, self.outputs = model.n_features_in_, model.n_outputs_
-            if model.out_activation_ == "softmax":
-                self.outputs = 1
+            self.outputs = 1 if model.out_activation_ == "softmax" else model.n_outputs_
         else:
-            self.width, self.outputs = model.n_features_in_, len(model.target_[0]) if hasattr(model, "target_") else 1
+            self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
             if names:
                 encodings = self.encoder.encodings_
                 self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}

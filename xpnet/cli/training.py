@@ -24,12 +24,13 @@ from xpnet.cli.tables import (
     baseline_scores,
     choose_task,
     numbers_of,
+    read_columns,
     scores_of,
     show_scores,
     split,
 )
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, is_text, pick_columns, read_labels
+from xpnet.data.frames import Frame, is_text, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.modelfile.disk import write_whole
@@ -77,7 +78,7 @@ def run(settings: SimpleNamespace) -> None:
     report["scores"] = _scores(model, training, test)
     report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": [*report["data"]["notes"], *notes]}
     report |= _describe(model, settings)
-    writers = [
+    writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (settings.output, partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
         (settings.plot, lambda path: draw_losses(path, report["history"], settings.data, report["model"]["loss"])),
@@ -92,16 +93,7 @@ def run(settings: SimpleNamespace) -> None:
 def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
     opened = open_data(settings.data, settings.target, **dialect_of(vars(settings)))
-    features, target = pick_columns(
-        opened,
-        target=settings.target,
-        features=settings.features,
-        drop=[*settings.drop, *settings.ids],
-        text=settings.text,
-    )
-    target = str(target)
-    text = [name for name in settings.text if name in (*features, target)]
-    frame = opened.read([*features, target], text, target)
+    frame, features, target = read_columns(opened, vars(settings), target=settings.target)
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = choose_task(frame.name, target, labels, settings.task)
