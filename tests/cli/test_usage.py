@@ -51,7 +51,6 @@ USAGE = [
     (("train", "iris", "--plot", "loss.doc"), "a plot ends in"),
     (("train", "iris", "-o", "."), "is a folder or a device"),
     (("predict", "m", "iris", "-o", os.devnull), "is a folder or a device"),
-    (("train", "iris", "--checkpoint-dir", "no/c"), "The folder no must exist"),
     (("train", "iris", "--resume"), "--checkpoint-dir"),
     (("train", "iris", "--hidden", "10,x"), "'x' is not a valid integer"),
     (("train", "iris", "--hidden", "0"), "0 is not in the range x>=1"),

@@ -12,7 +12,7 @@ from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import cores
 from xpnet.cli.options import computing
-from xpnet.cli.output import show_facts, show_json, show_table
+from xpnet.cli.output import show_facts, show_table, to_json
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
 from xpnet.errors import BackendError
@@ -31,7 +31,7 @@ def backends(as_json: bool) -> None:
     """List the installed backends: usable here or not, their versions, and the reason when not."""
     found = _examined()
     if as_json:
-        show_json(found)
+        click.echo(to_json(found))
     else:
         show_facts(_facts(found))
 
@@ -89,7 +89,7 @@ def doctor(as_json: bool, group: str | None) -> None:
         "packages": {found.name: found.version for found in distributions() if found.name in PACKAGES},
     }
     if as_json:
-        show_json(found)
+        click.echo(to_json(found))
         return
     facts = [*found["machine"].items(), *_facts(found["backends"])]
     for library in found["blas"]:
@@ -114,7 +114,7 @@ def _show_ranks(name: str, as_json: bool) -> None:
         if group.rank:
             return
     if as_json:
-        show_json({"ranks": ranks})
+        click.echo(to_json({"ranks": ranks}))
     else:
         show_table(tuple(own), [tuple(rank.values()) for rank in ranks])
 

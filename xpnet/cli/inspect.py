@@ -1,12 +1,11 @@
 """``xpnet inspect``: what a model file holds. ``xpnet export``: the same model for other runtimes."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from xpnet.cli.options import output_path, reads
-from xpnet.cli.output import show_facts, show_json, show_table
+from xpnet.cli.output import few, show_facts, show_table, to_json
 
 
 @click.command()
@@ -18,20 +17,12 @@ def inspect(model: Path, as_json: bool) -> None:
 
     found = describe(model)
     if as_json:
-        show_json(found)
+        click.echo(to_json(found))
         return
     facts = {name: value for name, value in found.items() if name not in ("network", "settings", "tensors")}
-    show_facts((name, _shown(value)) for name, value in facts.items() if value)
+    show_facts((name, few(value) if isinstance(value, list) else value) for name, value in facts.items() if value)
     tensors = found["tensors"].items()
     show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
-
-
-def _shown(value: Any, most: int = 8) -> Any:
-    """Return what a line shows of a value: of many names the first."""
-    if not isinstance(value, list):
-        return value
-    rest = f", ... ({len(value)})" if len(value) > most else ""
-    return ", ".join(map(str, value[:most])) + rest
 
 
 @click.command()

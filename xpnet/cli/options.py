@@ -255,20 +255,17 @@ def dialect_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Return the path, if a file can be written there that is no other file of this command."""
-    if path is not None:
-        check_folder(path.parent, f"to write {path.name} there")
-        if path.exists() and not path.is_file():
-            raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
+    if path is None:
+        return None
+    folder = path.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise click.UsageError(
+            f"The folder {folder} must exist to write {path.name} there, and be writable. Create it, or choose another."
+        )
+    if path.exists() and not path.is_file():
+        raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
     return claim(ctx, param, path, written=True)
 
 
 output_option = partial(option, group="Writing", type=click.Path(path_type=Path), callback=output_path)
 """Make an option that names a file to write. Its folder is looked at before any work is done."""
-
-
-def check_folder(folder: Path, purpose: str) -> None:
-    """Raise click.UsageError unless the folder is there and can be written in."""
-    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise click.UsageError(
-            f"The folder {folder} must exist {purpose}, and be writable. Create it, or choose another."
-        )

@@ -1,4 +1,4 @@
-"""Commands show tables, facts and JSON on stdout by these functions."""
+"""Commands show tables and facts on stdout by these functions, and write JSON."""
 
 import json
 import re
@@ -9,8 +9,6 @@ from shutil import get_terminal_size
 from typing import Any
 
 import click
-
-_NUMBER = re.compile(r"[+-]?[0-9,]*\.?[0-9]+(e[+-]?[0-9]+)?")
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys instead of showing them (escape sequences, changes of the writing direction), and
@@ -23,11 +21,6 @@ def visible(text: str, *, keep: str = "") -> str:
     keep : control characters that stay, such as the ends of lines
     """
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
-
-
-def show_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    click.echo(to_json(value))
 
 
 def to_json(value: Any) -> str:
@@ -48,23 +41,24 @@ def _plain(value: Any) -> Any:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout; columns whose cells are all numbers stand to the right."""
+    """Print a table on stdout; all columns but the first stand to the right, as numbers do."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[visible(str(cell)) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
-        numeric = bool(cells) and all(_NUMBER.fullmatch(row[place]) for row in cells)
-        table.add_column(visible(name), justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, width=_width())
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+        table.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
+    Console(highlight=False, width=_width()).print(table, "")
+
+
+def few(names: Sequence[Any], most: int = 8) -> str:
+    """Return names with commas between; of many the first."""
+    rest = f", ... ({len(names)})" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest
 
 
 def show_facts(facts: Iterable[tuple[str, Any]]) -> None:

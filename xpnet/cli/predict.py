@@ -21,7 +21,7 @@ from xpnet.cli.options import (
     reads_labels,
     together,
 )
-from xpnet.cli.output import show_json, show_table, visible
+from xpnet.cli.output import show_table, to_json, visible
 from xpnet.cli.train import plot_path
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def evaluate(model: Path, data: str, as_json: bool, plot: Path | None, **how: An
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
-        show_json(found)
+        click.echo(to_json(found))
         return
     tables.show_scores({data: found})
     if opened.classes is not None:
@@ -240,7 +240,7 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any
     ]
     columns.sort(key=lambda one: -one["importance"])
     if as_json:
-        show_json({"importance": what, "columns": columns})
+        click.echo(to_json({"importance": what, "columns": columns}))
         return
     lines = [(one["column"], f"{one['importance']:.4f}", f"{one['spread']:.4f}") for one in columns]
     show_table(("column", what, "spread"), lines)

@@ -1,6 +1,5 @@
 """Rows of a data file with their targets, models of every kind that take them, and scores, measured by scikit-learn."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -228,22 +227,17 @@ class TableModel:
     def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
         model = self.model
-        with warnings.catch_warnings():
-            # Columns have been taken by name already; scikit-learn cannot know, and would warn.
-            warnings.filterwarnings("ignore", message="X (has feature names|does not have valid feature names)")
-            try:
-                if isinstance(model, Network):
-                    return model.backend.to_numpy(model.predict(numpy.asarray(table, model.spec.dtype)))
-                predict = model.predict if self.classes is None else model.predict_proba
-                outputs = predict(table if self.features and self.encoder is not None else numpy.asarray(table))
-                if self.coverage is None:
-                    return numpy.asarray(outputs)
-                ends = model.predict_interval(table, self.coverage, predictions=outputs)
-                return numpy.hstack([outputs.reshape(len(table), -1), ends])
-            except InputError:
-                raise
-            except ValueError as error:
-                raise InputError(f"The model does not take these values: {error}") from error
+        try:
+            if isinstance(model, Network):
+                return model.backend.to_numpy(model.predict(numpy.asarray(table, model.spec.dtype)))
+            predict = model.predict if self.classes is None else model.predict_proba
+            outputs = numpy.asarray(predict(table if self.features else numpy.asarray(table)))
+            if self.coverage is None:
+                return outputs
+            ends = model.predict_interval(table, self.coverage, predictions=outputs)
+            return numpy.hstack([outputs.reshape(len(table), -1), ends])
+        except ValueError as error:
+            raise InputError(f"The model does not take these values: {error}") from error
 
     def outputs_of_all(self, tables: Iterable[pyarrow.Table]) -> numpy.ndarray:
         """Return the outputs of some rows after the other as one array."""

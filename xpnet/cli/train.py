@@ -13,7 +13,6 @@ from xpnet.cli.options import (
     Grouped,
     Listed,
     Number,
-    check_folder,
     computing,
     joined,
     keeps_checkpoints,
@@ -42,21 +41,15 @@ def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
     return path
 
 
-def _check_checkpoints(folder: Path | None, resume: bool) -> None:
-    """Raise click.UsageError unless the folder can be written in, and holds no run but one that is to go on."""
-    if folder is None:
-        if resume:
-            raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
-        return
-    check_folder(folder if folder.exists() else folder.parent, "to keep checkpoints there")
-    if not resume and folder.exists() and any(folder.rglob("checkpoint-*")):
+def _check_together(settings: SimpleNamespace) -> None:
+    """Raise click.UsageError for options that would have no effect together, and for checkpoints of another run."""
+    folder = settings.checkpoint_dir
+    if settings.resume and folder is None:
+        raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
+    if folder is not None and not settings.resume and any(folder.rglob("checkpoint-*")):
         raise click.UsageError(
             f"{folder} holds the checkpoints of another run. Add --resume, or choose another folder."
         )
-
-
-def _check_together(settings: SimpleNamespace) -> None:
-    """Raise click.UsageError for options that would have no effect together."""
     if settings.model == "linear" and settings.hidden:
         raise click.UsageError("--model linear has no hidden layer; leave --hidden out, or choose --model mlp.")
     if settings.task == "regress" and settings.class_weight is not None:
@@ -75,7 +68,7 @@ _training = partial(option, group="The training")
 
 
 @click.command(cls=Grouped, short_help="Train a model on a data file, and measure it.")
-@click.argument("data", required=False, callback=reads)
+@click.argument("data", callback=reads)
 @_data(
     "--target",
     callback=reads_labels,
@@ -212,11 +205,8 @@ def train(distributed: str | None, timeout: float | None, **options: Any) -> Non
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi
     """
-    if options["data"] is None:
-        raise click.UsageError("Missing argument 'DATA'.")
     settings = SimpleNamespace(**options)
     with joined(distributed, timeout):
-        _check_checkpoints(settings.checkpoint_dir, settings.resume)
         _check_together(settings)
         from xpnet.cli.training import run
 

@@ -15,7 +15,7 @@ import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
 from xpnet.cli.options import dialect_of
-from xpnet.cli.output import show_facts, to_json
+from xpnet.cli.output import few, show_facts, to_json
 from xpnet.cli.plot import draw_losses
 from xpnet.cli.tables import (
     EncodedRows,
@@ -68,7 +68,7 @@ def run(settings: SimpleNamespace) -> None:
     rows, report = _read(settings)
     training, test = split(rows, settings.test_size, settings.seed, "--test-size")
     started = time.perf_counter()
-    model, notes = fit(training, settings)
+    model = fit(training, settings)
     report["seconds"] = time.perf_counter() - started
     losses = [network.history.loss[kept - 1] for network, kept in zip(model.networks_, model.best_epochs_, strict=True)]
     if not numpy.isfinite(losses).all():
@@ -76,7 +76,7 @@ def run(settings: SimpleNamespace) -> None:
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     report["scores"] = _scores(model, training, test)
-    report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": [*report["data"]["notes"], *notes]}
+    report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": rows.frame.notes}
     report |= _describe(model, settings)
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (settings.output, partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})),
@@ -97,15 +97,14 @@ def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = choose_task(frame.name, target, labels, settings.task)
-    notes = list(frame.notes)
     if len(labels) < frame.rows:
-        notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
+        frame.notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
     classes = numpy.unique(labels) if task == "classify" else None
     if classes is None:
         y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target, "notes": notes}
+    data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target}
     data |= {} if classes is None else {"classes": classes.tolist()}
     report = {"xpnet": __version__, "settings": vars(settings), "data": data, "task": {"name": task, "why": why}}
     return Rows(frame, features, there, y, classes), report
@@ -166,11 +165,10 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
     data, model, task = report["data"], report["model"], report["task"]
     classes = f", {len(data['classes'])} classes" if "classes" in data else ""
     left_out = [f"{column}: {reason}" for column, reason in data["left_out"].items()]
-    more = [f"and {len(left_out) - 8} more"] if len(left_out) > 8 else []
     facts = [
         ("data", f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"),
         ("task", f"{task['name']}: {task['why']}"),
-        *([("left out", "; ".join(left_out[:8] + more))] if left_out else []),
+        ("left out", few(left_out)),
         *(("note", note) for note in data["notes"]),
         ("model", f"{model['name']}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
         ("trained", why),
@@ -178,7 +176,7 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
         ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
-    show_facts(facts)
+    show_facts((name, value) for name, value in facts if value)
     show_scores(report["scores"])
 
 
@@ -225,8 +223,8 @@ def build(settings: SimpleNamespace, *, classify: bool) -> Any:
     return model
 
 
-def fit(rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
-    """Return the estimator fitted on rows, and notes on how."""
+def fit(rows: Rows, settings: SimpleNamespace) -> Any:
+    """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
@@ -237,11 +235,14 @@ def fit(rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
         model.watch(lambda member: _watchers(settings, same, member))
         if rows.frame.is_large:
             return _fit_encoded(model, rows, settings)
-        return model.fit(rows.table(), rows.y if classes is None else classes[rows.y]), []
+        return model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
 
 
-def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
-    """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch."""
+def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> Any:
+    """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch.
+
+    What its owner should know of that is noted beside what is known of the file.
+    """
     most = MOST_ENCODED // (len(rows) * len(rows.features))  # columns that each column may become in memory
     by_blocks = most == 0
     # Rows that are set apart here are not copied; several networks each have others set apart, if they are in memory.
@@ -253,13 +254,14 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any
     encoder.max_categories = min(encoder.max_categories, max(USUAL_CATEGORIES, MOST_ENCODED // len(rows)))
     encoder.fit(chosen.table(), chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
-    notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks
+    if by_blocks:
+        rows.frame.notes.append("the table is read again for each epoch, since its encoded rows would take much memory")
     if len(chosen) < len(training):
-        notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
+        rows.frame.notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
     parts: list[Any] = [EncodedRows(part, encoder, settings.dtype) for part in (training, watched)]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
     apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
-    return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart), notes
+    return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart)
 
 
 def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
@@ -268,7 +270,6 @@ def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> 
     if settings.checkpoint_dir is None or same is None:
         return watchers, None
     folder = settings.checkpoint_dir / f"member-{member}"
-    folder.parent.mkdir(exist_ok=True)
     state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
     return [*watchers, same, Checkpoint(folder)], state
 
