@@ -83,6 +83,10 @@ def test_wrong_usage_is_told_in_one_line_before_any_work(run: Run, arguments: tu
     check_one_line(run(*arguments, code=2), said)
 
 
+def test_weights_are_for_classes_that_are_there(run: Run) -> None:
+    check_one_line(run("train", "iris", "--class-weight", "tulip=2", code=1), "received 'tulip'")
+
+
 def test_an_unknown_backend_in_the_environment(run: Run) -> None:
     check_one_line(
         run("train", "iris", code=2, XPNET_BACKEND="nope"), "The environment variable XPNET_BACKEND names it"

@@ -49,11 +49,9 @@ def _examined() -> list[dict[str, Any]]:
 
 def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return a fact to show for each backend."""
-    facts = []
-    for one in found:
-        told = ", ".join(f"{name} {value}" for name, value in one["facts"].items())
-        facts.append((f"backend {one['name']}", told if one["usable"] else f"not usable: {one['reason']}"))
-    return facts
+    return [
+        (f"backend {b['name']}", b["reason"] or ", ".join(f"{n} {v}" for n, v in b["facts"].items())) for b in found
+    ]
 
 
 @click.command()
@@ -61,11 +59,9 @@ def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def warmup(backend: str | None) -> None:
     """Compile ahead what a backend would compile at first use, where it can keep it."""
     found = choose(backend=backend).backend
-    compile_ahead = getattr(found, "warmup", None)
-    if compile_ahead is None:
-        click.echo(f"{found.name} compiles nothing.")
-        return
-    compile_ahead()
+    compile_ahead = getattr(found, "warmup", None)  # others compile nothing
+    if compile_ahead is not None:
+        compile_ahead()
     click.echo(f"{found.name} is warm.")
 
 

@@ -15,7 +15,6 @@ from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data.files import DATASETS
 from xpnet.dispatch import get_backend
 from xpnet.distributed import use_group
-from xpnet.distributed.group import TIMEOUT
 from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -142,15 +141,13 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
-def joined(group: str | None, timeout: float | None) -> AbstractContextManager[Any]:
+def joined(group: str | None, timeout: float) -> AbstractContextManager[Any]:
     """Join the group that is asked for. Every rank runs the command, which lets rank 0 alone print and write.
 
     Raises click.UsageError where several processes would each do the whole work, and write the same files.
     """
     if group is not None:
-        return use_group(group, timeout=timeout or TIMEOUT)
-    if timeout is not None:
-        raise click.UsageError("--timeout is for --distributed; name the group, or leave it out.")
+        return use_group(group, timeout=timeout)
     launcher = launched()
     if launcher is not None:
         group = "torch" if launcher == "torchrun" else "mpi"
@@ -177,16 +174,15 @@ class Grouped(click.Command):
 
 
 class GroupedOption(click.Option):
-    """Make an option in a group of the help page."""
+    """An option in a group of the help page."""
 
-    def __init__(self, *args: Any, group: str = "Other options", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
 
 
-def option(*names: str, group: str, **settings: Any) -> Callable[[Command], Command]:
-    """Make an option in a group of the help page."""
-    return click.option(*names, cls=GroupedOption, group=group, **settings)
+option = partial(click.option, cls=GroupedOption)
+"""Make an option in a group of the help page."""
 
 
 def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

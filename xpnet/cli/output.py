@@ -40,8 +40,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout; all columns but the first stand to the right, as numbers do."""
+def show_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print a table on stdout; all columns but the first stand to the right, as numbers do. None is shown as a dash."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -51,8 +51,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for place, name in enumerate(columns):
         table.add_column(name, justify="right" if place else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(visible(str(cell))) for cell in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     Console(highlight=False, width=_width()).print(table, "")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.4f}" if isinstance(value, float) else visible(str(value))
 
 
 def few(names: Sequence[Any], most: int = 8) -> str:

@@ -184,7 +184,7 @@ def evaluate(model: Path, data: str, as_json: bool, plot: Path | None, **how: An
         return
     tables.show_scores({data: found})
     if opened.classes is not None:
-        tables.show_classes(found["classes"])
+        show_table(("class", "precision", "recall", "F1", "rows"), [one.values() for one in found["classes"]])
 
 
 def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel", "Rows"]:
@@ -242,8 +242,7 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any
     if as_json:
         click.echo(to_json({"importance": what, "columns": columns}))
         return
-    lines = [(one["column"], f"{one['importance']:.4f}", f"{one['spread']:.4f}") for one in columns]
-    show_table(("column", what, "spread"), lines)
+    show_table(("column", what, "spread"), [one.values() for one in columns])
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

@@ -317,16 +317,6 @@ def baseline_scores(training: Rows, measured: Rows) -> dict[str, Any]:
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:
     """Show a table with a line for each set of rows."""
-    names = [name for name in next(iter(scores.values()), {}) if name not in ("rows", "classes")]
-    rows = [(part, found["rows"], *(_shown(found[name]) for name in names)) for part, found in scores.items()]
+    names = [name for name in next(iter(scores.values())) if name not in ("rows", "classes")]
+    rows = [(part, found["rows"], *(found[name] for name in names)) for part, found in scores.items()]
     show_table(("rows of", "rows", *(_TITLES.get(name, name.replace("_", " ")) for name in names)), rows)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4f}"
-
-
-def show_classes(by_class: list[dict[str, Any]]) -> None:
-    """Show a table with a line for each class."""
-    rows = [tuple(_shown(v) if isinstance(v, float) else v for v in found.values()) for found in by_class]
-    show_table(("class", "precision", "recall", "f1", "rows"), rows)

@@ -184,11 +184,12 @@ _training = partial(option, group="The training")
 @option(
     "--timeout",
     group="The machine",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, min_open=True),
+    default=TIMEOUT,
     metavar="SECONDS",
-    help=f"End all processes when one has waited for another for so long. [default: {TIMEOUT:g}]",
+    help="End all processes when one has waited for another for so long.",
 )
-def train(distributed: str | None, timeout: float | None, **options: Any) -> None:
+def train(distributed: str | None, timeout: float, **options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
     Files end in .csv, .tsv, .txt (also .gz, .bz2, .zst behind it), .parquet, .npz, .npy, .h5 or .zarr; a folder of

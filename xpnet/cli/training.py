@@ -14,25 +14,14 @@ import numpy
 import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
+from xpnet.cli import tables
 from xpnet.cli.options import dialect_of
 from xpnet.cli.output import few, show_facts, to_json
 from xpnet.cli.plot import draw_losses
-from xpnet.cli.tables import (
-    EncodedRows,
-    Rows,
-    TableModel,
-    baseline_scores,
-    choose_task,
-    numbers_of,
-    read_columns,
-    scores_of,
-    show_scores,
-    split,
-)
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, is_text, read_labels
+from xpnet.data.frames import Frame, class_indices, is_text, read_labels
 from xpnet.distributed import current_ranks
-from xpnet.errors import DataFileError, ModelFileError, XpnetError
+from xpnet.errors import ModelFileError, XpnetError
 from xpnet.modelfile.disk import write_whole
 from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE, USUAL_CATEGORIES
@@ -66,7 +55,7 @@ LOOKED_AT = 64
 def run(settings: SimpleNamespace) -> None:
     """Train, then write and show what came of it. settings : the options of ``xpnet train``, by their names"""
     rows, report = _read(settings)
-    training, test = split(rows, settings.test_size, settings.seed, "--test-size")
+    training, test = tables.split(rows, settings.test_size, settings.seed, "--test-size")
     started = time.perf_counter()
     model = fit(training, settings)
     report["seconds"] = time.perf_counter() - started
@@ -90,24 +79,24 @@ def run(settings: SimpleNamespace) -> None:
         raise XpnetError(failed)
 
 
-def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
+def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
     opened = open_data(settings.data, settings.target, **dialect_of(vars(settings)))
-    frame, features, target = read_columns(opened, vars(settings), target=settings.target)
+    frame, features, target = tables.read_columns(opened, vars(settings), target=settings.target)
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
-    task, why = choose_task(frame.name, target, labels, settings.task)
+    task, why = tables.choose_task(frame.name, target, labels, settings.task)
     if len(labels) < frame.rows:
         frame.notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
     classes = numpy.unique(labels) if task == "classify" else None
     if classes is None:
-        y = numbers_of(frame.name, target, labels)
+        y = tables.numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
     data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target}
     data |= {} if classes is None else {"classes": classes.tolist()}
     report = {"xpnet": __version__, "settings": vars(settings), "data": data, "task": {"name": task, "why": why}}
-    return Rows(frame, features, there, y, classes), report
+    return tables.Rows(frame, features, there, y, classes), report
 
 
 def _holds_words(frame: Frame, name: str) -> bool:
@@ -118,13 +107,13 @@ def _holds_words(frame: Frame, name: str) -> bool:
     return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
-def _scores(model: Any, training: Rows, test: Rows) -> dict[str, Any]:
+def _scores(model: Any, training: tables.Rows, test: tables.Rows) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
-    opened, found = TableModel(model), {}
+    opened, found = tables.TableModel(model), {}
     for name, rows in {"training": training.some(MEASURED_ROWS), "test": test}.items():
         if len(rows):
-            found[name] = scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
-    return {**found, "baseline": baseline_scores(training, test if len(test) else training)}
+            found[name] = tables.scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
+    return {**found, "baseline": tables.baseline_scores(training, test if len(test) else training)}
 
 
 def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
@@ -177,13 +166,13 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts((name, value) for name, value in facts if value)
-    show_scores(report["scores"])
+    tables.show_scores(report["scores"])
 
 
 class SameRows(Callback):
     """Keeps a fingerprint of the rows that are trained on in the checkpoints, and goes on with no others."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: tables.Rows) -> None:
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // LOOKED_AT))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
         self.fingerprint = joblib.hash([rows.chosen, rows.y, values])
@@ -223,7 +212,7 @@ def build(settings: SimpleNamespace, *, classify: bool) -> Any:
     return model
 
 
-def fit(rows: Rows, settings: SimpleNamespace) -> Any:
+def fit(rows: tables.Rows, settings: SimpleNamespace) -> Any:
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
@@ -238,7 +227,7 @@ def fit(rows: Rows, settings: SimpleNamespace) -> Any:
         return model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
 
 
-def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> Any:
+def _fit_encoded(model: Any, rows: tables.Rows, settings: SimpleNamespace) -> Any:
     """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch.
 
     What its owner should know of that is noted beside what is known of the file.
@@ -247,7 +236,7 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> Any:
     by_blocks = most == 0
     # Rows that are set apart here are not copied; several networks each have others set apart, if they are in memory.
     share = settings.validation_size if by_blocks or model.networks == 1 else 0.0
-    training, watched = split(rows, share, settings.seed, "--validation-size")
+    training, watched = tables.split(rows, share, settings.seed, "--validation-size")
     chosen = training.some(SAMPLE_ROWS)
     bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
     encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
@@ -258,7 +247,7 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> Any:
         rows.frame.notes.append("the table is read again for each epoch, since its encoded rows would take much memory")
     if len(chosen) < len(training):
         rows.frame.notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
-    parts: list[Any] = [EncodedRows(part, encoder, settings.dtype) for part in (training, watched)]
+    parts: list[Any] = [tables.EncodedRows(part, encoder, settings.dtype) for part in (training, watched)]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
     apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart)
@@ -276,10 +265,7 @@ def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> 
 
 def _weights_by_label(weights: dict[str, float], classes: numpy.ndarray) -> dict[Any, float]:
     """Return weights by label, as the file's labels are: a label that is typed is text."""
-    known = {str(label): label for label in classes.tolist()}
-    unknown = sorted(set(weights) - set(known))
-    if unknown:
-        raise DataFileError(
-            f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
-        )
-    return {label: weights.get(name, 1.0) for name, label in known.items()}
+    places = class_indices("--class-weight", numpy.asarray(list(weights)), classes.tolist())
+    found = numpy.ones(len(classes))
+    found[places] = list(weights.values())
+    return dict(zip(classes.tolist(), found.tolist(), strict=True))
