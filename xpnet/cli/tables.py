@@ -273,8 +273,9 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
 def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
-    ROC AUC is the mean over each class against the rest, and None where a class has no rows. Behind them stand
-    precision, recall, F1 and rows of each class. Columns are looked at one by one, as rows may be many millions.
+    ROC AUC is that of each class against the rest, and None where a class has no rows. It and the log loss are computed
+    by hand, since scikit-learn's hold all rows several times, of which there may be many millions. Behind them stand
+    precision, recall, F1 and rows of each class.
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     """
     (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
@@ -284,7 +285,7 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
     least = numpy.finfo(numpy.float64).eps
     of_labels = numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)
     against_rest = range(classes) if classes > 2 else (1,)
-    areas = [metrics.roc_auc_score(labels == k, probabilities[:, k] / sums) for k in against_rest if rows.all()]
+    areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
     columns = zip(names, *(scores.tolist() for scores in each), strict=True)
     return {
         "rows": count,
@@ -295,6 +296,13 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         "classes": [dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True)) for one in columns],
     }
+
+
+def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
+    """Return ROC AUC: how often a row of the class has a higher score than one of the others; equal ones count half."""
+    own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
+    below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
+    return below / (2 * len(own) * len(others))
 
 
 def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
