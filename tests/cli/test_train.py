@@ -242,6 +242,8 @@ features = ["a", "b c"]\noutput = "a"\n"""
     assert Path("b").read_bytes() != Path("first").read_bytes()
     Path("bad.toml").write_text("hiden = [3]\n")
     check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "no option hiden")
+    Path("bad.toml").write_text("class-weight = { setosa = 'x' }\n")
+    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "class weights are balanced, or label=weight")
     Path("bad.toml").write_text("hidden = [3\n")
     check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "must be a TOML file with options")
 

@@ -112,12 +112,12 @@ class Number(click.FloatRange):
 
 
 def weights(value: Any) -> Any:
-    """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
-    if value == "balanced" or isinstance(value, dict):
+    """Return ``"balanced"``, or weights by label: ``yes=3,no=1``, which a file has as a table."""
+    if value == "balanced":
         return value
-    pairs = [part.rpartition("=") for part in WORDS(value)]
+    pairs = value.items() if isinstance(value, dict) else [part.rpartition("=")[::2] for part in WORDS(value)]
     try:
-        return {label.strip(): Number(0)(weight) for label, _, weight in pairs}
+        return {label.strip(): Number(0)(weight) for label, weight in pairs}
     except click.BadParameter as error:
         rule = "class weights are balanced, or label=weight with commas between"
         raise click.BadParameter(f"{rule}; received {value!r}.") from error
