@@ -64,6 +64,8 @@ USAGE = [
     (("train", "iris", "--optimizer", "lion"), "'lion' is not one of"),
     (("train", "iris", "--model", "linear", "--hidden", "5"), "--model linear has no hidden layer"),
     (("train", "iris", "--task", "classify", "--loss", "poisson"), "--loss is for numbers"),
+    (("train", "iris", "--loss", "poisson"), "--loss is for numbers"),
+    (("train", "diabetes", "--class-weight", "balanced"), "--class-weight is for classes"),
     (("train", "iris", "--time-limit", "0"), "0.0 is not in the range x>0"),
     (("train", "iris", "--validation-size", "0.6"), "0.6 is not in the range"),
     (("train", "iris", "--class-weight", "much"), "balanced, or label=weight"),

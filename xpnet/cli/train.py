@@ -52,10 +52,6 @@ def _check_together(settings: SimpleNamespace) -> None:
         )
     if settings.model == "linear" and settings.hidden:
         raise click.UsageError("--model linear has no hidden layer; leave --hidden out, or choose --model mlp.")
-    if settings.task == "regress" and settings.class_weight is not None:
-        raise click.UsageError("--class-weight is for classes; leave it out with --task regress.")
-    if settings.task == "classify" and settings.loss is not None:
-        raise click.UsageError("--loss is for numbers; leave it out with --task classify.")
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile goes with --loss quantile.")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import joblib
 import numpy
 import pyarrow
@@ -86,6 +87,10 @@ def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = tables.choose_task(frame.name, target, labels, settings.task)
+    if task == "classify" and settings.loss is not None:
+        raise click.UsageError(f"--loss is for numbers, but classes are predicted: {why}. Leave it out.")
+    if task == "regress" and settings.class_weight is not None:
+        raise click.UsageError(f"--class-weight is for classes, but numbers are predicted: {why}. Leave it out.")
     if len(labels) < frame.rows:
         frame.notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
     classes = numpy.unique(labels) if task == "classify" else None
