@@ -43,12 +43,6 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def sklearn_callback() -> Any:
-    """scikit-learn's callbacks."""
-    return pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
-
-
 @pytest.fixture(autouse=True)
 def few_epochs_are_enough() -> Iterator[None]:
     """Tests end training before it converges, and mean to."""

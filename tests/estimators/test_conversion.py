@@ -51,12 +51,12 @@ def test_skl2onnx_converts_a_regressor() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": True, "solver": "sgd"}, {"solver": "lbfgs"}], ids=str)
-def test_skops_keeps_an_estimator_whose_class_alone_is_trusted(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_skops_keeps_an_estimator_whose_classes_are_trusted(tmp_path: Path, settings: dict[str, Any]) -> None:
     skops = pytest.importorskip("skops.io", reason="keeps estimators in files of its own; in the extra 'test'")
     model = fitted(xpnet.MLPClassifier((5,), max_iter=5, random_state=0, backend="numpy", **settings), Y)
     skops.dump(model, tmp_path / "m")
     untrusted = skops.get_untrusted_types(file=tmp_path / "m")
-    assert untrusted == ["xpnet.estimators.classifier.MLPClassifier"]
+    assert {name.partition(".")[0] for name in untrusted} == {"xpnet"}
     found = skops.load(tmp_path / "m", trusted=untrusted)
     np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
     if settings.get("solver") != "lbfgs":  # training goes on from the optimizer's state

@@ -1,4 +1,4 @@
-"""Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, callbacks, pictures."""
+"""Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, pictures."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -134,55 +134,6 @@ def test_tags(classifier: Any, theirs: Any) -> None:
         assert replace(tags, transformer_tags=None) == expected
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_scoring_monitor(sklearn_callback: Any, data: Any, classifier: Any, solver: str) -> None:
-    """Its log has the score after each iteration, and the last is that of the fitted estimator."""
-    monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
-    classifier.set_params(solver=solver).set_callbacks(monitor).fit(data.X, data.labels)
-    log = [row for row in monitor.get_logs().data if row["task_name"] == "iteration"]
-    assert len(log) == classifier.n_iter_ == 4
-    assert log[-1]["accuracy"] == classifier.score(data.X, data.labels)
-    # Watching changes nothing.
-    unwatched = clone(classifier).fit(data.X, data.labels)
-    np.testing.assert_array_equal(unwatched.coefs_[0], classifier.coefs_[0])
-
-
-def test_progress_bar(sklearn_callback: Any, data: Any, classifier: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """It runs to its end, alone and within a search."""
-    classifier.set_callbacks(sklearn_callback.ProgressBar()).fit(data.X, data.labels)
-    assert "MLPClassifier" in capsys.readouterr().out
-    search = GridSearchCV(xpnet.MLPClassifier(**SETTINGS), {"alpha": [0, 1]}, cv=2)
-    search.set_callbacks(sklearn_callback.ProgressBar()).fit(data.X, data.labels)
-    assert "GridSearchCV" in capsys.readouterr().out
-
-
-class StopsAtTwo:
-    """A callback that ends training after two iterations."""
-
-    def setup(self, estimator: Any, context: Any) -> None:
-        self.ended = 0
-
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        pass
-
-    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        self.ended += context.task_name == "iteration"
-        return self.ended == 2
-
-    def teardown(self, estimator: Any, context: Any) -> None:
-        self.torn_down = True
-
-
-@pytest.mark.usefixtures("sklearn_callback")
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_callbacks_stop_training(data: Any, classifier: Any, solver: str) -> None:
-    """What a callback returns ends the fit, without a warning that it had not converged."""
-    callback = StopsAtTwo()
-    classifier.set_params(solver=solver).set_callbacks(callback).fit(data.X, data.labels)
-    assert classifier.n_iter_ == 2
-    assert callback.torn_down
-
-
 def test_loss_curve_display(data: Any, classifier: Any, theirs: Any) -> None:
     """A line for training, one for validation where there is any; theirs can be drawn, too."""
     matplotlib.use("Agg")
@@ -213,23 +164,23 @@ def test_sklearn_is_imported_when_needed() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 0
 
 
-class Interrupts(StopsAtTwo):
-    """Ctrl-C in the second iteration."""
+class InterruptedScorer:
+    """Ctrl-C while the second epoch is scored."""
 
-    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        if super().on_fit_task_end(estimator, context):
+    scored = 0
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        self.scored += 1
+        if self.scored == 3:
             raise KeyboardInterrupt
-        return False
+        return 0.5
 
 
-@pytest.mark.usefixtures("sklearn_callback")
 def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None:
     """Ctrl-C ends training with a warning, and with the epochs that were made."""
     with pytest.warns(UserWarning, match="interrupted"):
-        classifier.set_callbacks(Interrupts()).fit(data.X, data.labels)
-    expected = xpnet.MLPClassifier(**{**SETTINGS, "max_iter": 2}).fit(data.X, data.labels)
-    np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
-    assert len(classifier.loss_curve_) == 2
+        classifier.set_params(early_stopping=True, scoring=InterruptedScorer()).fit(data.X, data.labels)
+    assert classifier.n_iter_ == len(classifier.loss_curve_) == len(classifier.validation_scores_) == 2
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs

@@ -56,30 +56,3 @@ def test_every_iteration_is_scipys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scipy.optimize, "minimize", noted)
     fit_and_listen(MLPClassifier, max_iter=3)
     assert methods == ["L-BFGS-B"]
-
-
-@pytest.mark.usefixtures("sklearn_callback")
-def test_a_callback_ends_it() -> None:
-    class Halt:
-        """A callback that halts in the third iteration."""
-
-        ended = 0
-
-        def setup(self, estimator: Any, context: Any) -> None:
-            pass
-
-        def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-            pass
-
-        def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-            self.ended += context.task_name == "iteration"
-            return self.ended == 3
-
-        def teardown(self, estimator: Any, context: Any) -> None:
-            pass
-
-    X, y = load_iris(return_X_y=True)
-    model = MLPClassifier(**SETTINGS).set_callbacks(Halt())
-    with pytest.warns(match="StopIteration"):
-        model.fit(X, y)
-    assert model.n_iter_ == 3

@@ -8,6 +8,7 @@ import pytest
 
 import xpnet
 from xpnet.models import network as models
+from xpnet.training import Callback
 
 
 @pytest.fixture
@@ -69,33 +70,22 @@ def test_a_fit_that_is_refused_changes_nothing(data: Any, backend: str) -> None:
     np.testing.assert_array_equal(model.predict_proba(data.X), before)
 
 
-class Writes:
-    """A callback that writes into the targets and weights that fit was given."""
+class Writes(Callback):
+    """Writes into the targets and weights that fit was given."""
 
     def __init__(self, *arrays: Any) -> None:
         self.arrays = arrays
 
-    def setup(self, estimator: Any, context: Any) -> None:
-        pass
-
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        pass
-
-    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+    def epoch_end(self, training: Any) -> None:
         for array in self.arrays:
             array[:] = 10**9
-        return False
-
-    def teardown(self, estimator: Any, context: Any) -> None:
-        pass
 
 
-@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_a_fit_has_targets_and_weights_of_its_own(data: Any, backend: str, kind: str) -> None:
     losses = []
     for written in (True, False):
         y, weight = data.counts.astype(float), data.weight.copy()
         model = getattr(xpnet, kind)(hidden_layer_sizes=9, max_iter=4, random_state=0, backend=backend)
-        losses.append(model.set_callbacks(Writes(*([y, weight] if written else []))).fit(data.X, y, weight).loss_curve_)
+        losses.append(model.watch([Writes(*([y, weight] if written else []))]).fit(data.X, y, weight).loss_curve_)
     assert losses[0] == losses[1]

@@ -18,7 +18,6 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
-from xpnet.estimators import inputs
 from xpnet.estimators.epochs import EpochEnd
 from xpnet.training import Callback, Training, loop
 
@@ -193,18 +192,8 @@ def test_files(tmp_path: Path, data: Any) -> None:
             np.testing.assert_array_equal(expected.predict(found), expected.predict(X))
 
 
-def test_large_arrays_are_looked_at_some_rows_at_a_time(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_finite_is_told_in_scikit_learns_words(data: Any) -> None:
     X, y = data
-    expected, looked_at, look = classifier().fit(X, y), [], inputs.assert_all_finite
-
-    def noted(part: Any, **how: Any) -> None:
-        looked_at.append(len(part))
-        look(part, **how)
-
-    monkeypatch.setattr(inputs, "assert_all_finite", noted)
-    monkeypatch.setattr(inputs, "AT_ONCE", 100 * X[0].nbytes)
-    same_weights(classifier().fit(X, y), expected)
-    assert looked_at == [100] * (ROWS // 100)
     bad = X.copy()
     bad[1234, 2] = np.nan
     with pytest.raises(ValueError, match=r"Input X contains NaN.\nMLPClassifier does not accept missing values"):

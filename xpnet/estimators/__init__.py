@@ -17,7 +17,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``streaming``   rows that are read block by block
 ``fitted``      the network that computes, and its parameters as scikit-learn names them
 ``inspection``  what predictions are made of
-``libraries``   where scikit-learn's callbacks and warnings, skl2onnx and matplotlib meet the estimators
+``libraries``   where scikit-learn's warnings, skl2onnx and matplotlib meet the estimators
 """
 
 from xpnet.estimators.classifier import MLPClassifier

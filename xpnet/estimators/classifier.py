@@ -19,7 +19,6 @@ from xpnet.dispatch import get_backend
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
-from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, FRACTION, Parameters, allowing, with_documentation_of
 from xpnet.models.inputs import check_label_types, on_host, to_host
@@ -90,7 +89,6 @@ class MLPClassifier(ClassifierMixin, MLP):
     _sparse_labels = False
 
     @available_if(is_stochastic)
-    @with_callbacks
     def partial_fit(
         self,
         X: Any,
@@ -243,9 +241,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         if isinstance(self.classes_, list):
             right = (numpy.asarray(true) == found).all(axis=1)
             return float(numpy.average(right, weights=to_host(sample_weight)))
-        plain = _are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape
-        if plain and sample_weight is None:
-            return float((true == found).mean())  # accuracy_score takes as long as many epochs of a small network
         return accuracy_score(true, found, sample_weight=to_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
@@ -374,8 +369,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """Make an indicator matrix, sparse where the one of ``fit`` was."""
         if not self._sparse_labels:
             return labels
-        known = sparse.eye_array(self.n_outputs_, dtype=int, format="csr")
-        return LabelBinarizer().fit(known).inverse_transform(labels)
+        return sparse.csr_matrix(labels)
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if self.out_activation_ == "softmax":
@@ -393,27 +387,14 @@ class MLPClassifier(ClassifierMixin, MLP):
             return targets.astype(int)
         return self.classes_[targets.reshape(len(targets)).astype(int)]
 
-    def _strata(self, rows: Rows) -> Any:
-        return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None
-
 
 def _classes_of(y: Any) -> Any:
     """Find the distinct labels, sorted; of several targets a list with those of each.
 
     Raises ValueError for what are no labels of a classifier.
-
-    Whole numbers that repeat always are, without scikit-learn's look at them, which takes as long as many epochs of a
-    small network.
     """
-    if _are_whole_numbers(y) and 2 * len(found := numpy.unique(y)) < len(y):
-        return found
     if not sparse.issparse(y) and y.ndim == 2:
         check_classification_targets(y)
         if type_of_target(y) == "multiclass-multioutput":
             return [numpy.unique(labels) for labels in y.T]
     return LabelBinarizer().fit(y).classes_
-
-
-def _are_whole_numbers(labels: Any) -> bool:
-    """Say whether labels are a NumPy array of whole numbers, one for each of some rows."""
-    return type(labels) is numpy.ndarray and labels.ndim == 1 and labels.size > 0 and labels.dtype.kind in "iu"

@@ -1,6 +1,5 @@
 """The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
 
-from dataclasses import asdict
 from functools import cached_property
 from operator import attrgetter, is_
 from typing import Any, Self
@@ -9,7 +8,7 @@ import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.backend import Backend, NetworkSpec, StepState, UpdateRule
+from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
 from xpnet.dispatch import choose
@@ -21,7 +20,6 @@ from xpnet.models import Network
 from xpnet.models.inputs import check_in_memory, check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
-from xpnet.training import History
 
 _OPTIONAL_FLOAT = (float, type(None))
 
@@ -274,35 +272,12 @@ class FittedNetwork(Saved, Parameters):
         return outputs
 
     def __getstate__(self) -> dict[str, Any]:
-        # Dicts, numbers and arrays alone, so that a pickle needs trust in the estimator's class and no other.
-        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
-        if self._network is None:
-            return state
-        network = self._current().__getstate__()
-        optimizer = network["_optimizer"]
-        network |= {
-            "spec": asdict(network["spec"]),
-            "history": network["history"].to_dict(),
-            "_optimizer": optimizer and dict(vars(optimizer)),
-            **dict.fromkeys(("learning_rate", "_schedule")),
-        }
-        state |= {"_network": network, "_optimizer": dict(vars(self._optimizer))}
+        if self._network is not None:
+            self._current()  # has what the user has put in the place of its parameters
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[call-overload]
         return {name: value for name, value in state.items() if name not in SHOWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(found := state.get("_network"), dict):
-            spec, optimizer, rate = found["spec"], found["_optimizer"], LearningRate(**state["_optimizer"])
-            network = Network.__new__(Network)
-            network.__setstate__(
-                {
-                    **found,
-                    "spec": NetworkSpec(**{**spec, "rule": UpdateRule(**spec["rule"])}),
-                    "history": History(**found["history"]),
-                    "_optimizer": optimizer and StepState(**optimizer),
-                    **dict.fromkeys(("learning_rate", "_schedule"), rate),
-                }
-            )
-            state = {**state, "_network": network, "_optimizer": rate}
         super().__setstate__(state)  # type: ignore[misc]
         self._share_history()
 

@@ -31,8 +31,6 @@ from xpnet.models.inputs import check_in_memory, check_label_types, on_host, to_
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
-AT_ONCE = 2**24
-"""Bytes of X that are looked at in one call, which no Ctrl-C interrupts: X may be mapped from a slow disk."""
 
 
 @dataclass
@@ -249,7 +247,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool =
         how = {"accept_sparse": ["csr", "csc"], "dtype": dtype, "ensure_all_finite": False}
         X = validate_data(estimator, X, reset=bool(reset), **how)
     if finite:
-        _check_finite(estimator, X)
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
     return X
 
 
@@ -262,14 +260,6 @@ def _is_plain(estimator: Any, X: Any, *, reset: bool | None) -> bool:
         return False
     right = X.dtype in FLOATING if estimator.dtype is None or not reset else X.dtype == estimator.dtype
     return right and (bool(reset) or X.shape[1] == getattr(estimator, "n_features_in_", None))
-
-
-def _check_finite(estimator: Any, X: Any) -> None:
-    """Raise ValueError for NaN or infinity in X, as ``check_array`` does."""
-    rows = X.shape[0] if issparse(X) else max(1, AT_ONCE // max(1, X[:1].nbytes))
-    for start in range(0, X.shape[0], rows):
-        part = X if issparse(X) else X[start : start + rows]
-        assert_all_finite(part, estimator_name=type(estimator).__name__, input_name="X")
 
 
 def _check_matrix(X: Array) -> Array:
@@ -289,8 +279,6 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
 
     Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what is not finite.
     """
-    if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
-        return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
     if not numeric:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)

@@ -1,6 +1,7 @@
 """Training by L-BFGS: SciPy's optimizer over the gradient of a training step."""
 
 from contextlib import nullcontext
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,47 +14,29 @@ from xpnet.backend import Backend, Step
 from xpnet.distributed import Ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.libraries import Reports, warn_caller
+from xpnet.estimators.libraries import warn_caller
 
 
-def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks, reports: Reports | None) -> None:
+def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
-    network, asked, gradient = estimator._fitted, b"", numpy.zeros(0)
+    network = estimator._fitted
     step, most = network.trainable(sparse=issparse(rows.X)), estimator.max_iter
     limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
     ranks.check_alike(step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits)
 
-    def evaluate(vector: Any) -> float:
-        nonlocal gradient
+    def evaluate(vector: Any) -> tuple[float, Any]:
         write(step, ranks.broadcast(vector))
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
-        gradient = joined(step.gradients.groups, step.backend)
-        return reported_loss(loss, step.penalty, step.spec)
-
-    def loss_of(vector: Any) -> float:
-        nonlocal asked
-        asked = vector.tobytes()
-        return network.exclusively(evaluate, vector)
-
-    def gradient_of(vector: Any) -> Any:
-        if vector.tobytes() != asked:  # SciPy asks for the gradient behind the loss, which has computed it
-            loss_of(vector)
-        return gradient
-
-    def iteration_ends(vector: Any) -> None:
-        network.exclusively(write, step, vector)
-        if reports is not None and reports.iteration_ends():
-            raise StopIteration
+        return reported_loss(loss, step.penalty, step.spec), joined(step.gradients.groups, step.backend)
 
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
     with step.running(), one_thread():
         found = scipy.optimize.minimize(
-            loss_of,
+            partial(network.exclusively, evaluate),
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
-            jac=gradient_of,
-            callback=None if reports is None else iteration_ends,
+            jac=True,
             options=dict(zip(("maxiter", "maxfun", "gtol"), limits.values(), strict=True)),
         )
     network.exclusively(write, step, found.x)

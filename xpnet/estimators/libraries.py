@@ -1,86 +1,17 @@
-"""Other libraries meet the estimators here: scikit-learn's callbacks and warnings, skl2onnx, matplotlib.
-
-What scikit-learn keeps private, or has in its newest versions only, is used here alone, and may be missing.
-"""
+"""Other libraries meet the estimators here: scikit-learn's warnings, skl2onnx, matplotlib."""
 
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any, Self
 
-import numpy
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.errors import InputError
-from xpnet.training import Callback, Training
 
 CALLING = ("xpnet", "sklearn", "joblib")
 """Packages whose modules call estimators for their caller."""
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """An estimator without callbacks."""
-
-    def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
-        return method
-
-
-class Reports(Callback):
-    """Tells scikit-learn's callbacks (``set_callbacks``) of a fit and its iterations; they may stop the training.
-
-    The fit is a task. Each epoch, or each iteration of L-BFGS, is a task within it.
-
-    given : X, y and sample_weight as the user passed them, so that a monitor can score on them
-    """
-
-    def __init__(self, estimator: Any, given: tuple[Any, Any, Any], iterations: int) -> None:
-        X, y, sample_weight = given
-        self.estimator, metadata = estimator, {} if sample_weight is None else {"sample_weight": sample_weight}
-        self.given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        # One more than there are iterations: L-BFGS only knows afterwards that one was the last.
-        self.fit = estimator._init_callback_context(max_subtasks=iterations + 1)
-        self.fit.call_on_fit_task_begin(**self.given)
-        self.iteration: Any = None
-        self._begin_iteration()
-
-    def epoch_end(self, training: Training) -> None:
-        """End an iteration, and begin the next unless this was the last."""
-        last = training.stop or self.estimator.n_iter_ == training.epochs
-        training.stop = self.iteration_ends(last=last) or training.stop
-
-    def iteration_ends(self, *, last: bool = False) -> bool:
-        """End an iteration, and begin the next unless this was the last; returns whether a callback says stop."""
-        stop = self.iteration.call_on_fit_task_end(**self.given, reconstruction_attributes=self._parameters)
-        self.iteration = None
-        if not (stop or last):
-            self._begin_iteration()
-        return bool(stop)
-
-    def fit_ends(self) -> None:
-        """End the fit; an iteration that was begun and not made ends as an empty task."""
-        if self.iteration is not None:
-            self.iteration.call_on_fit_task_end(estimator=self.estimator)
-        self.fit.call_on_fit_task_end(**self.given, reconstruction_attributes={})
-
-    def _parameters(self) -> dict[str, Any]:
-        """Return attributes that make a copy of the estimator predict as if training ended here."""
-        self.estimator._hide()
-        return deepcopy({name: getattr(self.estimator, name) for name in ("coefs_", "intercepts_")})
-
-    def _begin_iteration(self) -> None:
-        self.iteration = self.fit.subcontext(task_name="iteration")
-        self.iteration.call_on_fit_task_begin(**self.given)
-
-
-def reports_for(estimator: Any, given: tuple[Any, Any, Any], iterations: int) -> Reports | None:
-    """Make reports for the callbacks that an estimator has; None where it has none."""
-    watched = getattr(estimator, "_skl_callbacks", None) and hasattr(estimator, "_init_callback_context")
-    return Reports(estimator, given, iterations) if watched else None
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
@@ -154,31 +85,13 @@ class Convertible:
                 "one member; export_onnx writes any network but those of several targets of classes."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
-        own = getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
+        return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
 
-        def convert(scope: Any, operator: Any, container: Any) -> None:
-            operator.raw_operator, model = _twin(operator.raw_operator), operator.raw_operator
-            own(scope, operator, container)
-            operator.raw_operator = model
-
-        return convert
-
-
-def _twin(model: Any) -> Any:
-    """Make scikit-learn's estimator with the parameters of this one, fitted to each kind of target once."""
-    import sklearn.neural_network
-
-    labels = numpy.arange(2) if not hasattr(model, "classes_") else model.classes_
-    several = model.n_outputs_ > 1 and model.out_activation_ in ("logistic", "identity")
-    targets = numpy.eye(model.n_outputs_, dtype=int) if several else labels
-    widths = tuple(len(biases) for biases in model.intercepts_[:-1])
-    settings = {"hidden_layer_sizes": widths, "activation": model.activation, "max_iter": 1}
-    twin = getattr(sklearn.neural_network, type(model).__name__)(**settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        twin.fit(numpy.zeros((len(targets), model.n_features_in_)), targets)
-    twin.coefs_, twin.intercepts_ = model.coefs_, model.intercepts_
-    return twin
+    @property
+    def _label_binarizer(self) -> SimpleNamespace:
+        """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind the labels are."""
+        several = vars(self)["n_outputs_"] > 1 and vars(self)["out_activation_"] == "logistic"
+        return SimpleNamespace(y_type_="multilabel-indicator" if several else "multiclass")
 
 
 def axes_for(ax: Any) -> Any:

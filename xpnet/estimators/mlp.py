@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
@@ -26,17 +27,16 @@ from xpnet.estimators.epochs import (
     LearningRate,
     epoch_of,
     initial_values,
-    random_state_of,
     resuming,
 )
 from xpnet.estimators.fitted import FittedNetwork, like_input
 from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights, check_X
 from xpnet.estimators.lbfgs import fit_lbfgs
-from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
+from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
 from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
-from xpnet.models.inputs import is_host
+from xpnet.models.inputs import is_host, to_host
 from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
@@ -131,11 +131,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return training rows as the loss takes them."""
         return rows
 
-    def _strata(self, rows: Rows) -> Any:
-        """Return what the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
-        return None
-
-    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -284,14 +279,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         except BaseException:
             self.__dict__ = before
             raise
-        iterations = 1 if incremental else self.max_iter
-        reports = reports_for(self, (given.X, given.y, given.sample_weight), iterations)
         try:
             if self.solver == "lbfgs":
                 with self._fitted.lock.training():
-                    fit_lbfgs(self, self._trained_on(prepared[0]), given.ranks, reports)
+                    fit_lbfgs(self, self._trained_on(prepared[0]), given.ranks)
             else:
-                self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
+                self._fit_stochastic(prepared, given.ranks, incremental=incremental)
         finally:
             self._hide()
             for name in ("_watchers", "_resume_from"):
@@ -301,8 +294,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
                 "be preprocessed."
             )
-        if reports is not None:
-            reports.fit_ends()
 
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
@@ -319,7 +310,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         loss = self._loss_on(targets)
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         held_out = check_validation_rows(self, given)
-        self._random_state = random_state_of(self.random_state)
+        self._random_state = check_random_state(self.random_state)
         checkpoints = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
@@ -399,12 +390,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         elif not self.early_stopping and self.best_loss_ is None:
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = numpy.inf, None, None
 
-    def _fit_stochastic(self, prepared: Prepared, ranks: Ranks, reports: Reports | None, *, incremental: bool) -> None:
+    def _fit_stochastic(self, prepared: Prepared, ranks: Ranks, *, incremental: bool) -> None:
         """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
         network, owners, (rows, held_out, checkpoints) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
-            share, strata = self.validation_fraction, self._strata(rows)
-            rows, held_out, owners = rows.split(share, self._random_state, network, strata, ranks)
+            two = hasattr(self, "classes_") and self.n_outputs_ == 1
+            strata = to_host(rows.Y) > 0.5 if two else None  # scikit-learn keeps the proportions of two classes alone
+            rows, held_out, owners = rows.split(self.validation_fraction, self._random_state, network, strata, ranks)
         rows = self._trained_on(rows)
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
@@ -414,7 +406,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
             try:
-                self._run(training, (rows, held_out, checkpoints), ranks, reports)
+                self._run(training, (rows, held_out, checkpoints), ranks)
             except KeyboardInterrupt:
                 if ranks.several or self._watchers:
                     raise
@@ -429,12 +421,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if self.early_stopping:
             network.load_values(self._best)
 
-    def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
+    def _run(self, training: Training, prepared: Prepared, ranks: Ranks) -> None:
         """Make the epochs, with all that is noted after each."""
         rows, held_out, checkpoints = prepared
         writer, state, began_with = (None, None, None) if checkpoints is None else checkpoints
         end = EpochEnd(self, self._fitted, held_out, ranks, began_with)
-        told = [end, reports, *self._watchers, writer]
+        told = [end, *self._watchers, *([] if writer is None else [writer])]
         of_step = partial(epoch_of, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
         run(
             training,
@@ -445,7 +437,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             schedule=self._optimizer,
             sample_weight=rows.weight,
             validate=None if held_out is None else end.validation_loss,
-            callbacks=[callback for callback in told if callback is not None],
+            callbacks=told,
             resume_from=state or self._resume_from,
             epoch=rows.epoch(training.step, of_step),
         )

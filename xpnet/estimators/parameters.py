@@ -18,7 +18,7 @@ from sklearn.metrics import d2_pinball_score, r2_score
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
-from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
+from xpnet.estimators.libraries import warn_caller
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import Schedule
 
@@ -101,7 +101,7 @@ def _words(allowed: Any) -> str:
 
 
 @dataclass(eq=False, repr=False)
-class Parameters(CallbackSupportMixin, BaseEstimator):
+class Parameters(BaseEstimator):
     """The parameters of both estimators, with scikit-learn's names and defaults; those at the end are xpnet's own.
 
     The constructor only stores; ``fit`` checks.

@@ -11,7 +11,6 @@ from sklearn.utils.metaestimators import available_if
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs
-from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, LossParameters, Parameters, allowing, with_documentation_of
 from xpnet.models.inputs import to_host
@@ -69,7 +68,6 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     _numeric_targets: ClassVar[bool] = True
 
     @available_if(is_stochastic)
-    @with_callbacks
     def partial_fit(
         self,
         X: Any,
