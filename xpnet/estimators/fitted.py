@@ -1,5 +1,6 @@
 """The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
 
+from collections.abc import Callable
 from functools import cached_property
 from operator import attrgetter, is_
 from typing import Any, Self
@@ -11,13 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
-from xpnet.dispatch import choose
-from xpnet.errors import InputError, MixedArraysError
+from xpnet.errors import InputError
 from xpnet.estimators.epochs import LearningRate
 from xpnet.estimators.inputs import check_X
 from xpnet.estimators.parameters import Parameters, check_parameters
 from xpnet.models import Network
-from xpnet.models.inputs import check_in_memory, check_spec, is_host, on_host
+from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 
@@ -197,19 +197,15 @@ class FittedNetwork(Saved, Parameters):
         for name in SHOWN:
             self.__dict__.pop(name, None)
 
-    def _check_home(self, X: Any) -> None:
-        """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
-        network = self._network or self._fitted  # which raises where there is none
-        if network.named or not network.settled or issparse(X):
-            return
-        if type(X) is numpy.ndarray and is_host(network.backend):
-            return
-        choice = choose(X, backend=self.backend)
-        if choice.backend.xp is not network.backend.xp:
-            raise MixedArraysError(
-                f"This estimator lives on {network.backend_}; received arrays for {choice.backend.name}. "
-                "Move it with .to(X), or the arrays."
-            )
+    def _asked(self, X: Any, question: Callable[[Network, Any], Array]) -> Array:
+        """Ask the network about rows, which are checked; the answer is of X's library.
+
+        Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
+        """
+        check_is_fitted(self)
+        network = self._current()
+        network.check_home(X)
+        return like_input(question(network, check_X(self, X)), X, network.backend)
 
     def _outputs(self, X: Any) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and their backend.
@@ -223,8 +219,7 @@ class FittedNetwork(Saved, Parameters):
             if (source := as_source(X, dtype=network.spec.dtype)) is not None:
                 parts = (part for block in range(source.blocks) for part in source.parts(block))
                 return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
-            check_in_memory((X,))
-        self._check_home(X)
+        network.check_home(X)
         if issparse(X) or not (on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend
         checked = check_X(self, X, finite=False)
@@ -260,12 +255,7 @@ class FittedNetwork(Saved, Parameters):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        check_is_fitted(self)
-        check_in_memory((X,))
-        self._check_home(X)
-        network = self._current()
-        outputs = self._in_order(network.predict_members(check_X(self, X)), network.backend.xp)
-        return like_input(outputs, X, network.backend)
+        return self._asked(X, lambda network, X: self._in_order(network.predict_members(X), network.backend.xp))
 
     def _in_order(self, outputs: Array, xp: Any) -> Array:
         """Return outputs (..., outputs) as they are predicted: several quantiles in rising order."""

@@ -96,13 +96,11 @@ class Convertible:
 
 def axes_for(ax: Any) -> Any:
     """Return the axes that a display draws on: those given, or new ones. Raises ImportError without matplotlib."""
-    if ax is not None:
-        return ax
-    try:
+    if ax is None:
         from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("Curves and bars are drawn by matplotlib. Install it: pip install matplotlib") from error
-    return pyplot.subplots(layout="constrained")[1]
+
+        return pyplot.subplots(layout="constrained")[1]
+    return ax
 
 
 class LossCurveDisplay:

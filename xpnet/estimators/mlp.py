@@ -12,7 +12,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
@@ -29,8 +28,8 @@ from xpnet.estimators.epochs import (
     initial_values,
     resuming,
 )
-from xpnet.estimators.fitted import FittedNetwork, like_input
-from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights, check_X
+from xpnet.estimators.fitted import FittedNetwork
+from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights
 from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
@@ -195,10 +194,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For other features, values that are not finite, and a layer that is not there.
         """
-        check_is_fitted(self)
-        self._check_home(X)
-        network = self._current()
-        return like_input(network.hidden(check_X(self, X), layer), X, network.backend)
+        return self._asked(X, lambda network, X: network.hidden(X, layer))
 
     @property
     def _n_features_out(self) -> int:
@@ -232,9 +228,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         --------
         expected_gradients : Shares of a prediction, which add up.
         """
-        check_is_fitted(self)
-        self._check_home(X)
-        return like_input(self._input_gradient(check_X(self, X), output), X, self._fitted.backend)
+        return self._asked(X, lambda _, X: self._input_gradient(X, output))
 
     def _input_gradient(self, X: Any, output: int) -> Any:
         """Compute what ``input_gradient`` does of rows that are checked, where the network lives."""
@@ -301,7 +295,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
         renewed = self._network is not None and not first
         if renewed:
-            self._check_home(given.X)
+            self._fitted.check_home(given.X)
         X, known = check_rows(self, given, reset=first)
         self._learn_targets(known, given.classes, first=first, incremental=incremental)
         targets = self._encode(given.y)

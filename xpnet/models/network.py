@@ -711,15 +711,43 @@ class Network(Saved):
         check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
         return X, Y, sample_weight
 
+    def check_home(self, *arrays: Any, host: bool = False) -> None:
+        """Check that arrays belong where the network lives, if it converts no others.
+
+        Parameters
+        ----------
+        *arrays : array, scipy sparse matrix or host data
+            The arrays; sparse matrices belong everywhere.
+        host : bool, default False
+            Whether NumPy's arrays, lists and frames belong everywhere, too.
+
+        Raises
+        ------
+        MixedArraysError
+            For arrays of a library other than the one that was adopted.
+        """
+        if is_host(self.backend) and all_numpy(arrays):
+            return
+        check_in_memory(arrays)
+        if self.named or not self.settled:
+            return
+        found = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
+        others = found - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
+        if others:
+            raise MixedArraysError(
+                f"This network lives on {self.backend_}; received {others.pop()} arrays. Move it with .to(X), or the "
+                "arrays."
+            )
+
     # What follows is called by whoever holds the lock.
 
     def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
-        if not self.settled:
+        if self.settled:
+            self.check_home(*arrays, host=True)
+        else:
             self._adopt(arrays)
-        elif not all_numpy(arrays):
-            self._check_library(arrays)
         dtype = self.spec.dtype
         Y = Y if Y is None else self.bring(Y)
         Y = Y if Y is None or Y.ndim == 1 else self.bring(Y, dtype)
@@ -730,16 +758,6 @@ class Network(Saved):
         choice = self.choice if self.named else choose(*arrays)
         self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))
         self.settled = True
-
-    def _check_library(self, arrays: list[Any]) -> None:
-        """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's excepted."""
-        check_in_memory(arrays)
-        home = library_of(self.backend.asarray(0.0))
-        for library in () if self.named else {library_of(array) for array in arrays} - {"", "numpy", home}:
-            raise MixedArraysError(
-                f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the "
-                "arrays."
-            )
 
     def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is not self.backend or dtype != self.spec.dtype:
