@@ -45,17 +45,16 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
 
     Members, which scikit-learn does not have, begin as ``xpnet.models`` lets them begin.
 
-    returns arrays by the spec's names, of its dtype
+    returns float64 arrays by the spec's names
     """
     if spec.members > 1:
-        drawn = initial_values_of_members(spec, random_state)
-        return {name: array.astype(spec.dtype, copy=False) for name, array in drawn.items()}
+        return initial_values_of_members(spec, random_state)
     values, names = {}, spec.parameter_names
     for k, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False)):
         activation = spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"
         bound = numpy.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
         for name, shape in ((names[2 * k], (fan_in, fan_out)), (names[2 * k + 1], (fan_out,))):
-            values[name] = random_state.uniform(-bound, bound, shape).astype(spec.dtype, copy=False)
+            values[name] = random_state.uniform(-bound, bound, shape)
     return values
 
 
@@ -151,22 +150,20 @@ class EpochEnd(Callback):
 
     held_out : rows that are not trained on, and ranks : all that train
     began_with : the state of the random stream when the fit began, for checkpoints
-    sink : where lines for the user go
     """
 
     brief = True
 
     def __init__(
-        self, estimator: Any, network: Network, held_out: Rows | None, ranks: Ranks, began_with: Any, sink: Any = print
+        self, estimator: Any, network: Network, held_out: Rows | None, ranks: Ranks, began_with: Any
     ) -> None:
         self.estimator, self.network, self.held_out, self.began_with = estimator, network, held_out, began_with
         # Of a source that all ranks have, each measures some blocks.
         self.ranks = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
-        self.step = None if held_out is None else network.step_for(held_out.X)
-        self.rate, self.sink = estimator._optimizer, sink if estimator.verbose and not ranks.rank else None
-        self.scored, self.limit = bool(estimator.early_stopping), seconds_of(estimator)
+        self.step = None if held_out is None else network.exclusively(network.step_for, held_out.X)
+        self.rate, self.says = estimator._optimizer, estimator.verbose and not ranks.rank
+        self.scored, self.limit = bool(estimator.early_stopping), estimator.time_limit or inf
         self.began, self.late = monotonic(), False
-        self.counters = {name: vars(estimator).get(name) for name in COUNTERS}  # before the first epoch without loss_
 
     def validation_loss(self) -> float:
         """Measure the mean loss on the rows held out, without the penalty, over all ranks."""
@@ -214,20 +211,17 @@ class EpochEnd(Callback):
         waited = estimator._no_improvement_count + 1 if measured < best + estimator.tol else 0
         stalls = waited > estimator.n_iter_no_change
         lower = rate.lower() if stalls else None
-        if self.sink is not None:
-            self._say(self.sink, loss, measured if scored else None, stalls=stalls, lower=lower)
+        if self.says:
+            self._say(loss, measured if scored else None, stalls=stalls, lower=lower)
         if scored and measured > best:
             estimator._best = self.network.values()
-        # New objects: those of before are there again if the epoch is undone.
-        self.counters = {
-            "n_iter_": estimator.n_iter_ + 1,
-            "loss_": loss,
-            "t_": estimator.t_ + training.rows,
-            "best_loss_": estimator.best_loss_ if scored else min(-best, loss),
-            "validation_scores_": [*estimator.validation_scores_, measured] if scored else None,
-            "best_validation_score_": max(best, measured) if scored else None,
-        }
-        vars(estimator).update(self.counters)
+        estimator.n_iter_ += 1
+        estimator.loss_, estimator.t_ = loss, estimator.t_ + training.rows
+        if scored:  # a new list: the one of before is there again if the epoch is undone
+            estimator.validation_scores_ = [*estimator.validation_scores_, measured]
+            estimator.best_validation_score_ = max(best, measured)
+        else:
+            estimator.best_loss_ = min(-best, loss)
         estimator._no_improvement_count = waited if lower is None else 0
         rate.epoch_ends(estimator.t_, lower)
         training.stop = training.stop or (stalls and lower is None)
@@ -237,7 +231,7 @@ class EpochEnd(Callback):
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
         return {
-            "counters": self.counters,
+            "counters": {name: vars(self.estimator).get(name) for name in COUNTERS},  # there is no loss_ at first
             "no_improvement": self.estimator._no_improvement_count,
             "learning_rate": self.rate.learning_rate,
             "began": self.rate.began,
@@ -249,30 +243,24 @@ class EpochEnd(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.counters = {name: state["counters"][name] for name in COUNTERS}
-        found = {**self.counters, "_no_improvement_count": state["no_improvement"], "_best": state["best"]}
-        vars(self.estimator).update(found)
+        vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
+        self.estimator._no_improvement_count, self.estimator._best = state["no_improvement"], state["best"]
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state["began"]
         self.began = monotonic() - float(state["seconds"])
 
-    def _say(self, sink: Any, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
+    def _say(self, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
         """Write what scikit-learn's networks write of an epoch. lower : the learning rate that follows"""
         estimator, what = self.estimator, "Training loss" if score is None else "Validation score"
-        sink(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
+        print(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
         if score is not None:
-            sink(f"{what}: {score:f}")
+            print(f"{what}: {score:f}")
         if not stalls:
             return
         action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
-        sink(
+        print(
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             f"epochs. {action if lower is None else f'Setting learning rate to {lower:f}'}"
         )
-
-
-def seconds_of(estimator: Any) -> float:
-    """Return how long an estimator's fit may take."""
-    return inf if estimator.time_limit is None else float(estimator.time_limit)
 
 
 Checkpoints = tuple[Callback, TrainingState | None, dict[str, Any] | None]
@@ -303,7 +291,7 @@ def resuming(
         try:
             found = state.callbacks["0"]
             set_stream_state(stream, found["began_with"])
-            if found["late"] and found["seconds"] <= seconds_of(estimator):
+            if found["late"] and found["seconds"] <= (estimator.time_limit or inf):
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error

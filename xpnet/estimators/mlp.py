@@ -35,7 +35,7 @@ from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
 from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
-from xpnet.models.inputs import is_host, to_host
+from xpnet.models.inputs import bring, is_host, to_host
 from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
@@ -448,12 +448,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
 def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:
     """Bring everything to where the network lives, in its dtype; targets and weights are copies."""
-    dtype, bring, own = network.spec.dtype, network.bring, network.own
-    Y = own(bring(targets, None if targets.ndim == 1 else dtype))
-    weights = None if weight is None else own(bring(weight, dtype))
+    backend, dtype, own = network.backend, network.spec.dtype, network.own
+    Y = own(bring(targets, backend, None if targets.ndim == 1 else dtype))
+    weights = None if weight is None else own(bring(weight, backend, dtype))
     if isinstance(X, Source):
         return SourceRows.whole(X, Y, weights, ranks)
-    return Rows(by_rows(bring(X, dtype)), Y, weights)
+    return Rows(by_rows(bring(X, backend, dtype)), Y, weights)
 
 
 def is_stochastic(estimator: Any) -> bool:

@@ -13,7 +13,7 @@ from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
 from xpnet.estimators.inputs import Rows, in_their_order
 from xpnet.models import Network
-from xpnet.models.inputs import is_host
+from xpnet.models.inputs import bring, is_host
 from xpnet.ops import Array
 from xpnet.training import Training, run
 
@@ -178,8 +178,8 @@ def fit_over_source(
 
     how : the further arguments of ``xpnet.training.run``
     """
-    weight = None if sample_weight is None else network.bring(sample_weight, network.spec.dtype)
-    rows = SourceRows.whole(X, network.own(network.bring(Y)), weight, current_ranks())
+    weight = None if sample_weight is None else bring(sample_weight, network.backend, network.spec.dtype)
+    rows = SourceRows.whole(X, network.own(bring(Y, network.backend)), weight, current_ranks())
     with network.lock.training():
         step, count = network.trainable(), rows.size_of(rows.blocks)
         orders = rows.orders(numpy.random.RandomState(network.spec.seed), count)

@@ -1,6 +1,6 @@
 """Arrays that come into a network: where they live, how they get to its backend, and each rule that must hold, once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -108,11 +108,9 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
     """Return an array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
-    if type(array) is numpy.ndarray and is_host(backend):
-        return numpy.asarray(array, dtype=dtype)
     if is_sparse(array):
         return array.tocsr().astype(dtype, copy=False)
-    if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
+    if not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
         array = to_host(array)
     return backend.asarray(array, dtype=dtype)
 
@@ -150,12 +148,10 @@ def is_sparse(array: Any) -> bool:
     return hasattr(array, "tocsr")
 
 
-def _is_host(backend: Any) -> bool:
+@cache
+def is_host(backend: Any) -> bool:
+    """Tell whether a backend computes NumPy arrays."""
     return library_of(backend.asarray(0.0)) == "numpy"
-
-
-is_host: Callable[[Any], bool] = cache(_is_host)
-"""Tell whether a backend computes NumPy arrays."""
 
 
 def check_label_types(y: Any, name: str = "y") -> None:

@@ -199,7 +199,7 @@ class Network(Saved):
         X = numpy.asarray(X, dtype=self.spec.dtype) if host_rows else self._coerce(X)[0]
         if X.ndim != 2 or X.shape[1] != self.spec.widths[0]:
             check_inputs(X, self.spec.widths[0])
-        step = self._step if host_rows and self._step is not None else self._step_for(X)
+        step = self._step if host_rows and self._step is not None else self.step_for(X)
         return step.forward(X)
 
     @locked
@@ -233,7 +233,7 @@ class Network(Saved):
         """
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         if self.spec.members == 1:
-            return self._step_for(X).forward(X)[None, ...]
+            return self.step_for(X).forward(X)[None, ...]
         walker = self._walker(X)
         starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
         parts = [walker.forward_of_each(X[start : start + PREDICTION_ROWS]) for start in starts]
@@ -622,39 +622,6 @@ class Network(Saved):
         """
         return work(*given, **how)
 
-    def bring(self, array: Any, dtype: str | None = None) -> Any:
-        """Bring an array of any library to where the network lives.
-
-        Parameters
-        ----------
-        array : array or scipy sparse matrix
-            What to bring; a sparse matrix becomes CSR, whose rows can be taken.
-        dtype : {"float32", "float64"}, optional
-            The dtype it shall have; None keeps its own.
-
-        Returns
-        -------
-        array or scipy sparse matrix
-            No copy where none is needed.
-        """
-        return bring(array, self.choice.backend, dtype)
-
-    @locked
-    def step_for(self, X: Any) -> Step:
-        """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
-
-        Parameters
-        ----------
-        X : array or scipy sparse matrix, shape (rows, in)
-            The rows.
-
-        Returns
-        -------
-        Step
-            The step, for calls by ``exclusively`` or in a training of this network.
-        """
-        return self._step_for(X)
-
     def own(self, array: Array) -> Array:
         """Copy an array, so that no callback can write into it; class indices as the integers that index arrays.
 
@@ -668,8 +635,6 @@ class Network(Saved):
         array
             The copy.
         """
-        if type(array) is numpy.ndarray:
-            return numpy.array(array, dtype=numpy.int64 if array.dtype.kind in "iu" else None)
         xp = self.backend.xp
         if xp.isdtype(array.dtype, "integral"):
             return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
@@ -678,7 +643,7 @@ class Network(Saved):
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread computes."""
         X, Y, _ = self.checked(X, Y)
-        return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
+        return lambda: on_all_ranks(self.step_for(X)).loss(X, Y)
 
     @locked
     def checked(
@@ -748,10 +713,12 @@ class Network(Saved):
             self.check_home(*arrays, host=True)
         else:
             self._adopt(arrays)
-        dtype = self.spec.dtype
-        Y = Y if Y is None else self.bring(Y)
-        Y = Y if Y is None or Y.ndim == 1 else self.bring(Y, dtype)
-        return self.bring(X, dtype), Y, None if sample_weight is None else self.bring(sample_weight, dtype)
+        backend, dtype = self.backend, self.spec.dtype
+        if Y is not None:
+            Y = bring(Y, backend)
+            Y = Y if Y.ndim == 1 else bring(Y, backend, dtype)
+        weight = None if sample_weight is None else bring(sample_weight, backend, dtype)
+        return bring(X, backend, dtype), Y, weight
 
     def _adopt(self, arrays: list[Any]) -> None:
         check_in_memory(arrays)
@@ -796,12 +763,24 @@ class Network(Saved):
 
     def _walker(self, X: Any) -> ReferenceStep:
         """A step with the parameters of this network that walks the layers one by one."""
-        params = self._step_for(X).params
+        params = self.step_for(X).params
         walker = ReferenceStep(self.spec, params.backend, "")
         walker.params = params
         return walker
 
-    def _step_for(self, X: Any) -> Step:
+    def step_for(self, X: Any) -> Step:
+        """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+
+        Returns
+        -------
+        Step
+            The step, for calls by ``exclusively`` or in a training of this network.
+        """
         step = self._ready()
         if step.takes_sparse or not is_sparse(X):
             return step

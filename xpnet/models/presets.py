@@ -222,10 +222,8 @@ def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
     factors of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ
     (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
     """
-    stream, values = host_stream(rng), {}
-    for slot in spec.slots():
-        values[slot.name] = _initial(spec, slot, stream)
-    return values
+    stream = host_stream(rng)
+    return {slot.name: _initial(spec, slot, stream) for slot in spec.slots()}
 
 
 def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> Any:

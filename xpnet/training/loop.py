@@ -332,8 +332,7 @@ class Training:
             The name of the method.
         """
         for callback in self.callbacks:
-            if getattr(type(callback), event) is not getattr(Callback, event):
-                getattr(callback, event)(self)
+            getattr(callback, event)(self)
 
 
 class Interrupts:
@@ -441,7 +440,7 @@ def run(
     validate : callable, optional
         Called after each epoch; returns the validation loss.
     callbacks : iterable of Callback or callable
-        Called in their order. A plain function is called with the training after each epoch.
+        Called in their order, brief ones first. A plain function is called with the training after each epoch.
     resume_from : TrainingState, optional
         The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
     epoch : callable, optional
@@ -483,7 +482,9 @@ def run(
     >>> [round(loss, 3) for loss in history.loss]
     [0.693, 0.668, 0.645]
     """
-    training.callbacks = [c if isinstance(c, Callback) else _of_function(c) for c in callbacks]
+    told = [c if isinstance(c, Callback) else _of_function(c) for c in callbacks]
+    training.callbacks = sorted(told, key=lambda callback: not callback.brief)
+    within = [callback for callback in told if callback.brief]
     step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
     members = step.spec.members if own_batches else 1
@@ -516,14 +517,13 @@ def run(
         _begin(training, resume_from)
         if any(callback.watches_rows for callback in training.callbacks):
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
-        brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
-            _whole(training, make_epoch, interrupts, brief, orders=members if shuffled else 0)
+            _whole(training, make_epoch, interrupts, within, orders=members if shuffled else 0)
             interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
-            for callback in training.callbacks[brief:]:
+            for callback in training.callbacks[len(within) :]:
                 callback.epoch_end(training)
             if ranks.several:
                 training.stop = ranks.any(training.stop)
@@ -534,21 +534,20 @@ def run(
     return history
 
 
-def _remember(training: Training, brief: int, *, orders: int) -> Callable[[], None]:
+def _remember(training: Training, within: list[Callback], *, orders: int) -> Callable[[], None]:
     """Note where a training is before an epoch; what is returned puts it back.
 
     To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
     several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
 
-    brief : how many callbacks belong to an epoch
+    within : the callbacks that belong to an epoch
     orders : how many orders of the rows an epoch draws
     """
-    noting = [callback for callback in training.callbacks[:brief] if callback.brief]
-    done, stop, states = training.done, training.stop, [callback.state() for callback in noting]
+    done, stop, states = training.done, training.stop, [callback.state() for callback in within]
     lists = [(values, len(values)) for values in vars(training.history).values()]
     rng, restore = training.rng, training.step.snapshot()
     if orders:
-        shared = len(noting) < len(training.callbacks)
+        shared = len(within) < len(training.callbacks)
         if shared or training._stream is None or training._drawn * training.rows > ROWS_DRAWN_AGAIN:
             can_be_read = hasattr(rng, "get_state") or hasattr(rng, "bit_generator")
             training._stream, training._drawn = stream_state(rng) if can_be_read else None, 0
@@ -559,7 +558,7 @@ def _remember(training: Training, brief: int, *, orders: int) -> Callable[[], No
         training.done, training.stop = done, stop
         for values, length in lists:
             del values[length:]
-        for callback, state in zip(noting, states, strict=True):
+        for callback, state in zip(within, states, strict=True):
             callback.load_state(state)
         if orders and training._stream is not None:
             set_stream_state(rng, training._stream)
@@ -570,7 +569,7 @@ def _remember(training: Training, brief: int, *, orders: int) -> Callable[[], No
 
 
 def _whole(
-    training: Training, make_epoch: Callable[[], None], interrupts: Interrupts, brief: int, *, orders: int
+    training: Training, make_epoch: Callable[[], None], interrupts: Interrupts, within: list[Callback], *, orders: int
 ) -> None:
     """Make an epoch with the callbacks that belong to it, or leave everything as it was.
 
@@ -582,14 +581,14 @@ def _whole(
     with lock.calls:
         if lock.busy:
             lock.refuse()
-        go_back = _remember(training, brief, orders=orders)
+        go_back = _remember(training, within, orders=orders)
         whole = False
         try:
             lock.busy = True
             make_epoch()
             lock.busy = False
-            for callback in training.callbacks[:brief]:
-                interrupts.held = callback.brief
+            interrupts.held = True
+            for callback in within:
                 callback.epoch_end(training)
             whole = True
         except BaseException:
@@ -604,11 +603,10 @@ def _whole(
 def _begin(training: Training, resume_from: TrainingState | None) -> None:
     """Tell the callbacks that the training begins, and on several ranks have all of them begin with the same."""
     resume_from = training.ranks.broadcast(resume_from)
-    if resume_from is None:
-        training.notify("train_begin")
-    else:
+    if resume_from is not None:
         training.load_state(resume_from)
-        training.notify("train_begin")
+    training.notify("train_begin")
+    if resume_from is not None:
         training.load_callbacks(resume_from)
     if training.ranks.several:
         with training.lock.calls:
