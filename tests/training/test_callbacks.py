@@ -132,6 +132,6 @@ def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch, capsys):
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=3, batch_size=1, callbacks=[Progress()])
     empty, *shown = capsys.readouterr().out.split("\r")
-    assert empty == "" and shown[0].strip() == "epoch 1 of 3: 2 of 4 rows"
+    assert empty == "" and shown[0].strip() == "epoch 1 of 3: 1 of 4 rows"
     assert shown[-1].startswith("epoch 3 of 3: loss")
-    assert len(shown) == 12
+    assert len(shown) == 15

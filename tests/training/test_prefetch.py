@@ -153,15 +153,13 @@ def test_a_checkpoint_goes_on_with_the_same_numbers():
     assert_equal(resumed, wanted)
 
 
-def test_a_stream_that_cannot_be_copied_is_drawn_from_in_turn():
+def test_a_stream_that_cannot_be_copied_is_refused():
     class Bare:
         def permutation(self, rows):
             return np.arange(rows)[::-1]
 
-    step = DrawingStep(ahead=True)
-    training = Training(step, ROWS, 3, rng=Bare())
-    run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
-    assert training.done == 3 and not step.drawn
+    with pytest.raises(xpnet.InputError, match=r"numpy\.random\.Generator or RandomState"):
+        xpnet.FeedforwardNeuralNet(5, 4, 3, backend="numpy", rng=Bare())
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -1,6 +1,6 @@
 """Training by epochs: first weights, orders of rows, learning rates, validation, when training ends, checkpoints."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
@@ -111,22 +111,20 @@ class LearningRate:
             self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
 
 
-def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
-    """Make a function with the signature of ``Step.epoch`` that returns the loss as scikit-learn reports it.
+def one_epoch(
+    step: Step, X: Array, Y: Array, *, sample_weight: Array | None, max_grad_norm: float | None, **how: Any
+) -> float:
+    """Make an epoch with a step, and return the loss as scikit-learn reports it.
 
-    weighted : scikit-learn averages the losses of batches by their rows, a step's ``epoch`` by their weights
+    It averages the losses of batches by their rows, a step's ``epoch`` by their weights.
+
+    how : the further arguments of ``Step.epoch``
     """
-    special: dict[str, Any] = {}
-    compute = step.epoch
-    if weighted or max_grad_norm is not None:
-        compute, special = step.weighted_epoch, {"max_grad_norm": max_grad_norm}
-    elif step.spec.loss != "squared_error":
-        return compute
-
-    def epoch(X: Array, Y: Array, **how: Any) -> float:
-        return reported_loss(compute(X, Y, **how, **special), step.penalty, step.spec)
-
-    return epoch
+    if sample_weight is None and max_grad_norm is None:
+        loss = step.epoch(X, Y, **how)
+    else:
+        loss = step.weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **how)
+    return reported_loss(loss, step.penalty, step.spec)
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
@@ -185,10 +183,12 @@ class EpochEnd(Callback):
             for part, step, weight in parts:
                 host = step.backend.to_numpy
                 found.append((host(part.Y), host(step.forward(part.X)), weight))
-        every = _joined(self.ranks.allgather(_joined(found)))
+        targets, outputs, weight = _joined(self.ranks.allgather(_joined(found)))
+        if not numpy.isfinite(outputs).all():  # for which scorers raise
+            return numpy.nan
         if estimator.scoring is None:
-            return estimator._score_encoded(*every)
-        return estimator._judge(get_scorer(estimator.scoring), *every)
+            return estimator._score_encoded(targets, outputs, weight)
+        return estimator._judge(get_scorer(estimator.scoring), targets, outputs, weight)
 
     def _parts(self) -> Generator[tuple[Rows, Step, Any], None, None]:
         """Yield parts of the rows held out, what computes with them, and their weights, NumPy's."""

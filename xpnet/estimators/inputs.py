@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any, Literal
 
@@ -83,9 +84,9 @@ class Rows:
         """Return what draws the order of each epoch. rows : those of all ranks"""
         return Orders(random_state, rows)
 
-    def epoch(self, step: Step, epoch_of: Callable[[Step], Callable[..., float]]) -> Callable[..., float]:
-        """Make an epoch over these rows. epoch_of : makes from a step its epoch over rows in memory"""
-        return epoch_of(step)
+    def epoch(self, step: Step, compute: Callable[..., float]) -> Callable[..., float]:
+        """Return what makes an epoch over these rows. compute : makes one with a step, over rows in memory"""
+        return partial(compute, step)
 
     def split(
         self, share: float, random_state: RandomState, network: Network, strata: Any, ranks: Ranks

@@ -24,8 +24,8 @@ from xpnet.estimators.epochs import (
     Checkpoints,
     EpochEnd,
     LearningRate,
-    epoch_of,
     initial_values,
+    one_epoch,
     resuming,
 )
 from xpnet.estimators.fitted import FittedNetwork
@@ -114,12 +114,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
     def _judge(self, scorer: Any, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs.
-
-        NaN where these are not finite, for which scorers raise.
-        """
-        if not numpy.isfinite(outputs).all():
-            return numpy.nan
+        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs."""
         judged: Any = object.__new__(type(self))
         backend = get_backend("numpy")
         vars(judged).update(vars(self), _outputs=lambda rows: (rows, backend))
@@ -344,9 +339,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         else:
             names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
             values = dict(zip(names, arrays, strict=True))
-        rate, named = LearningRate.of(self), self.backend is not None
-        network = Network(self._with_seed(spec), values, rate, backend=choice, named=named, dtype=spec.dtype)
-        self._optimizer = rate
+        self._optimizer = LearningRate.of(self)
+        network = Network(self._with_seed(spec), values, self._optimizer, backend=choice, dtype=spec.dtype)
+        network.named = self.backend is not None
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
         return network
@@ -371,18 +366,18 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _expect_scores_or_losses(self, network: Network) -> None:
         """Be ready to note scores, or losses, whichever decides when training ends."""
+        scored = bool(self.early_stopping)
         if getattr(self, "loss_curve_", None) is not network.history.loss:  # the network has made no epochs
             self.loss_curve_ = network.history.loss
             self.validation_loss_curve_ = network.history.validation_loss
             self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = None
-            self.best_loss_: float | None = None
-            self.best_validation_score_: float | None = None
-        if self.early_stopping and self.validation_scores_ is None:
-            self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -numpy.inf, None
+        elif scored == (self.validation_scores_ is not None):
+            return
+        self.validation_scores_: list[float] | None = [] if scored else None
+        self.best_validation_score_: float | None = -numpy.inf if scored else None
+        self.best_loss_: float | None = None if scored else numpy.inf
+        if scored:
             self._best = network.values()
-        elif not self.early_stopping and self.best_loss_ is None:
-            self.best_loss_, self.validation_scores_, self.best_validation_score_ = numpy.inf, None, None
 
     def _fit_stochastic(self, prepared: Prepared, ranks: Ranks, *, incremental: bool) -> None:
         """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
@@ -421,7 +416,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         writer, state, began_with = (None, None, None) if checkpoints is None else checkpoints
         end = EpochEnd(self, self._fitted, held_out, ranks, began_with)
         told = [end, *self._watchers, *([] if writer is None else [writer])]
-        of_step = partial(epoch_of, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
         run(
             training,
             rows.X,
@@ -433,7 +427,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             validate=None if held_out is None else end.validation_loss,
             callbacks=told,
             resume_from=state or self._resume_from,
-            epoch=rows.epoch(training.step, of_step),
+            epoch=rows.epoch(training.step, partial(one_epoch, max_grad_norm=self.max_grad_norm)),
         )
 
     def _batch_rows(self, rows: int) -> int:

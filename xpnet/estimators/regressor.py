@@ -181,8 +181,6 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         return loss
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        if not numpy.isfinite(outputs).all():
-            return numpy.nan
         return self._score_outputs(targets, self._in_order(outputs, numpy), sample_weight)
 
     def _decode(self, targets: Any) -> Any:

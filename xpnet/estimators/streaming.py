@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy
 
@@ -11,7 +11,7 @@ from xpnet.backend import Backend, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, Division, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
-from xpnet.estimators.inputs import Rows, in_their_order
+from xpnet.estimators.inputs import Orders, Rows, in_their_order
 from xpnet.models import Network
 from xpnet.models.inputs import bring, is_host
 from xpnet.ops import Array
@@ -25,24 +25,17 @@ BlockOrder = tuple[numpy.ndarray, int]
 """The order in which an epoch reads blocks, and the seed of the orders within buffers."""
 
 
-class BlockOrders:
+class BlockOrders(Orders):
     """Draws the orders of a source's blocks, epoch after epoch. One that is read from its beginning keeps its order."""
 
     def __init__(self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray) -> None:
-        self.random_state, self.source, self.blocks = random_state, source, blocks
+        super().__init__(random_state, 0)
+        self.source, self.blocks = source, blocks
 
     def permutation(self, rows: int) -> BlockOrder:
         """Draw the next order."""
         blocks = self.blocks if self.source.in_order else self.random_state.permutation(self.blocks)
         return blocks, int(self.random_state.randint(2**31))
-
-    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
-        """Return the stream's state."""
-        return self.random_state.get_state(legacy=legacy)
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        self.random_state.set_state(state)
 
 
 @dataclass
@@ -120,13 +113,13 @@ class SourceRows(Rows):
         held_out = Rows(network.backend.asarray(held.X), self.Y[held.rows], weight)
         return replace(self, blocks=numpy.sort(order[chosen:])), held_out, None
 
-    def epoch(self, step: Step, epoch_of: Callable[[Step], Callable[..., float]]) -> Callable[..., float]:
-        """Make an epoch over the source, in place of one over an array.
+    def epoch(self, step: Step, compute: Callable[..., float]) -> Callable[..., float]:
+        """Return what makes an epoch over the source, in place of one over an array.
 
         It takes the source and an order of its blocks. Between two buffers of rows an interrupt finds every update
         whole.
 
-        epoch_of : makes from a step its epoch over rows in memory
+        compute : makes an epoch with a step, over rows in memory
         """
         backend, dtype, gather = step.backend, step.spec.dtype, Operations(step.backend).gather
         piece_bytes = PIECE_BYTES if is_host(backend) else BUFFER_BYTES
@@ -134,20 +127,20 @@ class SourceRows(Rows):
         def buffered(
             X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
         ) -> float:
-            total, done, report, epoch = 0.0, 0, step.report, epoch_of(step)
+            total, done, report, taught = 0.0, 0, step.report, step
             blocks, seed = (self.blocks, None) if order is None else order
             reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": self.division(blocks)}
             found = rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)
-            step.report = None  # which counts the rows of a buffer
+            step.report = step.prefetch_order = None  # which are about the rows of a buffer
             try:
                 with closing(found):
                     for part in found:
                         there = backend.asarray(part.rows)
-                        X_there = backend.asarray(part.X)
+                        x, y = backend.asarray(part.X), gather(Y, there)
                         weight = None if sample_weight is None else gather(sample_weight, there)
                         if isinstance(step, DistributedStep):
-                            epoch = epoch_of(step.among(in_their_order(part.owner), X_there))
-                        loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
+                            taught = step.among(in_their_order(part.owner), x)
+                        loss = compute(taught, x, y, batch_size=batch_size, sample_weight=weight, **how)
                         total, done = total + loss * len(part.owner), done + len(part.owner)
                         if report is not None:
                             report(done)
@@ -184,5 +177,5 @@ def fit_over_source(
         step, count = network.trainable(), rows.size_of(rows.blocks)
         orders = rows.orders(numpy.random.RandomState(network.spec.seed), count)
         training = Training(step, count, epochs, network.history, orders, lock=network.lock)
-        epoch = rows.epoch(step, lambda step: step.epoch)
+        epoch = rows.epoch(step, lambda step, *rows, **how: step.epoch(*rows, **how))
         run(training, X, rows.Y, shuffle=True, sample_weight=rows.weight, epoch=epoch, **how)

@@ -50,9 +50,6 @@ class Network(Saved):
         start.
     dtype : {"float32", "float64"} or None
         None adopts that of the first arrays.
-    named : bool, optional
-        Whether the user named the backend, so that arrays of any library are brought there. None, as by default, for
-        what the argument `backend` says.
     compiled : bool, default True
         False trains with the reference step even where a compiled one exists.
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
@@ -67,7 +64,8 @@ class Network(Saved):
     choice : Choice
         The backend the network lives on, and why.
     named, settled : bool
-        Whether the user named the backend, and whether the network stays where it is; else the first arrays decide.
+        Whether the user named the backend, so that arrays of any library are brought there, and whether the network
+        stays where it is; else the first arrays decide.
     lock : NetworkLock
         What lets threads share the network.
     extra : dict of str to JSON values
@@ -109,7 +107,6 @@ class Network(Saved):
         *,
         backend: str | Backend | Choice | None,
         dtype: str | None,
-        named: bool | None = None,
         compiled: bool = True,
         rng: Any = None,
     ) -> None:
@@ -122,7 +119,7 @@ class Network(Saved):
         self.compiled, self._fixed_dtype = compiled, dtype is not None
         self.settled = isinstance(backend, Choice)
         self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
-        self.named = backend is not None if named is None else named
+        self.named = backend is not None and not self.settled
         self.how_trained = ""  # on which processes, or by which way of its own, for a person
         self.lock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)

@@ -308,12 +308,10 @@ class Training:
         rows : int
             How many rows have been trained on in this epoch.
         """
-        now, begins = time.perf_counter(), rows <= self.rows_done
-        self.rows_done = rows
-        if begins or now - self._reported_at < BETWEEN_REPORTS:
-            self._reported_at = now if begins else self._reported_at
+        now = time.perf_counter()
+        if now - self._reported_at < BETWEEN_REPORTS:
             return
-        self._reported_at = now
+        self.rows_done, self._reported_at = rows, now
         for callback in self.callbacks:
             if callback.watches_rows:
                 callback.within_epoch(self)
@@ -499,7 +497,8 @@ def run(
 
     def make_epoch() -> None:
         nonlocal check
-        started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
+        learning_rate = schedule(len(history.loss), history.loss)
+        started = training._reported_at = time.perf_counter()
         order = draw() if shuffled else None  # kept until the validation, so that no later epoch takes more memory
         how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "sample_weight": sample_weight}
         # What there is to say of numbers that are not finite, check says.
@@ -516,7 +515,7 @@ def run(
     with Interrupts() as interrupts, step.running(), closing(training):
         _begin(training, resume_from)
         if any(callback.watches_rows for callback in training.callbacks):
-            training.rows_done, step.report = training.rows, training.report  # as after an epoch
+            step.report = training.report
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
             _whole(training, make_epoch, interrupts, within, orders=members if shuffled else 0)
@@ -549,8 +548,7 @@ def _remember(training: Training, within: list[Callback], *, orders: int) -> Cal
     if orders:
         shared = len(within) < len(training.callbacks)
         if shared or training._stream is None or training._drawn * training.rows > ROWS_DRAWN_AGAIN:
-            can_be_read = hasattr(rng, "get_state") or hasattr(rng, "bit_generator")
-            training._stream, training._drawn = stream_state(rng) if can_be_read else None, 0
+            training._stream, training._drawn = stream_state(rng), 0
         training._drawn += orders
 
     def go_back() -> None:
@@ -560,7 +558,7 @@ def _remember(training: Training, within: list[Callback], *, orders: int) -> Cal
             del values[length:]
         for callback, state in zip(within, states, strict=True):
             callback.load_state(state)
-        if orders and training._stream is not None:
+        if orders:
             set_stream_state(rng, training._stream)
             for _ in range(training._drawn - orders):
                 rng.permutation(training.rows)

@@ -137,7 +137,7 @@ def host_stream(rng: Any = None) -> Any:
         return numpy.random
     if isinstance(rng, int | numpy.integer):
         return numpy.random.default_rng(rng)
-    if not hasattr(rng, "permutation"):
+    if not (hasattr(rng, "bit_generator") or _is_legacy(rng)):
         raise InputError(
             f"rng is a seed (a whole number), a numpy.random.Generator or RandomState, or None; received {rng!r}."
         )
@@ -148,8 +148,7 @@ def prefetched(training: "Training") -> Callable[[], Any]:
     """Make a function that draws the orders of a training, the next one beforehand, when the step says so."""
     rng, rows = training.rng, training.rows
     fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
-    known = isinstance(rng, numpy.random.Generator | numpy.random.RandomState) or rng is numpy.random
-    if rows < fewest or not (known or hasattr(rng, "check_state")):
+    if rows < fewest:
         return lambda: rng.permutation(rows)
     kept: list[Any] = []  # an order, and the states of the stream before and after it
 
