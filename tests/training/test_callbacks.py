@@ -1,4 +1,4 @@
-"""Progress goes where it is sent, and nowhere else."""
+"""Progress is shown on a terminal or in a notebook, and nowhere else."""
 
 import sys
 from types import SimpleNamespace
@@ -14,13 +14,6 @@ from xpnet.training import Callback, Progress, loop
 def fit(callback, epochs=4):
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     return model.fit(np.ones((3, 2)), np.array([0, 1, 1]), epochs=epochs, callbacks=[callback]).loss
-
-
-def test_a_sink_gets_one_line_for_every_so_many_epochs():
-    lines = []
-    loss = fit(Progress(lines.append, every=2))
-    assert [line.split(",")[0] for line in lines] == [f"epoch {n}: loss {loss[n - 1]:.4f}" for n in (2, 4)]
-    assert all(line.endswith("rows/s") for line in lines)
 
 
 def test_nothing_is_printed_where_there_is_no_terminal(capsys):

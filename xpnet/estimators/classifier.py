@@ -237,11 +237,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         float
             The share of rows whose labels are all right, at most 1.
         """
-        true, found = to_host(y), to_host(self.predict(X))
-        if isinstance(self.classes_, list):
-            right = (numpy.asarray(true) == found).all(axis=1)
-            return float(numpy.average(right, weights=to_host(sample_weight)))
-        return accuracy_score(true, found, sample_weight=to_host(sample_weight))
+        true, found, weight = to_host(y), to_host(self.predict(X)), to_host(sample_weight)
+        several = isinstance(self.classes_, list)
+        if several or (_are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape):
+            right = numpy.asarray(true) == found  # accuracy_score takes as long as many epochs of a small network
+            return float(numpy.average(right.all(axis=1) if several else right, weights=weight))
+        return accuracy_score(true, found, sample_weight=weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -391,10 +392,18 @@ class MLPClassifier(ClassifierMixin, MLP):
 def _classes_of(y: Any) -> Any:
     """Find the distinct labels, sorted; of several targets a list with those of each.
 
-    Raises ValueError for what are no labels of a classifier.
+    Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are, without
+    scikit-learn's look at them, which takes as long as many epochs of a small network.
     """
+    if _are_whole_numbers(y) and 2 * len(found := numpy.unique(y)) < len(y):
+        return found
     if not sparse.issparse(y) and y.ndim == 2:
         check_classification_targets(y)
         if type_of_target(y) == "multiclass-multioutput":
             return [numpy.unique(labels) for labels in y.T]
     return LabelBinarizer().fit(y).classes_
+
+
+def _are_whole_numbers(labels: Any) -> bool:
+    """Say whether labels are a NumPy array of whole numbers, one for each of some rows."""
+    return type(labels) is numpy.ndarray and labels.ndim == 1 and labels.size > 0 and labels.dtype.kind in "iu"

@@ -1,7 +1,6 @@
 """Callbacks are told when training begins, after each epoch, and at its end: early stopping, and a bar of progress."""
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
@@ -227,15 +226,9 @@ def in_notebook() -> bool:
 
 
 class Progress(Callback):
-    """A callback that reports epoch, loss and rows per second. On several ranks, rank 0 reports.
+    """A callback that shows epoch, loss and rows per second: a bar on a terminal's stderr, a line in a notebook.
 
-    Parameters
-    ----------
-    sink : callable, optional
-        Called with each line. None shows a bar on stderr if that is a terminal, a line in a notebook, and nothing
-        otherwise; both move within a long epoch.
-    every : int, default 1
-        Report after this many epochs.
+    Both move within a long epoch; elsewhere nothing is shown. On several ranks, rank 0 shows it.
 
     Examples
     --------
@@ -243,14 +236,10 @@ class Progress(Callback):
     >>> import xpnet
     >>> from xpnet.training import Progress
     >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
-    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress(print)])
-    epoch 1: loss 0.6..., ... rows/s
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress()])
     """
 
-    def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
-        self.sink, self.every = sink, every
-        self.bar: Any = None
-        self.say = sink
+    bar: Any = None
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar or the line, if there is a place to show it.
@@ -260,16 +249,13 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        self.first, self.silent = training.history.epochs - training.done, training.ranks.rank > 0
-        if self.sink is not None or self.silent:
-            return
-        if in_notebook():
-            self.say = _write_over
-        elif on_terminal():
+        first_rank = training.ranks.rank == 0
+        self.in_line = first_rank and in_notebook()
+        if first_rank and not self.in_line and on_terminal():
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
-        self.watches_rows = self.say is not None or self.bar is not None
+        self.watches_rows = self.in_line or self.bar is not None
 
     def within_epoch(self, training: "Training") -> None:
         """Move the bar or the line.
@@ -280,10 +266,10 @@ class Progress(Callback):
             The training under way.
         """
         rows = f"{training.rows_done:,} of {training.rows:,} rows"
-        if self.bar is not None:
+        if self.in_line:
+            _write_over(f"epoch {training.done + 1} of {training.epochs}: {rows}")
+        else:
             self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
-        elif self.say is not None:
-            self.say(f"epoch {training.done + 1} of {training.epochs}: {rows}")
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch.
@@ -293,15 +279,12 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        if self.silent:
-            return
-        history = training.history
-        speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
-        if self.bar is not None:
-            self.bar.update(self.task, completed=training.done, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
-        elif self.say is not None and (history.epochs - self.first) % self.every == 0:
-            epoch = f"{training.done} of {training.epochs}" if self.sink is None else history.epochs
-            self.say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
+        loss, seconds = training.history.loss[-1], max(training.history.seconds[-1], 1e-9)
+        speed = f"{training.rows / seconds:,.0f} rows/s"
+        if self.in_line:
+            _write_over(f"epoch {training.done} of {training.epochs}: loss {loss:.4f}, {speed}")
+        elif self.bar is not None:
+            self.bar.update(self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed)
 
     def close(self, training: "Training") -> None:
         """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
@@ -315,10 +298,10 @@ class Progress(Callback):
             self.bar.stop()
             self.bar = None
 
+
 def _write_over(text: str) -> None:
     """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
     sys.stdout.write(f"\r{text:<79}")
-
 
 
 def _bar() -> Any:
