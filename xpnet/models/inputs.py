@@ -108,6 +108,8 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
     """Return an array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
+    if type(array) is numpy.ndarray and is_host(backend):
+        return numpy.asarray(array, dtype=dtype)
     if is_sparse(array):
         return array.tocsr().astype(dtype, copy=False)
     if not on_host(array) and by_arrays(array).backend.xp is not backend.xp:

@@ -330,7 +330,8 @@ class Training:
             The name of the method.
         """
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            if getattr(type(callback), event) is not getattr(Callback, event):
+                getattr(callback, event)(self)
 
 
 class Interrupts:
