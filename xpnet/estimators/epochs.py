@@ -21,7 +21,6 @@ from xpnet.distributed.digest import digest_of_rows
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.streaming import SourceRows
-from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
 from xpnet.ops import Array
@@ -134,8 +133,6 @@ def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
 
 def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join the arrays that lie at one place of every part; None where there are none."""
-    if len(parts) == 1:
-        return parts[0]
     return [None if arrays[0] is None else numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
@@ -152,13 +149,12 @@ class EpochEnd(Callback):
 
     brief = True
 
-    def __init__(
-        self, estimator: Any, network: Network, held_out: Rows | None, ranks: Ranks, began_with: Any
-    ) -> None:
-        self.estimator, self.network, self.held_out, self.began_with = estimator, network, held_out, began_with
+    def __init__(self, estimator: Any, held_out: Rows | None, ranks: Ranks, began_with: Any) -> None:
+        self.estimator, self.network, self.began_with = estimator, estimator._fitted, began_with
         # Of a source that all ranks have, each measures some blocks.
         self.ranks = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
-        self.step = None if held_out is None else network.exclusively(network.step_for, held_out.X)
+        self.held_out: Any = held_out
+        self.step: Any = None if held_out is None else self.network.exclusively(self.network.step_for, held_out.X)
         self.rate, self.says = estimator._optimizer, estimator.verbose and not ranks.rank
         self.scored, self.limit = bool(estimator.early_stopping), estimator.time_limit or inf
         self.began, self.late = monotonic(), False
@@ -192,7 +188,6 @@ class EpochEnd(Callback):
 
     def _parts(self) -> Generator[tuple[Rows, Step, Any], None, None]:
         """Yield parts of the rows held out, what computes with them, and their weights, NumPy's."""
-        assert self.held_out is not None and self.step is not None
         backend = self.step.backend
         with closing(self.held_out.parts(backend, self.step.spec.dtype)) as parts:
             for part in parts:
@@ -263,8 +258,8 @@ class EpochEnd(Callback):
         )
 
 
-Checkpoints = tuple[Callback, TrainingState | None, dict[str, Any] | None]
-"""What writes the checkpoints of a fit, the last one, and the state its random stream had when it first began."""
+Checkpoints = tuple[list[Callback], TrainingState | None, dict[str, Any] | None]
+"""What writes the checkpoints of a fit, the last of them, and the state of its random stream when it first began."""
 
 
 def resuming(
@@ -295,7 +290,7 @@ def resuming(
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
-    return xpnet.Checkpoint(folder, keep=1), state, stream_state(stream)
+    return [xpnet.Checkpoint(folder, keep=1)], state, stream_state(stream)
 
 
 def _on_host(array: Any) -> Any:

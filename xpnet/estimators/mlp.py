@@ -40,8 +40,8 @@ from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
-Prepared = tuple[Rows, Rows | None, Checkpoints | None]
-"""The rows to train on, those to validate on, and the checkpoints, if there are to be any."""
+Prepared = tuple[Rows, Rows | None, Checkpoints]
+"""The rows to train on, those to validate on, if there are any, and the checkpoints."""
 
 
 @dataclass(eq=False, repr=False)
@@ -300,12 +300,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         held_out = check_validation_rows(self, given)
         self._random_state = check_random_state(self.random_state)
-        checkpoints = None
+        checkpoints: Checkpoints = [], None, None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
             checkpoints = resuming(self, (X, targets, weight), held_out, start, given.ranks)
-        if given.ranks.several:
-            broadcast_stream(self._random_state, given.ranks)
+        broadcast_stream(self._random_state, given.ranks)
         widths = X.shape[1], *hidden, self.n_outputs_
         if renewed:
             network = self._renewed_network(X, widths, loss, incremental)
@@ -413,9 +412,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks) -> None:
         """Make the epochs, with all that is noted after each."""
         rows, held_out, checkpoints = prepared
-        writer, state, began_with = (None, None, None) if checkpoints is None else checkpoints
-        end = EpochEnd(self, self._fitted, held_out, ranks, began_with)
-        told = [end, *self._watchers, *([] if writer is None else [writer])]
+        writers, state, began_with = checkpoints
+        end = EpochEnd(self, held_out, ranks, began_with)
         run(
             training,
             rows.X,
@@ -425,7 +423,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             schedule=self._optimizer,
             sample_weight=rows.weight,
             validate=None if held_out is None else end.validation_loss,
-            callbacks=told,
+            callbacks=[end, *self._watchers, *writers],
             resume_from=state or self._resume_from,
             epoch=rows.epoch(training.step, partial(one_epoch, max_grad_norm=self.max_grad_norm)),
         )

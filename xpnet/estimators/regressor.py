@@ -177,8 +177,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         return self._repeated(y[:, None] if y.ndim == 1 else y)
 
     def _loss_on(self, targets: Any) -> Loss:
-        loss: Loss = self.loss  # type: ignore[assignment]
-        return loss
+        return self.loss  # type: ignore[return-value]
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         return self._score_outputs(targets, self._in_order(outputs, numpy), sample_weight)

@@ -559,7 +559,7 @@ class Network(Saved):
         check_spec(spec)
         with self.lock.training():
             if spec != self.spec or not keep:
-                self.exclusively(self._renew, spec, keep)
+                self.exclusively(self._renew, spec, keep=keep)
 
     @locked
     def values(self) -> dict[str, Any]:
@@ -725,12 +725,10 @@ class Network(Saved):
 
     def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is not self.backend or dtype != self.spec.dtype:
-            state = self._state_on_host()
-            self.spec, self.choice = replace(self.spec, dtype=dtype), choice
-            self._hold(*state)
+            self._renew(replace(self.spec, dtype=dtype), keep=True)
         self.choice = choice
 
-    def _renew(self, spec: NetworkSpec, keep: bool) -> None:
+    def _renew(self, spec: NetworkSpec, *, keep: bool) -> None:
         values, optimizer = self._state_on_host()
         self.spec = spec
         self._hold(values, optimizer if keep else None)

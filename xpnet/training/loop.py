@@ -88,17 +88,6 @@ class History:
         if validation_loss is not None:
             self.validation_loss.append(validation_loss)
 
-    def load(self, lists: dict[str, list[float]]) -> None:
-        """Take over lists, in place.
-
-        Parameters
-        ----------
-        lists : dict of str to list of float
-            What `to_dict` returned.
-        """
-        for name, values in lists.items():
-            getattr(self, name)[:] = values
-
     def to_dict(self) -> dict[str, list[float]]:
         """Copy the lists, ready for JSON.
 
@@ -270,7 +259,8 @@ class Training:
         set_stream_state(self.rng, state.rng)
         with self.lock.calls:
             self.step.load_state(state.step)
-        self.history.load(state.history)
+        for name, values in state.history.items():
+            getattr(self.history, name)[:] = values
         self.done, self.stop = state.done, state.stop
 
     def load_callbacks(self, state: TrainingState) -> None:
