@@ -238,10 +238,10 @@ class MLPClassifier(ClassifierMixin, MLP):
             The share of rows whose labels are all right, at most 1.
         """
         true, found, weight = to_host(y), to_host(self.predict(X)), to_host(sample_weight)
-        several = isinstance(self.classes_, list)
-        if several or (_are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape):
+        plain = type(true) is type(found) is numpy.ndarray and true.size > 0 and true.shape == found.shape
+        if isinstance(self.classes_, list) or (plain and true.dtype.kind == found.dtype.kind in "biuU"):
             right = numpy.asarray(true) == found  # accuracy_score takes as long as many epochs of a small network
-            return float(numpy.average(right.all(axis=1) if several else right, weights=weight))
+            return float(numpy.average(right if right.ndim == 1 else right.all(axis=1), weights=weight))
         return accuracy_score(true, found, sample_weight=weight)
 
     def __sklearn_tags__(self) -> Any:
@@ -372,15 +372,6 @@ class MLPClassifier(ClassifierMixin, MLP):
             return labels
         return sparse.csr_matrix(labels)
 
-    def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        if self.out_activation_ == "softmax":
-            right = outputs.argmax(axis=1) == targets
-        elif isinstance(self.classes_, list):
-            right = (self._decode(outputs) == self._decode(targets)).all(axis=1)
-        else:
-            right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
-        return float(numpy.average(right, weights=sample_weight))
-
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):
             return self._labels(targets, get_backend("numpy"), host=True)
@@ -395,15 +386,11 @@ def _classes_of(y: Any) -> Any:
     Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are, without
     scikit-learn's look at them, which takes as long as many epochs of a small network.
     """
-    if _are_whole_numbers(y) and 2 * len(found := numpy.unique(y)) < len(y):
+    whole = type(y) is numpy.ndarray and y.ndim == 1 and y.dtype.kind in "iu"
+    if whole and 2 * len(found := numpy.unique(y)) < len(y):
         return found
     if not sparse.issparse(y) and y.ndim == 2:
         check_classification_targets(y)
         if type_of_target(y) == "multiclass-multioutput":
             return [numpy.unique(labels) for labels in y.T]
     return LabelBinarizer().fit(y).classes_
-
-
-def _are_whole_numbers(labels: Any) -> bool:
-    """Say whether labels are a NumPy array of whole numbers, one for each of some rows."""
-    return type(labels) is numpy.ndarray and labels.ndim == 1 and labels.size > 0 and labels.dtype.kind in "iu"

@@ -182,9 +182,8 @@ class EpochEnd(Callback):
         targets, outputs, weight = _joined(self.ranks.allgather(_joined(found)))
         if not numpy.isfinite(outputs).all():  # for which scorers raise
             return numpy.nan
-        if estimator.scoring is None:
-            return estimator._score_encoded(targets, outputs, weight)
-        return estimator._judge(get_scorer(estimator.scoring), targets, outputs, weight)
+        scorer = type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
+        return estimator._judge(scorer, targets, outputs, weight)
 
     def _parts(self) -> Generator[tuple[Rows, Step, Any], None, None]:
         """Yield parts of the rows held out, what computes with them, and their weights, NumPy's."""

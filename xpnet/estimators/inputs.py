@@ -95,10 +95,8 @@ class Rows:
 
         strata : (rows, ...), NumPy's, of this rank's rows, whose proportions both parts keep; None for none
         """
-        counts, owners = ranks.allgather(self.count), ranks.owners
-        if owners is None:
-            index = numpy.concatenate([numpy.arange(rows) for rows in counts])
-            owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), index)
+        counts = ranks.allgather(self.count)
+        owners = ranks.owners or in_their_order(numpy.repeat(numpy.arange(len(counts)), counts))
         if strata is not None:
             before = numpy.cumsum([0, *counts])
             strata = numpy.concatenate(ranks.allgather(strata))[before[owners.rank] + owners.index]

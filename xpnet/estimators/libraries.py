@@ -88,9 +88,9 @@ class Convertible:
         return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
 
     @property
-    def _label_binarizer(self) -> SimpleNamespace:
+    def _label_binarizer(self: Any) -> SimpleNamespace:
         """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind the labels are."""
-        several = vars(self)["n_outputs_"] > 1 and vars(self)["out_activation_"] == "logistic"
+        several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
         return SimpleNamespace(y_type_="multilabel-indicator" if several else "multiclass")
 
 

@@ -106,10 +106,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return the name of the loss that the network is trained on, with encoded targets."""
 
     @abstractmethod
-    def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        """Measure the estimator's score from encoded targets and network outputs, NumPy's."""
-
-    @abstractmethod
     def _decode(self, targets: Any) -> Any:
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 

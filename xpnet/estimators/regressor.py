@@ -179,8 +179,5 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     def _loss_on(self, targets: Any) -> Loss:
         return self.loss  # type: ignore[return-value]
 
-    def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        return self._score_outputs(targets, self._in_order(outputs, numpy), sample_weight)
-
     def _decode(self, targets: Any) -> Any:
         return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
