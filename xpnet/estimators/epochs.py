@@ -63,8 +63,7 @@ class LearningRate:
 
     solver : for which it was begun
     learning_rate_init : of the first epoch; learning_rate : of the next; power_t : how fast it falls
-    epochs : how many there may be
-    schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, ``"cosine"``, ``"one_cycle"``, or a function
+    schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function
     began : the epochs of the network's history before its first
     """
 
@@ -73,17 +72,17 @@ class LearningRate:
     learning_rate: float
     schedule: Any
     power_t: float
-    epochs: int
     began: int | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """Make the learning rate with which an estimator's training begins."""
-        schedule = estimator.learning_rate
+        schedule, rate = estimator.learning_rate, float(estimator.learning_rate_init)
+        if schedule in [*SCHEDULES]:
+            schedule = SCHEDULES[schedule](rate, int(estimator.max_iter))
         if schedule in ("invscaling", "adaptive") and estimator.solver != "sgd":  # as in scikit-learn
             schedule = "constant"
-        rate = float(estimator.learning_rate_init)
-        return cls(estimator.solver, rate, rate, schedule, estimator.power_t, int(estimator.max_iter))
+        return cls(estimator.solver, rate, rate, schedule, estimator.power_t)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Return the learning rate of the next epoch."""
@@ -91,9 +90,6 @@ class LearningRate:
             self.began = epoch
         if callable(self.schedule):
             self.learning_rate = float(self.schedule(epoch - self.began, losses[self.began :]))
-        elif self.schedule in SCHEDULES:
-            schedule = SCHEDULES[self.schedule](self.learning_rate_init, self.epochs)
-            self.learning_rate = schedule(epoch - self.began, losses)
         return self.learning_rate
 
     def lower(self) -> float | None:
