@@ -161,7 +161,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         outputs, backend = self._outputs(X)
         if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
-            return self._indicators(like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend))
+            labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
+            return sparse.csr_matrix(labels) if self._sparse_labels else labels
         return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
 
     def predict_proba(self, X: Any) -> Any:
@@ -365,12 +366,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         sizes = {"logistic": [2], "softmax": [spec.widths[-1]]}
         counts = [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
         return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)))
-
-    def _indicators(self, labels: Array) -> Any:
-        """Make an indicator matrix, sparse where the one of ``fit`` was."""
-        if not self._sparse_labels:
-            return labels
-        return sparse.csr_matrix(labels)
 
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):

@@ -21,17 +21,15 @@ from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 
-_OPTIONAL_FLOAT = (float, type(None))
-
 FACTS: dict[str, Any] = {
     "n_iter_": int,
     "t_": int,
     "loss_": float,
     "loss_curve_": list,
-    "best_loss_": _OPTIONAL_FLOAT,
+    "best_loss_": (float, type(None)),
     "validation_loss_curve_": list,
     "validation_scores_": (list, type(None)),
-    "best_validation_score_": _OPTIONAL_FLOAT,
+    "best_validation_score_": (float, type(None)),
     "feature_names_in_": numpy.ndarray,
     "_no_improvement_count": int,
     "backend_": str,

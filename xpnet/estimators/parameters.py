@@ -224,8 +224,7 @@ class Parameters(BaseEstimator):
     def _network_spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
         """Describe the network that these parameters make of inputs, hidden layers and outputs."""
         hidden = len(widths) - 2
-        none = isinstance(self.dropout, Real) and not self.dropout
-        rates = () if none else one_each("dropout", self.dropout, hidden)
+        rates = one_each("dropout", self.dropout, hidden)
         return NetworkSpec(
             widths=widths,
             activations=one_each("activation", self.activation, hidden),

@@ -110,8 +110,7 @@ class Network(Saved):
         compiled: bool = True,
         rng: Any = None,
     ) -> None:
-        dtype_wanted = dtype or "float64"
-        self.spec = check_spec(spec if spec.dtype == dtype_wanted else replace(spec, dtype=dtype_wanted))
+        self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
         self.rng = None if rng is None else host_stream(rng)
         self.learning_rate = learning_rate
         self._schedule: Schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
