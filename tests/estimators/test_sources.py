@@ -279,8 +279,6 @@ def test_an_epoch_over_a_source_says_how_far_it_is(
     rows = []
 
     class Heard(Callback):
-        watches_rows = True
-
         def within_epoch(self, training: Training) -> None:
             rows.append(training.rows_done)
 

@@ -19,8 +19,6 @@ class Callback:
     brief : bool, default False
         Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it undoes the epoch;
         ``load_state`` then gets back what ``state`` returned before.
-    watches_rows : bool, default False
-        Whether ``within_epoch`` is called; it is looked at when ``train_begin`` has been called.
 
     Examples
     --------
@@ -39,7 +37,6 @@ class Callback:
     """
 
     brief = False
-    watches_rows = False
 
     def train_begin(self, training: "Training") -> None:
         """Prepare, before the first epoch.
@@ -255,7 +252,6 @@ class Progress(Callback):
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
-        self.watches_rows = self.in_line or self.bar is not None
 
     def within_epoch(self, training: "Training") -> None:
         """Move the bar or the line.
@@ -268,7 +264,7 @@ class Progress(Callback):
         rows = f"{training.rows_done:,} of {training.rows:,} rows"
         if self.in_line:
             _write_over(f"epoch {training.done + 1} of {training.epochs}: {rows}")
-        else:
+        elif self.bar is not None:
             self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
 
     def epoch_end(self, training: "Training") -> None:

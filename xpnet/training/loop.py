@@ -291,7 +291,7 @@ class Training:
                 ) from error
 
     def report(self, rows: int) -> None:
-        """Tell the callbacks that want to know how far an epoch is, a few times a second.
+        """Tell the callbacks how far an epoch is, a few times a second.
 
         Parameters
         ----------
@@ -299,12 +299,9 @@ class Training:
             How many rows have been trained on in this epoch.
         """
         now = time.perf_counter()
-        if now - self._reported_at < BETWEEN_REPORTS:
-            return
-        self.rows_done, self._reported_at = rows, now
-        for callback in self.callbacks:
-            if callback.watches_rows:
-                callback.within_epoch(self)
+        if now - self._reported_at >= BETWEEN_REPORTS:
+            self.rows_done, self._reported_at = rows, now
+            self.notify("within_epoch")
 
     def close(self) -> None:
         """Tell the callbacks that the training is over, however it ended."""
@@ -316,7 +313,7 @@ class Training:
 
         Parameters
         ----------
-        event : {"train_begin", "epoch_end", "between_epochs", "train_end", "close"}
+        event : {"train_begin", "epoch_end", "within_epoch", "between_epochs", "train_end", "close"}
             The name of the method.
         """
         for callback in self.callbacks:
@@ -332,10 +329,8 @@ class Interrupts:
     held : bool
         Whether Ctrl-C waits; False at first.
     pending : bool
-        Whether it was pressed while it was held.
-    raised : bool
-        Whether it was raised. Python drops an exception that is raised in a destructor or in a callback of the garbage
-        collector, so work that ends although this is true must raise it again.
+        Whether it was pressed, held or not. Python drops an exception that is raised in a destructor or in a callback of
+        the garbage collector, so work that ends although this is true must raise it again.
 
     Notes
     -----
@@ -358,7 +353,7 @@ class Interrupts:
     Ctrl-C
     """
 
-    held = pending = raised = False
+    held = pending = False
     _before: Any = None
 
     def __enter__(self) -> Self:
@@ -386,10 +381,9 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if not self.held:
-            self.raised = True
-            raise KeyboardInterrupt
         self.pending = True
+        if not self.held:
+            raise KeyboardInterrupt
 
 
 def run(
@@ -505,20 +499,18 @@ def run(
 
     with Interrupts() as interrupts, step.running(), closing(training):
         _begin(training, resume_from)
-        if any(callback.watches_rows for callback in training.callbacks):
-            step.report = training.report
+        step.report = training.report
         while training.done < training.epochs and not training.stop:
-            interrupts.raised = False
+            interrupts.pending = False
             _whole(training, make_epoch, interrupts, within, orders=members if shuffled else 0)
             interrupts.held = False
-            if interrupts.raised:  # and lost on its way
-                interrupts.pending = True
+            pressed = interrupts.pending  # while it was held, or lost on its way
             for callback in training.callbacks[len(within) :]:
                 callback.epoch_end(training)
             if ranks.several:
                 training.stop = ranks.any(training.stop)
-            if interrupts.pending:
-                interrupts.release()
+            if pressed:
+                raise KeyboardInterrupt
             training.notify("between_epochs")
         training.notify("train_end")
     return history
