@@ -1,6 +1,7 @@
 """The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from operator import attrgetter, is_
 from typing import Any, Self
@@ -260,9 +261,9 @@ class FittedNetwork(Saved, Parameters):
         return outputs
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._network is not None:
-            self._current()  # has what the user has put in the place of its parameters
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[call-overload]
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        if self._network is not None:  # a copy trains on alone
+            state |= {"_network": copy(self._current()), "_optimizer": copy(self._optimizer)}
         return {name: value for name, value in state.items() if name not in SHOWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -171,7 +171,8 @@ def _fit_side_by_side(
             )
             if train is not None:
                 _make_epochs(networks, train, epochs, interrupts)
-        interrupts.release()
+    if interrupts.pending:
+        raise KeyboardInterrupt
     return train is not None
 
 

@@ -329,8 +329,8 @@ class Interrupts:
     held : bool
         Whether Ctrl-C waits; False at first.
     pending : bool
-        Whether it was pressed, held or not. Python drops an exception that is raised in a destructor or in a callback of
-        the garbage collector, so work that ends although this is true must raise it again.
+        Whether it was pressed, held or not. Python drops an exception that is raised in a destructor or in a callback
+        of the garbage collector, so work that ends although this is true must raise it again.
 
     Notes
     -----
@@ -346,7 +346,8 @@ class Interrupts:
     ...         interrupts.held = True
     ...         signal.raise_signal(signal.SIGINT)
     ...         print("this work is not cut")
-    ...         interrupts.release()
+    ...         if interrupts.pending:
+    ...             raise KeyboardInterrupt
     ... except KeyboardInterrupt:
     ...     print("Ctrl-C")
     this work is not cut
@@ -366,19 +367,6 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-
-    def release(self) -> None:
-        """Let Ctrl-C through from now on.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If Ctrl-C was pressed while it was held.
-        """
-        self.held = False
-        if self.pending:
-            self.pending = False
-            raise KeyboardInterrupt
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.pending = True
@@ -589,9 +577,8 @@ def _begin(training: Training, resume_from: TrainingState | None) -> None:
     training.notify("train_begin")
     if resume_from is not None:
         training.load_callbacks(resume_from)
-    if training.ranks.several:
-        with training.lock.calls:
-            training.step.broadcast_state()
+    with training.lock.calls:
+        training.step.broadcast_state()
 
 
 def _of_function(function: Callable[[Training], None]) -> Callback:
