@@ -141,12 +141,13 @@ class EpochEnd(Callback):
 
     held_out : rows that are not trained on, and ranks : all that train
     began_with : the state of the random stream when the fit began, for checkpoints
+    sink : where lines for the user go
     """
 
     brief = True
 
-    def __init__(self, estimator: Any, held_out: Rows | None, ranks: Ranks, began_with: Any) -> None:
-        self.estimator, self.network, self.began_with = estimator, estimator._fitted, began_with
+    def __init__(self, estimator: Any, held_out: Rows | None, ranks: Ranks, began_with: Any, sink: Any = print) -> None:
+        self.estimator, self.network, self.began_with, self.sink = estimator, estimator._fitted, began_with, sink
         # Of a source that all ranks have, each measures some blocks.
         self.ranks = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
         self.held_out: Any = held_out
@@ -241,13 +242,13 @@ class EpochEnd(Callback):
     def _say(self, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
         """Write what scikit-learn's networks write of an epoch. lower : the learning rate that follows"""
         estimator, what = self.estimator, "Training loss" if score is None else "Validation score"
-        print(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
+        self.sink(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
         if score is not None:
-            print(f"{what}: {score:f}")
+            self.sink(f"{what}: {score:f}")
         if not stalls:
             return
         action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
-        print(
+        self.sink(
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             f"epochs. {action if lower is None else f'Setting learning rate to {lower:f}'}"
         )
