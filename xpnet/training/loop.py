@@ -577,8 +577,9 @@ def _begin(training: Training, resume_from: TrainingState | None) -> None:
     training.notify("train_begin")
     if resume_from is not None:
         training.load_callbacks(resume_from)
-    with training.lock.calls:
-        training.step.broadcast_state()
+    if training.ranks.several:
+        with training.lock.calls:
+            training.step.broadcast_state()
 
 
 def _of_function(function: Callable[[Training], None]) -> Callback:
