@@ -313,13 +313,13 @@ def test_quantiles_and_intervals_of_a_table(run: Run, monkeypatch: pytest.Monkey
     Frame({"x": x, "y": y}).to_csv("d.csv", index=False)
     quick = ("--target", "y", "--epochs", "15", "--members", "1", "-o", "m")
     encoded: list[int] = []
-    transform = xpnet.TableEncoder.transform_by_blocks
+    transform = xpnet.TableEncoder.transform
 
-    def counted(self: Any, X: Any, rows: int) -> Any:
-        encoded.append(len(X))
-        return transform(self, X, rows)
+    def counted(self: Any, X: Any) -> Any:
+        encoded.append(X.rows)
+        return transform(self, X)
 
-    monkeypatch.setattr(xpnet.TableEncoder, "transform_by_blocks", counted)
+    monkeypatch.setattr(xpnet.TableEncoder, "transform", counted)
     printed = run("train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9").stdout
     assert "R2" in printed
     encoded.clear()

@@ -4,8 +4,6 @@ activation, Gemm, ..., and what the loss makes of the last. Needs the package ``
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +16,24 @@ from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import Category, parts_of_moments
+from xpnet.tabular.encodings import Category, Number, encode_numbers, numbers_of
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
-_FUNCTIONS = "IsNaN", "Where", "Greater", "Abs", "Clip", "Sqrt", "Sin", "Cos"
-"""Operators that are NumPy's functions in small letters, in which numbers are encoded."""
+_FUNCTIONS = {
+    "isnan": "IsNaN",
+    "where": "Where",
+    "abs": "Abs",
+    "minimum": "Min",
+    "maximum": "Max",
+    "sqrt": "Sqrt",
+    "sin": "Sin",
+    "cos": "Cos",
+}
+"""The functions of NumPy in which numbers are encoded, as operators."""
 
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -36,6 +43,10 @@ _OUTPUTS = {
 }
 
 
+def _operator(name: str) -> Any:
+    return lambda value, other: value.graph.add(name, value, other)
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor of a graph under construction; arithmetic with it adds nodes to the graph."""
@@ -43,20 +54,14 @@ class Value:
     graph: "Graph"
     name: str
 
-    def __add__(self, other: Any) -> "Value":
-        return self.graph.add("Add", self, other)
-
-    def __sub__(self, other: Any) -> "Value":
-        return self.graph.add("Sub", self, other)
-
-    def __mul__(self, other: Any) -> "Value":
-        return self.graph.add("Mul", self, other)
-
-    def __truediv__(self, other: Any) -> "Value":
-        return self.graph.add("Div", self, other)
+    __add__, __sub__, __mul__, __truediv__, __gt__ = map(_operator, ("Add", "Sub", "Mul", "Div", "Greater"))
 
     def __floordiv__(self, other: Any) -> "Value":
         return self.graph.add("Floor", self / other)
+
+    def __getitem__(self, rows_and_columns: tuple[slice, Any]) -> "Value":
+        """Return some columns of all rows."""
+        return self.graph.add("Gather", self, rows_and_columns[1], axis=1)
 
     def to(self, dtype: str) -> "Value":
         """Return the tensor in another dtype."""
@@ -222,25 +227,24 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
     1970.
     """
-    names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(encoder.n_features_in_)])
-    apart = any(isinstance(encoding, Category) or encoding.part for encoding in encoder.encodings_)
-    apart = apart or (hasattr(encoder, "feature_names_in_") and encoder.left_out_)
-    table = None if apart else graph.input("X", encoder.n_features_in_, "float64")
-    xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
-    outputs: list[Value] = []
-    for column, own in groupby(encoder.encodings_, attrgetter("column")):
-        encodings = list(own)
-        first = encodings[0]
-        if table is None:
-            x = graph.input(names[column], 1, "str" if isinstance(first, Category) else "float64")
-        else:
-            x = graph.add("Gather", table, numpy.array([column]), axis=1)
-        parts = {"": x} if isinstance(first, Category) or not first.part else parts_of_moments(x)
-        for encoding in encodings:
-            text = isinstance(encoding, Category)
-            found = [_category(x, encoding)] if text else encoding.outputs(parts[encoding.part], xp)
-            outputs += [value.to("float32") for value in found]
-    return graph.add("Concat", *outputs, axis=1)
+    encodings, named = encoder.encodings_, hasattr(encoder, "feature_names_in_")
+    numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
+    categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
+    if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
+        kinds = {encoding.column: "str" if isinstance(encoding, Category) else "float64" for encoding in encodings}
+        names = {column: encoder.feature_names_in_[column] if named else f"x{column}" for column in kinds}
+        inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
+        each = numbers_of(numbers, lambda column, _: inputs[column])
+    else:
+        table = graph.input("X", encoder.n_features_in_, "float64")
+        inputs, each = {}, [table[:, numpy.array([number.column for number in numbers])]]
+    xp = SimpleNamespace(**{name: partial(graph.add, operator) for name, operator in _FUNCTIONS.items()})
+    xp.concatenate = lambda values, axis: graph.add("Concat", *values, axis=axis)
+    outputs = [encode_numbers(numbers, xp.concatenate(each, axis=1), xp).to("float32")] if numbers else []
+    outputs += [_category(inputs[category.column], category) for category in categories]
+    first_numbers = sorted(range(len(encodings)), key=lambda k: isinstance(encodings[k], Category))
+    places = numpy.repeat(first_numbers, [len(encodings[k].labels) for k in first_numbers])
+    return xp.concatenate(outputs, axis=1)[:, numpy.argsort(places, kind="stable")]
 
 
 def _category(text: Value, category: Category) -> Value:

@@ -5,7 +5,7 @@ to give the same numbers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any, Literal
 
@@ -22,64 +22,57 @@ _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 
 @dataclass
 class Table:
-    """A table. names : None where columns have no names; columns : NumPy arrays of numbers, or Arrow's arrays"""
+    """A table. columns : NumPy arrays of numbers, or Arrow's arrays; named : whether these names are the user's"""
 
-    names: list[str] | None
-    rows: int
+    names: Sequence[str]
     columns: Sequence[Any]
+    named: bool
 
-    def name(self, index: int) -> str:
-        """Return the column as errors call it."""
-        return f"Column {self.names[index]!r}" if self.names else f"Column {index}"
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns[0])
 
     def select(self, names: Sequence[str], needed: set[str]) -> "Table":
         """Return the same table with columns in this order; columns that are not needed may be missing.
 
         Raises InputError where one that is needed is missing.
         """
-        places = {name: index for index, name in enumerate(self.names or [])}
-        missing = sorted(needed - places.keys())
+        found = dict(zip(self.names, self.columns, strict=True))
+        missing = sorted(needed - found.keys())
         if missing:
             raise InputError(
                 f"The table holds the columns that were there in training; {', '.join(map(repr, missing))} is missing. "
-                f"Received {', '.join(map(repr, places))}."
+                f"Received {', '.join(map(repr, found))}."
             )
         nothing = numpy.full(self.rows, numpy.nan)
-        return Table(
-            list(names), self.rows, [self.columns[places[name]] if name in places else nothing for name in names]
-        )
+        return Table(names, [found.get(name, nothing) for name in names], True)
 
-    def part(self, start: int, end: int) -> "Table":
+    def part(self, rows: slice) -> "Table":
         """Return some rows."""
-        return Table(self.names, end - start, [column[start:end] for column in self.columns])
+        return replace(self, columns=[column[rows] for column in self.columns])
 
     def kind(self, index: int) -> tuple[Kind, str]:
         """Return the kind of a column, and its type as errors call it."""
         column = self.columns[index]
-        if isinstance(column, numpy.ndarray):
-            return "number", str(column.dtype)
-        return ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column.type)
+        return ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column)
 
     def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
         """Return numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps.
 
         Raises InputError for a column of another kind.
         """
-        array = self.columns[index]
-        if isinstance(array, numpy.ndarray):
-            if kind == "moment" and not numpy.isnan(array).all():
-                raise InputError(f"{self.name(index)} held dates in training and holds {array.dtype} now. Parse it.")
-            return array.astype(numpy.float64)
+        array, name = self.columns[index], f"Column {self.names[index]!r}"
         if kind == "moment" and (dates := dates_of_text(array)) is not None:
             array = dates
-        found, type_ = _kind_of(array.type)
-        if found != kind and array.null_count < len(array) and (kind, found) != ("number", "category"):
+        found, type_ = _kind_of(array)
+        if found != kind and not _is_empty(array) and (kind, found) != ("number", "category"):
             held = {"number": "numbers", "moment": "dates"}[kind]
-            raise InputError(f"{self.name(index)} held {held} in training and holds {type_} now. Convert it.")
+            raise InputError(f"{name} held {held} in training and holds {type_} now. Convert it.")
         try:
             return _floats(array)
         except ValueError as error:
-            raise InputError(f"{self.name(index)} held numbers in training: {error}. Convert it.") from error
+            raise InputError(f"{name} held numbers in training: {error}. Convert it.") from error
 
     def categories(self, index: int) -> tuple[numpy.ndarray, list[str]]:
         """Return a column's values as indices (rows,) into names, -1 for gaps; and the names, which are text."""
@@ -89,14 +82,13 @@ class Table:
         if isinstance(array, numpy.ndarray):
             array = pyarrow.array(array, from_pandas=True)
         if isinstance(array, pyarrow.ChunkedArray):
-            array = array.unify_dictionaries() if pyarrow.types.is_dictionary(array.type) else array
-            array = array.combine_chunks()
+            array = array.unify_dictionaries().combine_chunks()
         if not pyarrow.types.is_dictionary(array.type):
             array = array.dictionary_encode()
         names = [None if value is None else _text(value) for value in array.dictionary.to_pylist()]
-        codes = array.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False).copy()
+        codes = array.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         if None in names:
-            codes[codes == names.index(None)] = -1
+            codes = numpy.where(codes == names.index(None), -1, codes)
         return codes, ["" if name is None else name for name in names]
 
 
@@ -105,35 +97,32 @@ def table_of(X: Any) -> Table:
 
     Raises ValueError for other shapes, for no rows or columns, and for complex numbers, as scikit-learn does.
     """
+    how: dict[str, Any] = {"dtype": None, "ensure_all_finite": False, "estimator": "TableEncoder"}
+    if isinstance(X, Table):
+        return X
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
-        check_array(X, dtype=None, estimator="TableEncoder")
+        check_array(X, **how)
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
-        names, columns = [name for name, _ in X.items()], [column for _, column in X.items()]
-        named = all(isinstance(name, str) for name in names)  # as scikit-learn has it
-        lengths = [len(column) for column in columns]
-        return _checked([*map(str, names)] if named else None, [_from_array(column) for column in columns], lengths)
-    if hasattr(X, "__arrow_c_stream__") or hasattr(X, "to_arrow"):
+        names, columns = [name for name, _ in X.items()], [_from_array(column) for _, column in X.items()]
+    elif hasattr(X, "__arrow_c_stream__"):
         import pyarrow
 
         table = X if isinstance(X, pyarrow.Table) else pyarrow.table(X)
-        return _checked(table.column_names, table.columns, [table.num_rows])
-    how: dict[str, Any] = {"ensure_all_finite": False, "estimator": "TableEncoder"}
-    given, X = X, check_array(X, dtype=None, **how)
-    if X.dtype.kind == "U" and not hasattr(given, "dtype"):  # NumPy made text of numbers beside text in a list
-        X = check_array(given, dtype=object, **how)
-    return _checked(None, [_from_array(X[:, index]) for index in range(X.shape[1])], [X.shape[0]])
-
-
-def _checked(names: list[str] | None, columns: list[Any], lengths: list[int]) -> Table:
-    if not columns or not lengths[0]:
-        what = f"{lengths[0] if lengths else 0} sample(s)" if columns else "0 feature(s)"
-        raise InputError(f"Found array with {what} while a minimum of 1 is required.")
-    if len(set(lengths)) > 1:
-        raise InputError(f"Columns are of one length; received {sorted(set(lengths))} rows.")
-    if names and len(set(names)) < len(names):
+        names, columns = table.column_names, table.columns
+    else:
+        given, X = X, check_array(X, **how)
+        if X.dtype.kind == "U" and not hasattr(given, "dtype"):  # NumPy made text of numbers beside text in a list
+            X = check_array(given, **how | {"dtype": object})
+        names, columns = [], [_from_array(column) for column in X.T]
+    lengths = sorted({len(column) for column in columns})
+    check_array(numpy.broadcast_to(0, (max(lengths, default=0), len(columns))), **how)  # which refuses empty tables
+    if len(lengths) > 1:
+        raise InputError(f"Columns are of one length; received {lengths} rows.")
+    named = all(isinstance(name, str) for name in names) and bool(names)  # as scikit-learn has it
+    if named and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"Every column has a name of its own; {twice!r} stands there twice. Rename one.")
-    return Table(names, lengths[0], columns)
+    return Table(names if named else [f"x{index}" for index in range(len(columns))], columns, named)
 
 
 def _from_array(values: Any) -> Any:
@@ -142,8 +131,6 @@ def _from_array(values: Any) -> Any:
     if getattr(values, "ndim", 1) != 1:
         raise InputError(f"A column has one dimension; received shape {values.shape}.")
     dtype = getattr(values, "dtype", None)
-    if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
-        raise InputError("Complex data not supported: pass real and imaginary part as columns.")
     return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC else _to_arrow(values)
 
 
@@ -153,11 +140,9 @@ def _to_arrow(values: Any) -> Any:
         import pyarrow
     except ImportError as error:
         raise InputError("Tables with other columns than numbers need pyarrow: pip install 'xpnet[tables]'.") from error
-    if hasattr(values, "__arrow_c_stream__") and not hasattr(values, "iloc"):
-        return pyarrow.chunked_array(values)
     if hasattr(values, "dt") and hasattr(values.dt, "to_timestamp"):  # pandas' periods
         values = values.dt.to_timestamp()
-    if getattr(values, "dtype", None) == "float16" or str(getattr(values, "dtype", "")).startswith("Sparse"):
+    if str(getattr(values, "dtype", "")).startswith("Sparse"):
         values = numpy.asarray(values)
     try:
         array = pyarrow.array(values, from_pandas=True)
@@ -181,14 +166,16 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _kind_of(type_: Any) -> tuple[Kind, str]:
-    """Return the kind of content of an Arrow type, and the type's name."""
+def _kind_of(array: Any) -> tuple[Kind, str]:
+    """Return the kind of content of a column, and its type's name."""
+    if isinstance(array, numpy.ndarray):
+        return "number", str(array.dtype)
     from pyarrow import types
 
-    if types.is_dictionary(type_):
-        scalar = not types.is_nested(type_.value_type) and not types.is_binary(type_.value_type)
-        return ("category", "text") if scalar else ("other", str(type_))
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+    type_ = array.type
+    if types.is_dictionary(type_) and not types.is_nested(type_.value_type) and not types.is_binary(type_.value_type):
+        return "category", "text"
+    if _is_text(type_):
         return "category", "text"
     if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
         return "moment", "dates"
@@ -196,26 +183,37 @@ def _kind_of(type_: Any) -> tuple[Kind, str]:
     return "number" if any(holds(type_) for holds in numeric) else "other", str(type_)
 
 
+def _is_text(type_: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+
+
+def _is_empty(array: Any) -> bool:
+    """Return whether a column holds gaps alone."""
+    return bool(numpy.isnan(array).all()) if isinstance(array, numpy.ndarray) else array.null_count == len(array)
+
+
 def dates_of_text(array: Any) -> Any | None:
     """Return text as moments where every value is a date of ISO 8601, as frames read from CSV hold them; else None."""
+    if isinstance(array, numpy.ndarray) or not _is_text(array.type) or _is_empty(array):
+        return None
     import pyarrow
     from pyarrow import compute
 
-    types = pyarrow.types
-    if types.is_string_view(array.type):  # which the check below does not take
-        array = array.cast(pyarrow.large_string())
-    if not (types.is_string(array.type) or types.is_large_string(array.type)) or array.null_count == len(array):
-        return None
-    if not compute.all(compute.match_substring_regex(array, _ISO_DATE)).as_py():
+    text = array.cast(pyarrow.large_string())
+    if not compute.all(compute.match_substring_regex(text, _ISO_DATE)).as_py():
         return None
     try:
-        return array.cast(pyarrow.timestamp("us"))
+        return text.cast(pyarrow.timestamp("us"))
     except pyarrow.ArrowInvalid:  # a 30th of February
         return None
 
 
 def _floats(array: Any) -> numpy.ndarray:
     """Return numbers; durations and times in seconds, moments as seconds since 1970 on the clock of their time zone."""
+    if isinstance(array, numpy.ndarray):
+        return array.astype(numpy.float64)
     import pyarrow
     from pyarrow import compute, types
 

@@ -1,15 +1,14 @@
 """The encoder of tables: frames in, float32 out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import compress
 from numbers import Real
-from operator import attrgetter
 from typing import Any, Self
 
 import numpy
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
@@ -17,13 +16,16 @@ from xpnet.errors import InputError
 from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
 from xpnet.tabular.columns import Kind, Table, table_of
 from xpnet.tabular.encodings import (
-    PARTS,
+    AT_ONCE,
     Category,
     Encoding,
+    Number,
     Scaling,
     Task,
+    encode_numbers,
     fit_category,
     fit_number,
+    numbers_of,
     parts_of_moments,
     with_details,
 )
@@ -185,7 +187,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = table_of(X)
         self.n_features_in_ = len(table.columns)
         self.__dict__.pop("feature_names_in_", None)
-        if table.names:
+        if table.named:
             self.feature_names_in_ = numpy.array(table.names, dtype=object)
         y, task = self._target(y, table.rows)
         if self.binning == "tree" and task is None:
@@ -205,7 +207,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             elif kind != "other":
                 found = self._fit_numbers(table, index, kind, type_, y, how)
             if isinstance(found, str):
-                self.left_out_[table.names[index] if table.names else f"x{index}"] = found
+                self.left_out_[table.names[index]] = found
             else:
                 self.encodings_ += found
         if not self.encodings_:
@@ -237,17 +239,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ) -> list[Encoding] | str:
         """Return the numbers of a column, or why it is left out."""
         x = table.numbers(index, kind)
-        if table.names and type_.lstrip("u").startswith("int") and _counts_rows(x):
+        if table.named and type_.lstrip("u").startswith("int") and _counts_rows(x):
             return "numbers the rows"
-        if kind == "number":
-            found = [fit_number(x, y, how, column=index)]
-        else:
-            parts = parts_of_moments(x)
-            found = [fit_number(parts[part], y, how, column=index, part=part) for part in PARTS]
-            gaps = [number for number in found if number is not None]
-            found = [number and replace(number, gaps=number.gaps and number is gaps[0]) for number in found]
-        varying: list[Encoding] = [number for number in found if number is not None and number.labels]
-        return varying or "holds one value only"
+        parts = {"": x} if kind == "number" else parts_of_moments(x)
+        found = [fit_number(values, y, how, column=index, part=part) for part, values in parts.items()]
+        return [number for number in found if number is not None] or "holds one value only"
 
     def _fit_category(
         self, table: Table, index: int, y: Any, task: Task | None, random_state: Any, details: dict[int, numpy.ndarray]
@@ -287,59 +283,30 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         return self._encode(self._taken(X), {})
 
-    def transform_by_blocks(self, X: Any, rows: int) -> Iterator[numpy.ndarray]:
-        """Encode a table some rows at a time, so that all encoded rows need not fit into memory.
-
-        Parameters
-        ----------
-        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The table, as for `transform`.
-        rows : int
-            How many rows are encoded at a time. The last block has half as many to half as many more, since a short
-            rest joins it; a table of fewer rows is one block.
-
-        Yields
-        ------
-        numpy.ndarray, shape (rows, outputs), float32
-            The next rows as `transform` encodes them.
-
-        Raises
-        ------
-        InputError
-            As `transform` does.
-        """
-        table = self._taken(X)
-        last = max(1, round(table.rows / rows)) - 1
-        for block in range(last + 1):
-            yield self._encode(table.part(block * rows, table.rows if block == last else (block + 1) * rows), {})
-
     def _taken(self, X: Any) -> Table:
-        """Return the columns of a table in the order of the training."""
+        """Return a table with the columns of the training, in their order."""
         check_is_fitted(self)
         table = table_of(X)
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None and table.names:
-            needed = {names[encoding.column] for encoding in self.encodings_}
-            return table.select(list(names), needed)
-        matrix = numpy.empty((table.rows, len(table.columns)), numpy.bool_)
-        validate_data(self, matrix, reset=False, skip_check_array=True)
+        if table.named and hasattr(self, "feature_names_in_"):
+            names = self.feature_names_in_
+            return table.select(names, {names[encoding.column] for encoding in self.encodings_})
+        rows_and_columns = table.rows, len(table.columns)
+        validate_data(self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True)
         return table
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
-        out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self.encodings_)), numpy.float32)
-        at = 0
-        for column, encodings in groupby(self.encodings_, attrgetter("column")):
-            numbers: dict[str, numpy.ndarray] = {}
-            for encoding in encodings:
-                part = out[:, at : at + len(encoding.labels)]
-                at += part.shape[1]
-                if isinstance(encoding, Category):
-                    encoding.write(encoding.places(*table.categories(column)), part, details.get(column))
-                    continue
-                if not numbers:
-                    x = table.numbers(column, "moment" if encoding.part else "number")
-                    numbers = parts_of_moments(x) if encoding.part else {"": x}
-                encoding.write(numbers[encoding.part], part)
+        widths = [len(encoding.labels) for encoding in self.encodings_]
+        out = numpy.empty((table.rows, sum(widths)), numpy.float32)
+        for encoding, part in zip(self.encodings_, numpy.split(out, numpy.cumsum(widths)[:-1], axis=1), strict=True):
+            if isinstance(encoding, Category):
+                places = encoding.places(*table.categories(encoding.column))
+                encoding.write(places, part, details.get(encoding.column))
+        is_number = [isinstance(encoding, Number) for encoding in self.encodings_]
+        numbers, own = list(compress(self.encodings_, is_number)), numpy.flatnonzero(numpy.repeat(is_number, widths))
+        for rows in gen_batches(table.rows, AT_ONCE // max(1, len(own)) + 1) if numbers else ():
+            x = numpy.stack(numbers_of(numbers, table.part(rows).numbers), axis=1)
+            with numpy.errstate(over="ignore"):
+                out[rows, own] = encode_numbers(numbers, x, numpy)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:

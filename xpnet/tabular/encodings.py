@@ -4,6 +4,7 @@ Each encoding is a frozen record of numbers: it is fitted by a function, written
 (affine, clip, look up) that another runtime can repeat it.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,8 +19,8 @@ FARTHEST = 1e5
 """Scaled numbers lie within these bounds, so that none overflows in float32."""
 LARGEST = 1e300
 """Larger numbers count as infinite: the difference of two others is finite."""
-AT_ONCE = 1 << 16
-"""Numbers of a block of rows: what is computed on the way to the result stays in the cache."""
+AT_ONCE = 1 << 19
+"""Outputs of a block of rows: what is computed on the way to them takes little memory."""
 FOLDS = 5
 """Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
 SHRINKING = 10.0
@@ -66,37 +67,47 @@ class Number:
         ways += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
         return ways + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
-    def outputs(self, x: Any, xp: Any) -> list[Any]:
-        """Return the outputs, (rows, 1) or of bins (rows, bins). x : (rows, 1) float64; xp : NumPy, or what computes so
 
-        Bins below x are 1, bins above it 0, its own bin says how far through x is. (Gorishniy, Rubachev, Babenko, On
-        Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside of the bins it stays 0 and 1.)
-        """
-        missing = xp.isnan(x)
-        x = xp.where(missing, self.fill, x)
-        x = xp.where(xp.greater(xp.abs(x), LARGEST), xp.clip(x, self.low, self.high), x)
-        found = []
-        if self.scale:
-            z = xp.clip((x - self.centre) * self.scale, -FARTHEST, FARTHEST)
-            found.append(z / xp.sqrt(z * z / 9.0 + 1.0) if self.clip else z)
-        if self.gaps:
-            found.append(missing)
-        if self.cycle:
-            first, length = PERIODS[self.part]
-            angle = (x - first) * (2 * numpy.pi / length)
-            found += [xp.sin(angle), xp.cos(angle)]
-        if len(self.edges):
-            left, right = self.edges[:-1], self.edges[1:]
-            found.append(xp.clip((x - left) / (right - left), 0.0, 1.0))
-        return found
+def numbers_of(numbers: Sequence[Number], read: Callable[[int, str], Any]) -> list[Any]:
+    """Return for each number its column, or the part of a moment. read : gives a column's numbers of a kind"""
+    moments = {number.column: bool(number.part) for number in numbers}
+    columns = {
+        column: parts_of_moments(read(column, "moment")) if is_moment else {"": read(column, "number")}
+        for column, is_moment in moments.items()
+    }
+    return [columns[number.column][number.part] for number in numbers]
 
-    def write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
-        """Encode. x : (rows,) float64; out : (rows, outputs) float32, which is overwritten"""
-        step = max(1, AT_ONCE // out.shape[1])
-        for start in range(0, len(x), step):
-            with numpy.errstate(over="ignore"):
-                outputs = self.outputs(x[start : start + step, None], numpy)
-            numpy.concatenate(outputs, axis=1, out=out[start : start + step])
+
+def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> Any:
+    """Return the outputs of some numbers, those of the first number first: (rows, outputs).
+
+    Bins below x are 1, bins above it 0, its own bin says how far through x is. (Gorishniy, Rubachev, Babenko, On
+    Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside of the bins it stays 0 and 1.)
+
+    x : (rows, numbers) float64; xp : NumPy, or what computes as it does
+    """
+    fill, low, high, centre, scale = numpy.array([(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]).T
+    clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
+    scaled, gappy, cycles = (numpy.flatnonzero(which) for which in (scale, gaps, cycle))
+    binned = numpy.repeat(numpy.arange(len(numbers)), [len(number.edges[1:]) for number in numbers])
+    missing = xp.isnan(x)
+    x = xp.where(missing, fill, x)
+    x = xp.where(xp.abs(x) > LARGEST, xp.minimum(xp.maximum(x, low), high), x)
+    z = xp.minimum(xp.maximum((x - centre) * scale, -FARTHEST), FARTHEST)
+    z = xp.where(clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
+    found = [z[:, scaled]]  # outputs of one kind after those of another
+    if len(gappy):
+        found.append(xp.where(missing, 1.0, 0.0)[:, gappy])
+    if len(cycles):
+        first, length = numpy.array([PERIODS[numbers[k].part] for k in cycles]).T
+        angle = (x[:, cycles] - first) * (2 * numpy.pi / length)
+        found += [xp.sin(angle), xp.cos(angle)]
+    if len(binned):
+        left = numpy.concatenate([number.edges[:-1] for number in numbers])
+        width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
+        found.append(xp.minimum(xp.maximum((x[:, binned] - left) / width, 0.0), 1.0))
+    order = numpy.argsort(numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable")
+    return xp.concatenate(found, axis=1)[:, order]
 
 
 def parts_of_moments(seconds: Any) -> dict[str, Any]:
@@ -142,7 +153,7 @@ class Scaling:
 def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str = "") -> Number | None:
     """Fit a number; None where there is nothing to tell rows apart by. x : (rows,) float64; y : (rows,)"""
     finite = numpy.abs(x) <= LARGEST
-    gaps = bool(numpy.isnan(x).any())
+    gaps = part in ("", "trend") and bool(numpy.isnan(x).any())  # which all parts of a moment have together
     if not finite.any():
         return None
     known = numpy.sort(_sampled(x[finite]))

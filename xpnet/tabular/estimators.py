@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
@@ -44,6 +44,7 @@ from xpnet.models.inputs import check_label_types, one_each
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, AdamW, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
+from xpnet.tabular.columns import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_inputs
 from xpnet.tabular.recipe import Recipe, Watchers, train_networks
@@ -469,9 +470,10 @@ class Tabular(Saved, BaseEstimator):
         if not isinstance(self.encoder_, TableEncoder):  # which may look at all rows together
             yield numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
             return
-        rows = max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE)) * ROWS_AT_ONCE
-        for encoded in self.encoder_.transform_by_blocks(X, rows):
-            yield numpy.ascontiguousarray(encoded, self.dtype)
+        step = max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE)) * ROWS_AT_ONCE
+        table = table_of(X)
+        for rows in gen_batches(table.rows, step):
+            yield numpy.ascontiguousarray(self.encoder_.transform(table.part(rows)), self.dtype)
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs (..., out) in the target's unit, those of several quantiles in rising order."""
