@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 import xpnet
 from xpnet.backend import NetworkSpec, UpdateRule
-from xpnet.modelfile.values import from_json, to_json
+from xpnet.modelfile.values import from_json, to_json, typed
 
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 DTYPES = st.sampled_from(["bool", "int8", "int64", "uint64", "float32", "float64", "<U4"])
@@ -89,13 +89,13 @@ def test_what_was_not_written_here_is_refused(value: Any) -> None:
 
 def test_a_dataclass_comes_back_as_its_class() -> None:
     spec = NetworkSpec((4, 3, 2), ("tanh",), rule=UpdateRule("adam", beta1=0.5), dropout=(0.1,), l2=1.0)
-    assert from_json(json.loads(json.dumps(asdict(spec))), NetworkSpec) == spec
+    assert typed(json.loads(json.dumps(asdict(spec))), NetworkSpec) == spec
 
 
 @pytest.mark.parametrize("value", [1, "1.0", None, [1.0], {"float": "inf"}, 2**60])
 def test_a_value_is_of_the_type_that_is_asked_for(value: Any) -> None:
     if value == 1:
-        assert type(from_json(value, float)) is float
+        assert type(typed(value, float)) is float
         return
     with pytest.raises(ValueError, match="another type than float"):
-        from_json(value, float)
+        typed(value, float)

@@ -96,8 +96,7 @@ def _kind(model: Any) -> str:
     kind = type(model).__name__
     if kind not in _OPENERS:
         raise InputError(
-            f"Model files hold {', '.join(_OPENERS)}; received {kind}. Save pipelines with skops.io.dump, and export "
-            "them with skl2onnx.to_onnx."
+            f"Files hold {', '.join(_OPENERS)}; received {kind}. Pipelines have skops.io.dump and skl2onnx.to_onnx."
         )
     return kind
 
@@ -246,34 +245,22 @@ def describe(path: str | Path) -> dict[str, Any]:
     ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
     description, entries = read(path, whole=False)
-    spec, settings = description.network, description.settings
+    spec, settings = parse(canonical(asdict(description.network))), description.settings
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))
         classes, features = fitted.get("classes_"), fitted.get("feature_names_in_", numpy.empty(0)).tolist()
-        if isinstance(classes, list):
-            classes = [labels.tolist() for labels in classes]
-        elif classes is not None:
-            classes = classes.tolist()
+        if classes is not None:
+            classes = [labels.tolist() for labels in classes] if isinstance(classes, list) else classes.tolist()
         features = settings["encoder"]["names"] if "encoder" in settings else features
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
     return {
-        "kind": description.kind,
-        "widths": list(spec.widths),
-        "activations": list(spec.activations),
-        "loss": spec.loss,
-        "dtype": spec.dtype,
-        "parameters": parameter_count(spec),
+        **vars(description),
+        **{name: spec[name] for name in ("widths", "activations", "loss", "dtype")},
+        "network": spec,
+        "parameters": parameter_count(description.network),
         "classes": classes,
         "features": features or None,
-        "tensors": {
-            name: {"dtype": DTYPES[entry.dtype].name, "shape": list(entry.shape)}
-            for name, entry in entries.items()
-        },
-        "network": parse(canonical(asdict(spec))),
-        "settings": settings,
-        "extra": description.extra,
-        "format": description.format,
-        "writer": description.writer,
+        "tensors": {n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()},
         "bytes": Path(path).stat().st_size,
     }

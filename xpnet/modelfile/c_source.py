@@ -1,6 +1,8 @@
 """Models as one file of C99 that needs neither Python nor a library: the program in ``predict.c``, with their data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,143 +13,116 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
 from xpnet.ops import ACTIVATIONS
-
-_OPERATORS = {
-    "Identity": "{0}",
-    "Relu": "fmaxf({0}, 0.0f)",
-    "Tanh": "tanhf({0})",
-    "Sigmoid": "sigmoid({0})",
-    "Abs": "fabsf({0})",
-    "Exp": "expf({0})",
-    "Log": "logf({0})",
-    "Max": "fmaxf({0}, {1})",
-    "Min": "fminf({0}, {1})",
-    "Add": "({0} + {1})",
-    "Sub": "({0} - {1})",
-    "Mul": "({0} * {1})",
-    "Div": "({0} / {1})",
-}
-"""ONNX's operators, in which activations are described, as C."""
-
+from xpnet.tabular.encodings import PARTS, PERIODS, Number
 
 def write_c(path: str | Path, exported: Exported) -> None:
     """Write a model as a C file.
 
     Raises ModelFileError where the file cannot be written.
     """
-    spec, classes, target = exported.spec, exported.classes, exported.target
-    data = [_encodings(exported.encoder, spec.widths[0]), _activations(spec), _networks(spec, exported.networks)]
-    out = spec.widths[-1]
+    spec, classes, target, out = exported.spec, exported.classes, exported.target, exported.spec.widths[-1]
     two = spec.loss == "logistic_cross_entropy" and classes is not None and len(classes) <= 2
+    numbers, categories, tables = _encodings(exported.encoder)
+    layers, parameters = _layers(spec, exported.networks)
     facts = {
+        "XPNET_COLUMNS": spec.widths[0] if exported.encoder is None else exported.encoder.n_features_in_,
         "XPNET_RESULTS": 2 if two else out,
+        "NUMBERS": len(numbers),
+        "CATEGORIES": len(categories),
         "OUTPUTS": out,
         "OUTPUT": f"'{OUTPUT_ACTIVATIONS[spec.loss][0]}'",
         "LAYERS": spec.layers,
         "WIDEST": max(spec.widths),
         "NETWORKS": len(exported.networks),
         "MEMBERS": spec.members,
+        "PARAMETERS": len(parameters) // len(exported.networks),
         "TEMPERATURE": f"{exported.temperature!r}",
         "SCALED": int(target is not None),
         "SORTED": int(exported.rises),
     }
-    rows = numpy.zeros((4, out)) if target is None else target
-    data.append(f"static const double target[4][{out}] = {{{', '.join(_braced(row) for row in rows)}}};")
-    if classes is not None:
-        names = ", ".join(_string(str(label)) for label in numpy.asarray(classes).tolist())
-        data.append(f"const char *const xpnet_classes[] = {{{names}}};")
-    head = [f"#define {name} {value}" for name, value in facts.items()]
-    source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
-    write_whole(path, source.replace("/* DATA */", "\n".join([*head, *data])).encode())
-
-
-def _encodings(encoder: Any, inputs: int) -> str:
-    """Return the tables by which rows are encoded, and how many columns these have."""
-    from xpnet.tabular.encodings import PARTS, PERIODS, Number
-
-    encodings, columns = ([], inputs) if encoder is None else (encoder.encodings_, encoder.n_features_in_)
-    arrays, numbers, categories, start = [], ["{0}"], ["{0}"], 0
-    for k, encoding in enumerate(encodings):
-        if isinstance(encoding, Number):
-            part = 1 + PARTS.index(encoding.part) if encoding.part else 0
-            first, length = PERIODS.get(encoding.part, (0.0, 1.0))
-            floats = (encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale)
-            flags = (int(encoding.clip), int(encoding.gaps), int(encoding.cycle))
-            arrays.append(_array("double", f"edges{k}", encoding.edges))
-            fields = (start, encoding.column, part, *map(_number, floats), *flags, _number(first), _number(length))
-            numbers.append(f"{{{', '.join(map(str, fields))}, {max(0, len(encoding.edges) - 1)}, edges{k}}}")
-        else:
-            names = ", ".join(map(_string, encoding.values))
-            arrays.append(f"static const char *const names{k}[] = {{{names}}};")
-            arrays.append(_array("float", f"details{k}", encoding.details))
-            fields = (start, encoding.column, len(encoding.values), f"names{k}", encoding.hot, int(encoding.gaps))
-            categories.append(f"{{{', '.join(map(str, fields))}, {encoding.details.shape[1]}, details{k}}}")
-        start += len(encoding.labels)
-    facts = {
-        "XPNET_COLUMNS": columns,
-        "ENCODED": int(encoder is not None),
-        "NUMBERS": len(numbers) - 1,
-        "CATEGORIES": len(categories) - 1,
+    tables |= {
+        "number numbers[]": numbers,
+        "category categories[]": categories,
+        "layer layers[]": layers,
+        "float parameters[]": parameters,
+        "double target[4][OUTPUTS]": [[0.0]] if target is None else target.tolist(),
     }
-    tables = [
-        f"static const {kind} {name}[] = {{{', '.join(rows[1:] or rows)}}};"
-        for kind, name, rows in (("number", "numbers", numbers), ("category", "categories", categories))
-    ]
-    return "\n".join([*(f"#define {name} {value}" for name, value in facts.items()), *arrays, *tables])
+    head = [f"#define {name} {value}" for name, value in facts.items()]
+    data = [f"static const {name} = {_literal(values or [0])};" for name, values in tables.items()]
+    if classes is not None:
+        labels = [str(label) for label in numpy.asarray(classes).tolist()]
+        data.append(f"const char *const xpnet_classes[] = {_literal(labels)};")
+    source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
+    write_whole(path, source.replace("/* DATA */", "\n".join([*head, *data, _activations(spec)])).encode())
+
+
+def _encodings(encoder: Any) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
+    """Return the rows of the tables of numbers and of categories, and further tables in which they have places."""
+    numbers, categories, start = [], [], 0
+    edges: list[float] = []
+    names: list[str] = []
+    details: list[numpy.float32] = []
+    for encoding in [] if encoder is None else encoder.encodings_:
+        if isinstance(encoding, Number):
+            part, cycle = ("", *PARTS).index(encoding.part), PERIODS.get(encoding.part, (0.0, 1.0))
+            scaling = encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale
+            flags = encoding.clip, encoding.gaps, encoding.cycle
+            bins = len(encoding.edges[1:]), len(edges)
+            numbers.append([start, encoding.column, part, *scaling, *flags, *cycle, *bins])
+            edges += encoding.edges.tolist()
+        else:
+            places = len(encoding.values), len(names), encoding.hot, encoding.gaps
+            categories.append([start, encoding.column, *places, len(encoding.detail_labels), len(details)])
+            names += encoding.values
+            details += list(encoding.details.ravel())
+        start += len(encoding.labels)
+    return numbers, categories, {"double edges[]": edges, "char *const names[]": names, "float details[]": details}
+
+
+def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
+    """Return a row for each layer, with the places of its arrays in a network's parameters, and all parameters."""
+    slots = {slot.name: slot for slot in spec.slots()}
+    starts = numpy.cumsum([0, *(prod(slot.shape) for slot in slots.values())]).tolist()
+    places = dict(zip(slots, starts, strict=False))
+    rows = []
+    for (inputs, outputs), names in zip(pairwise(spec.widths), spec.layer_names, strict=True):
+        roles = [places.get(names.get(role, ""), -1) for role in ("weight", "bias", "scale_in", "scale_out")]
+        own_weight, own_bias = len(slots[names["weight"]].shape) == 3, len(slots[names["bias"]].shape) == 2
+        rows.append([inputs, outputs, *roles, inputs * outputs * own_weight, outputs * own_bias])
+    arrays = [numpy.ravel(params[name]) for params in networks for name in slots]
+    return rows, list(numpy.concatenate(arrays).astype(numpy.float32))
 
 
 def _activations(spec: NetworkSpec) -> str:
-    """Return a function for each activation."""
-    names = sorted({*spec.activations, "identity"})
-    return "\n".join(
+    """Return a function for each activation, and those of the layers."""
+    every = *spec.activations, "identity"
+    functions = [
         f"static float activate_{name}(float x) {{ return {_expression(ACTIVATIONS[name].onnx)}; }}"  # type: ignore[index]
-        for name in names
-    )
+        for name in sorted(set(every))
+    ]
+    pointers = ", ".join(f"activate_{name}" for name in every)
+    return "\n".join([*functions, f"static float (*const activate[])(float) = {{{pointers}}};"])
 
 
 def _expression(part: Any) -> str:
-    """Return an expression of ONNX's operators as one of C."""
+    """Return an expression of ONNX's operators as one of C, where functions have their names."""
     if isinstance(part, str):
         return part
     if isinstance(part, float):
-        return _number(part, "f")
+        return _literal(numpy.float32(part))
     operator, *operands = part
-    return _OPERATORS[operator].format(*map(_expression, operands))
+    return f"{operator}({', '.join(map(_expression, operands))})"
 
 
-def _networks(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> str:
-    """Return the parameters, and the layers that they make."""
-    arrays, rows = [], []
-    for n, params in enumerate(networks):
-        layers = []
-        for k, names in enumerate(spec.layer_names):
-            for role, name in names.items():
-                arrays.append(_array("float", f"{role}_{n}_{k}", params[name]))
-            roles = "weight", "bias", "scale_in", "scale_out"
-            found = [f"{role}_{n}_{k}" if role in names else "NULL" for role in roles]
-            own = int(params[names["weight"]].ndim == 3), int(params[names["bias"]].ndim == 2)
-            activation = (*spec.activations, "identity")[k]
-            fields = (*spec.widths[k : k + 2], *found, *own, f"activate_{activation}")
-            layers.append(f"{{{', '.join(map(str, fields))}}}")
-        rows.append(f"{{{', '.join(layers)}}}")
-    table = f"static const layer networks[{len(networks)}][{spec.layers}] = {{{', '.join(rows)}}};"
-    return "\n".join([*arrays, table])
+def _literal(value: Any) -> str:
+    """Return a value as C, which reads back the same: a number, text as bytes of UTF-8, or a list of these in braces.
 
-
-def _array(kind: str, name: str, values: Any) -> str:
-    numbers = numpy.asarray(values).ravel()
-    return f"static const {kind} {name}[] = {_braced(numbers if numbers.size else [0.0], 'f' * (kind == 'float'))};"
-
-
-def _braced(values: Iterable[Any], ending: str = "") -> str:
-    return f"{{{', '.join(_number(value, ending) for value in values)}}}"
-
-
-def _number(value: Any, ending: str = "") -> str:
-    """Return a number that reads back the same, in the float or double that it stands for."""
-    return f"{float(value):.{9 if ending else 17}e}{ending}"
-
-
-def _string(text: str) -> str:
-    """Return a string of C with the bytes of UTF-8, of which all but letters and digits are escaped."""
-    return '"' + "".join(chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in text.encode()) + '"'
+    Of text all but letters and digits are escaped.
+    """
+    if isinstance(value, list):
+        return f"{{{', '.join(map(_literal, value))}}}"
+    if isinstance(value, str):
+        return '"' + "".join(chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in value.encode()) + '"'
+    if isinstance(value, numpy.float32):
+        return f"{value:.9e}f"
+    return f"{value:.17e}" if isinstance(value, float) else str(int(value))

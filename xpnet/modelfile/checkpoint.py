@@ -146,17 +146,15 @@ class Checkpoint(Callback):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         found = _checkpoints(self.directory)
-        for other in found:
-            if other not in self._known:
-                raise InputError(
-                    f"A folder holds the checkpoints of one run; another run has written {other} since this one began, "
-                    "and nothing of it was removed. Choose a folder for each run."
-                )
+        for other in set(found) - self._known:
+            raise InputError(
+                f"A folder holds the checkpoints of one run; another run has written {other} since this one began, "
+                "and nothing of it was removed. Choose a folder for each run."
+            )
         write_checkpoint(path, training.state())
         before = [other for other in found if other < path]
         # Later ones were damaged when this run began: it would have gone on from a whole one.
-        later = [other for other in found if other > path]
-        for old in before[: max(len(before) + 1 - self.keep, 0)] + later:
+        for old in set(found) - {path, *before[max(len(before) + 1 - self.keep, 0) :]}:
             remove(old)
         self._known.add(path)
 
@@ -187,7 +185,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
     try:
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
-        state = _state(description.network, from_json(description.settings["state"], tensors=arrays))
+        state = _state(description.network, from_json(description.settings["state"], arrays))
         if arrays:
             raise ValueError(f"{', '.join(arrays)} have no place in its description")
         return state
@@ -201,11 +199,10 @@ def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.
     """
     step = StepState(**tree["step"])
-    check_parameters_of(spec, step.params)
     if set(step.buffers) != set(spec.rule.buffers):
         raise ValueError("its buffers are not those of its optimizer")
-    for buffer in step.buffers.values():
-        check_parameters_of(spec, buffer)
+    for arrays in (step.params, *step.buffers.values()):
+        check_parameters_of(spec, arrays)
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
     counts = [tree["rows"], tree["done"], step.t]
     if not all(type(count) is int and 0 <= count < 2**63 for count in counts) or tree["done"] > history.epochs:

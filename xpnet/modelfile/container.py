@@ -31,7 +31,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.values import TENSORS, canonical, from_json, parse
+from xpnet.modelfile.values import TENSORS, canonical, parse, typed
 from xpnet.models.inputs import check_spec
 
 FORMAT = 1
@@ -66,16 +66,11 @@ class Description:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the spec describes a network."""
-        spec = self.network
-        hidden = len(spec.widths) - 2
-        if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
-            raise ValueError("the widths, activations and dropout rates of its network do not belong together")
-        if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
-            raise ValueError("the names of its parameters do not belong to its layers")
-        if spec.names and spec.members > 1:
-            raise ValueError("the parameters of members have names of their own")
-        if not 0 <= spec.seed < 2**63:
-            raise ValueError("the seed of its network is no count")
+        spec, hidden = self.network, len(self.network.widths) - 2
+        named = not spec.names or (spec.members == 1 and len(spec.names) == len(set(spec.names)) == 2 * spec.layers)
+        layers = hidden >= 0 and len(spec.activations) == hidden and len(spec.dropout) in (0, hidden)
+        if not (named and layers and 0 <= spec.seed < 2**63):
+            raise ValueError("the widths, activations, rates, names and seed of its network do not belong together")
         check_spec(spec)
 
 
@@ -83,7 +78,7 @@ def write(
     path: str | Path,
     description: Description,
     tensors: dict[str, Any],
-    check: Callable[[Description], object] | None = None,
+    check: Callable[[Description], object] = lambda _: None,
 ) -> None:
     """Write a file; equal descriptions and tensors give equal bytes.
 
@@ -95,18 +90,13 @@ def write(
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise ModelFileError(
-            "Model files are written by safetensors, which is not installed. pip install safetensors."
-        ) from None
+        raise ModelFileError("Model files are written by the package safetensors: pip install safetensors.") from None
     try:
         content = _content(save, description, tensors)
-        written, *_ = _header(BytesIO(content))
-        if check is not None:
-            check(written)
+        check(_header(BytesIO(content))[0])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
-            f"A model file holds what it gives back the same; this one would not: {error}. Keep other data in a file "
-            "of its own, or use skops.io.dump."
+            f"A model file holds what it gives back the same; this one would not: {error}. Use skops.io.dump."
         ) from error
     write_whole(path, content)
 
@@ -134,9 +124,8 @@ def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str
         try:
             description, entries, checksum = _header(file)
             return description, _tensors(file, entries, checksum) if whole else entries
-        except (ValueError, OSError, MemoryError, RecursionError) as error:
-            reason = error or "too large"
-            raise ModelFileError(f"{path} is not a whole and undamaged model file: {reason}.") from error
+        except (ValueError, TypeError, LookupError, AttributeError, OSError, MemoryError, RecursionError) as error:
+            raise ModelFileError(f"{path} is not a whole and undamaged model file: {error}.") from error
 
 
 def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
@@ -152,7 +141,7 @@ def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
     metadata = entries.pop("__metadata__", None)
     ours = isinstance(metadata, dict) and set(metadata) == {"xpnet"} and isinstance(metadata["xpnet"], str)
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
-    tensors = {name: from_json(entry, Tensor) for name, entry in entries.items()}
+    tensors = {name: typed(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
     description, checksum = _unseal(metadata["xpnet"], tensors)
     return description, tensors, checksum
@@ -175,20 +164,15 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
 def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
     """Return description and checksum of the tensors from a text, once its format and its own checksum are verified."""
     envelope = parse(text)
-    _require(isinstance(envelope, dict), "its description is not a JSON object")
-    found = envelope.get("format")
-    _require(type(found) is int and found >= 1, "it names no version of its format")
-    _require(found <= FORMAT, f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet")
-    sums = envelope.pop("sha256", None)
-    summed = isinstance(sums, dict) and set(sums) == {"data", "description"}
-    _require(summed and set(envelope) == {"description", "format", "writer"}, "it lacks parts or has others")
+    found, sums = envelope["format"], envelope.pop("sha256")
+    newer = f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet"
+    _require(found in range(1, FORMAT + 1), newer)
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
     seal = _seal(envelope, sums["data"], shapes)
     # The same values in another text, such as 1E-5 for 1e-5, come from a flipped bit: xpnet writes one text only.
     untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
     _require(untouched, "the checksum of its description does not hold; it is damaged")
-    described = from_json(envelope["description"], dict)
-    return from_json({**described, "format": found, "writer": envelope["writer"]}, Description), sums["data"]
+    return typed({**envelope.pop("description"), **envelope}, Description), sums["data"]
 
 
 def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:

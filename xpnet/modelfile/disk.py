@@ -40,10 +40,8 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         _rename(part, path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise ModelFileError(
-            f"A file is written to a folder that exists and may be written to; {path} could not be: "
-            f"{error.strerror or error}. What was there before is untouched."
-        ) from error
+        reason = error.strerror or error
+        raise ModelFileError(f"{path} could not be written: {reason}. What was there before is untouched.") from error
     finally:
         remove(part)  # which has its name by now, unless something went wrong
     if not owned:

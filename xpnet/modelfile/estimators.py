@@ -1,6 +1,5 @@
 """Estimators as files: what ``fit`` found as tensors, what it was told as JSON."""
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy
@@ -17,8 +16,6 @@ from xpnet.modelfile.values import SCHEDULES, from_json, to_json
 
 _NOT_KEPT = {"backend", "checkpoint"}
 """Parameters of the constructor that are chosen anew where the file is opened."""
-
-LABEL_LOSSES = "softmax_cross_entropy", "logistic_cross_entropy", "multi_softmax_cross_entropy"
 
 _COUNTED = FACTS.keys() - {"n_iter_", "t_", "loss_", "feature_names_in_", "backend_", "device_"}
 """These counters go together: a training by epochs has all of them, L-BFGS none."""
@@ -69,7 +66,7 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
     """
     spec, classifies = description.network, description.kind == "MLPClassifier"
-    estimator, fitted = constructed(description, LABEL_LOSSES if classifies else NUMERIC_LOSSES)
+    estimator, fitted = constructed(description)
     _check_facts(fitted, FACTS | LABEL_FACTS if classifies else FACTS, spec)
     scored = fitted.get("validation_scores_") is not None
     values, best = take_parameters(spec, tensors), take_parameters(spec, tensors, _BEST) if scored else None
@@ -77,16 +74,14 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     return estimator if backend is None else estimator.set_params(backend=backend).to(backend)
 
 
-def constructed(description: Description, losses: Collection[str]) -> tuple[Any, Any]:
+def constructed(description: Description) -> tuple[Any, Any]:
     """Return the estimator of a file before ``fit``, its parameters checked, and what ``fit`` found.
 
-    Raises ValueError for other parameters, and for a network of another loss than these or than the parameters say.
+    Raises ValueError for other parameters, and for a network of another loss than they say.
     """
     estimator = with_parameters(description.kind, from_json(description.settings["params"]))
-    loss = description.network.loss
-    if loss not in losses:
-        raise ValueError(f"it describes a network that a {description.kind} cannot have")
-    if loss in NUMERIC_LOSSES and loss != estimator.loss:
+    loss, params = description.network.loss, estimator.get_params(deep=False)
+    if loss != params.get("loss", loss) or (loss in NUMERIC_LOSSES) != ("loss" in params):
         raise ValueError("its network was trained on another loss than its parameters say")
     return estimator, from_json(description.settings["fitted"])
 
@@ -110,11 +105,11 @@ def _check_facts(fitted: Any, known: dict[str, Any], spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for this network."""
     right = isinstance(fitted, dict) and known.keys() & LABEL_FACTS.keys() <= fitted.keys() <= known.keys()
     right = right and all(isinstance(value, known[name]) for name, value in fitted.items())
-    if not right or _COUNTED & fitted.keys() not in (set(), _COUNTED):
+    right = right and _COUNTED & fitted.keys() in (set(), _COUNTED)
+    names = fitted.get("feature_names_in_") if right else None
+    named = names is None or (len(names) == spec.widths[0] and all(isinstance(name, str) for name in names))
+    if not right or not named:
         raise ValueError("its fitted attributes are not those that fit finds")
-    names = fitted.get("feature_names_in_")
-    if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
-        raise ValueError("its features have other names than its network has inputs")
     classes, several = fitted.get("classes_"), spec.loss == "multi_softmax_cross_entropy"
     each = classes if isinstance(classes, list) else [] if classes is None else [classes]
     due = (1, 2) if spec.widths[-1] == 1 and not several else spec.widths[-1:]

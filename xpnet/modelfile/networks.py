@@ -9,7 +9,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.modelfile.container import Description
-from xpnet.modelfile.values import SCHEDULES, from_json, to_json
+from xpnet.modelfile.values import SCHEDULES, from_json, to_json, typed
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
@@ -93,7 +93,7 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
         raise ValueError("its settings are not compiled and learning_rate")
     rate, values = from_json(settings["learning_rate"]), take_parameters(spec, tensors)
     if not callable(rate):
-        rate = from_json(rate, float)
+        rate = typed(rate, float)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, values, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
@@ -23,24 +23,10 @@ ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
-_FUNCTIONS = {
-    "isnan": "IsNaN",
-    "where": "Where",
-    "abs": "Abs",
-    "minimum": "Min",
-    "maximum": "Max",
-    "sqrt": "Sqrt",
-    "sin": "Sin",
-    "cos": "Cos",
-}
-"""The functions of NumPy in which numbers are encoded, as operators."""
+_FUNCTIONS = "IsNaN", "Where", "Abs", "Sqrt", "Sin", "Cos"
+"""Operators that are NumPy's functions in small letters, in which numbers are encoded."""
 
-_OUTPUTS = {
-    "softmax": ("Softmax", "probabilities"),
-    "logistic": ("Sigmoid", "probabilities"),
-    "identity": ("Identity", "predictions"),
-    "exp": ("Exp", "predictions"),
-}
+_OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
 
 def _operator(name: str) -> Any:
@@ -72,11 +58,7 @@ class Graph:
     """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
 
     def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
+        self.onnx, self.proto = onnx, onnx.GraphProto(name="xpnet")
 
     def kind(self, dtype: str) -> Any:
         """Return ONNX's number for a dtype: float32, float64, int64 or str."""
@@ -87,34 +69,32 @@ class Graph:
         """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
         taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
         value = Value(self, f"x_{name}" if taken else name)
-        self._inputs.append(self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns]))
+        self.proto.input.append(self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns]))
         return value
 
     def output(self, value: Value, name: str, dtype: str, *columns: int) -> None:
         """Make a tensor (rows,) or (rows, columns) an output of the model."""
-        self.nodes.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
-        self._outputs.append(self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns]))
+        self.proto.node.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
+        self.proto.output.append(self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns]))
 
     def add(self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any) -> Value:
         """Add a node and return the first of its results; numbers and arrays among its operands become constants."""
         names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
-        found = [f"{_INNER}{operator}{len(self.nodes)}{'_' * place}" for place in range(results)]
-        self.nodes.append(self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes))
+        found = [f"{_INNER}{operator}{len(self.proto.node)}{'_' * place}" for place in range(results)]
+        self.proto.node.append(self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes))
         return Value(self, found[0])
 
     def constant(self, value: Any) -> Value:
         """Make a constant; a number of Python's is a float64."""
-        name = f"{_INNER}constant{len(self.constants)}"
-        self.constants.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
+        name = f"{_INNER}constant{len(self.proto.initializer)}"
+        self.proto.initializer.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
         return Value(self, name)
 
     def model(self) -> Any:
         """Return the whole model."""
-        helper = self.onnx.helper
-        graph = helper.make_graph(self.nodes, "xpnet", self._inputs, self._outputs, self.constants)
-        domains = sorted({node.domain for node in self.nodes})
+        helper, domains = self.onnx.helper, sorted({node.domain for node in self.proto.node})
         opset = [helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
-        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
+        return helper.make_model(self.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
 
 
 def write_onnx(path: str | Path, exported: Exported) -> None:
@@ -129,10 +109,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise ModelFileError(
-            "ONNX files are written by the package onnx, which cannot be imported. Install it with "
-            "pip install 'xpnet[onnx]'."
-        ) from error
+        raise ModelFileError("ONNX files are written by the package onnx: pip install 'xpnet[onnx]'.") from error
     spec, networks = exported.spec, exported.networks
     if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
@@ -141,8 +118,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         x = graph.input("X", spec.widths[0], spec.dtype)
     else:
         x = encode_table(graph, exported.encoder).to(spec.dtype)
-    operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
-    outputs = [_network(graph, x, spec, params, operator) for params in networks]
+    outputs = [_network(graph, x, spec, params) for params in networks]
     found = graph.add("Sum", *outputs) / numpy.asarray(len(networks), spec.dtype)
     if exported.rises:
         found = graph.add("TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0)
@@ -153,6 +129,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         least, power = numpy.array([numpy.finfo(spec.dtype).tiny, exported.temperature], spec.dtype)
         found = graph.add("Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1)
     if exported.classes is None:
+        name = "predictions" if spec.loss in NUMERIC_LOSSES else "probabilities"
         graph.output(found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1])
     else:
         _add_labels(graph, found, spec, numpy.asarray(exported.classes))
@@ -161,8 +138,8 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     write_whole(path, model.SerializeToString(deterministic=True))
 
 
-def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], operator: str) -> Value:
-    """Add a network and return its outputs; of members their mean. operator : makes outputs of the last layer"""
+def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) -> Value:
+    """Add a network and return its outputs; of members their mean."""
     for k, names in enumerate(spec.layer_names):
         roles = {role: params[name] for role, name in names.items()}
         if spec.members == 1:
@@ -171,6 +148,7 @@ def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], 
             x = _of_members(graph, x, **roles)
         if k < len(spec.activations):
             x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x, spec.dtype)
+    operator = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
     x = graph.add(operator, x, axis=-1) if operator == "Softmax" else graph.add(operator, x)
     return x if spec.members == 1 else graph.add("ReduceMean", x, axes=[0], keepdims=0)
 
@@ -185,19 +163,14 @@ def _of_members(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = 
     return x + (bias[:, None, :] if bias.ndim == 2 else bias)
 
 
-def _express(graph: Graph, expression: Any, x: Value, dtype: str) -> Value:
-    """Add an expression of operators and numbers, such as an activation has; equal parts of it are computed once."""
-    found: dict[Any, Any] = {"x": x}
-
-    def add(part: Any) -> Any:
-        if isinstance(part, float):
-            return numpy.asarray(part, dtype)
-        if part not in found:
-            operator, *operands = part
-            found[part] = graph.add(operator, *map(add, operands))
-        return found[part]
-
-    return add(expression)
+def _express(graph: Graph, part: Any, x: Value, dtype: str) -> Any:
+    """Add an expression of operators and numbers, such as an activation has."""
+    if isinstance(part, str):
+        return x
+    if isinstance(part, float):
+        return numpy.asarray(part, dtype)
+    operator, *operands = part
+    return graph.add(operator, *(_express(graph, operand, x, dtype) for operand in operands))
 
 
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
@@ -207,7 +180,7 @@ def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.nd
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:
-        graph.output(graph.add("Greater", found, half).to("int64"), "label", "int64", out)
+        graph.output((found > half).to("int64"), "label", "int64", out)
         graph.output(found, "probabilities", spec.dtype, out)
         return
     if out == 1:
@@ -238,7 +211,8 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     else:
         table = graph.input("X", encoder.n_features_in_, "float64")
         inputs, each = {}, [table[:, numpy.array([number.column for number in numbers])]]
-    xp = SimpleNamespace(**{name: partial(graph.add, operator) for name, operator in _FUNCTIONS.items()})
+    xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
+    xp.minimum, xp.maximum = partial(graph.add, "Min"), partial(graph.add, "Max")
     xp.concatenate = lambda values, axis: graph.add("Concat", *values, axis=axis)
     outputs = [encode_numbers(numbers, xp.concatenate(each, axis=1), xp).to("float32")] if numbers else []
     outputs += [_category(inputs[category.column], category) for category in categories]

@@ -16,9 +16,8 @@ typedef struct {
 
 typedef struct {
   int in, out;
-  const float *weight, *bias, *scale_in, *scale_out; /* a scale is NULL where there is none */
-  int own_weight, own_bias;                          /* whether each member has its own */
-  float (*activate)(float);
+  int weight, bias, scale_in, scale_out;  /* places in the parameters of a network; -1 where there is no scale */
+  int weight_of_member, bias_of_member;   /* how far that of the next member is away; 0 where they share one */
 } layer;
 
 typedef struct {
@@ -26,18 +25,28 @@ typedef struct {
   double fill, low, high, centre, scale;
   int clip, gaps, cycle;
   double first, length; /* of the cycle */
-  int bins;
-  const double *edges;
+  int bins, edges;      /* edges: the place of the first */
 } number;
 
 typedef struct {
-  int start, column, values;
-  const char *const *names;
-  int hot, gaps, details;
-  const float *table;
+  int start, column, values, names; /* names: the place of the first */
+  int hot, gaps, details, table;    /* table: the place of the first detail */
 } category;
 
-static float sigmoid(float x) {
+/* The operators in which activations are described, under ONNX's names. */
+static float Identity(float x) { return x; }
+static float Relu(float x) { return fmaxf(x, 0); }
+static float Tanh(float x) { return tanhf(x); }
+static float Abs(float x) { return fabsf(x); }
+static float Exp(float x) { return expf(x); }
+static float Log(float x) { return logf(x); }
+static float Max(float a, float b) { return fmaxf(a, b); }
+static float Min(float a, float b) { return fminf(a, b); }
+static float Add(float a, float b) { return a + b; }
+static float Sub(float a, float b) { return a - b; }
+static float Mul(float a, float b) { return a * b; }
+static float Div(float a, float b) { return a / b; }
+static float Sigmoid(float x) {
   const float e = expf(-fabsf(x));
   return (x < 0 ? e : 1) / (1 + e);
 }
@@ -79,22 +88,22 @@ static void encode_number(const number *n, double x, float *out) {
     *out++ = (float)sin(angle);
     *out++ = (float)cos(angle);
   }
-  for (int k = 0; k < n->bins; k++)
-    *out++ = (float)clipped((x - n->edges[k]) / (n->edges[k + 1] - n->edges[k]), 0, 1);
+  for (const double *left = edges + n->edges; left < edges + n->edges + n->bins; left++)
+    *out++ = (float)clipped((x - left[0]) / (left[1] - left[0]), 0, 1);
 }
 
 static void encode_category(const category *c, const char *text, float *out) {
   const int gap = text == NULL || !*text;
   int found = gap ? c->values : 0;
-  while (found < c->values && strcmp(c->names[found], text)) found++;
+  while (found < c->values && strcmp(names[c->names + found], text)) found++;
   for (int k = 0; k < c->hot; k++) out[k] = found < c->values && k == (found < c->hot ? found : c->hot - 1);
   out += c->hot;
   if (c->gaps) *out++ = (float)gap;
-  for (int k = 0; k < c->details; k++) out[k] = found < c->values ? c->table[found * c->details + k] : 0;
+  for (int k = 0; k < c->details; k++) out[k] = found < c->values ? details[c->table + found * c->details + k] : 0;
 }
 
 static void encode(const xpnet_value *row, float *x) {
-  if (!ENCODED)
+  if (NUMBERS + CATEGORIES == 0) /* the columns are numbers, and not encoded */
     for (int k = 0; k < XPNET_COLUMNS; k++) x[k] = (float)row[k].number;
   for (int k = 0; k < NUMBERS; k++)
     encode_number(&numbers[k], part_of(row[numbers[k].column].number, numbers[k].part), x + numbers[k].start);
@@ -103,20 +112,21 @@ static void encode(const xpnet_value *row, float *x) {
 }
 
 /* The outputs of one member of a network, before the output activation. */
-static void forward(const layer *layers, int member, const float *inputs, float *out) {
+static void forward(const float *network, int member, const float *inputs, float *out) {
   float x[WIDEST];
   memcpy(x, inputs, sizeof(float) * (size_t)layers[0].in);
   for (int k = 0; k < LAYERS; k++) {
     const layer *l = &layers[k];
-    const float *weight = l->weight + (l->own_weight ? (size_t)member * (size_t)l->in * (size_t)l->out : 0);
-    const float *bias = l->bias + (l->own_bias ? member * l->out : 0);
+    const float *weight = network + l->weight + (size_t)member * (size_t)l->weight_of_member;
+    const float *bias = network + l->bias + member * l->bias_of_member;
+    const float *scale_in = l->scale_in < 0 ? NULL : network + l->scale_in + member * l->in;
+    const float *scale_out = l->scale_out < 0 ? NULL : network + l->scale_out + member * l->out;
     for (int j = 0; j < l->out; j++) out[j] = 0;
     for (int i = 0; i < l->in; i++) {
-      const float scaled = l->scale_in ? x[i] * l->scale_in[member * l->in + i] : x[i];
+      const float scaled = scale_in ? x[i] * scale_in[i] : x[i];
       for (int j = 0; j < l->out; j++) out[j] += scaled * weight[(size_t)i * (size_t)l->out + (size_t)j];
     }
-    for (int j = 0; j < l->out; j++)
-      out[j] = l->activate((l->scale_out ? out[j] * l->scale_out[member * l->out + j] : out[j]) + bias[j]);
+    for (int j = 0; j < l->out; j++) out[j] = activate[k]((scale_out ? out[j] * scale_out[j] : out[j]) + bias[j]);
     memcpy(x, out, sizeof(float) * (size_t)l->out);
   }
 }
@@ -155,8 +165,8 @@ void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESU
   for (int k = 0; k < NETWORKS; k++)
     for (int member = 0; member < MEMBERS; member++) {
       double one[OUTPUTS];
-      forward(networks[k], member, x, out);
-      for (int j = 0; j < OUTPUTS; j++) one[j] = OUTPUT == 'e' ? exp(out[j]) : OUTPUT == 'l' ? sigmoid(out[j]) : out[j];
+      forward(parameters + (size_t)k * PARAMETERS, member, x, out);
+      for (int j = 0; j < OUTPUTS; j++) one[j] = OUTPUT == 'e' ? exp(out[j]) : OUTPUT == 'l' ? Sigmoid(out[j]) : out[j];
       if (OUTPUT == 's') softmax(one, 1);
       for (int j = 0; j < OUTPUTS; j++) found[j] += one[j] / (NETWORKS * MEMBERS);
     }

@@ -8,12 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
 from xpnet.modelfile.networks import Exported, take_parameters
-from xpnet.modelfile.values import from_json, to_json
+from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.encodings import LARGEST, PARTS, PERIODS, Category, Encoding, Number
 
@@ -50,10 +49,8 @@ def to_export(estimator: Any) -> Exported:
     """
     check_is_fitted(estimator)
     if type(estimator.encoder_) is not xpnet.TableEncoder:
-        raise InputError(
-            f"A model file holds xpnet's TableEncoder; received a {type(estimator.encoder_).__name__}. Save the "
-            "estimator with skops.io.dump."
-        )
+        kind = type(estimator.encoder_).__name__
+        raise InputError(f"Files hold a TableEncoder; received a {kind}. Save the estimator with skops.io.dump.")
     return Exported(
         replace(estimator.networks_[0].spec, seed=0),
         [network.values() for network in estimator.networks_],
@@ -70,19 +67,20 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     Raises ValueError, KeyError or TypeError where they do not make an estimator, BackendError for a backend that is not
     usable.
     """
-    kind, spec, out = description.kind, description.network, description.network.widths[-1]
-    classifies = kind == "TabularClassifier"
-    estimator, fitted = constructed(description, ("softmax_cross_entropy",) if classifies else NUMERIC_LOSSES)
-    if {name: type(value) for name, value in fitted.items()} != _FACTS[kind]:
+    spec = description.network
+    estimator, fitted = constructed(description)
+    if {name: type(value) for name, value in fitted.items()} != _FACTS[description.kind]:
         raise ValueError("its fitted attributes are not those that fit finds")
     epochs = fitted["best_epochs_"]
     if not epochs or not all(type(epoch) is int for epoch in epochs):
         raise ValueError("it has no epoch for each of its networks")
     vars(estimator).update(fitted, backend=backend)
-    if classifies and (len(estimator.classes_) != out or not 0.01 < estimator.temperature_ < 100):
-        raise ValueError("its classes or its temperature are not those of its networks")
-    if not classifies:
+    if description.kind == "TabularRegressor":
         _take_targets(estimator, spec, tensors)
+    elif spec.loss != "softmax_cross_entropy" or len(estimator.classes_) != spec.widths[-1]:
+        raise ValueError("its classes are not those of its networks")
+    elif not 0.01 < estimator.temperature_ < 100:
+        raise ValueError("its temperature is none that fit finds")
     estimator.encoder_ = _encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in estimator.encoder_.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
@@ -98,13 +96,13 @@ def _take_targets(estimator: Any, spec: NetworkSpec, tensors: dict[str, Any]) ->
     if spec.loss_numbers != estimator._loss_numbers() or (estimator._flat and out != max(1, len(spec.loss_numbers))):
         raise ValueError("its networks were trained on another loss or other targets than its parameters say")
     for name, shape in zip(_TENSORS, ((4, out), (rows, out), (rows,)), strict=True):
-        array = tensors.pop(name, None) if name == "residual_weights" else tensors.pop(name)
-        if array is not None:
+        array = tensors.pop(name, None)
+        if array is not None or name != "residual_weights":
             _check(array, "float64", shape)
         setattr(estimator, f"{name}_", array)
 
 
-def _check(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
+def _check(array: Any, dtype: str, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless an array has this dtype and shape, and is finite."""
     if array.dtype != dtype or array.shape != shape or not numpy.isfinite(array).all():
         raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
@@ -135,16 +133,14 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
     Raises ValueError, KeyError or TypeError for what ``_described`` cannot have made.
     """
     encoder = with_parameters("TableEncoder", from_json(described["params"]))
-    columns, names = from_json(described["columns"], int), from_json(described["names"], tuple[str, ...])
+    columns, names = typed(described["columns"], int), typed(described["names"], tuple[str, ...])
     left_out, entries = described["left_out"], enumerate(described["encodings"])
     encoder.encodings_ = [_encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries]
     ways = {(each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_}
-    if not len({column for column, *_ in ways}) == len(ways) == columns - len(left_out):
-        raise ValueError("each column is encoded in one way or left out")
-    if names and not len(set(names)) == len(names) == columns:
-        raise ValueError("each column has one name")
-    if not all(type(text) is str for text in left_out.values()):
-        raise ValueError("reasons are text")
+    right = len({column for column, *_ in ways}) == len(ways) == columns - len(left_out)
+    right = right and (not names or len(set(names)) == len(names) == columns)
+    if not right or not all(type(reason) is str for reason in left_out.values()):
+        raise ValueError("each column has one name, and is encoded in one way or left out for a reason")
     encoder.n_features_in_, encoder.left_out_ = columns, left_out
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)
@@ -158,15 +154,14 @@ def _encoding_of(entry: dict[str, Any], tensors: dict[str, Any], prefix: str, co
     if "fill" in entry:
         edges = tensors.pop(f"{prefix}edges")
         _check(edges, "float64", (len(edges),))
-        number: Number = from_json({**entry, "edges": edges}, Number)
-        if number.part not in ("", *PARTS) or (number.cycle and number.part not in PERIODS):
-            raise ValueError(f"{number.part!r} is no part of a moment")
-        if len(edges) in (1, 2) or (numpy.abs(edges) > LARGEST).any() or (numpy.diff(edges) <= 0).any():
-            raise ValueError("edges increase, and are three or more or none")
+        number: Number = typed({**entry, "edges": edges}, Number)
+        right = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
+        if not right or len(edges) in (1, 2) or (numpy.abs(edges) > LARGEST).any() or (numpy.diff(edges) <= 0).any():
+            raise ValueError("a number has a known part, and edges that increase, three or more or none")
         return number
     text, lengths, details = (tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details"))
     values = _texts_of(text, lengths)
-    category: Category = from_json({**entry, "values": values, "details": details}, Category)
+    category: Category = typed({**entry, "values": values, "details": details}, Category)
     _check(details, "float32", (len(values), len(category.detail_labels)))
     if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
         raise ValueError("each value is listed once, and no more are frequent")

@@ -19,16 +19,15 @@ import numpy
 from xpnet.errors import InputError
 from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, StepDecay
 
-_DTYPES = [
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
-    *("str", "object"),
-]
+_DTYPES = {"str", "object", *(numpy.dtype(code).name for code in "?bhiqBHIQfd")}
 TENSORS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8", "uint32": "U32", "uint64": "U64"}
 """The dtypes that tensors of files have, and how safetensors calls them."""
 NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
 VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
-_SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
-SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in _SCHEDULES}
+SCHEDULES: dict[str, Any] = {
+    kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
+}
+_types_of = cache(get_type_hints)
 _NO_PLACE = "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
@@ -108,7 +107,7 @@ def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -
             raise InputError(f"Two arrays of a state have one name, {name}. Leave slashes out of its names.")
         tensors[name] = value
         return {"tensor": name}
-    if type(value) in _SCHEDULES:
+    if type(value) in SCHEDULES.values():
         return {"schedule": type(value).__name__, **asdict(value)}
     if value is not None and not isinstance(value, bool | int | float | str):
         raise InputError(_NO_PLACE.format(f"a {type(value).__name__}"))
@@ -122,28 +121,33 @@ def _mark_array(array: numpy.ndarray) -> Any:
     return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
 
 
-def from_json(value: Any, kind: Any = None, tensors: dict[str, Any] | None = None) -> Any:
-    """Return the value that ``to_json`` was given.
+def from_json(value: Any, tensors: dict[str, Any] | None = None) -> Any:
+    """Return the value that ``to_json`` was given. tensors : those that it tells of, which are taken out
 
-    kind : the dataclass or type that it must be; None for a value with marks
-    tensors : those that it tells of, which are taken out
-
-    Raises ValueError for JSON that ``to_json`` did not write, and for a value of another kind.
+    Raises ValueError for JSON that ``to_json`` did not write.
     """
-    if kind is not None:
-        return _typed(value, kind, "a setting")
     try:
         return _unmark(value, {} if tensors is None else tensors)
     except (TypeError, ValueError, OverflowError, KeyError) as error:  # such as of a dict's item that is no pair
         raise ValueError(f"its description holds a value that xpnet does not write: {error}") from error
 
 
-def _typed(value: Any, kind: Any, where: str) -> Any:
-    """Return the value as that type: lists become tuples, whole numbers become floats, where the type says so."""
+def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
+    """Return a JSON value as that type: lists become tuples, whole numbers floats, and objects dataclasses.
+
+    Fields of a dataclass that are absent take their defaults. Raises ValueError for a value of another type.
+    """
     if is_dataclass(kind):
-        return _dataclass(value, kind)
+        kinds = _types_of(kind)
+        if not isinstance(value, dict) or not set(value) <= set(kinds):
+            raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
+        fields = {name: typed(field, kinds[name], f"{kind.__name__}.{name}") for name, field in value.items()}
+        try:
+            return kind(**fields)
+        except TypeError:
+            raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
     if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_typed(v, get_args(kind)[0], where) for v in value)
+        return tuple(typed(v, get_args(kind)[0], where) for v in value)
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if kind is float and type(value) is int and abs(value) < 2**53:
@@ -151,21 +155,6 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
     if type(value) is not (get_origin(kind) or kind):
         raise ValueError(f"{where} has a value of another type than {getattr(kind, '__name__', kind)}")
     return value
-
-
-_types_of = cache(get_type_hints)
-
-
-def _dataclass(fields: Any, kind: Any) -> Any:
-    """Return a dataclass from an object with its fields; those that are absent take their defaults."""
-    kinds = _types_of(kind)
-    if not isinstance(fields, dict) or not set(fields) <= set(kinds):
-        raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
-    typed = {name: _typed(value, kinds[name], f"{kind.__name__}.{name}") for name, value in fields.items()}
-    try:
-        return kind(**typed)
-    except TypeError:
-        raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
 
 
 def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
@@ -184,7 +173,7 @@ def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
         case {"tensor": str(name)} if len(value) == 1:
             return tensors.pop(name)
         case {"schedule": str(kind), **numbers} if kind in SCHEDULES:
-            return _dataclass(numbers, SCHEDULES[kind])
+            return typed(numbers, SCHEDULES[kind])
         case dict():
             raise ValueError("there are no such marks")
     return value

@@ -21,12 +21,11 @@ from xpnet.tabular.encodings import (
     Encoding,
     Number,
     Scaling,
-    Task,
+    Target,
     encode_numbers,
     fit_category,
-    fit_number,
+    fit_numbers,
     numbers_of,
-    parts_of_moments,
     with_details,
 )
 
@@ -189,8 +188,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.__dict__.pop("feature_names_in_", None)
         if table.named:
             self.feature_names_in_ = numpy.array(table.names, dtype=object)
-        y, task = self._target(y, table.rows)
-        if self.binning == "tree" and task is None:
+        target = self._target(y, table.rows)
+        if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         self.left_out_: dict[str, str] = {}
         self.encodings_: list[Encoding] = []
@@ -198,16 +197,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         kinds = [table.kind(index) for index in range(len(table.columns))]
         bins = self._most_bins(table, kinds)
         finer = FINEST_BINS_OF_A_TREE if self.bins == "auto" and bins == MOST_BINS_OF_A_TREE else 0
-        how = Scaling(self.scaling == "robust", bins, self.binning == "tree", task, finer)
-        random_state = check_random_state(self.random_state)
+        how = Scaling(self.scaling == "robust", bins, finer, target if self.binning == "tree" else None)
         for index, (kind, type_) in enumerate(kinds):
             found: list[Encoding] | str = f"holds {type_}"
             if kind == "category":
-                found = self._fit_category(table, index, y, task, random_state, details)
+                found = self._fit_category(table, index, target, details)
             elif kind != "other":
-                found = self._fit_numbers(table, index, kind, type_, y, how)
-            if isinstance(found, str):
-                self.left_out_[table.names[index]] = found
+                x = table.numbers(index, kind)
+                counts = table.named and type_.lstrip("u").startswith("int") and _counts_rows(x)
+                found = "numbers the rows" if counts else fit_numbers(x, how, index, kind)
+            if isinstance(found, str) or not found:
+                self.left_out_[table.names[index]] = found or "holds one value only"
             else:
                 self.encodings_ += found
         if not self.encodings_:
@@ -215,15 +215,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise InputError(f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}.")
         return table, details
 
-    def _target(self, y: Any, rows: int) -> tuple[Any, Task | None]:
-        if y is None or self.task is None:
-            return None, None
+    def _target(self, y: Any, rows: int) -> Target:
+        random_state, task = check_random_state(self.random_state), self.task
+        if y is None or task is None:
+            return Target(None, None, random_state)
         y = column_or_1d(y)
         check_consistent_length(numpy.empty(rows), y)
-        task: Any = self.task
         if task == "auto":
             task = "regression" if type_of_target(y).startswith("continuous") else "classification"
-        return (y, task) if task == "regression" else (numpy.unique(y, return_inverse=True)[1], task)
+        return Target(y if task == "regression" else numpy.unique(y, return_inverse=True)[1], task, random_state)
 
     def _most_bins(self, table: Table, kinds: list[tuple[Kind, str]]) -> int:
         if self.bins != "auto":
@@ -234,20 +234,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * wide))
         return bins if bins >= LEAST_BINS else 0
 
-    def _fit_numbers(
-        self, table: Table, index: int, kind: Kind, type_: str, y: Any, how: Scaling
-    ) -> list[Encoding] | str:
-        """Return the numbers of a column, or why it is left out."""
-        x = table.numbers(index, kind)
-        if table.named and type_.lstrip("u").startswith("int") and _counts_rows(x):
-            return "numbers the rows"
-        parts = {"": x} if kind == "number" else parts_of_moments(x)
-        found = [fit_number(values, y, how, column=index, part=part) for part, values in parts.items()]
-        return [number for number in found if number is not None] or "holds one value only"
-
-    def _fit_category(
-        self, table: Table, index: int, y: Any, task: Task | None, random_state: Any, details: dict[int, numpy.ndarray]
-    ) -> list[Encoding] | str:
+    def _fit_category(self, table: Table, index: int, target: Target, details: dict[int, Any]) -> list[Encoding] | str:
         """Return the category of a column, or why it is left out."""
         codes, names = table.categories(index)
         whole = self.min_frequency >= 1
@@ -255,12 +242,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
         category = fit_category(codes, names, column=index, least=least, most=most)
         if category is None:
-            return "holds one value only"
+            return []
         known = int((codes >= 0).sum())
         if known >= ROWS_TO_TELL and len(category.values) > DIFFERENT * known:
             return "holds text that differs from row to row"
         if len(category.values) > MANY_VALUES:
-            category, details[index] = with_details(category, category.places(codes, names), y, task, random_state)
+            category, details[index] = with_details(category, category.places(codes, names), target)
         return [category]
 
     def transform(self, X: Any) -> Any:

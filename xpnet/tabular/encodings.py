@@ -68,13 +68,10 @@ class Number:
         return ways + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
 
-def numbers_of(numbers: Sequence[Number], read: Callable[[int, str], Any]) -> list[Any]:
+def numbers_of(numbers: Sequence[Number], read: Callable[[int, Any], Any]) -> list[Any]:
     """Return for each number its column, or the part of a moment. read : gives a column's numbers of a kind"""
-    moments = {number.column: bool(number.part) for number in numbers}
-    columns = {
-        column: parts_of_moments(read(column, "moment")) if is_moment else {"": read(column, "number")}
-        for column, is_moment in moments.items()
-    }
+    kinds = {number.column: "moment" if number.part else "number" for number in numbers}
+    columns = {column: _parts(read(column, kind), kind) for column, kind in kinds.items()}
     return [columns[number.column][number.part] for number in numbers]
 
 
@@ -137,21 +134,43 @@ def parts_of_moments(seconds: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What rows are to be told apart by. y : (rows,) class indices or numbers; without a task it is not used
+
+    random_state : where divisions of the rows are drawn from
+    """
+
+    y: Any
+    task: Task | None
+    random_state: Any
+
+
+@dataclass(frozen=True)
 class Scaling:
     """Says how numbers are scaled.
 
-    bins : at most so many; by_tree : bins of a tree on the target; finer : so many where a tree tells more by them
+    bins : at most so many; finer : so many where a tree tells more by them; target : of trees, None for quantiles
     """
 
     robust: bool
     bins: int
-    by_tree: bool = False
-    task: Task | None = None
-    finer: int = 0
+    finer: int
+    target: Target | None
 
 
-def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str = "") -> Number | None:
-    """Fit a number; None where there is nothing to tell rows apart by. x : (rows,) float64; y : (rows,)"""
+def _parts(x: Any, kind: str) -> dict[str, Any]:
+    """Return the numbers that a column of numbers or of moments is encoded as, by their names. x : (rows,) float64"""
+    return parts_of_moments(x) if kind == "moment" else {"": x}
+
+
+def fit_numbers(x: numpy.ndarray, how: Scaling, column: int, kind: str) -> list[Any]:
+    """Fit a column of numbers, or the parts of moments that tell rows apart. x : (rows,) float64"""
+    found = [_fit_number(values, how, column, part) for part, values in _parts(x, kind).items()]
+    return [number for number in found if number is not None]
+
+
+def _fit_number(x: numpy.ndarray, how: Scaling, column: int, part: str) -> Number | None:
+    """Fit a number; None where there is nothing to tell rows apart by."""
     finite = numpy.abs(x) <= LARGEST
     gaps = part in ("", "trend") and bool(numpy.isnan(x).any())  # which all parts of a moment have together
     if not finite.any():
@@ -164,7 +183,7 @@ def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str
     number = Number(column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing)
     if not scale:
         return number if gaps else None
-    edges = nothing if two or how.bins < 2 else _edges(x[finite], known, None if y is None else y[finite], how, number)
+    edges = nothing if two or how.bins < 2 else _edges(x, finite, known, how, number)
     return replace(number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing)
 
 
@@ -191,27 +210,25 @@ def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: 
     return (float(centre), float(scale), two) if numpy.isfinite([centre, scale]).all() else (0.0, 0.0, two)
 
 
-def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling, number: Number) -> numpy.ndarray:
+def _edges(x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: Scaling, number: Number) -> Any:
     """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range.
 
     A tree that cuts a column seldom is helped by quantiles. It computes in float32, which does not hold every number as
     it is, and so sees scaled ones.
     """
-    if how.by_tree:
-        with numpy.errstate(over="ignore"):
-            z = numpy.clip((_sampled(x) - number.centre) * number.scale, -FARTHEST, FARTHEST)
-        cuts = _cuts_of_tree(z, _sampled(y), how) / number.scale + number.centre
-        cuts = numpy.clip(cuts, known[0], known[-1])
-        if len(cuts) < FEWEST_CUTS:
-            even = min(EVEN_BINS, how.bins - len(cuts))
-            cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))
-        return numpy.unique([known[0], *cuts, known[-1]])
-    values = numpy.unique(known)
-    return (
-        values
-        if len(values) <= how.bins + 1
-        else numpy.unique(numpy.quantile(known, numpy.linspace(0, 1, how.bins + 1)))
-    )
+    if how.target is None:
+        values = numpy.unique(known)
+        if len(values) > how.bins + 1:
+            values = numpy.unique(numpy.quantile(known, numpy.linspace(0, 1, how.bins + 1)))
+        return values
+    with numpy.errstate(over="ignore"):
+        z = numpy.clip((_sampled(x[finite]) - number.centre) * number.scale, -FARTHEST, FARTHEST)
+    cuts = _cuts_of_tree(z, _sampled(how.target.y[finite]), how) / number.scale + number.centre
+    cuts = numpy.clip(cuts, known[0], known[-1])
+    if len(cuts) < FEWEST_CUTS:
+        even = min(EVEN_BINS, how.bins - len(cuts))
+        cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))
+    return numpy.unique([known[0], *cuts, known[-1]])
 
 
 def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.ndarray:
@@ -220,7 +237,7 @@ def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.nda
     A target that rises and falls many times along the column, as where numbers were given out group by group, takes
     more cuts than usual. Each of these must tell more than chance would, and all together clearly more than the usual.
     """
-    classifies = how.task == "classification"
+    classifies = how.target is not None and how.target.task == "classification"
     grow = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
     def tree(bins: int, leaf: int, least: float) -> Any:
@@ -302,9 +319,7 @@ def fit_category(codes: numpy.ndarray, names: list[str], *, column: int, least: 
     return Category(column, values, frequent, gaps, numpy.empty((len(values), 0), numpy.float32), ())
 
 
-def with_details(
-    category: Category, codes: numpy.ndarray, y: Any, task: Task | None, random_state: Any
-) -> tuple[Category, numpy.ndarray]:
+def with_details(category: Category, codes: numpy.ndarray, target: Target) -> tuple[Category, numpy.ndarray]:
     """Add how frequent each value is and, for a target, its mean over the value's rows, shrunk to the mean of all.
 
     The rows themselves get means of other rows (cross-fitting), lest a network read their targets from them.
@@ -313,11 +328,10 @@ def with_details(
     """
     counts = numpy.bincount(codes[codes >= 0], minlength=len(category.values)).astype(numpy.float64)
     table, rows, labels = [numpy.log1p(counts)[:, None]], [numpy.log1p(counts)[codes, None]], ["frequency"]
-    if task is not None:
-        targets = (
-            numpy.eye(int(y.max()) + 1)[y][:, 1:] if task == "classification" else y[:, None].astype(numpy.float64)
-        )
-        means, means_of_others = _mean_targets(codes, targets, len(counts), random_state)
+    if target.task is not None:
+        y = target.y
+        columns = numpy.eye(int(y.max()) + 1)[y][:, 1:] if target.task == "classification" else y[:, None]
+        means, means_of_others = _mean_targets(codes, columns.astype(numpy.float64), len(counts), target.random_state)
         table.append(means)
         rows.append(means_of_others)
         labels += ["target"] if means.shape[1] == 1 else [f"target_{index + 1}" for index in range(means.shape[1])]
@@ -328,26 +342,22 @@ def with_details(
     return replace(category, details=scaled[0], detail_labels=tuple(labels)), scaled[1]
 
 
-def _mean_targets(
-    codes: numpy.ndarray, targets: numpy.ndarray, values: int, random_state: Any
-) -> tuple[numpy.ndarray, numpy.ndarray]:
+def _mean_targets(codes: numpy.ndarray, y: numpy.ndarray, values: int, random_state: Any) -> tuple[Any, Any]:
     """Return the mean target of each value, and for each row the one over the rows of other folds.
 
-    codes : (rows,), negative for gaps; targets : (rows, columns); returns (values, columns) and (rows, columns)
+    codes : (rows,), negative for gaps; y : (rows, columns); returns (values, columns) and (rows, columns)
     """
-    folds, mean = random_state.permutation(len(codes)) % FOLDS, targets.mean(axis=0)
-    places = numpy.where(codes < 0, values, codes) * FOLDS + folds
-    size = (values + 1) * FOLDS
-    counts = numpy.bincount(places, minlength=size).reshape(-1, FOLDS, 1)
-    sums = numpy.stack([numpy.bincount(places, target, size) for target in targets.T], axis=1).reshape(
-        values + 1, FOLDS, -1
-    )
+    folds, mean = random_state.permutation(len(codes)) % FOLDS, y.mean(axis=0)
+    value = numpy.where(codes < 0, values, codes)
+    sums, counts = numpy.zeros((values + 1, FOLDS, y.shape[1])), numpy.zeros((values + 1, FOLDS, 1))
+    numpy.add.at(sums, (value, folds), y)
+    numpy.add.at(counts, (value, folds), 1)
 
     def shrunk(of: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
         return (of + SHRINKING * mean) / (count + SHRINKING)
 
     others = shrunk(sums.sum(axis=1, keepdims=True) - sums, counts.sum(axis=1, keepdims=True) - counts)
-    return shrunk(sums.sum(axis=1), counts.sum(axis=1))[:values], others.reshape(size, -1)[places]
+    return shrunk(sums.sum(axis=1), counts.sum(axis=1))[:values], others[value, folds]
 
 
 Encoding = Number | Category
