@@ -15,6 +15,7 @@ from xpnet.modelfile.networks import Exported
 from xpnet.ops import ACTIVATIONS
 from xpnet.tabular.encodings import PARTS, PERIODS, Number
 
+
 def write_c(path: str | Path, exported: Exported) -> None:
     """Write a model as a C file.
 

@@ -1,5 +1,5 @@
-"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): what encodes a table, Gemm,
-activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
+"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): what encodes a table, layer,
+activation, layer, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,8 @@ class Graph:
         """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
         taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
         value = Value(self, f"x_{name}" if taken else name)
-        self.proto.input.append(self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns]))
+        described = self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns])
+        self.proto.input.append(described)
         return value
 
     def output(self, value: Value, name: str, dtype: str, *columns: int) -> None:
@@ -141,20 +142,15 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
 def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) -> Value:
     """Add a network and return its outputs; of members their mean."""
     for k, names in enumerate(spec.layer_names):
-        roles = {role: params[name] for role, name in names.items()}
-        if spec.members == 1:
-            x = graph.add("Gemm", x, roles["weight"], roles["bias"])
-        else:
-            x = _of_members(graph, x, **roles)
+        x = _layer(graph, x, **{role: params[name] for role, name in names.items()})
         if k < len(spec.activations):
             x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x, spec.dtype)
-    operator = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
-    x = graph.add(operator, x, axis=-1) if operator == "Softmax" else graph.add(operator, x)
+    x = graph.add(_OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]], x)
     return x if spec.members == 1 else graph.add("ReduceMean", x, axes=[0], keepdims=0)
 
 
-def _of_members(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None) -> Value:
-    """Add the affine layer of members, as ``xpnet.layers.MemberAffine`` has it."""
+def _layer(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None) -> Value:
+    """Add an affine layer, of members as ``xpnet.layers.MemberAffine`` has it."""
     if scale_in is not None:
         x = x * scale_in[:, None, :]
     x = graph.add("MatMul", x, weight)
@@ -205,7 +201,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
     if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
         kinds = {encoding.column: "str" if isinstance(encoding, Category) else "float64" for encoding in encodings}
-        names = {column: encoder.feature_names_in_[column] if named else f"x{column}" for column in kinds}
+        names = encoder.feature_names_in_ if named else [f"x{column}" for column in range(encoder.n_features_in_)]
         inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
         each = numbers_of(numbers, lambda column, _: inputs[column])
     else:

@@ -137,7 +137,7 @@ def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
 
     Fields of a dataclass that are absent take their defaults. Raises ValueError for a value of another type.
     """
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         kinds = _types_of(kind)
         if not isinstance(value, dict) or not set(value) <= set(kinds):
             raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")

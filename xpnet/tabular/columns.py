@@ -173,9 +173,8 @@ def _kind_of(array: Any) -> tuple[Kind, str]:
     from pyarrow import types
 
     type_ = array.type
-    if types.is_dictionary(type_) and not types.is_nested(type_.value_type) and not types.is_binary(type_.value_type):
-        return "category", "text"
-    if _is_text(type_):
+    coded = types.is_dictionary(type_) and not (types.is_nested(type_.value_type) or types.is_binary(type_.value_type))
+    if coded or _is_text(type_):
         return "category", "text"
     if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
         return "moment", "dates"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import compress
 from numbers import Real
 from typing import Any, Self
 
@@ -205,9 +204,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             elif kind != "other":
                 x = table.numbers(index, kind)
                 counts = table.named and type_.lstrip("u").startswith("int") and _counts_rows(x)
-                found = "numbers the rows" if counts else fit_numbers(x, how, index, kind)
-            if isinstance(found, str) or not found:
-                self.left_out_[table.names[index]] = found or "holds one value only"
+                found = "numbers the rows" if counts else fit_numbers(x, how, index, kind) or "holds one value only"
+            if isinstance(found, str):
+                self.left_out_[table.names[index]] = found
             else:
                 self.encodings_ += found
         if not self.encodings_:
@@ -216,7 +215,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return table, details
 
     def _target(self, y: Any, rows: int) -> Target:
-        random_state, task = check_random_state(self.random_state), self.task
+        random_state = check_random_state(self.random_state)
+        task: Any = self.task
         if y is None or task is None:
             return Target(None, None, random_state)
         y = column_or_1d(y)
@@ -242,7 +242,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
         category = fit_category(codes, names, column=index, least=least, most=most)
         if category is None:
-            return []
+            return "holds one value only"
         known = int((codes >= 0).sum())
         if known >= ROWS_TO_TELL and len(category.values) > DIFFERENT * known:
             return "holds text that differs from row to row"
@@ -276,7 +276,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = table_of(X)
         if table.named and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
-            return table.select(names, {names[encoding.column] for encoding in self.encodings_})
+            return table.select(names.tolist(), {names[encoding.column] for encoding in self.encodings_})
         rows_and_columns = table.rows, len(table.columns)
         validate_data(self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True)
         return table
@@ -288,8 +288,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if isinstance(encoding, Category):
                 places = encoding.places(*table.categories(encoding.column))
                 encoding.write(places, part, details.get(encoding.column))
-        is_number = [isinstance(encoding, Number) for encoding in self.encodings_]
-        numbers, own = list(compress(self.encodings_, is_number)), numpy.flatnonzero(numpy.repeat(is_number, widths))
+        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, Number)]
+        (own,) = numpy.nonzero(numpy.repeat([isinstance(encoding, Number) for encoding in self.encodings_], widths))
         for rows in gen_batches(table.rows, AT_ONCE // max(1, len(own)) + 1) if numbers else ():
             x = numpy.stack(numbers_of(numbers, table.part(rows).numbers), axis=1)
             with numpy.errstate(over="ignore"):

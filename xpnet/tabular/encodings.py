@@ -96,7 +96,7 @@ def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> Any:
     if len(gappy):
         found.append(xp.where(missing, 1.0, 0.0)[:, gappy])
     if len(cycles):
-        first, length = numpy.array([PERIODS[numbers[k].part] for k in cycles]).T
+        first, length = numpy.array([PERIODS[number.part] for number in numbers if number.cycle]).T
         angle = (x[:, cycles] - first) * (2 * numpy.pi / length)
         found += [xp.sin(angle), xp.cos(angle)]
     if len(binned):

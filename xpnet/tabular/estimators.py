@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -363,14 +364,13 @@ class Tabular(Saved, BaseEstimator):
         hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
         if min(hidden, default=1) < 1:
             raise InputError(f"hidden_layer_sizes are positive; received {hidden}. Use () for a linear model.")
-        names = one_each("activation", self.activation, len(hidden))
         size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
         solvers: dict[str, Any] = {"adamw": AdamW(weight_decay=self.weight_decay), "sgd": SGD(momentum=0.9)}
         members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
             members=members if hidden else 1,  # without weights to share they would be one network
-            activations=names,
+            activations=one_each("activation", self.activation, len(hidden)),
             loss=loss,
             loss_numbers=self._loss_numbers(),
             rule=update_rule(solvers.get(self.solver, self.solver)),
@@ -479,15 +479,8 @@ class Tabular(Saved, BaseEstimator):
         """Return outputs (..., out) in the target's unit, those of several quantiles in rising order."""
         return outputs
 
-    @property
-    def n_features_in_(self) -> int:
-        """Count the columns of the table."""
-        return self.encoder_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> numpy.ndarray:
-        """Name the columns of the table, where all names are text: (columns,)."""
-        return self.encoder_.feature_names_in_
+    n_features_in_ = property(attrgetter("encoder_.n_features_in_"), doc="Number of columns of the table.")
+    feature_names_in_ = property(attrgetter("encoder_.feature_names_in_"), doc="Their names, where all are text.")
 
     @property
     def why_(self) -> str:
