@@ -23,7 +23,7 @@ ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
-_FUNCTIONS = "IsNaN", "Where", "Abs", "Sqrt", "Sin", "Cos"
+_FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
 """Operators that are NumPy's functions in small letters, in which numbers are encoded."""
 
 _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
@@ -209,12 +209,15 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
         inputs, each = {}, [table[:, numpy.array([number.column for number in numbers])]]
     xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
     xp.minimum, xp.maximum = partial(graph.add, "Min"), partial(graph.add, "Max")
-    xp.concatenate = lambda values, axis: graph.add("Concat", *values, axis=axis)
-    outputs = [encode_numbers(numbers, xp.concatenate(each, axis=1), xp).to("float32")] if numbers else []
+    concat = partial(graph.add, "Concat", axis=1)
+    outputs = []
+    if numbers:
+        found, order = encode_numbers(numbers, concat(*each), xp)
+        outputs.append(concat(*found)[:, order].to("float32"))
     outputs += [_category(inputs[category.column], category) for category in categories]
     first_numbers = sorted(range(len(encodings)), key=lambda k: isinstance(encodings[k], Category))
     places = numpy.repeat(first_numbers, [len(encodings[k].labels) for k in first_numbers])
-    return xp.concatenate(outputs, axis=1)[:, numpy.argsort(places, kind="stable")]
+    return concat(*outputs)[:, numpy.argsort(places, kind="stable")]
 
 
 def _category(text: Value, category: Category) -> Value:

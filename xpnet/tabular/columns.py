@@ -131,6 +131,8 @@ def _from_array(values: Any) -> Any:
     if getattr(values, "ndim", 1) != 1:
         raise InputError(f"A column has one dimension; received shape {values.shape}.")
     dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
+        raise InputError("Complex data not supported: pass real and imaginary part as columns.")
     return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC else _to_arrow(values)
 
 
@@ -183,6 +185,7 @@ def _kind_of(array: Any) -> tuple[Kind, str]:
 
 
 def _is_text(type_: Any) -> bool:
+    """Return whether an Arrow type is text, however it is stored."""
     from pyarrow import types
 
     return types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)

@@ -147,7 +147,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        InputError
+        ValueError
             For no rows, two columns of one name, nothing to learn from, and trees without a target.
         """
         self._fit(X, y)
@@ -173,7 +173,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        InputError
+        ValueError
             For no rows, two columns of one name, nothing to learn from, and trees without a target.
         """
         table, details = self._fit(X, y)
@@ -293,7 +293,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for rows in gen_batches(table.rows, AT_ONCE // max(1, len(own)) + 1) if numbers else ():
             x = numpy.stack(numbers_of(numbers, table.part(rows).numbers), axis=1)
             with numpy.errstate(over="ignore"):
-                out[rows, own] = encode_numbers(numbers, x, numpy)
+                found, order = encode_numbers(numbers, x, numpy)
+            out[rows, own[order.argsort()]] = numpy.concatenate(found, axis=1)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:

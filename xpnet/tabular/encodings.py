@@ -75,13 +75,14 @@ def numbers_of(numbers: Sequence[Number], read: Callable[[int, Any], Any]) -> li
     return [columns[number.column][number.part] for number in numbers]
 
 
-def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> Any:
-    """Return the outputs of some numbers, those of the first number first: (rows, outputs).
+def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> tuple[list[Any], numpy.ndarray]:
+    """Return the outputs of some numbers, those of each kind together, and the order in which they stand by number.
 
     Bins below x are 1, bins above it 0, its own bin says how far through x is. (Gorishniy, Rubachev, Babenko, On
     Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside of the bins it stays 0 and 1.)
 
     x : (rows, numbers) float64; xp : NumPy, or what computes as it does
+    returns arrays (rows, some), and the order: (outputs,)
     """
     fill, low, high, centre, scale = numpy.array([(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]).T
     clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
@@ -90,9 +91,9 @@ def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> Any:
     missing = xp.isnan(x)
     x = xp.where(missing, fill, x)
     x = xp.where(xp.abs(x) > LARGEST, xp.minimum(xp.maximum(x, low), high), x)
-    z = xp.minimum(xp.maximum((x - centre) * scale, -FARTHEST), FARTHEST)
+    z = xp.clip((x - centre) * scale, -FARTHEST, FARTHEST)
     z = xp.where(clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
-    found = [z[:, scaled]]  # outputs of one kind after those of another
+    found = [z[:, scaled]]
     if len(gappy):
         found.append(xp.where(missing, 1.0, 0.0)[:, gappy])
     if len(cycles):
@@ -102,9 +103,8 @@ def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> Any:
     if len(binned):
         left = numpy.concatenate([number.edges[:-1] for number in numbers])
         width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
-        found.append(xp.minimum(xp.maximum((x[:, binned] - left) / width, 0.0), 1.0))
-    order = numpy.argsort(numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable")
-    return xp.concatenate(found, axis=1)[:, order]
+        found.append(xp.clip((x[:, binned] - left) / width, 0.0, 1.0))
+    return found, numpy.argsort(numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable")
 
 
 def parts_of_moments(seconds: Any) -> dict[str, Any]:

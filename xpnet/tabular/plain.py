@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
-from xpnet.tabular.encodings import Category, Encoding
+from xpnet.tabular.encodings import Category, Encoding, Number
 
 Linear = tuple[numpy.ndarray, numpy.ndarray]
 """Weights (inputs, outputs) and biases (outputs,) in float64."""
@@ -45,13 +45,11 @@ def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[csr_arra
     for encoding in encodings:
         width = len(encoding.labels)
         block = numpy.eye(width)
-        if isinstance(encoding, Category):
+        if isinstance(encoding, Category) and codes:
             hot = encoding.hot + encoding.gaps
-            if codes:
-                block = numpy.column_stack(
-                    [numpy.where(numpy.arange(width) < hot, numpy.arange(width), 0), block[:, hot:]]
-                )
-        elif len(encoding.edges):
+            places = numpy.where(numpy.arange(width) < hot, numpy.arange(width), 0)
+            block = numpy.column_stack([places, block[:, hot:]])
+        elif isinstance(encoding, Number) and len(encoding.edges):
             wide = numpy.diff(encoding.edges) / (encoding.edges[-1] - encoding.edges[0])
             block = block[:, 1 : width - len(wide)]
             block = numpy.column_stack([numpy.pad(wide, (width - len(wide), 0)), block])

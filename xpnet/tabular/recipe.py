@@ -199,7 +199,9 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
         "resume_from": state,
         "sample_weight": rows.weight,
     }
-    Y = _smoothed(rows.Y, recipe) if recipe.smoothing else rows.Y
+    classes, Y = recipe.spec.widths[-1], rows.Y
+    if recipe.smoothing:
+        Y = smoothed(Y, numpy.empty((0, classes), recipe.spec.dtype), recipe.smoothing, classes)
     if isinstance(rows.X, Source):
         fit_over_source(network, rows.X, Y, schedule=schedule, **how)
     else:
@@ -233,8 +235,3 @@ def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
         network.history, network.how_trained = trained.history, trained.how_trained
         networks.append(network)
     return networks
-
-
-def _smoothed(labels: numpy.ndarray, recipe: Recipe) -> numpy.ndarray:
-    classes = recipe.spec.widths[-1]
-    return smoothed(labels, numpy.empty((0, classes), recipe.spec.dtype), recipe.smoothing, classes)
