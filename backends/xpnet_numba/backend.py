@@ -22,7 +22,13 @@ class NumbaBackend(NumpyBackend):
 
         Raises BackendError where Numba is told to compile nothing.
         """
-        check_usable()
+        from numba import config
+
+        if config.DISABLE_JIT:  # what is written here in LLVM's instructions has no other form
+            raise BackendError(
+                "Backend numba needs Numba's compiler, which NUMBA_DISABLE_JIT switches off. "
+                "Unset that variable, or use backend='numpy'."
+            )
         from xpnet_numba.ops import KERNELS
 
         return KERNELS
@@ -56,19 +62,6 @@ class NumbaBackend(NumpyBackend):
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
         return versions | facts | {"products": choose_product(0)[1]}
-
-
-def check_usable() -> None:
-    """Raise BackendError where Numba compiles nothing: what is written here in LLVM's instructions has no other
-    form.
-    """
-    from numba import config
-
-    if config.DISABLE_JIT:
-        raise BackendError(
-            "Backend numba needs Numba's compiler, which NUMBA_DISABLE_JIT switches off. "
-            "Unset that variable, or use backend='numpy'."
-        )
 
 
 backend = NumbaBackend()

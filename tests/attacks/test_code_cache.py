@@ -54,12 +54,10 @@ def damaged(whole: bytes, kind: str, chance: random.Random) -> bytes:
         case "a page of another file":
             page = place // 4096 * 4096
             return whole[:page] + chance.randbytes(4096) + whole[page + 4096 :]
-        case "of another version":
-            return whole.replace(b"xpnet code 1\n", b"xpnet code 0\n", 1)
     raise ValueError(kind)
 
 
-ACCIDENTS = ["empty", "cut short", "half written", "a bit flipped", "a page of another file", "of another version"]
+ACCIDENTS = ["empty", "cut short", "half written", "a bit flipped", "a page of another file"]
 MISHAPS = [*ACCIDENTS, "another entry's", "a folder in its place", "a link that leads nowhere", "not to be read"]
 
 

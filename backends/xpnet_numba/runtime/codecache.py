@@ -29,7 +29,6 @@ from xpnet.ops.updates import adam_scales
 KEPT = 8
 """Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
 
-MARK = b"xpnet code 1\n"
 DIGEST = 32  # bytes of a SHA-256
 
 FORMULAS = (adam_scales,)
@@ -67,11 +66,8 @@ class CodeCache:
             entry = (self.folder / _file_name(name)).read_bytes()
         except OSError:
             return None
-        start = len(MARK) + DIGEST
-        content = entry[start:]
-        label = name.encode() + b"\n"
-        whole = entry[:start] == MARK + hashlib.sha256(content).digest() and content.startswith(label)
-        return content[len(label) :] if whole else None
+        content = entry[DIGEST:]
+        return content if entry[:DIGEST] == _seal(name, content) else None
 
     def store(self, name: str, content: bytes) -> None:
         """Write an entry, in place of one of the same name; raises OSError where that fails.
@@ -80,8 +76,12 @@ class CodeCache:
         """
         if self.folder is None:
             raise OSError(NO_FOLDER)
-        content = name.encode() + b"\n" + content
-        (self.folder / _file_name(name)).write_bytes(MARK + hashlib.sha256(content).digest() + content)
+        (self.folder / _file_name(name)).write_bytes(_seal(name, content) + content)
+
+
+def _seal(name: str, content: bytes) -> bytes:
+    """A checksum of an entry and of its name: code that lies under another function's name is not that function's."""
+    return hashlib.sha256(name.encode() + b"\n" + content).digest()
 
 
 def _file_name(name: str) -> str:

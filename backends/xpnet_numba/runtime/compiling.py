@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from hashlib import sha256
 from inspect import unwrap
 from types import FunctionType
@@ -102,7 +103,7 @@ def _compiler() -> Iterator[None]:
     """
     global _compiling
     if reason := internals.why_no_function_can_wait():
-        _say_once("waiting", f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
+        _say(f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
     begin, collected = time.perf_counter(), gc.isenabled()
     gc.disable()
     try:
@@ -113,8 +114,7 @@ def _compiler() -> Iterator[None]:
             gc.enable()
         _compiling += time.perf_counter() - begin
         if _compiling > PATIENCE:
-            message = "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
-            _say_once("compiling", message)
+            _say("xpnet: compiling for this machine, which it does once for each kind of work; a few seconds.")
 
 
 def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]) -> Any:
@@ -133,17 +133,9 @@ def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Calla
         return found
     if threading.current_thread() is not threading.main_thread():
         return work()
-    result: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
-
     before = threading.stack_size(STACK)
     try:
-        threading.Thread(target=run, name="xpnet-compiling").start()
+        result = ThreadPoolExecutor(1, "xpnet-compiling").submit(work)
     except RuntimeError:  # no thread can be started
         return work()
     finally:
@@ -191,13 +183,12 @@ def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
         return load(entry)
     except Exception as error:  # whatever it is, compiling again is right
         reason = f"{type(error).__name__}: {error}"
-        message = f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
-        _say_once("not loaded", message)
+        _say(f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason}).")
         return None
 
 
 def _keep(name: str, code: Callable[[], bytes | None]) -> None:
-    """Write an entry; where that fails, say so once, and keep nothing from then on.
+    """Write an entry; where that fails, say so.
 
     After an upgrade under a running program nothing is written: the name would say less than what has been compiled.
     """
@@ -208,22 +199,15 @@ def _keep(name: str, code: Callable[[], bytes | None]) -> None:
             code_cache().store(name, made)
     except Exception as error:  # the disk is full, say, or Numba has changed
         folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
-        code_cache().folder = None
-        _say_once(
-            "no cache",
+        _say(
             f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), so "
-            "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written.",
+            "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written."
         )
 
 
-_said: set[str] = set()
-
-
-def _say_once(topic: str, message: str) -> None:
-    """One line on stderr, once in a process for each topic; nothing where there is no stderr."""
-    if topic in _said:
-        return
-    _said.add(topic)
+@cache
+def _say(message: str) -> None:
+    """Print a line on stderr, once in a process; nothing where there is no stderr."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # a closed pipe or file
             print(message, file=sys.stderr, flush=True)

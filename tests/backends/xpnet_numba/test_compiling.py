@@ -25,7 +25,7 @@ from xpnet_numba.step import functions
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test sees what is said for the first time."""
     monkeypatch.setattr(compiling, "_compiling", 0.0)
-    monkeypatch.setattr(compiling, "_said", set())
+    compiling._say.cache_clear()
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
