@@ -1,8 +1,7 @@
-"""What the machine has for a step: memory, asked before much of it is taken; zeros on large pages; and SciPy's BLAS.
+"""What the machine has for a step: memory, asked before much of it is taken, and SciPy's BLAS.
 
 Linux hands out more memory than it has, and ends a process that then writes to it. So a large request is held against
-what the system has free and what control groups, a container's for instance, allow. On other systems the allocation
-itself decides.
+what the system has free and what a container's control group allows. On other systems the allocation itself decides.
 
 A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of small networks, and
 need no library to be held to one thread. With vectors of 32 bytes BLAS is faster for large weights, since it has a copy
@@ -10,17 +9,13 @@ of both operands (``xpnet bench --held-to avx2``). The team's threads each call 
 threads would stand in their way, so while any step computes with it BLAS is held to one, in the whole process.
 """
 
-import mmap
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
-
-import numpy
 
 from xpnet.errors import BackendError, DeviceMemoryError
 from xpnet_numba.llvm.emit import gemm_address
@@ -31,12 +26,12 @@ LARGE_REQUEST = 64 * 2**20
 
 ROOT = Path("/")
 
-HIERARCHIES = {
-    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
-"""The folder of control groups, their files of limit and use, and a key of memory.stat, by what stands between the
-colons of /proc/self/cgroup: version 2, and version 1."""
+GROUPS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+"""The files in which the control group of a container says its limit and its use, and the key in memory.stat of what
+could be freed: of version 2, and of version 1."""
 
 
 def check_memory(needed: int, what: str) -> None:
@@ -64,21 +59,12 @@ def _of_system() -> Iterator[float]:
 
 
 def _of_groups() -> Iterator[float]:
-    """Yield the bytes that each control group leaves: its limit less its use, without file cache."""
-    with suppress(OSError):
-        for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
-            _, kind, path = line.split(":", 2)
-            if kind in HIERARCHIES:
-                root, *names = HIERARCHIES[kind]
-                group = Path(path.lstrip("/"))
-                for folder in (group, *group.parents):
-                    yield from _of_group(ROOT / root / folder, *names)
-
-
-def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]:
-    with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
-        most, used = (int((folder / name).read_text()) for name in (limit, use))
-        yield float(most - used + _numbers(folder / "memory.stat")[cache])
+    """Yield the bytes that a container's control group leaves: its limit less its use, without file cache."""
+    for limit, use, freeable in GROUPS:
+        with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
+            limit_file, use_file = (ROOT / "sys/fs/cgroup" / name for name in (limit, use))
+            left = int(limit_file.read_text()) - int(use_file.read_text())
+            yield float(left + _numbers(limit_file.with_name("memory.stat"))[freeable])
 
 
 def _numbers(file: Path) -> dict[str, int]:
@@ -90,37 +76,7 @@ def _gibibytes(count: float) -> str:
     return f"{max(count, 0) / 2**30:,.2f} GiB"
 
 
-# Zeros to write to. Linux maps a page when it is first written to, which takes microseconds, and longer where several
-# threads come upon new pages at once. Parameters, gradients and optimizer of a network of some megabytes have
-# thousands of pages, which would take as long as some updates. Large pages are 512 times as few; and a product that
-# reads down the columns of a matrix does not look up a page for each number.
-
-
-LARGE_PAGE = 1 << 21
-"""Bytes of a large page: on x86, and on ARM with the usual small ones."""
-
-
-def zeros(nbytes: int) -> Any:
-    """So many zero bytes, (nbytes,) uint8."""
-    if sys.platform != "linux" or nbytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return numpy.zeros(nbytes, numpy.uint8)
-    try:
-        memory = mmap.mmap(-1, nbytes + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # no such pages here, or no room for one more
-        return numpy.zeros(nbytes, numpy.uint8)
-    found = numpy.frombuffer(memory, numpy.uint8)
-    begin = -found.ctypes.data % LARGE_PAGE
-    return found[begin : begin + nbytes]
-
-
 # BLAS.
-
-
-UNTHREADED = 262_144
-"""Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: to hold it to one would cost more
-than it saves.
-"""
 
 
 class OneThread:

@@ -27,7 +27,7 @@ from numba import types
 from xpnet_numba.kinds import Address
 from xpnet_numba.llvm.emit import INNER, njit
 from xpnet_numba.llvm.memory import call, exchange_if, fetch_add, item, load, pause, sched_yield, store
-from xpnet_numba.runtime.compiling import c_function, python_function
+from xpnet_numba.runtime.compiling import python_function
 from xpnet_numba.runtime.machine import BLAS, hold_this_thread, products_that_may_run
 
 LOOKS = 20_000
@@ -88,7 +88,7 @@ def wait_until(place: Address, goal: int) -> None:
             sched_yield()
 
 
-def attend(board: Address, me: int) -> int:
+def attend(board: Address, me: int) -> None:
     """Join one job after the other; return, marked as asleep, when none has come for a while."""
     seen = 0
     while True:
@@ -96,7 +96,7 @@ def attend(board: Address, me: int) -> int:
         while looks < LOOKS:
             number = load(item(board, OPEN))
             if number == DISMISSED:
-                return 0
+                return
             if number > seen and me < load(item(board, THREADS)):
                 fetch_add(item(board, PRESENT), 1)
                 # Closed meanwhile, the leader may not have seen us come: then what is written on the board may change.
@@ -109,27 +109,17 @@ def attend(board: Address, me: int) -> int:
         store(item(board, ASLEEP + LINE * me), 1)
         # A job that was opened meanwhile is joined after all. One that opens after this look goes without this worker.
         if load(item(board, OPEN)) <= seen or not exchange_if(item(board, ASLEEP + LINE * me), 1, 0):
-            return 0
-
-
-def rouse(board: Address, worker: int) -> int:
-    """Mark a worker as awake; returns 1 if it was asleep, so that somebody has to wake it."""
-    return 1 if exchange_if(item(board, ASLEEP + LINE * worker), 1, 0) else 0
-
-
-@cache
-def calls() -> tuple[Any, Any]:
-    """Return ``attend`` and ``rouse`` as Python calls them, compiled on first need.
-
-    Other Python threads run while a worker attends.
-    """
-    numbers, signature = (ctypes.c_int64, ctypes.c_int64, ctypes.c_int64), types.int64(types.int64, types.int64)
-    attend_at, rouse_at = (c_function(function, signature) for function in (attend, rouse))
-    return ctypes.CFUNCTYPE(*numbers)(attend_at), ctypes.PYFUNCTYPE(*numbers)(rouse_at)
+            return
 
 
 entry = cache(python_function)
 """A compiled function as Python calls it, made once."""
+
+
+@cache
+def attend_entry() -> Any:
+    """Return :func:`attend` as Python calls it, compiled on first need; other Python threads run meanwhile."""
+    return entry(attend, types.void(types.int64, types.int64))
 
 
 @cache
@@ -177,11 +167,11 @@ class Team:
         if core_function and (core := core_function()) != self._leaders_core:
             self._keep_workers_off(core)
         asleep = ASLEEP + LINE
-        for worker, signal in enumerate(self._signals[: threads - 1], start=1):
+        for signal in self._signals[: threads - 1]:
             if self._memory[asleep]:
-                _, rouse = calls()
-                if rouse(self._board, worker):
-                    signal.put(True)
+                # No job is open now. A worker that has woken for the last one is told once more than it needs.
+                self._memory[asleep] = 0
+                signal.put(True)
             asleep += LINE
         return min(threads, len(self._signals) + 1)
 
@@ -224,10 +214,10 @@ def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: Any) -
     """Work for the team until it ends; ``memory`` keeps the board alive."""
     if BLAS in products_that_may_run():
         hold_this_thread()
-    attend, _ = calls()
-    attend(board, me)
+    join_jobs = attend_entry()
+    join_jobs(board, me)
     while signal.get():
-        attend(board, me)
+        join_jobs(board, me)
 
 
 team = Team()

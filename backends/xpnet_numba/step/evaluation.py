@@ -13,18 +13,20 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import BLAS, UNTHREADED, check_memory, choose_product, one_thread
-from xpnet_numba.runtime.threads import share_entry
-from xpnet_numba.step import functions
-from xpnet_numba.step.forward import FEW
-from xpnet_numba.step.functions import job_function, prediction_entry
+from xpnet_numba.runtime.machine import BLAS, check_memory, choose_product, one_thread
+from xpnet_numba.step import functions, plan
+from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
-from xpnet_numba.step.plan import EVALUATED_ROWS, Workspace, blueprint, evaluation_plan, parameters
 
-PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
-"""How much one call of compiled code predicts: a tenth of a second, unless X lies on a slow disk."""
+WORK_PER_CALL = 2**31
+"""Products of a row and a parameter that one call of compiled code computes, some tenths of a second: Ctrl-C is heard
+between calls, each of which costs some microseconds.
+"""
 
-_NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
+WORK_PER_INPUT = 64
+"""As much as so many products counts a number that is predicted from, which may lie on a slow disk."""
+
+_NO_LABELS = numpy.zeros(0, numpy.int64)
 
 
 # The arrays of a call, as compiled code reads them.
@@ -98,26 +100,19 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     set_pointers(job, arrays)
 
 
-def is_sparse(X: Any) -> bool:
-    """Return whether X is a SciPy matrix of compressed rows; other kinds never come here."""
-    return hasattr(X, "indptr")
-
-
 def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
     """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
     sparse one the numbers, 0, and their places: see :class:`Data`.
     """
-    if type(X) is not numpy.ndarray and is_sparse(X):
+    if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
         X = X.tocsr().astype(dtype, copy=False)
         wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
         starts, columns = (numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices))
         return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
-    found, (step, item), width = X.dtype, X.strides, X.shape[1]
-    if found == dtype and item == found.itemsize and X.flags.aligned:
-        if step % item == 0 and step >= item * width and X.shape[0] > 1:
-            return X, step // item, None
-        if X.shape[0] == 1 and X.flags.c_contiguous:
-            return X, width, None
+    (step, item), width = X.strides, X.shape[1]
+    one_by_one = X.dtype == dtype and item == X.itemsize and X.flags.aligned
+    if one_by_one and step % item == 0 and step >= item * width:
+        return X, step // item, None
     return numpy.ascontiguousarray(X, dtype), width, None
 
 
@@ -135,10 +130,12 @@ def batch_sizes(rows: int, batch_size: int) -> Any:
     return sizes
 
 
-def weight_sums(weights: Any, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, as float64 (batches,); its mean over members with orders of their
-    own.
+def batch_weights(data: Data, batch_size: int) -> Any:
+    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean over members with
+    orders of their own.
     """
+    if (weights := data.weights) is None:
+        return batch_sizes(data.rows, batch_size)
     weights = weights if weights.ndim == 1 else weights.mean(axis=0, dtype="float64")
     return numpy.add.reduceat(weights, range(0, weights.size, batch_size), dtype="float64")
 
@@ -152,15 +149,17 @@ class EvaluatingStep(Step):
     takes_sparse = True
 
     def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self._blueprint = blueprint(spec)
+        self.spec, self._layers, self._size = spec, plan.layer_table(spec), plan.buffer_size(spec)
         self._flat: dict[str, Any] = {}
         self._allocate("params")
-        self.params, self._rule = parameters(spec, self._flat["params"]), self._blueprint.rule.copy()
-        product, self._reason = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
+        self.params, self._rule = plan.parameters(spec, self._flat["params"]), plan.rule_numbers(spec)
+        self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")
+        self._loss_numbers = numpy.array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
+        largest = max(layer.fan_in * layer.fan_out for layer in self._layers)
+        product, self._reason = choose_product(largest * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
-        self._rows_workspace: Workspace | None = None
+        self._rows_workspace: plan.Workspace | None = None
 
     @property
     def why(self) -> str:
@@ -171,18 +170,15 @@ class EvaluatingStep(Step):
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        self._evaluation.nonfinite_at = 0
-        return self._predict(X)
-
-    def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
-        if is_sparse(X):
-            return self.forward(X) if numpy.isfinite(X.data).all() else None
-        found, job = ctypes.c_double(), self._evaluation
-        job.nonfinite_at = ctypes.addressof(found)
-        job.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
-        outputs = self._predict(numpy.asarray(X, self.spec.dtype) if isinstance(X, numpy.ndarray) else X)
-        return None if found.value else outputs
+        rows, (inputs, *_, outputs) = X.shape[0], self.spec.widths
+        result = numpy.empty((rows, outputs), self.spec.dtype)
+        check_memory(result.nbytes, f"A prediction for {rows} rows")
+        blocks = WORK_PER_CALL // (plan.EVALUATED_ROWS * (self._size + WORK_PER_INPUT * inputs))
+        at_once = plan.EVALUATED_ROWS * max(blocks, get_threads())  # one block for each thread at least
+        with self._hold:
+            for first in range(0, rows, at_once):
+                self._predict(X[first : first + at_once], result[first : first + at_once])
+        return result
 
     def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
@@ -190,19 +186,18 @@ class EvaluatingStep(Step):
             data = read(self.spec.dtype, X, Y, rows, sample_weight)
             weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
             self.penalty = self._penalty(weight) if weight else 0.0
-            return self._sum_of_losses(data) / weight + self.penalty if weight else 0.0
+            totals = numpy.zeros(-(-data.rows // plan.EVALUATED_ROWS))
+            self._evaluate("measure", data, {"totals_at": totals})
+            return float(totals.sum()) / weight + self.penalty if weight else 0.0
 
-    def _sum_of_losses(self, data: Data) -> float:
-        """The sum of all losses times sample weights."""
+    def _evaluate(self, name: str, data: Data, results: dict[str, Any]) -> None:
+        """Predict or measure the rows of some data, on all threads; results : where what is found goes."""
         job, label_width = self._evaluation, 0 if data.order is None else data.label_width
         count, claims = self._cut(data.rows, label_width, sparse=data.places is not None)
-        totals = numpy.zeros(claims.size)
         set_data(job, data, self.spec)
-        set_pointers(job, {"claims_at": claims, "totals_at": totals})
-        job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        function = job_function("measure", self.spec.dtype, members=self.spec.members > 1)
-        threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
-        return float(totals.sum())
+        set_pointers(job, {"claims_at": claims, **results})
+        job.blocks, job.threads = claims.size, count
+        run_job(name, self.spec, job, count)
 
     def _penalty(self, weight: float) -> float:
         """l2 / 2 sum ||W||^2, for a batch of a total weight."""
@@ -211,44 +206,18 @@ class EvaluatingStep(Step):
         weights = (self.params[name] for name in self.spec.weight_names)
         return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
-    def _predict(self, X: Any) -> Array:
-        """Predict the rows of an array or of a SciPy matrix."""
-        job, rows, spec = self._evaluation, X.shape[0], self.spec
-        few, (lead, function, job_at) = rows < FEW, self._prediction
-        with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _, places = by_rows(X, spec.dtype)
-            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
-            if not few:
-                check_memory(result.nbytes, f"A prediction for {rows} rows")
-                if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                    given = x if places is None else X
-                    for first in range(0, rows, most):
-                        result[first : first + most] = self._predict(given[first : first + most])
-                    return result
-            sparse = places is not None
-            count, claims = self._cut(rows, int(sparse), sparse=sparse)  # members have sparse rows written out
-            job.multiply_at = self._few_at if few else self._multiply_at
-            if not sparse:
-                threads.team.lead(lead, count, function, job_at, x, result, claims)
-                return result
-            set_data(job, Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places), spec)
-            set_pointers(job, {"claims_at": claims, "result_at": result})
-            job.blocks, job.threads = claims.size, count
-            threads.team.lead(share_entry(), count, function, job_at)
-            return result
-
-    def _predicted_at_once(self, rows: int, nbytes: int) -> int:
-        """Return how many rows one call of compiled code predicts: all, unless Ctrl-C would have to wait."""
-        if rows * self._blueprint.size <= PRODUCTS_PER_CALL and nbytes <= BYTES_PER_CALL:
-            return rows
-        most = min(PRODUCTS_PER_CALL // self._blueprint.size, BYTES_PER_CALL * rows // max(nbytes, 1))
-        blocks = max(most // EVALUATED_ROWS, get_threads())  # one for each thread at least
-        return EVALUATED_ROWS * blocks
-
-    @cached_property
-    def _few_at(self) -> int:
-        """The product of a prediction for few rows, compiled when one is first asked for."""
-        return functions.address("multiply_few", self.spec.dtype)
+    def _predict(self, X: Any, result: Any) -> None:
+        """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
+        dtype, rows = self.spec.dtype, len(result)
+        x, _, places = by_rows(X, dtype)
+        if places is not None:
+            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
+            self._evaluate("predict", data, {"result_at": result})
+            return
+        count, claims = self._cut(rows, 0, sparse=False)
+        function = job_function("predict", dtype, members=self.spec.members > 1)
+        job_at = ctypes.addressof(self._evaluation)
+        threads.team.lead(prediction_entry(dtype), count, function, job_at, x, result, claims)
 
     @cached_property
     def _evaluation(self) -> Job:
@@ -258,15 +227,9 @@ class EvaluatingStep(Step):
         job.x_is_far = 1
         return job
 
-    @cached_property
-    def _prediction(self) -> tuple[Any, int, int]:
-        """Find, once, the function that leads a prediction, its job's function, and the address of its job."""
-        dtype, function = self.spec.dtype, job_function("predict", self.spec.dtype, members=self.spec.members > 1)
-        return prediction_entry(dtype), function, ctypes.addressof(self._evaluation)
-
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
-        blocks, last = -(-rows // EVALUATED_ROWS), self._rows_workspace
+        blocks, last = -(-rows // plan.EVALUATED_ROWS), self._rows_workspace
         count = min(get_threads(), blocks) if blocks > 1 else 1
         if (
             last is None
@@ -274,8 +237,8 @@ class EvaluatingStep(Step):
             or last.label_width < label_width
             or (last.plan.sparse and label_width and not sparse)
         ):
-            plan = evaluation_plan(count, sparse=sparse)
-            self._rows_workspace = Workspace(self.spec, plan, self._blueprint.size, label_width)
+            cut = plan.evaluation_plan(count, sparse=sparse)
+            self._rows_workspace = plan.Workspace(self.spec, cut, label_width)
             self._rows_workspace.bind(self._evaluation)
         return count, numpy.zeros(blocks, numpy.int64)
 
@@ -283,26 +246,26 @@ class EvaluatingStep(Step):
 
     def _allocate(self, *names: str) -> None:
         """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
-        sizes = dict.fromkeys(names, self._blueprint.size)
+        sizes = dict.fromkeys(names, self._size)
         for name in self._flat.keys() & sizes:
             del sizes[name]
         self._flat |= aligned(self.spec.dtype, sizes)
 
     def _new_job(self) -> Job:
         """A job with all that does not change from call to call."""
-        spec, table = self.spec, self._blueprint
+        spec = self.spec
         job = job_class(spec.dtype)(
             inputs=spec.widths[0],
             outputs=spec.widths[-1],
-            layers=len(table.layers),
+            layers=len(self._layers),
             members=spec.members,
-            layers_at=ctypes.addressof(table.layers),
+            layers_at=ctypes.addressof(self._layers),
             l2=spec.l2,
             l2_over_batch=spec.l2_over_batch,
             multiply_at=self._multiply_at,
             gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
-            **table.functions,
+            **plan.functions_by_role(spec),
         )
         set_pointers(job, {"rule_at": self._rule, "params_at": self._flat["params"]})
-        set_pointers(job, {"seed_at": table.seed, "loss_numbers_at": table.loss_numbers})
+        set_pointers(job, {"seed_at": self._seed, "loss_numbers_at": self._loss_numbers})
         return job

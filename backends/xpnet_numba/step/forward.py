@@ -21,9 +21,6 @@ from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import LAYER_TYPE, Job, Layer
 
-FEW = 3
-"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
-
 
 class Rows(NamedTuple):
     """Rows that are worked on together.
@@ -270,10 +267,7 @@ work: Any = None
 
 @njit(**INNER)
 def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
-    """Predict some rows: the mean of what the members predict.
-
-    Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
-    """
+    """Predict some rows: the mean of what the members predict."""
     x = gather_x(job, rows, me)
     out = result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
     if job.members > 1:
@@ -283,8 +277,6 @@ def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) 
         call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
         if job.members > 1:
             call(job.add_share_at, (out, job.members, int(member == 0), result))
-    if job.nonfinite_at:
-        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
 
 
 @njit(**INNER)

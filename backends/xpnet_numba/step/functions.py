@@ -5,12 +5,15 @@ every network. Activations and losses write over what they read; compiled so, th
 overlap.
 """
 
+import ctypes
+import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from numba import types
 
+from xpnet.backend import NetworkSpec
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
@@ -23,18 +26,16 @@ from xpnet_numba.step import forward, train
 from xpnet_numba.step import members as member_jobs
 from xpnet_numba.step.job import job_type
 
-ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}
-
-MATRIX, VECTOR, INDICES, NUMBERS, NUMBER, COUNT = range(6)
-"""The kinds of arguments, in the order of :func:`_types_of`."""
+ITEMS = {"float32": types.float32, "float64": types.float64}
 
 
-def _types_of(item: types.Type) -> tuple[types.Type, ...]:
+def _types_of_kinds(item: types.Type) -> dict[Any, types.Type]:
     """The type of each kind of argument: arrays of the network's dtype, row by row, of int64 and of float64, into which
     results may go, as a C function called by address returns nothing; a float64, and an int64.
     """
     matrix, vector = (types.Array(item, dimensions, "C") for dimensions in (2, 1))
-    return matrix, vector, types.int64[::1], types.float64[::1], types.float64, types.int64
+    arrays = {Matrix: matrix, Vector: vector, Indices: types.int64[::1], Numbers: types.float64[::1]}
+    return {**arrays, float: types.float64, int: types.int64}
 
 
 # Templates. These names stand for the loop, formula or type that is filled in.
@@ -60,8 +61,12 @@ def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
     activations.forward_with_bias(activations.identity, flat(z), tiled, flat(kept))
 
 
-def _softmax_loss(
-    z: Matrix, labels: Matrix | Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+def _softmax_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+    loss_of(z, labels, scale, z, d_bias, loss)
+
+
+def _softmax_loss_of_indices(
+    z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
@@ -97,51 +102,40 @@ def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed
         dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
 
 
-Function = tuple[Callable[..., None], dict[str, Any], tuple[int, ...]]
-"""A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
-
-
-_LOSS = (MATRIX, MATRIX, VECTOR, VECTOR, VECTOR, NUMBERS)
+Function = tuple[Callable[..., None], dict[str, Any]]
+"""A C function to be: a loop or a template, and what is filled in. The kinds of its arguments are its annotations."""
 
 
 def _table() -> dict[str, Function]:
     """Every C function of a step by its name."""
     table: dict[str, Function] = {
-        "softmax_output": (_softmax, {}, (MATRIX, VECTOR)),
-        "multi_softmax_output": (softmax.multi_softmax, {}, (MATRIX, VECTOR)),
-        "identity_output": (_nothing, {}, (MATRIX, VECTOR)),
-        "logistic_output": (_each, {"activation": logistic}, (MATRIX, VECTOR)),
-        "exp_output": (_each, {"activation": exp}, (MATRIX, VECTOR)),
-        "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}, _LOSS),
-        "keep": (_keep, {}, (MATRIX, VECTOR, MATRIX)),
-        "drop": (_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
-        "penalize": (updates.penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
-        "gather": (rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
-        "gather_labels": (rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
-        "add_rows": (rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
-        "scale": (members.scale, {}, (MATRIX, VECTOR, MATRIX)),
-        "scale_backward": (members.scale_backward, {}, (MATRIX, MATRIX, VECTOR, VECTOR)),
-        "scale_weight_backward": (members.scale_weight_backward, {}, (MATRIX, MATRIX, VECTOR, MATRIX, VECTOR, COUNT)),
-        "add_share": (members.add_share, {}, (MATRIX, COUNT, COUNT, MATRIX)),
-        "find_nonfinite": (rows.find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
+        "softmax_output": (_softmax, {}),
+        "multi_softmax_output": (softmax.multi_softmax, {}),
+        "identity_output": (_nothing, {}),
+        "logistic_output": (_each, {"activation": logistic}),
+        "exp_output": (_each, {"activation": exp}),
+        "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
+        "keep": (_keep, {}),
+        "drop": (_drop, {}),
+        "penalize": (updates.penalize, {}),
     }
-    places = INDICES, VECTOR, COUNT, COUNT, COUNT
-    for width in (types.int32, types.int64):
-        table[f"sparse_times_{width}"] = (rows.sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
-        table[f"densify_{width}"] = (rows.densify, {"index": width}, (*places, MATRIX))
-        kinds = (*places, COUNT, MATRIX, MATRIX)
-        table[f"sparse_gradient_{width}"] = (rows.sparse_gradient, {"index": width}, kinds)
+    for loop in (rows.gather, rows.gather_labels, rows.add_rows):
+        table[loop.__name__] = (loop, {})
+    for loop in (members.scale, members.scale_backward, members.scale_weight_backward, members.add_share):
+        table[loop.__name__] = (loop, {})
+    for loop in (rows.sparse_times, rows.sparse_gradient, rows.densify):
+        for width in (types.int32, types.int64):
+            table[f"{loop.__name__}_{width}"] = (loop, {"index": width})
     for name, (formula, slope) in activations.ACTIVATIONS.items():
-        table[f"{name}_forward"] = (_forward, {"activation": formula}, (MATRIX, VECTOR))
-        table[f"{name}_backward"] = (_backward, {"gradient": slope}, (MATRIX, MATRIX, VECTOR))
-    for name, loss in (losses.SOFTMAX_LOSSES | losses.FORMULAS).items():
-        labels = INDICES if name.endswith("_indices") else MATRIX
-        template = _softmax_loss if name in losses.SOFTMAX_LOSSES else _wide_loss if name in losses.WIDEST else _loss
-        table[name] = (template, {"loss_of": loss}, (MATRIX, labels, *_LOSS[2:]))
-    for name, product in products.PRODUCTS.items():
-        table[name] = (product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
-    for name, rule in updates.UPDATES.items():
-        table[name] = (rule, {}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
+        table[f"{name}_forward"] = (_forward, {"activation": formula})
+        table[f"{name}_backward"] = (_backward, {"gradient": slope})
+    for name, loss in losses.SOFTMAX_LOSSES.items():
+        template = _softmax_loss_of_indices if name.endswith("_indices") else _softmax_loss
+        table[name] = (template, {"loss_of": loss})
+    for name, formula in losses.FORMULAS.items():
+        table[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": formula})
+    for name, function in (products.PRODUCTS | updates.UPDATES).items():
+        table[name] = (function, {})
     return table
 
 
@@ -151,10 +145,10 @@ FUNCTIONS = _table()
 @cache
 def address(name: str, dtype: str) -> Address:
     """The address of a function for one dtype, compiled when it is first asked for."""
-    template, values, kinds = FUNCTIONS[name]
-    known = _types_of(ITEMS[dtype])
-    signature = types.void(*(known[kind] for kind in kinds))
-    return c_function(filled_in(template, name, **values), signature)
+    template, values = FUNCTIONS[name]
+    known = _types_of_kinds(ITEMS[dtype])
+    arguments = (known[parameter.annotation] for parameter in inspect.signature(template).parameters.values())
+    return c_function(filled_in(template, name, **values), types.void(*arguments))
 
 
 # The step's jobs: what the team runs for it, and how Python starts that.
@@ -165,7 +159,6 @@ _PHASES = {"work_phase": member_jobs.work_phase}
 JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
     "train": (train.train, {}, _PHASES),
     "train_phase": (train.train_phase, {}, _PHASES),
-    "update": (train.update, {}, {}),
     "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict_members}),
     "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure_members}),
 }
@@ -178,6 +171,12 @@ def job_function(name: str, dtype: str, *, members: bool) -> Address:
     template, of_one, of_members = JOBS[name]
     values, name = (of_members, f"{name}_members") if members and of_members else (of_one, name)
     return c_function(filled_in(template, name, **values), signature_of(dtype))
+
+
+def run_job(name: str, spec: NetworkSpec, job: Any, count: int) -> None:
+    """Have so many threads run a job of the step."""
+    function = job_function(name, spec.dtype, members=spec.members > 1)
+    threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
 
 
 def signature_of(dtype: str) -> Any:

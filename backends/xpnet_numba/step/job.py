@@ -6,6 +6,7 @@ start of a buffer.
 """
 
 import ctypes
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy
 from numba.np.numpy_support import from_dtype
 
 from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.runtime.machine import zeros
 
 PAGE = 4096
 """Bytes within which processors read ahead."""
@@ -84,7 +84,7 @@ class Job(ctypes.Structure):
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     order_step : items from one member's order of the rows to the next one's, 0 where they have one
     x_is_far : whether rows come from main memory
-    result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity in X, or 0
+    result_at : where outputs go
 
     What was asked for:
     seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
@@ -130,13 +130,13 @@ class Job(ctypes.Structure):
 
     _fields_ = [
         *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
-        *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
+        *_integers("weighted x_is_far result_at first_step steps batch_weights_at shares_at updating"),
         *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
         *_integers("capacity_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size cores"),
         *_integers("slice_starts_at claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
-        *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
+        *_integers("gather_labels_at add_rows_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at keep_at hidden_at"),
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
@@ -168,12 +168,9 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
     """Make for each name an array of so many zeros, which begins at a cache line."""
-    counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
-    places, size = _places(counts)
-    found: dict[str, Any] = {}
-    for name, part in zip(sizes, _parts(zeros(size), places, counts), strict=True):
-        found[name] = part.view(dtype)
-    return found
+    counts = [numpy.dtype(dtype).itemsize * size for size in sizes.values()]
+    parts = _parts(numpy.zeros(_room_for(counts), numpy.uint8), counts)
+    return {name: part.view(dtype) for name, part in zip(sizes, parts, strict=True)}
 
 
 def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
@@ -182,30 +179,32 @@ def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
     memory : (:func:`bytes_for` all of them,) uint8
     """
     counts = [array.nbytes for arrays in many for array in arrays.values()]
-    parts = iter(_parts(memory, _places(counts)[0], counts))
+    parts = _parts(memory, counts)
     return [{name: next(parts).view(array.dtype) for name, array in arrays.items()} for arrays in many]
 
 
 def bytes_for(*many: dict[str, Any]) -> int:
     """Return how many bytes arrays like these take when they are carved."""
-    return _places([array.nbytes for arrays in many for array in arrays.values()])[1]
+    return _room_for([array.nbytes for arrays in many for array in arrays.values()])
 
 
-def _places(counts: list[int]) -> tuple[list[int], int]:
-    """Return where arrays of so many bytes begin, and how many bytes all of them take."""
-    places, at = [], 0
+def _room_for(counts: list[int]) -> int:
+    """Return how many bytes arrays of so many bytes take, wherever the first begins."""
+    return sum(map(_room, counts)) + LINE
+
+
+def _room(count: int) -> int:
+    """Return how many bytes after the beginning of an array of so many bytes the next one begins."""
+    lines = -(-count // LINE) * LINE
+    return lines + GAP if lines >= PAGE else lines
+
+
+def _parts(memory: Any, counts: list[int]) -> Iterator[Any]:
+    """Yield parts of memory (bytes) of so many bytes each, the first from the first cache line on."""
+    at = -memory.ctypes.data % LINE
     for count in counts:
-        places.append(at)
-        lines = -(-count // LINE) * LINE
-        at += lines + GAP if lines >= PAGE else lines
-    return places, at + LINE
-
-
-def _parts(memory: Any, places: list[int], counts: list[int]) -> list[Any]:
-    first, parts = -memory.ctypes.data % LINE, []
-    for at, count in zip(places, counts, strict=True):
-        parts.append(memory[first + at : first + at + count])
-    return parts
+        yield memory[at : at + count]
+        at += _room(count)
 
 
 def address_of(array: Any) -> int:

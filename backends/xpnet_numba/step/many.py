@@ -134,13 +134,12 @@ class ManyTrainings:
     def __init__(self, steps: Sequence[Any], data: list[Data], plan: Plan, streams: Any) -> None:
         self.steps, self.data, self.streams = steps, data, streams
         spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
-        kind, size = job_class(spec.dtype), steps[0].gradients.flat.size
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
-        self._workspaces = [Workspace(spec, plan, size, label_width, threads=1) for _ in range(self.lanes)]
+        self._workspaces = [Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         most = max(d.rows for d in data) if streams else 0
         self._arrays = aligned("int64", {"networks_at": len(steps), **{f"{k}": most for k in range(self.lanes)}})
-        self.jobs = (kind * (self.lanes + len(steps)))()
+        self.jobs = (job_class(spec.dtype) * (self.lanes + len(steps)))()
         for k, workspace in enumerate(self._workspaces):
             workspace.bind(self.jobs[k])
             workspace.reset(self.jobs[k], 1)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS
-from xpnet_numba.kinds import Indices, Numbers, Vector
+from xpnet_numba.kinds import Address, Numbers, Vector
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.step import functions
@@ -206,44 +206,24 @@ def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]
 # A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule.
 
 
-class Blueprint(NamedTuple):
-    """Holds what compiled code knows of all networks of one kind.
-
-    size : items in the flat buffer of all parameters
-    layers : the table of layers; largest_weight : items of the largest weight
-    functions : addresses by the fields of a job, of the functions that every call needs
-    rule : the numbers of the update rule, (8,) float64; seed : the lower and the upper 64 bits of the seed, (2,) int64
-    loss_numbers : the number that the loss takes for each output, (outputs,)
-    """
-
-    size: int
-    layers: ctypes.Array[Layer]
-    largest_weight: int
-    functions: dict[str, int]
-    rule: Numbers
-    seed: Indices
-    loss_numbers: Vector
-
-
 @lru_cache(maxsize=64)
-def blueprint(spec: NetworkSpec) -> Blueprint:
-    """The blueprint of a kind of network, found once; its arrays are only read."""
-    last, alignment = spec.slots(_alignment(spec.dtype))[-1], _alignment(spec.dtype)
-    size, layers = last.offset + -(-prod(last.shape) // alignment) * alignment, layer_table(spec)
-    largest = max(layer.fan_in * layer.fan_out for layer in layers)
-    addresses = {f"{role}_at": functions.address(name, spec.dtype) for role, name in functions_by_role(spec).items()}
-    seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
-    numbers = numpy.array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
-    return Blueprint(size, layers, largest, addresses, rule_numbers(spec), seed, numbers)
+def buffer_size(spec: NetworkSpec) -> int:
+    """Return how many items the flat buffer of all parameters has: whole cache lines."""
+    alignment = _alignment(spec.dtype)
+    last = spec.slots(alignment)[-1]
+    return last.offset + -(-prod(last.shape) // alignment) * alignment
 
 
-def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
-    """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
+def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
+    """The addresses of the functions that every call needs, by the fields of a job; those of activations stand with
+    their layers.
+    """
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
     roles = {"update": update, "add_rows": "add_rows"}
     sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
     sometimes |= dict.fromkeys(("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1)
-    return roles | {role: role for role, needed in sometimes.items() if needed}
+    roles |= {role: role for role, needed in sometimes.items() if needed}
+    return {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles.items()}
 
 
 def keeps_inputs(spec: NetworkSpec) -> bool:
@@ -271,8 +251,9 @@ def _alignment(dtype: str) -> int:
     return LINE // numpy.dtype(dtype).itemsize
 
 
+@lru_cache(maxsize=64)
 def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
-    """Return the affine layers, each with the functions of the activation behind it."""
+    """Return the affine layers, each with the functions of the activation behind it; found once, and only read."""
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
     hidden = sum(spec.widths[1:-1])
@@ -313,18 +294,15 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
 class Workspace:
     """Holds what is written while batches of ``plan.batch_rows`` rows train, or as many rows are predicted or measured.
 
-    parameters : items in the flat buffer of parameters
     label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
     threads : how many work in it; None for as many as the plan has cores
     """
 
-    def __init__(
-        self, spec: NetworkSpec, plan: Plan, parameters: int, label_width: int, threads: int | None = None
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, plan: Plan, label_width: int, threads: int | None = None) -> None:
         self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
         rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
         hidden, outputs = sum(widths[1:-1]), sum(widths[1:])
-        self._partial_size = parameters if plan.block_gradients else outputs
+        self._partial_size = buffer_size(spec) if plan.block_gradients else outputs
         sizes = {
             "hidden_at": rows * hidden * (1 + any(spec.dropout) + keeps_inputs(spec)),
             "deltas_at": rows * outputs,

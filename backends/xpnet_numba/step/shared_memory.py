@@ -9,20 +9,17 @@ Within a process threads wait for each other in compiled code. Ranks meet throug
 code: a rank may be stopped, or end, and it is the group that notices.
 """
 
-import ctypes
 from typing import Any
 
 from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.threads import share_entry
-from xpnet_numba.step.functions import job_function
+from xpnet_numba.step.functions import run_job
 from xpnet_numba.step.job import Job, aligned, bytes_for, carve
-from xpnet_numba.step.plan import Plan, Workspace, set_buffers
+from xpnet_numba.step.plan import Plan, Workspace, buffer_size, set_buffers
 
-UPDATING, CLIPPED = 2, 3
-"""The phase that finds the gradients of slices and updates them, and the one that updates slices that were clipped."""
+GRADIENT, UPDATE = 2, 3
+"""The phase that finds the gradients of slices, and may update them, and the one that only updates them."""
 
 
 class SharedMemoryTraining:
@@ -30,17 +27,14 @@ class SharedMemoryTraining:
 
     group : the ranks
     job : a job of the step that has been told of no buffers
-    parameters : items in the flat buffer of parameters
     label_width : numbers of a row of Y where rows have an order, else 0
     """
 
-    def __init__(
-        self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, parameters: int, label_width: int
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, label_width: int) -> None:
         self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
-        self.workspace = Workspace(spec, plan, parameters, label_width)
+        self.workspace = Workspace(spec, plan, label_width)
         names = "params", "gradients", *spec.rule.buffers
-        self.flat = aligned(spec.dtype, {**dict.fromkeys(names, parameters), "squares": group.size})
+        self.flat = aligned(spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size})
         self._phases = self._pieces()
         self._memory: Any = None
         job.penalized = spec.l2 > 0
@@ -80,12 +74,12 @@ class SharedMemoryTraining:
             job.first_step = step
             for phase in self._phases:
                 self._work(phase, count)
-                if clips and phase[0] == UPDATING:
+                if clips and phase[0] == GRADIENT:
                     self.flat["squares"][self.group.rank] = sum(float(run @ run) for run in self._gradients())
                 self.group.barrier()
             if max_grad_norm is not None:
                 self._clip(max_grad_norm)
-                self._work((CLIPPED, *self._phases[-1][1:]), count)
+                self._work((UPDATE, *self._phases[-1][1:]), count)
                 self.group.barrier()
             job.updates_made += 1
         for name in kept:
@@ -97,10 +91,10 @@ class SharedMemoryTraining:
 
     def _work(self, phase: tuple[int, int, int], count: int) -> None:
         """Do this rank's pieces of a phase of a batch, on so many threads."""
-        job, function = self.job, job_function("train_phase", self.spec.dtype, members=self.spec.members > 1)
+        job = self.job
         job.phase, job.first_piece, job.end_piece = phase
         if job.first_piece < job.end_piece:
-            threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
+            run_job("train_phase", self.spec, job, count)
 
     def _gradients(self) -> list[Any]:
         """Return the gradients of this rank's slices."""
@@ -121,4 +115,4 @@ class SharedMemoryTraining:
         self.job.first_thread = rank * cores
         slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
         blocks = plan.blocks * rank // size, plan.blocks * (rank + 1) // size
-        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (UPDATING, *slices)]
+        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (GRADIENT, *slices)]

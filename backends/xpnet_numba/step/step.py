@@ -5,10 +5,9 @@ reads the arrays of a call. ``train`` and ``forward`` hold what the threads do a
 the work, ``job`` is the table by which both sides understand each other.
 """
 
-import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from operator import is_
@@ -22,15 +21,15 @@ from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import check_memory, products_that_may_run
+from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, natural_order, read, set_data, weight_sums
-from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
+from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, batch_weights, natural_order, read, set_data
+from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, address_of
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
-from xpnet_numba.step.plan import Plan, Workspace, blueprint, make_member_plan, make_plan, parameters, set_buffers
-from xpnet_numba.step.shared_memory import SharedMemoryTraining
+from xpnet_numba.step.plan import Plan, Workspace, layer_table, make_member_plan, make_plan, parameters, set_buffers
+from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
 
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
@@ -59,8 +58,7 @@ def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
 
 def warmup() -> None:
     """Compile everything that any step may need here, for both dtypes."""
-    unused = {"multiply", "multiply_by_blas"} - products_that_may_run()
-    threads.calls()
+    threads.attend_entry()
     share_entry()
     draws_as_numpy()
     for dtype in ("float32", "float64"):
@@ -70,8 +68,7 @@ def warmup() -> None:
             for members in (False, True):
                 job_function(name, dtype, members=members)
         for name in functions.FUNCTIONS:
-            if name not in unused:
-                functions.address(name, dtype)
+            functions.address(name, dtype)
 
 
 class CompiledStep(EvaluatingStep):
@@ -153,8 +150,7 @@ class CompiledStep(EvaluatingStep):
                 data = self.read_again(X, Y, None, sample_weight, batch_size)
             else:
                 data = read(self.spec.dtype, X, Y, order, sample_weight)
-            self._rule[0] = learning_rate
-            return self._train(data, batch_size, updating=True)
+            return self._train(data, batch_size, learning_rate)
 
     def weighted_epoch(
         self,
@@ -168,17 +164,14 @@ class CompiledStep(EvaluatingStep):
         max_grad_norm: float | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        how: Any = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
-        if max_grad_norm is not None:
-            return super().weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **how)
-        with self._hold:
-            data = read(self.spec.dtype, X, Y, order, sample_weight)
-            data.shares = batch_sizes(data.rows, batch_size)
-            data.sums = data.shares if data.weights is None else weight_sums(data.weights, batch_size)
-            if data.sums.all():
-                self._rule[0] = learning_rate
-                return self._train(data, batch_size, updating=True)
-        return super().weighted_epoch(X, Y, sample_weight=sample_weight, **how)
+        if max_grad_norm is None:
+            with self._hold:
+                data = read(self.spec.dtype, X, Y, order, sample_weight)
+                data.sums, data.shares = batch_weights(data, batch_size), batch_sizes(data.rows, batch_size)
+                if data.sums.all():
+                    return self._train(data, batch_size, learning_rate)
+        how: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
+        return super().weighted_epoch(X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **how)
 
     def shared_memory_epoch(
         self,
@@ -196,8 +189,7 @@ class CompiledStep(EvaluatingStep):
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
             data = read(self.spec.dtype, X, Y, order, sample_weight)
-            sizes = batch_sizes(data.rows, batch_size)
-            data.sums = sizes if data.weights is None else weight_sums(data.weights, batch_size)
+            data.sums, sizes = batch_weights(data, batch_size), batch_sizes(data.rows, batch_size)
             data.shares = sizes if by_rows else data.sums
             if by_rows and not data.sums.all():
                 return None
@@ -219,22 +211,18 @@ class CompiledStep(EvaluatingStep):
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
-        if (streams and not draws_as_numpy()) or longest * self._blueprint.size * self.spec.members > BRIEF:
+        if (streams and not draws_as_numpy()) or longest * self._size * self.spec.members > BRIEF:
             yield None
             return
         with self.running():
-            orders: dict[int, Any] = {}
+            every = read(self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None)
+            data = []
             for of_one in rows:
-                if id(of_one) not in orders:
-                    order = natural_order(X.shape[0]) if of_one is None and streams else of_one
-                    orders[id(of_one)] = read(self.spec.dtype, X, Y, order, None)
-            data = [replace(orders[id(of_one)]) for of_one in rows]
-            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), data[0].places is not None)
-            training = ManyTrainings(steps, data, plan, streams)
-            try:
+                order = every.order if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64)
+                data.append(replace(every, order=order, rows=every.rows if order is None else order.size))
+            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), every.places is not None)
+            with closing(ManyTrainings(steps, data, plan, streams)) as training:
                 yield training.epoch
-            finally:
-                training.close()
 
     def job_beside(self) -> Job:
         """Return a job of its own that trains these parameters, with this optimizer."""
@@ -263,7 +251,7 @@ class CompiledStep(EvaluatingStep):
             else:
                 data = read(self.spec.dtype, X, Y, rows, sample_weight)
             if data.rows:
-                return self._train(data, data.rows, updating=False, part=part)
+                return self._train(data, data.rows, None, part)
             return self._gradient_of_nothing(part or BatchPart(0.0))
 
     def update(self, *, learning_rate: float) -> None:
@@ -271,7 +259,8 @@ class CompiledStep(EvaluatingStep):
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
         workspace.reset(job, count := _threads_for(workspace.plan))
-        threads.team.lead(share_entry(), count, self._job_function("update"), ctypes.addressof(job))
+        job.updating, job.first_step, job.phase, job.first_piece, job.end_piece = True, 0, UPDATE, 0, job.slices
+        run_job("train_phase", self.spec, job, count)
         job.updates_made += 1
 
     def state(self) -> StepState:
@@ -301,13 +290,17 @@ class CompiledStep(EvaluatingStep):
 
     # Training.
 
-    def _train(self, data: Data, batch_size: int, *, updating: bool, part: BatchPart | None = None) -> float:
-        """Batches over all rows; returns the mean loss, and sets how much of it is the penalty."""
+    def _train(
+        self, data: Data, batch_size: int, learning_rate: float | None, part: BatchPart | None = None
+    ) -> float:
+        """Batches over all rows, without updates where there is no learning rate; returns the mean loss, and sets how
+        much of it is the penalty.
+        """
         job, self.penalty = self._training, 0.0
         if not data.rows:
             return 0.0
         workspace = self._set_batches(data, batch_size, part)
-        job.updating = updating
+        job.updating, self._rule[0] = learning_rate is not None, learning_rate or 0.0
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         self._run_steps(job, workspace, -(-data.rows // batch_size))
         total = data.rows if data.weights is None and part is None else float(data.shares.sum())
@@ -323,10 +316,8 @@ class CompiledStep(EvaluatingStep):
         self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
-        elif data.weights is None:
-            data.sums = batch_sizes(rows, batch_size)
         elif data.sums is None:
-            data.sums = weight_sums(data.weights, batch_size)
+            data.sums = batch_weights(data, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         label_width = 0 if data.order is None else data.label_width
         workspace = self._workspace_for(batch_rows, label_width, sparse=data.places is not None)
@@ -351,21 +342,18 @@ class CompiledStep(EvaluatingStep):
 
     def _run_steps(self, job: Job, workspace: Workspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
-        function, job.first_step = self._job_function("train"), 0
+        job.first_step = 0
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
             workspace.reset(job, count := _threads_for(workspace.plan))
             started = time.perf_counter()
-            threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
+            run_job("train", self.spec, job, count)
             if job.steps == self._steps_per_call:
                 pace = SECONDS_PER_CALL / max(time.perf_counter() - started, 1e-9)
                 self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
             job.first_step += job.steps
             if self.report is not None and job.first_step < steps:
                 self.report(job.first_step * job.batch_rows)
-
-    def _job_function(self, name: str) -> int:
-        return job_function(name, self.spec.dtype, members=self.spec.members > 1)
 
     def _gradient_of_nothing(self, part: BatchPart) -> float:
         """Fill the gradient of no rows, which is zero or the penalty's; returns the penalty."""
@@ -388,7 +376,7 @@ class CompiledStep(EvaluatingStep):
         if last is not None and same and last.label_width >= label_width:
             return last
         plan = _plan(self.spec, batch_rows, allowed_threads(), sparse)
-        workspace = Workspace(self.spec, plan, self._blueprint.size, label_width)
+        workspace = Workspace(self.spec, plan, label_width)
         buffers = self.spec.rule.buffers
         self._allocate("gradients", *buffers)
         flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
@@ -404,8 +392,7 @@ class CompiledStep(EvaluatingStep):
         plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.places is not None)
         label_width = 0 if data.order is None else data.label_width
         if self._common is None or not self._common.serves(group, plan, label_width):
-            job, size = self._new_job(), self._blueprint.size
-            self._common = SharedMemoryTraining(self.spec, group, plan, job, size, label_width)
+            self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), label_width)
         return self._common
 
 
@@ -413,7 +400,7 @@ class CompiledStep(EvaluatingStep):
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
     """The plan by which batches of a kind of network are cut, found once."""
     make = make_plan if spec.members == 1 else make_member_plan
-    return make(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
+    return make(spec, list(layer_table(spec)), batch_rows, cores, sparse=sparse)
 
 
 def _threads_for(plan: Plan) -> int:

@@ -88,20 +88,22 @@ def train(job_at: Pointer, me: int) -> None:
 
 
 def train_phase(job_at: Pointer, me: int) -> None:
-    """The C function of one phase of one batch, of whose pieces this rank has some: see ``shared_memory``."""
+    """The C function of one phase of one batch, or of the update alone, of whose pieces this rank has some: see
+    ``shared_memory``.
+    """
     job, mode = array(job_at, 1)[0], flush_denormals()
-    count, turn = job.end_piece - job.first_piece, job.first_step
-    start, batch = me * count // job.threads, batch_of(job, 0)
+    count = job.end_piece - job.first_piece
+    # Where gradients are clipped between the two, each slice is claimed twice in a batch.
+    start, turns = me * count // job.threads, choice(job.updating, 1, 2)
     if job.phase == 3:
-        # Gradients have been clipped: each slice is claimed once more in the same batch.
         slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
         for i in range(count):
             index = job.first_piece + (start + i) % count
-            if claim(job.claims_at, job.blocks + index, 2 * turn + 1):
-                update_slice(job, slices[index], batch.t)
+            if claim(job.claims_at, job.blocks + index, (job.first_step + 1) * turns - 1):
+                update_slice(job, slices[index], job.updates_made + 1)
     else:
-        turns = choice(job.phase == 2, choice(job.updating, 1, 2), 1)
-        work_phase(job, job.phase, batch, turn * turns, (job.first_piece, count, start), job.first_thread + me)
+        turn = job.first_step * choice(job.phase == 2, turns, 1)
+        work_phase(job, job.phase, batch_of(job, 0), turn, (job.first_piece, count, start), job.first_thread + me)
     restore_denormals(mode)
 
 
@@ -287,14 +289,3 @@ def update_slice(job: Job, piece: Slice, t: int) -> None:
     param, grad = vector(job, job.params_at, start, size), vector(job, job.gradients_at, start, size)
     first, second = vector(job, job.first_at, start, size), vector(job, job.second_at, start, size)
     call(job.update_at, (param, grad, first, second, numbers(job.rule_at, 0, 8), t))
-
-
-def update(job_at: Pointer, me: int) -> None:
-    """The C function of one update of all parameters from the gradient as it lies there."""
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
-    for i in range(job.slices):
-        index = (first_slice_of(job, me) + i) % job.slices
-        if claim(job.claims_at, job.blocks + index, FIRST):
-            update_slice(job, slices[index], job.updates_made + 1)
-    restore_denormals(mode)

@@ -146,7 +146,6 @@ def test_a_thread_with_a_small_stack_trains() -> None:
 
 
 def test_who_only_predicts_has_neither_gradients_nor_moments() -> None:
-    # tracemalloc sees no large pages: gradients and moments take less than one.
     spec = NetworkSpec((1200, 100, 10), ("relu",), rule=UpdateRule("adam"), dtype="float32")
     X, Y = data(1, spec)
     made(spec).forward(X), made(spec).loss(X, Y)  # compiled

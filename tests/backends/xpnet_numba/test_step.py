@@ -545,11 +545,10 @@ def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
         return cut(rows, *how, **more)
 
     monkeypatch.setattr(step, "_cut", noted)
-    monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 1)
+    monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)
-    monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 2**31)
-    monkeypatch.setattr(evaluation, "BYTES_PER_CALL", 600 * 5 * 8)
+    monkeypatch.setattr(evaluation, "WORK_PER_CALL", 600 * (step._size + 5 * evaluation.WORK_PER_INPUT))
     numpy.testing.assert_array_equal(step.forward(X), whole)
     assert sizes == [256, 256, 188, 512, 188]
     X[699, 4] = numpy.nan
