@@ -1,8 +1,8 @@
 """Kinds name the types of compiled code's arguments, for readers and for the type checker.
 
-Numba compiles each function for the types that it is called with; a C function of the training step has the types that
-the kinds of its arguments stand for. Of Python's own types an ``int`` is an int64, a ``float`` a float64. Arrays lie row
-by row, without gaps.
+Numba compiles each function for the types that it is called with; a C function of the training step has those that the
+kinds of its arguments stand for. Of Python's own types an ``int`` is an int64, a ``float`` a float64. Arrays lie row by
+row, without gaps.
 
 An overload must have the annotations of the functions that it returns, or Numba refuses it: there both say ``Any``.
 """

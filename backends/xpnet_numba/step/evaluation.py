@@ -4,6 +4,7 @@ import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from operator import mul
 from typing import Any
 
 import numpy
@@ -155,7 +156,7 @@ class EvaluatingStep(Step):
         self.params, self._rule = plan.parameters(spec, self._flat["params"]), plan.rule_numbers(spec)
         self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")
         self._loss_numbers = numpy.array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
-        largest = max(layer.fan_in * layer.fan_out for layer in self._layers)
+        largest = max(map(mul, spec.widths, spec.widths[1:]))
         product, self._reason = choose_product(largest * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()

@@ -6,7 +6,6 @@ start of a buffer.
 """
 
 import ctypes
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -168,7 +167,7 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
     """Make for each name an array of so many zeros, which begins at a cache line."""
-    counts = [numpy.dtype(dtype).itemsize * size for size in sizes.values()]
+    counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
     parts = _parts(numpy.zeros(_room_for(counts), numpy.uint8), counts)
     return {name: part.view(dtype) for name, part in zip(sizes, parts, strict=True)}
 
@@ -179,7 +178,7 @@ def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
     memory : (:func:`bytes_for` all of them,) uint8
     """
     counts = [array.nbytes for arrays in many for array in arrays.values()]
-    parts = _parts(memory, counts)
+    parts = iter(_parts(memory, counts))
     return [{name: next(parts).view(array.dtype) for name, array in arrays.items()} for arrays in many]
 
 
@@ -189,22 +188,18 @@ def bytes_for(*many: dict[str, Any]) -> int:
 
 
 def _room_for(counts: list[int]) -> int:
-    """Return how many bytes arrays of so many bytes take, wherever the first begins."""
-    return sum(map(_room, counts)) + LINE
+    """Return how many bytes suffice for arrays of so many bytes each, that lie apart."""
+    return sum(counts) + len(counts) * (LINE + GAP) + LINE
 
 
-def _room(count: int) -> int:
-    """Return how many bytes after the beginning of an array of so many bytes the next one begins."""
-    lines = -(-count // LINE) * LINE
-    return lines + GAP if lines >= PAGE else lines
-
-
-def _parts(memory: Any, counts: list[int]) -> Iterator[Any]:
-    """Yield parts of memory (bytes) of so many bytes each, the first from the first cache line on."""
-    at = -memory.ctypes.data % LINE
+def _parts(memory: Any, counts: list[int]) -> list[Any]:
+    """Return parts of memory (bytes) of so many bytes each, which begin at a cache line."""
+    at, parts = -memory.ctypes.data % LINE, []
     for count in counts:
-        yield memory[at : at + count]
-        at += _room(count)
+        parts.append(memory[at : at + count])
+        lines = -(-count // LINE) * LINE
+        at += lines + GAP if lines >= PAGE else lines
+    return parts
 
 
 def address_of(array: Any) -> int:

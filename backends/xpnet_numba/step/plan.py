@@ -214,6 +214,7 @@ def buffer_size(spec: NetworkSpec) -> int:
     return last.offset + -(-prod(last.shape) // alignment) * alignment
 
 
+@lru_cache(maxsize=64)
 def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
     """The addresses of the functions that every call needs, by the fields of a job; those of activations stand with
     their layers.
