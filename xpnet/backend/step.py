@@ -1,8 +1,9 @@
 """The base class of every training step. The training loop drives every step through this contract alone.
 
 A backend's step is a subclass of :class:`Step`. What is abstract it must write. Everything else has a default here that
-is right for every step, and a step overrides what it can do better: weighted epochs, a snapshot of its state, orders
-that are drawn beside a device's work, epochs together with other processes.
+is right for every step, and a step overrides what it can do better: predictions that look for NaN in the same pass,
+weighted epochs, a snapshot of its state, orders that are drawn beside a device's work, epochs together with other
+processes.
 """
 
 from abc import ABC, abstractmethod
@@ -317,7 +318,7 @@ class Step(ABC):
 
         Parameters
         ----------
-        X : numpy.ndarray, shape (rows, in)
+        X : numpy.ndarray or scipy sparse matrix, shape (rows, in)
             The inputs, on the host, of any dtype. They may be a large file, which is looked at and converted a few rows
             at a time.
 

@@ -307,7 +307,7 @@ class Network(Saved):
 
     @locked
     def predict_finite(self, X: Array) -> Array | None:
-        """Predict as ``predict`` does, unless X holds NaN or infinity.
+        """Predict as ``predict`` does, unless X holds NaN or infinity; looking costs no pass over X.
 
         Parameters
         ----------

@@ -46,6 +46,17 @@ def add_rows(x: Matrix, first: int, out: Vector) -> None:
             out[j] += x[i, first + j]
 
 
+def find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
+    """``found`` (1,) becomes 1 where any of the first columns of x holds NaN or infinity."""
+    zero = x.dtype.type(0)
+    total = zero
+    for i in range(len(x)):
+        for j in range(columns):
+            total += zero * x[i, j]  # NaN for both
+    if total != zero:
+        found[0] = 1.0
+
+
 # Products with sparse rows: the first layer of a network whose X is a matrix of compressed rows (CSR).
 #
 # order : (rows,), the rows that are used

@@ -171,14 +171,32 @@ class EvaluatingStep(Step):
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        rows, (inputs, *_, outputs) = X.shape[0], self.spec.widths
-        result = numpy.empty((rows, outputs), self.spec.dtype)
+        self._evaluation.nonfinite_at = 0
+        return self._outputs(X)
+
+    def forward_finite(self, X: Array) -> Array | None:
+        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
+        if hasattr(X, "indptr"):
+            return self.forward(X) if numpy.isfinite(X.data).all() else None
+        found = ctypes.c_double()
+        self._evaluation.nonfinite_at = ctypes.addressof(found)
+        outputs = self._outputs(X)
+        return None if found.value else outputs
+
+    def _outputs(self, X: Array) -> Array:
+        """Predict all rows, so many in one call of compiled code that Ctrl-C is heard."""
+        rows = X.shape[0]
+        result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
         check_memory(result.nbytes, f"A prediction for {rows} rows")
-        blocks = WORK_PER_CALL // (plan.EVALUATED_ROWS * (self._size + WORK_PER_INPUT * inputs))
-        at_once = plan.EVALUATED_ROWS * max(blocks, get_threads())  # one block for each thread at least
         with self._hold:
-            for first in range(0, rows, at_once):
-                self._predict(X[first : first + at_once], result[first : first + at_once])
+            if rows <= plan.EVALUATED_ROWS:
+                self._predict(X, result)
+                return result
+            work = self._size + WORK_PER_INPUT * self.spec.widths[0]  # of a row
+            blocks = max(WORK_PER_CALL // (plan.EVALUATED_ROWS * work), get_threads())  # one for each thread at least
+            for first in range(0, rows, blocks * plan.EVALUATED_ROWS):
+                some = slice(first, first + blocks * plan.EVALUATED_ROWS)
+                self._predict(X[some], result[some])
         return result
 
     def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
@@ -225,6 +243,7 @@ class EvaluatingStep(Step):
         """The job of predictions and losses, made when one is first asked for."""
         job = self._new_job()
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
+        job.find_nonfinite_at = functions.address("find_nonfinite", self.spec.dtype)
         job.x_is_far = 1
         return job
 

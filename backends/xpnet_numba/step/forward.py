@@ -267,7 +267,10 @@ work: Any = None
 
 @njit(**INNER)
 def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
-    """Predict some rows: the mean of what the members predict."""
+    """Predict some rows: the mean of what the members predict.
+
+    Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
+    """
     x = gather_x(job, rows, me)
     out = result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
     if job.members > 1:
@@ -277,6 +280,8 @@ def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) 
         call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
         if job.members > 1:
             call(job.add_share_at, (out, job.members, int(member == 0), result))
+    if job.nonfinite_at:
+        call(job.find_nonfinite_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
 
 
 @njit(**INNER)

@@ -119,7 +119,7 @@ def _table() -> dict[str, Function]:
         "drop": (_drop, {}),
         "penalize": (updates.penalize, {}),
     }
-    for loop in (rows.gather, rows.gather_labels, rows.add_rows):
+    for loop in (rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite):
         table[loop.__name__] = (loop, {})
     for loop in (members.scale, members.scale_backward, members.scale_weight_backward, members.add_share):
         table[loop.__name__] = (loop, {})

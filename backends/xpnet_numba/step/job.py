@@ -83,7 +83,7 @@ class Job(ctypes.Structure):
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     order_step : items from one member's order of the rows to the next one's, 0 where they have one
     x_is_far : whether rows come from main memory
-    result_at : where outputs go
+    result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity in X, or 0
 
     What was asked for:
     seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
@@ -129,13 +129,13 @@ class Job(ctypes.Structure):
 
     _fields_ = [
         *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
-        *_integers("weighted x_is_far result_at first_step steps batch_weights_at shares_at updating"),
+        *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
         *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
         *_integers("capacity_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size cores"),
         *_integers("slice_starts_at claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
-        *_integers("gather_labels_at add_rows_at params_at gradients_at"),
+        *_integers("gather_labels_at add_rows_at find_nonfinite_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at keep_at hidden_at"),
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),

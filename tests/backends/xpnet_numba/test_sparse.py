@@ -107,3 +107,12 @@ def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.M
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     numpy.testing.assert_array_equal(step.forward(S), whole)
     assert len(called) > 1 and sum(called) == ROWS
+
+
+def test_nonfinite_numbers_are_found(data: Any) -> None:
+    """A prediction that looks for NaN and infinity looks at what stands in the matrix."""
+    S = sparse.csr_matrix(data[0])
+    step = make_step()
+    assert step.forward_finite(S) is not None
+    S.data[5] = numpy.nan
+    assert step.forward_finite(S) is None
