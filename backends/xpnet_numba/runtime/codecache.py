@@ -46,7 +46,7 @@ NO_FOLDER = "there is no folder that is yours alone and can be written"
 
 
 class CodeCache:
-    """Entries of bytes by name, in the first of some folders that this user can write.
+    """Entries of bytes by name, in files that are called so, in the first of some folders that this user can write.
 
     Parameters
     ----------
@@ -55,7 +55,6 @@ class CodeCache:
     """
 
     def __init__(self, bases: list[Path], environment: str) -> None:
-        self.environment = environment
         self.folder = next(filter(None, (_open_folder(base, environment) for base in bases)), None)
 
     def load(self, name: str) -> bytes | None:
@@ -63,7 +62,7 @@ class CodeCache:
         if self.folder is None:
             return None
         try:
-            entry = (self.folder / _file_name(name)).read_bytes()
+            entry = (self.folder / f"{name}.code").read_bytes()
         except OSError:
             return None
         content = entry[DIGEST:]
@@ -76,18 +75,12 @@ class CodeCache:
         """
         if self.folder is None:
             raise OSError(NO_FOLDER)
-        (self.folder / _file_name(name)).write_bytes(_seal(name, content) + content)
+        (self.folder / f"{name}.code").write_bytes(_seal(name, content) + content)
 
 
 def _seal(name: str, content: bytes) -> bytes:
     """A checksum of an entry and of its name: code that lies under another function's name is not that function's."""
     return hashlib.sha256(name.encode() + b"\n" + content).digest()
-
-
-def _file_name(name: str) -> str:
-    """A name that every file system takes, and that people can read."""
-    readable = "".join(c if c.isalnum() else "-" for c in name)[-60:]
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.code"
 
 
 def _open_folder(base: Path, environment: str) -> Path | None:

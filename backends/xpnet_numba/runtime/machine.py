@@ -38,11 +38,11 @@ def check_memory(needed: int, what: str) -> None:
     """Raise DeviceMemoryError where so many bytes are more than there are."""
     if needed < LARGE_REQUEST:
         return
-    available = available_memory()
+    available = max(available_memory(), 0)
     if needed > available:
         raise DeviceMemoryError(
-            f"{what} needs {_gibibytes(needed)} of memory; {_gibibytes(available)} are available. Use a smaller "
-            "batch_size, fewer rows at a time, or float32."
+            f"{what} needs {needed / 2**30:,.2f} GiB of memory; {available / 2**30:,.2f} GiB are available. "
+            "Use a smaller batch_size, fewer rows at a time, or float32."
         )
 
 
@@ -70,10 +70,6 @@ def _of_groups() -> Iterator[float]:
 def _numbers(file: Path) -> dict[str, int]:
     """A file of lines that begin with a name and a number."""
     return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
-
-
-def _gibibytes(count: float) -> str:
-    return f"{max(count, 0) / 2**30:,.2f} GiB"
 
 
 # BLAS.

@@ -266,10 +266,8 @@ class EvaluatingStep(Step):
 
     def _allocate(self, *names: str) -> None:
         """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
-        sizes = dict.fromkeys(names, self._size)
-        for name in self._flat.keys() & sizes:
-            del sizes[name]
-        self._flat |= aligned(self.spec.dtype, sizes)
+        missing = [name for name in names if name not in self._flat]
+        self._flat |= aligned(self.spec.dtype, dict.fromkeys(missing, self._size))
 
     def _new_job(self) -> Job:
         """A job with all that does not change from call to call."""
@@ -286,6 +284,6 @@ class EvaluatingStep(Step):
             gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
             **plan.functions_by_role(spec),
         )
-        set_pointers(job, {"rule_at": self._rule, "params_at": self._flat["params"]})
-        set_pointers(job, {"seed_at": self._seed, "loss_numbers_at": self._loss_numbers})
+        numbers = {"rule_at": self._rule, "seed_at": self._seed, "loss_numbers_at": self._loss_numbers}
+        set_pointers(job, {"params_at": self._flat["params"], **numbers})
         return job

@@ -1,7 +1,8 @@
 """Many networks of one shape train side by side: a thread takes one after the other, and makes an epoch of it alone.
 
-Each thread has a workspace, in its core's cache, for whichever network it has taken. Orders of the rows are drawn here,
-as NumPy draws them, so that an epoch of all networks is one call of compiled code.
+The networks are dealt out to as many lanes as threads work; those of a lane have one workspace, which stays in a core's
+cache. Orders of the rows are drawn here, as NumPy draws them, so that an epoch of all networks is one call of compiled
+code.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from xpnet.backend import get_threads
 from xpnet_numba.kinds import Indices, Pointer
 from xpnet_numba.llvm.arithmetic import choice, high_product
 from xpnet_numba.llvm.emit import INNER, njit
-from xpnet_numba.llvm.memory import LINE, address, array, call, shift
+from xpnet_numba.llvm.memory import LINE, array, call, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.machine import check_memory
@@ -24,7 +25,7 @@ from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, batch_sizes, set_data
 from xpnet_numba.step.forward import integers, numbers
-from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
+from xpnet_numba.step.job import Job, address_of, job_class
 from xpnet_numba.step.plan import Plan, Workspace
 
 u8 = numpy.uint64
@@ -41,27 +42,25 @@ LOWER_HALF = u8(0xFFFFFFFF)
 def train_many(jobs_at: Pointer, me: int) -> None:
     """The C function of an epoch of each of some networks.
 
-    jobs_at : a job for each thread, of which the first tells what all do, and behind them one for each network
+    jobs_at : a job for each network, of which the first tells what all do
     """
-    leader, mine, lane = array(jobs_at, 1)[0], shift(jobs_at, me), array(shift(jobs_at, me), 1)[0]
-    count, taken = leader.end_piece - leader.first_piece, integers(leader.taken_at, 0, leader.taken)
-    for i in range(count):
-        index = leader.first_piece + (me * count // leader.lanes + i) % count
-        if not claim(leader.networks_at, index, 0):
+    shared = array(jobs_at, 1)[0]
+    lanes = shared.lanes
+    for i in range(lanes):
+        lane = (me + i) % lanes
+        if not claim(shared.lanes_at, lane, 0):
             continue
-        network_at = shift(jobs_at, leader.lanes + index)
-        fields, given = integers(address(network_at), 0, leader.fields), integers(address(mine), 0, leader.fields)
-        for field in taken:
-            fields[field] = given[field]
-        network = array(network_at, 1)[0]
-        integers(lane.claims_at, 0, (lane.done_at - lane.claims_at) // 8 + 1)[:] = 0
-        numbers(lane.totals_at, 0, (lane.blocks + lane.slices) * (LINE // 8))[:] = 0
-        if leader.streams_at:
-            order, rows = integers(network.order_at, 0, network.rows), integers(network.rows_at, 0, network.rows)
-            for k in range(rows.size):
-                order[k] = rows[k]
-            shuffle(integers(leader.streams_at, index * WORDS, WORDS), order)
-        call(leader.train_at, (network_at, 0))
+        first = shared.first_piece
+        for k in range(first + (lane - first) % lanes, shared.end_piece, lanes):
+            job = array(shift(jobs_at, k), 1)[0]
+            integers(job.claims_at, 0, (job.done_at - job.claims_at) // 8 + 1)[:] = 0
+            numbers(job.totals_at, 0, (job.blocks + job.slices) * (LINE // 8))[:] = 0
+            if shared.streams_at:
+                order, rows = integers(job.order_at, 0, job.rows), integers(job.rows_at, 0, job.rows)
+                for row in range(rows.size):
+                    order[row] = rows[row]
+                shuffle(integers(shared.streams_at, k * WORDS, WORDS), order)
+            call(shared.train_at, (shift(jobs_at, k), 0))
 
 
 @njit(**INNER)
@@ -125,62 +124,52 @@ def set_words(stream: Any, words: Any) -> None:
 
 
 class ManyTrainings:
-    """Holds the jobs of networks that train side by side, and the workspaces of the threads.
+    """Holds the jobs of networks that train side by side, and the workspaces of the lanes.
 
     steps : compiled steps of one shape
     streams : one Generator over PCG64 for each network, or None where rows are not shuffled
     """
 
     def __init__(self, steps: Sequence[Any], data: list[Data], plan: Plan, streams: Any) -> None:
-        self.steps, self.data, self.streams = steps, data, streams
-        spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
+        self.steps, self.data, self.streams, spec = steps, data, streams, steps[0].spec
+        self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
-        most = max(d.rows for d in data) if streams else 0
-        self._arrays = aligned("int64", {"networks_at": len(steps), **{f"{k}": most for k in range(self.lanes)}})
-        self.jobs = (job_class(spec.dtype) * (self.lanes + len(steps)))()
-        for k, workspace in enumerate(self._workspaces):
-            workspace.bind(self.jobs[k])
-            workspace.reset(self.jobs[k], 1)
-            if streams:
-                self.jobs[k].order_at = address_of(self._arrays[f"{k}"])
-        self._fill_leader()
-        for k, (step, of_step) in enumerate(zip(steps, data, strict=True), start=self.lanes):
-            self.jobs[k] = self._job_of(step, of_step, plan.batch_rows)
+        most = max(of_one.rows for of_one in data) if streams else 0
+        self._orders, self._claims = numpy.zeros((self.lanes, most), numpy.int64), numpy.zeros(self.lanes, numpy.int64)
+        self.jobs = (job_class(spec.dtype) * len(steps))()
+        for k, (step, of_step) in enumerate(zip(steps, data, strict=True)):
+            self.jobs[k] = self._job_of(step, of_step, k % self.lanes)
+        first = self.jobs[0]
+        first.lanes, first.lanes_at = self.lanes, address_of(self._claims)
+        first.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
+        if streams:
+            self._words = numpy.stack([words_of(stream) for stream in streams])
+            first.streams_at = address_of(self._words)
 
-    def _fill_leader(self) -> None:
-        """Tell the first thread's job what all threads do."""
-        leader, spec = self.jobs[0], self.steps[0].spec
-        fields = numpy.frombuffer(self.jobs, "int64", ctypes.sizeof(leader) // 8)
-        self._taken = numpy.flatnonzero(fields)
-        leader.fields, leader.taken, leader.lanes = fields.size, self._taken.size, self.lanes
-        leader.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
-        set_pointers(leader, {"taken_at": self._taken, "networks_at": self._arrays["networks_at"]})
-        if self.streams:
-            self._words = numpy.stack([words_of(stream) for stream in self.streams])
-            leader.streams_at = address_of(self._words)
-
-    def _job_of(self, step: Any, data: Data, batch_rows: int) -> Job:
+    def _job_of(self, step: Any, data: Data, lane: int) -> Job:
         """The job of one network: an epoch on its rows."""
-        job = step.job_beside()
-        data.sums = data.shares = batch_sizes(data.rows, batch_rows)
+        job, workspace = step.job_beside(), self._workspaces[lane]
+        data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
-        job.steps, job.updating, job.penalized = data.sums.size, 1, step.spec.l2 > 0
+        workspace.bind(job)
+        job.threads, job.steps, job.updating, job.penalized = 1, data.sums.size, 1, step.spec.l2 > 0
         job.x_is_far = data.order is None and data.sums.size > 1
-        job.rows_at = 0 if data.order is None else address_of(data.order)
+        if self.streams:
+            job.rows_at, job.order_at = job.order_at, address_of(self._orders[lane])
         return job
 
     def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:
         """Make an epoch of some networks, from number ``first`` on; returns their losses."""
-        leader, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
-        leader.first_piece, leader.end_piece = first, first + len(learning_rates)
-        self._arrays["networks_at"].fill(0)
-        steps = self.steps[first : leader.end_piece]
+        job, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
+        job.first_piece, job.end_piece = first, first + len(learning_rates)
+        self._claims.fill(0)
+        steps = self.steps[first : job.end_piece]
         for step, learning_rate in zip(steps, learning_rates, strict=True):
             step.set_learning_rate(learning_rate)
         threads.team.lead(share_entry(), self.lanes, function, ctypes.addressof(self.jobs))
-        return [step.take_over(self.jobs[self.lanes + k]) for k, step in enumerate(steps, start=first)]
+        return [step.take_over(self.jobs[k]) for k, step in enumerate(steps, start=first)]
 
     def close(self) -> None:
         """Put the streams into the states in which the drawn orders leave them."""

@@ -355,8 +355,8 @@ def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
 def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
     """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat buffers by name."""
     first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
-    set_pointers(job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
-    set_pointers(job, {"first_at": flat[first], "second_at": flat[second]})
+    names = {"params_at": "params", "gradients_at": "gradients", "first_at": first, "second_at": second}
+    set_pointers(job, {field: flat[name] for field, name in names.items()})
 
 
 def _gathered(spec: NetworkSpec, rows: int, label_width: int, *, sparse: bool) -> dict[str, int]:
