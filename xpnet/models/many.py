@@ -37,9 +37,9 @@ def fit_many(
     """Train many networks on the same arrays: other seeds, learning rates, penalties or rows.
 
     The result is that of ``[network.fit(X, Y, ...) for network in networks]``, to the bit. Small networks train side by
-    side, each core its own from the first row to the last, in compiled code that also draws the orders of the rows: on
-    the Numba backend, for networks each made with a seed of its own (``rng=0``), or where rows are not shuffled.
-    Others, and those whose epoch takes longer than some tenths of a second, train one after the other.
+    side, each core its own from the first row to the last: on the Numba backend, for networks each made with a seed of
+    its own (``rng=0``), or where rows are not shuffled. Others, and those whose epoch takes longer than some tenths of
+    a second, train one after the other.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import ctypes
 import inspect
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from typing import Any
 
 from numba import types
@@ -117,26 +118,22 @@ def _table() -> dict[str, Function]:
         "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
         "keep": (_keep, {}),
         "drop": (_drop, {}),
-        "penalize": (updates.penalize, {}),
     }
-    for loop in (rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite):
-        table[loop.__name__] = (loop, {})
-    for loop in (members.scale, members.scale_backward, members.scale_weight_backward, members.add_share):
-        table[loop.__name__] = (loop, {})
-    for loop in (rows.sparse_times, rows.sparse_gradient, rows.densify):
-        for width in (types.int32, types.int64):
-            table[f"{loop.__name__}_{width}"] = (loop, {"index": width})
+    loops: list[Callable[..., None]] = [rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite]
+    loops += [members.scale, members.scale_backward, members.scale_weight_backward, members.add_share, updates.penalize]
+    table |= {loop.__name__: (loop, {}) for loop in loops}
+    loops = [rows.sparse_times, rows.sparse_gradient, rows.densify]
+    for loop, width in product(loops, (types.int32, types.int64)):
+        table[f"{loop.__name__}_{width}"] = (loop, {"index": width})
     for name, (formula, slope) in activations.ACTIVATIONS.items():
         table[f"{name}_forward"] = (_forward, {"activation": formula})
         table[f"{name}_backward"] = (_backward, {"gradient": slope})
     for name, loss in losses.SOFTMAX_LOSSES.items():
         template = _softmax_loss_of_indices if name.endswith("_indices") else _softmax_loss
         table[name] = (template, {"loss_of": loss})
-    for name, formula in losses.FORMULAS.items():
-        table[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": formula})
-    for name, function in (products.PRODUCTS | updates.UPDATES).items():
-        table[name] = (function, {})
-    return table
+    for name, item_loss in losses.FORMULAS.items():
+        table[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": item_loss})
+    return table | {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
 
 
 FUNCTIONS = _table()
@@ -170,18 +167,14 @@ def job_function(name: str, dtype: str, *, members: bool) -> Address:
     """The C function of a job for one network or for members, which the cache keeps alive."""
     template, of_one, of_members = JOBS[name]
     values, name = (of_members, f"{name}_members") if members and of_members else (of_one, name)
-    return c_function(filled_in(template, name, **values), signature_of(dtype))
+    signature = types.void(types.CPointer(job_type(dtype)), types.int64)
+    return c_function(filled_in(template, name, **values), signature)
 
 
 def run_job(name: str, spec: NetworkSpec, job: Any, count: int) -> None:
     """Have so many threads run a job of the step."""
     function = job_function(name, spec.dtype, members=spec.members > 1)
     threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
-
-
-def signature_of(dtype: str) -> Any:
-    """Return the signature of every job."""
-    return types.void(types.CPointer(job_type(dtype)), types.int64)
 
 
 def _lead_prediction(
