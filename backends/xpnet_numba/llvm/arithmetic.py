@@ -170,13 +170,13 @@ def choice(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value)
     return builder.select(builder.icmp_unsigned("!=", condition, condition.type(0)), a, b)
 
 
-@instructions(types.boolean(types.int64, types.int64))
+@instructions(lambda index, size: types.boolean(types.int64, types.int64))
 def inside(builder: ir.IRBuilder, index: ir.Value, size: ir.Value) -> ir.Value:
     """``0 <= index < size``."""
     return builder.icmp_unsigned("<", index, size)
 
 
-@instructions(types.uint64(types.uint64, types.uint64))
+@instructions(lambda a, b: types.uint64(types.uint64, types.uint64))
 def high_product(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """Return the upper 64 bits of the product of two uint64s."""
     wide = ir.IntType(128)
@@ -218,7 +218,7 @@ ARM_FLUSH = 1 << 24
 """The bit of the register FPCR that says both."""
 
 
-@instructions(types.int32())
+@instructions(lambda: types.int32())
 def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
     before = _float_mode(builder)
@@ -227,7 +227,7 @@ def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     return before
 
 
-@instructions(types.void(types.int32))
+@instructions(lambda before: types.void(types.int32))
 def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
     """Undo :func:`flush_denormals` with what it returned."""
     _set_float_mode(builder, before)

@@ -31,20 +31,20 @@ Target: TypeAlias = base.BaseContext
 
 
 def instructions(
-    signature: Signature | Callable[..., Signature], *, typed: bool = False, prefer_literal: bool = False
+    signature: Callable[..., Signature], *, typed: bool = False, prefer_literal: bool = False
 ) -> Callable[[Callable[..., ir.Value | None]], Any]:
     """Decorate a function that emits instructions, which becomes an intrinsic.
 
     The function takes the builder and the values of the arguments, and returns the result, or None for none.
 
-    signature : types of the result and the arguments, or a function that gives them for the types of a call
+    signature : a function of the types of a call's arguments, which gives those of the result and the arguments
     typed : whether the function takes target, builder and signature before the values
     prefer_literal : whether the type of an argument that is a literal tells its value
     """
 
     def made(emit: Callable[..., ir.Value | None]) -> Any:
         def definition(context: typing.Context, *kinds: Type) -> tuple[Signature, Any]:
-            return (signature(*kinds) if callable(signature) else signature), emit_in_target
+            return signature(*kinds), emit_in_target
 
         def emit_in_target(
             target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]
@@ -53,12 +53,9 @@ def instructions(
             return target.get_dummy_value() if result is None else result
 
         # Numba reads the names of the arguments, which stand behind one for the context.
-        named = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        if callable(signature):
-            named += inspect.signature(signature).parameters.values()
-        else:
-            named += list(inspect.signature(emit).parameters.values())[3 if typed else 1 :]
-        definition.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+        named = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        given = inspect.signature(signature).parameters.values()
+        definition.__signature__ = inspect.Signature([named, *given])  # type: ignore[attr-defined]
         return extending.intrinsic(prefer_literal=prefer_literal)(update_wrapper(definition, emit, updated=()))
 
     return made
@@ -103,7 +100,7 @@ BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
 before it finds types."""
 
 
-@instructions(types.void())
+@instructions(lambda: types.void())
 def widest_vectors(builder: ir.IRBuilder) -> None:
     """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
 
@@ -115,7 +112,7 @@ def widest_vectors(builder: ir.IRBuilder) -> None:
     set.add(builder.function.attributes, '"prefer-vector-width"="512"')
 
 
-@instructions(types.void())
+@instructions(lambda: types.void())
 def stay_apart(builder: ir.IRBuilder) -> None:
     """Keep the calling function a function: it is large and called from several places, or its sums are to be added up
     in the same order whoever calls it.

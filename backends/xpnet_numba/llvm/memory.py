@@ -239,31 +239,31 @@ def reload(target: Target, builder: ir.IRBuilder, signature: Signature, pointer:
 WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
 
 
-@instructions(types.int64(types.int64, types.int64))
+@instructions(lambda address, number: types.int64(types.int64, types.int64))
 def item(builder: ir.IRBuilder, address: ir.Value, number: ir.Value) -> ir.Value:
     """Return the address of int64 ``number``, counted from the one at ``address``."""
     return builder.add(address, builder.mul(number, INT64(8)))
 
 
-@instructions(types.int64(types.int64, types.int64))
+@instructions(lambda address, value: types.int64(types.int64, types.int64))
 def fetch_add(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
     """Add to the int64 at an address, as one indivisible act; returns what was there before."""
     return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
 
 
-@instructions(types.int64(types.int64))
+@instructions(lambda address: types.int64(types.int64))
 def load(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Return the int64 at an address, as other threads left it."""
     return builder.load_atomic(builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
 
 
-@instructions(types.void(types.int64, types.int64))
+@instructions(lambda address, value: types.void(types.int64, types.int64))
 def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """Set the int64 at an address, for other threads to see."""
     builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
 
 
-@instructions(types.boolean(types.int64, types.int64, types.int64))
+@instructions(lambda address, expected, value: types.boolean(types.int64, types.int64, types.int64))
 def exchange_if(builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, value: ir.Value) -> ir.Value:
     """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
     place = builder.inttoptr(address, INT64.as_pointer())
@@ -271,7 +271,7 @@ def exchange_if(builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, va
     return builder.extract_value(result, 1)
 
 
-@instructions(types.void())
+@instructions(lambda: types.void())
 def pause(builder: ir.IRBuilder) -> None:
     """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be
     told.

@@ -263,14 +263,12 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
         fan_in, fan_out = spec.widths[i : i + 2]
         of_input = ACTIVATIONS[activation].keeps == "x"
         found = {role: slots[name] for role, name in spec.layer_names[i].items()}
+        offsets = {"scale_in": -1, "scale_out": -1, **{role: slot.offset for role, slot in found.items()}}
         rows.append(
             Layer(
                 fan_in=fan_in,
                 fan_out=fan_out,
-                weight=found["weight"].offset,
-                bias=found["bias"].offset,
-                scale_in=found["scale_in"].offset if "scale_in" in found else -1,
-                scale_out=found["scale_out"].offset if "scale_out" in found else -1,
+                **offsets,
                 weight_step=fan_in * fan_out if len(found["weight"].shape) == 3 else 0,
                 bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
                 scaled_column=scaled_column,

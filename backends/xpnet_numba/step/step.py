@@ -22,7 +22,6 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.machine import check_memory
-from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, batch_weights, natural_order, read, set_data
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
@@ -59,7 +58,7 @@ def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
 def warmup() -> None:
     """Compile everything that any step may need here, for both dtypes."""
     threads.attend_entry()
-    share_entry()
+    threads.share_entry()
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
         for name in JOBS:
