@@ -75,9 +75,8 @@ def multiply_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *
 
     a, b, c : matrices; of c the columns lie side by side, and b must be readable for the tile's whole width
     rows : of C from its pointer on, at least 1; what exceeds the tile is left alone
-    panel : (columns, terms, fresh, ahead, vectors): how many columns C has, at least 1, and how many terms are added
-        up; whether they are the first; how many terms to ask for of the rows of A below the tile; and how wide the
-        tile is, 1 to ``PANEL``
+    panel : (columns, terms, fresh, vectors): how many columns C has, at least 1, and how many terms are added up;
+        whether they are the first; and how wide the tile is, 1 to ``PANEL``
     """
     *matrices, rows, panel = values
     memory = _Vectors(target, builder, signature.args[0])
@@ -97,7 +96,7 @@ def _multiply_rows(
     """Emit :func:`multiply_tile` for one width and rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
     (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
-    columns, terms, fresh, ahead, _ = cgutils.unpack_tuple(builder, panel)
+    columns, terms, fresh, _ = cgutils.unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
     places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
@@ -112,9 +111,6 @@ def _multiply_rows(
 
     with builder.if_then(builder.not_(fresh)):
         memory.for_columns(columns, width, read_sums)
-    with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
-        for row in a_rows:
-            memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(len(numbers))))]), 0)
     for row in c_rows:  # those of the tile below, which may have to come from far
         for v in range(width):
             memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(len(numbers)))]), v)

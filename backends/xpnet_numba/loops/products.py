@@ -9,7 +9,7 @@ Both have the arguments
 a : (m, at least k), or with ``TRANSPOSE_A`` (k, at least m), of whose columns the first m count
 b : (k, n), or with ``TRANSPOSE_B`` (n, k)
 c : (m, n), becomes op(A) op(B), or with ``ACCUMULATE`` that is added
-flags : of those above; ``FAR`` where A comes from main memory: its rows are asked for a tile ahead
+flags : of those above
 scratch : (SCRATCH,), room for copies; what is in it does not matter
 gemm_at : where BLAS is
 """
@@ -34,7 +34,7 @@ from xpnet_numba.llvm.tiles import (
 )
 from xpnet_numba.loops import inner
 
-TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
+TRANSPOSE_A, TRANSPOSE_B, ACCUMULATE = 1, 2, 4
 
 TERMS = 400 if binding.get_host_cpu_name() == "znver4" else TILES.terms
 """The most terms of a panel: fewer leave it in the first-level cache, more have C read and written less often. AMD's
@@ -64,14 +64,12 @@ class Panel(NamedTuple):
 
     columns, terms : how many columns of C it has, and how many terms are added up
     fresh : whether they are the first terms, so that C is not read
-    ahead : of how many terms rows of A are asked for a tile ahead
     vectors : how many vectors a row of the panel takes
     """
 
     columns: int
     terms: int
     fresh: bool
-    ahead: int
     vectors: int
 
 
@@ -79,10 +77,10 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
     """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill the vectors."""
     (m, n), k, lanes = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), BYTES_PER_VECTOR // c.itemsize
     left, right, thin = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B), is_thin(m, n, k, flags, lanes)
-    workspace, to_c, far = pointer_to(scratch), pointer_to(c), flags & FAR != 0
+    workspace, to_c = pointer_to(scratch), pointer_to(c)
     sums = shift(workspace, SIZE_OF_B)
     if thin:
-        left, right, m, n, far = transposed(right), transposed(left), n, m, False
+        left, right, m, n = transposed(right), transposed(left), n, m
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
         terms = smaller(step, k - start)
@@ -97,8 +95,7 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
                 copied = given
             else:
                 copy_panel(given, workspace, columns, terms, vectors)
-            ahead = choice(far & (j == 0), terms, 0)
-            out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, ahead, vectors)
+            out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, vectors)
             if not thin:
                 sweep(part_of(left, 0, start), copied, out, m, panel)
                 continue

@@ -244,7 +244,6 @@ class EvaluatingStep(Step):
         job = self._new_job()
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
         job.find_nonfinite_at = functions.address("find_nonfinite", self.spec.dtype)
-        job.x_is_far = 1
         return job
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:

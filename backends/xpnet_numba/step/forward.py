@@ -16,7 +16,7 @@ from xpnet_numba.kinds import Indices, Numbers, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, Signature, Target, Type, field, instructions, njit
 from xpnet_numba.llvm.memory import LINE, Block, array, block_type, call, clear, part_of_buffer, pointer
-from xpnet_numba.loops.products import FAR, SCRATCH
+from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import LAYER_TYPE, Job, Layer
@@ -217,7 +217,7 @@ def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member:
         order, numbers_of_x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
         call(job.sparse_times_at, (order, numbers_of_x, job.columns_at, job.starts_at, job.x_rows, weight, z))
     else:
-        multiply(job, x, weight, z, FAR * job.x_is_far if first else 0, me)
+        multiply(job, x, weight, z, 0, me)
 
 
 @njit(**INNER, **EXACT)

@@ -82,7 +82,6 @@ class Job(ctypes.Structure):
     column of each and how many there are; starts_at is 0 where X is dense
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     order_step : items from one member's order of the rows to the next one's, 0 where they have one
-    x_is_far : whether rows come from main memory
     result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity in X, or 0
 
     What was asked for:
@@ -122,7 +121,7 @@ class Job(ctypes.Structure):
 
     _fields_ = [
         *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
-        *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
+        *_integers("weighted result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
         *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
         *_integers("capacity_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size cores"),

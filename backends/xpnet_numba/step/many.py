@@ -44,7 +44,6 @@ class ManyTrainings:
         set_data(job, data, step.spec)
         workspace.bind(job)
         job.steps, job.updating, job.penalized = data.sums.size, 1, step.spec.l2 > 0
-        job.x_is_far = data.order is None and data.sums.size > 1
         return job
 
     def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:

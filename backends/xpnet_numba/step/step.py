@@ -194,7 +194,6 @@ class CompiledStep(EvaluatingStep):
             if not common.bind():
                 return None
             set_data(common.job, data, self.spec)
-            common.job.x_is_far = data.order is None and sizes.size > 1
             self._rule[0] = learning_rate
             self._allocate(*self.spec.rule.buffers)
             common.job.updates_made = self._training.updates_made
@@ -326,7 +325,6 @@ class CompiledStep(EvaluatingStep):
         if part is not None and part.places is not None:
             data.rows_of_batch = numpy.ascontiguousarray(part.places, numpy.int64)
             job.first_row, job.places_at = 0, address_of(data.rows_of_batch)
-        job.x_is_far = data.order is None and rows > batch_size
         self._data_of_job = data if data is self._read else None  # other data may hold an order that comes once
         return workspace
 

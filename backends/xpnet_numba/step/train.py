@@ -29,7 +29,7 @@ from xpnet_numba.kinds import Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, njit
 from xpnet_numba.llvm.memory import Block, array, call, clear, fetch_add, load, pointer
-from xpnet_numba.loops.products import ACCUMULATE, FAR, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.loops.products import ACCUMULATE, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import (
@@ -158,7 +158,7 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
         call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features, result_of(job, me)))
     weight = matrix(job, job.params_at, piece.start, piece.rows, layer.fan_out)
     part = matrix(job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out)
-    multiply(job, x, weight, part, FAR * job.x_is_far, me)
+    multiply(job, x, weight, part, 0, me)
 
 
 # Phase 1.

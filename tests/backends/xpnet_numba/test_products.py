@@ -13,7 +13,7 @@ from numba import njit
 from xpnet_numba.llvm.emit import X86
 from xpnet_numba.llvm.memory import call
 from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
-from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import machine
 from xpnet_numba.step import functions
 from xpnet_numba.step.step import compile_step
@@ -46,13 +46,12 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
     transposed=st.tuples(st.booleans(), st.booleans()),
     gap=st.integers(0, 5),
-    far=st.booleans(),
     more=st.booleans(),
     dtype=st.sampled_from(["float32", "float64"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_shape_is_exact_and_nothing_beyond_is_touched(
-    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, far: bool, more: bool, dtype: str, seed: int
+    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, more: bool, dtype: str, seed: int
 ) -> None:
     (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
     a = operand(rng, k, m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
@@ -60,10 +59,7 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
     room = np.full(m * n + 32, np.nan, dtype)
     c = room[16:-16].reshape(m, n)
     c[:] = before = operand(rng, m, n, dtype) if more else np.nan
-    flags = (
-        a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + (far and not a_transposed) * FAR + more * ACCUMULATE
-    )
-    multiply(a, b, c, flags)
+    multiply(a, b, c, a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + more * ACCUMULATE)
     product = (a[:, :m].T if a_transposed else a[:, :k]) @ (b.T if b_transposed else b)
     np.testing.assert_array_equal(c, before + product if more else product)
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
