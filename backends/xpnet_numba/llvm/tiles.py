@@ -125,6 +125,53 @@ def _multiply_rows(
     memory.for_columns(columns, width, write_sums)
 
 
+ROW = 8
+"""Sums that :func:`multiply_row` has at a time: enough that a multiplication is always ready."""
+
+
+def _of_one_row(a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type) -> Signature:
+    return types.void(a, b, types.int64, a, types.int64, types.int64, vectors)
+
+
+@instructions(_of_one_row, typed=True, prefer_literal=True)
+def multiply_row(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
+    """C = A B for one row of C, where B lies: nothing outside of it is read.
+
+    a, b, c : pointers; b_term : items from one row of B to the next
+    columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors : a literal, a
+        divisor of ``ROW``. Where these are few, several terms are added up side by side: first as many terms as there
+        are chains of sums, time after time, then the rest.
+    """
+    a, b, b_term, c, columns, terms, _ = values
+    memory, width = _Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
+    lanes, chains = memory.lanes, ROW // width
+
+    def multiply(inside: Masks) -> None:
+        """Multiply the columns that these masks let through."""
+        sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
+
+        def add(term: ir.Value, kept: list[ir.Value]) -> None:
+            number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
+            row = builder.gep(b, [builder.mul(term, b_term)])
+            for v, place in enumerate(kept):
+                total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
+                builder.store(total, place)
+
+        rounds = builder.sdiv(terms, INT64(chains))
+        with cgutils.for_range(builder, rounds) as loop:
+            for i, kept in enumerate(sums):
+                add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept)
+        with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
+            add(loop.index, sums[0])
+        for v in range(width):
+            total = builder.load(sums[0][v])
+            for kept in sums[1:]:
+                total = builder.fadd(total, builder.load(kept[v]))
+            memory.store(total, c, v, inside[v])
+
+    memory.for_columns(columns, width, multiply)
+
+
 @instructions(lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True)
 def copy_panel(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
     """Rows of B one behind the other, each as wide as a tile; what B has not is 0.

@@ -27,8 +27,10 @@ from xpnet_numba.llvm.tiles import (
     FEW,
     HEIGHTS,
     PANEL,
+    ROW,
     TILES,
     copy_panel,
+    multiply_row,
     multiply_tile,
     transpose_tile,
 )
@@ -50,6 +52,10 @@ SCRATCH = SIZE_OF_B + SIZE_OF_C
 
 WORTH_A_COPY = 8
 """With fewer rows a panel that lies without masks is read where it is: the copy would not be read often enough."""
+
+NARROW = 2
+"""Up to so many vectors a row is computed as one, and several terms at a time."""
+
 
 class Operand(NamedTuple):
     """A matrix at a pointer: how many items it is from one row to the next, and from one column to the next."""
@@ -171,6 +177,21 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
         i += choice(m - i >= height, height, FEW)
 
 
+def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
+    """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags."""
+    (m, n), k, lanes = c.shape, len(b), BYTES_PER_VECTOR // c.itemsize
+    from_a, from_b = pointer_to(a), pointer_to(b)
+    to_c = pointer_to(c)
+    narrow = n <= NARROW * lanes
+    for i in range(m):
+        for j in range(0, n, ROW * lanes):
+            x, y, z = shift(from_a, i * a.shape[1]), shift(from_b, j), shift(to_c, i * n + j)
+            if narrow:
+                multiply_row(x, y, n, z, n, k, NARROW)
+            else:
+                multiply_row(x, y, n, z, n - j, k, ROW)
+
+
 def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by BLAS.
 
@@ -188,4 +209,4 @@ def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vecto
     call(gemm_at, sizes + given + (spill(beta), c.ctypes.data, columns))  # noqa: RUF005
 
 
-PRODUCTS = {"multiply": multiply, "multiply_by_blas": multiply_by_blas}
+PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}

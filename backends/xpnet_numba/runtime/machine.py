@@ -1,7 +1,8 @@
 """What the machine has for a step: memory, asked before much of it is taken, and SciPy's BLAS.
 
 Linux hands out more memory than it has, and ends a process that then writes to it. So a large request is held against
-what the system has free and what a container's control group allows. On other systems the allocation itself decides.
+what the system has free and what control groups, a container's for instance, allow. On other systems the allocation
+itself decides.
 
 A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of small networks, and
 need no library to be held to one thread. With vectors of 32 bytes BLAS is faster for large weights, since it has a copy
@@ -26,12 +27,12 @@ LARGE_REQUEST = 64 * 2**20
 
 ROOT = Path("/")
 
-GROUPS = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-)
-"""The files in which the control group of a container says its limit and its use, and the key in memory.stat of what
-could be freed: of version 2, and of version 1."""
+HIERARCHIES = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""The folder of control groups, their files of limit and use, and a key of memory.stat, by what stands between the
+colons of /proc/self/cgroup: version 2, and version 1."""
 
 
 def check_memory(needed: int, what: str) -> None:
@@ -59,12 +60,21 @@ def _of_system() -> Iterator[float]:
 
 
 def _of_groups() -> Iterator[float]:
-    """Yield the bytes that a container's control group leaves: its limit less its use, without file cache."""
-    for limit, use, freeable in GROUPS:
-        with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
-            limit_file, use_file = (ROOT / "sys/fs/cgroup" / name for name in (limit, use))
-            left = int(limit_file.read_text()) - int(use_file.read_text())
-            yield float(left + _numbers(limit_file.with_name("memory.stat"))[freeable])
+    """Yield the bytes that each control group leaves: its limit less its use, without file cache."""
+    with suppress(OSError):
+        for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
+            _, kind, path = line.split(":", 2)
+            if kind in HIERARCHIES:
+                root, *names = HIERARCHIES[kind]
+                group = Path(path.lstrip("/"))
+                for folder in (group, *group.parents):
+                    yield from _of_group(ROOT / root / folder, *names)
+
+
+def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]:
+    with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
+        most, used = (int((folder / name).read_text()) for name in (limit, use))
+        yield float(most - used + _numbers(folder / "memory.stat")[cache])
 
 
 def _numbers(file: Path) -> dict[str, int]:

@@ -27,6 +27,9 @@ between calls, each of which costs some microseconds.
 WORK_PER_INPUT = 64
 """As much as so many products counts a number that is predicted from, which may lie on a slow disk."""
 
+FEW = 3
+"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
+
 _NO_LABELS = numpy.zeros(0, numpy.int64)
 
 
@@ -187,11 +190,11 @@ class EvaluatingStep(Step):
         """Predict all rows, so many in one call of compiled code that Ctrl-C is heard."""
         rows = X.shape[0]
         result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
+        if rows < FEW and not hasattr(X, "indptr"):  # without BLAS
+            self._predict(X, result)
+            return result
         check_memory(result.nbytes, f"A prediction for {rows} rows")
         with self._hold:
-            if rows <= plan.EVALUATED_ROWS:
-                self._predict(X, result)
-                return result
             work = self._size + WORK_PER_INPUT * self.spec.widths[0]  # of a row
             blocks = max(WORK_PER_CALL // (plan.EVALUATED_ROWS * work), get_threads())  # one for each thread at least
             for first in range(0, rows, blocks * plan.EVALUATED_ROWS):
@@ -215,7 +218,7 @@ class EvaluatingStep(Step):
         count, claims = self._cut(data.rows, label_width, sparse=data.places is not None)
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, **results})
-        job.blocks, job.threads = claims.size, count
+        job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
         run_job(name, self.spec, job, count)
 
     def _penalty(self, weight: float) -> float:
@@ -234,9 +237,15 @@ class EvaluatingStep(Step):
             self._evaluate("predict", data, {"result_at": result})
             return
         count, claims = self._cut(rows, 0, sparse=False)
+        self._evaluation.multiply_at = self._few_at if rows < FEW else self._multiply_at
         function = job_function("predict", dtype, members=self.spec.members > 1)
         job_at = ctypes.addressof(self._evaluation)
         threads.team.lead(prediction_entry(dtype), count, function, job_at, x, result, claims)
+
+    @cached_property
+    def _few_at(self) -> int:
+        """The product of a prediction for few rows, compiled when one is first asked for."""
+        return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
     def _evaluation(self) -> Job:

@@ -28,24 +28,25 @@ def test_without_files_the_allocation_decides(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_the_system_can_free_and_swap_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_files(tmp_path, monkeypatch, {"proc/meminfo": MEMINFO})
+    with_files(tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"})
     assert machine.available_memory() == 1024 * 1024
 
 
-def test_the_control_group_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_files(
         tmp_path,
         monkeypatch,
         {
             "proc/meminfo": MEMINFO,
-            "sys/fs/cgroup/memory.max": "5000\n",
-            "sys/fs/cgroup/memory.current": "2000\n",
-            "sys/fs/cgroup/memory.stat": "anon 1500\ninactive_file 300\n",
+            "proc/self/cgroup": "0::/a/b\n",
+            "sys/fs/cgroup/a/b/memory.max": "max\n",
+            "sys/fs/cgroup/a/b/memory.current": "100\n",
+            "sys/fs/cgroup/a/memory.max": "5000\n",
+            "sys/fs/cgroup/a/memory.current": "2000\n",
+            "sys/fs/cgroup/a/memory.stat": "anon 1500\ninactive_file 300\n",
         },
     )
     assert machine.available_memory() == 5000 - 2000 + 300
-    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
-    assert machine.available_memory() == 1024 * 1024
 
 
 def test_control_groups_of_the_first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,7 @@ def test_control_groups_of_the_first_version(tmp_path: Path, monkeypatch: pytest
         tmp_path,
         monkeypatch,
         {
+            "proc/self/cgroup": "4:memory:/of/the/host\n3:cpuset:/\n",
             "sys/fs/cgroup/memory/memory.limit_in_bytes": "5000\n",
             "sys/fs/cgroup/memory/memory.usage_in_bytes": "2000\n",
             "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 30\n",

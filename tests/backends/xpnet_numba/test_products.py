@@ -96,6 +96,25 @@ def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(rng: np.random.Ge
     np.testing.assert_array_equal(alone, whole[31:40])
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 40)),
+    gap=st.integers(0, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_few_rows_are_exact_and_nothing_beyond_is_touched(
+    sizes: tuple[int, int, int], gap: int, dtype: str, seed: int
+) -> None:
+    (m, n, k), rng = sizes, np.random.default_rng(seed)
+    a, b = operand(rng, m, k + gap, dtype), operand(rng, k, n, dtype)
+    room = np.full(m * n + 32, np.nan, dtype)
+    c = room[16:-16].reshape(m, n)
+    multiply(a, b, c, name="multiply_few")
+    np.testing.assert_array_equal(c, a[:, :k] @ b)
+    assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
+
+
 @pytest.mark.parametrize(
     ("settings_of_numba", "vector_bytes"),
     [
