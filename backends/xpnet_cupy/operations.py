@@ -26,13 +26,11 @@ Launching = Callable[[Array], AbstractContextManager[Launcher]]
 def table(launching: Launching) -> Mapping[str, Kernel]:
     """The kernels of losses, updates, softmax, gather, and activations forward and back; identity does nothing."""
     found: dict[str, Callable[..., Any]] = {
-        "relu_backward_bias": partial(_relu_backward_bias, launching),
         "sgd_update": partial(_sgd_update, launching),
         "adam_update": partial(_adam_update, launching),
         "gather": partial(_gather, launching),
         "softmax": partial(_softmax, launching, False),
         "log_softmax": partial(_softmax, launching, True),
-        "bias_relu": partial(_activation, launching, "relu"),
         **{name: partial(_loss, launching, name) for name in LOSSES},
     }
     for name in sorted(ACTIVATIONS - {"identity"}):
@@ -41,16 +39,6 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
     for name, kernel in found.items():
         kernel.__signature__ = inspect.signature(getattr(ops, name))  # type: ignore[attr-defined]
     return {name: Kernel(kernel) for name, kernel in found.items()}
-
-
-def _relu_backward_bias(launching: Launching, d_out: Array, x: Array) -> tuple[Array, Array]:
-    """Return the gradient through ReLU and by the bias before it."""
-    with launching(x) as launcher:
-        d_out, x = _contiguous(launcher, d_out, x)
-        d_x, d_bias = _empty(launcher, x.shape), _empty(launcher, x.shape[1:])
-        for launch in launches.backward_bias(launcher, "relu", d_out, x, d_x, d_bias):
-            launch()
-        return d_x, d_bias
 
 
 def _sgd_update(
@@ -97,12 +85,11 @@ def _gather(launching: Launching, x: Array, order: object) -> Array:
         return out.reshape((places.shape[0], *x.shape[1:]))
 
 
-def _activation(launching: Launching, name: str, x: Array, bias: Array | None = None) -> Array:
-    """activation(x), or activation(x + bias)."""
+def _activation(launching: Launching, name: str, x: Array) -> Array:
+    """activation(x)."""
     with launching(x) as launcher:
         rows, out = _rows(launcher, x), _empty(launcher, x.shape)
-        bias = bias if bias is None else launcher.xp.ascontiguousarray(bias)
-        launches.bias_activation(launcher, name, rows, bias, out.reshape(rows.shape))()
+        launches.bias_activation(launcher, name, rows, None, out.reshape(rows.shape))()
         return out
 
 

@@ -2,10 +2,9 @@
 signature.
 """
 
-import inspect
+from collections import defaultdict
 from collections.abc import Callable
-from functools import cache, lru_cache
-from math import prod
+from functools import cache, lru_cache, wraps
 from typing import Any
 
 import numpy
@@ -16,11 +15,11 @@ from numpy import empty, ndarray, zeros  # by their names: calls of a few number
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Pointer, Vector
+from xpnet_numba.kinds import Address, Indices, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors
-from xpnet_numba.llvm.memory import call, flat, parts_of, reload, spill
-from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, rows, updates
+from xpnet_numba.llvm.memory import call, parts_of, reload, spill
+from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
@@ -72,16 +71,14 @@ def launch(
         other arguments must have the same types
     chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the bits do not either
     """
-    first = cut[0]
+    first, arguments = cut[0], (cut, whole, results)
     if len(first) <= chunk_rows:
-        try:
-            entry, function = alone(loop)[first.dtype]
-        except KeyError:
-            entry, function = _prepare_alone(loop, first.dtype, (cut, whole, results))
-        entry(function, cut, whole, results)
+        known = alone[loop]
+        entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _run_alone, types.int64)
+        entry(function, arguments)
         return
-    arguments = cut, whole, results
-    entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, arguments)
+    known, kinds = shared[loop], (*[types.int64] * 5, types.int64[::1])
+    entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _lead, *kinds)
     chunks = chunk_count(len(first), chunk_rows)
     claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
     threads.team.lead(entry, wanted, function, chunk_rows, claims, arguments)
@@ -90,23 +87,15 @@ def launch(
 Prepared = tuple[Callable[..., None], Address]
 """A function that Python calls, and the C function that it calls with the arguments of a launch."""
 
+alone: defaultdict[Loop, dict[numpy.dtype, Prepared]] = defaultdict(dict)
+"""What runs a loop over all rows at once, in this thread, by the dtype, as soon as it has been launched so.
 
-@cache
-def alone(loop: Loop) -> dict[numpy.dtype, Prepared]:
-    """What runs a loop over all rows at once, in this thread, by the dtype, as soon as it has been launched so.
+The function takes the C function, and a tuple of ``cut``, ``whole`` and ``results``. A kernel for a few numbers looks
+here itself: to launch takes as long as its work.
+"""
 
-    The function takes the C function, ``cut``, ``whole`` and ``results``. A kernel for a few numbers looks here itself:
-    to launch takes as long as its work.
-    """
-    return {}
-
-
-def _prepare_alone(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> Prepared:
-    """Compile what runs all rows at once."""
-    groups = _type_of(arguments)
-    entry = threads.entry(_run_alone, types.void(types.int64, *groups))
-    alone(loop)[dtype] = prepared = entry, _job_function(loop, groups)
-    return prepared
+shared: defaultdict[Loop, dict[numpy.dtype, Prepared]] = defaultdict(dict)
+"""What shares the rows among threads."""
 
 
 def chunk_count(rows: int, chunk_rows: int) -> int:
@@ -114,15 +103,13 @@ def chunk_count(rows: int, chunk_rows: int) -> int:
     return -(-rows // chunk_rows)
 
 
-_shared: dict[tuple[Loop, numpy.dtype], Prepared] = {}
-
-
-def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> Prepared:
-    """Compile what shares the rows among threads."""
+def _prepare(
+    known: dict[numpy.dtype, Prepared], loop: Loop, arguments: tuple[Any, ...], lead: Loop, *kinds: types.Type
+) -> Prepared:
+    """Compile ``lead`` over a loop; kinds : the types of what it takes before the arguments of the loop."""
     groups = _type_of(arguments)
-    number = types.int64
-    entry = threads.entry(_lead, types.void(*[number] * 5, types.Array(number, 1, "C"), groups))
-    _shared[loop, dtype] = prepared = entry, _job_function(loop, groups)
+    entry = threads.entry(lead, types.void(*kinds, groups))
+    known[arguments[0][0].dtype] = prepared = entry, _job_function(loop, groups)
     return prepared
 
 
@@ -146,9 +133,9 @@ def _type_of(value: Any) -> types.Type:
     return types.int64 if isinstance(value, int) else types.float64
 
 
-def _run_alone(function: Address, cut: tuple[Any, ...], whole: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+def _run_alone(function: Address, arguments: tuple[Any, ...]) -> None:
     """All rows as one chunk, which nobody else can claim."""
-    job = spill((EVERYTHING, EVERYTHING, 1, 0, (cut, whole, results)))
+    job = spill((EVERYTHING, EVERYTHING, 1, 0, arguments))
     call(function, (job, 0))
 
 
@@ -212,26 +199,26 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
 
     What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
     """
-    known, most_alone = alone(loop).get, cut[0]
+    known, most_alone = alone[loop].get, cut[0]
 
+    @wraps(getattr(ops, name))
     def kernel(x: Array) -> Array:
-        """See what is set below."""
         size = x.size
         if size <= most_alone and x.flags.carray and (compiled := known(x.dtype)) is not None:
             run, function = compiled
             if x.ndim == 1:
                 out = empty(size, x.dtype)  # which NumPy makes in less time than one of a shape
-                run(function, (x, out), (), ())
+                run(function, ((x, out), (), ()))
                 return out
             result = empty(x.shape, x.dtype)
-            run(function, (x.reshape(-1), result.reshape(-1)), (), ())
+            run(function, ((x.reshape(-1), result.reshape(-1)), (), ()))
             return result if result.ndim else result[()]
         x = contiguous(x)
         result = empty(x.shape, x.dtype)
         launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=rows_of(cut, size))
         return result if result.ndim else result[()]
 
-    return _named(kernel, getattr(ops, name))
+    return kernel
 
 
 @inner
@@ -264,8 +251,8 @@ def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
     reference = getattr(ops, f"{name}_backward")
     loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name][1])
 
+    @wraps(reference)
     def kernel(d_out: Array, kept: Array) -> Array:
-        """See what is set below."""
         if d_out.shape != kept.shape:
             return reference(d_out, kept)
         d_out, kept = contiguous(d_out), contiguous(kept)
@@ -273,13 +260,6 @@ def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
         launch(loop, (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)), chunk_rows=rows_of(cut, kept.size))
         return d_x if d_x.ndim else d_x[()]
 
-    return _named(kernel, reference)
-
-
-def _named(kernel: Any, reference: Any) -> Any:
-    """A kernel under the name and the signature of its reference."""
-    kernel.__name__, kernel.__doc__ = reference.__name__, f"Kernel of :func:`xpnet.ops.{reference.__name__}`."
-    kernel.__signature__ = inspect.signature(reference)
     return kernel
 
 
@@ -299,34 +279,6 @@ def _activation_kernels() -> dict[str, Callable[..., Array]]:
 
 
 ACTIVATIONS = _activation_kernels()
-
-
-def bias_relu(x: Array, bias: Array) -> Array:
-    """Kernel of :func:`xpnet.ops.bias_relu`."""
-    x, bias = contiguous(x), contiguous(bias)
-    out = numpy.empty_like(x)
-    launch(_bias_relu, (x, out), (bias,), chunk_rows=rows_of(MOVES, *x.shape))
-    return out
-
-
-def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
-    """Kernel of :func:`xpnet.ops.relu_backward_bias`."""
-    d_out, x = contiguous(d_out), contiguous(x)
-    d_x, chunk_rows = numpy.empty_like(x), rows_of(MOVES, *x.shape)
-    d_bias = numpy.zeros((chunk_count(x.shape[0], chunk_rows), x.shape[1]), x.dtype)
-    launch(_relu_backward_bias, (d_out, x, d_x), (), (d_bias,), chunk_rows=chunk_rows)
-    return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
-
-
-@inner
-def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
-    widest_vectors()
-    activations.forward_with_bias(activations.relu, flat(x), bias, flat(out))
-
-
-@inner
-def _relu_backward_bias(d_out: Matrix, x: Matrix, d_x: Matrix, d_bias: Matrix) -> None:
-    activations.backward_with_sums(activations.relu_backward, flat(d_out), flat(x), flat(d_x), d_bias[0])
 
 
 # Softmax and its loss.
@@ -387,29 +339,6 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
     return weight / weight.sum()
 
 
-# Rows.
-
-
-def gather(x: Array, order: Any) -> Array:
-    """Kernel of :func:`xpnet.ops.gather`; an order it cannot follow goes to the reference, which raises the error."""
-    columns = prod(x.shape[1:])
-    index = contiguous(order)
-    if columns == 0 or index.ndim != 1 or index.dtype.kind not in "iu":
-        return ops.gather(x, order)
-    x, index = contiguous(x), index.astype(numpy.int64, copy=False)
-    out = numpy.empty((index.size, *x.shape[1:]), x.dtype)
-    chunk_rows = rows_of(MOVES, index.size, columns)
-    unknown = numpy.zeros(chunk_count(index.size, chunk_rows))
-    matrices = out.reshape(-1, columns), x.reshape(-1, columns)
-    launch(_gather, (matrices[0], index), (matrices[1],), (unknown,), chunk_rows=chunk_rows)
-    return ops.gather(x, order) if unknown.any() else out
-
-
-@inner
-def _gather(out: Matrix, order: Indices, x: Matrix, unknown: Numbers) -> None:
-    rows.gather(order, out, x, unknown)
-
-
 # Updates, in place: param, velocity, m and v are written where they lie, and returned.
 
 
@@ -457,14 +386,12 @@ def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=rows_of(STREAMS, flat[0].size))
 
 
-KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
+KERNELS = {
     kernel.__name__: Kernel(kernel)
     for kernel in (
+        *ACTIVATIONS.values(),
         adam_update,
-        bias_relu,
-        gather,
         log_softmax,
-        relu_backward_bias,
         sgd_update,
         softmax,
         softmax_cross_entropy,
@@ -476,14 +403,11 @@ def warmup() -> None:
     """Run every kernel for both dtypes, alone and shared among threads, so that each is compiled and in the cache."""
     for dtype in ("float32", "float64"):
         for count in (2, MOVES[0]):
-            x, vector, index = numpy.ones((count, 3), dtype), numpy.ones(3, dtype), numpy.zeros(count, numpy.int64)
+            x, index = numpy.ones((count, 3), dtype), numpy.zeros(count, numpy.int64)
             for name, kernel in ACTIVATIONS.items():
                 kernel(x, x) if name.endswith("_backward") else kernel(x)
             for kernel in (softmax, log_softmax):
                 kernel(x)
-            relu_backward_bias(x, x)
-            bias_relu(x, vector)
-            gather(x, index)
             softmax_cross_entropy(x, index)
             softmax_cross_entropy(x, x)
             sgd_update(x.copy(), x, learning_rate=0.0)

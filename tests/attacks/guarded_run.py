@@ -36,14 +36,8 @@ def attack_kernels(picks: random.Random, stream: np.random.Generator) -> str:
     x, d = (matrix(stream, rows, columns, dtype, strided) for _ in range(2))
     labels = stream.integers(0, columns, rows)
     soft = REFERENCE.softmax(matrix(stream, rows, columns, dtype, False))
-    bias, order = stream.normal(size=columns).astype(dtype), stream.integers(0, rows, 2 * rows + 1)
-    calls: dict[str, tuple[Any, ...]] = {
-        **{name: (x,) for name in (*ACTIVATIONS, "softmax", "log_softmax")},
-        "bias_relu": (x, bias),
-        "gather": (x, order),
-    }
-    for name, arguments in calls.items():
-        if not close(getattr(ops, name)(*arguments), getattr(REFERENCE, name)(*arguments), dtype):
+    for name in (*ACTIVATIONS, "softmax", "log_softmax"):
+        if not close(getattr(ops, name)(x), getattr(REFERENCE, name)(x), dtype):
             return name
     for name in (f"{activation}_backward" for activation in ACTIVATIONS):
         if not close(getattr(ops, name)(d, x), getattr(REFERENCE, name)(d, x), dtype):

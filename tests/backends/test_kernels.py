@@ -73,12 +73,9 @@ class Example:
         """Calls of operation ``name`` that together reach what it offers."""
         if name in ops.ACTIVATIONS:
             return [([self.matrix()], {})]
-        if name.removesuffix("_bias").removesuffix("_backward") in ops.ACTIVATIONS:
+        if name.removesuffix("_backward") in ops.ACTIVATIONS:
             return [([self.matrix(), self.matrix()], {})]
         return getattr(self, name)()
-
-    def bias_relu(self) -> list[Call]:
-        return [([self.matrix(), self.vector(self.columns)], {})]
 
     def softmax(self) -> list[Call]:
         return [([self.matrix()], {}), ([self.matrix()], {"axis": 0})] if self.rows else [([self.matrix()], {})]

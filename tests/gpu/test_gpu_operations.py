@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_checks import assert_close, draw
+from xpnet_cupy import launches
 from xpnet_cupy.launcher import LOSSES
 
 from xpnet import ops
@@ -68,11 +69,18 @@ def test_activations(backend: Any, name: str, shape: tuple[int, ...], dtype: str
 @pytest.mark.parametrize("shape", [(1, 1), (37, 33), (8192, 1024), (100_000, 10)])
 def test_relu_with_bias_and_back(backend: Any, shape: tuple[int, int], dtype: str) -> None:
     x, d_out = draw(shape, dtype), draw(shape, dtype, scale=1)
-    assert_close(*run(backend, "bias_relu", x, draw(shape[1:], dtype)), dtype)
-    found, wanted = run(backend, "relu_backward_bias", d_out, x)
-    np.testing.assert_array_equal(found[0], wanted[0].astype(dtype))
+    bias, wanted = draw(shape[1:], dtype), ops.relu_backward(d_out.astype(np.float64), x)
+    moved = [backend.asarray(array) for array in (x, bias, d_out)]
+    out, d_x, d_bias = (backend.xp.empty_like(moved[k]) for k in (0, 0, 1))
+    with backend._launching(moved[0]) as launcher:
+        launches.bias_activation(launcher, "relu", *moved[:2], out)()
+        for launch in launches.backward_bias(launcher, "relu", moved[2], moved[0], d_x, d_bias):
+            launch()
+    assert_close(backend.to_numpy(out), ops.relu(x.astype(np.float64) + bias), dtype)
+    np.testing.assert_array_equal(backend.to_numpy(d_x), wanted.astype(dtype))
     # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
-    np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=30 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max())
+    atol = 30 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max()
+    np.testing.assert_allclose(backend.to_numpy(d_bias), wanted.sum(axis=0), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])

@@ -44,7 +44,6 @@ assert_type(xpnet.Affine(backend="numpy"), Affine)
 assert_type(xpnet.Affine().backward(X), tuple[Any, Any, Any])
 assert_type(xpnet.CategoricalCrossEntropy().forward(X, Y), float)
 assert_type(xpnet.softmax_cross_entropy(X, Y), tuple[Any, Any])
-assert_type(xpnet.ops.relu_backward_bias(X, X), tuple[Any, Any])
 assert_type(xpnet.optimizers.update_rule("adam"), UpdateRule)
 assert_type(xpnet.optimizers.Cosine(0.1, epochs=10)(0, []), float)
 

@@ -86,59 +86,6 @@ def relu_backward(d_out: Array, x: Array) -> Array:
     return namespace(x).where(x <= 0, zero(d_out), d_out)
 
 
-def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
-    """Compute the gradient of `relu` and, in the same pass, that by the bias that was added before it.
-
-    Parameters
-    ----------
-    d_out : array, shape (batch, out)
-        The gradient of the loss by the output.
-    x : array, shape (batch, out)
-        The input of `relu`, or its output.
-
-    Returns
-    -------
-    d_x : array, shape (batch, out)
-        The gradient by the input.
-    d_bias : array, shape (out,)
-        The gradient by the bias, the sum of the rows of ``d_x``.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet import ops
-    >>> ops.relu_backward_bias(numpy.array([[5.0], [6.0]]), numpy.array([[1.0], [2.0]]))[1]
-    array([11.])
-    """
-    d_x = relu_backward(d_out, x)
-    return d_x, namespace(x).sum(d_x, axis=0)
-
-
-def bias_relu(x: Array, bias: Array) -> Array:
-    """Add a bias to each row and take the larger of 0 and each item, ``max(0, x + bias)``.
-
-    Parameters
-    ----------
-    x : array, shape (batch, out)
-        The inputs.
-    bias : array, shape (out,)
-        The bias.
-
-    Returns
-    -------
-    array, shape (batch, out)
-        The outputs.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet import ops
-    >>> ops.bias_relu(numpy.array([[-1.0, 1.0]]), numpy.array([0.5, 0.5]))
-    array([[0. , 1.5]])
-    """
-    return relu(x + bias)
-
-
 def identity(x: Array) -> Array:
     """Return the input, for a layer without activation.
 

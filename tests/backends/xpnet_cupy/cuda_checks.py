@@ -57,6 +57,15 @@ def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tupl
     return found, wanted
 
 
+def relu_backward_bias(launcher: HostLauncher, d_out: Any, x: Any) -> tuple[Any, Any]:
+    """The gradient through ReLU and its sums of columns on guarded copies, and in float64."""
+    found = launcher.xp.empty(x.shape, x.dtype), launcher.xp.empty(x.shape[1:], x.dtype)
+    for launch in launches.backward_bias(launcher, "relu", launcher.xp.guarded(d_out), launcher.xp.guarded(x), *found):
+        launch()
+    wanted = ops.relu_backward(d_out.astype(np.float64), x)
+    return found, (wanted, wanted.sum(axis=0))
+
+
 def assert_row_losses(launcher: HostLauncher, logits: Any, labels: Any, dtype: str) -> None:
     """Cross-entropy adds each row's loss to what was there, and gives the reference's gradient."""
     xp = launcher.xp

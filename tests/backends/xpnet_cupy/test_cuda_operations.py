@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import assert_close, assert_row_losses, draw, run
+from cuda_checks import assert_close, assert_row_losses, draw, relu_backward_bias, run
 from cuda_host import HostLauncher, launching, needs_compiler
+from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
 from xpnet_cupy.operations import table
@@ -143,7 +144,7 @@ def test_a_label_outside_of_the_classes_is_a_row_of_zeros(launcher: HostLauncher
 def test_relu_backward_with_bias_gradient(launcher: HostLauncher, rows: int, cols: int, dtype: str) -> None:
     d_out, x = draw((rows, cols), dtype), draw((rows + 1, cols), dtype)[1:]
     x[0, 0] = np.nan
-    found, wanted = run(launcher, "relu_backward_bias", d_out, x)
+    found, wanted = relu_backward_bias(launcher, d_out, x)
     assert_close(found[0], wanted[0], dtype)
     # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
     np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max())
@@ -163,7 +164,9 @@ def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], 
 
 
 def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
-    assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
+    x, bias, out = draw((37, 70), dtype), draw((70,), dtype), launcher.xp.empty((37, 70), dtype)
+    launches.bias_activation(launcher, "relu", launcher.xp.guarded(x), launcher.xp.guarded(bias), out)()
+    assert_close(out, ops.relu(x.astype(np.float64) + bias), dtype)
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (50,), (50, 2, 33)])

@@ -19,6 +19,7 @@ from cuda_checks import (
     assert_same_gradient,
     data,
     draw,
+    relu_backward_bias,
     run,
 )
 from cuda_compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
@@ -235,7 +236,7 @@ def battery(library: Any, *, reversed: bool) -> None:
         for form in (labels, np.eye(cols)[labels]):
             assert_row_losses(launcher, x, form, "float64")
     d_out, out = draw((700, 33), "float64"), draw((701, 33), "float64")[1:]
-    found, wanted = run(launcher, "relu_backward_bias", d_out, out)
+    found, wanted = relu_backward_bias(launcher, d_out, out)
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)

@@ -18,6 +18,7 @@ from cuda_checks import (
     data,
     draw,
     make,
+    relu_backward_bias,
     run,
 )
 from cuda_host import HostLauncher, run_kernel
@@ -56,7 +57,7 @@ def rows(launcher: HostLauncher) -> None:
 def columns(launcher: HostLauncher) -> None:
     """Sums of columns, in one chunk and in several."""
     d_out, out = draw((600, 33), "float64"), draw((601, 33), "float64")[1:]
-    run(launcher, "relu_backward_bias", d_out, out)
+    relu_backward_bias(launcher, d_out, out)
 
 
 def every(launcher: HostLauncher) -> None:

@@ -82,8 +82,6 @@ def test_how_labels_lie_makes_no_difference(rng: np.random.Generator, layout: st
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
 def test_no_numbers_and_no_columns(shape: tuple[int, int]) -> None:
-    x, bias = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
-    assert backend.kernels["bias_relu"].launch(x, bias).shape == shape
-    d_x, d_bias = backend.kernels["relu_backward_bias"].launch(x, x)
-    assert d_x.shape == shape
-    np.testing.assert_array_equal(d_bias, bias)
+    x = np.zeros(shape, np.float32)
+    assert backend.kernels["tanh"].launch(x).shape == shape
+    assert backend.kernels["relu_backward"].launch(x, x).shape == shape
