@@ -144,9 +144,7 @@ def test_printing_happens_in_the_command_line_only() -> None:
 
 def test_files_are_opened_in_their_rooms_only() -> None:
     found = [path for path in sources("xpnet") if any(name.split(".")[-1] in OPENERS for name in calls(path))]
-    assert {room_of(path) for path in found} - FILES <= {"backend"}
-    # threads.py reads what limits a container's CPUs.
-    assert [path.name for path in found if room_of(path) == "backend"] == ["threads.py"]
+    assert {room_of(path) for path in found} == FILES
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:

@@ -46,11 +46,12 @@ def modules_after(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_a_first_fit_imports_nothing_but_its_compiler() -> None:
+def test_a_first_fit_imports_little_but_its_compiler() -> None:
     fit = (
         "import xpnet; xpnet.FeedforwardNeuralNet(2, 2, 2, backend='numba').fit([[0.0, 1.0]] * 4, [0, 1] * 2, epochs=1)"
     )
-    assert modules_after(fit) & (SLOW - {"numba", "llvmlite", "scipy"}) == set()  # Numba imports SciPy to compile
+    # Numba imports SciPy to compile, and joblib counts the cores.
+    assert modules_after(fit) & (SLOW - {"numba", "llvmlite", "scipy", "joblib"}) == set()
 
 
 def test_opening_a_file_imports_the_backend_that_is_named_and_no_other(tmp_path: Path) -> None:

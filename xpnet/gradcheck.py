@@ -236,16 +236,10 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
 
 def _check_instance(received: Any, kind: str, methods: tuple[str, ...]) -> None:
     """Raise InputError for a class, and for an object without the methods of its kind."""
-    if inspect.isclass(received):
+    if inspect.isclass(received) or not all(callable(getattr(received, name, None)) for name in methods):
         raise InputError(
-            f"A gradient check takes a {kind} that was made; received the class {received.__name__}. "
-            f"Pass {received.__name__}(...)."
-        )
-    missing = [name for name in methods if not callable(getattr(received, name, None))]
-    if missing:
-        raise InputError(
-            f"A gradient check takes a {kind} with the methods {' and '.join(methods)}; received "
-            f"{_described(received)} without {' and '.join(missing)}. Pass the {kind}."
+            f"A gradient check takes an instance of a {kind}, with the methods {' and '.join(methods)}; "
+            f"received {received!r}. Pass the {kind} itself."
         )
 
 
@@ -296,7 +290,8 @@ class _Check:
         out = self.layer.forward(*arrays)
         for name, array, given in zip(names, arrays, inputs, strict=True):
             _require(_same(self.to_host(array), given), f"forward changed its input {name}; compute on a copy")
-        _require(_is_numeric(out), f"forward must return an array or a number; it returned {_described(out)}")
+        numeric = hasattr(out, "dtype") or isinstance(out, int | float)
+        _require(numeric, f"forward must return an array or a number; it returned {out!r}")
         return out
 
     def to_host(self, array: Any) -> numpy.ndarray:
@@ -305,25 +300,19 @@ class _Check:
 
     def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: Collection[int] = ()) -> None:
         """Compare each gradient with central differences of sum(out d_out); ``constant`` inputs may have none."""
+        found, names = self.backward(inputs, d_out), self.names(len(inputs))
+        _require_all(found, names, set(constant), {k for k, array in enumerate(inputs) if array.dtype.kind in "iub"})
+        differentiated = [place for place, gradient in enumerate(found) if gradient is not None]
+        inputs = tuple(a.astype(float) if place in differentiated else a for place, a in enumerate(inputs))
         found = self.backward(inputs, d_out)
-        integer = {place for place, array in enumerate(inputs) if array.dtype.kind in "iub"}
-        varied = {place for place in integer if place < len(found) and found[place] is not None}
-        if varied:
-            inputs = tuple(a.astype(float) if place in varied else a for place, a in enumerate(inputs))
-            found = self.backward(inputs, d_out)
-        names = self.names(len(inputs))
-        _require_all(found, names, set(constant), integer)
-        for place, gradient in enumerate(found):
-            if gradient is None:
-                continue
+        for place in differentiated:
 
             def out_at(changed: numpy.ndarray, place: int = place) -> numpy.ndarray:
                 return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))
 
             what = f"d_{names[place]}"
-            _require(_is_numeric(gradient), f"{what} must be an array; backward returned {_described(gradient)}")
-            _require_shape(what, gradient, inputs[place].shape)
-            _check_gradient(what, self.to_host(gradient), out_at, inputs[place], d_out)
+            _require_shape(what, found[place], inputs[place].shape)
+            _check_gradient(what, self.to_host(found[place]), out_at, inputs[place], d_out)
 
     def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
         """Make a forward pass and return what backward returns after it, which must leave ``d_out`` alone."""
@@ -335,27 +324,20 @@ class _Check:
 
 
 def _require_all(found: tuple[Any, ...], names: list[str], constant: set[int], integer: set[int]) -> None:
-    """Require a gradient by each input, except that ``constant`` inputs need none, and integers need none either.
+    """Require a gradient by each input, except that ``constant`` inputs need none, and None will do for integers.
 
     A gradient by the first input may stand alone where no other input needs one.
     """
-    if all(gradient is None for gradient in found):
-        raise AssertionError(
-            f"backward returned {'None' if len(found) == 1 else 'no gradient'}; is a return statement missing?"
-        )
-    needed = [place for place in range(len(names)) if place not in constant | integer]
-    left_out = set(range(len(found), len(names)))
-    if len(found) > len(names) or not (left_out <= constant or len(found) == 1 and needed == [0]):
-        raise AssertionError(
-            f"backward returned {len(found)} gradient{'s' * (len(found) != 1)} for {len(names)} input"
-            f"{'s' * (len(names) != 1)} ({', '.join(names)}); return one for each, and None for class indices."
-        )
-    for place in needed:
-        _require(
-            found[place] is not None,
-            f"backward returned None for the floating-point input {names[place]}; return its gradient, or name the "
-            "input in the layer's attribute no_gradient",
-        )
+    given = {place for place, gradient in enumerate(found) if gradient is not None}
+    needed = set(range(len(names))) - constant
+    if given:
+        alone = len(found) == 1 and needed - integer == {0}
+        needed -= integer if alone else {place for place in integer if place < len(found)}
+    _require(
+        needed <= given and len(found) <= len(names),
+        f"backward must return a gradient by each of {', '.join(names)}, None for class indices, and none for what the "
+        f"layer's attribute no_gradient names; it returned {', '.join(type(gradient).__name__ for gradient in found)}",
+    )
 
 
 def _check_gradient(
@@ -394,19 +376,6 @@ def _compare(what: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
     worst = tuple(int(i) for i in numpy.unravel_index(int(error.argmax()), error.shape))
     place = str(list(worst)) if worst else "its value"
     raise AssertionError(f"{what} is off, most at {place}: {found[worst]}, expected {expected[worst]}.")
-
-
-def _is_numeric(value: Any) -> bool:
-    """Return whether a value is an array or a number."""
-    return hasattr(value, "dtype") or isinstance(value, int | float)
-
-
-def _described(value: Any) -> str:
-    """Name the type of a value, with an article."""
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _same(found: numpy.ndarray, expected: numpy.ndarray) -> bool:

@@ -2,21 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from math import ceil
-from pathlib import Path
 
 from xpnet.errors import InputError
 
 VARIABLE = "NUMBA_NUM_THREADS"
 """The environment variable that Numba and joblib's worker processes know: the most threads of a process."""
-
-MOST_CORES = "LOKY_MAX_CPU_COUNT"
-"""The environment variable that tells joblib of how many cores it may know."""
-
-GROUP = Path("/sys/fs/cgroup")
-"""The file in which Linux names the control group of a process."""
 
 _wanted: int | None = None
 _share: int | None = None
@@ -86,8 +78,7 @@ def allowed_threads() -> int:
     """Return the number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
     `set_threads` does not count.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = min(affinity, _quota())
+    allowed = min(len(cores()), _quota())
     return allowed if _share is None else min(_share, allowed)
 
 
@@ -112,25 +103,14 @@ def cores() -> frozenset[int]:
 @cache
 def _named() -> int:
     """Return the count that the environment variable names, read once; 0 for none."""
-    return _count_in(VARIABLE)
-
-
-def _count_in(variable: str) -> int:
-    value = os.environ.get(variable, "")
+    value = os.environ.get(VARIABLE, "")
     return int(value) if value.isdecimal() else 0
 
 
 @cache
 def _quota() -> int:
-    """Count the cores that a cgroup grants, once; joblib would tell, but a first fit would wait for its import."""
-    cores = os.cpu_count() or 1
-    return min(cores, _count_in(MOST_CORES) or cores, *_granted())
+    """Count the cores that the quota of a cgroup comes to, and that joblib was told of, once."""
+    from joblib import cpu_count  # imported late, as it takes longer than NumPy
 
-
-def _granted() -> Iterator[int]:
-    """Yield the cores that the quota of a cgroup comes to, of version 2 or 1; nothing where there is none."""
-    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        with suppress(OSError, ValueError):  # no such file, or no limit ("max")
-            quota, period = map(int, " ".join((GROUP / file).read_text() for file in files).split())
-            if quota > 0:
-                yield ceil(quota / period)
+    count: int = cpu_count()
+    return count
