@@ -188,28 +188,10 @@ def normal_tail(a: Scalar) -> tuple[Scalar, Scalar]:
 def _exp_half_square(a: Scalar) -> Scalar:
     """exp(-a^2 / 2), computed as in ``xpnet.ops.gated``."""
     number = type(a)
-    half, q = number(0.5), sixteenths(a)
+    half, q = number(0.5), numpy.rint(number(16) * a) / number(16)
     square, rest = half * q * q, half * (a - q) * (a + q)
     total = square + rest
     return exp(-total) * (number(1) - (rest - (total - square)))
-
-
-def sixteenths(a: Scalar) -> Scalar:
-    """Return a number of at most some thousand, rounded to sixteenths."""
-    return numpy.round(a * 16) / 16
-
-
-@overload(sixteenths, jit_options=EXACT)
-def _sixteenths(a: Any) -> Callable[[Any], Scalar | float]:
-    return _sixteenths32 if a == types.float32 else _sixteenths64
-
-
-def _sixteenths32(a: Any) -> numpy.float32:
-    return (a + f4(786432.0)) - f4(786432.0)
-
-
-def _sixteenths64(a: Any) -> float:
-    return (a + 422212465065984.0) - 422212465065984.0
 
 
 # Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where

@@ -138,7 +138,6 @@ def test_what_a_backend_does_not_find_is_told_with_its_name(monkeypatch):
         def load(self):
             return Lacking()
 
-    monkeypatch.setattr("xpnet.dispatch.choice.REQUIRED", ("kernels",))
     monkeypatch.setattr("xpnet.dispatch.choice._registered", lambda: {"lacking": Entry()})
     with pytest.raises(xpnet.BackendError, match="some.package:backend.*no such name in a library"):
         xpnet.get_backend("lacking")

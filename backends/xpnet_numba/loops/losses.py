@@ -210,16 +210,9 @@ def subtract_labels(d_z: Vector, y: Vector, c: Scalar) -> None:
 
 @inlined
 def item_by_item(
-    formula: Formula,
-    z: Matrix,
-    labels: Matrix,
-    scale: Vector,
-    given: Vector,
-    d_z: Matrix,
-    d_bias: Vector,
-    loss: Numbers,
+    formula: Formula, z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
-    """A loss that is a sum over the outputs of a row; dL/dz is the formula's slope times scale_i.
+    """A loss that is a sum over the outputs of a row; z becomes dL/dz, the formula's slope times scale_i.
 
     formula : (z, y, number) -> the loss of one output, and its slope
     given : (out,), the number of each output that the formula takes
@@ -230,26 +223,19 @@ def item_by_item(
             value, slope = formula(z[i, j], labels[i, j], given[j])
             row_loss += value
             d = slope * scale[i]
-            d_z[i, j] = d
+            z[i, j] = d
             d_bias[j] += d
         loss[0] += numpy.float64(scale[i]) * row_loss
 
 
 @inlined
 def items_of_joined_rows(
-    formula: Formula,
-    z: Matrix,
-    labels: Matrix,
-    scale: Vector,
-    given: Vector,
-    d_z: Matrix,
-    d_bias: Vector,
-    loss: Numbers,
+    formula: Formula, z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
     """:func:`item_by_item` for formulas with exponentials: many short rows are one loop, which fills the vectors."""
     k, total = z.shape[1], 0.0
     if k >= SHORT:
-        item_by_item(formula, z, labels, scale, given, d_z, d_bias, loss)
+        item_by_item(formula, z, labels, scale, given, d_bias, loss)
         return
     step = larger(1, smaller(rows_at_once(k), len(z)))
     at = pointer_to(z)
@@ -258,17 +244,17 @@ def items_of_joined_rows(
         copy(pointer_to(given), shift(pointer_to(numbers), i * k), k)
     for begin in range(0, len(z), step):
         rows = smaller(step, len(z) - begin)
-        x, y, d_x = flat(section(z, begin, rows)), flat(section(labels, begin, rows)), section(d_z, begin, rows)
-        d = flat(d_x)
+        block, y = section(z, begin, rows), flat(section(labels, begin, rows))
+        x = flat(block)
         for i in range(rows):
             for j in range(k):
                 scales[i * k + j] = scale[begin + i]
         for n in range(rows * k):
             value, slope = formula(x[n], y[n], numbers[n])
             total += numpy.float64(scales[n]) * value
-            d[n] = slope * scales[n]
+            x[n] = slope * scales[n]
         for i in range(rows):
-            add_row(d_x[i], d_bias)
+            add_row(block[i], d_bias)
     loss[0] += total
 
 

@@ -73,12 +73,12 @@ def _softmax_loss_of_indices(
 
 
 def _loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
-    losses.item_by_item(loss_of, z, labels, scale, given, z, d_bias, loss)
+    losses.item_by_item(loss_of, z, labels, scale, given, d_bias, loss)
 
 
 def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
     widest_vectors()
-    losses.items_of_joined_rows(loss_of, z, labels, scale, given, z, d_bias, loss)
+    losses.items_of_joined_rows(loss_of, z, labels, scale, given, d_bias, loss)
 
 
 def _each(z: Matrix, given: Vector) -> None:
