@@ -271,8 +271,7 @@ class _Check:
     def __init__(self, layer: Any, like: Array) -> None:
         _check_instance(layer, "layer", ("forward", "backward"))
         self.layer = layer
-        given = [] if like is None else [like]
-        self.backend = choose(*given, backend=getattr(layer, "backend", None)).backend
+        self.backend = choose(like, backend=getattr(layer, "backend", None)).backend
 
     def names(self, count: int) -> list[str]:
         """Return the names of the arguments of ``forward``, by position; those of ``*inputs`` are numbered."""

@@ -19,7 +19,7 @@ from xpnet_numba.kinds import Address, Indices, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import call, parts_of, reload, spill
-from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, updates
+from xpnet_numba.loops import activations, inner, losses, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
@@ -221,14 +221,6 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
     return kernel
 
 
-@inner
-def _relu(x: Vector, out: Vector) -> None:
-    """Numbers up to a cache line's beginning, then the others: each store that lies on two lines takes two."""
-    head = numbers_to_a_line(out)
-    for first, end in ((0, head), (head, x.size)):
-        activations.forward(activations.relu, x[first:end], out[first:end])
-
-
 formula: Any = None  # stands below for a formula that is filled in
 
 
@@ -273,7 +265,7 @@ def _activation_kernels() -> dict[str, Callable[..., Array]]:
     for name, (forward, _) in activations.ACTIVATIONS.items():
         if name != "identity":
             cut = MOVES if name in LIGHT else EXPONENTIALS
-            loop = _relu if name == "relu" else _loop(_forward, name, forward)
+            loop = _loop(_forward, name, forward)
             found[name], found[f"{name}_backward"] = _of_each(name, loop, cut), _through(name, cut)
     return found
 

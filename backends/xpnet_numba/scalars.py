@@ -188,7 +188,8 @@ def normal_tail(a: Scalar) -> tuple[Scalar, Scalar]:
 def _exp_half_square(a: Scalar) -> Scalar:
     """exp(-a^2 / 2), computed as in ``xpnet.ops.gated``."""
     number = type(a)
-    half, q = number(0.5), numpy.rint(number(16) * a) / number(16)
+    half, shift = number(0.5), number(1.5 / 16 / numpy.finfo(number).eps)
+    q = (a + shift) - shift
     square, rest = half * q * q, half * (a - q) * (a + q)
     total = square + rest
     return exp(-total) * (number(1) - (rest - (total - square)))

@@ -12,10 +12,7 @@ A loop writes only what its arguments name, knows nothing of threads, and can be
 ``xpnet_numba.ops`` launches loops over chunks of rows, ``xpnet_numba.step.functions`` makes of them what a step calls.
 """
 
-from xpnet_numba.kinds import Vector
-from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import BY_TYPE, GIVES_ARRAY, INNER, njit
-from xpnet_numba.llvm.memory import LINE, address, pointer_to
 from xpnet_numba.scalars import FAST
 
 inner = njit(**INNER, **FAST, forceinline=False)
@@ -34,9 +31,3 @@ inlined_by_type = njit(**BY_TYPE, **FAST, forceinline=True)
 
 inner_array = njit(**GIVES_ARRAY, **FAST, forceinline=False)
 """The same for a function that returns an array."""
-
-
-@inlined
-def numbers_to_a_line(x: Vector) -> int:
-    """The number of items of a vector that lie before the first cache line that begins in it."""
-    return smaller(-address(pointer_to(x)) % LINE // x.itemsize, x.size)
