@@ -194,14 +194,21 @@ def writable(array: Array) -> Array:
 # Activations.
 
 
-def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
+def _cut_of(name: str) -> Cut:
+    """Return the cut of an activation: those but (leaky) ReLU take exponentials."""
+    return MOVES if name in ("relu", "leaky_relu") else EXPONENTIALS
+
+
+def _of_each(name: str) -> Callable[[Array], Array]:
     """Return the kernel of an activation: its loop over every number of an array of any shape.
 
     What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
     """
+    reference, cut = getattr(ops, name), _cut_of(name)
+    loop = inner(filled_in(_forward, name, formula=activations.ACTIVATIONS[name][0]))
     known, most_alone = alone[loop].get, cut[0]
 
-    @wraps(getattr(ops, name))
+    @wraps(reference)
     def kernel(x: Array) -> Array:
         size = x.size
         if size <= most_alone and x.flags.carray and (compiled := known(x.dtype)) is not None:
@@ -234,14 +241,10 @@ def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
     activations.backward(formula, d_out, kept, d_x)
 
 
-def _loop(template: Loop, name: str, formula: Callable[..., Any]) -> Loop:
-    return inner(filled_in(template, name, formula=formula))
-
-
-def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
+def _through(name: str) -> Callable[[Array, Array], Array]:
     """Return the kernel of an activation's gradient, under the signature of its reference."""
-    reference = getattr(ops, f"{name}_backward")
-    loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name][1])
+    reference, cut = getattr(ops, f"{name}_backward"), _cut_of(name)
+    loop = inner(filled_in(_backward, reference.__name__, formula=activations.ACTIVATIONS[name][1]))
 
     @wraps(reference)
     def kernel(d_out: Array, kept: Array) -> Array:
@@ -255,22 +258,14 @@ def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
     return kernel
 
 
-LIGHT = ("relu", "leaky_relu")
-"""The activations without exponentials."""
+BENT = [name for name in activations.ACTIVATIONS if name != "identity"]
+"""The activations that do something."""
 
-
-def _activation_kernels() -> dict[str, Callable[..., Array]]:
-    """The kernels of all activations, forward and back, by name; identity does nothing."""
-    found: dict[str, Callable[..., Array]] = {}
-    for name, (forward, _) in activations.ACTIVATIONS.items():
-        if name != "identity":
-            cut = MOVES if name in LIGHT else EXPONENTIALS
-            loop = _loop(_forward, name, forward)
-            found[name], found[f"{name}_backward"] = _of_each(name, loop, cut), _through(name, cut)
-    return found
-
-
-ACTIVATIONS = _activation_kernels()
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    **{name: _of_each(name) for name in BENT},
+    **{f"{name}_backward": _through(name) for name in BENT},
+}
+"""Their kernels, forward and back, by the name of the operation."""
 
 
 # Softmax and its loss.
