@@ -373,10 +373,9 @@ def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=rows_of(STREAMS, flat[0].size))
 
 
-KERNELS = {
+KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
     kernel.__name__: Kernel(kernel)
     for kernel in (
-        *ACTIVATIONS.values(),
         adam_update,
         log_softmax,
         sgd_update,
