@@ -56,7 +56,7 @@ class Affine(Layer):
         """
         ops, *arrays = self._coerce(inputs, weight, bias)
         inputs, weight, bias = as_floats(ops.backend, arrays)
-        _check_shapes(tuple(inputs.shape), tuple(weight.shape), tuple(bias.shape))
+        _check_shapes(inputs, weight, bias, most=2)
         self.cache = inputs, weight
         return ops.affine(inputs, weight, bias)
 
@@ -87,11 +87,14 @@ class Affine(Layer):
         return ops.affine_backward(d_out, inputs, weight)
 
 
-def _check_shapes(inputs: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
-    if len(inputs) != 2 or len(weight) != 2 or inputs[1] != weight[0] or bias != weight[1:]:
+def _check_shapes(inputs: Array, weight: Array, bias: Array, *, most: int) -> None:
+    """Raise InputError unless the shapes fit. most : axes of inputs and of weight, 3 where there may be members"""
+    right = 2 <= inputs.ndim <= most and 2 <= weight.ndim <= most and 1 <= bias.ndim < most
+    if not right or inputs.shape[-1] != weight.shape[-2] or bias.shape[-1] != weight.shape[-1]:
+        shapes = [tuple(array.shape) for array in (inputs, weight, bias)]
         raise InputError(
-            "An affine layer takes inputs (batch, in), weight (in, out) and bias (out,); "
-            f"received {inputs}, {weight} and {bias}. Check the layer sizes, or transpose."
+            "An affine layer takes inputs (batch, in), weight (in, out) and bias (out,), and MemberAffine any of them "
+            f"with members first; received {shapes[0]}, {shapes[1]} and {shapes[2]}. Check the sizes, or transpose."
         )
 
 
@@ -158,7 +161,7 @@ class MemberAffine(Layer):
         """
         ops, *arrays = self._coerce(inputs, weight, bias, scale_in, scale_out)
         inputs, weight, bias, scale_in, scale_out = as_floats(ops.backend, arrays)
-        _check_shapes_of_members(inputs, weight, bias)
+        _check_shapes(inputs, weight, bias, most=3)
         scaled = inputs if scale_in is None else ops.member_scale(inputs, scale_in)
         product = ops.member_product(scaled, weight)
         out = product if scale_out is None else ops.member_scale(product, scale_out)
@@ -198,17 +201,6 @@ class MemberAffine(Layer):
             d_inputs, d_scale_in = ops.member_scale_backward(d_inputs, inputs, scale_in)
             d_scales.insert(0, d_scale_in)
         return d_inputs, d_weight, d_bias, *d_scales
-
-
-def _check_shapes_of_members(inputs: Array, weight: Array, bias: Array) -> None:
-    shapes = tuple(inputs.shape), tuple(weight.shape), tuple(bias.shape)
-    right = inputs.ndim in (2, 3) and weight.ndim in (2, 3) and bias.ndim in (1, 2)
-    if not right or inputs.shape[-1] != weight.shape[-2] or bias.shape[-1] != weight.shape[-1]:
-        raise InputError(
-            "A layer of members takes inputs (members, batch, in) or (batch, in), a weight (in, out) or "
-            "(members, in, out) and a bias (out,) or (members, out); "
-            f"received {shapes[0]}, {shapes[1]} and {shapes[2]}. Check the layer sizes."
-        )
 
 
 class Dropout(Layer):
