@@ -81,9 +81,8 @@ class ReferenceStep(Step):
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
-        ends = [min(start + PREDICTION_ROWS, X.shape[0]) for start in starts]
-        blocks = [self.forward_of_each(X[a:b, :]) for a, b in zip(starts, ends, strict=True)]
+        batches = self._batches(X.shape[0], PREDICTION_ROWS, None)
+        blocks = [self.forward_of_each(self._take(X, rows)) for _, rows in batches] or [self.forward_of_each(X)]
         if self.spec.members > 1:
             blocks = [self.backend.xp.mean(outputs, axis=0) for outputs in blocks]
         return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)

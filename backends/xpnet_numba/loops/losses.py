@@ -329,14 +329,8 @@ SOFTMAX_LOSSES: dict[str, Callable[..., None]] = {
 }
 
 FORMULAS = {
-    "logistic_cross_entropy": logistic_cross_entropy,
-    "squared_error": squared_error,
-    "absolute_error": absolute_error,
-    "huber": huber,
-    "quantile": quantile,
-    "poisson": poisson,
-    "gamma": gamma,
-    "tweedie": tweedie,
+    formula.__name__: formula
+    for formula in (logistic_cross_entropy, squared_error, absolute_error, huber, quantile, poisson, gamma, tweedie)
 }
 """Losses that :func:`item_by_item` makes of one output's loss and slope."""
 
