@@ -77,7 +77,8 @@ class GenericBackend:
         try:
             return numpy.asarray(array)
         except (RuntimeError, TypeError):  # how libraries refuse to convert what is not on the host
-            return numpy.asarray(array_api_compat.to_device(array, self._host_device()))
+            host = "cpu" if self.name == "torch" else self.xp.__array_namespace_info__().default_device()
+            return numpy.asarray(array_api_compat.to_device(array, host))
 
     def synchronize(self) -> None:
         """Do nothing: the array API standard has no way to wait for a device."""
@@ -107,6 +108,3 @@ class GenericBackend:
         """
         version = getattr(sys.modules.get(self.name), "__version__", "unknown")
         return {self.name: version, "device": str(self._device)}
-
-    def _host_device(self) -> Any:
-        return "cpu" if self.name == "torch" else self.xp.__array_namespace_info__().default_device()

@@ -55,10 +55,8 @@ def softmax_cross_entropy(
     xp = namespace(logits)
     labels = as_distribution(labels, logits)
     log_prob = log_softmax(logits)
-    scale = _row_scale(logits, sample_weight)
     losses = -xp.sum(labels * xp.where(labels == 0, zero(logits), log_prob), axis=1, keepdims=True)
-    d_logits = (xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels) * scale
-    return xp.sum(losses * scale), d_logits
+    return _mean(losses, xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels, sample_weight)
 
 
 def multi_softmax_cross_entropy(
@@ -150,11 +148,8 @@ def logistic_cross_entropy(
     >>> float(loss.round(4)), d_logits
     (0.6931, array([[-0.5]]))
     """
-    xp = namespace(logits)
-    labels = xp.astype(labels, logits.dtype)
-    scale = _row_scale(logits, sample_weight)
-    losses = softplus(logits) - logits * labels
-    return xp.sum(losses * scale), (logistic(logits) - labels) * scale
+    labels = namespace(logits).astype(labels, logits.dtype)
+    return _mean(softplus(logits) - logits * labels, logistic(logits) - labels, sample_weight)
 
 
 def squared_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
@@ -227,10 +222,9 @@ def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None)
     """
     xp = namespace(outputs)
     targets = xp.astype(targets, outputs.dtype)
-    scale = _row_scale(outputs, sample_weight)
     mean = xp.exp(outputs)
     losses = mean - targets + targets * (_log_positive(targets) - outputs)
-    return xp.sum(losses * scale), (mean - targets) * scale
+    return _mean(losses, mean - targets, sample_weight)
 
 
 def absolute_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
@@ -268,8 +262,7 @@ def absolute_error(outputs: Array, targets: Labels, sample_weight: Array | None 
     """
     xp = namespace(outputs)
     error = outputs - xp.astype(targets, outputs.dtype)
-    scale = _row_scale(outputs, sample_weight)
-    return xp.sum(xp.abs(error) * scale), xp.sign(error) * scale
+    return _mean(xp.abs(error), xp.sign(error), sample_weight)
 
 
 def huber(
@@ -406,9 +399,8 @@ def gamma(outputs: Array, targets: Labels, sample_weight: Array | None = None) -
     """
     xp = namespace(outputs)
     targets = xp.astype(targets, outputs.dtype)
-    scale = _row_scale(outputs, sample_weight)
     ratio = targets * xp.exp(-outputs)
-    return xp.sum((outputs - _log_positive(targets) + ratio - 1) * scale), (1 - ratio) * scale
+    return _mean(outputs - _log_positive(targets) + ratio - 1, 1 - ratio, sample_weight)
 
 
 def tweedie(
@@ -455,11 +447,10 @@ def tweedie(
     """
     xp = namespace(outputs)
     targets = xp.astype(targets, outputs.dtype)
-    scale = _row_scale(outputs, sample_weight)
     below, above = 1 - number(power, outputs), 2 - number(power, outputs)
     ratio, mean = targets * xp.exp(below * outputs), xp.exp(above * outputs)
     least = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (below * above)
-    return xp.sum((least - ratio / below + mean / above) * scale), (mean - ratio) * scale
+    return _mean(least - ratio / below + mean / above, mean - ratio, sample_weight)
 
 
 def as_distribution(labels: Labels, like: Array) -> Array:
@@ -485,6 +476,12 @@ def _log_positive(targets: Array) -> Array:
     """Return the logarithm of targets, 0 for those that are not positive."""
     xp = namespace(targets)
     return xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+
+
+def _mean(losses: Array, slopes: Array, sample_weight: Array | None) -> tuple[Array, Array]:
+    """Return the mean over the rows of the losses of their outputs, and its gradient from the slopes."""
+    scale = _row_scale(losses, sample_weight)
+    return namespace(losses).sum(losses * scale), slopes * scale
 
 
 def _row_scale(outputs: Array, sample_weight: Array | None) -> Array | float:
