@@ -74,11 +74,11 @@ def launch(
     first, arguments = cut[0], (cut, whole, results)
     if len(first) <= chunk_rows:
         known = alone[loop]
-        entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _run_alone, types.int64)
+        entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _run_alone, ALONE)
         entry(function, arguments)
         return
-    known, kinds = shared[loop], (*[types.int64] * 5, types.int64[::1])
-    entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _lead, *kinds)
+    known = shared[loop]
+    entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _lead, SHARED)
     chunks = chunk_count(len(first), chunk_rows)
     claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
     threads.team.lead(entry, wanted, function, chunk_rows, claims, arguments)
@@ -103,12 +103,16 @@ def chunk_count(rows: int, chunk_rows: int) -> int:
     return -(-rows // chunk_rows)
 
 
+ALONE, SHARED = (types.int64,), (*[types.int64] * 5, types.int64[::1])
+"""The types of what :func:`_run_alone` and :func:`_lead` take before the arguments of a loop."""
+
+
 def _prepare(
-    known: dict[numpy.dtype, Prepared], loop: Loop, arguments: tuple[Any, ...], lead: Loop, *kinds: types.Type
+    known: dict[numpy.dtype, Prepared], loop: Loop, arguments: tuple[Any, ...], lead: Loop, before: tuple[Any, ...]
 ) -> Prepared:
-    """Compile ``lead`` over a loop; kinds : the types of what it takes before the arguments of the loop."""
+    """Compile ``lead`` over a loop, and note it for the dtype."""
     groups = _type_of(arguments)
-    entry = threads.entry(lead, types.void(*kinds, groups))
+    entry = threads.entry(lead, types.void(*before, groups))
     known[arguments[0][0].dtype] = prepared = entry, _job_function(loop, groups)
     return prepared
 
