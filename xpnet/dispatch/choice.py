@@ -202,7 +202,10 @@ def by_arrays(*arrays: Any) -> Choice:
 
 def all_numpy(arrays: Sequence[Any]) -> bool:
     """Return whether all are NumPy's own arrays. This quick check suffices for most calls."""
-    return {type(array) for array in arrays} <= {ndarray}
+    for array in arrays:
+        if type(array) is not ndarray:
+            return False
+    return True
 
 
 def library_of(value: Any) -> str:
