@@ -72,7 +72,7 @@ def test_two_classes_several_classes_and_numbers(run: Run) -> None:
     assert xpnet.load("m").residuals_.shape == (113, 1)  # an eighth of the 900 rows to train on ends the training
     check_one_line(run("train", "rows", code=1), "--target names the column")
     Path("none").mkdir()
-    check_one_line(run("train", "none", "--target", "y", code=1), "none is a folder without Parquet files")
+    check_one_line(run("train", "none", "--target", "y", code=1), "none is none of these")
 
 
 def test_weights_of_classes_are_those_that_were_given(run: Run) -> None:

@@ -20,7 +20,7 @@ def test_model_files_and_data_must_fit(run: Run) -> None:
     np.savez("labels.npz", X=np.ones((2, 4)), y=[0, 9])
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
-    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "there are no columns 'sepal length (cm)'")
+    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "there is no column 'sepal length (cm)'")
     xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(np.ones((4, 4)), [0, 1] * 2).save("plain")
     check_one_line(run("predict", "plain", "wide.npz", code=1), "X has 5 features")
     check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "'sepal length (cm)'")

@@ -13,9 +13,9 @@ import xpnet
 
 BAD_DATA = {
     "single.csv": ("a,y\n1,p\n2,p\n", "at least two classes; every label is 'p'"),
-    "ragged.csv": ("a,y\n1,p,3\n2,q\n", "line 2 holds 3"),
+    "ragged.csv": ("a,y\n1,p,3\n2,q\n", "Row #2: Expected 2 columns, got 3"),
     "target.csv": ("a,Y\n1,p\n2,q\n", "there is no column 'y'; the columns are 'a', 'Y'. Did you mean 'Y'?"),
-    "numbers.csv": ("1.5,2\n1,2\n", "--no-header calls the columns x0, x1"),
+    "numbers.csv": ("1.5,2\n1,2\n", "Where the first line is no names: --no-header"),
     "alone.csv": ("y\n1\n2\n", "at least one column beside the target"),
     "empty.csv": ("", "the file is empty"),
     "labels.csv": ("a,y\n1,\n2,\n", "none of 2 has one in column 'y'"),
@@ -34,7 +34,7 @@ def test_bad_data_is_told_in_one_line(run: Run, tmp_path: Path, name: str) -> No
 def test_a_target_that_is_not_named(run: Run) -> None:
     Path("d.csv").write_text("a,y\n1,p\n")
     check_one_line(run("train", "d.csv", code=1), "--target names the column that holds the labels, one of 'a', 'y'")
-    check_one_line(run("train", "iris", "--target", "kind", code=1), "its labels are called 'target'; received 'kind'")
+    check_one_line(run("train", "iris", "--target", "kind", code=1), "there is no column 'kind'")
 
 
 def test_a_column_that_an_option_names_must_be_there(run: Run) -> None:

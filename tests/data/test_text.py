@@ -44,9 +44,8 @@ def test_reads_numbers_names_and_labels(tmp_path: Path) -> None:
         GOOD.replace(",", " , "),
         '"a","b","y"\n"1","2","x"\n3,4.5,z',
         "y,a,b\nx,1,2\nz,3,4.5\n",
-        "sep=;\r\na;b;y\r\n1;2;x\r\n3;4.5;z\r\n",
     ],
-    ids="mark crlf cr blank-lines semicolons tabs spaces quotes target-first sep".split(),
+    ids="mark crlf cr blank-lines semicolons tabs spaces quotes target-first".split(),
 )
 def test_reads_what_spreadsheets_write(tmp_path: Path, content: str) -> None:
     found = read(tmp_path, content)
@@ -59,7 +58,7 @@ def test_tsv_and_upper_case_endings(tmp_path: Path) -> None:
 
 
 def test_a_quoted_name_may_hold_separator_and_newline(tmp_path: Path) -> None:
-    found = read(tmp_path, 'sep=,\n"size\n(cm), net","b\r\n2",y\n1,2,p\n3,4,q\n')
+    found = read(tmp_path, '"size\n(cm), net","b\r\n2",y\n1,2,p\n3,4,q\n')
     assert found.cells == {"size\n(cm), net": [1, 3], "b\r\n2": [2, 4]}
     assert found.labels.tolist() == ["p", "q"]
 
@@ -85,15 +84,15 @@ def test_every_float_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     ("content", "said"),
     [
         ("", "the file is empty"),
-        ("\n\n", "begins with a blank line"),
-        ("a,b,y\n", "none below the header"),
-        ("a,b,y\n1,2,3\n4,5\n", "line 3 holds 2"),
-        ("a,b,y\n1,2,3,4\n", "line 2 holds 4"),
+        ("\n\n", "it is blank"),
+        ("a,b,y\n", "it has no row below the header"),
+        ("a,b,y\n1,2,3\n4,5\n", "Row #3: Expected 3 columns, got 2: 4,5. Quote"),
+        ("a,b,y\n1,2,3,4\n", "Row #2: Expected 3 columns, got 4"),
         ("a,b,y\n1,2,\n3,4,\n", "none of 2 has one in column 'y'"),
         ("a,y\n1,2024-01-02\n", "labels are numbers or text; column 'y' holds date32"),
-        (b"a,b,y\n1,2,\xe9t\xe9\n", "text must be UTF-8; byte 10 is not"),
-        ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "text must be UTF-8"),
-        ('a,b,y\n1,2,"x\n', "not separated text"),
+        (b"a,b,y\n1,2,\xe9t\xe9\n", "can't decode byte 0xe9 in position 10"),
+        ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "text has no zero bytes"),
+        ('a,b,y\n1,2,"x\n', "a quote is opened and never closed"),
     ],
 )
 def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -106,10 +105,10 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: st
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no.csv", "there is no file"),
-        ("sub.csv", "is a folder"),
-        ("d.xlsx", "d.xlsx. Save the sheet as CSV UTF-8."),
-        ("diggits", "there is no file"),
+        ("no.csv", "no.csv is not there"),
+        ("sub.csv", "sub.csv is none of these"),
+        ("d.xlsx", "d.xlsx is none of these. Save tables as CSV UTF-8 or Parquet."),
+        ("diggits", "diggits is not there"),
     ],
 )
 def test_what_is_no_file_is_told(tmp_path: Path, name: str, said: str) -> None:
@@ -122,9 +121,7 @@ def test_what_is_no_file_is_told(tmp_path: Path, name: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-MARKS = "a: marks between thousands are taken out"
 COMMA = "a comma stands before decimals; --decimal . if it parts thousands"
-DECIMALS = "a comma stands before the decimals"
 
 
 @pytest.mark.parametrize(
@@ -134,23 +131,19 @@ DECIMALS = "a comma stands before the decimals"
         (
             "a;b;y\n1.234;1,5;p\n999;2,5;q\n",
             [[1234, 1.5], [999, 2.5]],
-            [COMMA, f"a: {DECIMALS}, marks between thousands are taken out"],
+            [COMMA, "a: '1.234' is read as 1234.0"],
         ),
         ("a;b;y\n1,234;5;p\n2,000;6;q\n", [[1.234, 5], [2, 6]], [COMMA]),
-        ("a;b;y\n1,234;5.25;p\n2,000;6;q\n", [[1234, 5.25], [2000, 6]], [MARKS]),
-        ('a,b,y\n"1,234",5,p\n"2,000",6,q\n', [[1234, 5], [2000, 6]], [MARKS]),
+        ("a;b;y\n1,234;5.25;p\n2,000;6;q\n", [[1234, 5.25], [2000, 6]], ["a: '1,234' is read as 1234.0"]),
+        ('a,b,y\n"1,234",5,p\n"2,000",6,q\n', [[1234, 5], [2000, 6]], ["a: '1,234' is read as 1234.0"]),
         ('a,b,y\n"1,234","5,5",p\n"2,000",6,q\n', [[1.234, 5.5], [2, 6]], [COMMA]),
-        ("a;b;y\n1'234.5;5;p\n2'000.25;6;q\n", [[1234.5, 5], [2000.25, 6]], [MARKS]),
+        ("a;b;y\n1'234.5;5;p\n2'000.25;6;q\n", [[1234.5, 5], [2000.25, 6]], ['a: "2\'000.25" is read as 2000.25']),
         (
             "a;b;y\n12,5 %;7 €;p\n7,25 %;1.234,50 €;q\n",
             [[12.5, 7], [7.25, 1234.5]],
-            [f"a: % is taken out, {DECIMALS}", f"b: € is taken out, {DECIMALS}, marks between thousands are taken out"],
+            ["a: '12,5 %' is read as 12.5", "b: '1.234,50 €' is read as 1234.5"],
         ),
-        (
-            'a,b,y\n$5.50,1,p\n"-$1,200",2,q\n',
-            [[5.5, 1], [-1200, 2]],
-            ["a: $ is taken out, marks between thousands are taken out"],
-        ),
+        ('a,b,y\n$5.50,1,p\n"-$1,200",2,q\n', [[5.5, 1], [-1200, 2]], ["a: '-$1,200' is read as -1200.0"]),
     ],
 )
 @pytest.mark.parametrize("by_blocks", [False, True])
@@ -225,12 +218,12 @@ def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:
     content = "1,5/ä/p\n2/ü/q\n2/ä/q\n".encode("cp1252")
     found = read(tmp_path, content, target="x2", separator="/", decimal=",", encoding="cp1252", no_header=True)
     assert found.cells == {"x0": [1.5, 2, 2], "x1": ["ä", "ü", "ä"]}
-    with pytest.raises(DataFileError, match="must be one that Python knows; received 'cp9'"):
+    with pytest.raises(DataFileError, match="unknown encoding: cp9"):
         read(tmp_path, GOOD, encoding="cp9")
 
 
 def test_marked_encodings(tmp_path: Path) -> None:
-    for encoding in ("utf-16", "utf-32", "utf-8-sig"):
+    for encoding in ("utf-16", "utf-8-sig"):
         assert read(tmp_path, GOOD.replace("x", "é").encode(encoding)).labels.tolist() == ["é", "z"]
 
 
@@ -249,7 +242,7 @@ def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
     monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
     X = np.random.default_rng(0).normal(size=(40_000, 3))
     whole = gzip.compress("\n".join(["a,b,y", *(",".join(map(repr, row)) for row in X.tolist())]).encode())
-    with pytest.raises(DataFileError, match=r"d.csv.gz: the file must be readable; "):
+    with pytest.raises(DataFileError, match=r"d.csv.gz: this file cannot be read: .*"):
         read(tmp_path, whole[:-4000] + bytes(4000), "d.csv.gz")
 
 
@@ -293,7 +286,6 @@ def test_types_are_those_of_the_whole_column(tmp_path: Path, by_blocks: bool, mo
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     found = read(tmp_path, "a,a,a.1,,y\n1,2,3,4,p\n")
     assert list(found.cells) == ["a", "a.1", "a.1.1", "Unnamed: 3"]
-    assert found.frame.notes == ["columns of one name are told apart: a.1, a.1.1"]
 
 
 def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
@@ -316,6 +308,13 @@ def test_many_columns_and_long_cells(tmp_path: Path) -> None:
     lines = [",".join([*(f"c{k}" for k in range(3000)), "y"])] + [",".join([*map(str, row), "p"]) for row in X.tolist()]
     np.testing.assert_array_equal(read(tmp_path, "\n".join(lines)).X, X)
     assert read(tmp_path, f"a,b,y\n1,{'x' * 3_000_000},p\n2,q,p\n3,q,p\n").frame.rows == 3
+
+
+def test_a_line_without_an_end_is_told_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet.data.text.LONGEST", 1000)
+    assert read(tmp_path, f"a,y\n{'1' * 990},p\n2,q\n").frame.rows == 2
+    with pytest.raises(DataFileError, match="a line has 1,000 characters, or more"):
+        read(tmp_path, f"a,y\n{'1' * 5000},p\n")
 
 
 def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +354,7 @@ def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
     monkeypatch.setattr(sources, "LARGE_TABLE", 0)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
-    with pytest.raises(DataFileError, match="line 3001 holds 3"):
+    with pytest.raises(DataFileError, match="Row #3001: Expected 2 columns, got 3"):
         read(tmp_path, "\n".join(["a,y", *["1,p"] * 2999, "1,2,3"]))
     assert not list((tmp_path / "kept").iterdir())
 
@@ -363,6 +362,6 @@ def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
-    with pytest.raises(DataFileError, match="No space left on device. Let TMPDIR name a folder with more room"):
+    with pytest.raises(DataFileError, match="No space left on device.*TMPDIR names a folder with room"):
         read(tmp_path, GOOD)
     assert not list((tmp_path / "kept").iterdir())

@@ -223,7 +223,7 @@ def test_a_folder_of_parquet(tmp_path: Path, data: Any) -> None:
     with pytest.raises(DataFileError, match="the columns 'a' do not"):
         ParquetSource(tmp_path / "text.parquet", "y")
     (tmp_path / "rows" / "0.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(DataFileError, match="no folder of whole Parquet files"):
+    with pytest.raises(DataFileError, match="whole Parquet files that agree"):
         ParquetSource(tmp_path / "rows", "y")
 
 

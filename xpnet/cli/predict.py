@@ -86,7 +86,7 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
     found, how = _open(opened, data, how)
     ids = found.names if how["keep_columns"] else list(dict.fromkeys(how["ids"]))
     frame, features, _ = read_columns(found, how, labelled=False)
-    carried = found.as_it_stands(ids).all_batches(ids) if ids else None
+    carried = found.read(ids, ids, gaps=False).all_batches(ids) if ids else None
     lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
     for note in frame.notes:
         click.echo(visible(f"Note: {note}"), err=True)

@@ -6,13 +6,13 @@ target names.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from xpnet.errors import DataFileError
+from xpnet.errors import DataFileError, InputError
 
 if TYPE_CHECKING:
     from xpnet.data.frames import Frame
@@ -29,15 +29,11 @@ _PLAIN_CODECS = frozenset(
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 """Endings that a text file may have beside its own, and pyarrow's name of what they stand for."""
 
-_TEXTS, _ARRAYS, _STORES = (".csv", ".tsv", ".txt"), (".npz", ".npy"), (".h5", ".hdf5", ".zarr")
-_ENDINGS = (*_TEXTS, ".parquet", *_ARRAYS, *_STORES)
-_REMEDIES = {
-    **dict.fromkeys((".xlsx", ".xls", ".ods"), " Save the sheet as CSV UTF-8."),
-    **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl"), " Write it as Parquet or CSV."),
-    **dict.fromkeys((".zip", *COMPRESSED), " Unpack it first."),
-}
+_TEXTS, _ARCHIVES = (".csv", ".tsv", ".txt"), (".npz", ".h5", ".hdf5", ".zarr")
 
 STDIN = "-"
+
+REMEDY = "Write it again as plain arrays, X and y; where a package is missing, pip install 'xpnet[data]' brings it"
 
 
 def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> "Frame | TextFile":
@@ -72,34 +68,34 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
     >>> opened.default_target, len(opened.names)
     ('target', 5)
     """
-    try:
-        return _opened(source, target, dialect)
-    except OSError as error:
-        raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
-
-
-def _opened(source: str | Path, target: str | None, dialect: dict[str, Any]) -> "Frame | TextFile":
-    if str(source) in DATASETS:
-        return _open_bundled(str(source))
-    _check_readable(source)
-    from xpnet.data.frames import array_frame, parquet_frame
-
     path = Path(source)
-    suffix = path.suffix.lower()
-    if str(source) == STDIN or suffix_of(path) in _TEXTS:
-        from xpnet.data.text import TextFile
+    with reading(path.name, REMEDY):
+        if str(source) in DATASETS:
+            return _bundled(str(source))
+        ending, is_file = path.suffix.lower(), path.is_file()
+        if str(source) == STDIN or (is_file and suffix_of(path) in _TEXTS):
+            from xpnet.data.text import TextFile
 
-        return TextFile(source, **dialect)
-    if suffix == ".npz" or suffix in _STORES:
-        return _open_archive(path, target)
-    if suffix == ".npy":
-        X, others = _load(path), target is not None and target.endswith(".npy")
-        return array_frame(path.name, X, _load(Path(str(target))) if others else None, target or "")
-    return parquet_frame(path, path.name)
+            return TextFile(source, **dialect)
+        if ending in _ARCHIVES and (is_file or path.is_dir()):
+            return _archive(path, target)
+        from xpnet.data.frames import array_frame, parquet_frame
+
+        if ending == ".npy" and is_file:
+            labels = _mapped(target) if target is not None and target.endswith(".npy") else None
+            return array_frame(path.name, _mapped(path), labels, target or "")
+        if (ending == ".parquet" and is_file) or any(path.rglob("*.parquet")):
+            return parquet_frame(path, path.name)
+        endings = ", ".join((*_TEXTS, ".parquet", ".npy", *_ARCHIVES))
+        raise DataFileError(
+            f"Data is one of {', '.join(DATASETS)}, or a file that ends in {endings} (compressed text: "
+            f"{', '.join(COMPRESSED)} behind it), or a folder of .parquet files, or - for text on standard input; "
+            f"{path} {'is none of these' if path.exists() else 'is not there'}. Save tables as CSV UTF-8 or Parquet."
+        )
 
 
-def _open_bundled(name: str) -> "Frame":
-    """Open one of ``DATASETS``, with its labels as text where scikit-learn names them."""
+def _bundled(name: str) -> "Frame":
+    """Return one of ``DATASETS``, with its labels as text where scikit-learn names them."""
     from sklearn import datasets
 
     from xpnet.data.frames import array_frame
@@ -110,88 +106,72 @@ def _open_bundled(name: str) -> "Frame":
     return array_frame(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
 
 
-def _load(path: Path) -> numpy.ndarray:
+def _mapped(path: str | Path) -> numpy.ndarray:
     """Return the array of a .npy file, mapped where it lies."""
-    with reading(path.name, "write it with numpy.save(path, X)"):
-        return numpy.load(path, mmap_mode="r", allow_pickle=False)
+    return numpy.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _open_archive(path: Path, target: str | None) -> "Frame":
+def _archive(path: Path, target: str | None) -> "Frame":
     """Open a .npz file, an HDF5 file or a Zarr group; X of the last two is read when rows are asked for.
 
-    Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing or hold
-    objects.
+    Raises ValueError for arrays that are missing, and those of Zarr that hold objects or damaged chunks.
     """
     from xpnet.data.frames import array_frame
 
-    package = {".npz": "numpy", ".zarr": "zarr"}.get(path.suffix.lower(), "h5py")
-    try:
-        module: Any = __import__(package)
-    except ImportError:
-        raise DataFileError(
-            f"{path.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
-        ) from None
-    opened: Any = path.open("rb") if package == "numpy" else nullcontext()
-    with opened as file, reading(path.name, "write it again, with arrays X and y"):
-        if package == "zarr":
-            from xpnet.data.zarr_store import CheckedStore
+    arrays: Any
+    with ExitStack() as stack:
+        match path.suffix.lower():
+            case ".npz":
+                arrays = numpy.load(stack.enter_context(path.open("rb")), allow_pickle=False)
+            case ".zarr":
+                from zarr import open_group
 
-            arrays = module.open_group(CheckedStore(path, read_only=True), mode="r")
-        else:
-            arrays = numpy.load(file, allow_pickle=False) if package == "numpy" else module.File(path, "r")
-        if isinstance(arrays, numpy.ndarray):
-            raise ValueError("it holds one array without a name")
-        X, labelled = _array(path.name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
-        labels = None if labelled is None else _decoded(numpy.asarray(_array(path.name, arrays, labelled)[...]))
-        return array_frame(path.name, X, labels, labelled or "y")
+                arrays = open_group(path, mode="r")
+            case _:
+                from h5py import File
 
-
-def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> Any:
-    """Return an array that is not read yet; raise DataFileError where there is none of that name."""
-    if wanted not in arrays:
-        held = ", ".join(map(repr, sorted(arrays)))[:300]
-        raise DataFileError(f"{name}: no array {wanted!r}; the archive holds {held}. Check the spelling.")
-    array = arrays[wanted]
-    check_codecs(name, array)
-    return array
+                arrays = File(path, "r")
+        labelled = target if target is not None else "y" if "y" in arrays else None
+        missing = [name for name in ("X", labelled) if name is not None and name not in arrays]
+        if missing:
+            raise ValueError(f"it has no array {missing[0]!r} among {sorted(arrays)}")
+        X: Any = arrays["X"]
+        labels: Any = None if labelled is None else arrays[labelled]
+        for array in (X, labels):
+            codecs = codecs_of(array)
+            if "blosc" in codecs:
+                _check_blosc(path / array.path, codecs)
+        return array_frame(path.name, X, None if labels is None else numpy.asarray(labels[...]), labelled or "y")
 
 
 @contextmanager
 def reading(name: str, remedy: str) -> Iterator[None]:
-    """Raise DataFileError in place of whatever NumPy, h5py and zarr raise for a damaged file: they do not list it."""
+    """Raise DataFileError in place of whatever the libraries raise for a damaged file: they do not list it."""
     try:
         yield
     except (DataFileError, MemoryError):
         raise
     except Exception as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:300]  # it may quote the damaged file
-        raise DataFileError(
-            f"{name}: this file cannot be read, it is not a file of plain arrays: {said}. Damaged? Else {remedy}."
-        ) from error
+        raise DataFileError(f"{name}: this file cannot be read: {said.removesuffix('.')}. {remedy}.") from error
 
 
-def check_codecs(name: str, array: Any) -> None:
-    """Raise DataFileError for an array of Zarr whose chunks may hold anything but numbers and text.
+def codecs_of(array: Any) -> list[str]:
+    """Return the names of the codecs that pack an array of Zarr; other arrays have none.
 
-    It is looked at before a chunk is decoded, since codecs of objects may run code. Other arrays have no codecs.
-    A CheckedStore is told to check chunks of Blosc: it can where Blosc has packed them last, and each for itself.
+    It is looked at before a chunk is decoded, since codecs of objects may run code.
+
+    Raises InputError for an array whose chunks may hold anything but numbers and text.
     """
     if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
-        return
+        return []
     codecs = [codec.removeprefix("numcodecs.") for codec in _codecs(array.metadata.to_dict())]
-    if "blosc" in codecs and hasattr(array.store, "blosc_arrays"):
-        if codecs[-1] != "blosc" or "sharding_indexed" in codecs:
-            raise DataFileError(
-                f"{name}: Blosc packs whole chunks after any other codec, as its decoder does not check them; received "
-                f"the codecs {', '.join(codecs)[:200]}. Write the array again with zstd."
-            )
-        array.store.blosc_arrays |= {array.path}
-    for codec in codecs:
-        if codec not in _PLAIN_CODECS:
-            raise DataFileError(
-                f"{name}: an array holds numbers or text that plain codecs pack, such as blosc, zstd or vlen-utf8; "
-                f"received the codec {codec[:60]!r}. Write the array again with one of these."
-            )
+    if not _PLAIN_CODECS.issuperset(codecs):
+        raise InputError(
+            "An array of Zarr holds numbers or text that plain codecs pack, such as zstd or vlen-utf8; received "
+            f"{', '.join(codecs)[:60]}. Write it again with zstd"
+        )
+    return codecs
 
 
 def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
@@ -203,36 +183,25 @@ def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
             yield from _codecs(codec.get("configuration") or {})
 
 
-def _decoded(y: numpy.ndarray) -> numpy.ndarray:
-    """Return labels with text as text, which HDF5 stores as bytes and Zarr as objects."""
-    if y.dtype.kind in "SOT":
-        return numpy.asarray([v.decode() if isinstance(v, bytes) else v for v in y.tolist()], dtype=object)
-    return y
+def _check_blosc(folder: Path, codecs: list[str]) -> None:
+    """Raise ValueError for an array with a chunk that says to be longer than it is: Blosc's decoder would read on.
+
+    The last four of the sixteen bytes before a chunk's content say how long it is. They can be found where Blosc has
+    packed whole chunks, after any other codec.
+    """
+    if codecs[-1] != "blosc" or "sharding_indexed" in codecs:
+        raise ValueError(f"Blosc packs whole chunks, and last; received {', '.join(codecs)[:60]}")
+    for chunk in folder.rglob("*"):
+        if chunk.is_symlink():
+            raise ValueError(f"{chunk.relative_to(folder)} is a link, which may lead anywhere")
+        if chunk.is_file() and not chunk.name.startswith(".") and chunk.name != "zarr.json":
+            with chunk.open("rb") as file:
+                header = file.read(16)
+            if len(header) < 16 or int.from_bytes(header[-4:], "little") > chunk.stat().st_size:
+                raise ValueError(f"the chunk {chunk.relative_to(folder)} is damaged or cut off")
 
 
 def suffix_of(path: Path) -> str:
     """Return the ending of a file's format, of compressed text the one before that of its compression."""
     named = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return named.suffix.lower()
-
-
-def _check_readable(source: str | Path) -> None:
-    """Raise DataFileError unless there is a file or folder of a kind that can be read."""
-    path, reason = Path(source), ""
-    if str(source) == STDIN:
-        return
-    if not path.exists():
-        reason = f"there is no file {path}."
-    elif path.is_dir():
-        if path.suffix.lower() != ".zarr" and not any(path.rglob("*.parquet")):
-            reason = f"{path} is a folder without Parquet files."
-    elif not path.is_file():
-        reason = f"{path} is a pipe or a device. Pass - and redirect it."
-    elif path.suffix.lower() not in _ENDINGS and suffix_of(path) not in _TEXTS:
-        reason = f"received {path}.{_REMEDIES.get(path.suffix.lower(), '')}"
-    if reason:
-        raise DataFileError(
-            f"Data is one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed text: "
-            f"{', '.join(COMPRESSED)} behind it), or a folder of .parquet files, or - for text on standard input; "
-            f"{reason}"
-        )

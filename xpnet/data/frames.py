@@ -59,15 +59,13 @@ class Frame:
         """Return the names of the columns."""
         return list(self.schema.names)
 
-    def read(self, columns: Sequence[str], text: Iterable[str] = (), target: str | None = None) -> "Frame":
+    def read(
+        self, columns: Sequence[str], text: Iterable[str] = (), target: str | None = None, *, gaps: bool = True
+    ) -> "Frame":
         """Return a frame of some columns at least, in which those in ``text`` are text."""
         found = replace(self, notes=[*self.notes], converters={**self.converters})
         found.take_as_text(text)
         return found
-
-    def as_it_stands(self, columns: Sequence[str]) -> "Frame":
-        """Return a frame of some columns at least, which are text."""
-        return self.read(columns, columns)
 
     def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
         """Have a column read as another type. converter : makes an array of that type of one as it is stored"""
@@ -123,16 +121,6 @@ def _as_text(cells: Any) -> Any:
     return text.dictionary_encode()
 
 
-def table_frame(name: str, table: pyarrow.Table) -> Frame:
-    """Return the frame of an Arrow table."""
-    return Frame(
-        name,
-        table.schema,
-        numpy.asarray([0, table.num_rows]),
-        lambda _, columns: table.select(columns).to_batches(ROWS),
-    )
-
-
 def array_frame(
     name: str, X: Any, labels: numpy.ndarray | None, target: str, names: Sequence[str] | None = None
 ) -> Frame:
@@ -141,43 +129,34 @@ def array_frame(
     X : (rows, features), an array or what is sliced as one; labels : (rows,), or None; target : their column's name
     names : of the matrix's columns; by default x0, x1, ...
 
-    Raises DataFileError unless X is a matrix of numbers, with a label for each row.
+    Raises ValueError unless X is a matrix of numbers, with a label for each row.
     """
-    if getattr(X, "ndim", 0) != 2 or numpy.dtype(X.dtype).kind not in "biuf":
-        shape, dtype = getattr(X, "shape", ()), getattr(X, "dtype", type(X).__name__)
-        raise DataFileError(
-            f"{name}: X is a matrix of numbers (rows, features); received {dtype} of shape {tuple(shape)}. Reshape it."
-        )
-    if not X.shape[1] or not X.shape[0]:
-        raise DataFileError(f"{name}: X needs at least one row and column; received shape {tuple(X.shape)}.")
-    if labels is not None and labels.shape != X.shape[:1]:
-        raise DataFileError(
-            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received {labels.shape}."
-        )
     source = ArraySource(X)
+    if labels is not None and labels.shape != X.shape[:1]:
+        raise ValueError(f"{target} holds one label for each row of X, {X.shape[:1]}; received shape {labels.shape}")
     places = {column: place for place, column in enumerate(names or [f"x{k}" for k in range(X.shape[1])])}
-    beside = {} if labels is None else {target: pyarrow.array(labels.astype(_arrow_dtype(labels.dtype)))}
-    kind = pyarrow.from_numpy_dtype(_arrow_dtype(source.dtype))
+    beside = {} if labels is None else {target: _as_arrow(labels)}
 
     def stored(block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         start, end = map(int, source.starts[block : block + 2])
-        rows = numpy.empty((0, 0))
-        if not beside.keys() >= set(columns):
-            with reading(name, "write it again"):
-                rows = source.read(block).astype(_arrow_dtype(source.dtype), copy=False)
+        with reading(name, "Write it again"):
+            rows: Any = source.read(block) if places.keys() & set(columns) else None
         cells = [
-            pyarrow.array(rows[:, places[column]]) if column in places else beside[column].slice(start, end - start)
+            _as_arrow(rows[:, places[column]]) if column in places else beside[column].slice(start, end - start)
             for column in columns
         ]
         yield from pyarrow.Table.from_arrays(cells, names=list(columns)).to_batches(ROWS)
 
-    schema = pyarrow.schema([*((column, kind) for column in places), *((key, y.type) for key, y in beside.items())])
+    kinds = dict.fromkeys(places, _as_arrow(numpy.empty(0, source.dtype)).type)
+    schema = pyarrow.schema({**kinds, **{column: cells.type for column, cells in beside.items()}})
     return Frame(name, schema, source.starts, stored, None if labels is None else target)
 
 
-def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
-    """Return the dtype in which Arrow takes numbers: in this machine's order of bytes, and not half precision."""
-    return numpy.dtype("float32") if dtype == "float16" else dtype.newbyteorder("=")
+def _as_arrow(values: numpy.ndarray) -> pyarrow.Array:
+    """Return an array of Arrow's, which takes numbers in this machine's order of bytes, and not in half precision."""
+    if values.dtype.kind in "SOT":  # text: HDF5 stores it as bytes, Zarr as objects
+        return pyarrow.array(values.tolist(), pyarrow.string())
+    return pyarrow.array(values.astype("float32" if values.dtype == "float16" else values.dtype.newbyteorder("=")))
 
 
 def parquet_frame(path: str | Path, name: str | None = None) -> Frame:
@@ -188,23 +167,14 @@ def parquet_frame(path: str | Path, name: str | None = None) -> Frame:
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold different things.
     """
     name = name or str(path)
-    try:
+    with reading(name, "Write it again, as whole Parquet files that agree on their columns"):
         found = dataset.dataset(str(path), format="parquet", partitioning="hive")
         files = list(found.get_fragments())
         groups = [group for file in files for group in file.split_by_row_group()]
-        schemas = [plain_schema(file.physical_schema) for file in files]
-        named = {key for file in files for key in _keys(file) if key not in file.physical_schema.names}
-        schemas.append(pyarrow.schema([found.schema.field(key) for key in found.schema.names if key in named]))
+        told = {key: found.schema.field(key).type for file in files for key in _keys(file)}
+        schemas = [*(_plain_schema(file.physical_schema) for file in files), pyarrow.schema(told)]
         schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
-        counts = [group.row_groups[0].num_rows for group in groups]
-    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
-        kind = (
-            "no folder of whole Parquet files that agree on their columns"
-            if Path(path).is_dir()
-            else "not a whole Parquet file"
-        )
-        raise DataFileError(f"{path}: this is {kind}: {error}. Write it again.") from error
-    starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
+        starts = numpy.cumsum([0, *(group.row_groups[0].num_rows for group in groups)])
     return Frame(name, schema, starts, lambda block, columns: _rows_of_group(groups[block], schema, columns))
 
 
@@ -215,7 +185,7 @@ def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -
     keys, kinds = _keys(group), [schema.field(name).type for name in columns]
     # Each thread takes room, and one column gives them nothing to share.
     wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
-    try:
+    with reading(group.path, "Write it again"):
         with parquet.ParquetFile(
             group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
         ) as file:
@@ -227,8 +197,6 @@ def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -
                     for name, kind in zip(columns, kinds, strict=True)
                 ]
                 yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # as above
-        raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
 
 
 def _keys(fragment: Any) -> dict[str, Any]:
@@ -236,13 +204,11 @@ def _keys(fragment: Any) -> dict[str, Any]:
     return dataset.get_partition_keys(fragment.partition_expression)
 
 
-def plain_schema(schema: Any) -> Any:
+def _plain_schema(schema: Any) -> Any:
     """Return the columns that are data, without an index of pandas', each with the type of its values."""
     index = (schema.pandas_metadata or {}).get("index_columns", [])
-    fields = [schema.field(name) for name in schema.names if name not in index]
-    return pyarrow.schema(
-        [pyarrow.field(f.name, f.type.value_type if types.is_dictionary(f.type) else f.type) for f in fields]
-    )
+    kinds = {column.name: column.type for column in schema if column.name not in index}
+    return pyarrow.schema({key: kind.value_type if types.is_dictionary(kind) else kind for key, kind in kinds.items()})
 
 
 def pick_columns(
@@ -265,13 +231,16 @@ def pick_columns(
         raise DataFileError(
             f"{opened.name}: --target names the column that holds the labels, one of {_listed(opened.names)}."
         )
-    if labelled and own is not None and target not in (None, own, "target", "y"):
-        raise DataFileError(f"{opened.name}: its labels are called {own!r}; received {target!r}. Leave --target out.")
-    target = (own or target) if labelled else None
+    target = (target or own) if labelled else None
     named = dict.fromkeys([target or "", *features, *drop, *text])
     missing = [name for name in named if name not in ("", *opened.names)]
     if missing:
-        raise DataFileError(_missing_columns(opened, missing))
+        lowered = {name.lower(): name for name in opened.names}
+        close = get_close_matches(missing[0].lower(), lowered, 1)
+        meant = f"Did you mean {lowered[close[0]]!r}?" if close else "Where the first line is no names: --no-header."
+        raise DataFileError(
+            f"{opened.name}: there is no column {_listed(missing)}; the columns are {_listed(opened.names)}. {meant}"
+        )
     chosen = list(dict.fromkeys(features)) or [name for name in opened.names if name not in {target, own, *drop}]
     if not chosen:
         raise DataFileError(
@@ -282,27 +251,10 @@ def pick_columns(
     return chosen, target
 
 
-def _missing_columns(opened: Any, missing: Sequence[str]) -> str:
-    """Say which columns are missing, and which may have been meant."""
-    none = "there are no columns" if len(missing) > 1 else "there is no column"
-    message = f"{opened.name}: {none} {_listed(missing)}; the columns are {_listed(opened.names)}."
-    numbers = sum(_NUMBER.fullmatch(column) is not None for column in opened.names)
-    if not isinstance(opened, Frame) and len(opened.names) > 1 and 2 * numbers > len(opened.names):
-        return f"{message} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
-    lowered = {name.lower(): name for name in opened.names}
-    close = get_close_matches(missing[0].lower(), lowered, 1)
-    return f"{message} Did you mean {lowered[close[0]]!r}?" if close else f"{message} Check the spelling."
-
-
 def _listed(names: Sequence[str], most: int = 12) -> str:
     """Return names as ``'a', 'b', 'c'``, cut after so many."""
     shown = ", ".join(repr(name[:60]) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*([eE][+-]?\d+)?")
-_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 
 
 def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -337,7 +289,7 @@ def is_text(kind: Any) -> bool:
 
 
 def _from_numbers(numbers: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    if numbers.dtype.kind == "i" or (numbers.dtype.kind == "u" and numbers.max(initial=0) < 2**63):
+    if numpy.can_cast(numbers.dtype, numpy.int64):
         return numbers.astype(numpy.int64), numpy.ones(len(numbers), bool)
     numbers = numbers.astype(numpy.float64)
     there = numpy.isfinite(numbers)
@@ -350,24 +302,16 @@ def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.
     """Return labels from texts, each of which is looked at once."""
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
-    texts = ["" if text is None else str(text).strip() for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    known = numpy.asarray([bool(text) for text in texts] + [False])
-    there = known[codes]
-    values = _values([text for text in texts if text], decimal)
-    labels = values[(numpy.cumsum(known) - 1)[codes[there]]]
-    return (_from_numbers(labels)[0] if labels.dtype.kind == "f" else labels), there
-
-
-def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
-    """Return labels for texts that differ: whole numbers, numbers, or the texts."""
-    if not texts or any(map(_LEADING_ZERO.match, texts)):
-        return numpy.asarray(texts)
-    if all(_WHOLE.fullmatch(text) for text in texts):
-        return numpy.asarray(texts, dtype=numpy.int64)
-    column = pyarrow.array(texts)
-    form = number_format_of([column], decimal, None, strictly=True)
-    return numpy.asarray(texts) if form is None else form.numbers(column).to_numpy(zero_copy_only=False)
+    texts = ["" if text is None else str(text).strip() for text in [*encoded.dictionary.to_pylist(), None]]
+    codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+    there = numpy.asarray([bool(text) for text in texts])[codes]
+    coded = any(re.match(r"[+-]?(0[0-9]|[0-9]{16})", text) for text in texts)  # 007, and numbers of accounts
+    known = pyarrow.array(list(filter(None, texts)), pyarrow.string())
+    form = None if coded else number_format_of([known], decimal, None, strictly=True)
+    if form is None:
+        return numpy.asarray(texts)[codes[there]], there
+    numbers = form.numbers(pyarrow.array(texts)).to_numpy(zero_copy_only=False)
+    return _from_numbers(numbers[codes[there]])[0], there
 
 
 def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
@@ -377,17 +321,15 @@ def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> n
 
     Raises DataFileError for a label that is no class.
     """
-    place = {str(label): index for index, label in enumerate(classes)}
-    distinct, codes = numpy.unique(labels, return_inverse=True)
-    places = numpy.asarray([place.get(str(label), -1) for label in distinct.tolist()])
-    unknown = places[codes] < 0
-    if unknown.any():
-        known = ", ".join(map(repr, list(classes)[:12]))
+    texts = pyarrow.array(labels).cast(pyarrow.string())
+    found = compute.index_in(texts, pyarrow.array([str(label) for label in classes]))
+    if found.null_count:
+        unknown = labels[found.is_null().index(True).as_py()].item()
         raise DataFileError(
-            f"{name}: labels must be classes the model knows, {known}; "
-            f"received {labels[int(unknown.argmax())].item()!r} in {int(unknown.sum())} rows. Leave these out."
+            f"{name}: labels must be classes the model knows, {', '.join(map(repr, list(classes)[:12]))}; received "
+            f"{unknown!r} in {found.null_count} rows. Leave these out."
         )
-    return places.astype(numpy.min_scalar_type(len(classes)))[codes]
+    return found.to_numpy().astype(numpy.min_scalar_type(len(classes)))
 
 
 @dataclass(frozen=True)
@@ -402,40 +344,35 @@ class NumberFormat:
     thousands: str
     note: str = ""
 
-    @property
-    def pattern(self) -> str:
-        """Return a regular expression that matches a number in this form alone."""
+    def plain(self, texts: Any) -> Any:
+        """Return numbers of this form without units and marks, and with a decimal point; other texts are gaps."""
         whole = rf"\d{{1,3}}(?:[{self.thousands}]\d{{3}})+" if self.thousands else r"\d+"
         digits = rf"(?:(?:{whole}|\d+)(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
-        return rf"^\s*[+-]?\s*(?:{_UNIT})?\s*[+-]?{digits}\s*(?:{_UNIT})?\s*$"
+        pattern = rf"^\s*[+-]?\s*(?:{_UNIT})?\s*[+-]?{digits}\s*(?:{_UNIT})?\s*$"
+        known = compute.if_else(compute.match_substring_regex(texts, pattern), texts, None)
+        bare = compute.replace_substring_regex(known, rf"{_UNIT}|\s|[{self.thousands}]", "")
+        return compute.replace_substring(bare, self.decimal, ".")
 
     def numbers(self, column: Any) -> Any:
         """Return the cells of a column as float64; those that are no numbers are gaps."""
         encoded = column.cast(pyarrow.string()).dictionary_encode()  # a batch may use few words of its dictionary
-        texts = encoded.dictionary
-        known = compute.if_else(compute.match_substring_regex(texts, self.pattern), texts, None)
-        bare = compute.replace_substring_regex(known, rf"{_UNIT}|\s|[{self.thousands}]", "")
-        numbers = compute.replace_substring(bare, self.decimal, ".").cast(pyarrow.float64())
-        return compute.take(numbers, encoded.indices)
+        return compute.take(self.plain(encoded.dictionary).cast(pyarrow.float64()), encoded.indices)
 
-    def of(self, texts: Any, counts: Any, *, strictly: bool) -> "NumberFormat | None":
-        """Return this form with a note on a column that has it; None for a column that has not.
-
-        texts : those that differ; counts : in how many cells each stands
-        """
-        good = compute.match_substring_regex(texts, self.pattern)
-        right, strays = texts.filter(good), texts.filter(compute.invert(good))
-        rows, others = (compute.sum(counts.filter(part)).as_py() or 0 for part in (good, compute.invert(good)))
-        found = compute.extract_regex(right, rf"(?P<unit>{_UNIT})").drop_null()
-        units = set(compute.struct_field(found, 0).to_pylist())
-        few = not strictly and len(strays) <= STRAYS and rows >= MOSTLY * (rows + others)
-        if not rows or len(units) > 1 or (others and not few):
+    def of(self, column: Any, *, strictly: bool) -> "NumberFormat | None":
+        """Return this form with a note on a column that has it; None for a column that has not."""
+        texts, counts = compute.value_counts(column.drop_null()).flatten()
+        texts = texts.cast(pyarrow.string())  # those that differ, of which most columns have fewer than rows
+        plain = self.plain(texts)
+        good, strays = texts.filter(plain.is_valid()), texts.filter(plain.is_null())
+        rows, others = (compute.sum(some, min_count=0).as_py() for some in (counts, counts.filter(plain.is_null())))
+        units = compute.struct_field(compute.extract_regex(good, rf"(?P<unit>{_UNIT})"), 0).drop_null().unique()
+        few = not strictly and len(strays) <= STRAYS and rows - others >= MOSTLY * rows
+        if not len(good) or len(units) > 1 or (others and not few):
             return None
-        notes = [f"{unit} is taken out" for unit in units]
-        notes += ["a comma stands before the decimals"] if self.decimal == "," else []
-        marks = rf"[{self.thousands}]\d{{3}}" if self.thousands else "x"
-        if compute.any(compute.match_substring_regex(right, marks)).as_py():
-            notes.append("marks between thousands are taken out")
+        notes, changed = [], texts.filter(compute.not_equal(texts, plain))[:100].to_pylist()
+        if changed:
+            example = max(changed, key=len)
+            notes.append(f"{example!r} is read as {self.numbers(pyarrow.array([example]))[0]}")
         if others:
             words = ", ".join(map(repr, sorted(strays.to_pylist())))
             notes.append(f"{others} cells hold {words} among numbers, and are gaps; --text takes all as text")
@@ -445,24 +382,19 @@ class NumberFormat:
 def number_format_of(
     parts: Iterable[Any], decimal: str | None, thousands: str | None, *, strictly: bool = False
 ) -> NumberFormat | None:
-    """Return the form in which the texts of a column are numbers; None where they are not.
+    """Return the form in which the texts of a column are numbers, with a note; None where they are not.
 
     parts : arrays of Arrow's; decimal, thousands : the marks where the user named them
     strictly : whether every cell must be a number
     """
     marks = [decimal] if decimal else [".", ","]
     forms = [NumberFormat(mark, _THOUSANDS[mark] if thousands is None else re.escape(thousands)) for mark in marks]
+
+    def form_of(column: Any) -> NumberFormat | None:
+        return next(filter(None, (form.of(column, strictly=strictly) for form in forms)), None)
+
     parts = iter(parts)
     first = next((part for part in parts if part.null_count < len(part)), None)
-    if first is None or _fitting(forms, first, strictly) is None:  # most columns of words are told by their first rows
+    if first is None or form_of(first) is None:  # most columns of words are told by their first rows
         return None
-    return _fitting(forms, pyarrow.chunked_array([first, *parts]).unify_dictionaries(), strictly)
-
-
-def _fitting(forms: list[NumberFormat], column: Any, strictly: bool) -> NumberFormat | None:
-    """Return the first form that a column has, with a note; None where it has none of them."""
-    counted = compute.value_counts(column.drop_null())
-    texts = counted.field(0)
-    texts = texts.dictionary_decode() if types.is_dictionary(texts.type) else texts
-    found = (form.of(texts.cast(pyarrow.string()), counted.field(1), strictly=strictly) for form in forms)
-    return next((form for form in found if form is not None), None)
+    return form_of(pyarrow.chunked_array([first, *parts]).unify_dictionaries())

@@ -1,6 +1,6 @@
 """Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Source:
     ndim : int
         2, as of every matrix.
     in_order : bool
-        Whether blocks can only be read one after the other; False by default.
+        Whether blocks are read from the first to the last, if not all of them; False by default.
 
     Examples
     --------
@@ -136,15 +136,6 @@ class Source:
         return max(1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize)))
 
 
-def _even(rows: int, features: int, dtype: Any, multiple: int = 1) -> numpy.ndarray:
-    """Return where blocks of about ``BLOCK_BYTES`` begin, each a multiple of so many rows."""
-    row_bytes = max(1, features * numpy.dtype(dtype).itemsize)
-    size = -(-max(1, BLOCK_BYTES // row_bytes) // multiple) * multiple
-    # Chunks that are taller, as those of single columns, are read in parts, each several times.
-    size = min(size, max(1, MOST_BYTES // row_bytes))
-    return numpy.append(numpy.arange(0, rows, size), rows)
-
-
 class ArraySource(Source):
     """Anything that is sliced as an array is: NumPy's memory maps, datasets of h5py, arrays of Zarr.
 
@@ -152,8 +143,6 @@ class ArraySource(Source):
     ----------
     array : array-like, shape (rows, features)
         Slices of consecutive rows are read as they are needed.
-    columns : sequence of int, optional
-        The columns that make the matrix, in this order; the default is all.
 
     Raises
     ------
@@ -164,26 +153,30 @@ class ArraySource(Source):
     --------
     >>> import numpy
     >>> from xpnet.data.sources import ArraySource
-    >>> source = ArraySource(numpy.arange(6.0).reshape(3, 2), columns=[1])
+    >>> source = ArraySource(numpy.arange(6.0).reshape(3, 2))
     >>> source.shape, source.blocks
-    ((3, 1), 1)
-    >>> source.read(0).ravel()
-    array([1., 3., 5.])
+    ((3, 2), 1)
+    >>> source.read(0)
+    array([[0., 1.],
+           [2., 3.],
+           [4., 5.]])
     """
 
-    def __init__(self, array: Any, columns: Sequence[int] | None = None) -> None:
-        from xpnet.data.files import check_codecs
+    def __init__(self, array: Any) -> None:
+        from xpnet.data.files import codecs_of
 
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
                 f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
-        check_codecs("X", array)
-        self.array, self.columns, self.dtype = array, columns, numpy.dtype(array.dtype)
-        rows, width = int(array.shape[0]), int(array.shape[1])
-        self.shape = (rows, width if columns is None else len(columns))
-        chunks = getattr(array, "chunks", None)
-        self.starts = _even(rows, width, self.dtype, int(chunks[0]) if chunks else 1)
+        codecs_of(array)
+        self.array, self.dtype, self.shape = array, numpy.dtype(array.dtype), (int(array.shape[0]), int(array.shape[1]))
+        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
+        chunk = int((getattr(array, "chunks", None) or (1,))[0])
+        size = -(-max(1, BLOCK_BYTES // row_bytes) // chunk) * chunk
+        # Chunks that are taller, as those of single columns, are read in parts, each several times.
+        size = min(size, max(1, MOST_BYTES // row_bytes))
+        self.starts = numpy.append(numpy.arange(0, self.shape[0], size), self.shape[0])
 
     def read(self, block: int) -> numpy.ndarray:
         """Read the rows of a block.
@@ -198,8 +191,7 @@ class ArraySource(Source):
         numpy.ndarray, shape (rows of the block, features)
             The rows.
         """
-        rows = numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
-        return rows if self.columns is None else rows[:, self.columns]
+        return numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
 
 
 class ParquetSource(Source):
@@ -332,20 +324,16 @@ class ChunkSource(Source):
 
     def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
         self.make = make
-        counts, labels, widths, kinds = [], [], set(), set()
-        for X, y in self._chunks():
-            counts.append(X.shape[0])
-            widths.add(X.shape[1])
-            kinds.add(X.dtype)
-            labels += [] if y is None else [numpy.asarray(y)]
+        found = [(X.shape, X.dtype, y) for X, y in self._chunks()]
+        widths, labels = {shape[1] for shape, *_ in found}, [numpy.asarray(y) for *_, y in found if y is not None]
         if len(widths) != 1:
             raise InputError(f"Chunks are matrices with equally many columns, one at least; received {sorted(widths)}.")
-        self.dtype = numpy.result_type(*kinds)
-        self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
+        self.dtype = numpy.result_type(*(dtype for _, dtype, _ in found))
+        self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in found)])
         self.shape = (int(self.starts[-1]), widths.pop())
         self.labels = numpy.concatenate(labels) if labels else None
         self._open: Iterator[tuple[numpy.ndarray, Any]] = iter(())
-        self._next = -1
+        self._next = self.blocks
 
     def _chunks(self) -> Iterator[tuple[numpy.ndarray, Any]]:
         for chunk in self.make():
@@ -353,7 +341,7 @@ class ChunkSource(Source):
             yield numpy.asarray(X), y
 
     def read(self, block: int) -> numpy.ndarray:
-        """Read a chunk; one that does not follow the last begins anew, and passes over those before it.
+        """Read a chunk, and pass over those between it and the last; one before the last begins anew.
 
         Parameters
         ----------
@@ -365,10 +353,10 @@ class ChunkSource(Source):
         numpy.ndarray, shape (rows of the block, features)
             The rows.
         """
-        if block == 0 or block != self._next:
-            self._open = islice(self._chunks(), block, None)
-        self._next = block + 1
-        X = next(self._open, (None, None))[0]
+        if block < self._next:
+            self._open, self._next = self._chunks(), 0
+        ahead, self._next = block - self._next, block + 1
+        X = next(islice(self._open, ahead, None), (None, None))[0]
         if X is None or X.shape[0] != self.starts[block + 1] - self.starts[block]:
             raise InputError(
                 "A function that yields chunks yields the same ones whenever it is called; this one did not."
