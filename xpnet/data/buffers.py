@@ -7,7 +7,7 @@ for as few rows as stay in a core's cache.
 
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     """Rows of a source in some order. What another process reads has a place in it, but is not here.
 
     X : (own, in), those of this process; rows : (own,) int64, their numbers in the source
-    owner : (rows,) int32, the rank that has each row
+    owner : (rows,), the rank that has each row
     """
 
     X: numpy.ndarray
@@ -41,53 +41,46 @@ class Piece(NamedTuple):
     owner: numpy.ndarray
 
 
-def _parts(
-    source: Source, blocks: Any, division: Division | None
-) -> Iterator[tuple[int, int, int, numpy.ndarray | None]]:
-    """Yield parts of the blocks: the rank that has it, how many rows, the number of the first, and X on this rank."""
-    for place, block in enumerate(blocks):
-        owner = 0 if division is None else int(division.owner[place])
-        if division is not None and owner != division.rank:
-            if source.in_order and 0 <= block < source.blocks:  # the next one comes after it only
-                source.read(int(block))
-            yield owner, int(division.rows[place]), 0, None
-            continue
+def _parts(source: Source, blocks: Any) -> Iterator[tuple[int, numpy.ndarray]]:
+    """Yield the rows of the blocks, some at a time, with the number of the first."""
+    for block in blocks:
         first = int(source.starts[block])
         for X in source.parts(int(block)):
-            yield owner, len(X), first, X
+            yield first, X
             first += len(X)
 
 
-def _filled(parts: Iterable[Any], room: int, features: int, dtype: Any) -> Iterator[Piece]:
-    """Yield the rows of the parts, so many at a time, in two buffers that take turns: one is filled beside the other.
+def _filled(
+    source: Source, blocks: Any, owners: Iterable[numpy.ndarray], rank: int, room: int, dtype: Any, stop: Event
+) -> Iterator[Piece]:
+    """Yield the rows of this rank's blocks in two buffers that take turns: one is filled beside the other.
+
+    owners : for each time that a buffer is filled, the rank that has each row; room : the most rows that this one has
+    stop : is set when no more rows are wanted
 
     Raises ValueError where a value is not finite.
     """
-    shapes = ((room, features), dtype), (room, numpy.int64), (room, numpy.int32)
-    buffers = [Piece(*(numpy.empty(*shape) for shape in shapes)) for _ in "12"]
-    place = slot = 0
-    for owner, size, first, X in parts:
-        done = 0
-        while done < size:
-            count = min(size - done, room - place)
-            buffers[0].owner[place : place + count] = owner
-            if X is not None:
-                slots = slice(slot, slot + count)
-                copy_finite(X[done : done + count], buffers[0].X[slots], first + done)
-                buffers[0].rows[slots] = numpy.arange(first + done, first + done + count)
-                slot += count
-            place, done = place + count, done + count
-            if place == room:
-                yield Piece(buffers[0].X[:slot], buffers[0].rows[:slot], buffers[0].owner)
-                buffers.reverse()
-                place = slot = 0
-    yield Piece(buffers[0].X[:slot], buffers[0].rows[:slot], buffers[0].owner[:place])
+    buffers = [(numpy.empty((room, source.shape[1]), dtype), numpy.empty(room, numpy.int64)) for _ in "12"]
+    parts, first, X = _parts(source, blocks), 0, numpy.empty(0)
+    for owner in owners:
+        (filled, rows), place, count = buffers[0], 0, int((owner == rank).sum())
+        while place < count:
+            while not len(X):
+                if stop.is_set():
+                    return
+                first, X = next(parts)
+            some = min(count - place, len(X))
+            copy_finite(X[:some], filled[place : place + some], first)
+            rows[place : place + some] = numpy.arange(first, first + some)
+            first, X, place = first + some, X[some:], place + some
+        yield Piece(filled[:count], rows[:count], owner)
+        buffers.reverse()
 
 
 def read_rows(source: Source, blocks: Any, dtype: Any) -> Piece:
     """Return all rows of some blocks."""
-    room = int(numpy.diff(source.starts)[blocks].sum())
-    return next(_filled(_parts(source, blocks, None), room, source.shape[1], dtype))
+    owner = numpy.zeros(int(numpy.diff(source.starts)[blocks].sum()), numpy.int64)
+    return next(_filled(source, blocks, [owner], 0, len(owner), dtype, Event()))
 
 
 def copy_finite(X: numpy.ndarray, out: numpy.ndarray, first: int) -> None:
@@ -132,15 +125,19 @@ def rows_of(
     piece_bytes : of what is handed out at a time, one batch at least
     division : of the blocks among processes, of which each is given its own rows of every piece
     """
-    rank = 0 if division is None else division.rank
+    if division is None:
+        division = Division(0, numpy.zeros(len(blocks), numpy.int64), numpy.diff(source.starts)[blocks])
+    rank, owner, rows = division
     shuffle = None if seed is None else numpy.random.default_rng(seed)
     piece = max(1, piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize) // batch_size) * batch_size
     # Rows as they lie are not mixed, and need no room for more of them than are handed out.
     room = piece if shuffle is None else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
-    room = min(room, len(source) if division is None else int(division.rows.sum()))
-    stopped: list[bool] = []
-    parts = takewhile(lambda _: not stopped, _parts(source, blocks, division))
-    filling = _filled(parts, room, source.shape[1], kept_dtype(source, dtype))
+    room, ends, stop = min(room, max(1, rows.sum())), rows.cumsum(), Event()
+    owners = (
+        numpy.repeat(owner, ends.clip(start, start + room) - (ends - rows).clip(start, start + room))
+        for start in range(0, rows.sum(), room)
+    )
+    filling = _filled(source, blocks[owner == rank], owners, rank, room, kept_dtype(source, dtype), stop)
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
         try:
             reading = thread.submit(next, filling, None)
@@ -155,4 +152,4 @@ def rows_of(
                     X = filled.X[here].astype(dtype, copy=False)
                     yield Piece(X, filled.rows[here], filled.owner[some])
         finally:
-            stopped.append(True)
+            stop.set()
