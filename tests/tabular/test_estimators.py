@@ -116,6 +116,17 @@ def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.Da
     numpy.testing.assert_allclose(mean, each[:, :, 0].mean(axis=0).clip(target.min(), target.max()))
 
 
+def test_a_seed_is_the_seed_of_an_encoder_that_has_none() -> None:
+    """Targets of many categories are averaged over halves of the rows, which are drawn."""
+    rng = numpy.random.default_rng(0)
+    X = pandas.DataFrame({"place": rng.integers(0, 150, 400).astype(str), "size": rng.normal(size=400)})
+    y = X["size"] + rng.normal(size=400)
+    settings = {"encoder": xpnet.TableEncoder(max_categories=20), "random_state": 0, "max_iter": 2}
+    first, second = (xpnet.TabularRegressor(**settings).fit(X, y).predict(X) for _ in range(2))
+    numpy.testing.assert_array_equal(first, second)
+    assert settings["encoder"].random_state is None
+
+
 def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(table: pandas.DataFrame, target: numpy.ndarray) -> None:
     fits = [TabularRegressor(**QUICK, n_jobs=jobs).fit(table, target).predict(table) for jobs in (None, 1, 2)]
     numpy.testing.assert_array_equal(fits[0], fits[1])

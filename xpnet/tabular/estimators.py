@@ -283,7 +283,7 @@ class Tabular(Saved, BaseEstimator):
         Parameters
         ----------
         random_state : int, numpy.random.RandomState or None
-            Where the seed of the default encoder is drawn from.
+            Where the encoder's seed is drawn from, unless it has one.
         bins : int, "auto" or None, default "auto"
             Bins of the default encoder.
 
@@ -292,10 +292,13 @@ class Tabular(Saved, BaseEstimator):
         transformer
             Not fitted: a copy of ``encoder``, or a `TableEncoder` with the bins of a tree.
         """
-        if self.encoder is not None:
-            return clone(self.encoder)
         seed = check_random_state(random_state).randint(2**31 - 1)
-        return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
+        if self.encoder is None:
+            return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
+        made = clone(self.encoder)
+        if made.get_params(deep=False).get("random_state", seed) is None:
+            made.set_params(random_state=seed)
+        return made
 
     def watch(self, make: Callable[[int], Watchers]) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the trainings of the next ``fit``.
