@@ -31,6 +31,7 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
         "gather": partial(_gather, launching),
         "softmax": partial(_softmax, launching, False),
         "log_softmax": partial(_softmax, launching, True),
+        "bias_relu": partial(_activation, launching, "relu"),
         **{name: partial(_loss, launching, name) for name in LOSSES},
     }
     for name in sorted(ACTIVATIONS - {"identity"}):
@@ -85,11 +86,12 @@ def _gather(launching: Launching, x: Array, order: object) -> Array:
         return out.reshape((places.shape[0], *x.shape[1:]))
 
 
-def _activation(launching: Launching, name: str, x: Array) -> Array:
-    """activation(x)."""
+def _activation(launching: Launching, name: str, x: Array, bias: Array | None = None) -> Array:
+    """activation(x), or activation(x + bias)."""
     with launching(x) as launcher:
         rows, out = _rows(launcher, x), _empty(launcher, x.shape)
-        launches.bias_activation(launcher, name, rows, None, out.reshape(rows.shape))()
+        bias = bias if bias is None else launcher.xp.ascontiguousarray(bias)
+        launches.bias_activation(launcher, name, rows, bias, out.reshape(rows.shape))()
         return out
 
 

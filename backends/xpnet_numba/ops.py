@@ -15,10 +15,10 @@ from numpy import empty, ndarray, zeros  # by their names: calls of a few number
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.kinds import Address, Indices, Pointer, Vector
+from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors
-from xpnet_numba.llvm.memory import call, parts_of, reload, spill
+from xpnet_numba.llvm.memory import call, flat, parts_of, reload, spill
 from xpnet_numba.loops import activations, inner, losses, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime import threads
@@ -272,6 +272,20 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 """Their kernels, forward and back, by the name of the operation."""
 
 
+def bias_relu(x: Array, bias: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.bias_relu`."""
+    x, bias = contiguous(x), contiguous(bias)
+    out = numpy.empty_like(x)
+    launch(_bias_relu, (x, out), (bias,), chunk_rows=rows_of(MOVES, *x.shape))
+    return out
+
+
+@inner
+def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
+    widest_vectors()
+    activations.forward_with_bias(activations.relu, flat(x), bias, flat(out))
+
+
 # Softmax and its loss.
 
 
@@ -381,6 +395,7 @@ KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
     kernel.__name__: Kernel(kernel)
     for kernel in (
         adam_update,
+        bias_relu,
         log_softmax,
         sgd_update,
         softmax,
@@ -398,6 +413,7 @@ def warmup() -> None:
                 kernel(x, x) if name.endswith("_backward") else kernel(x)
             for kernel in (softmax, log_softmax):
                 kernel(x)
+            bias_relu(x, x[0])
             softmax_cross_entropy(x, index)
             softmax_cross_entropy(x, x)
             sgd_update(x.copy(), x, learning_rate=0.0)

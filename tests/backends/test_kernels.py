@@ -77,6 +77,9 @@ class Example:
             return [([self.matrix(), self.matrix()], {})]
         return getattr(self, name)()
 
+    def bias_relu(self) -> list[Call]:
+        return [([self.matrix(), self.vector(self.columns)], {})]
+
     def softmax(self) -> list[Call]:
         return [([self.matrix()], {}), ([self.matrix()], {"axis": 0})] if self.rows else [([self.matrix()], {})]
 

@@ -25,6 +25,7 @@ __all__ = [
     "adam_update",
     "affine",
     "affine_backward",
+    "bias_relu",
     "gamma",
     "gather",
     "huber",

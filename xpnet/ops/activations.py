@@ -86,6 +86,31 @@ def relu_backward(d_out: Array, x: Array) -> Array:
     return namespace(x).where(x <= 0, zero(d_out), d_out)
 
 
+def bias_relu(x: Array, bias: Array) -> Array:
+    """Add a bias to each row and take the larger of 0 and each item, ``max(0, x + bias)``.
+
+    Parameters
+    ----------
+    x : array, shape (batch, out)
+        The inputs.
+    bias : array, shape (out,)
+        The bias.
+
+    Returns
+    -------
+    array, shape (batch, out)
+        The outputs.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.bias_relu(numpy.array([[-1.0, 1.0]]), numpy.array([0.5, 0.5]))
+    array([[0. , 1.5]])
+    """
+    return relu(x + bias)
+
+
 def identity(x: Array) -> Array:
     """Return the input, for a layer without activation.
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from cuda_checks import assert_close, assert_row_losses, draw, relu_backward_bias, run
 from cuda_host import HostLauncher, launching, needs_compiler
-from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
 from xpnet_cupy.operations import table
@@ -164,9 +163,7 @@ def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], 
 
 
 def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
-    x, bias, out = draw((37, 70), dtype), draw((70,), dtype), launcher.xp.empty((37, 70), dtype)
-    launches.bias_activation(launcher, "relu", launcher.xp.guarded(x), launcher.xp.guarded(bias), out)()
-    assert_close(out, ops.relu(x.astype(np.float64) + bias), dtype)
+    assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (50,), (50, 2, 33)])
