@@ -120,17 +120,15 @@ def _compiler() -> Iterator[None]:
 def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]) -> Any:
     """A function from the cache or, where it is not there, from the compiler.
 
-    The main thread lets another compile: a KeyboardInterrupt could come up anywhere in the compiler, where LLVM's calls
-    back into Python would swallow it, or half of a function would be left. Ctrl-C is heard at once; the work goes on,
-    and who asks again finds its result in the cache.
+    The main thread lets another load and compile: a KeyboardInterrupt could come up anywhere in the compiler, where
+    LLVM's calls back into Python would swallow it, or half of a function would be left. Ctrl-C is heard at once; the
+    work goes on, and who asks again finds its result in the cache.
     """
 
     @global_compiler_lock
     def work() -> Any:
         return _from_cache(name, load) or compiled()
 
-    if found := _from_cache(name, load):
-        return found
     if threading.current_thread() is not threading.main_thread():
         return work()
     before = threading.stack_size(STACK)

@@ -162,6 +162,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+def test_ctrl_c_is_heard_while_kept_code_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM calls Python while it loads code, and an exception ends there."""
+    called_by_llvm = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(compiling, "_from_cache", lambda name, load: load(b"") or 1)
+    with pytest.raises(KeyboardInterrupt):
+        compiling._loaded_or_compiled("kept", lambda code: called_by_llvm(), lambda: 0)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
 def test_a_process_forked_while_a_thread_compiles_can_compile() -> None:
     assert run(FORKED).stdout == "7\n"
