@@ -13,11 +13,10 @@ from xpnet.modelfile.container import Description, read, write
 from xpnet.modelfile.disk import remove, remove_parts
 from xpnet.modelfile.networks import check_parameters_of
 from xpnet.modelfile.values import from_json, to_json
-from xpnet.training import Callback, History, Training, TrainingState, set_stream_state
+from xpnet.training import Callback, History, Training, TrainingState
 
 KIND = "Checkpoint"
 PATTERN = "checkpoint-*.safetensors"
-_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 class Checkpoint(Callback):
@@ -204,20 +203,8 @@ def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
     for arrays in (step.params, *step.buffers.values()):
         check_parameters_of(spec, arrays)
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
-    counts = [tree["rows"], tree["done"], step.t]
-    if not all(type(count) is int and 0 <= count < 2**63 for count in counts) or tree["done"] > history.epochs:
-        raise ValueError("its numbers of rows, epochs and updates are not counts")
-    if type(tree["stop"]) is not bool or not all(isinstance(state, dict) for state in tree["callbacks"].values()):
-        raise ValueError("it lacks the states of its callbacks")
-    _check_stream(tree["rng"])
+    counts = all(type(count) is int and 0 <= count < 2**63 for count in (tree["rows"], tree["done"], step.t))
+    states = isinstance(tree["rng"], dict | None) and all(isinstance(one, dict) for one in tree["callbacks"].values())
+    if not (counts and states and type(tree["stop"]) is bool and tree["done"] <= history.epochs):
+        raise ValueError("its counts, or the states of its callbacks and of its random stream, are not those of one")
     return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})
-
-
-def _check_stream(state: Any) -> None:
-    """Raise ValueError, or what NumPy raises, unless a stream of NumPy's can be put into this state."""
-    if state is None:
-        return
-    if "has_gauss" in state:
-        set_stream_state(numpy.random.RandomState(), state)
-    elif (kind := state["bit_generator"]) in _BIT_GENERATORS:
-        set_stream_state(numpy.random.Generator(getattr(numpy.random, kind)()), state)

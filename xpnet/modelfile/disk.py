@@ -118,9 +118,9 @@ def open_plain(path: str | Path) -> BinaryIO:
     """
     path = Path(path)
     try:
-        if stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
-            return path.open("rb")
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
+            raise OSError("it is a folder or a device")
+        return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be opened as a model file: {reason}. Check the path.") from error
-    raise ModelFileError(f"A model file is a plain file; {path} is a folder or a device.")

@@ -64,7 +64,7 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     Raises
     ------
     InputError
-        For the state of a stream of another kind, and for a position outside the stream's buffer.
+        For the state of a stream of another kind, and for what is no state, such as one outside the stream's buffer.
 
     See Also
     --------
@@ -87,12 +87,15 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
         )
     if rng is None or state is None:
         return
-    for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
-        if not 0 <= position <= last:
-            raise InputError(f"A random stream has a position between 0 and {last}; received {position}.")
-    if hasattr(rng, "check_state"):
-        rng.check_state(state)
-    _put(rng, state)
+    try:
+        for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
+            if not 0 <= position <= last:
+                raise ValueError(f"its position lies between 0 and {last}, and is {position}")
+        if hasattr(rng, "check_state"):
+            rng.check_state(state)
+        _put(rng, state)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise InputError(f"A random stream goes on from a state of NumPy's; this is none: {error}") from error
 
 
 def _put(rng: Any, state: Any) -> None:
