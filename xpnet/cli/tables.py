@@ -15,7 +15,7 @@ from xpnet.data.frames import Frame, pick_columns
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.modelfile import exported_of
-from xpnet.models import Network
+from xpnet.models.inputs import to_host
 from xpnet.tabular.encodings import Category
 
 SPLIT_ROWS = 2**18
@@ -201,7 +201,7 @@ class TableModel:
     def __init__(self, model: Any, coverage: float | None = None) -> None:
         exported = exported_of(model)
         spec, labels, encoder = exported.spec, exported.classes, exported.encoder
-        if isinstance(model, Network):
+        if labels is None and spec.loss == "softmax_cross_entropy":
             labels = numpy.arange(spec.widths[-1])
         self.model, self.coverage, self.text = model, coverage, set()
         self.classes: list[Any] | None = None if labels is None else labels.tolist()
@@ -221,10 +221,8 @@ class TableModel:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
         model = self.model
         try:
-            if isinstance(model, Network):
-                return model.backend.to_numpy(model.predict(numpy.asarray(table, model.spec.dtype)))
-            predict = model.predict if self.classes is None else model.predict_proba
-            outputs = numpy.asarray(predict(table if self.features else numpy.asarray(table)))
+            predict = getattr(model, "predict_proba", model.predict)
+            outputs = to_host(predict(table if self.features else numpy.asarray(table)))
             if self.coverage is None:
                 return outputs
             ends = model.predict_interval(table, self.coverage, predictions=outputs)
