@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ def write_c(path: str | Path, exported: Exported) -> None:
     """
     spec, classes, target, out = exported.spec, exported.classes, exported.target, exported.spec.widths[-1]
     two = spec.loss == "logistic_cross_entropy" and classes is not None and len(classes) <= 2
-    numbers, categories, tables = _encodings(exported.encoder)
-    layers, parameters = _layers(spec, exported.networks)
+    numbers, categories = _encodings(exported.encoder)
     facts = {
         "XPNET_COLUMNS": spec.widths[0] if exported.encoder is None else exported.encoder.n_features_in_,
         "XPNET_RESULTS": 2 if two else out,
@@ -36,16 +34,14 @@ def write_c(path: str | Path, exported: Exported) -> None:
         "WIDEST": max(spec.widths),
         "NETWORKS": len(exported.networks),
         "MEMBERS": spec.members,
-        "PARAMETERS": len(parameters) // len(exported.networks),
         "TEMPERATURE": f"{exported.temperature!r}",
         "SCALED": int(target is not None),
         "SORTED": int(exported.rises),
     }
-    tables |= {
+    tables = {
         "number numbers[]": numbers,
         "category categories[]": categories,
-        "layer layers[]": layers,
-        "float parameters[]": parameters,
+        "layer layers[]": _layers(spec, exported.networks),
         "double target[4][OUTPUTS]": [[0.0]] if target is None else target.tolist(),
     }
     head = [f"#define {name} {value}" for name, value in facts.items()]
@@ -57,41 +53,35 @@ def write_c(path: str | Path, exported: Exported) -> None:
     write_whole(path, source.replace("/* DATA */", "\n".join([*head, *data, _activations(spec)])).encode())
 
 
-def _encodings(encoder: Any) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
-    """Return the rows of the tables of numbers and of categories, and further tables in which they have places."""
+def _encodings(encoder: Any) -> tuple[list[Any], list[Any]]:
+    """Return a row for each number, and one for each category."""
     numbers, categories, start = [], [], 0
-    edges: list[float] = []
-    names: list[str] = []
-    details: list[numpy.float32] = []
     for encoding in [] if encoder is None else encoder.encodings_:
         if isinstance(encoding, Number):
             part, cycle = ("", *PARTS).index(encoding.part), PERIODS.get(encoding.part, (0.0, 1.0))
             scaling = encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale
             flags = encoding.clip, encoding.gaps, encoding.cycle
-            bins = len(encoding.edges[1:]), len(edges)
+            bins = len(encoding.edges[1:]), encoding.edges
             numbers.append([start, encoding.column, part, *scaling, *flags, *cycle, *bins])
-            edges += encoding.edges.tolist()
         else:
-            places = len(encoding.values), len(names), encoding.hot, encoding.gaps
-            categories.append([start, encoding.column, *places, len(encoding.detail_labels), len(details)])
-            names += encoding.values
-            details += list(encoding.details.ravel())
+            sizes = len(encoding.values), encoding.hot, encoding.gaps, len(encoding.detail_labels)
+            names = numpy.array(encoding.values, dtype=object)
+            categories.append([start, encoding.column, *sizes, names, encoding.details])
         start += len(encoding.labels)
-    return numbers, categories, {"double edges[]": edges, "char *const names[]": names, "float details[]": details}
+    return numbers, categories
 
 
-def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """Return a row for each layer, with the places of its arrays in a network's parameters, and all parameters."""
-    slots = {slot.name: slot for slot in spec.slots()}
-    starts = numpy.cumsum([0, *(prod(slot.shape) for slot in slots.values())]).tolist()
-    places = dict(zip(slots, starts, strict=False))
+def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return a row for each layer of each network."""
     rows = []
-    for (inputs, outputs), names in zip(pairwise(spec.widths), spec.layer_names, strict=True):
-        roles = [places.get(names.get(role, ""), -1) for role in ("weight", "bias", "scale_in", "scale_out")]
-        own_weight, own_bias = len(slots[names["weight"]].shape) == 3, len(slots[names["bias"]].shape) == 2
-        rows.append([inputs, outputs, *roles, inputs * outputs * own_weight, outputs * own_bias])
-    arrays = [numpy.ravel(params[name]) for params in networks for name in slots]
-    return rows, list(numpy.concatenate(arrays).astype(numpy.float32))
+    for params in networks:
+        for (inputs, outputs), names in zip(pairwise(spec.widths), spec.layer_names, strict=True):
+            arrays = {role: params[name].astype(numpy.float32) for role, name in names.items()}
+            weight, bias = arrays["weight"], arrays["bias"]
+            of_members = inputs * outputs * (weight.ndim == 3), outputs * (bias.ndim == 2)
+            scales = arrays.get("scale_in"), arrays.get("scale_out")
+            rows.append([inputs, outputs, weight, bias, *scales, *of_members])
+    return rows
 
 
 def _activations(spec: NetworkSpec) -> str:
@@ -116,10 +106,16 @@ def _expression(part: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    """Return a value as C, which reads back the same: a number, text as bytes of UTF-8, or a list of these in braces.
+    """Return a value as C, which reads back the same.
 
-    Of text all but letters and digits are escaped.
+    A list is in braces, an array of NumPy's is a pointer to its values, None is NULL. Text is bytes of UTF-8, of which
+    all but letters and digits are escaped.
     """
+    if value is None:
+        return "NULL"
+    if isinstance(value, numpy.ndarray):
+        kind = {"float32": "float", "float64": "double"}.get(value.dtype.name, "char *const")
+        return f"(const {kind}[]){_literal(list(value.ravel()) or [0])}"
     if isinstance(value, list):
         return f"{{{', '.join(map(_literal, value))}}}"
     if isinstance(value, str):

@@ -16,8 +16,8 @@ typedef struct {
 
 typedef struct {
   int in, out;
-  int weight, bias, scale_in, scale_out;  /* places in the parameters of a network; -1 where there is no scale */
-  int weight_of_member, bias_of_member;   /* how far that of the next member is away; 0 where they share one */
+  const float *weight, *bias, *scale_in, *scale_out; /* NULL where there is no scale */
+  int weight_of_member, bias_of_member; /* how far that of the next member is away; 0 where they share one */
 } layer;
 
 typedef struct {
@@ -25,12 +25,14 @@ typedef struct {
   double fill, low, high, centre, scale;
   int clip, gaps, cycle;
   double first, length; /* of the cycle */
-  int bins, edges;      /* edges: the place of the first */
+  int bins;
+  const double *edges;
 } number;
 
 typedef struct {
-  int start, column, values, names; /* names: the place of the first */
-  int hot, gaps, details, table;    /* table: the place of the first detail */
+  int start, column, values, hot, gaps, details;
+  const char *const *names;
+  const float *table; /* of details, a row for each value */
 } category;
 
 /* The operators in which activations are described, under ONNX's names. */
@@ -88,18 +90,18 @@ static void encode_number(const number *n, double x, float *out) {
     *out++ = (float)sin(angle);
     *out++ = (float)cos(angle);
   }
-  for (const double *left = edges + n->edges; left < edges + n->edges + n->bins; left++)
+  for (const double *left = n->edges; left < n->edges + n->bins; left++)
     *out++ = (float)clipped((x - left[0]) / (left[1] - left[0]), 0, 1);
 }
 
 static void encode_category(const category *c, const char *text, float *out) {
   const int gap = text == NULL || !*text;
   int found = gap ? c->values : 0;
-  while (found < c->values && strcmp(names[c->names + found], text)) found++;
+  while (found < c->values && strcmp(c->names[found], text)) found++;
   for (int k = 0; k < c->hot; k++) out[k] = found < c->values && k == (found < c->hot ? found : c->hot - 1);
   out += c->hot;
   if (c->gaps) *out++ = (float)gap;
-  for (int k = 0; k < c->details; k++) out[k] = found < c->values ? details[c->table + found * c->details + k] : 0;
+  for (int k = 0; k < c->details; k++) out[k] = found < c->values ? c->table[found * c->details + k] : 0;
 }
 
 static void encode(const xpnet_value *row, float *x) {
@@ -112,15 +114,15 @@ static void encode(const xpnet_value *row, float *x) {
 }
 
 /* The outputs of one member of a network, before the output activation. */
-static void forward(const float *network, int member, const float *inputs, float *out) {
+static void forward(const layer *network, int member, const float *inputs, float *out) {
   float x[WIDEST];
-  memcpy(x, inputs, sizeof(float) * (size_t)layers[0].in);
+  memcpy(x, inputs, sizeof(float) * (size_t)network[0].in);
   for (int k = 0; k < LAYERS; k++) {
-    const layer *l = &layers[k];
-    const float *weight = network + l->weight + (size_t)member * (size_t)l->weight_of_member;
-    const float *bias = network + l->bias + member * l->bias_of_member;
-    const float *scale_in = l->scale_in < 0 ? NULL : network + l->scale_in + member * l->in;
-    const float *scale_out = l->scale_out < 0 ? NULL : network + l->scale_out + member * l->out;
+    const layer *l = &network[k];
+    const float *weight = l->weight + (size_t)member * (size_t)l->weight_of_member;
+    const float *bias = l->bias + member * l->bias_of_member;
+    const float *scale_in = l->scale_in ? l->scale_in + member * l->in : NULL;
+    const float *scale_out = l->scale_out ? l->scale_out + member * l->out : NULL;
     for (int j = 0; j < l->out; j++) out[j] = 0;
     for (int i = 0; i < l->in; i++) {
       const float scaled = scale_in ? x[i] * scale_in[i] : x[i];
@@ -165,7 +167,7 @@ void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESU
   for (int k = 0; k < NETWORKS; k++)
     for (int member = 0; member < MEMBERS; member++) {
       double one[OUTPUTS];
-      forward(parameters + (size_t)k * PARAMETERS, member, x, out);
+      forward(layers + k * LAYERS, member, x, out);
       for (int j = 0; j < OUTPUTS; j++) one[j] = OUTPUT == 'e' ? exp(out[j]) : OUTPUT == 'l' ? Sigmoid(out[j]) : out[j];
       if (OUTPUT == 's') softmax(one, 1);
       for (int j = 0; j < OUTPUTS; j++) found[j] += one[j] / (NETWORKS * MEMBERS);
