@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from shutil import get_terminal_size
 from typing import Any
 
@@ -25,19 +24,10 @@ def visible(text: str, *, keep: str = "") -> str:
 
 def to_json(value: Any) -> str:
     """Return the document as text; NaN and infinities, which JSON lacks, become null."""
-    text = json.dumps(_plain(value), indent=2, default=str, ensure_ascii=False)
+    known = json.dumps(value, default=lambda one: one.item() if hasattr(one, "item") else str(one))
+    finite = json.loads(known, parse_constant=lambda _: None)
+    text = json.dumps(finite, indent=2, ensure_ascii=False)
     return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
-
-
-def _plain(value: Any) -> Any:
-    """Return the value without what only Python and NumPy know."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -35,7 +35,8 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         with part.open("xb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
-            owned = old is None or _take_over(part, path, old)
+            if old is not None:
+                _take_over(part, path, old)
             os.fsync(file.fileno())
         _rename(part, path)
         _flush_folder(path.parent)
@@ -44,8 +45,6 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         raise ModelFileError(f"{path} could not be written: {reason}. What was there before is untouched.") from error
     finally:
         remove(part)  # which has its name by now, unless something went wrong
-    if not owned:
-        warnings.warn(f"{path} was replaced and could not keep its owner and group.", stacklevel=2)
 
 
 def _replaceable(path: Path) -> os.stat_result | None:
@@ -63,17 +62,16 @@ def _replaceable(path: Path) -> os.stat_result | None:
     return old
 
 
-def _take_over(part: Path, path: Path, old: os.stat_result) -> bool:
-    """Give a new file permissions, attributes and owner of an old one; returns whether it has the owner."""
-    new, owned = part.stat(), True
+def _take_over(part: Path, path: Path, old: os.stat_result) -> None:
+    """Give a new file permissions, attributes and owner of an old one; warn where the owner cannot be kept."""
+    new = part.stat()
     if sys.platform != "win32" and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         try:
             os.chown(part, old.st_uid, old.st_gid)
         except OSError:
-            owned = False
+            warnings.warn(f"{path} is replaced and could not keep its owner and group.", stacklevel=3)
     shutil.copystat(path, part)  # last: a change of owner takes some permissions away
     os.utime(part)
-    return owned
 
 
 def remove(path: Path) -> None:
