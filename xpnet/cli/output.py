@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from shutil import get_terminal_size
 from typing import Any
 
@@ -20,6 +21,16 @@ def visible(text: str, *, keep: str = "") -> str:
     keep : control characters that stay, such as the ends of lines
     """
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def working(what: str) -> AbstractContextManager[Any]:
+    """Say on stderr what takes its time, while it does, and only to a terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.text import Text
+
+    return Console(stderr=True).status(Text(visible(what)))
 
 
 def to_json(value: Any) -> str:

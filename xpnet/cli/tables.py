@@ -10,7 +10,7 @@ import pyarrow
 from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
-from xpnet.cli.output import show_table
+from xpnet.cli.output import show_table, working
 from xpnet.data.frames import Frame, pick_columns
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
@@ -89,7 +89,8 @@ def read_columns(opened: Any, how: Mapping[str, Any], **target: Any) -> tuple[Fr
     drop, text = [*how["drop"], *how["ids"]], how["text"]
     features, label = pick_columns(opened, features=how["features"], drop=drop, text=text, **target)
     columns = features if label is None else [*features, label]
-    return opened.read(columns, [name for name in text if name in columns], label), features, label or ""
+    with working(f"reading {opened.name}"):
+        return opened.read(columns, [name for name in text if name in columns], label), features, label or ""
 
 
 @dataclass(frozen=True)
