@@ -219,7 +219,7 @@ def test_rows_of_a_batch_may_all_have_no_weight(table: pandas.DataFrame, target:
 
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
-    [({"hidden_layer_sizes": (8, -1)}, "are positive"), ({"class_weight": {False: -1.0, True: 1.0}}, "is negative")],
+    [({"hidden_layer_sizes": (8, -1)}, "must be > 0"), ({"class_weight": {False: -1.0, True: 1.0}}, "is negative")],
 )
 def test_sizes_and_weights_that_make_no_sense_are_refused(parameters: dict[str, Any], sentence: str) -> None:
     X = numpy.arange(40.0)[:, None]

@@ -1,6 +1,6 @@
 """Training by epochs: first weights, orders of rows, learning rates, validation, when training ends, checkpoints."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
@@ -127,6 +127,18 @@ def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
 
 
+def total_loss(step: Step, rows: Rows) -> tuple[float, float]:
+    """Return the sum of the losses of rows times their weights, without the penalty, and the sum of the weights."""
+    total = weights = 0.0
+    with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
+        for part in parts:
+            weight = float(part.count if part.weight is None else step.backend.to_numpy(part.weight).sum())
+            if weight:
+                total += weight * (step.loss(part.X, part.Y, sample_weight=part.weight) - step.penalty)
+                weights += weight
+    return total, weights
+
+
 def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join the arrays that lie at one place of every part; None where there are none."""
     return [None if arrays[0] is None else numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)]
@@ -158,36 +170,23 @@ class EpochEnd(Callback):
 
     def validation_loss(self) -> float:
         """Measure the mean loss on the rows held out, without the penalty, over all ranks."""
-        total = weights = 0.0
-        with closing(self._parts()) as parts:
-            for part, step, weight in parts:
-                whole = float(part.count if weight is None else weight.sum())
-                if whole:
-                    loss = step.loss(part.X, part.Y, sample_weight=part.weight)
-                    total += whole * (loss - step.penalty)
-                    weights += whole
+        total, weights = total_loss(self.step, self.held_out)
         loss = self.ranks.mean(total / weights if weights else 0.0, weights)
         return reported_loss(loss, 0.0, self.network.spec)
 
     def score(self) -> float:
         """Measure the score of the predictions now, on the rows held out; NaN where they are not finite."""
-        estimator, found = self.estimator, []
-        with closing(self._parts()) as parts:
-            for part, step, weight in parts:
-                host = step.backend.to_numpy
+        estimator, step, found = self.estimator, self.step, []
+        host = step.backend.to_numpy
+        with closing(self.held_out.parts(step.backend, step.spec.dtype)) as parts:
+            for part in parts:
+                weight = None if part.weight is None else host(part.weight)
                 found.append((host(part.Y), host(step.forward(part.X)), weight))
         targets, outputs, weight = _joined(self.ranks.allgather(_joined(found)))
         if not numpy.isfinite(outputs).all():  # for which scorers raise
             return numpy.nan
         scorer = type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
         return estimator._judge(scorer, targets, outputs, weight)
-
-    def _parts(self) -> Generator[tuple[Rows, Step, Any], None, None]:
-        """Yield parts of the rows held out, what computes with them, and their weights, NumPy's."""
-        backend = self.step.backend
-        with closing(self.held_out.parts(backend, self.step.spec.dtype)) as parts:
-            for part in parts:
-                yield part, self.step, None if part.weight is None else backend.to_numpy(part.weight)
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""

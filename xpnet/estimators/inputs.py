@@ -199,6 +199,13 @@ def check_rows(estimator: Any, given: FitInputs, *, reset: bool) -> tuple[Any, A
     return X, known
 
 
+def check_together(X_val: Any, y_val: Any) -> None:
+    """Raise InputError for validation rows without targets, and for targets without rows."""
+    if (X_val is None) != (y_val is None):
+        missing = "X_val" if X_val is None else "y_val"
+        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+
+
 def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, Any] | None:
     """Check the user's own validation rows; return X, encoded targets and weights, None where there are no rows.
 
@@ -207,9 +214,7 @@ def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, A
     X, y, weight = given.X_val, given.y_val, given.sample_weight_val
     if X is None and y is None and weight is None:
         return None
-    if X is None or y is None:
-        missing = "X_val" if X is None else "y_val"
-        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+    check_together(X, y)
     if estimator.solver not in STOCHASTIC:
         raise InputError(
             f"Validation rows are measured after each epoch, and solver={estimator.solver!r} makes none. Leave X_val "

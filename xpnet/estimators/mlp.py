@@ -15,7 +15,6 @@ from sklearn.utils import check_random_state
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
-from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
@@ -32,11 +31,10 @@ from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights
 from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.libraries import Convertible, warn_caller
-from xpnet.estimators.parameters import STOCHASTIC, check_parameters
-from xpnet.estimators.streaming import SourceRows
+from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
+from xpnet.estimators.streaming import rows_on
 from xpnet.models import Network
-from xpnet.models.inputs import bring, is_host, to_host
-from xpnet.models.network import by_rows
+from xpnet.models.inputs import is_host, to_host
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
@@ -282,7 +280,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
-        hidden = self._hidden_sizes()
+        hidden = hidden_sizes(self.hidden_layer_sizes)
         first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
         renewed = self._network is not None and not first
         if renewed:
@@ -306,10 +304,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             network = self._renewed_network(X, widths, loss, incremental)
         else:
             network = self._new_network(X, widths, loss, drawn=first)
-        rows = _rows(network, X, targets, weight, given.ranks)
+        rows = rows_on(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
         shared = ALONE if given.ranks.own_data else given.ranks
-        validation = None if held_out is None else _rows(network, *held_out, shared)
+        validation = None if held_out is None else rows_on(network, *held_out, shared)
         self._network = network
         self._hide()
         return rows, validation, checkpoints
@@ -432,16 +430,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if size > rows:
             warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(size, rows)
-
-
-def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:
-    """Bring everything to where the network lives, in its dtype; targets and weights are copies."""
-    backend, dtype, own = network.backend, network.spec.dtype, network.own
-    Y = own(bring(targets, backend, None if targets.ndim == 1 else dtype))
-    weights = None if weight is None else own(bring(weight, backend, dtype))
-    if isinstance(X, Source):
-        return SourceRows.whole(X, Y, weights, ranks)
-    return Rows(by_rows(bring(X, backend, dtype)), Y, weights)
 
 
 def is_stochastic(estimator: Any) -> bool:

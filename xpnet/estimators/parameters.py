@@ -100,6 +100,14 @@ def _words(allowed: Any) -> str:
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
 
 
+def hidden_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers, of one number or several. Raises InputError unless all are positive."""
+    widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if widths and min(widths) <= 0:
+        raise InputError(f"hidden_layer_sizes must be > 0, got {widths}. Pass () for no hidden layer.")
+    return tuple(map(int, widths))
+
+
 @dataclass(eq=False, repr=False)
 class Parameters(BaseEstimator):
     """The parameters of both estimators, with scikit-learn's names and defaults; those at the end are xpnet's own.
@@ -257,14 +265,6 @@ class Parameters(BaseEstimator):
             weight_decay=float(self.weight_decay) if decoupled else 0.0,
             epsilon_hat=not decoupled,
         )
-
-    def _hidden_sizes(self) -> tuple[int, ...]:
-        """Return the widths of the hidden layers. Raises ValueError unless all are positive."""
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if sizes and min(sizes) <= 0:
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return tuple(map(int, sizes))
 
     def _warn_of_settings_without_effect(self) -> None:
         """Warn of each parameter that was set and that the solver does not read."""

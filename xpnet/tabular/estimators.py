@@ -26,7 +26,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.inputs import Rows, check_weights
+from xpnet.estimators.inputs import Rows, check_together, check_weights
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -38,6 +38,7 @@ from xpnet.estimators.parameters import (
     LossParameters,
     allowing,
     check_parameters,
+    hidden_sizes,
     with_documentation_of,
 )
 from xpnet.models import Network
@@ -218,9 +219,7 @@ class Tabular(Saved, BaseEstimator):
         """
         began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
-        if (X_val is None) != (y_val is None):
-            missing = "X_val" if X_val is None else "y_val"
-            raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+        check_together(X_val, y_val)
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         self._learn_targets(y)
@@ -363,10 +362,7 @@ class Tabular(Saved, BaseEstimator):
         """Return what the networks of these rows have in common."""
         loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
-        sizes = WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
-        hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
-        if min(hidden, default=1) < 1:
-            raise InputError(f"hidden_layer_sizes are positive; received {hidden}. Use () for a linear model.")
+        hidden = hidden_sizes(WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes)
         size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
         solvers: dict[str, Any] = {"adamw": AdamW(weight_decay=self.weight_decay), "sgd": SGD(momentum=0.9)}
         members = MEMBERS if isinstance(self.members, str) else self.members

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -15,8 +14,9 @@ from xpnet.backend import Backend, NetworkSpec, get_threads
 from xpnet.backend.step import Step, StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
+from xpnet.estimators.epochs import total_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.streaming import SourceRows, fit_over_source
+from xpnet.estimators.streaming import fit_over_source, rows_on
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
@@ -82,9 +82,7 @@ class BestEpoch(EarlyStopping):
         """Start counting and the clock; rows go where the network lives."""
         super().train_begin(training)
         if self.rows is not None:
-            there, X, weight = self.network.backend.asarray, self.rows.X, self.rows.weight
-            X = X if isinstance(X, Source) else there(X)
-            self.rows = Rows(X, there(self.rows.Y), None if weight is None else there(weight))
+            self.rows = rows_on(self.network, self.rows.X, self.rows.Y, self.rows.weight)
         self.epochs_in_mean = 0.0
         self.mean: dict[str, numpy.ndarray] = {}
         self.end = time.monotonic() + self.seconds
@@ -120,12 +118,7 @@ def _mean_loss(step: Step, rows: Rows) -> float:
     """Return the mean loss over rows, some at a time where a source has them."""
     if not isinstance(rows.X, Source):
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    total = weights = 0.0
-    with closing(SourceRows.whole(rows.X, rows.Y, rows.weight).parts(step.backend, step.spec.dtype)) as parts:
-        for part in parts:
-            weight = float(part.count if part.weight is None else part.weight.sum())
-            total += weight * step.loss(part.X, part.Y, sample_weight=part.weight)
-            weights += weight
+    total, weights = total_loss(step, rows)
     return total / weights
 
 
