@@ -1,6 +1,7 @@
 """Training by L-BFGS: SciPy's optimizer over the gradient of a training step."""
 
 from contextlib import nullcontext
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -18,36 +19,24 @@ from xpnet.estimators.libraries import warn_caller
 
 def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
-    network, asked, gradient = estimator._fitted, b"", numpy.zeros(0)
-    step, most = network.trainable(sparse=issparse(rows.X)), estimator.max_iter
+    network, most = estimator._fitted, estimator.max_iter
+    step = network.trainable(sparse=issparse(rows.X))
     limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
     ranks.check_alike(step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits)
 
-    def evaluate(vector: Any) -> float:
-        nonlocal gradient
+    def loss_and_gradient(vector: Any) -> tuple[float, Any]:
         write(step, ranks.broadcast(vector))
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
-        gradient = joined(step.gradients.groups, step.backend)
-        return reported_loss(loss, step.penalty, step.spec)
-
-    def loss_of(vector: Any) -> float:
-        nonlocal asked
-        asked = vector.tobytes()
-        return network.exclusively(evaluate, vector)
-
-    def gradient_of(vector: Any) -> Any:
-        if vector.tobytes() != asked:  # SciPy asks for the gradient behind the loss, which has computed it
-            loss_of(vector)
-        return gradient
+        return reported_loss(loss, step.penalty, step.spec), joined(step.gradients.groups, step.backend)
 
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
     with step.running(), one_thread():
         found = scipy.optimize.minimize(
-            loss_of,
+            partial(network.exclusively, loss_and_gradient),
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
-            jac=gradient_of,
+            jac=True,
             options=dict(zip(("maxiter", "maxfun", "gtol"), limits.values(), strict=True)),
         )
     network.exclusively(write, step, found.x)

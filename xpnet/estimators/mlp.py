@@ -34,7 +34,7 @@ from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
 from xpnet.estimators.streaming import rows_on
 from xpnet.models import Network
-from xpnet.models.inputs import is_host, to_host
+from xpnet.models.inputs import is_host, require, to_host
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
@@ -223,8 +223,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Compute what ``input_gradient`` does of rows that are checked, where the network lives."""
         network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
         columns = 2 if two else self.n_outputs_
-        if not -columns <= output < columns:
-            raise InputError(f"output is a column of the predictions, 0 to {columns - 1}; received {output}.")
+        require(-columns <= output < columns, f"output is a column of the predictions, 0 to {columns - 1}", output)
         gradient = network.input_gradient(X, 0 if two else output % columns)
         return -gradient if two and output % 2 == 0 else gradient
 

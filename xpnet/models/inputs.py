@@ -1,6 +1,6 @@
 """Arrays that come into a network: where they live, how they get to its backend, and each rule that must hold, once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -21,38 +21,38 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
 
     Raises InputError otherwise.
     """
-    for width in spec.widths:
-        if not (isinstance(width, int) or hasattr(width, "__index__")) or isinstance(width, bool) or int(width) < 1:
-            raise InputError(f"Layer sizes are positive integers; received {', '.join(map(str, spec.widths))}.")
+    require(all(_is_count(width) for width in spec.widths), "Layer sizes are positive integers", spec.widths)
     for activation in spec.activations:
-        if activation not in ACTIVATIONS:
-            raise InputError(f"An activation is one of {', '.join(ACTIVATIONS)}; received {activation!r}.")
-    if spec.dtype not in ("float32", "float64"):
-        raise InputError(f"dtype is 'float32' or 'float64'; received {spec.dtype!r}.")
-    if not all(0 <= rate < 1 for rate in spec.dropout):
-        raise InputError(f"Dropout rates lie in [0, 1); received {', '.join(map(str, spec.dropout))}.")
-    if not isinstance(spec.members, int) or isinstance(spec.members, bool) or spec.members < 1:
-        raise InputError(f"members is a whole number of at least 1; received {spec.members!r}.")
-    if spec.member_scales not in ("all", "first"):
-        raise InputError(f"member_scales is 'all' or 'first'; received {spec.member_scales!r}.")
-    if not 0 <= spec.l2 < float("inf"):
-        raise InputError(f"l2 is finite and not negative; received {spec.l2}.")
+        require(activation in ACTIVATIONS, f"An activation is one of {', '.join(ACTIVATIONS)}", activation)
+    require(spec.dtype in ("float32", "float64"), "dtype is 'float32' or 'float64'", spec.dtype)
+    require(all(0 <= rate < 1 for rate in spec.dropout), "Dropout rates lie in [0, 1)", spec.dropout)
+    members = spec.members
+    require(isinstance(members, int) and _is_count(members), "members is a whole number of at least 1", members)
+    require(spec.member_scales in ("all", "first"), "member_scales is 'all' or 'first'", spec.member_scales)
+    require(0 <= spec.l2 < float("inf"), "l2 is finite and not negative", spec.l2)
     _check_loss_numbers(spec)
     return spec
 
 
+def require(holds: bool, rule: str, received: Any) -> None:
+    """Raise InputError, which says the rule and what was received, unless the rule holds."""
+    if not holds:
+        raise InputError(f"{rule}; received {received!r}.")
+
+
+def _is_count(number: Any) -> bool:
+    return hasattr(number, "__index__") and not isinstance(number, bool) and int(number) >= 1
+
+
 def _check_loss_numbers(spec: NetworkSpec) -> None:
     """Raise InputError unless these are numbers that the loss takes."""
-    numbers, known = spec.loss_numbers, spec.loss in LOSS_NUMBERS
-    if len(numbers) not in ((0, 1, spec.widths[-1]) if known else (0,)):
-        raise InputError(
-            f"loss_numbers are one for all of {spec.widths[-1]} outputs or one for each, of a loss that has any; "
-            f"received {numbers} for {spec.loss!r}."
-        )
+    numbers, outputs, known = spec.loss_numbers, spec.widths[-1], spec.loss in LOSS_NUMBERS
+    rule = f"loss_numbers of {spec.loss!r} are one for all of {outputs} outputs or one for each, if it has any"
+    require(len(numbers) in ((0, 1, outputs) if known else (0,)), rule, numbers)
     if known:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
-        if not all(low < number < high for number in numbers):
-            raise InputError(f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}; received {numbers}.")
+        right = all(low < number < high for number in numbers)
+        require(right, f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}", numbers)
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
@@ -61,8 +61,7 @@ def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
     Raises InputError for another number of them.
     """
     values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
-    if len(values) != layers:
-        raise InputError(f"{name} is one value or one for each of {layers} hidden layers; received {len(values)}.")
+    require(len(values) == layers, f"{name} is one value or one for each of {layers} hidden layers", values)
     return values
 
 
@@ -150,12 +149,10 @@ def is_sparse(array: Any) -> bool:
     return hasattr(array, "tocsr")
 
 
-def _is_host(backend: Any) -> bool:
+@cache
+def is_host(backend: Any) -> bool:
+    """Tell whether a backend computes NumPy arrays."""
     return library_of(backend.asarray(0.0)) == "numpy"
-
-
-is_host: Callable[[Any], bool] = cache(_is_host)
-"""Tell whether a backend computes NumPy arrays."""
 
 
 def check_label_types(y: Any, name: str = "y") -> None:

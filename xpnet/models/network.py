@@ -22,6 +22,7 @@ from xpnet.models.inputs import (
     check_spec,
     is_host,
     is_sparse,
+    require,
 )
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
@@ -264,8 +265,7 @@ class Network(Saved):
         (5, 8)
         """
         layers = len(self.spec.activations)
-        if not -layers <= layer < layers:
-            raise InputError(f"layer names one of {layers} hidden layers; received {layer}.")
+        require(-layers <= layer < layers, f"layer names one of {layers} hidden layers", layer)
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).hidden(X, layer % layers)
 
@@ -298,8 +298,8 @@ class Network(Saved):
         >>> gradient.shape
         (5, 2)
         """
-        if not 0 <= output < self.spec.widths[-1]:
-            raise InputError(f"output is a column of predict, 0 to {self.spec.widths[-1] - 1}; received {output}.")
+        outputs = self.spec.widths[-1]
+        require(0 <= output < outputs, f"output is a column of predict, 0 to {outputs - 1}", output)
         if is_sparse(X):
             raise InputError("Gradients by inputs are of dense rows; received a SciPy sparse matrix. Pass X.toarray().")
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
@@ -411,16 +411,12 @@ class Network(Saved):
             ranks = ranks_of(step)
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
-            if own_batches and ranks.several:
-                raise InputError(
-                    "Processes that train together share one batch of all members; received own_batches=True."
-                )
+            together = own_batches and ranks.several
+            require(not together, "Processes that train together share one batch of all members", "own_batches=True")
             # Of several ranks only one may have NaN, which the others would learn from without a word.
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
-            if epochs < 0 or (batch_size is not None and batch_size < 1):
-                raise InputError(
-                    f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
-                )
+            right = epochs >= 0 and (batch_size is None or batch_size >= 1)
+            require(right, "epochs is not negative and batch_size at least 1", (epochs, batch_size))
             validate = None if validation is None else self._measure(*validation)
             stream = broadcast_stream(host_stream(self.rng if rng is None else rng), ranks)
             return run(

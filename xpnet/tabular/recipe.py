@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 import numpy
 from joblib import Parallel, delayed
 from scipy.sparse import csr_array
 
-from xpnet.backend import Backend, NetworkSpec, get_threads
+from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.step import Step, StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
@@ -42,28 +41,22 @@ Watchers = tuple[Sequence[Callback], TrainingState | None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Holds what does not differ between networks.
+    """Holds what an estimator's parameters make of its rows, which does not differ between networks.
 
-    spec : the network, without a seed; epochs : at most; falls : whether the learning rate does, over the last of them
-    patience : epochs without a fall of the validation loss
-    smoothing : the share of a label that is spread over all classes; end : the monotonic time when all must be trained
+    spec : the network, without a seed; epochs : at most; end : the monotonic time when all must be trained
     watch : called with the number of a network, returns what watches its training
     scales : factors of the inputs in training, (inputs,), or none
     numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
     """
 
+    estimator: Any
     spec: NetworkSpec
-    learning_rate: float
     batch_size: int
     epochs: int
-    patience: int
-    falls: bool = False
-    smoothing: float = 0.0
-    end: float = inf
-    backend: str | Backend | None = None
-    watch: Callable[[int], Watchers] | None = None
-    scales: numpy.ndarray | None = None
-    numbers: csr_array | None = None
+    end: float
+    watch: Callable[[int], Watchers] | None
+    scales: numpy.ndarray | None
+    numbers: csr_array | None
 
 
 class BestEpoch(EarlyStopping):
@@ -173,17 +166,18 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     """Fit a linear model, and train one network beside which it may stand; both within so many seconds."""
     began = time.monotonic()
     linear = None if recipe.numbers is None or apart is None else fit_linear(recipe.numbers, rows, apart, recipe.spec)
-    rng, rate = numpy.random.default_rng(seed), recipe.learning_rate
-    schedule = falling(rate, recipe.epochs) if recipe.falls else Constant(rate)
+    estimator, rng = recipe.estimator, numpy.random.default_rng(seed)
+    rate, smoothing = estimator.learning_rate_init, getattr(estimator, "label_smoothing", 0.0)
+    schedule = falling(rate, recipe.epochs) if estimator.max_iter == "auto" else Constant(rate)
     network = Network(
         replace(recipe.spec, seed=seed),
         initial_values(recipe.spec, rng),
         schedule,
-        backend=recipe.backend,
+        backend=estimator.backend,
         dtype=recipe.spec.dtype,
         rng=rng,
     )
-    watch = BestEpoch(network, apart, recipe.patience, seconds - (time.monotonic() - began))
+    watch = BestEpoch(network, apart, estimator.n_iter_no_change, seconds - (time.monotonic() - began))
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     how: dict[str, Any] = {
         "epochs": recipe.epochs,
@@ -193,8 +187,8 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
         "sample_weight": rows.weight,
     }
     classes, Y = recipe.spec.widths[-1], rows.Y
-    if recipe.smoothing:
-        Y = smoothed(Y, numpy.empty((0, classes), recipe.spec.dtype), recipe.smoothing, classes)
+    if smoothing:
+        Y = smoothed(Y, numpy.empty((0, classes), recipe.spec.dtype), smoothing, classes)
     if isinstance(rows.X, Source):
         fit_over_source(network, rows.X, Y, schedule=schedule, **how)
     else:
@@ -224,7 +218,8 @@ def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
             spec, values = with_linear(spec, values, linear, share)
         if recipe.scales is not None:
             values = with_scaled_inputs(spec, values, recipe.scales)
-        network = Network(spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype)
+        rate, backend = recipe.estimator.learning_rate_init, recipe.estimator.backend
+        network = Network(spec, values, rate, backend=backend, dtype=spec.dtype)
         network.history, network.how_trained = trained.history, trained.how_trained
         networks.append(network)
     return networks
