@@ -20,23 +20,26 @@ from xpnet.estimators.libraries import warn_caller
 def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
     network, most = estimator._fitted, estimator.max_iter
+    gradients: dict[bytes, Any] = {}  # that of the last vector
     step = network.trainable(sparse=issparse(rows.X))
     limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
     ranks.check_alike(step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits)
 
-    def loss_and_gradient(vector: Any) -> tuple[float, Any]:
+    def loss_of(vector: Any) -> float:
         write(step, ranks.broadcast(vector))
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
-        return reported_loss(loss, step.penalty, step.spec), joined(step.gradients.groups, step.backend)
+        gradients.clear()
+        gradients[vector.tobytes()] = joined(step.gradients.groups, step.backend)
+        return reported_loss(loss, step.penalty, step.spec)
 
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
     with step.running(), one_thread():
         found = scipy.optimize.minimize(
-            partial(network.exclusively, loss_and_gradient),
+            partial(network.exclusively, loss_of),
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
-            jac=True,
+            jac=lambda vector: gradients[vector.tobytes()],  # SciPy asks for it behind the loss
             options=dict(zip(("maxiter", "maxfun", "gtol"), limits.values(), strict=True)),
         )
     network.exclusively(write, step, found.x)

@@ -32,20 +32,48 @@ class Convertible:
     """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of it."""
 
     def onnx_parser(self) -> Callable[..., Any]:
-        """Tell skl2onnx that it converts the estimator as scikit-learn's of that name, and names the outputs so, too.
+        """Let skl2onnx name the outputs, as for its own kinds; from here on it knows the estimator's options.
 
         Returns
         -------
         callable
             A parser that leaves the names to skl2onnx.
+        """
+        from skl2onnx import update_registered_converter
+
+        kind = type(self)
+        labels = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
+        options = labels if kind.__name__ == "MLPClassifier" else {}
+        shapes, convert = self.onnx_shape_calculator(), self.onnx_converter()
+        update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
+        return lambda scope=None, inputs=None: None
+
+    def onnx_shape_calculator(self) -> Callable[..., Any]:
+        """Name the function that finds the shapes of the outputs.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's function for scikit-learn's estimator of that name.
+        """
+        from skl2onnx.common import shape_calculator
+
+        kind = type(self).__name__.removeprefix("MLP").lower()
+        return getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
+
+    def onnx_converter(self) -> Callable[..., Any]:
+        """Name the function that makes operators of the estimator.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's converter for scikit-learn's estimator of that name.
 
         Raises
         ------
         InputError
-            For activations and losses that skl2onnx does not know.
+            For activations and losses that it does not know.
         """
-        from skl2onnx import update_registered_converter
-        from skl2onnx.common import shape_calculator
         from skl2onnx.operator_converters import multilayer_perceptron
 
         model: Any = self
@@ -57,12 +85,7 @@ class Convertible:
                 "one member; export_onnx writes any network but those of several targets of classes."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
-        shapes = getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
-        convert = getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
-        labels = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
-        options = labels if kind == "classifier" else {}
-        update_registered_converter(type(self), f"Xpnet{type(self).__name__}", shapes, convert, options=options)
-        return lambda scope=None, inputs=None: None
+        return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
 
     @property
     def _label_binarizer(self: Any) -> SimpleNamespace:

@@ -11,7 +11,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
-from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import d2_pinball_score, r2_score
 
@@ -19,7 +18,7 @@ from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import warn_caller
-from xpnet.models.inputs import one_each
+from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import Schedule
 
 STOCHASTIC = ("sgd", "adam", "adamw")
@@ -71,8 +70,6 @@ def check_parameters(estimator: Any) -> None:
 
     Parameters without it are checked where they are used.
     """
-    if get_config()["skip_parameter_validation"]:
-        return
     for parameter in fields(estimator):
         value, allowed = getattr(estimator, parameter.name), parameter.metadata.get("allowed")
         if allowed is None or value is parameter.default:  # which most are
@@ -315,13 +312,17 @@ class LossParameters:
         Raises InputError for targets that the loss is not for.
         """
         levels = self._loss_numbers() if self.loss == "quantile" else ()
-        if len(levels) > 1 and y.shape[1] != 1:
-            raise InputError(f"Several quantiles are predicted of one target; received {y.shape[1]} targets.")
-        low = y.min() if y.size else 1.0
-        if (self.loss == "gamma" and low <= 0) or (self.loss in ("poisson", "tweedie") and low < 0):
-            what = "greater than 0" if self.loss == "gamma" else "not negative"
-            raise InputError(f"loss={self.loss!r} takes targets that are {what}; received {low}.")
+        require(len(levels) < 2 or y.shape[1] == 1, "Several quantiles are predicted of one target", y.shape[1])
+        low = float(y.min()) if y.size else 1.0
+        if self.loss == "gamma":
+            require(low > 0, "loss='gamma' takes targets that are greater than 0", low)
+        elif self.loss in ("poisson", "tweedie"):
+            require(low >= 0, f"loss={self.loss!r} takes targets that are not negative", low)
         return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
+
+    def _in_order(self, outputs: Any, xp: Any) -> Any:
+        """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
+        return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
     def _score_outputs(self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None) -> float:
         """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y : (rows, out)"""

@@ -159,9 +159,6 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         tags.input_tags.sparse = True
         return tags
 
-    def _in_order(self, outputs: Any, xp: Any) -> Any:
-        return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
-
     def _input_gradient(self, X: Any, output: int) -> Any:
         if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)

@@ -42,7 +42,7 @@ from xpnet.estimators.parameters import (
     with_documentation_of,
 )
 from xpnet.models import Network
-from xpnet.models.inputs import check_label_types, one_each
+from xpnet.models.inputs import check_label_types, one_each, require
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, AdamW, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
@@ -697,13 +697,12 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         self._flat = y.ndim == 1
         y = self._repeated(y.reshape(len(y), -1))
         low, high = y.min(axis=0), y.max(axis=0)
+        moved, spread = y.mean(axis=0), y.std(axis=0)
         if self._is_deviance():
             if not high.all():
                 raise InputError(f"loss={self.loss!r} takes targets that are not all 0. Look at how y was made.")
-            self.target_ = numpy.stack([numpy.zeros_like(low), y.mean(axis=0), low, high])
-        else:
-            spread = y.std(axis=0)
-            self.target_ = numpy.stack([y.mean(axis=0), numpy.where(spread > 0, spread, 1.0), low, high])
+            moved, spread = numpy.zeros_like(low), moved
+        self.target_ = numpy.stack([moved, numpy.where(spread > 0, spread, 1.0), low, high])
 
     def _checked(self, y: Any) -> numpy.ndarray:
         y = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name="y")
@@ -721,8 +720,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         moved, spread = self.target_[:2]
-        found = outputs * spread + moved
-        return numpy.sort(found, axis=-1) if len(self._loss_numbers()) > 1 else found
+        return self._in_order(outputs * spread + moved, numpy)
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Predict the number of each row: the mean over the members, kept to the range of the targets seen.
@@ -798,8 +796,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         check_is_fitted(self)
         residuals, weight, levels = self.residuals_, self.residual_weights_, self._loss_numbers()
-        if not 0 < coverage < 1:
-            raise InputError(f"The coverage of an interval lies between 0 and 1; received {coverage}.")
+        require(0 < coverage < 1, "The coverage of an interval lies between 0 and 1", coverage)
         found = self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
         found = found.reshape(len(found), -1)
         if len(levels) > 1:
