@@ -1,6 +1,6 @@
 """Arrays that come into a network: where they live, how they get to its backend, and each rule that must hold, once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -149,10 +149,12 @@ def is_sparse(array: Any) -> bool:
     return hasattr(array, "tocsr")
 
 
-@cache
-def is_host(backend: Any) -> bool:
-    """Tell whether a backend computes NumPy arrays."""
+def _is_host(backend: Any) -> bool:
     return library_of(backend.asarray(0.0)) == "numpy"
+
+
+is_host: Callable[[Any], bool] = cache(_is_host)
+"""Tell whether a backend computes NumPy arrays."""
 
 
 def check_label_types(y: Any, name: str = "y") -> None:

@@ -4,7 +4,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
@@ -217,7 +217,7 @@ class Tabular(Saved, BaseEstimator):
         ValueError
             For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit` refuses.
         """
-        began = time.monotonic()
+        began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
         check_together(X_val, y_val)
         if y is None:
@@ -228,7 +228,7 @@ class Tabular(Saved, BaseEstimator):
         encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
         if X_val is not None:
             apart = self._rows(self.encoder_.transform(X_val), self._targets(y_val, "y_val"), sample_weight_val)
-        return self._train(self._rows(encoded, targets, sample_weight), apart, random_state, began)
+        return self._train(self._rows(encoded, targets, sample_weight), apart, random_state, watch, began)
 
     def _rows(self, encoded: Any, targets: numpy.ndarray, sample_weight: Any = None) -> Rows:
         """Return encoded rows with their targets, and with their weights if those are right."""
@@ -241,10 +241,13 @@ class Tabular(Saved, BaseEstimator):
                 raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
         return Rows(X, targets, self._weights(targets, weight))
 
-    def _train(self, rows: Rows, held: Rows | None, random_state: Any, began: float) -> Self:
+    def _train(
+        self, rows: Rows, held: Rows | None, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
+    ) -> Self:
         """Train the networks. held : rows that end the training, None for a part of the rows; began : when fit did"""
         apart: Any = self._folds(rows, random_state) if held is None else held
-        recipe = self._recipe(rows, inf if self.time_limit is None else began + self.time_limit)
+        end = inf if self.time_limit is None else began + self.time_limit
+        recipe = replace(self._recipe(rows), watch=watch, end=end)
         least, most = self._network_counts(rows)
         seeds = random_state.randint(2**31 - 1, size=most)
         jobs = min(effective_n_jobs(self.n_jobs), least)
@@ -345,7 +348,7 @@ class Tabular(Saved, BaseEstimator):
         Tabular
             Itself.
         """
-        began = time.monotonic()
+        began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         if classes is not None:
             self.classes_ = classes
         else:
@@ -353,10 +356,10 @@ class Tabular(Saved, BaseEstimator):
             y, y_val = self._targets(y), None if y_val is None else self._targets(y_val, "y_val")
         self.encoder_ = encoder
         apart = None if X_val is None else self._rows(X_val, y_val)
-        return self._train(self._rows(X, y), apart, check_random_state(self.random_state), began)
+        return self._train(self._rows(X, y), apart, check_random_state(self.random_state), watch, began)
 
-    def _recipe(self, rows: Rows, end: float) -> Recipe:
-        """Return what the networks of these rows have in common. end : the monotonic time when all must be trained"""
+    def _recipe(self, rows: Rows) -> Recipe:
+        """Return what the networks of these rows have in common."""
         loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
         hidden = hidden_sizes(WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes)
@@ -379,8 +382,6 @@ class Tabular(Saved, BaseEstimator):
             spec,
             batch_size=size if self.batch_size == "auto" else int(self.batch_size),
             epochs=self._most_epochs(spec, rows) if isinstance(self.max_iter, str) else self.max_iter,
-            end=end,
-            watch=self.__dict__.pop("_watch", None),
             scales=scales,
             numbers=numbers,
         )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy
@@ -43,20 +44,21 @@ Watchers = tuple[Sequence[Callback], TrainingState | None]
 class Recipe:
     """Holds what an estimator's parameters make of its rows, which does not differ between networks.
 
-    spec : the network, without a seed; epochs : at most; end : the monotonic time when all must be trained
-    watch : called with the number of a network, returns what watches its training
+    spec : the network, without a seed; epochs : at most
     scales : factors of the inputs in training, (inputs,), or none
     numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
+    end : the monotonic time when all must be trained
+    watch : called with the number of a network, returns what watches its training
     """
 
     estimator: Any
     spec: NetworkSpec
     batch_size: int
     epochs: int
-    end: float
-    watch: Callable[[int], Watchers] | None
     scales: numpy.ndarray | None
     numbers: csr_array | None
+    end: float = inf
+    watch: Callable[[int], Watchers] | None = None
 
 
 class BestEpoch(EarlyStopping):
