@@ -19,16 +19,19 @@ every weight gradient, which is float32.
 import ctypes
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from xpnet.errors import BackendError
 
 Launch = Callable[[], None]
 Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
+
+Matrix = tuple[int, tuple[int, int]]
+"""The address of a C-contiguous matrix, and its shape."""
 
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 
@@ -55,50 +58,34 @@ _MAX_WORKSPACE_BYTES, _MIN_ALIGNMENT_A_BYTES = 1, 5
 
 @dataclass(frozen=True)
 class Product:
-    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue.
+    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue. Sizes are those of the matrices.
 
     transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k, n) or (n, k)
     wide : whether D is float32 where the factors are bfloat16
     """
 
-    m: int
-    n: int
-    k: int
-    transpose_a: bool
-    transpose_b: bool
+    transpose_a: bool = False
+    transpose_b: bool = False
     epilogue: Epilogue = "none"
     wide: bool = False
 
-    @classmethod
-    def forward(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none", wide: bool = False) -> Self:
-        """Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
-        return cls(fan_out, rows, fan_in, False, False, epilogue, wide)
-
-    @classmethod
-    def weight_gradient(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Self:
-        """dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
-        return cls(fan_out, fan_in, rows, False, True, epilogue, wide=True)
-
-    @classmethod
-    def input_gradient(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Self:
-        """dX (rows, in) = dZ W^T: A is W (in, out), B is dZ (rows, out)."""
-        return cls(fan_in, rows, fan_out, True, False, epilogue)
-
-    @property
-    def has_epilogue(self) -> bool:
-        """Return whether cuBLASLt has the epilogue for this k.
+    def has_epilogue(self, k: int) -> bool:
+        """Return whether cuBLASLt has the epilogue for sums of k terms.
 
         With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that reason), and before 12.3.4
         BGRADA is not supported.
         """
-        return self.k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
+        return k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
 
-    @property
-    def shapes(self) -> tuple[tuple[int, int], ...]:
-        """Return the rows and columns of A, B and D as stored."""
-        a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
-        b = (self.n, self.k) if self.transpose_b else (self.k, self.n)
-        return a, b, (self.m, self.n)
+
+FORWARD = Product()
+"""Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
+
+WEIGHT_GRADIENT = Product(transpose_b=True, wide=True)
+"""dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
+
+INPUT_GRADIENT = Product(transpose_a=True)
+"""dX (rows, in) = dZ W^T: A is W (in, out), B is dZ (rows, out)."""
 
 
 def mask_stride(width: int) -> int:
@@ -134,16 +121,16 @@ class CublasLt:
         self.handle = self.described("")
 
     def prepare(
-        self, product: Product, precision: str, a: int, b: int, out: int, vector: int = 0, mask: int = 0
+        self, product: Product, precision: str, matrices: Sequence[Matrix], vector: int = 0, mask: int = 0
     ) -> Launch | None:
-        """The product of the matrices at these addresses, or None where cuBLASLt has none with this epilogue.
+        """The product of matrices A and B into D, or None where cuBLASLt has none with this epilogue.
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
         """
-        if not product.has_epilogue:
+        (a, shape_a), (b, _), (out, (_, m)) = matrices
+        if not product.has_epilogue(k=shape_a[product.transpose_a]):
             return None
         compute, factor, wide, scale = _PRECISIONS[precision]
-        operation = self.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide))
         attributes: dict[int, Any] = {
             _TRANSPOSE_A: ctypes.c_int32(product.transpose_a),
             _TRANSPOSE_B: ctypes.c_int32(product.transpose_b),
@@ -153,11 +140,10 @@ class CublasLt:
             attributes[_BIAS_POINTER] = ctypes.c_void_p(vector)
         if mask:
             attributes[_AUX_POINTER] = ctypes.c_void_p(mask)
-            attributes[_AUX_LD] = ctypes.c_int64(mask_stride(product.m))
-        for attribute, value in attributes.items():
-            self.assign("MatmulDesc", operation, attribute, value)
+            attributes[_AUX_LD] = ctypes.c_int64(mask_stride(m))
+        operation = self.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide), attributes=attributes)
         kinds = factor, factor, wide if product.wide else factor
-        of_a, of_b, of_d = (self._layout(*layout) for layout in zip(kinds, product.shapes, strict=True))
+        of_a, of_b, of_d = (self._layout(kind, *shape) for kind, (_, shape) in zip(kinds, matrices, strict=True))
         algorithm = self._offered((operation, of_a, of_b, of_d, of_d), (a, b, out, out))
         if algorithm is None:
             return None
@@ -182,35 +168,32 @@ class CublasLt:
                 "Check that driver and CUDA libraries match: xpnet doctor."
             )
 
-    def described(self, kind: str, *arguments: Any) -> ctypes.c_void_p:
+    def described(self, kind: str, *arguments: Any, attributes: Mapping[int, Any] | None = None) -> ctypes.c_void_p:
         """Return a new cuBLASLt object, which is destroyed when nothing refers to it any more.
 
         kind : MatmulDesc, MatrixLayout, MatmulPreference, or nothing for a handle
+        attributes : what is set, each a value of its C type
         """
         created = ctypes.c_void_p()
         self.call(f"cublasLt{kind}Create", ctypes.byref(created), *arguments)
         destroy = getattr(self.library, f"cublasLt{kind}Destroy")
         weakref.finalize(created, destroy, ctypes.c_void_p(created.value))
+        for attribute, value in (attributes or {}).items():
+            size = ctypes.c_size_t(ctypes.sizeof(value))
+            self.call(f"cublasLt{kind}SetAttribute", created, ctypes.c_int(attribute), ctypes.byref(value), size)
         return created
 
-    def assign(self, kind: str, target: ctypes.c_void_p, attribute: int, value: Any) -> None:
-        """Sets an attribute of such an object to a value of its C type."""
-        size = ctypes.c_size_t(ctypes.sizeof(value))
-        self.call(f"cublasLt{kind}SetAttribute", target, ctypes.c_int(attribute), ctypes.byref(value), size)
-
-    def _layout(self, kind: int, shape: tuple[int, int]) -> ctypes.c_void_p:
+    def _layout(self, kind: int, cols: int, rows: int) -> ctypes.c_void_p:
         """Describe a matrix of a type whose columns follow one another."""
-        rows, cols = shape
         sizes = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(rows))
         return self.described("MatrixLayout", ctypes.c_int(kind), *sizes)
 
     def _offered(self, described: tuple[ctypes.c_void_p, ...], places: tuple[int, ...]) -> Any:
         """Return the algorithm that the library thinks best for matrices aligned as these; None where it has none."""
-        found, count, preference = _Heuristic(), ctypes.c_int(), self.described("MatmulPreference")
-        self.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, ctypes.c_size_t(ALGORITHM_BYTES))
-        for k, place in enumerate(places):
-            alignment = ctypes.c_uint32(_alignment(place))
-            self.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, alignment)
+        attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
+        for k, place in enumerate(places, _MIN_ALIGNMENT_A_BYTES):
+            attributes[k] = ctypes.c_uint32(_alignment(place))
+        found, count, preference = _Heuristic(), ctypes.c_int(), self.described("MatmulPreference", attributes=attributes)
         asked = (*described, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
         status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *asked)
         if status == OUT_OF_MEMORY:

@@ -730,10 +730,6 @@ __device__ void gather_rows(const real *__restrict__ x, const int *order, To *__
     gather_items<To, 1>(x, order, out, rows, cols);
 }
 
-KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows, int cols) {
-  gather_rows(x, order, out, rows, cols);
-}
-
 // Before the first batch. given (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
 // that gradients may have, the weight of the batch and its FIRST_ROW. The cursor is turned back, and no loss is counted yet.
 KERNEL begin(const volatile long long *given, int *clock, double *rates, long long *data, real *total_weight,

@@ -54,7 +54,6 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **{f"cross_entropy_indices_{by}": _INDICES for by in _SHARED},
         **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
         **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
-        "gather": "real* int*? real*! int int",
         "begin": "long* int* double* long* real* double* int double* int",
         "next_batch": "long* int* double* double double double int stored*? int int",
         "batch_weight": "long* int* double* real* int",
@@ -127,7 +126,7 @@ class Launcher:
         launch = self.fused_product(product, a, b, out, vector=None)
         if launch is None:
             raise BackendError(
-                f"cuBLASLt must have a product in {self.precision} for {product}; it has none on this card. "
+                f"cuBLASLt must have a product in {self.precision} of {a.shape} and {b.shape}; it has none on this card. "
                 "Use precision='fp32'."
             )
         return launch
@@ -140,8 +139,9 @@ class Launcher:
         vector : the bias to add, or what receives the bias gradient; None where there is neither
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
-        places = [0 if array is None else self.address(array) for array in (a, b, out, vector, mask)]
-        return self.lane.lt.prepare(product, self.precision, *places)
+        matrices = [(self.address(array), array.shape) for array in (a, b, out)]
+        beside = [0 if array is None else self.address(array) for array in (vector, mask)]
+        return self.lane.lt.prepare(product, self.precision, matrices, *beside)
 
     def record(self, run: Launch) -> Launch:
         """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph.
@@ -213,7 +213,7 @@ class Launcher:
         given = zip(KERNELS[name], arguments, strict=True)
         checked = tuple(self._checked(name, parameter, argument) for parameter, argument in given)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
-            return nothing
+            return lambda: None
         kernel = self.kernel(name)
         return lambda: kernel(grid, block, checked)
 
@@ -232,7 +232,3 @@ class Launcher:
             )
         # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the host.
         return argument if isinstance(argument, self.cupy.ndarray) else numpy.uintp(argument.ctypes.data)
-
-
-def nothing() -> None:
-    """Launch an empty grid."""

@@ -130,12 +130,6 @@ def loss(
     return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given, moves)
 
 
-def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:
-    """out[i] = x[order[i]]; x (data rows, cols), out (rows, cols)."""
-    rows, cols = out.shape
-    return launcher.prepare("gather", *_packed_tiles(launcher, rows, cols), x, order, out, rows, cols)
-
-
 def next_batch(launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: Array | None) -> Launch:
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape

@@ -177,24 +177,22 @@ class BatchMemory:
     """
 
     def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True) -> None:
-        xp, widths, stored = launcher.xp, spec.widths[1:], launcher.stored
+        widths, stored, xp = spec.widths[1:], launcher.stored, launcher.xp
         rates = (*(spec.dropout or (0.0,) * len(spec.activations)), 0.0)
         layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True))
         self.rows, self.trains = rows, trains
-        self.x = xp.empty((rows, spec.widths[0]), dtype=stored)
-        self.outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths[:-1]]
-        self.outputs.append(xp.empty((rows, widths[-1]), dtype=spec.dtype))
-        self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
-        self.probabilities: Any = None if trains else xp.empty((rows, widths[-1]), dtype=spec.dtype)
-        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) if trains else None for width in widths]
-        self.dropped = [xp.empty((rows, width), dtype=stored) if trains and rate else None for width, _, rate in layers]
-        self.kept = [
-            xp.empty((rows, width), dtype=stored) if trains and ACTIVATIONS[activation].keeps == "x" else None
-            for width, activation, _ in layers
-        ]
+
+        def empty(width: int, needed: bool = trains, dtype: str = stored) -> Any:
+            return xp.empty((rows, width), dtype=dtype) if needed else None
+
+        self.x = empty(spec.widths[0], True)
+        self.outputs = [*(empty(width, True) for width in widths[:-1]), empty(widths[-1], True, spec.dtype)]
+        self.row_loss = xp.empty(rows, dtype=xp.float64)
+        self.probabilities = empty(widths[-1], not trains, spec.dtype)
+        self.d_outputs = [empty(width) for width in widths]
+        self.dropped = [empty(width, trains and rate > 0) for width, _, rate in layers]
+        self.kept = [empty(width, trains and ACTIVATIONS[name].keeps == "x") for width, name, _ in layers]
         self.masks = [
-            xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8)
-            if trains and activation == "relu" and not rate
-            else None
-            for width, activation, rate in layers
+            empty(mask_stride(width) // 8, trains and name == "relu" and not rate, "uint8")
+            for width, name, rate in layers
         ]

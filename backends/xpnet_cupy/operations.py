@@ -24,11 +24,10 @@ Launching = Callable[[Array], AbstractContextManager[Launcher]]
 
 
 def table(launching: Launching) -> Mapping[str, Kernel]:
-    """The kernels of losses, updates, softmax, gather, and activations forward and back; identity does nothing."""
+    """The kernels of losses, updates, softmax, and activations forward and back; identity does nothing."""
     found: dict[str, Callable[..., Any]] = {
         "sgd_update": partial(_sgd_update, launching),
         "adam_update": partial(_adam_update, launching),
-        "gather": partial(_gather, launching),
         "softmax": partial(_softmax, launching, False),
         "log_softmax": partial(_softmax, launching, True),
         "bias_relu": partial(_activation, launching, "relu"),
@@ -74,16 +73,6 @@ def _update(launching: Launching, rule: UpdateRule, arrays: list[Array], rates: 
         on_device = launcher.xp.asarray([*rates, *[0.0] * (RATES - len(rates))], dtype=launcher.xp.float64)
         launches.update(launcher, rule, [param, grad, *buffers], on_device)()
         return [param, *buffers]
-
-
-def _gather(launching: Launching, x: Array, order: object) -> Array:
-    """Return the rows of x named by ``order``."""
-    with launching(x) as launcher:
-        rows = _rows(launcher, x, cols=prod(x.shape[1:]))
-        (places,) = _contiguous(launcher, launcher.xp.asarray(order, dtype=launcher.xp.int32))
-        out = _empty(launcher, (places.shape[0], rows.shape[1]))
-        launches.gather(launcher, rows, places, out)()
-        return out.reshape((places.shape[0], *x.shape[1:]))
 
 
 def _activation(launching: Launching, name: str, x: Array, bias: Array | None = None) -> Array:
@@ -150,8 +139,8 @@ def _empty(launcher: Launcher, shape: tuple[int, ...]) -> Array:
     return launcher.xp.empty(shape, dtype=launcher.dtype)
 
 
-def _rows(launcher: Launcher, x: Array, cols: int | None = None) -> Array:
-    """x as C-contiguous rows of ``cols`` items: of its last axis where none are given."""
-    cols = cols if cols is not None else (x.shape[-1] if x.ndim else 1)
+def _rows(launcher: Launcher, x: Array) -> Array:
+    """x as C-contiguous rows of its last axis."""
+    cols = x.shape[-1] if x.ndim else 1
     count = x.size // cols if cols else prod(x.shape[:-1])
     return launcher.xp.ascontiguousarray(x).reshape((count, cols))

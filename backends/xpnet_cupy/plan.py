@@ -18,7 +18,7 @@ from xpnet.backend import NetworkSpec, Parameters
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches
-from xpnet_cupy.cublaslt import Launch, Product
+from xpnet_cupy.cublaslt import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Launch
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import NO_PENALTY, Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
@@ -186,7 +186,7 @@ class BatchPlan:
         if kept is not None:
             first, target = "identity", kept
             after = [launches.bias_activation(kernels, activation, kept, None, out)]
-        plain = Product.forward(self.rows, *weight.shape, wide=wide)
+        plain = replace(FORWARD, wide=wide)
         if first == "identity" or mask is not None:
             product = replace(plain, epilogue="bias" if mask is None else "relu_aux_bias")
             launch = launcher.fused_product(product, weight, x, target, vector=bias, mask=mask)
@@ -228,14 +228,13 @@ class BatchPlan:
         """dW and db of a layer, in one product where that can be; dW alone where db has come with ``_through``."""
         d_out, (weight, bias) = self.d_outputs[k], self.d_layers[k]
         arrays = (d_out, self.inputs[k], weight)
-        plain = Product.weight_gradient(self.rows, *weight.shape)
         if has_bias:
-            return [self.launcher.product(plain, *arrays)]
-        launch = self.launcher.fused_product(replace(plain, epilogue="bgrada"), *arrays, vector=bias)
+            return [self.launcher.product(WEIGHT_GRADIENT, *arrays)]
+        launch = self.launcher.fused_product(replace(WEIGHT_GRADIENT, epilogue="bgrada"), *arrays, vector=bias)
         if launch is not None:
             return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
-        return [self.launcher.product(plain, *arrays), *sums]
+        return [self.launcher.product(WEIGHT_GRADIENT, *arrays), *sums]
 
     def _through(self, k: int) -> tuple[list[Launch], bool]:
         """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""
@@ -243,12 +242,12 @@ class BatchPlan:
         arrays = (above, self.d_outputs[k + 1], d_out)
         if self.masks[k] is not None:
             has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
-            product = Product.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad" if has_bias else "drelu")
+            product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad" if has_bias else "drelu")
             vector = bias if has_bias else None
             launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k])
             if launch is not None:
                 return [launch], has_bias
-        plain = self.launcher.product(Product.input_gradient(self.rows, *above.shape), *arrays)
+        plain = self.launcher.product(INPUT_GRADIENT, *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
         sums = launches.backward_bias(self.launcher, self.spec.activations[k], d_out, kept, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums], True

@@ -5,7 +5,7 @@ from typing import Any
 
 import cupy
 import numpy
-from xpnet_cupy.cublaslt import Product
+from xpnet_cupy.cublaslt import FORWARD
 from xpnet_cupy.launcher import Launcher
 
 from xpnet_bench.contenders import gpu_xpnet
@@ -26,7 +26,7 @@ def facts(variant: str) -> dict[str, str]:
     for bits, name in PRECISIONS.items():
         launcher: Any = Launcher(cupy, "float32", gpu_xpnet.PRECISIONS[bits]).of_batches
         factor = matrix if not launcher.halved else (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)
-        product = launcher.product(Product.forward(n, n, n), factor, factor, cupy.empty_like(factor))
+        product = launcher.product(FORWARD, factor, factor, cupy.empty_like(factor))
         _rates[name] = 2 * n**3 / _least_seconds(product)
     return {name: f"{rate / 1e12:.3g}e12 a second" for name, rate in _rates.items()}
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from cuda_checks import assert_close, assert_row_losses, draw, relu_backward_bias, run
 from cuda_host import HostLauncher, launching, needs_compiler
+from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
+from xpnet_cupy.memory import EpochMemory
 from xpnet_cupy.operations import table
 
 from xpnet import ops
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.backend.spec import LOSS_NUMBERS
 
 pytestmark = needs_compiler
@@ -128,7 +130,9 @@ def test_updates_and_gathers_move_sixteen_bytes_at_a_time(launcher: HostLauncher
     launcher.take_counts()
     run(launcher, "adam_update", *arrays, t=1, learning_rate=0.1)
     assert launcher.take_counts() == (7 * 1000 * item, 7 * 1000 * item // 16)
-    run(launcher, "gather", draw((10, 64), dtype), np.arange(10))
+    epoch, x, order = EpochMemory(launcher), draw((10, 64), dtype), np.arange(10, dtype=np.int32)
+    epoch.data[[0, 3]] = x.ctypes.data, order.ctypes.data
+    launches.next_batch(launcher, UpdateRule("sgd"), epoch, launcher.xp.empty(x.shape, dtype))()
     assert launcher.take_counts() == (10 * 64 * item, 10 * 64 * item // 16)
 
 
@@ -164,13 +168,6 @@ def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], 
 
 def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
     assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
-
-
-@pytest.mark.parametrize("shape", [(50, 7), (50,), (50, 2, 33)])
-def test_gather(launcher: HostLauncher, shape: tuple[int, ...], dtype: str) -> None:
-    order = np.random.default_rng(0).permutation(50)[:20]
-    found, wanted = run(launcher, "gather", draw(shape, dtype), order)
-    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])

@@ -1,11 +1,12 @@
 """The layout of products: descriptors against row-major NumPy, and cuBLASLt's interface against a strict stand-in."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from cuda_host import by_matmul, needs_compiler
-from xpnet_cupy.cublaslt import CublasLt, Product, mask_stride
+from xpnet_cupy.cublaslt import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, CublasLt, Product, mask_stride
 
 from xpnet.errors import BackendError
 
@@ -19,13 +20,12 @@ def stored(memory: Any, rows: int, cols: int) -> Any:
 
 def column_major(product: Product, a: Any, b: Any, out: Any) -> None:
     """D = op(A) op(B), item by item from the descriptors: what a column-major library does with these addresses."""
-    a, b, flat = a.ravel(), b.ravel(), out.ravel()
-    shape_a, shape_b, _ = product.shapes
-    A, B = stored(a, *shape_a), stored(b, *shape_b)
+    A, B = stored(a.ravel(), *a.shape[::-1]), stored(b.ravel(), *b.shape[::-1])
     D = (A.T if product.transpose_a else A) @ (B.T if product.transpose_b else B)
-    assert D.shape == (product.m, product.n)
-    for col in range(product.n):
-        flat[col * product.m : (col + 1) * product.m] = D[:, col]
+    m, n = D.shape
+    assert (m, n) == out.shape[::-1] and (A.T if product.transpose_a else A).shape[1] == a.shape[product.transpose_a]
+    for col in range(n):
+        out.ravel()[col * m : (col + 1) * m] = D[:, col]
 
 
 @pytest.fixture
@@ -36,30 +36,20 @@ def matrices() -> dict[str, Any]:
 
 
 CASES = {
-    "forward": (Product.forward, "W", "X", lambda m: m["X"] @ m["W"]),
-    "weight gradient": (Product.weight_gradient, "dZ", "X", lambda m: m["X"].T @ m["dZ"]),
-    "input gradient": (Product.input_gradient, "W", "dZ", lambda m: m["dZ"] @ m["W"].T),
+    "forward": (FORWARD, "W", "X", lambda m: m["X"] @ m["W"]),
+    "weight gradient": (WEIGHT_GRADIENT, "dZ", "X", lambda m: m["X"].T @ m["dZ"]),
+    "input gradient": (INPUT_GRADIENT, "W", "dZ", lambda m: m["dZ"] @ m["W"].T),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_descriptors_give_the_row_major_product(matrices: dict[str, Any], case: str) -> None:
-    describe, a, b, formula = CASES[case]
-    product, wanted = describe(ROWS, IN, OUT), formula(matrices)
+    product, a, b, formula = CASES[case]
+    wanted = formula(matrices)
     for compute in (column_major, lambda *given: by_matmul(product, *given[1:])()):
         out = np.full(wanted.shape, np.nan)
         compute(product, matrices[a], matrices[b], out)
         np.testing.assert_allclose(out, wanted, rtol=1e-14)
-
-
-def test_the_table_of_layouts() -> None:
-    def row(p: Product) -> tuple[Any, ...]:
-        (lda, _), (ldb, _), (ldd, _) = p.shapes
-        return p.m, p.n, p.k, p.transpose_a, lda, p.transpose_b, ldb, ldd
-
-    assert row(Product.forward(ROWS, IN, OUT)) == (OUT, ROWS, IN, False, OUT, False, IN, OUT)
-    assert row(Product.weight_gradient(ROWS, IN, OUT)) == (OUT, IN, ROWS, False, OUT, True, IN, OUT)
-    assert row(Product.input_gradient(ROWS, IN, OUT)) == (IN, ROWS, OUT, True, OUT, False, OUT, IN)
 
 
 def test_the_mask_of_relu_is_padded_to_whole_steps() -> None:
@@ -68,6 +58,10 @@ def test_the_mask_of_relu_is_padded_to_whole_steps() -> None:
 
 def address(array: Any) -> int:
     return array.ctypes.data
+
+
+def placed(*arrays: Any) -> list[Any]:
+    return [(address(array), array.shape) for array in arrays]
 
 
 @needs_compiler
@@ -80,16 +74,15 @@ class TestCublasLt:
         mask, Y = np.full((ROWS, 16), 255, np.uint8), np.full((ROWS, OUT), np.nan, dtype)
         precision = "fp64" if dtype == "float64" else "fp32"
         tolerance = {"rtol": 20 * np.finfo(dtype).eps, "atol": 20 * np.finfo(dtype).eps}
-        forward = Product.forward(ROWS, IN, OUT, epilogue="relu_aux_bias")
-        places = address(m["W"]), address(m["X"]), address(Y), address(bias), address(mask)
-        lt.prepare(forward, precision, *places)()
+        forward = replace(FORWARD, epilogue="relu_aux_bias")
+        lt.prepare(forward, precision, placed(m["W"], m["X"], Y), address(bias), address(mask))()
         Z = m["X"] @ m["W"] + bias
         np.testing.assert_allclose(Y, np.maximum(Z, 0), **tolerance)
         bits = np.unpackbits(mask, axis=1, bitorder="little")[:, :OUT]
         np.testing.assert_array_equal(bits, Z > 0)
-        gradient = Product.weight_gradient(ROWS, IN, OUT, epilogue="bgrada")
+        gradient = replace(WEIGHT_GRADIENT, epilogue="bgrada")
         dW = np.full((IN, OUT), np.nan, dtype)
-        lt.prepare(gradient, precision, address(m["dZ"]), address(m["X"]), address(dW), address(d_bias))()
+        lt.prepare(gradient, precision, placed(m["dZ"], m["X"], dW), address(d_bias))()
         np.testing.assert_allclose(dW, m["X"].T @ m["dZ"], **tolerance)
         np.testing.assert_allclose(d_bias, m["dZ"].sum(axis=0), **tolerance)
 
@@ -98,18 +91,15 @@ class TestCublasLt:
         mask = np.zeros((ROWS, 16), np.uint8)
         mask[:, :1] = np.packbits(on, axis=1, bitorder="little")
         dX, d_bias = np.full((ROWS, IN), np.nan), np.full(IN, np.nan)
-        product = Product.input_gradient(ROWS, IN, OUT, epilogue="drelu_bgrad")
-        arrays = matrices["W"], matrices["dZ"], dX, d_bias, mask
-        lt.prepare(product, "fp64", *(address(array) for array in arrays))()
+        product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad")
+        lt.prepare(product, "fp64", placed(matrices["W"], matrices["dZ"], dX), address(d_bias), address(mask))()
         wanted = matrices["dZ"] @ matrices["W"].T * on
         np.testing.assert_allclose(dX, wanted, rtol=1e-13)
         np.testing.assert_allclose(d_bias, wanted.sum(axis=0), rtol=1e-13)
 
     def test_what_it_refuses_is_none_or_an_error(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
         out = np.empty((ROWS, OUT))
-        places = address(matrices["W"]), address(matrices["X"]), address(out)
-        without_bias = Product.forward(ROWS, IN, OUT, epilogue="bias")
-        assert lt.prepare(without_bias, "fp64", *places) is None
+        without_bias = replace(FORWARD, epilogue="bias")
+        assert lt.prepare(without_bias, "fp64", placed(matrices["W"], matrices["X"], out)) is None
         with pytest.raises(BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"):
-            operation = lt.described("MatmulDesc", 70, 1)
-            lt.assign("MatmulDesc", operation, 99, np.ctypeslib.as_ctypes(np.zeros(1)))
+            lt.described("MatmulDesc", 70, 1, attributes={99: np.ctypeslib.as_ctypes(np.zeros(1))})

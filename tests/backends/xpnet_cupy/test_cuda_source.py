@@ -85,7 +85,7 @@ def test_adam_loads_all_it_needs_before_it_stores(real: str) -> None:
 
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
-@pytest.mark.parametrize("kernel", ["bias_relu", "bias_tanh", "gather"])
+@pytest.mark.parametrize("kernel", ["bias_relu", "bias_tanh", "next_batch"])
 @pytest.mark.nvrtc
 def test_rows_are_taken_sixteen_bytes_at_a_time(kernel: str, real: str) -> None:
     assert "ld st " in accesses(real, kernel, SIXTEEN_BYTES[real])

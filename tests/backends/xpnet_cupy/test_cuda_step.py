@@ -263,7 +263,7 @@ def test_widths_and_batches_of_one(fused: HostLauncher, widths: tuple[int, ...],
 def test_an_epilogue_over_one_term_is_noticed(
     fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet_cupy.cublaslt.Product.has_epilogue", True)
+    monkeypatch.setattr("xpnet_cupy.cublaslt.Product.has_epilogue", lambda product, k: True)
     spec = NetworkSpec(widths, ("relu",), loss="squared_error", dtype=dtype)
     with pytest.raises(BackendError, match="status 13"):
         assert_agrees(spec, fused, *data(spec, "values"), batch=batch)

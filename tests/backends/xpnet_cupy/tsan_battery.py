@@ -70,7 +70,6 @@ def every(launcher: HostLauncher) -> None:
         run(launcher, f"{name}_backward", x, x)
         spec = NetworkSpec((7, 6, 4), (name,), rule=RULES["momentum"], loss="squared_error")  # type: ignore[arg-type]
         make(spec, launcher).epoch(*data(spec, "values"), learning_rate=0.1, batch_size=23)
-    run(launcher, "gather", x, np.array([3, 1]))
     for loss in set(LOSSES) - {"softmax_cross_entropy", "squared_error"}:
         spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss)  # type: ignore[arg-type]
         step = make(spec, launcher)
