@@ -105,7 +105,7 @@ class _Heuristic(ctypes.Structure):
     ]
 
 
-OUT_OF_MEMORY, NOT_SUPPORTED = 3, 15  # cublasStatus_t
+OUT_OF_MEMORY = 3  # cublasStatus_t
 
 
 class CublasLt:
@@ -192,18 +192,14 @@ class CublasLt:
         """Return the algorithm that the library thinks best for matrices aligned as these; None where it has none."""
         attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
         for k, place in enumerate(places, _MIN_ALIGNMENT_A_BYTES):
-            attributes[k] = ctypes.c_uint32(_alignment(place))
-        found, count, preference = _Heuristic(), ctypes.c_int(), self.described("MatmulPreference", attributes=attributes)
+            attributes[k] = ctypes.c_uint32(min(place & -place, 256) or 256)  # the largest power of two, up to 256
+        preference = self.described("MatmulPreference", attributes=attributes)
+        found, count = _Heuristic(), ctypes.c_int()
         asked = (*described, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
         status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *asked)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         return found.algorithm if status == 0 and count.value and found.status == 0 else None
-
-
-def _alignment(address: int) -> int:
-    """Return the largest power of two, up to 256, that divides an address."""
-    return min(address & -address, 256) or 256
 
 
 @cache

@@ -126,8 +126,8 @@ class Launcher:
         launch = self.fused_product(product, a, b, out, vector=None)
         if launch is None:
             raise BackendError(
-                f"cuBLASLt must have a product in {self.precision} of {a.shape} and {b.shape}; it has none on this card. "
-                "Use precision='fp32'."
+                f"cuBLASLt must have a product in {self.precision} of {a.shape} and {b.shape}; on this card it has "
+                "none. Use precision='fp32'."
             )
         return launch
 

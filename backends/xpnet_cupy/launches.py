@@ -92,12 +92,11 @@ def dropout(launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Ar
     return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *ends)
 
 
-def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:
-    """Compute the softmax of each row, or its logarithm; x, out (rows, cols), not the same."""
+def softmax(launcher: Launcher, x: Array, out: Array, name: str = "softmax") -> Launch:
+    """Compute the softmax of each row; x, out (rows, cols), not the same. name : ``log_softmax`` for its logarithm"""
     rows, cols = x.shape
     sharing, grid, block = _row_groups(rows, cols)
-    name = f"log_softmax_{sharing}" if logarithm else f"softmax_{sharing}"
-    return launcher.prepare(name, grid, block, x, out, rows, cols)
+    return launcher.prepare(f"{name}_{sharing}", grid, block, x, out, rows, cols)
 
 
 def loss(

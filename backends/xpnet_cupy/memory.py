@@ -34,11 +34,6 @@ class Data(NamedTuple):
     order: Array | None = None
     places: Array | None = None
 
-    @property
-    def indices(self) -> bool:
-        """Return whether labels are class indices."""
-        return self.labels is not None and self.labels.ndim == 1
-
 
 def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
     """The array as kernels read it: itself, or a C-contiguous copy of this dtype."""

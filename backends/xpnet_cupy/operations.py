@@ -28,8 +28,7 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
     found: dict[str, Callable[..., Any]] = {
         "sgd_update": partial(_sgd_update, launching),
         "adam_update": partial(_adam_update, launching),
-        "softmax": partial(_softmax, launching, False),
-        "log_softmax": partial(_softmax, launching, True),
+        **{name: partial(_softmax, launching, name) for name in ("softmax", "log_softmax")},
         "bias_relu": partial(_activation, launching, "relu"),
         **{name: partial(_loss, launching, name) for name in LOSSES},
     }
@@ -93,14 +92,14 @@ def _backward(launching: Launching, name: str, d_out: Array, kept: Array) -> Arr
         return d_x
 
 
-def _softmax(launching: Launching, logarithm: bool, x: Array, axis: int = -1) -> Array:
+def _softmax(launching: Launching, name: str, x: Array, axis: int = -1) -> Array:
     """Softmax along an axis, or its logarithm."""
     with launching(x) as launcher:
         xp = launcher.xp
         moved = xp.moveaxis(x, axis, -1)
         out = _empty(launcher, moved.shape)
         rows = _rows(launcher, moved)
-        launches.softmax(launcher, rows, out.reshape(rows.shape), logarithm=logarithm)()
+        launches.softmax(launcher, rows, out.reshape(rows.shape), name)()
         return xp.moveaxis(out, -1, axis)
 
 

@@ -95,22 +95,11 @@ def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
 
 
 class BatchPlan:
-    """The launches of one batch, or of one block of rows, over the memory of its rows.
+    """The launches of one batch, or of one block of rows, over the memory of what runs it."""
 
-    epoch : the clock and the sums: those of the network in a training
-    """
-
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        launcher: Launcher,
-        network: NetworkMemory,
-        epoch: EpochMemory,
-        memory: BatchMemory,
-        shape: Shape,
-    ) -> None:
-        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
-        self.memory, self.shape = memory, shape
+    def __init__(self, runs: "Runs", shape: Shape) -> None:
+        self.spec, self.launcher, self.network, self.epoch = runs.spec, runs.launcher, runs.network, runs.epoch
+        self.memory, self.shape, spec, network, memory = runs.memory, shape, runs.spec, runs.network, runs.memory
         self.rows = rows = shape.rows
         self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
 
@@ -123,8 +112,8 @@ class BatchPlan:
         )
         below = [out if dropped is None else dropped for out, dropped in zip(self.outputs, self.dropped, strict=True)]
         self.inputs = [self.x, *below[:-1]]  # what each layer reads
-        self.total_weight = None if shape.weight == "rows" or not memory.trains else epoch.total_weight
-        self.layers = layers_of(spec, network.copies if launcher.halved else network.params)
+        self.total_weight = None if shape.weight == "rows" or not memory.trains else runs.epoch.total_weight
+        self.layers = layers_of(spec, network.copies if runs.launcher.halved else network.params)
         self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
         self.d_layers = layers_of(spec, network.gradients) if memory.trains else []
 
@@ -328,8 +317,7 @@ class Runs:
     def _work(self, shape: Shape) -> Work:
         """The work on batches of a shape, made once."""
         if shape not in self.works:
-            plan = BatchPlan(self.spec, self.launcher, self.network, self.epoch, self.memory, shape)
-            self.works[shape] = plan.work()
+            self.works[shape] = BatchPlan(self, shape).work()
         return self.works[shape]
 
     def _call(self, group: Group, times: int) -> Launch:

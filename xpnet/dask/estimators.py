@@ -1,14 +1,13 @@
 """scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
 
-from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 
 from dask import compute, is_dask_collection
 from distributed import get_client
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
@@ -23,27 +22,25 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 """Arguments of ``fit`` that hold rows to validate on."""
 
 
-def _fit(estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: Sequence[Any], watch: Any) -> Any:
+def _fit(estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: dict[str, Any], watch: Any) -> Any:
     """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on
 
     watch : called after each epoch
     """
     estimator = deepcopy(estimator)  # workers may be threads of one process, which are given the same one
-    rows, validation = parts[:3], parts[3:]
-    arguments = in_memory | dict(zip(VALIDATION, validation, strict=False))
-    if rank and not validation:
-        arguments |= {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
-    return getattr(estimator.watch([watch]), method)(*rows, **arguments)
+    if rank:
+        in_memory = in_memory | {name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None}
+    return getattr(estimator.watch([watch]), method)(**in_memory, **parts)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OnCluster:
     """Adds training and prediction on a cluster to the estimators of ``xpnet``."""
 
-    client: Any
-    timeout: float
-    warm_start: bool
+    client: Any = None
+    timeout: float = TIMEOUT
+
     _plain: ClassVar[Any]
-    _metric: ClassVar[Any]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
         """Train on the workers of the cluster.
@@ -74,18 +71,19 @@ class OnCluster:
         InputError
             For what is no Dask collection, or is cut into other blocks than ``X``.
         """
-        return self._train_on_cluster("fit", X, y, sample_weight, validation, goes_on=self.warm_start)
+        return self._train_on_cluster("fit", X, y, sample_weight, validation, goes_on=self._parameters()["warm_start"])
 
     def _train_on_cluster(
         self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any], *, goes_on: bool
     ) -> Self:
-        held_out: list[Any] = []
+        held_out: dict[str, Any] = {}
         if any(map(is_dask_collection, in_memory.values())):
-            held_out = partitions(in_memory.pop("X_val", None), *map(in_memory.pop, VALIDATION[1:], (None, None)))
+            held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
         local = self.to_local() if goes_on else self._plain(**self._parameters())
-        blocks, client = partitions(X, y, sample_weight), get_client() if self.client is None else self.client
-        fitted = train(client, blocks, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
+        rows = partitions({"X": X, "y": y, "sample_weight": sample_weight})
+        client = get_client() if self.client is None else self.client
+        fitted = train(client, rows, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
         found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
         vars(self).update(found)
         self._hide()  # type: ignore[attr-defined]
@@ -134,7 +132,8 @@ class OnCluster:
             The accuracy of labels; of numbers R^2, the mean over outputs.
         """
         y, predicted, sample_weight = compute(y, self.predict(X), sample_weight)
-        return float(self._metric(y, predicted, sample_weight=sample_weight))
+        metric = accuracy_score if is_classifier(self) else r2_score
+        return float(metric(y, predicted, sample_weight=sample_weight))
 
     def _each_block(self, method: str, X: Any) -> Any:
         """Apply a method to each block of rows."""
@@ -150,9 +149,7 @@ class OnCluster:
     def __sklearn_clone__(self) -> Self:
         # A client cannot be copied, and the copy is to train on the same cluster.
         plain = clone(self._plain(**self._parameters()))
-        twin = type(self)(**plain.get_params(deep=False))
-        twin.client, twin.timeout = self.client, self.timeout
-        return twin
+        return type(self)(**plain.get_params(deep=False), client=self.client, timeout=self.timeout)
 
     def __getstate__(self) -> dict[str, Any]:
         # A client belongs to this process.
@@ -194,12 +191,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     dask.array<..., shape=(100000, 2), dtype=float64, chunksize=(10000, 2), ...>
     """
 
-    _: KW_ONLY
-    client: Any = None
-    timeout: float = TIMEOUT
-
     _plain: ClassVar[Any] = xpnet.MLPClassifier
-    _metric: ClassVar[Any] = staticmethod(accuracy_score)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any) -> Self:
         """Train for one epoch on the workers of the cluster.
@@ -281,12 +273,7 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     >>> model = MLPRegressor((50,), max_iter=5, client=client).fit(X, X.sum(axis=1))  # doctest: +SKIP
     """
 
-    _: KW_ONLY
-    client: Any = None
-    timeout: float = TIMEOUT
-
     _plain: ClassVar[Any] = xpnet.MLPRegressor
-    _metric: ClassVar[Any] = staticmethod(r2_score)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
         """Train for one epoch on the workers of the cluster.

@@ -30,6 +30,9 @@ NOTICED = 10.0
 POLL = 0.2
 """Seconds after which a rank that waits looks whether the client still wants its result."""
 
+Columns = dict[str, Any]
+"""Rows to train on, or to validate on, by the argument of ``fit`` that they are for: collections, or their blocks."""
+
 RUNNING = ("executing", "long-running")
 """States of a task whose result someone waits for; Dask calls it cancelled otherwise."""
 
@@ -146,17 +149,10 @@ class DaskGroup:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error
 
 
-def train(
-    client: Any,
-    training: Sequence[Sequence[Any] | None],
-    validation: Sequence[Sequence[Any] | None],
-    fit: Callable[..., Any],
-    *,
-    timeout: float,
-) -> Any:
+def train(client: Any, training: Columns, validation: Columns, fit: Callable[..., Any], *, timeout: float) -> Any:
     """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
 
-    training, validation : for each collection its blocks of rows, delayed; the arguments of ``fit`` in their order
+    training, validation : the blocks of rows of each collection, delayed, by the argument that they are for
     timeout : seconds that a rank waits for another
 
     Raises what ``fit`` raises on some rank, BackendError where a worker is lost.
@@ -175,10 +171,10 @@ def train(
     if validation:
         columns, _, held_out = _placed(client, validation, ranks)
         for at in ranks:
-            parts[at] += _joined(client, columns, held_out.get(at, []), at)
+            parts[at] |= _joined(client, columns, held_out.get(at, []), at)
     owners = owners_of(list(shares.values()), rows)
     del columns  # the workers keep what was put together, and blocks that someone else holds
-    joining = {part: at for at, own in parts.items() for part in own if part is not None}
+    joining = {part: at for at, own in parts.items() for part in own.values()}
     started = list(joining)
     try:
         _watch(client, joining, ranks)
@@ -194,47 +190,40 @@ def train(
         client.cancel(started[::-1])  # ranks that still run notice it when they next meet
 
 
-def _placed(
-    client: Any, columns: Sequence[Sequence[Any] | None], workers: Sequence[str]
-) -> tuple[list[list[Any] | None], list[int], dict[str, list[int]]]:
+def _placed(client: Any, columns: Columns, workers: Sequence[str]) -> tuple[Columns, list[int], dict[str, list[int]]]:
     """Compute blocks, and choose a worker for each.
 
-    returns for each collection a future of every block, the rows of each block, and each worker's blocks by number
+    returns a future of every block of each collection, the rows of each block, and each worker's blocks by number
     """
-    blocks = [block for column in columns if column is not None for block in column]
-    found = iter([futures_of(block)[0] for block in client.persist(blocks)])
-    computed = [None if column is None else [next(found) for _ in column] for column in columns]
-    counts = client.gather([client.map(rows_of, column, pure=False) for column in computed if column is not None])
-    rows = counts[0]
-    for other in counts[1:]:
-        for block, (a, b) in enumerate(zip(rows, other, strict=True)):
-            if a != b:
-                raise InputError(
-                    f"Block {block} of X has {a} rows, that of y or sample_weight {b}. Repartition them alike."
-                )
-    assert computed[0] is not None
-    where = client.who_has(computed[0])
-    return computed, rows, place(rows, [where.get(future.key, ()) for future in computed[0]], workers)
+    found = iter(client.persist([block for column in columns.values() for block in column]))
+    computed = {name: [futures_of(next(found))[0] for _ in column] for name, column in columns.items()}
+    counts = client.gather([client.map(rows_of, column, pure=False) for column in computed.values()])
+    for block, of_columns in enumerate(zip(*counts, strict=True)):
+        if len(set(of_columns)) > 1:
+            raise InputError(
+                f"The blocks of X, y and sample_weight have the same rows; those of block {block} have "
+                f"{', '.join(map(str, of_columns))}. Repartition them alike."
+            )
+    first, rows = next(iter(computed.values())), counts[0]
+    where = client.who_has(first)
+    return computed, rows, place(rows, [where.get(future.key, ()) for future in first], workers)
 
 
-def _joined(client: Any, columns: Sequence[Sequence[Any] | None], share: Sequence[int], at: str) -> list[Any]:
-    """A future of each collection's rows that one worker takes, put together there; None for what was not passed.
+def _joined(client: Any, columns: Columns, share: Sequence[int], at: str) -> Columns:
+    """A future of each collection's rows that one worker takes, put together there.
 
     A worker without a block is given the first one, cut to no rows.
     """
-    return [
-        column
-        and (
-            client.submit(together, [column[k] for k in share], workers=[at], pure=False)
-            if share
-            else client.submit(getitem, column[0], slice(0), pure=False)
-        )
-        for column in columns
-    ]
+    if not share:
+        return {name: client.submit(getitem, column[0], slice(0), pure=False) for name, column in columns.items()}
+    return {
+        name: client.submit(together, [column[k] for k in share], workers=[at], pure=False)
+        for name, column in columns.items()
+    }
 
 
 def _rank(
-    rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: list[Any]
+    rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: Columns
 ) -> Any:
     """Train on one worker; rank 0 returns what was fitted."""
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
@@ -251,25 +240,22 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
 
     tasks : the worker of each future; ranks : the worker of each rank
     """
-    pending, looked, ended, until = set(tasks), 0.0, None, 0.0
+    pending, ended, until = set(tasks), None, 0.0
     while pending or ended:
         done: set[Any] = set()
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL, return_when="FIRST_COMPLETED")
+        _check_there(client, ranks)  # what is lost with a worker has errors of its own
         for future in done:
             if future.status == "finished":
                 continue
             error = future.exception()
-            _check_there(client, ranks)  # what is lost with a worker has errors of its own
             if not isinstance(error, Ended):
                 error.add_note(f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}.")
                 raise error
             if ended is None:  # a rank could not talk to another, whose worker the cluster will soon find lost
                 ended, until = error, time.monotonic() + NOTICED
-        if ended or time.monotonic() - looked > 5 * POLL:
-            looked = time.monotonic()
-            _check_there(client, ranks)
-        if ended and looked > until:
+        if ended and time.monotonic() > until:
             raise ended
 
 
@@ -284,15 +270,16 @@ def _check_there(client: Any, ranks: Sequence[str]) -> None:
             )
 
 
-def partitions(X: Any, *beside: Any) -> list[list[Any] | None]:
-    """The blocks of X, and of each collection that lies beside it, as delayed values.
+def partitions(collections: Columns) -> Columns:
+    """The blocks of collections of the same rows, as delayed values, by name; None is left out.
 
-    X : a Dask array (rows, features) or data frame; beside : Dask arrays, series or frames with its rows, or None
+    collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
 
     Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
     """
-    columns = [_blocks(X, X)] + [None if other is None else _blocks(other, X) for other in beside]
-    counts = {len(column) for column in columns if column is not None}
+    X, *_ = collections.values()
+    columns = {name: _blocks(column, X) for name, column in collections.items() if column is not None}
+    counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise InputError(
             f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
