@@ -24,10 +24,6 @@ Grid = tuple[int, ...]
 # What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
 # to each other, `*` marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
 # no other array of the call may lie there.
-_ACTIVATION = "stored* stored*? stored* int int"
-_BACKWARD = "real* real* real* long"
-_BACKWARD_BIAS = "stored* stored* stored*? real* int int int"
-_ROWS = "real* real*! int int"
 _INDICES = "real* long*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
 _LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
@@ -45,12 +41,12 @@ LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cro
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
-        **{f"bias_{name}": _ACTIVATION for name in ("identity", "exponential", *_BENT)},
-        **{f"{name}_backward": _BACKWARD for name in _BENT},
-        **{f"{name}_backward_bias": _BACKWARD_BIAS for name in _BENT},
+        **{f"bias_{name}": "stored* stored*? stored* int int" for name in ("identity", "exponential", *_BENT)},
+        **{f"{name}_backward": "real* real* real* long" for name in _BENT},
+        **{f"{name}_backward_bias": "stored* stored* stored*? real* int int int" for name in _BENT},
         "column_sum": "stored* real* int int int",
         "dropout": "stored* stored* long* int* long long int double int int",
-        **{f"{name}_{by}": _ROWS for name in ("softmax", "log_softmax") for by in _SHARED},
+        **{f"{name}_{by}": "real* real*! int int" for name in ("softmax", "log_softmax") for by in _SHARED},
         **{f"cross_entropy_indices_{by}": _INDICES for by in _SHARED},
         **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
         **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),

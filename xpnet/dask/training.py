@@ -245,7 +245,13 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
         done: set[Any] = set()
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL, return_when="FIRST_COMPLETED")
-        _check_there(client, ranks)  # what is lost with a worker has errors of its own
+        there = client.nthreads()
+        for rank, worker in enumerate(ranks):  # first, since what is lost with a worker has errors of its own
+            if worker not in there:
+                raise BackendError(
+                    f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
+                    "memory above all, and fit again."
+                )
         for future in done:
             if future.status == "finished":
                 continue
@@ -257,17 +263,6 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
                 ended, until = error, time.monotonic() + NOTICED
         if ended and time.monotonic() > until:
             raise ended
-
-
-def _check_there(client: Any, ranks: Sequence[str]) -> None:
-    """Raise BackendError for a worker that is no longer there."""
-    there = client.nthreads()
-    for rank, worker in enumerate(ranks):
-        if worker not in there:
-            raise BackendError(
-                f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
-                "memory above all, and fit again."
-            )
 
 
 def partitions(collections: Columns) -> Columns:

@@ -269,7 +269,8 @@ class DistributedStep(Step):
                 self.report(done)
         weights = count if by_rows else weights
         loss, self.penalty = (total / weights if weights else 0.0 for total in self._sums(loss, penalty))
-        self._broadcast_parameters()
+        # On unlike processors the parameters of others differ from rank 0's in their last bits by now.
+        self.params.update(self.ranks.broadcast(self.step.state().params))
         return loss
 
     def forward(self, X: Array) -> Array:
@@ -333,10 +334,6 @@ class DistributedStep(Step):
             counts = self.ranks.allgather(X.shape[0])
             self._counted = X, sum(counts[: self.ranks.rank]) if self.ranks.own_data else 0, sum(counts)
         return self._counted[2]
-
-    def _broadcast_parameters(self) -> None:
-        """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
-        self.params.update(self.ranks.broadcast(self.step.state().params))
 
     def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
         """Yield this rank's share of one batch after the other.
