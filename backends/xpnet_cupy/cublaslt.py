@@ -128,7 +128,7 @@ class CublasLt:
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
         """
         (a, shape_a), (b, _), (out, (_, m)) = matrices
-        if not product.has_epilogue(k=shape_a[product.transpose_a]):
+        if not product.has_epilogue(k=shape_a[1] if product.transpose_a else shape_a[0]):
             return None
         compute, factor, wide, scale = _PRECISIONS[precision]
         attributes: dict[int, Any] = {

@@ -98,9 +98,9 @@ class BatchPlan:
     """The launches of one batch, or of one block of rows, over the memory of what runs it."""
 
     def __init__(self, runs: "Runs", shape: Shape) -> None:
-        self.spec, self.launcher, self.network, self.epoch = runs.spec, runs.launcher, runs.network, runs.epoch
-        self.memory, self.shape, spec, network, memory = runs.memory, shape, runs.spec, runs.network, runs.memory
-        self.rows = rows = shape.rows
+        spec, network, memory, rows = runs.spec, runs.network, runs.memory, shape.rows
+        self.spec, self.launcher, self.network, self.epoch = spec, runs.launcher, network, runs.epoch
+        self.memory, self.shape, self.rows = memory, shape, rows
         self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
 
         def first(array: Any) -> Any:

@@ -101,12 +101,6 @@ def test_adam(backend: Any, rng: Any, options: dict[str, Any], dtype: str) -> No
         assert_close(one, other, dtype)
 
 
-def test_gather(backend: Any, rng: Any, dtype: str) -> None:
-    x, order = draw((5000, 784), dtype), rng.permutation(5000)[:777]
-    found, wanted = run(backend, "gather", x, order)
-    np.testing.assert_array_equal(found, wanted)
-
-
 def test_views_are_read_as_they_are_seen(backend: Any, dtype: str) -> None:
     x = backend.asarray(draw((40, 60), dtype))
     found = backend.to_numpy(backend.kernels["softmax"].launch(x.T[::2]))

@@ -266,14 +266,15 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
 
 
 def partitions(collections: Columns) -> Columns:
-    """The blocks of collections of the same rows, as delayed values, by name; None is left out.
+    """The blocks of collections of the same rows, as delayed values, by name; weights may be None, and are left out.
 
     collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
 
     Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
     """
     X, *_ = collections.values()
-    columns = {name: _blocks(column, X) for name, column in collections.items() if column is not None}
+    given = {name: column for name, column in collections.items() if column is not None or "weight" not in name}
+    columns = {name: _blocks(column, X) for name, column in given.items()}
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise InputError(
