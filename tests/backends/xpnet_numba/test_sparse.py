@@ -1,5 +1,6 @@
 """Sparse rows in the compiled step: the numbers of dense rows, and nothing read outside of the arrays."""
 
+import weakref
 from typing import Any
 
 import numpy
@@ -107,6 +108,20 @@ def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.M
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     numpy.testing.assert_array_equal(step.forward(S), whole)
     assert len(called) > 1 and sum(called) == ROWS
+
+
+def test_the_order_of_rows_lives_while_they_are_predicted(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that predict other numbers of rows would let another's go, if a cache alone had it."""
+    orders, alive, run = [], [], evaluation.run_job
+
+    def natural_order(rows: int) -> Any:
+        orders.append(weakref.ref(order := numpy.arange(rows)))
+        return order
+
+    monkeypatch.setattr(evaluation, "natural_order", natural_order)
+    monkeypatch.setattr(evaluation, "run_job", lambda *job: alive.append(orders[-1]() is not None) or run(*job))
+    make_step().forward(sparse.csr_matrix(data[0]))
+    assert alive and all(alive)
 
 
 def test_nonfinite_numbers_are_found(data: Any) -> None:
