@@ -199,9 +199,10 @@ def check_rows(estimator: Any, given: FitInputs, *, reset: bool) -> tuple[Any, A
     return X, known
 
 
-def check_together(X_val: Any, y_val: Any) -> None:
-    """Raise InputError for validation rows without targets, and for targets without rows."""
-    if (X_val is None) != (y_val is None):
+def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
+    """Raise InputError for validation rows without targets, and for targets or weights without rows."""
+    given = any(array is not None for array in (X_val, y_val, weight))
+    if given and (X_val is None or y_val is None):
         missing = "X_val" if X_val is None else "y_val"
         raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
 
@@ -214,7 +215,7 @@ def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, A
     X, y, weight = given.X_val, given.y_val, given.sample_weight_val
     if X is None and y is None and weight is None:
         return None
-    check_together(X, y)
+    check_together(X, y, weight)
     if estimator.solver not in STOCHASTIC:
         raise InputError(
             f"Validation rows are measured after each epoch, and solver={estimator.solver!r} makes none. Leave X_val "

@@ -411,8 +411,8 @@ class Network(Saved):
             ranks = ranks_of(step)
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
-            together = own_batches and ranks.several
-            require(not together, "Processes that train together share one batch of all members", "own_batches=True")
+            rule = "Processes that train together share one batch of all members, own_batches=False"
+            require(not (own_batches and ranks.several), rule, own_batches)
             # Of several ranks only one may have NaN, which the others would learn from without a word.
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
             right = epochs >= 0 and (batch_size is None or batch_size >= 1)

@@ -219,7 +219,7 @@ class Tabular(Saved, BaseEstimator):
         """
         began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
-        check_together(X_val, y_val)
+        check_together(X_val, y_val, sample_weight_val)
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         self._learn_targets(y)
