@@ -426,7 +426,8 @@ class Parameters(MutableMapping[str, Array]):
         if name not in self._arrays:
             raise InputError(f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}.")
         current = self._arrays[name]
-        value = self.backend.asarray(value, dtype=dtype_name(current.dtype))
+        if self.flat is None or type(value) is not type(current):
+            value = self.backend.asarray(value, dtype=dtype_name(current.dtype))
         if tuple(value.shape) != tuple(current.shape):
             raise InputError(
                 f"Parameter {name} has shape {tuple(current.shape)}; received {tuple(value.shape)}. "

@@ -26,7 +26,7 @@ from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed import ALONE, Ranks, current_ranks
 from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import STOCHASTIC
+from xpnet.estimators.parameters import STOCHASTIC, check_together
 from xpnet.models import Network
 from xpnet.models.inputs import check_in_memory, check_label_types, on_host, to_host
 from xpnet.ops import Array, namespace
@@ -197,14 +197,6 @@ def check_rows(estimator: Any, given: FitInputs, *, reset: bool) -> tuple[Any, A
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     X, given.y, known = _agreed(X, y, ranks, numeric=numeric) if ranks.own_data else (X, y, y)
     return X, known
-
-
-def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
-    """Raise InputError for validation rows without targets, and for targets or weights without rows."""
-    given = any(array is not None for array in (X_val, y_val, weight))
-    if given and (X_val is None or y_val is None):
-        missing = "X_val" if X_val is None else "y_val"
-        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
 
 
 def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, Any] | None:

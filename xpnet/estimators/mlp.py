@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
@@ -32,9 +33,10 @@ from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validatio
 from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
-from xpnet.estimators.streaming import rows_on
+from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
-from xpnet.models.inputs import is_host, require, to_host
+from xpnet.models.inputs import bring, is_host, require, to_host
+from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
@@ -303,10 +305,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             network = self._renewed_network(X, widths, loss, incremental)
         else:
             network = self._new_network(X, widths, loss, drawn=first)
-        rows = rows_on(network, X, targets, weight, given.ranks)
+        rows = _rows(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
         shared = ALONE if given.ranks.own_data else given.ranks
-        validation = None if held_out is None else rows_on(network, *held_out, shared)
+        validation = None if held_out is None else _rows(network, *held_out, shared)
         self._network = network
         self._hide()
         return rows, validation, checkpoints
@@ -429,6 +431,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if size > rows:
             warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(size, rows)
+
+
+def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:
+    """Bring everything to where the network lives, in its dtype; targets and weights are copies."""
+    backend, dtype, own = network.backend, network.spec.dtype, network.own
+    Y = own(bring(targets, backend, None if targets.ndim == 1 else dtype))
+    weights = None if weight is None else own(bring(weight, backend, dtype))
+    if isinstance(X, Source):
+        return SourceRows.whole(X, Y, weights, ranks)
+    return Rows(by_rows(bring(X, backend, dtype)), Y, weights)
 
 
 def is_stochastic(estimator: Any) -> bool:

@@ -97,6 +97,14 @@ def _words(allowed: Any) -> str:
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
 
 
+def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
+    """Raise InputError for validation rows without targets, and for targets or weights without rows."""
+    given = any(array is not None for array in (X_val, y_val, weight))
+    if given and (X_val is None or y_val is None):
+        missing = "X_val" if X_val is None else "y_val"
+        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+
+
 def hidden_sizes(sizes: Any) -> tuple[int, ...]:
     """Return the widths of hidden layers, of one number or several. Raises InputError unless all are positive."""
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]

@@ -14,7 +14,6 @@ from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
 from xpnet.estimators.inputs import Orders, Rows, in_their_order
 from xpnet.models import Network
 from xpnet.models.inputs import bring, is_host
-from xpnet.models.network import by_rows
 from xpnet.ops import Array
 from xpnet.training import Training, run
 
@@ -165,16 +164,6 @@ class SourceRows(Rows):
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
 
-def rows_on(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks = ALONE) -> Rows:
-    """Bring rows to where a network lives, in its dtype; targets and weights are copies. A source stays what it is."""
-    backend, dtype, own = network.backend, network.spec.dtype, network.own
-    Y = own(bring(targets, backend, None if targets.ndim == 1 else dtype))
-    weights = None if weight is None else own(bring(weight, backend, dtype))
-    if isinstance(X, Source):
-        return SourceRows.whole(X, Y, weights, ranks)
-    return Rows(by_rows(bring(X, backend, dtype)), Y, weights)
-
-
 def fit_over_source(
     network: Network, X: Source, Y: numpy.ndarray, *, epochs: int, sample_weight: numpy.ndarray | None, **how: Any
 ) -> None:
@@ -182,10 +171,11 @@ def fit_over_source(
 
     how : the further arguments of ``xpnet.training.run``
     """
-    rows: Any = rows_on(network, X, Y, sample_weight, current_ranks())
+    weight = None if sample_weight is None else bring(sample_weight, network.backend, network.spec.dtype)
+    rows = SourceRows.whole(X, network.own(bring(Y, network.backend)), weight, current_ranks())
     with network.lock.training():
         step, count = network.trainable(), rows.size_of(rows.blocks)
         orders = rows.orders(numpy.random.RandomState(network.spec.seed), count)
         training = Training(step, count, epochs, network.history, orders, lock=network.lock)
         epoch = rows.epoch(step, lambda step, *rows, **how: step.epoch(*rows, **how))
-        run(training, rows.X, rows.Y, shuffle=True, sample_weight=rows.weight, epoch=epoch, **how)
+        run(training, X, rows.Y, shuffle=True, sample_weight=rows.weight, epoch=epoch, **how)

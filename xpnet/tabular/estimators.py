@@ -26,7 +26,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.inputs import Rows, check_together, check_weights
+from xpnet.estimators.inputs import Rows, check_weights
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -38,6 +38,7 @@ from xpnet.estimators.parameters import (
     LossParameters,
     allowing,
     check_parameters,
+    check_together,
     hidden_sizes,
     with_documentation_of,
 )

@@ -16,7 +16,7 @@ from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
 from xpnet.estimators.epochs import total_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.streaming import fit_over_source, rows_on
+from xpnet.estimators.streaming import SourceRows, fit_over_source
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
@@ -77,7 +77,9 @@ class BestEpoch(EarlyStopping):
         """Start counting and the clock; rows go where the network lives."""
         super().train_begin(training)
         if self.rows is not None:
-            self.rows = rows_on(self.network, self.rows.X, self.rows.Y, self.rows.weight)
+            there, (X, Y, weight) = self.network.backend.asarray, (self.rows.X, self.rows.Y, self.rows.weight)
+            rows = (there(Y), None if weight is None else there(weight))
+            self.rows = SourceRows.whole(X, *rows) if isinstance(X, Source) else Rows(there(X), *rows)
         self.epochs_in_mean = 0.0
         self.mean: dict[str, numpy.ndarray] = {}
         self.end = time.monotonic() + self.seconds
