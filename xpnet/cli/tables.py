@@ -14,7 +14,7 @@ from xpnet.cli.output import show_table, working
 from xpnet.data.frames import Frame, pick_columns
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
-from xpnet.modelfile import exported_of
+from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.tabular.encodings import Category
 
@@ -200,19 +200,27 @@ class TableModel:
     """
 
     def __init__(self, model: Any, coverage: float | None = None) -> None:
-        exported = exported_of(model)
-        spec, labels, encoder = exported.spec, exported.classes, exported.encoder
-        if labels is None and spec.loss == "softmax_cross_entropy":
-            labels = numpy.arange(spec.widths[-1])
         self.model, self.coverage, self.text = model, coverage, set()
+        self.encoder, labels = getattr(model, "encoder_", None), getattr(model, "classes_", None)
+        names = getattr(model, "feature_names_in_", numpy.array([])).tolist()
+        self.features: list[str] = names
+        if isinstance(model, Network):
+            self.outputs = model.spec.widths[-1]
+            if model.spec.loss == "softmax_cross_entropy":
+                self.outputs, labels = 1, numpy.arange(self.outputs)
+        elif self.encoder is None:
+            self.outputs = 1 if model.out_activation_ == "softmax" else model.n_outputs_
+        else:
+            self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
+            if names:
+                encodings = self.encoder.encodings_
+                self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
+                self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
+        if isinstance(labels, list):
+            raise InputError("The command line predicts one target of classes; this model has several. Use predict.")
         self.classes: list[Any] | None = None if labels is None else labels.tolist()
-        self.features: list[str] = getattr(model, "feature_names_in_", numpy.array([])).tolist()
-        if encoder is not None and self.features:
-            names, encodings = self.features, encoder.encodings_
-            self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
-            self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
-        self.levels = spec.loss_numbers if exported.rises else ()
-        self.outputs = 1 if spec.loss == "softmax_cross_entropy" else spec.widths[-1]
+        quantiles = numpy.atleast_1d(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
+        self.levels = quantiles if len(quantiles) > 1 else []
         self.several = self.outputs > 1 and not self.levels
         target, ids = model.extra.get("target"), model.extra.get("ids")  # which may be anything, in a file of anyone's
         self.target = target if isinstance(target, str) else None

@@ -27,7 +27,7 @@ from xpnet.backend import Backend
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.modelfile.container import DTYPES, Description, read, write
-from xpnet.modelfile.networks import NO_PARAMETERS, Exported, parameter_count
+from xpnet.modelfile.networks import NO_PARAMETERS, parameter_count
 from xpnet.modelfile.values import canonical, from_json, parse
 from xpnet.models import Network
 
@@ -135,22 +135,13 @@ def export_model(model: Any, path: str | Path) -> None:
     >>> from xpnet.modelfile import export_model
     >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
     """
-    exported = exported_of(model)
+    kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
+    exported = import_module(_OPENERS[kind]).to_export(model)
     if Path(path).suffix == ".c":
         from xpnet.modelfile.c_source import write_c as write
     else:
         from xpnet.modelfile.onnx_graph import write_onnx as write
     write(path, exported)
-
-
-def exported_of(model: Any) -> Exported:
-    """Return what other runtimes compute of a model.
-
-    Raises InputError for a model of another class, and for several targets of classes.
-    """
-    kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
-    exported: Exported = import_module(_OPENERS[kind]).to_export(model)
-    return exported
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:

@@ -56,10 +56,7 @@ def to_export(estimator: Any) -> Exported:
     """
     (spec, values, *_), classes = estimator.get_fitted_state(), getattr(estimator, "classes_", None)
     if isinstance(classes, list):
-        raise InputError(
-            "ONNX and C files hold one target of classes, and the command line predicts one; this model has several. "
-            "Predict in Python."
-        )
+        raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
     return Exported(spec, [values], classes)
 
 
