@@ -191,6 +191,20 @@ def test_networks_go_on_where_they_were() -> None:
     assert_same(found, wanted)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 255, 256, 257, 70_001])
+def test_orders_are_those_that_numpy_draws(rows: int) -> None:
+    stream, shuffle = np.random.default_rng(rows), many.entry(many.shuffle, many.SHUFFLE)
+    stream.integers(0, 5, dtype="int32")  # of 64 bits 32 are left
+    words, order = many.words_of(stream), np.arange(rows)
+    for _ in range(3):
+        order = np.arange(rows)
+        shuffle(words, order)
+        np.testing.assert_array_equal(order, stream.permutation(rows))
+    other = np.random.default_rng()
+    many.set_words(other, words)
+    assert other.bit_generator.state == stream.bit_generator.state
+
+
 def test_ctrl_c_leaves_each_network_after_a_whole_epoch() -> None:
     found, wanted = networks_of(40, (64, 64)), networks_of(40, (64, 64))
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])

@@ -37,9 +37,9 @@ def fit_many(
     """Train many networks on the same arrays: other seeds, learning rates, penalties or rows.
 
     The result is that of ``[network.fit(X, Y, ...) for network in networks]``, to the bit. Small networks train side by
-    side, each core its own from the first row to the last: on the Numba backend, for networks each made with a seed of
-    its own (``rng=0``), or where rows are not shuffled. Others, and those whose epoch takes longer than some tenths of
-    a second, train one after the other.
+    side, each core its own from the first row to the last, in compiled code that also draws the orders of the rows: on
+    the Numba backend, for networks each made with a seed of its own (``rng=0``), or where rows are not shuffled.
+    Others, and those whose epoch takes longer than some tenths of a second, train one after the other.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def fit_many(
 def _kind(network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
     """Return what networks that train side by side have in common, with a batch's rows and whether they are shuffled.
 
-    None for one that trains alone: the order of its rows can only be drawn in its turn, as another network draws from
-    the same stream, or its batches are shared among processes.
+    None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
+    shared among processes.
 
     count : how many rows it trains on; shared : how many networks have the stream of that number
     """
@@ -138,7 +138,7 @@ def _kind(network: Network, count: int, batch_size: int | None, shuffle: bool, s
     size = count if batch_size is None else min(batch_size, count)
     shuffled = shuffle and size < count
     bits = getattr(network.rng, "bit_generator", None)
-    by_turns = shuffled and shared[id(bits)] > 1
+    by_turns = shuffled and (type(bits).__name__ != "PCG64" or shared[id(bits)] > 1)
     if by_turns or size < 1 or current_ranks().several:
         return None
     shape = replace(network.spec, l2=0.0, l2_over_batch=False, seed=0, rule=UpdateRule())

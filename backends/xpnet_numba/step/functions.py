@@ -167,8 +167,12 @@ def job_function(name: str, dtype: str, *, members: bool) -> Address:
     """The C function of a job for one network or for members, which the cache keeps alive."""
     template, of_one, of_members = JOBS[name]
     values, name = (of_members, f"{name}_members") if members and of_members else (of_one, name)
-    signature = types.void(types.CPointer(job_type(dtype)), types.int64)
-    return c_function(filled_in(template, name, **values), signature)
+    return c_function(filled_in(template, name, **values), signature_of(dtype))
+
+
+def signature_of(dtype: str) -> Any:
+    """Return the signature of every job."""
+    return types.void(types.CPointer(job_type(dtype)), types.int64)
 
 
 def run_job(name: str, spec: NetworkSpec, job: Any, count: int) -> None:

@@ -117,6 +117,12 @@ class Job(ctypes.Structure):
     scaled_at : (sum of widths, capacity_rows), inputs of layers times the member's factors
     products_at : (sum of widths, capacity_rows), what weights of hidden layers give, before the member's factors
     first_gradient_at : (threads, first layer's weight), x^T delta of the member's first layer
+
+    Of networks side by side (see ``many``), in the first one's job:
+    lanes, lanes_at : how many threads' work they are, and (lanes,), whether each lane is still free
+    train_at : the C function that trains one
+    streams_at : (networks, WORDS), from which their orders are drawn, or 0 where rows are not shuffled
+    and in each job: rows_at : (rows,), the rows of X that are shuffled
     """
 
     _fields_ = [
@@ -134,6 +140,7 @@ class Job(ctypes.Structure):
         *_integers("phase first_piece end_piece first_thread places_at"),
         *_integers("members order_step scaled_at products_at first_gradient_at densify_at"),
         *_integers("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
+        *_integers("lanes lanes_at train_at streams_at rows_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

@@ -1,29 +1,133 @@
 """Many networks of one shape train side by side: a thread takes one after the other, and makes an epoch of it alone.
 
-The networks are dealt out to lanes, as many as threads work. Those of a lane have one workspace, which stays in a
-core's cache. A lane's thread is one of Python's: it draws the order of a network's rows and calls compiled code for the
-epoch, and both let other threads have the interpreter.
+The networks are dealt out to as many lanes as threads work; those of a lane have one workspace, which stays in a core's
+cache. Orders of the rows are drawn here, as NumPy draws them, so that an epoch of all networks is one call of compiled
+code.
 """
 
 import ctypes
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
+import numpy
+from numba import types
+
 from xpnet.backend import get_threads
+from xpnet_numba.kinds import Indices, Pointer
+from xpnet_numba.llvm.arithmetic import choice, high_product
+from xpnet_numba.llvm.emit import INNER, njit
+from xpnet_numba.llvm.memory import LINE, array, call, shift
+from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.machine import check_memory
-from xpnet_numba.runtime.threads import share_entry
+from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, batch_sizes, set_data
-from xpnet_numba.step.job import Job, address_of
+from xpnet_numba.step.forward import integers, numbers
+from xpnet_numba.step.job import Job, address_of, job_class
 from xpnet_numba.step.plan import Plan, Workspace
+
+u8 = numpy.uint64
+WORDS = 6
+"""Words of a stream: the state and the increment, the lower half of each first; whether 32 bits are left; which."""
+
+MULTIPLIER_LOW, MULTIPLIER_HIGH = u8(0x4385DF649FCCF645), u8(0x2360ED051FC65DA4)
+"""The multiplier of PCG64, XSL RR 128/64 (O'Neill, PCG: A family of simple fast space-efficient statistically good
+algorithms for random number generation, 2014)."""
+
+LOWER_HALF = u8(0xFFFFFFFF)
+
+
+def train_many(jobs_at: Pointer, me: int) -> None:
+    """The C function of an epoch of each of some networks.
+
+    jobs_at : a job for each network, of which the first tells what all do
+    """
+    shared = array(jobs_at, 1)[0]
+    lanes = shared.lanes
+    for i in range(lanes):
+        lane = (me + i) % lanes
+        if not claim(shared.lanes_at, lane, 0):
+            continue
+        first = shared.first_piece
+        for k in range(first + (lane - first) % lanes, shared.end_piece, lanes):
+            job = array(shift(jobs_at, k), 1)[0]
+            integers(job.claims_at, 0, (job.done_at - job.claims_at) // 8 + 1)[:] = 0
+            numbers(job.totals_at, 0, (job.blocks + job.slices) * (LINE // 8))[:] = 0
+            if shared.streams_at:
+                order, rows = integers(job.order_at, 0, job.rows), integers(job.rows_at, 0, job.rows)
+                for row in range(rows.size):
+                    order[row] = rows[row]
+                shuffle(integers(shared.streams_at, k * WORDS, WORDS), order)
+            call(shared.train_at, (shift(jobs_at, k), 0))
+
+
+@njit(**INNER)
+def shuffle(stream: Indices, order: Indices) -> None:
+    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32 bits, masked."""
+    low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
+    left, rest, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
+    last = order.size - 1
+    while mask < u8(last):
+        mask = mask << one | one
+    while last > 0:
+        if u8(last) <= mask >> one:
+            mask >>= one
+        if left:
+            drawn, left = rest, u8(0)
+        else:
+            high = high_product(low, MULTIPLIER_LOW) + low * MULTIPLIER_HIGH + high * MULTIPLIER_LOW + step_high
+            low = low * MULTIPLIER_LOW + step_low
+            if low < step_low:
+                high += one
+            mixed, turn = high ^ low, high >> u8(58)
+            mixed = mixed >> turn | mixed << (u8(64) - turn & u8(63))
+            drawn, rest, left = mixed & LOWER_HALF, mixed >> u8(32), one
+        place = numpy.int64(drawn & mask)
+        fits = place <= last
+        place = choice(fits, place, last)  # a number that is too large is drawn again: to jump would take longer
+        order[place], order[last] = order[last], order[place]
+        last -= choice(fits, 1, 0)
+    stream[0], stream[1], stream[4], stream[5] = low, high, left, rest
+
+
+@cache
+def many_function(dtype: str) -> int:
+    """The address of the C function of an epoch of many networks."""
+    return c_function(train_many, functions.signature_of(dtype))
+
+
+SHUFFLE = types.void(types.int64[::1], types.int64[::1])
+
+
+@cache
+def draws_as_numpy() -> bool:
+    """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does not promise."""
+    order, stream = numpy.arange(1000), numpy.random.default_rng(0)
+    entry(shuffle, SHUFFLE)(words_of(stream), order)
+    return numpy.array_equal(order, stream.permutation(1000))
+
+
+def words_of(stream: Any) -> Any:
+    """The state of a Generator over PCG64, (WORDS,) int64."""
+    state = stream.bit_generator.state
+    halves = [half for n in state["state"].values() for half in (n & 2**64 - 1, n >> 64)]
+    return numpy.array([*halves, state["has_uint32"], state["uinteger"]], "uint64").view("int64")
+
+
+def set_words(stream: Any, words: Any) -> None:
+    """Put a Generator over PCG64 into a state."""
+    low, high, step_low, step_high, left, rest = map(int, words.view("uint64"))
+    state = {"state": low | high << 64, "inc": step_low | step_high << 64}
+    stream.bit_generator.state = {"bit_generator": "PCG64", "state": state, "has_uint32": left, "uinteger": rest}
 
 
 class ManyTrainings:
     """Holds the jobs of networks that train side by side, and the workspaces of the lanes.
 
     steps : compiled steps of one shape
-    streams : one Generator for each network, or None where rows are not shuffled
+    streams : one Generator over PCG64 for each network, or None where rows are not shuffled
     """
 
     def __init__(self, steps: Sequence[Any], data: list[Data], plan: Plan, streams: Any) -> None:
@@ -32,41 +136,41 @@ class ManyTrainings:
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
-        self._jobs = [self._job_of(k) for k in range(len(steps))]
-        self._train = functions.job_function("train", spec.dtype, members=spec.members > 1)
-        self._pool = ThreadPoolExecutor(self.lanes, "xpnet-lane")
+        most = max(of_one.rows for of_one in data) if streams else 0
+        self._orders, self._claims = numpy.zeros((self.lanes, most), numpy.int64), numpy.zeros(self.lanes, numpy.int64)
+        self.jobs = (job_class(spec.dtype) * len(steps))()
+        for k, (step, of_step) in enumerate(zip(steps, data, strict=True)):
+            self.jobs[k] = self._job_of(step, of_step, k % self.lanes)
+        first = self.jobs[0]
+        first.lanes, first.lanes_at = self.lanes, address_of(self._claims)
+        first.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
+        if streams:
+            self._words = numpy.stack([words_of(stream) for stream in streams])
+            first.streams_at = address_of(self._words)
 
-    def _job_of(self, k: int) -> Job:
+    def _job_of(self, step: Any, data: Data, lane: int) -> Job:
         """The job of one network: an epoch on its rows."""
-        step, data, workspace = self.steps[k], self.data[k], self._workspaces[k % self.lanes]
-        job = step.job_beside()
+        job, workspace = step.job_beside(), self._workspaces[lane]
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
         workspace.bind(job)
-        job.steps, job.updating, job.penalized = data.sums.size, 1, step.spec.l2 > 0
+        job.threads, job.steps, job.updating, job.penalized = 1, data.sums.size, 1, step.spec.l2 > 0
+        if self.streams:
+            job.rows_at, job.order_at = job.order_at, address_of(self._orders[lane])
         return job
 
     def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:
         """Make an epoch of some networks, from number ``first`` on; returns their losses."""
-        chosen = range(first, first + len(learning_rates))
-        for k, learning_rate in zip(chosen, learning_rates, strict=True):
-            self.steps[k].set_learning_rate(learning_rate)
-        lanes = [[k for k in chosen if k % self.lanes == lane] for lane in range(self.lanes)]
-        list(self._pool.map(self._make_epochs, lanes))
-        return [self.steps[k].take_over(self._jobs[k]) for k in chosen]
-
-    def _make_epochs(self, lane: list[int]) -> None:
-        """Make an epoch of each network of a lane."""
-        alone = share_entry()
-        for k in lane:
-            job, workspace = self._jobs[k], self._workspaces[k % self.lanes]
-            if self.streams:
-                order = self.streams[k].permutation(self.data[k].order)
-                job.order_at = address_of(order)
-            workspace.arrays["totals_at"].fill(0)
-            workspace.reset(job, 1)
-            alone(0, 0, 1, self._train, ctypes.addressof(job))
+        job, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
+        job.first_piece, job.end_piece = first, first + len(learning_rates)
+        self._claims.fill(0)
+        steps = self.steps[first : job.end_piece]
+        for step, learning_rate in zip(steps, learning_rates, strict=True):
+            step.set_learning_rate(learning_rate)
+        threads.team.lead(share_entry(), self.lanes, function, ctypes.addressof(self.jobs))
+        return [step.take_over(self.jobs[k]) for k, step in enumerate(steps, start=first)]
 
     def close(self) -> None:
-        """End the threads of the lanes."""
-        self._pool.shutdown()
+        """Put the streams into the states in which the drawn orders leave them."""
+        for stream, words in zip(self.streams or (), self._words if self.streams else (), strict=True):
+            set_words(stream, words)

@@ -26,7 +26,7 @@ from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, batch_weights, natural_order, read, set_data
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, address_of
-from xpnet_numba.step.many import ManyTrainings
+from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.plan import Plan, Workspace, layer_table, make_member_plan, make_plan, parameters, set_buffers
 from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
 
@@ -59,8 +59,10 @@ def warmup() -> None:
     """Compile everything that any step may need here, for both dtypes."""
     threads.attend_entry()
     threads.share_entry()
+    draws_as_numpy()
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
+        many_function(dtype)
         for name in JOBS:
             for members in (False, True):
                 job_function(name, dtype, members=members)
@@ -207,7 +209,7 @@ class CompiledStep(EvaluatingStep):
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
-        if longest * self._size * self.spec.members > BRIEF:
+        if (streams and not draws_as_numpy()) or longest * self._size * self.spec.members > BRIEF:
             yield None
             return
         with self.running():
