@@ -9,9 +9,10 @@ from time import monotonic
 from typing import Any, Self
 
 import numpy
-from numpy.random import RandomState
+from numpy.random import MT19937, RandomState, SeedSequence
 from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
+from sklearn.utils import check_random_state
 
 import xpnet
 from xpnet.backend import NetworkSpec, Step
@@ -35,6 +36,29 @@ SCHEDULES = {"cosine": Cosine, "one_cycle": OneCycle}
 
 SMALLEST_RATE = 1e-6
 """Below this an adaptive learning rate ends the training, as in scikit-learn."""
+
+
+class _Unseeded(SeedSequence):
+    """A sequence that seeds a generator with zeros, since it is seeded again at once."""
+
+    def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> Any:
+        return numpy.zeros(n_words, dtype)
+
+
+_UNSEEDED = _Unseeded(0)
+
+
+def random_state_of(seed: Any) -> RandomState:
+    """Return what scikit-learn's ``check_random_state`` returns.
+
+    ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as long as some epochs of
+    a small network.
+    """
+    if type(seed) is not int:
+        return check_random_state(seed)
+    random_state = RandomState(MT19937(_UNSEEDED))
+    random_state.seed(seed)
+    return random_state
 
 
 def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:

@@ -276,6 +276,8 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
 
     Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what is not finite.
     """
+    if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
+        return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
     if not numeric:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)

@@ -11,7 +11,6 @@ from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
-from sklearn.utils import check_random_state
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
@@ -26,6 +25,7 @@ from xpnet.estimators.epochs import (
     LearningRate,
     initial_values,
     one_epoch,
+    random_state_of,
     resuming,
 )
 from xpnet.estimators.fitted import FittedNetwork
@@ -294,7 +294,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         loss = self._loss_on(targets)
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         held_out = check_validation_rows(self, given)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = random_state_of(self.random_state)
         checkpoints: Checkpoints = [], None, None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
