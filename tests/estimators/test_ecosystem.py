@@ -181,6 +181,10 @@ def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None
     with pytest.warns(UserWarning, match="interrupted"):
         classifier.set_params(early_stopping=True, scoring=InterruptedScorer()).fit(data.X, data.labels)
     assert classifier.n_iter_ == len(classifier.loss_curve_) == len(classifier.validation_scores_) == 2
+    settings: dict[str, Any] = {**SETTINGS, "max_iter": 2, "early_stopping": True, "scoring": lambda *_: 0.5}
+    expected = xpnet.MLPClassifier(**settings).fit(data.X, data.labels)
+    np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
+    assert classifier.loss_curve_ == expected.loss_curve_
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
