@@ -32,9 +32,7 @@ def conformal_margin(scores: numpy.ndarray, coverage: float, weight: numpy.ndarr
     return numpy.quantile(scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight)
 
 
-def best_temperature(
-    probabilities: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None = None
-) -> float:
+def best_temperature(probabilities: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None = None) -> float:
     """Return the temperature that makes these labels the most likely, between 1/20 and 20.
 
     probabilities : (rows, classes); labels : (rows,) class indices; weight : (rows,)

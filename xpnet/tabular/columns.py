@@ -85,11 +85,11 @@ class Table:
             array = array.unify_dictionaries().combine_chunks()
         if not pyarrow.types.is_dictionary(array.type):
             array = array.dictionary_encode()
-        names = [None if value is None else _text(value) for value in array.dictionary.to_pylist()]
+        values = array.dictionary.to_pylist()
         codes = array.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        if None in names:
-            codes = numpy.where(codes == names.index(None), -1, codes)
-        return codes, ["" if name is None else name for name in names]
+        if None in values:
+            codes = numpy.where(codes == values.index(None), -1, codes)
+        return codes, ["" if value is None else _text(value) for value in values]
 
 
 def table_of(X: Any) -> Table:

@@ -1,6 +1,5 @@
 """The encoder of tables: frames in, float32 out."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Self
@@ -268,18 +267,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         InputError
             For a column that is missing, or that held numbers or dates in training and does not now.
         """
-        return self._encode(self._taken(X), {})
-
-    def _taken(self, X: Any) -> Table:
-        """Return a table with the columns of the training, in their order."""
         check_is_fitted(self)
         table = table_of(X)
         if table.named and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
-            return table.select(names.tolist(), {names[encoding.column] for encoding in self.encodings_})
-        rows_and_columns = table.rows, len(table.columns)
-        validate_data(self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True)
-        return table
+            table = table.select(names.tolist(), {names[encoding.column] for encoding in self.encodings_})
+        else:
+            rows_and_columns = table.rows, len(table.columns)
+            validate_data(self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True)
+        return self._encode(table, {})
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
         widths = [len(encoding.labels) for encoding in self.encodings_]
@@ -316,10 +312,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             For names other than those of the training.
         """
         check_is_fitted(self)
-        names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
-        return numpy.array(
-            list(_once(f"{names[e.column]}{label}" for e in self.encodings_ for label in e.labels)), object
-        )
+        columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        names: dict[str, int] = {}  # each with its number; one that was there before gets the next
+        for name in (f"{columns[each.column]}{label}" for each in self.encodings_ for label in each.labels):
+            free = name
+            while free in names:
+                names[name] += 1
+                free = f"{name}_{names[name]}"
+            names[free] = 1
+        return numpy.array(list(names), object)
 
 
 def _counts_rows(x: numpy.ndarray) -> bool:
@@ -327,15 +328,3 @@ def _counts_rows(x: numpy.ndarray) -> bool:
     if len(x) < ROWS_TO_TELL or len(x) < DENSE * (x.max() - x.min() + 1):
         return False
     return len(numpy.unique(x)) == len(x)
-
-
-def _once(names: Iterable[str]) -> Iterator[str]:
-    """Yield names, each once: one that was there before gets a number."""
-    seen: dict[str, int] = {}
-    for name in names:
-        free = name
-        while free in seen:
-            seen[name] += 1
-            free = f"{name}_{seen[name]}"
-        seen[free] = 1
-        yield free

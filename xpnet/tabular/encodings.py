@@ -217,10 +217,8 @@ def _edges(x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: S
     it is, and so sees scaled ones.
     """
     if how.target is None:
-        values = numpy.unique(known)
-        if len(values) > how.bins + 1:
-            values = numpy.unique(numpy.quantile(known, numpy.linspace(0, 1, how.bins + 1)))
-        return values
+        values, quantiles = numpy.unique(known), numpy.linspace(0, 1, how.bins + 1)
+        return values if len(values) <= len(quantiles) else numpy.unique(numpy.quantile(known, quantiles))
     with numpy.errstate(over="ignore"):
         z = numpy.clip((_sampled(x[finite]) - number.centre) * number.scale, -FARTHEST, FARTHEST)
     cuts = _cuts_of_tree(z, _sampled(how.target.y[finite]), how) / number.scale + number.centre

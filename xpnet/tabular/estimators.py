@@ -3,8 +3,8 @@
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
@@ -50,7 +50,7 @@ from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.columns import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_inputs
-from xpnet.tabular.recipe import Recipe, Watchers, train_networks
+from xpnet.tabular.recipe import Folds, Recipe, Watchers, train_networks
 
 WIDTHS = (128, 128)
 MEMBERS = 4
@@ -247,14 +247,13 @@ class Tabular(Saved, BaseEstimator):
     ) -> Self:
         """Train the networks. held : rows that end the training, None for a part of the rows; began : when fit did"""
         apart: Any = self._folds(rows, random_state) if held is None else held
-        end = inf if self.time_limit is None else began + self.time_limit
-        recipe = replace(self._recipe(rows), watch=watch, end=end)
+        recipe = self._recipe(rows, began + (self.time_limit or inf), watch)
         least, most = self._network_counts(rows)
         seeds = random_state.randint(2**31 - 1, size=most)
         jobs = min(effective_n_jobs(self.n_jobs), least)
         self.networks_: list[Network]
-        with warnings.catch_warnings():  # a linear model that is not at its minimum yet may help all the same
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # A linear model that is not at its minimum yet may help all the same.
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), least, jobs)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self._learn_apart(*self._predicted_apart(rows, apart))
@@ -268,11 +267,11 @@ class Tabular(Saved, BaseEstimator):
         if isinstance(apart, Rows):
             X: Any = apart.X
             parts = (part for k in range(X.blocks) for part in X.parts(k)) if isinstance(X, Source) else [X]
-            return numpy.concatenate([self._mean_of_encoded(part) for part in parts]), apart.Y, apart.weight
-        each = [apart[k % len(apart)][1] for k in range(len(self.networks_))] if apart else []
-        pairs = zip(self.networks_, each, strict=bool(apart))
+            means = [numpy.mean(self._outputs(part, "predict"), axis=0) for part in parts]
+            return numpy.concatenate(means), apart.Y, apart.weight
+        pairs = [(network, apart[k % len(apart)][1]) for k, network in enumerate(self.networks_)] if apart else []
         outputs = [network.backend.to_numpy(network.predict(rows.X[indices])) for network, indices in pairs]
-        there = numpy.concatenate([numpy.empty(0, numpy.int64), *each])
+        there = numpy.concatenate([numpy.empty(0, numpy.int64), *(indices for _, indices in pairs)])
         nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]), self.dtype)
         weight = None if rows.weight is None else rows.weight[there]
         return numpy.concatenate([nothing, *outputs]), rows.Y[there], weight
@@ -359,7 +358,7 @@ class Tabular(Saved, BaseEstimator):
         apart = None if X_val is None else self._rows(X_val, y_val)
         return self._train(self._rows(X, y), apart, check_random_state(self.random_state), watch, began)
 
-    def _recipe(self, rows: Rows) -> Recipe:
+    def _recipe(self, rows: Rows, end: float, watch: Callable[[int], Watchers] | None) -> Recipe:
         """Return what the networks of these rows have in common."""
         loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
@@ -377,15 +376,9 @@ class Tabular(Saved, BaseEstimator):
             dtype=self.dtype,
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
         )
-        scales, numbers = self._plain_models(spec, rows)
-        return Recipe(
-            self,
-            spec,
-            batch_size=size if self.batch_size == "auto" else int(self.batch_size),
-            epochs=self._most_epochs(spec, rows) if isinstance(self.max_iter, str) else self.max_iter,
-            scales=scales,
-            numbers=numbers,
-        )
+        batch_size = size if self.batch_size == "auto" else int(self.batch_size)
+        epochs = self._most_epochs(spec, rows) if isinstance(self.max_iter, str) else self.max_iter
+        return Recipe(self, spec, batch_size, epochs, *self._plain_models(spec, rows), end, watch)
 
     def _most_epochs(self, spec: NetworkSpec, rows: Rows) -> int:
         """Return how many epochs are made at most, so that a row costs no more than it may."""
@@ -412,7 +405,7 @@ class Tabular(Saved, BaseEstimator):
             return next((least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows)
         return self.networks, self.networks
 
-    def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
+    def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
         """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""
         count = min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
         if count < 2 or isinstance(rows.X, Source):
@@ -442,18 +435,13 @@ class Tabular(Saved, BaseEstimator):
         InputError
             For columns that are not those of the training.
         """
-        check_is_fitted(self)
         blocks = (self._outputs(encoded, "predict_members") for encoded in self._encoded_blocks(X))
         return self._units(numpy.concatenate([numpy.concatenate(each) for each in blocks], axis=1))
 
     def _mean(self, X: Any) -> numpy.ndarray:
         """Return the mean prediction of all members: (rows, outputs)."""
-        check_is_fitted(self)
-        return self._units(numpy.concatenate([self._mean_of_encoded(rows) for rows in self._encoded_blocks(X)]))
-
-    def _mean_of_encoded(self, encoded: numpy.ndarray) -> numpy.ndarray:
-        """Return the mean output of all members for encoded rows: (rows, outputs)."""
-        return numpy.mean(self._outputs(encoded, "predict"), axis=0)
+        blocks = (self._outputs(encoded, "predict") for encoded in self._encoded_blocks(X))
+        return self._units(numpy.concatenate([numpy.mean(each, axis=0) for each in blocks]))
 
     def _outputs(self, encoded: numpy.ndarray, method: str) -> list[numpy.ndarray]:
         """Return what a method of each network gives for encoded rows: (..., rows, outputs)."""
@@ -462,7 +450,11 @@ class Tabular(Saved, BaseEstimator):
         return [network.backend.to_numpy(getattr(network, method)(whole))[..., :rows, :] for network in self.networks_]
 
     def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
-        """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last."""
+        """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last.
+
+        Raises NotFittedError before ``fit``.
+        """
+        check_is_fitted(self)
         if not isinstance(self.encoder_, TableEncoder):  # which may look at all rows together
             yield numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
             return
@@ -763,10 +755,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
         self.residual_weights_ = None if weight is None else numpy.asarray(weight, numpy.float64)
 
-    def _rounding(self) -> numpy.ndarray:
-        """Return how far residuals may be off, (outputs,): many targets may be alike, and stand just at an end."""
-        return numpy.finfo(self.dtype).eps * numpy.abs(self.target_[2:] - self.target_[0]).max(axis=0)
-
     def predict_interval(self, X: Any, coverage: float = 0.9, *, predictions: Any = None) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 
@@ -801,14 +789,16 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         require(0 < coverage < 1, "The coverage of an interval lies between 0 and 1", coverage)
         found = self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
         found = found.reshape(len(found), -1)
+        # Residuals may be off so far, and many targets may be alike, and stand just at an end.
+        rounding = numpy.finfo(self.dtype).eps * numpy.abs(self.target_[2:] - self.target_[0]).max(axis=0)
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
             margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage, weight)
-            margin = margin + self._rounding()[:1]
+            margin = margin + rounding[:1]
             ends = found[:, [low]] - margin, found[:, [high]] + margin
         else:
-            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found) + self._rounding()
+            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found) + rounding
             ends = found - margin, found + margin
         interval = numpy.stack([numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2)
         return interval[:, 0] if self._flat else interval

@@ -148,9 +148,11 @@ def with_linear(
     units = spec.members * spec.widths[-1] * 2
     first, *between, last = spec.layer_names
     new = dict(values)
-    new[first["weight"]] = numpy.hstack(
-        [values[first["weight"]], _weights_of_units(values.get(first.get("scale_in", "")), linear[0], spec.members)]
-    )
+    factors = values.get(first.get("scale_in", ""), numpy.ones((spec.members, spec.widths[0])))
+    factors = numpy.where(numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64))
+    both = numpy.stack([linear[0], -linear[0]], axis=-1)
+    of_members = [(both / factor[:, None, None]).reshape(len(both), -1) for factor in factors]
+    new[first["weight"]] = numpy.hstack([values[first["weight"]], *of_members])
     for names in between:
         new[names["weight"]] = block_diag(values[names["weight"]], numpy.eye(units))
     for names in (first, *between):
@@ -160,24 +162,11 @@ def with_linear(
                 width = [(0, 0)] * (of_layer.ndim - 1) + [(0, units)]
                 new[names[role]] = numpy.pad(of_layer, width, constant_values=value)
     heads = values[last["weight"]] * (1 - share)
-    new[last["weight"]] = numpy.concatenate([heads, share * _heads_of_units(heads.shape[:-2], spec)], axis=-2)
+    difference = block_diag(*[[[1.0], [-1.0]]] * spec.widths[-1])
+    of_units = numpy.zeros((spec.members, spec.members, *difference.shape))
+    of_units[range(spec.members), range(spec.members)] = difference  # of the member's own units alone
+    of_units = of_units.reshape(*heads.shape[:-2], -1, spec.widths[-1])
+    new[last["weight"]] = numpy.concatenate([heads, share * of_units], axis=-2)
     new[last["bias"]] = values[last["bias"]] * (1 - share) + share * linear[1]
     widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
     return replace(spec, widths=widths), {name: value.astype(spec.dtype) for name, value in new.items()}
-
-
-def _weights_of_units(factors: numpy.ndarray | None, weights: numpy.ndarray, members: int) -> numpy.ndarray:
-    """Return weights into the two units of each member and output: (inputs, units). weights : (inputs, outputs)"""
-    if factors is None:
-        factors = numpy.ones((members, len(weights)))
-    factors = numpy.where(numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64))
-    both = numpy.stack([weights, -weights], axis=-1)
-    return numpy.concatenate([(both / factor[:, None, None]).reshape(len(weights), -1) for factor in factors], axis=1)
-
-
-def _heads_of_units(shape: tuple[int, ...], spec: NetworkSpec) -> numpy.ndarray:
-    """Return weights from all units to outputs, each of which takes its member's own two: (*shape, units, out)."""
-    own = block_diag(*[[[1.0], [-1.0]]] * spec.widths[-1])
-    heads = numpy.zeros((spec.members, spec.members, *own.shape))
-    heads[range(spec.members), range(spec.members)] = own
-    return heads.reshape(*shape, -1, own.shape[1])

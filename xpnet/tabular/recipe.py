@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 import numpy
@@ -11,7 +10,7 @@ from joblib import Parallel, delayed
 from scipy.sparse import csr_array
 
 from xpnet.backend import NetworkSpec, get_threads
-from xpnet.backend.step import Step, StepState
+from xpnet.backend.step import Step
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
 from xpnet.estimators.epochs import total_loss
@@ -21,14 +20,7 @@ from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
 from xpnet.optimizers import Constant, Schedule
-from xpnet.tabular.plain import (
-    Linear,
-    best_share,
-    fit_linear,
-    losses_by_share,
-    with_linear,
-    with_scaled_inputs,
-)
+from xpnet.tabular.plain import Linear, best_share, fit_linear, losses_by_share, with_linear, with_scaled_inputs
 from xpnet.training import Callback, EarlyStopping, Training, TrainingState
 
 FADING = 0.7
@@ -48,7 +40,7 @@ class Recipe:
     scales : factors of the inputs in training, (inputs,), or none
     numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
     end : the monotonic time when all must be trained
-    watch : called with the number of a network, returns what watches its training
+    watch : called with the number of a network, returns what watches its training; None for nothing
     """
 
     estimator: Any
@@ -57,8 +49,8 @@ class Recipe:
     epochs: int
     scales: numpy.ndarray | None
     numbers: csr_array | None
-    end: float = inf
-    watch: Callable[[int], Watchers] | None = None
+    end: float
+    watch: Callable[[int], Watchers] | None
 
 
 class BestEpoch(EarlyStopping):
@@ -85,21 +77,17 @@ class BestEpoch(EarlyStopping):
         self.end = time.monotonic() + self.seconds
 
     def epoch_end(self, training: Training) -> None:
-        """Compare the epoch with the best one so far."""
+        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
         if self.rows is not None:
             now = training.step.state()
-            training.step.load_state(self._mean_with(now))
+            self.epochs_in_mean = self.epochs_in_mean * FADING + 1
+            share, before = 1 / self.epochs_in_mean, self.mean or now.params
+            self.mean = {name: before[name] + (value - before[name]) * share for name, value in now.params.items()}
+            training.step.load_state(replace(now, params=self.mean))
             training.history.validation_loss.append(_mean_loss(training.step, self.rows))
             super().epoch_end(training)
             training.step.load_state(now)
         training.stop = training.stop or time.monotonic() > self.end
-
-    def _mean_with(self, now: StepState) -> StepState:
-        """Return a state whose parameters are the mean over all epochs up to this one."""
-        self.epochs_in_mean = self.epochs_in_mean * FADING + 1
-        share, before = 1 / self.epochs_in_mean, self.mean or now.params
-        self.mean = {name: before[name] + (value - before[name]) * share for name, value in now.params.items()}
-        return replace(now, params=self.mean)
 
     def state(self) -> dict[str, Any]:
         """Return the best loss so far, its parameters and the number of epochs since, and the mean of all epochs."""
@@ -119,21 +107,18 @@ def _mean_loss(step: Step, rows: Rows) -> float:
     return total / weights
 
 
+Folds = Sequence[tuple[numpy.ndarray, numpy.ndarray]]
+"""Indices of the rows to train on, and of those set apart."""
 Trained = tuple[Network, int, Linear | None, numpy.ndarray | None]
 """A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
 
 
 def train_networks(
-    recipe: Recipe,
-    rows: Rows,
-    folds: Sequence[tuple[numpy.ndarray, numpy.ndarray]] | Rows | None,
-    seeds: Sequence[int],
-    least: int,
-    jobs: int,
+    recipe: Recipe, rows: Rows, folds: Folds | Rows | None, seeds: Sequence[int], least: int, jobs: int
 ) -> tuple[list[Network], list[int]]:
     """Train independent networks, one for each seed; those beyond the least only where they left epochs unused.
 
-    folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
+    folds : those of the networks, one after the other; or rows of the user's that are set apart for all; or none
     returns the networks, and the best epoch of each
     """
     rounds = -(-len(seeds) // jobs)
@@ -173,14 +158,8 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     estimator, rng = recipe.estimator, numpy.random.default_rng(seed)
     rate, smoothing = estimator.learning_rate_init, getattr(estimator, "label_smoothing", 0.0)
     schedule = falling(rate, recipe.epochs) if estimator.max_iter == "auto" else Constant(rate)
-    network = Network(
-        replace(recipe.spec, seed=seed),
-        initial_values(recipe.spec, rng),
-        schedule,
-        backend=estimator.backend,
-        dtype=recipe.spec.dtype,
-        rng=rng,
-    )
+    spec, values = replace(recipe.spec, seed=seed), initial_values(recipe.spec, rng)
+    network = Network(spec, values, schedule, backend=estimator.backend, dtype=spec.dtype, rng=rng)
     watch = BestEpoch(network, apart, estimator.n_iter_no_change, seconds - (time.monotonic() - began))
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     how: dict[str, Any] = {
@@ -190,9 +169,9 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
         "resume_from": state,
         "sample_weight": rows.weight,
     }
-    classes, Y = recipe.spec.widths[-1], rows.Y
+    classes, Y = spec.widths[-1], rows.Y
     if smoothing:
-        Y = smoothed(Y, numpy.empty((0, classes), recipe.spec.dtype), smoothing, classes)
+        Y = smoothed(Y, numpy.empty((0, classes), spec.dtype), smoothing, classes)
     if isinstance(rows.X, Source):
         fit_over_source(network, rows.X, Y, schedule=schedule, **how)
     else:
@@ -212,9 +191,8 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
     """Return networks that take inputs as they are, with linear models beside them where these help."""
-    share, losses = 0.0, [of_shares for *_, of_shares in found if of_shares is not None]
-    if len(losses) == len(found):
-        share = best_share(numpy.sum(losses, axis=0))
+    losses = [of_shares for *_, of_shares in found if of_shares is not None]
+    share = best_share(numpy.sum(losses, axis=0)) if len(losses) == len(found) else 0.0
     networks = []
     for trained, _, linear, _ in found:
         spec, values = trained.spec, trained.values()
