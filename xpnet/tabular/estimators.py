@@ -247,8 +247,9 @@ class Tabular(Saved, BaseEstimator):
     ) -> Self:
         """Train the networks. held : rows that end the training, None for a part of the rows; began : when fit did"""
         apart: Any = self._folds(rows, random_state) if held is None else held
-        recipe = self._recipe(rows, began + (self.time_limit or inf), watch)
-        least, most = self._network_counts(rows)
+        of_rows = next((least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows)
+        least, most = of_rows if isinstance(self.networks, str) else (self.networks, self.networks)
+        recipe = self._recipe(rows, least, began + (self.time_limit or inf), watch)
         seeds = random_state.randint(2**31 - 1, size=most)
         jobs = min(effective_n_jobs(self.n_jobs), least)
         self.networks_: list[Network]
@@ -358,12 +359,12 @@ class Tabular(Saved, BaseEstimator):
         apart = None if X_val is None else self._rows(X_val, y_val)
         return self._train(self._rows(X, y), apart, check_random_state(self.random_state), watch, began)
 
-    def _recipe(self, rows: Rows, end: float, watch: Callable[[int], Watchers] | None) -> Recipe:
-        """Return what the networks of these rows have in common."""
+    def _recipe(self, rows: Rows, least: int, end: float, watch: Callable[[int], Watchers] | None) -> Recipe:
+        """Return what the networks of these rows have in common. least : how many there are at least"""
         loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
         hidden = hidden_sizes(WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes)
-        size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
+        size = next(size for from_rows, size in ROWS_OF_A_BATCH if len(rows.X) >= from_rows)
         solvers: dict[str, Any] = {"adamw": AdamW(weight_decay=self.weight_decay), "sgd": SGD(momentum=0.9)}
         members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
@@ -377,15 +378,13 @@ class Tabular(Saved, BaseEstimator):
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
         )
         batch_size = size if self.batch_size == "auto" else int(self.batch_size)
-        epochs = self._most_epochs(spec, rows) if isinstance(self.max_iter, str) else self.max_iter
+        epochs = self.max_iter
+        if isinstance(epochs, str):  # so many that a row costs no more than it may
+            first, *others = (a * b for a, b in pairwise(spec.widths))
+            work = least * spec.members * (2 * first + 3 * sum(others))  # products; the first needs none for its inputs
+            may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
+            epochs = int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
         return Recipe(self, spec, batch_size, epochs, *self._plain_models(spec, rows), end, watch)
-
-    def _most_epochs(self, spec: NetworkSpec, rows: Rows) -> int:
-        """Return how many epochs are made at most, so that a row costs no more than it may."""
-        (first, *others), (networks, _) = [a * b for a, b in pairwise(spec.widths)], self._network_counts(rows)
-        work = networks * spec.members * (2 * first + 3 * sum(others))  # products; the first needs none for its inputs
-        may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
-        return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
 
     def _plain_models(self, spec: NetworkSpec, rows: Rows) -> tuple[numpy.ndarray | None, csr_array | None]:
         """Return factors of inputs, and sums of them for a linear model, unless the user chooses the hidden layers."""
@@ -398,12 +397,6 @@ class Tabular(Saved, BaseEstimator):
         if not fits or set(spec.activations) != {"relu"} or len(rows.X) > MOST_ROWS:
             return scales, None
         return scales, few_numbers(encodings, codes=False)[0].multiply(1 / scales[:, None]).tocsr()
-
-    def _network_counts(self, rows: Rows) -> tuple[int, int]:
-        """Return how many networks are trained at least, and at most."""
-        if isinstance(self.networks, str):
-            return next((least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows)
-        return self.networks, self.networks
 
     def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
         """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""

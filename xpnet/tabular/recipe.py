@@ -182,11 +182,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
     """Return a schedule of the learning rate that stays for two thirds of the epochs, and then falls evenly."""
-
-    def rate(epoch: int, losses: Sequence[float]) -> float:
-        return learning_rate * min(1.0, max(LAST, (1 - epoch / epochs) / (1 - FALL)))
-
-    return rate
+    return lambda epoch, _: learning_rate * min(1.0, max(LAST, (1 - epoch / epochs) / (1 - FALL)))
 
 
 def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
