@@ -86,7 +86,7 @@ class Checkpoint(Callback):
             The state: ``done`` is the number of epochs of the run that were made, ``spec`` the network, ``history`` the
             losses. None for a folder without a whole checkpoint.
         """
-        for path in reversed(_checkpoints(Path(directory))):
+        for path in sorted(Path(directory).glob(PATTERN), reverse=True):
             try:
                 return read_checkpoint(path)
             except ModelFileError as error:
@@ -123,7 +123,7 @@ class Checkpoint(Callback):
                 f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
                 "folder, or choose another."
             )
-        self._known = set(_checkpoints(self.directory))
+        self._known = set(self.directory.glob(PATTERN))
 
     def between_epochs(self, training: Training) -> None:
         """Write a checkpoint if one is due, and remove those that are no longer needed.
@@ -144,23 +144,18 @@ class Checkpoint(Callback):
         if training.ranks.rank or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
-        found = _checkpoints(self.directory)
-        for other in set(found) - self._known:
+        found = set(self.directory.glob(PATTERN))
+        for other in found - self._known:
             raise InputError(
                 f"A folder holds the checkpoints of one run; another run has written {other} since this one began, "
                 "and nothing of it was removed. Choose a folder for each run."
             )
         write_checkpoint(path, training.state())
-        before = [other for other in found if other < path]
+        before = sorted(other for other in found if other < path)
         # Later ones were damaged when this run began: it would have gone on from a whole one.
-        for old in set(found) - {path, *before[max(len(before) + 1 - self.keep, 0) :]}:
+        for old in found - {path, *before[max(len(before) + 1 - self.keep, 0) :]}:
             remove(old)
         self._known.add(path)
-
-
-def _checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints of a folder, oldest first."""
-    return sorted(directory.glob(PATTERN))
 
 
 def write_checkpoint(path: str | Path, state: TrainingState) -> None:

@@ -154,10 +154,8 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
         counts = all(size >= 0 for size in tensor.shape) and len(tensor.shape) <= 3
         _require(counts, f"the shape of tensor {name!r} is not made of up to three counts")
         begin, end = end, end + prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-        _require(
-            tensor.data_offsets == (begin, end),
-            f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap",
-        )
+        fits = tensor.data_offsets == (begin, end)
+        _require(fits, f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap")
     _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
 
 

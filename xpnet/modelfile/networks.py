@@ -12,7 +12,6 @@ from xpnet.modelfile.container import Description
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json, typed
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 
-KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
 NO_PARAMETERS = "its tensors are not those of the network it describes"
 
 
@@ -86,7 +85,7 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
     spec, settings = description.network, description.settings
-    kind = KINDS[description.kind]
+    kind = LogisticRegression if description.kind == "LogisticRegression" else FeedforwardNeuralNet
     if spec.loss != "softmax_cross_entropy" or (kind is LogisticRegression and spec.layers != 1):
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):

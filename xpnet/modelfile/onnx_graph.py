@@ -61,9 +61,8 @@ class Graph:
         self.onnx, self.proto = onnx, onnx.GraphProto(name="xpnet")
 
     def kind(self, dtype: str) -> Any:
-        """Return ONNX's number for a dtype: float32, float64, int64 or str."""
-        onnx = self.onnx
-        return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
+        """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""
+        return self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
     def input(self, name: str, columns: int, dtype: str) -> Value:
         """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
@@ -185,7 +184,7 @@ def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.nd
     if len(labels) == 1:  # all rows of the training had one label, and so has whatever is chosen
         labels = labels.repeat(2)
     chosen = graph.add("ArgMax", found, axis=1, keepdims=0)
-    graph.output(graph.add("Gather", labels, chosen), "label", "str" if labels.dtype == object else "int64")
+    graph.output(graph.add("Gather", labels, chosen), "label", labels.dtype.name)
     graph.output(found, "probabilities", spec.dtype, len(labels))
 
 
@@ -200,7 +199,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
     categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
     if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
-        kinds = {encoding.column: "str" if isinstance(encoding, Category) else "float64" for encoding in encodings}
+        kinds = {encoding.column: "object" if isinstance(encoding, Category) else "float64" for encoding in encodings}
         names = encoder.feature_names_in_ if named else [f"x{column}" for column in range(encoder.n_features_in_)]
         inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
         each = numbers_of(numbers, lambda column, _: inputs[column])
@@ -222,17 +221,11 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
 
 def _category(text: Value, category: Category) -> Value:
     """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
-    values = list(category.values)
+    values = category.values
     unknown, gap = len(values), len(values) + 1
     rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
     category.write(numpy.array([*range(len(values)), -1, -2]), rows)
     keys = {"": gap} | {value: index for index, value in enumerate(values)}
-    code = text.graph.add(
-        "LabelEncoder",
-        text,
-        domain=ML,
-        keys_strings=list(keys),
-        values_int64s=list(keys.values()),
-        default_int64=unknown,
-    )
+    how: dict[str, Any] = {"keys_strings": list(keys), "values_int64s": list(keys.values()), "default_int64": unknown}
+    code = text.graph.add("LabelEncoder", text, domain=ML, **how)
     return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)

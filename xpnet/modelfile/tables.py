@@ -1,6 +1,7 @@
 """Estimators of tables as files: their networks, what ``fit`` found, and how their encoder encodes each column."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy
@@ -159,20 +160,16 @@ def _encoding_of(entry: dict[str, Any], tensors: dict[str, Any], prefix: str, co
         if not right or len(edges) in (1, 2) or (numpy.abs(edges) > LARGEST).any() or (numpy.diff(edges) <= 0).any():
             raise ValueError("a number has a known part, and edges that increase, three or more or none")
         return number
+    # Values lie one behind the other as UTF-8; lengths count the characters of each.
     text, lengths, details = (tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details"))
-    values = _texts_of(text, lengths)
+    _check(text, "uint8", (len(text),))
+    _check(lengths, "uint32", (len(lengths),))
+    letters, ends = text.tobytes().decode(), [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]
+    if len(letters) != ends[-1]:
+        raise ValueError("text is as long as its lengths together")
+    values = [letters[start:end] for start, end in pairwise(ends)]
     category: Category = typed({**entry, "values": values, "details": details}, Category)
     _check(details, "float32", (len(values), len(category.detail_labels)))
     if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
         raise ValueError("each value is listed once, and no more are frequent")
     return category
-
-
-def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
-    """Return texts that lie one behind the other. text : UTF-8, uint8; lengths : of each in characters, uint32"""
-    _check(text, "uint8", (len(text),))
-    _check(lengths, "uint32", (len(lengths),))
-    letters, ends = text.tobytes().decode(), numpy.cumsum(lengths, dtype=numpy.int64).tolist()
-    if len(letters) != (ends[-1] if ends else 0):
-        raise ValueError("text is as long as its lengths together")
-    return [letters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
