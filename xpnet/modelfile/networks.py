@@ -91,8 +91,7 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
     rate, values = from_json(settings["learning_rate"]), take_parameters(spec, tensors)
-    if not callable(rate):
-        rate = typed(rate, float)
+    rate = rate if callable(rate) else typed(rate, float)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, values, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
