@@ -8,7 +8,7 @@ and where.
 """
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -22,7 +22,6 @@ __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", 
 
 STEP = float(numpy.finfo(numpy.float32).eps)
 WIDE_STEP = float(numpy.finfo(numpy.float64).eps) ** (1 / 3)
-PASSED = "All checks passed successfully!"
 
 _INPUTS = numpy.array([[1, 0.2, -0.1], [1, 4, -1], [2, 2, -0.5], [1, 0.3, -1]])
 _WEIGHT = numpy.array([[5, 4], [-2, 1], [3, 0.5]])
@@ -60,10 +59,11 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
     >>> xpnet.gradcheck.check_affine(xpnet.Affine())
     All checks passed successfully!
     """
-    stream, shapes = host_stream(rng), ((33, 11), (11, 17), (17,))
-    example = (_INPUTS, _WEIGHT, _BIAS), _OUTPUTS
-    _check_kind(layer, like, stream, lambda: tuple(stream.normal(size=shape) for shape in shapes), (33, 17), example)
-    sink(PASSED)
+
+    def draw(stream: Any) -> tuple[numpy.ndarray, ...]:
+        return tuple(stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
+
+    _check_kind(layer, like, rng, sink, draw, (33, 17), ((_INPUTS, _WEIGHT, _BIAS), _OUTPUTS))
 
 
 def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
@@ -102,10 +102,8 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
         ...
     AssertionError: d_inputs is off, most at [...]: ..., expected 0.0.
     """
-    stream = host_stream(rng)
     example = (numpy.array([[1, 2, -3], [-0.5, 0.2, 14]]),), numpy.array([[1, 2, 0], [0, 0.2, 14]])
-    _check_kind(layer, like, stream, lambda: (stream.normal(size=(17, 13)),), (17, 13), example)
-    sink(PASSED)
+    _check_kind(layer, like, rng, sink, lambda stream: (stream.normal(size=(17, 13)),), (17, 13), example)
 
 
 def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
@@ -137,14 +135,12 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
     >>> xpnet.gradcheck.check_cross_entropy(xpnet.CategoricalCrossEntropy())
     All checks passed successfully!
     """
-    stream = host_stream(rng)
-    integers = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
 
-    def draw() -> tuple[numpy.ndarray, ...]:
+    def draw(stream: Any) -> tuple[numpy.ndarray, ...]:
+        integers = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
         return stream.normal(size=(41, 21)), numpy.eye(21)[integers(0, 21, size=41)]
 
-    _check_kind(layer, like, stream, draw, (), ((_OUTPUTS, _LABELS), _LOSS), constant={1})
-    sink(PASSED)
+    _check_kind(layer, like, rng, sink, draw, (), ((_OUTPUTS, _LABELS), _LOSS))
 
 
 def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
@@ -246,23 +242,25 @@ def _check_instance(received: Any, kind: str, methods: tuple[str, ...]) -> None:
 def _check_kind(
     layer: Any,
     like: Array,
-    stream: Any,
-    draw: Callable[[], tuple[numpy.ndarray, ...]],
+    rng: Any,
+    sink: Callable[[str], Any],
+    draw: Callable[[Any], tuple[numpy.ndarray, ...]],
     shape: tuple[int, ...],
     example: tuple[tuple[numpy.ndarray, ...], Any],
-    constant: Collection[int] = (),
 ) -> None:
-    """Check a layer of a known kind.
+    """Check a layer of a known kind, and say so if it has passed.
 
-    draw : draws inputs; shape : what its output has for these, of a float ()
-    example : inputs, and the output for them; constant : the places of inputs by which there is no gradient
+    draw : draws inputs from a stream; example : inputs, and the output for them
+    shape : what the output has for drawn inputs; () for a loss, which has no gradient by the labels
     """
+    stream = host_stream(rng)
     check = _Check(layer, like)
-    out = check.forward(*draw())
+    out = check.forward(*draw(stream))
     _require(bool(shape) or isinstance(out, float), f"loss must be a float; forward returned {type(out).__name__}")
     _require_shape("out", out, shape)
     _compare("forward pass", check.to_host(check.forward(*example[0])), numpy.asarray(example[1]))
-    check.gradients(draw(), stream.normal(size=shape), constant)
+    check.gradients(draw(stream), stream.normal(size=shape), set() if shape else {1})
+    sink("All checks passed successfully!")
 
 
 class _Check:
@@ -282,12 +280,11 @@ class _Check:
     def forward(self, *inputs: numpy.ndarray) -> Any:
         """Make the layer's forward pass from host arrays, which must leave its inputs alone and return numbers."""
         arrays = [self.backend.asarray(array.copy()) for array in inputs]
-        names = self.names(len(inputs))
         for array, given in zip(arrays, inputs, strict=True):
             if given.dtype.kind not in "iub":
                 _check_float64("an input", self.to_host(array))
         out = self.layer.forward(*arrays)
-        for name, array, given in zip(names, arrays, inputs, strict=True):
+        for name, array, given in zip(self.names(len(inputs)), arrays, inputs, strict=True):
             _require(_same(self.to_host(array), given), f"forward changed its input {name}; compute on a copy")
         numeric = hasattr(out, "dtype") or isinstance(out, int | float)
         _require(numeric, f"forward must return an array or a number; it returned {out!r}")
@@ -297,10 +294,10 @@ class _Check:
         """Return an array or a number as a NumPy array."""
         return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
 
-    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: Collection[int] = ()) -> None:
+    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: set[int]) -> None:
         """Compare each gradient with central differences of sum(out d_out); ``constant`` inputs may have none."""
         found, names = self.backward(inputs, d_out), self.names(len(inputs))
-        _require_all(found, names, set(constant), {k for k, array in enumerate(inputs) if array.dtype.kind in "iub"})
+        _require_all(found, names, constant, {k for k, array in enumerate(inputs) if array.dtype.kind in "iub"})
         differentiated = [place for place, gradient in enumerate(found) if gradient is not None]
         inputs = tuple(a.astype(float) if place in differentiated else a for place, a in enumerate(inputs))
         found = self.backward(inputs, d_out)

@@ -15,7 +15,6 @@ from xpnet.backend.contract import Backend, dtype_name
 from xpnet.errors import InputError
 from xpnet.ops import ActivationName, Array
 
-Activation = ActivationName
 Loss = Literal[
     "softmax_cross_entropy",
     "multi_softmax_cross_entropy",
@@ -184,7 +183,7 @@ class NetworkSpec:
     """
 
     widths: tuple[int, ...]
-    activations: tuple[Activation, ...]
+    activations: tuple[ActivationName, ...]
     loss: Loss = "softmax_cross_entropy"
     rule: UpdateRule = UpdateRule()
     dtype: str = "float64"
@@ -386,9 +385,8 @@ class Parameters(MutableMapping[str, Array]):
         Parameters
             The parameters, in the memory of the buffer.
         """
-        arrays = {}
-        for name, offset, shape in spec.slots(align):
-            arrays[name] = flat[offset : offset + prod(shape)].reshape(shape)
+        slots = spec.slots(align)
+        arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in slots}
         return cls(arrays, flat, backend)
 
     @property

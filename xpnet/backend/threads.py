@@ -112,5 +112,4 @@ def _quota() -> int:
     """Count the cores that the quota of a cgroup comes to, and that joblib was told of, once."""
     from joblib import cpu_count  # imported late, as it takes longer than NumPy
 
-    count: int = cpu_count()
-    return count
+    return int(cpu_count())

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -17,7 +17,6 @@ from xpnet.errors import BackendError, MixedArraysError
 from xpnet.ops import Array
 
 VARIABLE = "XPNET_BACKEND"
-GROUP = "xpnet.backends"
 _loaded: dict[str, Backend] = {}
 
 
@@ -62,8 +61,11 @@ class Choice(NamedTuple):
     @property
     def ops(self) -> Operations:
         """Return the backend's operations, made once for each backend."""
-        backend: Any = self.backend
-        return _operations(backend)
+        return _operations(self.backend)
+
+
+_operations: Callable[[Any], Operations] = cache(Operations)
+_generic: Callable[[str, Any, Any], GenericBackend] = cache(GenericBackend)
 
 
 @contextmanager
@@ -173,17 +175,11 @@ def _chosen(backend: str | Backend, reason: str) -> Choice:
     return Choice(get_backend(backend) if isinstance(backend, str) else backend, reason)
 
 
-@cache
-def _operations(backend: Any) -> Operations:
-    return Operations(backend)
-
-
 def by_arrays(*arrays: Any) -> Choice:
     """Return the backend that the type of the arrays alone calls for, whatever is named elsewhere; see `choose`."""
     if all_numpy(arrays):
         return _host_choice()
-    libraries = {library_of(a): a for a in arrays}
-    libraries.pop("", None)
+    libraries = {library: array for array in arrays if (library := library_of(array))}
     if len(libraries) > 1:
         raise MixedArraysError(
             f"All arrays of one call must belong to one library; received {' and '.join(sorted(libraries))}. "
@@ -239,11 +235,6 @@ def _one_device(arrays: list[Any]) -> Any:
             "Move them first."
         )
     return next(iter(devices.values()), None)
-
-
-@cache
-def _generic(library: str, xp: Any, device: Any) -> GenericBackend:
-    return GenericBackend(library, xp, device)
 
 
 def available_backends() -> list[str]:
@@ -316,4 +307,4 @@ def _registered() -> dict[str, Any]:
     # Imported here: it costs a third of what importing xpnet does, and most programs ask for one backend once.
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {entry.name: entry for entry in entry_points(group="xpnet.backends")}

@@ -149,11 +149,7 @@ def is_sparse(array: Any) -> bool:
     return hasattr(array, "tocsr")
 
 
-def _is_host(backend: Any) -> bool:
-    return library_of(backend.asarray(0.0)) == "numpy"
-
-
-is_host: Callable[[Any], bool] = cache(_is_host)
+is_host: Callable[[Any], bool] = cache(lambda backend: library_of(backend.asarray(0.0)) == "numpy")
 """Tell whether a backend computes NumPy arrays."""
 
 

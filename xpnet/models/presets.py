@@ -6,9 +6,10 @@ from typing import Any, Literal
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.backend.spec import Activation, Slot
+from xpnet.backend.spec import Slot
 from xpnet.models.inputs import one_each
 from xpnet.models.network import Network
+from xpnet.ops import ActivationName
 from xpnet.optimizers import Optimizer, Schedule, update_rule
 from xpnet.training.streams import host_stream
 
@@ -156,7 +157,7 @@ class FeedforwardNeuralNet(Network):
         dtype: str | None = None,
         rng: Any = None,
         optimizer: str | Optimizer | None = None,
-        activation: Activation | Sequence[Activation] = "relu",
+        activation: ActivationName | Sequence[ActivationName] = "relu",
         l2: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
         members: int = 1,
@@ -233,5 +234,4 @@ def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> Any:
         return numpy.stack([xavier_init(slot.shape[1:], stream) for _ in range(spec.members)])
     if slot.name == spec.layer_names[0].get("scale_in"):
         return numpy.where(stream.uniform(size=slot.shape) < 0.5, -1.0, 1.0)
-    biases = [names["bias"] for names in spec.layer_names]
-    return numpy.zeros(slot.shape) if slot.name in biases else numpy.ones(slot.shape)
+    return numpy.zeros(slot.shape) if slot.name in spec.bias_names else numpy.ones(slot.shape)
