@@ -273,15 +273,11 @@ class NetworkSpec:
 @lru_cache(maxsize=64)
 def _slots(spec: NetworkSpec, align: int) -> tuple[Slot, ...]:
     slots, end = [], 0
-    for parameters in _shapes(spec):
-        for _, name, shape in sorted(parameters, key=lambda parameter: _PLACES.index(parameter[0])):
+    for weight, bias, *scales in _shapes(spec):
+        for _, name, shape in (weight, *scales, bias):
             slots.append(Slot(name, end, shape))
             end += -(-prod(shape) // align) * align
     return tuple(slots)
-
-
-_PLACES = "weight", "scale_in", "scale_out", "bias"
-"""The order in which the parameters of a layer lie in the buffer."""
 
 
 def _shapes(spec: NetworkSpec) -> list[list[tuple[str, str, tuple[int, ...]]]]:
@@ -359,8 +355,7 @@ class Parameters(MutableMapping[str, Array]):
         """
         slots = spec.slots(align)
         if not getattr(backend, "in_place", False):
-            arrays = {s.name: _zeros(s.shape, spec, backend) for s in slots}
-            return cls(arrays, None, backend)
+            return cls({s.name: _zeros(s.shape, spec, backend) for s in slots}, None, backend)
         last = slots[-1]
         size = last.offset + -(-prod(last.shape) // align) * align
         return cls.over(_zeros((size,), spec, backend), spec, backend, align=align)

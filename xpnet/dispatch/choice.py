@@ -192,8 +192,7 @@ def by_arrays(*arrays: Any) -> Choice:
     if library == "cupy":
         backend: Any = get_backend("cupy")
         return Choice(backend.at(array) if hasattr(backend, "at") else backend, "the arrays are CuPy's")
-    xp = array_api_compat.array_namespace(array)
-    return Choice(_generic(library, xp, device), f"the arrays are {library}'s")
+    return Choice(_generic(library, array_api_compat.array_namespace(array), device), f"the arrays are {library}'s")
 
 
 def all_numpy(arrays: Sequence[Any]) -> bool:

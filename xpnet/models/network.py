@@ -638,9 +638,7 @@ class Network(Saved):
         return lambda: on_all_ranks(self.step_for(X)).loss(X, Y)
 
     @locked
-    def checked(
-        self, X: Array, Y: Labels, sample_weight: Array | None = None
-    ) -> tuple[Array, Labels, Array | None]:
+    def checked(self, X: Array, Y: Labels, sample_weight: Array | None = None) -> tuple[Array, Labels, Array | None]:
         """Bring rows to where the network lives, which without a backend of its own is where these arrays do.
 
         Parameters

@@ -12,9 +12,7 @@ from xpnet.ops.namespace import Array, Labels, namespace, number, zero
 from xpnet.ops.rows import log_softmax, targets_of
 
 
-def softmax_cross_entropy(
-    logits: Array, labels: Labels, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """Compute the cross-entropy of labels y and softmax(z), ``l_i = -sum_k y_ik log softmax(z_i)_k``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -109,9 +107,7 @@ def multi_softmax_cross_entropy(
     return sum(losses[1:], start=losses[0]), namespace(logits).concat(d_logits, axis=1)
 
 
-def logistic_cross_entropy(
-    logits: Array, labels: Labels, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def logistic_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """Compute the binary cross-entropy of independent outputs, ``l_i = sum_k log(1 + exp(z_ik)) - z_ik y_ik``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.

@@ -56,8 +56,12 @@ class NetworkLock:
         _locks.add(self)
 
     def refuse(self) -> None:
-        """Raise ModelInUseError: the holder of ``calls``, this thread, is ``busy`` with a call."""
-        raise ModelInUseError(_IN_USE)
+        """Raise ModelInUseError: this thread holds the lock already, and is ``busy`` with a call or trains."""
+        raise ModelInUseError(
+            "A model serves one call at a time, and it is within one: a signal handler or a callback has called it "
+            "again, or the process was forked while a thread was within a call. Call it once that call has returned, "
+            "or use a copy; fork while no thread uses it."
+        )
 
     def give_way(self) -> None:
         """Let a thread that waits for ``calls`` have it first, where one is ``wanted``.
@@ -72,20 +76,13 @@ class NetworkLock:
     def training(self) -> Iterator[None]:
         """Keep other threads from training or changing the network; raise ModelInUseError if this thread does."""
         if self._trainer == get_ident():
-            raise ModelInUseError(_IN_USE)
+            self.refuse()
         with self.trainings:
             self._trainer = get_ident()
             try:
                 yield
             finally:
                 self._trainer = None
-
-
-_IN_USE = (
-    "A model serves one call at a time, and it is within one: a signal handler or a callback has called it again, or "
-    "the process was forked while a thread was within a call. Call it once that call has returned, or use a copy; fork "
-    "while no thread uses it."
-)
 
 
 def locked(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:

@@ -94,9 +94,9 @@ class ReferenceStep(Step):
         for _, batch in self._batches(count, PREDICTION_ROWS, rows):
             x, y, w = self._take(X, batch), self._take(Y, batch), self._take(sample_weight, batch)
             weight = self._weight_of(x, w)
-            total += weight * float(self.measure(self._logits(x), y, w)[0])
+            total += weight * float(self.measure(self._through(x), y, w)[0])
             weights += weight
-        self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares()) if weights else 0.0
+        self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares()) if weights and self.spec.l2 else 0.0
         return total / weights + self.penalty if weights else 0.0
 
     def gradient(
@@ -151,7 +151,7 @@ class ReferenceStep(Step):
 
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
         """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
-        loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
+        loss, d_out = self.measure(self._through(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
             if k or self.sparse is None:
@@ -193,7 +193,7 @@ class ReferenceStep(Step):
 
     def forward_of_each(self, X: Array) -> Array:
         """Compute what each of several members predicts, (members, rows, out); the predictions of one, (rows, out)."""
-        logits, activation = self._logits(X), OUTPUT_ACTIVATIONS[self.spec.loss]
+        logits, activation = self._through(X), OUTPUT_ACTIVATIONS[self.spec.loss]
         if activation == "exp":
             return self.backend.xp.exp(logits)
         targets = self.spec.loss_arguments if activation == "multi_softmax" else {}
@@ -201,7 +201,7 @@ class ReferenceStep(Step):
 
     def hidden(self, X: Any, layer: int) -> Array:
         """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
-        xp, x = self.backend.xp, self._through(X, layer + 1)
+        xp, x = self.backend.xp, self._through(X, layers=layer + 1)
         if x.ndim == 2:
             return x
         return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
@@ -262,14 +262,11 @@ class ReferenceStep(Step):
             return None if array is None else array[rows]
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
-    def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
-        """Compute what the output activation is given; of a part of a batch that is trained on, with dropout."""
-        return self._through(x, self.spec.layers, part)
-
-    def _through(self, x: Array, layers: int, part: BatchPart | None = None) -> Array:
-        """Compute what the first layers give, the last one without an activation if it is the network's.
+    def _through(self, x: Array, part: BatchPart | None = None, *, layers: int | None = None) -> Array:
+        """Compute what the first layers give, by default all: the network's last one without its output activation.
 
         x : (rows, in); a SciPy sparse matrix is never made dense, but for members, which scale their inputs
+        part : the place of the rows in a batch that is trained on, with dropout
         """
         x = x.toarray() if self.spec.members > 1 and hasattr(x, "toarray") else x
         self.sparse = x if hasattr(x, "tocsr") else None
@@ -305,9 +302,7 @@ class ReferenceStep(Step):
         return self.dropout[k].forward(x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate)
 
     def _squares(self) -> Any:
-        """Compute sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
-        if not self.spec.l2:
-            return 0.0
+        """Compute sum ||W||^2, a 0-d array."""
         return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
 
     def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:

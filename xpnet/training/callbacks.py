@@ -184,8 +184,7 @@ class EarlyStopping(Callback):
         dict
             ``best``, ``waited`` and ``best_state``.
         """
-        kept = None if self.best_state is None else vars(self.best_state)
-        return {"best": self.best, "waited": self.waited, "best_state": kept}
+        return {"best": self.best, "waited": self.waited, "best_state": self.best_state and vars(self.best_state)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on counting.
@@ -209,17 +208,6 @@ class EarlyStopping(Callback):
         if self.best_state is not None:
             with training.lock.calls:
                 training.step.load_state(self.best_state)
-
-
-def on_terminal() -> bool:
-    """Tell whether stderr is a terminal; pythonw has none."""
-    return bool(sys.stderr and sys.stderr.isatty())
-
-
-def in_notebook() -> bool:
-    """Tell whether a notebook's kernel runs this process."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 class Progress(Callback):
@@ -246,9 +234,9 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        first_rank = training.ranks.rank == 0
-        self.in_line = first_rank and in_notebook()
-        if first_rank and not self.in_line and on_terminal():
+        first, ipython = training.ranks.rank == 0, sys.modules.get("IPython")
+        self.in_line = first and ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+        if first and not self.in_line and sys.stderr and sys.stderr.isatty():  # pythonw has no stderr
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()

@@ -88,7 +88,9 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     if rng is None or state is None:
         return
     try:
-        for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
+        inner = state["state"]
+        place = int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
+        for position, last in ((place, 624), (int(state.get("buffer_pos", 0)), 4)):  # NumPy checks neither
             if not 0 <= position <= last:
                 raise ValueError(f"its position lies between 0 and {last}, and is {position}")
         if hasattr(rng, "check_state"):
@@ -111,12 +113,6 @@ def broadcast_stream(rng: Any, ranks: Ranks) -> Any:
     if ranks.several:
         set_stream_state(rng, ranks.broadcast(stream_state(rng)))
     return rng
-
-
-def _position(state: dict[str, Any]) -> int:
-    """Return the position of a stream in its buffer, which NumPy does not check."""
-    inner = state["state"]
-    return int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
 
 
 def _is_legacy(rng: Any) -> bool:
