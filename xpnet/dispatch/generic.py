@@ -106,5 +106,4 @@ class GenericBackend:
         dict of str to str
             Facts by name, for a person to read.
         """
-        version = getattr(sys.modules.get(self.name), "__version__", "unknown")
-        return {self.name: version, "device": str(self._device)}
+        return {self.name: getattr(sys.modules.get(self.name), "__version__", "unknown"), "device": str(self._device)}

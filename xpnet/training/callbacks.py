@@ -237,7 +237,11 @@ class Progress(Callback):
         first, ipython = training.ranks.rank == 0, sys.modules.get("IPython")
         self.in_line = first and ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
         if first and not self.in_line and sys.stderr and sys.stderr.isatty():  # pythonw has no stderr
-            self.bar = _bar()
+            from rich.console import Console  # imported late: few trainings show a bar
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+            numbers = MofNCompleteColumn(), "{task.fields[loss]}", "{task.fields[speed]}", TimeRemainingColumn()
+            self.bar = Progress("{task.description}", BarColumn(), *numbers, console=Console(stderr=True))
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
 
@@ -286,11 +290,3 @@ class Progress(Callback):
 def _write_over(text: str) -> None:
     """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
     sys.stdout.write(f"\r{text:<79}")
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    numbers = MofNCompleteColumn(), "{task.fields[loss]}", "{task.fields[speed]}", TimeRemainingColumn()
-    return Progress("{task.description}", BarColumn(), *numbers, console=Console(stderr=True))
