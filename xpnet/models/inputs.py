@@ -99,10 +99,9 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
             raise InputError(f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}.")
     if Y.ndim == 1:
         check_index_labels(Y, (rows, classes))
-    elif Y.ndim != 2 or Y.shape[1] != classes:
-        raise InputError(
-            f"Y holds class indices (rows,) or one column for each of {classes} classes; received {tuple(Y.shape)}."
-        )
+    else:
+        rule = f"Y holds class indices (rows,) or one column for each of {classes} classes"
+        require(Y.ndim == 2 and Y.shape[1] == classes, rule, tuple(Y.shape))
 
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:

@@ -116,9 +116,8 @@ def fit_many(
         count = entered[k][0].shape[0] if chosen[k] is None else len(chosen[k])
         groups.setdefault(_kind(network, count, batch_size, shuffle, shared), []).append(k)
     for kind, places in groups.items():
-        alike, rows_of_each = [networks[k] for k in places], [chosen[k] for k in places]
-        how = entered[places[0]], rows_of_each, epochs
-        if kind is None or epochs < 0 or not _fit_side_by_side(alike, *how, *kind[-2:]):
+        alike, of_each = [networks[k] for k in places], [chosen[k] for k in places]
+        if kind is None or epochs < 0 or not _fit_side_by_side(alike, entered[places[0]], of_each, epochs, *kind[-2:]):
             for k in places:
                 taken = slice(None) if chosen[k] is None else networks[k].backend.asarray(chosen[k])
                 part = (array[taken] for array in entered[k])
@@ -166,9 +165,8 @@ def _fit_side_by_side(
             for network in in_order:  # only now: a training that was waited for may call other networks of these
                 held.enter_context(network.lock.calls)
             steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
-            train = held.enter_context(
-                steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
-            )
+            together = steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
+            train = held.enter_context(together)
             if train is not None:
                 _make_epochs(networks, train, epochs, interrupts)
     if interrupts.pending:
