@@ -247,8 +247,7 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     known: dict[Any, Callable[..., Any]] = {}
 
     def choose(dtype: Any) -> Callable[..., Any]:
-        known[dtype] = kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
-        return known[dtype]
+        return known.setdefault(dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference)
 
     def by_first(x: Any, *args: Any, **kwargs: Any) -> Any:
         return (known.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)

@@ -298,8 +298,7 @@ def get_backend(name: str) -> Backend:
             f"Backend {name!r} must be importable from {entry.value!r}; that failed: {error}. "
             "Reinstall the package that brings it."
         ) from error
-    _loaded[name] = backend
-    return backend
+    return _loaded.setdefault(name, backend)
 
 
 def _registered() -> dict[str, Any]:

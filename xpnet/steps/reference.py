@@ -275,7 +275,8 @@ class ReferenceStep(Step):
             x = self.affine[k].forward(x, *arrays) if k or self.sparse is None else x @ arrays[0] + arrays[1]
             if k < len(self.activations):
                 x, self.kept[k] = self.activations[k].forward(x)
-                x = x if part is None else self._dropout_forward(k, x, part)
+                if part is not None and self.rates[k]:
+                    x = self._dropout_forward(k, x, part)
         return x
 
     def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
@@ -293,8 +294,6 @@ class ReferenceStep(Step):
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
         rate, seed = self.rates[k], self.spec.seed
-        if not rate:
-            return x
         layers = range(k, k + self.spec.members * len(self.activations), len(self.activations))  # each member's own
         where: dict[str, Any] = {"first_row": part.first_row, "places": part.places}
         masks = [keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where) for layer in layers]
