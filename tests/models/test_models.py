@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import xpnet
+from xpnet.backend import NetworkSpec
+from xpnet.models.inputs import check_spec
 from xpnet.training import Callback, EarlyStopping
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
@@ -205,6 +207,10 @@ def test_schedules_set_the_learning_rate(name, blobs):
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer="rmsprop"), "adamw"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer=xpnet.SGD(nesterov=True)), "momentum"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, l2=-1), "l2"),
+        (
+            lambda: check_spec(NetworkSpec((4, 3), (), "multi_softmax_cross_entropy", loss_numbers=(0, 1, 0))),
+            "one target stand side by side",
+        ),
         (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").predict(np.ones((3, 4))), r"\(rows, 2\)"),
         (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((3, 2)), np.ones(2, int)), "3 rows"),
         (

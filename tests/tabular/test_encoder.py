@@ -79,6 +79,15 @@ def test_what_cannot_help_is_left_out_and_told(frame: pandas.DataFrame) -> None:
     )
 
 
+@pytest.mark.parametrize("gaps", [0, 1, 5])
+def test_row_numbers_are_told_from_other_whole_numbers_beside_gaps(gaps: int) -> None:
+    price = pandas.Series(numpy.random.default_rng(0).choice(10**9, 300, replace=False), dtype="Int64")
+    number = pandas.Series(range(300), dtype="Int64")
+    price[:gaps] = number[:gaps] = pandas.NA
+    table = pandas.DataFrame({"price": price, "number": number})
+    assert TableEncoder().fit(table).left_out_ == {"number": "numbers the rows"}
+
+
 def test_columns_are_found_by_name_and_others_ignored(frame: pandas.DataFrame) -> None:
     encoder = TableEncoder().fit(frame)
     shuffled = frame.assign(more=3.0)[["more", *frame.columns[::-1]]]

@@ -53,6 +53,8 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
         right = all(low < number < high for number in numbers)
         require(right, f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}", numbers)
+    if spec.loss == "multi_softmax_cross_entropy":
+        require(list(numbers) == sorted(numbers), "The outputs of one target stand side by side", numbers)
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:

@@ -324,7 +324,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
 
 def _counts_rows(x: numpy.ndarray) -> bool:
-    """Return whether whole numbers are all different and close together, as row numbers are. x : (rows,)"""
+    """Return whether whole numbers are all different and close together, as row numbers are. x : (rows,), gaps NaN"""
+    x = x[~numpy.isnan(x)]
     if len(x) < ROWS_TO_TELL or len(x) < DENSE * (x.max() - x.min() + 1):
         return False
     return len(numpy.unique(x)) == len(x)
