@@ -191,8 +191,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if isinstance(self.classes_, list):
             return [like_input(outputs[:, one], X, backend) for one in self._targets()]
         if self.n_outputs_ == 1:
-            positive = outputs[:, 0]
-            outputs = backend.xp.stack([1 - positive, positive], axis=1)
+            outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
     def predict_log_proba(self, X: Any) -> Any:

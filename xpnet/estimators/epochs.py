@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 import xpnet
 from xpnet.backend import NetworkSpec, Step
 from xpnet.data.sources import Source
+from xpnet.dispatch import get_backend
 from xpnet.distributed import Ranks
 from xpnet.distributed.digest import digest_of_rows
 from xpnet.errors import InputError
@@ -130,22 +131,6 @@ class LearningRate:
             self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
 
 
-def one_epoch(
-    step: Step, X: Array, Y: Array, *, sample_weight: Array | None, max_grad_norm: float | None, **how: Any
-) -> float:
-    """Make an epoch with a step, and return the loss as scikit-learn reports it.
-
-    It averages the losses of batches by their rows, a step's ``epoch`` by their weights.
-
-    how : the further arguments of ``Step.epoch``
-    """
-    if sample_weight is None and max_grad_norm is None:
-        loss = step.epoch(X, Y, **how)
-    else:
-        loss = step.weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **how)
-    return reported_loss(loss, step.penalty, step.spec)
-
-
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
     """Convert a loss into scikit-learn's, which divides the squared error, not its gradient, by the outputs' number."""
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
@@ -173,7 +158,7 @@ COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_
 
 
 class EpochEnd(Callback):
-    """Keeps an estimator's scores, counters and learning rate by scikit-learn's rules, and stops the training.
+    """Makes an estimator's epochs, keeps scores, counters and learning rate, and ends the training, as scikit-learn does.
 
     held_out : rows that are not trained on, and ranks : all that train
     began_with : the state of the random stream when the fit began, for checkpoints
@@ -191,6 +176,20 @@ class EpochEnd(Callback):
         self.rate, self.says = estimator._optimizer, estimator.verbose and not ranks.rank
         self.scored, self.limit = bool(estimator.early_stopping), estimator.time_limit or inf
         self.began, self.late = monotonic(), False
+
+    def epoch(self, step: Step, X: Array, Y: Array, *, sample_weight: Array | None, **how: Any) -> float:
+        """Make an epoch with a step, and return the loss as scikit-learn reports it.
+
+        It averages the losses of batches by their rows, a step's ``epoch`` by their weights.
+
+        how : the further arguments of ``Step.epoch``
+        """
+        largest = self.estimator.max_grad_norm
+        if sample_weight is None and largest is None:
+            loss = step.epoch(X, Y, **how)
+        else:
+            loss = step.weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=largest, **how)
+        return reported_loss(loss, step.penalty, step.spec)
 
     def validation_loss(self) -> float:
         """Measure the mean loss on the rows held out, without the penalty, over all ranks."""
@@ -210,7 +209,11 @@ class EpochEnd(Callback):
         if not numpy.isfinite(outputs).all():  # for which scorers raise
             return numpy.nan
         scorer = type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
-        return estimator._judge(scorer, targets, outputs, weight)
+        # The scorer sees an estimator whose rows are the network's outputs.
+        judged: Any = object.__new__(type(estimator))
+        vars(judged).update(vars(estimator), _outputs=lambda rows: (rows, get_backend("numpy")))
+        weighted = {} if weight is None else {"sample_weight": weight}
+        return float(scorer(judged, outputs, estimator._decode(targets), **weighted))
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""

@@ -214,10 +214,9 @@ class FittedNetwork(Saved, Parameters):
         check_is_fitted(self)
         network = self._current()
         backend = network.backend
-        if type(X) is not numpy.ndarray:
-            if (source := as_source(X, dtype=network.spec.dtype)) is not None:
-                parts = (part for block in range(source.blocks) for part in source.parts(block))
-                return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
+        if type(X) is not numpy.ndarray and (source := as_source(X, dtype=network.spec.dtype)) is not None:
+            parts = (part for block in range(source.blocks) for part in source.parts(block))
+            return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
         network.check_home(X)
         if issparse(X) or not (on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend

@@ -12,14 +12,9 @@ from numpy.random import RandomState
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_array,
-    check_consistent_length,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import validate_data
 
 from xpnet.backend import Backend, Operations, Step, dtype_name
 from xpnet.data.sources import ArraySource, Source, as_source

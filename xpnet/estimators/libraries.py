@@ -169,12 +169,11 @@ class LossCurveDisplay:
             Without matplotlib.
         """
         check_is_fitted(estimator)
-        display = cls(
+        return cls(
             loss_curve=estimator.loss_curve_,
             validation_loss_curve=getattr(estimator, "validation_loss_curve_", ()),
             name=type(estimator).__name__ if name is None else name,
-        )
-        return display.plot(ax=ax, **kwargs)
+        ).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curves.

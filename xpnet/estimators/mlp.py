@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -19,15 +18,7 @@ from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import (
-    Checkpoints,
-    EpochEnd,
-    LearningRate,
-    initial_values,
-    one_epoch,
-    random_state_of,
-    resuming,
-)
+from xpnet.estimators.epochs import Checkpoints, EpochEnd, LearningRate, initial_values, random_state_of, resuming
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights
 from xpnet.estimators.lbfgs import fit_lbfgs
@@ -108,14 +99,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     @abstractmethod
     def _decode(self, targets: Any) -> Any:
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
-
-    def _judge(self, scorer: Any, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs."""
-        judged: Any = object.__new__(type(self))
-        backend = get_backend("numpy")
-        vars(judged).update(vars(self), _outputs=lambda rows: (rows, backend))
-        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(scorer(judged, outputs, self._decode(targets), **weight))
 
     def _trained_on(self, rows: Rows) -> Rows:
         """Return training rows as the loss takes them."""
@@ -406,31 +389,24 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks) -> None:
         """Make the epochs, with all that is noted after each."""
-        rows, held_out, checkpoints = prepared
-        writers, state, began_with = checkpoints
+        rows, held_out, (writers, state, began_with) = prepared
+        size = 200 if self.batch_size == "auto" else int(self.batch_size)
+        if size > training.rows and self.batch_size != "auto":
+            warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         end = EpochEnd(self, held_out, ranks, began_with)
         run(
             training,
             rows.X,
             rows.Y,
-            batch_size=self._batch_rows(training.rows),
+            batch_size=min(size, training.rows),
             shuffle=self.shuffle,
             schedule=self._optimizer,
             sample_weight=rows.weight,
             validate=None if held_out is None else end.validation_loss,
             callbacks=[end, *self._watchers, *writers],
             resume_from=state or self._resume_from,
-            epoch=rows.epoch(training.step, partial(one_epoch, max_grad_norm=self.max_grad_norm)),
+            epoch=rows.epoch(training.step, end.epoch),
         )
-
-    def _batch_rows(self, rows: int) -> int:
-        """Return how many rows a batch has, at most all there are."""
-        if self.batch_size == "auto":
-            return min(200, rows)
-        size = int(self.batch_size)
-        if size > rows:
-            warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        return min(size, rows)
 
 
 def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:
