@@ -71,21 +71,19 @@ class OnCluster:
         InputError
             For what is no Dask collection, or is cut into other blocks than ``X``.
         """
-        return self._train_on_cluster("fit", X, y, sample_weight, validation, goes_on=self._parameters()["warm_start"])
+        return self._train_on_cluster("fit", X, y, sample_weight, validation)
 
-    def _train_on_cluster(
-        self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any], *, goes_on: bool
-    ) -> Self:
-        held_out: dict[str, Any] = {}
+    def _train_on_cluster(self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any]) -> Self:
+        params, held_out = self._parameters(), {}
         if any(map(is_dask_collection, in_memory.values())):
             held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
-        local = self.to_local() if goes_on else self._plain(**self._parameters())
+        goes_on = method == "partial_fit" or params["warm_start"]
+        local = self.to_local() if goes_on else self._plain(**params)
         rows = partitions({"X": X, "y": y, "sample_weight": sample_weight})
         client = get_client() if self.client is None else self.client
         fitted = train(client, rows, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
-        found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
-        vars(self).update(found)
+        vars(self).update({name: value for name, value in vars(fitted).items() if name not in params})
         self._hide()  # type: ignore[attr-defined]
         return self
 
@@ -210,8 +208,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         MLPClassifier
             The estimator itself.
         """
-        in_memory = {"classes": classes, **validation}
-        return self._train_on_cluster("partial_fit", X, y, sample_weight, in_memory, goes_on=True)
+        return self._train_on_cluster("partial_fit", X, y, sample_weight, {"classes": classes, **validation})
 
     def predict_proba(self, X: Any) -> Any:
         """Tell the probability of each class.
@@ -290,4 +287,4 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
         MLPRegressor
             The estimator itself.
         """
-        return self._train_on_cluster("partial_fit", X, y, sample_weight, validation, goes_on=True)
+        return self._train_on_cluster("partial_fit", X, y, sample_weight, validation)

@@ -226,13 +226,9 @@ class DistributedStep(Step):
 
     def epoch(self, X: Array, Y: Array, **how: Any) -> float:
         """See :class:`xpnet.backend.Step`."""
-        return self._epoch(X, Y, **how, by_rows=False)
+        return self.weighted_epoch(X, Y, **how, by_rows=False)
 
-    def weighted_epoch(self, X: Array, Y: Array, **how: Any) -> float:
-        """See :class:`xpnet.backend.Step`."""
-        return self._epoch(X, Y, **how, by_rows=True)
-
-    def _epoch(
+    def weighted_epoch(
         self,
         X: Array,
         Y: Array,
@@ -242,9 +238,9 @@ class DistributedStep(Step):
         order: Any = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
-        by_rows: bool,
+        by_rows: bool = True,
     ) -> float:
-        """Train for an epoch, as ``epoch`` does or, by rows, ``weighted_epoch``."""
+        """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch`` does by weights"""
         if not self.ranks.own_data and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
             how: dict[str, Any] = {"by_rows": by_rows, "max_grad_norm": max_grad_norm, "group": self.group}
             how |= {"learning_rate": learning_rate, "sample_weight": sample_weight}
