@@ -22,14 +22,11 @@ def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True
     columns : NumPy arrays (rows, ...) of this rank, SciPy's CSR matrices, sources, or None
     ordered : whether the order of the rows counts
     """
-    count, kinds = columns[0].shape[0], []
+    count = columns[0].shape[0]
+    kinds = ["none" if column is None else f"{column.dtype.str} {column.shape[1:]}" for column in columns]
     places = ranks.places(count) if ordered else numpy.zeros(count, "int64")
     hashes = numpy.zeros(count, "uint64")
-    for column in columns:
-        if column is None:
-            kinds.append("none")
-            continue
-        kinds.append(f"{column.dtype.str} {column.shape[1:]}")
+    for column in [column for column in columns if column is not None]:
         start = 0
         for rows in _some_at_a_time(column):
             part = slice(start, start + rows.shape[0])

@@ -134,8 +134,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "
                 "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
             )
-        self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes), incremental=True)
-        return self
+        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes), incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable label of each row, of each target; of several labels a row those likelier than not.

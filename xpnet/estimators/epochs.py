@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 import numpy
 from numpy.random import MT19937, RandomState, SeedSequence
@@ -82,7 +82,6 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
     return values
 
 
-@dataclass
 class LearningRate:
     """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under scikit-learn's name.
 
@@ -92,22 +91,15 @@ class LearningRate:
     began : the epochs of the network's history before its first
     """
 
-    solver: str
-    learning_rate_init: float
-    learning_rate: float
-    schedule: Any
-    power_t: float
-    began: int | None = None
-
-    @classmethod
-    def of(cls, estimator: Any) -> Self:
-        """Make the learning rate with which an estimator's training begins."""
-        schedule, rate = estimator.learning_rate, float(estimator.learning_rate_init)
-        if schedule in [*SCHEDULES]:
-            schedule = SCHEDULES[schedule](rate, int(estimator.max_iter))
-        if schedule in ("invscaling", "adaptive") and estimator.solver != "sgd":  # as in scikit-learn
-            schedule = "constant"
-        return cls(estimator.solver, rate, rate, schedule, estimator.power_t)
+    def __init__(self, estimator: Any) -> None:
+        self.solver, self.power_t = estimator.solver, estimator.power_t
+        self.learning_rate_init = self.learning_rate = float(estimator.learning_rate_init)
+        self.schedule: Any = estimator.learning_rate
+        self.began: int | None = None
+        if self.schedule in [*SCHEDULES]:
+            self.schedule = SCHEDULES[self.schedule](self.learning_rate, int(estimator.max_iter))
+        if self.schedule in ("invscaling", "adaptive") and self.solver != "sgd":  # as in scikit-learn
+            self.schedule = "constant"
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Return the learning rate of the next epoch."""
@@ -158,7 +150,7 @@ COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_
 
 
 class EpochEnd(Callback):
-    """Makes an estimator's epochs, keeps scores, counters and learning rate, and ends the training, as scikit-learn does.
+    """Makes an estimator's epochs by scikit-learn's rules: keeps scores, counters and learning rate, ends the training.
 
     held_out : rows that are not trained on, and ranks : all that train
     began_with : the state of the random stream when the fit began, for checkpoints

@@ -156,7 +156,7 @@ class FittedNetwork(Saved, Parameters):
             self._best = best
         self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
-        self._optimizer = LearningRate.of(self)
+        self._optimizer = LearningRate(self)
         self._network = Network(spec, values, self._optimizer, backend=backend, dtype=spec.dtype)
         self._share_history()
         return self

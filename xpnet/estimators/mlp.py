@@ -143,8 +143,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For data or parameters that do not fit. The estimator is then what it was before.
         """
-        self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
-        return self
+        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
 
     def transform(self, X: Any, layer: int = -1) -> Any:
         """Compute what a hidden layer makes of rows: features that the network has learned, for another model.
@@ -232,8 +231,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.__dict__.update(_watchers=list(callbacks), _resume_from=resume_from)
         return self
 
-    def _train(self, given: FitInputs, *, incremental: bool) -> None:
-        """Check everything and have a network, then find its parameters."""
+    def _train(self, given: FitInputs, *, incremental: bool) -> Self:
+        """Check everything and have a network, then find its parameters; return the estimator."""
         check_parameters(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -261,6 +260,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
                 "be preprocessed."
             )
+        return self
 
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
@@ -316,7 +316,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         else:
             names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
             values = dict(zip(names, arrays, strict=True))
-        self._optimizer = LearningRate.of(self)
+        self._optimizer = LearningRate(self)
         network = Network(self._with_seed(spec), values, self._optimizer, backend=choice, dtype=spec.dtype)
         network.named = self.backend is not None
         self.n_layers_ = len(spec.widths)
@@ -333,7 +333,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if keep:
             spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
         else:
-            self._optimizer, spec = LearningRate.of(self), self._with_seed(spec)
+            self._optimizer, spec = LearningRate(self), self._with_seed(spec)
         network.renew(spec, keep=keep)
         return network
 

@@ -99,8 +99,7 @@ def _words(allowed: Any) -> str:
 
 def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
     """Raise InputError for validation rows without targets, and for targets or weights without rows."""
-    given = any(array is not None for array in (X_val, y_val, weight))
-    if given and (X_val is None or y_val is None):
+    if (X_val is None or y_val is None) and any(array is not None for array in (X_val, y_val, weight)):
         missing = "X_val" if X_val is None else "y_val"
         raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
 

@@ -105,8 +105,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True)
-        return self
+        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict numbers.

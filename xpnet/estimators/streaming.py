@@ -130,10 +130,9 @@ class SourceRows(Rows):
             total, done, report, taught = 0.0, 0, step.report, step
             blocks, seed = (self.blocks, None) if order is None else order
             reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": self.division(blocks)}
-            found = rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)
             step.report = step.prefetch_order = None  # which are about the rows of a buffer
             try:
-                with closing(found):
+                with closing(rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)) as found:
                     for part in found:
                         there = backend.asarray(part.rows)
                         x, y = backend.asarray(part.X), gather(Y, there)
