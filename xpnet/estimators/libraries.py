@@ -61,7 +61,7 @@ class Convertible:
         kind = type(self).__name__.removeprefix("MLP").lower()
         return getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
 
-    def onnx_converter(self) -> Callable[..., Any]:
+    def onnx_converter(self: Any) -> Callable[..., Any]:
         """Name the function that makes operators of the estimator.
 
         Returns
@@ -76,10 +76,9 @@ class Convertible:
         """
         from skl2onnx.operator_converters import multilayer_perceptron
 
-        model: Any = self
         known = ("relu", "tanh", "logistic", "identity")
-        own_loss = getattr(model, "out_activation_", None) == "exp" or len(model._loss_numbers()) > 1
-        if model.activation not in known or own_loss or model.members > 1:
+        own_loss = getattr(self, "out_activation_", None) == "exp" or len(self._loss_numbers()) > 1
+        if self.activation not in known or own_loss or self.members > 1:
             raise InputError(
                 f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
                 "one member; export_onnx writes any network but those of several targets of classes."
@@ -200,9 +199,8 @@ class LossCurveDisplay:
         self.ax_ = axes_for(ax)
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
-        curves = {"training": self.loss_curve, "validation": self.validation_loss_curve}
         self.lines_ = []
-        for what, curve in curves.items():
+        for what, curve in (("training", self.loss_curve), ("validation", self.validation_loss_curve)):
             if len(curve):
                 drawn = {"label": what if name is None else f"{name} ({what})", **kwargs}
                 self.lines_ += self.ax_.plot(range(1, len(curve) + 1), curve, **drawn)

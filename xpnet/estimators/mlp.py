@@ -172,8 +172,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     @property
     def _n_features_out(self) -> int:
         """Columns of ``transform``, by which scikit-learn names them."""
-        spec = self._fitted.spec
-        return spec.widths[-2] * spec.members
+        return self._fitted.spec.widths[-2] * self._fitted.spec.members
 
     def input_gradient(self, X: Any, output: int = -1) -> Any:
         """Compute how a prediction changes where a feature changes a little.
