@@ -302,7 +302,19 @@ def test_collective_calls_give_every_rank_the_same_bits(size: int) -> None:
     assert found[0][2] == [f"of {root}" for root in range(size)]
 
 
-def in_threads(size: int, work: Any) -> list[Any]:
+def test_a_rank_says_for_whom_it_has_waited_too_long() -> None:
+    def work(group: DaskGroup) -> str:
+        if group.rank == 0:
+            time.sleep(2)
+            return ""
+        with pytest.raises(BackendError) as raised:
+            group.allreduce(np.ones(2))
+        return str(raised.value)
+
+    assert in_threads(2, work, timeout=0.1)[1].startswith("Rank 1 of 2 waited 0.1 s for rank 0")
+
+
+def in_threads(size: int, work: Any, timeout: float = 60.0) -> list[Any]:
     """What ``work`` returns for each rank of a group on workers that are threads of this process."""
     with (
         LocalCluster(n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
@@ -313,7 +325,7 @@ def in_threads(size: int, work: Any) -> list[Any]:
         actors = client.gather(exchanges)
 
         def rank(number: int) -> Any:
-            return work(DaskGroup(number, actors, 60.0))
+            return work(DaskGroup(number, actors, timeout))
 
         tasks = [client.submit(rank, k, workers=[at], pure=False) for k, at in enumerate(workers)]
         return client.gather(tasks)

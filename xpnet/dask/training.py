@@ -145,6 +145,8 @@ class DaskGroup:
                             f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}; it is "
                             "stuck, or other tasks have kept all threads of its worker."
                         ) from None
+        except BackendError:  # a RuntimeError, too
+            raise
         except (OSError, RuntimeError) as error:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error
 
