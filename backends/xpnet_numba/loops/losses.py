@@ -323,10 +323,7 @@ def log_positive(y: Scalar) -> float:
     return log(numpy.float64(y) if y > 0 else 1.0)
 
 
-SOFTMAX_LOSSES: dict[str, Callable[..., None]] = {
-    "softmax_cross_entropy_indices": softmax_cross_entropy_indices,
-    "softmax_cross_entropy_rows": softmax_cross_entropy_rows,
-}
+SOFTMAX_LOSSES = {loss.__name__: loss for loss in (softmax_cross_entropy_indices, softmax_cross_entropy_rows)}
 
 FORMULAS = {
     formula.__name__: formula

@@ -82,7 +82,10 @@ class Panel(NamedTuple):
 def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill the vectors."""
     (m, n), k, lanes = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), BYTES_PER_VECTOR // c.itemsize
-    left, right, thin = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B), is_thin(m, n, k, flags, lanes)
+    left, right = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B)
+    # Rows of n columns may fill vectors so badly that C^T takes less time, for which A is transposed unless it is.
+    transposing = choice(flags & TRANSPOSE_A, 0, 5)
+    thin = (smaller(m, k) >= lanes) & (2 * (n + transposing) <= lanes)
     workspace, to_c = pointer_to(scratch), pointer_to(c)
     sums = shift(workspace, SIZE_OF_B)
     if thin:
@@ -128,15 +131,6 @@ def transposed(x: Operand) -> Operand:
 def part_of(x: Operand, row: int, column: int) -> Operand:
     """X from a row and a column on."""
     return Operand(shift(x.at, row * x.row + column * x.column), x.row, x.column)
-
-
-@inner
-def is_thin(m: int, n: int, k: int, flags: int, lanes: int) -> bool:
-    """Return whether rows of n columns fill vectors so badly that C^T takes less time, for which A is transposed
-    unless it is already.
-    """
-    transposing = choice(flags & TRANSPOSE_A, 0, 5)
-    return (smaller(m, k) >= lanes) & (2 * (n + transposing) <= lanes)
 
 
 @inner

@@ -14,10 +14,8 @@ would come too late, more would be dropped from the cache before they are read."
 
 
 @inlined
-def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
-    """out[i] = x[order[i]], as many columns as out has. Where x has no such row, it is counted in ``unknown`` (1,) and
-    out[i] stays as it was.
-    """
+def gather(order: Indices, out: Matrix, x: Matrix) -> None:
+    """out[i] = x[order[i]], as many columns as out has. Where x has no such row, out[i] stays as it was."""
     from_x, to_out, columns = pointer_to(x), pointer_to(out), out.shape[1]
     for i in range(order.size):
         ahead, row = order[smaller(i + AHEAD, order.size - 1)], order[i]
@@ -25,17 +23,13 @@ def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
             prefetch(shift(from_x, ahead * x.shape[1]), columns)
         if inside(row, len(x)):
             copy(shift(from_x, row * x.shape[1]), shift(to_out, i * columns), columns)
-        else:
-            unknown[0] += 1
 
 
-def gather_labels(order: Indices, out: Indices, labels: Indices, unknown: Numbers) -> None:
+def gather_labels(order: Indices, out: Indices, labels: Indices) -> None:
     """:func:`gather` for class indices: out[i] = labels[order[i]]."""
     for i in range(order.size):
         if inside(order[i], labels.size):
             out[i] = labels[order[i]]
-        else:
-            unknown[0] += 1
 
 
 def add_rows(x: Matrix, first: int, out: Vector) -> None:

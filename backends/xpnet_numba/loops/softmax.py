@@ -26,7 +26,7 @@ SCRATCH = BLOCK + LANES
 """More than a block holds may be read."""
 
 SUM_BLOCK = 4096
-"""Numbers that are added up before their sum is added to others."""
+"""Numbers that are added up before their sum is added to others: rounding errors grow with these, not with all."""
 
 NEAR = 64.0
 """The largest magnitude of logits that are left as they are: a sum of a million exponentials is finite in float32."""
@@ -154,15 +154,6 @@ def row_maximum(x: Vector) -> Scalar:
 
 
 @inlined
-def sum_by_blocks(e: Pointer, k: int) -> Scalar:
-    """The sum of k numbers at a pointer. Rounding errors grow with the numbers of a block, and not with all."""
-    total = sum_of(array(e, smaller(k, SUM_BLOCK)))
-    for begin in range(SUM_BLOCK, k, SUM_BLOCK):
-        total += sum_of(array(shift(e, begin), smaller(k - begin, SUM_BLOCK)))
-    return total
-
-
-@inlined
 def sum_of(terms: Vector) -> Scalar:
     """The sum of a vector, in as many lanes as the compiler likes."""
     total = terms.dtype.type(0)
@@ -187,7 +178,9 @@ def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar) -> Scalar:
 def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int) -> Scalar:
     """:func:`normalise_row` for a longer row, less scale at ``marked`` (unless that is no place in the row)."""
     terms, shares = array(e, k), array(out, k)
-    s = sum_by_blocks(e, k)
+    s = sum_of(array(e, smaller(k, SUM_BLOCK)))
+    for begin in range(SUM_BLOCK, k, SUM_BLOCK):
+        s += sum_of(array(shift(e, begin), smaller(k - begin, SUM_BLOCK)))
     factor = scale / s
     for j in range(k):
         shares[j] = terms[j] * factor

@@ -85,23 +85,18 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
         loss += "_indices" if indexed else "_rows"
     job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
     job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
-    job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
     job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
-    arrays = {"x_at": data.x, "y_at": data.y}
     if data.order is not None:
-        arrays["order_at"] = data.order
         job.gather_at = functions.address("gather", dtype)
         job.gather_labels_at = functions.address("gather_labels", dtype)
-    if data.places is not None:
-        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
+    starts, columns = data.places or (None, None)
+    if columns is not None:
         job.x_rows, job.filled = starts.size - 1, data.x.size
         for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
-    if data.weights is not None:
-        arrays["weights_at"] = data.weights
-    if data.sums is not None:
-        arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
-    set_pointers(job, arrays)
+    arrays = {"x_at": data.x, "y_at": data.y, "starts_at": starts, "columns_at": columns}
+    arrays |= {"order_at": data.order, "weights_at": data.weights, "places_at": data.rows_of_batch}
+    set_pointers(job, arrays | {"batch_weights_at": data.sums, "shares_at": data.shares})
 
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:

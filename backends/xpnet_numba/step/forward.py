@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.kinds import Indices, Numbers, Pointer, Vector
-from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
+from xpnet_numba.kinds import Numbers, Pointer, Vector
+from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, Signature, Target, Type, field, instructions, njit
 from xpnet_numba.llvm.memory import LINE, Block, array, block_type, call, clear, part_of_buffer, pointer
 from xpnet_numba.loops.products import SCRATCH
@@ -52,20 +52,16 @@ def _matrix_type(job: Type, buffer_at: Type, offset: Type, rows: Type, columns: 
     return block_type(job.typeof("one"))(job, *[types.int64] * 4)
 
 
-def _run_of(item: Type) -> Callable[[Type, Type, Type], Signature]:
-    return lambda buffer_at, offset, size: types.Array(item, 1, "C")(*[types.int64] * 3)
-
-
 matrix = instructions(_matrix_type, typed=True)(part_of_buffer)
 """matrix(job, buffer_at, offset, rows, columns): the part of a buffer from item ``offset`` on as a block."""
 
 vector = instructions(_vector_type, typed=True)(part_of_buffer)
 """vector(job, buffer_at, offset, size): the part of a buffer from item ``offset`` on as a vector (size,)."""
 
-numbers = instructions(_run_of(types.float64), typed=True)(part_of_buffer)
+numbers = instructions(lambda at, offset, size: types.float64[::1](*[types.int64] * 3), typed=True)(part_of_buffer)
 """numbers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as float64s (size,)."""
 
-integers = instructions(_run_of(types.int64), typed=True)(part_of_buffer)
+integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64] * 3), typed=True)(part_of_buffer)
 """integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s (size,)."""
 
 
@@ -103,32 +99,29 @@ def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, rows: Rows) 
 
     number : of the layer, by which its masks are drawn
     """
-    first, places_at, count = rows.first_row, job.places_at, x.rows
-    if not places_at:
-        count = 0
-    places = integers(places_at, first, count)
-    call(job.drop_at, (x, out, first, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t))
+    places = integers(job.places_at, rows.first_row, choice(job.places_at, x.rows, 0))
+    call(job.drop_at, (x, out, rows.first_row, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t))
 
 
 @njit(**INNER)
-def gather_x(job: Job, rows: Rows, me: int) -> Block:
+def gather_x(job: Job, rows: Rows) -> Block:
     """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X.
 
     Where X is sparse or has been multiplied in parts, nobody reads what comes back.
     """
     if job.starts_at or job.parts:
         return matrix(job, job.x_at, 0, rows.number, job.inputs)
-    return gathered(job, job.x_at, job.x_row, job.batch_x_at, job.inputs, rows, me)
+    return gathered(job, job.x_at, job.x_row, job.batch_x_at, job.inputs, rows)
 
 
 @njit(**INNER)
-def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: Rows, me: int) -> Block:
+def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: Rows) -> Block:
     """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as they lie."""
-    if not job.ordered:
+    if not job.order_at:
         return matrix(job, all_at, rows.first * all_columns, rows.number, all_columns)
     out = matrix(job, to, rows.offset * columns, rows.number, columns)
     order = integers(job.order_at, rows.first, rows.number)
-    call(job.gather_at, (order, out, matrix(job, all_at, 0, job.x_rows, all_columns), result_of(job, me)))
+    call(job.gather_at, (order, out, matrix(job, all_at, 0, job.x_rows, all_columns)))
     return out
 
 
@@ -141,17 +134,6 @@ def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block
     if not more:
         clear(array(grad.at, grad.rows * grad.columns))
     call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
-
-
-@njit(**GIVES_ARRAY)
-def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
-    """Return the class indices of rows: gathered by the order, or as they lie."""
-    if not job.ordered:
-        return integers(job.y_at, rows.first, rows.number)
-    y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.offset, rows.number)
-    order = integers(job.order_at, rows.first, rows.number)
-    call(job.gather_labels_at, (order, out, y, result_of(job, me)))
-    return out
 
 
 @njit(**GIVES_ARRAY)
@@ -192,9 +174,8 @@ def forward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block,
     activations were given as well, where the gradient is read from that.
     """
     for i in range(len(layers)):
-        layer, z = layers[i], out
-        if i < len(layers) - 1:
-            z = outputs_of(job, layer, rows)
+        layer = layers[i]
+        z = outputs_of(job, layer, rows) if i < len(layers) - 1 else out
         times_weight(job, layer, x, rows, z, member, me)
         bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
         if layer.keeps and rows.first_row >= 0:
@@ -229,18 +210,21 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
     weight = weight if weight != 0.0 else 1.0
     scale = vector(job, job.scales_at, rows.offset, rows.number)
     scale[:] = 1 / weight
-    if job.weighted:
+    if job.weights_at:
         weights = vector(job, job.weights_at, rows.first, rows.number)
         for i in range(rows.number):
             scale[i] = weights[i] / weight
     loss, given = result_of(job, me), vector(job, job.loss_numbers_at, 0, out.columns)
+    loss[0] = 0.0
     if job.indexed:
-        indices = gather_indices(job, rows, me)
-        loss[0] = 0.0
+        indices = integers(job.y_at, rows.first, rows.number)
+        if job.order_at:
+            order, labels = integers(job.order_at, rows.first, rows.number), integers(job.y_at, 0, job.x_rows)
+            indices = integers(job.batch_y_at, rows.offset, rows.number)
+            call(job.gather_labels_at, (order, indices, labels))
         call(job.loss_at, (out, indices, scale, given, d_bias, loss))
     else:
-        y = gathered(job, job.y_at, job.label_width, job.batch_y_at, job.label_width, rows, me)
-        loss[0] = 0.0
+        y = gathered(job, job.y_at, job.label_width, job.batch_y_at, job.label_width, rows)
         call(job.loss_at, (out, y, scale, given, d_bias, loss))
     return loss[0]
 
@@ -271,7 +255,7 @@ def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) 
 
     Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
     """
-    x = gather_x(job, rows, me)
+    x = gather_x(job, rows)
     out = result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
     if job.members > 1:
         out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
@@ -287,7 +271,7 @@ def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) 
 @njit(**INNER)
 def measure(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
     """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the mean over members."""
-    x, total = gather_x(job, rows, me), 0.0
+    x, total = gather_x(job, rows), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
     # The loss comes with its gradient, for which nobody asks.
     d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)

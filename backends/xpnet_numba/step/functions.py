@@ -194,7 +194,7 @@ def _lead_prediction(
     """Tell a prediction's job of X and of where the outputs go, and share it."""
     job = array(pointer(job_at, JOB), 1)[0]
     job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
-    job.starts_at = job.ordered = 0
+    job.starts_at = job.order_at = 0
     job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
     threads.share(board, number, count, function, job_at)
 

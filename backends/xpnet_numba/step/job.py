@@ -23,12 +23,8 @@ of a round size do not have their items at the same places of a page, where proc
 """
 
 
-def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+def _fields(names: str, kind: Any = ctypes.c_int64) -> list[tuple[str, Any]]:
     return [(name, kind) for name in names.split()]
-
-
-def _integers(names: str) -> list[tuple[str, Any]]:
-    return _fields(ctypes.c_int64, names)
 
 
 class Layer(ctypes.Structure):
@@ -50,10 +46,10 @@ class Layer(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("fan_in fan_out weight bias column input_column kept_column number keeps"),
-        *_integers("forward backward"),
-        *_integers("scale_in scale_out weight_step bias_step scaled_column"),
-        *_fields(ctypes.c_double, "rate"),
+        *_fields("fan_in fan_out weight bias column input_column kept_column number keeps"),
+        *_fields("forward backward"),
+        *_fields("scale_in scale_out weight_step bias_step scaled_column"),
+        *_fields("rate", ctypes.c_double),
     ]
 
 
@@ -68,7 +64,7 @@ class Slice(ctypes.Structure):
     weights : how many of its first items the penalty counts
     """
 
-    _fields_ = _integers("layer first rows start size takes_bias number own weights")
+    _fields_ = _fields("layer first rows start size takes_bias number own weights")
 
 
 class Job(ctypes.Structure):
@@ -80,7 +76,8 @@ class Job(ctypes.Structure):
     rows, inputs, outputs : rows that are used, and the network's first and last width
     starts_at, columns_at, filled : of a sparse X, of which x_at are the numbers, where each row begins among them, the
     column of each and how many there are; starts_at is 0 where X is dense
-    order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
+    order_at, weights_at : the order of the rows, and sample weights in that order; 0 where there are none
+    indexed : whether Y is class indices
     order_step : items from one member's order of the rows to the next one's, 0 where they have one
     result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity in X, or 0
 
@@ -126,22 +123,19 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
-        *_integers("weighted result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
-        *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
-        *_integers("capacity_rows layers"),
-        *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size cores"),
-        *_integers("slice_starts_at claims_at done_at"),
-        *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
-        *_integers("gather_labels_at add_rows_at find_nonfinite_at params_at gradients_at"),
-        *_integers("first_at second_at seed_at first_row drop_at keep_at hidden_at"),
-        *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
-        *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
-        *_integers("phase first_piece end_piece first_thread places_at"),
-        *_integers("members order_step scaled_at products_at first_gradient_at densify_at"),
-        *_integers("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
-        *_integers("lanes lanes_at train_at streams_at rows_at"),
-        *_fields(ctypes.c_double, "l2 loss penalty"),
+        *_fields("x_at x_rows x_row y_at label_width rows inputs outputs starts_at columns_at filled order_at"),
+        *_fields("weights_at indexed order_step result_at nonfinite_at"),
+        *_fields("seed_at first_row places_at first_step steps batch_weights_at shares_at updating penalized"),
+        *_fields("l2_over_batch phase first_piece end_piece first_thread updates_made rule_at"),
+        *_fields("batch_rows block_rows round_rows layers slices blocks parts threads layers_at slices_at"),
+        *_fields("block_gradients partial_size cores slice_starts_at claims_at done_at totals_at loss_numbers_at"),
+        *_fields("capacity_rows params_at gradients_at first_at second_at hidden_at deltas_at partials_at parts_at"),
+        *_fields("batch_x_at batch_y_at scales_at scratch_at results_at"),
+        *_fields("members scaled_at products_at first_gradient_at lanes lanes_at train_at streams_at rows_at"),
+        *_fields("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
+        *_fields("find_nonfinite_at drop_at keep_at sparse_times_at sparse_gradient_at densify_at"),
+        *_fields("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
+        *_fields("l2 loss penalty", ctypes.c_double),
     ]
 
 
@@ -206,6 +200,6 @@ def address_of(array: Any) -> int:
 
 
 def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
-    """Set fields of a job to the addresses of arrays, which must be kept alive."""
+    """Set fields of a job to the addresses of arrays, which must be kept alive, or to 0 for None."""
     for name, memory in arrays.items():
-        setattr(job, name, memory.__array_interface__["data"][0])
+        setattr(job, name, 0 if memory is None else address_of(memory))

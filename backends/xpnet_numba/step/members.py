@@ -85,10 +85,10 @@ def first_gradient(job: Job, layer: Layer, me: int) -> Block:
 
 
 @njit(**INNER)
-def gather_dense(job: Job, rows: Rows, me: int) -> Block:
+def gather_dense(job: Job, rows: Rows) -> Block:
     """Rows of X as numbers one beside the other, also where X is sparse."""
     if not job.starts_at:
-        return gather_x(job, rows, me)
+        return gather_x(job, rows)
     out = matrix(job, job.batch_x_at, rows.offset * job.inputs, rows.number, job.inputs)
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     call(job.densify_at, (order, x, job.columns_at, job.starts_at, job.x_rows, out))
@@ -98,13 +98,11 @@ def gather_dense(job: Job, rows: Rows, me: int) -> Block:
 @njit(**INNER)
 def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int) -> None:
     """z (rows, fan_out) = x W, scaled by a member's factors before and after."""
-    product = z
     if layer.scale_in >= 0:
         scaled = scaled_of(job, layer, rows)
         call(job.scale_at, (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled))
         x = scaled
-    if layer.scale_out >= 0:
-        product = products_of(job, layer, rows)
+    product = products_of(job, layer, rows) if layer.scale_out >= 0 else z
     multiply(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
     if layer.scale_out >= 0:
         call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
@@ -134,7 +132,7 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
             begins = member * job.order_step + batch.first + begin
             count, offset = smaller(job.round_rows, batch.rows - begin), me * job.round_rows
             rows = Rows(begins, count, offset, job.first_row + begin, batch.t - 1)
-            x, out = gather_dense(job, rows, me), deltas_of(job, layers[len(layers) - 1], rows)
+            x, out = gather_dense(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
             forward_member(job, layers, x, rows, out, member, me)
             d_bias = bias_gradient(job, layers[len(layers) - 1], block, member)
             loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
@@ -157,9 +155,8 @@ def backward_member(
     """
     block, member, more, more_rows = part
     for i in range(len(layers) - 1, -1, -1):
-        layer, inputs, d_out = layers[i], x, deltas_of(job, layers[i], rows)
-        if i > 0:
-            inputs = inputs_of(job, layer, rows)
+        layer, d_out = layers[i], deltas_of(job, layers[i], rows)
+        inputs = inputs_of(job, layer, rows) if i > 0 else x
         if layer.scale_out >= 0:
             scales = factors(job, job.params_at, layer.scale_out, layer.fan_out, member)
             d_scales = factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member)
@@ -170,9 +167,7 @@ def backward_member(
         elif i == 0:
             multiply(job, inputs, d_out, first_gradient(job, layer, me), TRANSPOSE_A + more_rows, me)
         else:
-            scaled = inputs
-            if layer.scale_in >= 0:
-                scaled = scaled_of(job, layer, rows)
+            scaled = scaled_of(job, layer, rows) if layer.scale_in >= 0 else inputs
             shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
             multiply(job, scaled, d_out, shared, TRANSPOSE_A + more, me)
         if i > 0:

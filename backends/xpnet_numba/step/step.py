@@ -25,7 +25,7 @@ from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, batch_weights, natural_order, read, set_data
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
-from xpnet_numba.step.job import Job, address_of
+from xpnet_numba.step.job import Job
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.plan import Plan, Workspace, layer_table, make_member_plan, make_plan, parameters, set_buffers
 from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
@@ -288,9 +288,7 @@ class CompiledStep(EvaluatingStep):
 
     # Training.
 
-    def _train(
-        self, data: Data, batch_size: int, learning_rate: float | None, part: BatchPart | None = None
-    ) -> float:
+    def _train(self, data: Data, batch_size: int, learning_rate: float | None, part: BatchPart | None = None) -> float:
         """Batches over all rows, without updates where there is no learning rate; returns the mean loss, and sets how
         much of it is the penalty.
         """
@@ -314,6 +312,7 @@ class CompiledStep(EvaluatingStep):
         self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
+            data.rows_of_batch = None if part.places is None else numpy.ascontiguousarray(part.places, numpy.int64)
         elif data.sums is None:
             data.sums = batch_weights(data, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
@@ -323,10 +322,7 @@ class CompiledStep(EvaluatingStep):
         if data.shares is None:
             data.shares = data.sums
         set_data(job, data, self.spec)
-        job.first_row, job.places_at = 0 if part is None else part.first_row, 0
-        if part is not None and part.places is not None:
-            data.rows_of_batch = numpy.ascontiguousarray(part.places, numpy.int64)
-            job.first_row, job.places_at = 0, address_of(data.rows_of_batch)
+        job.first_row = 0 if part is None or part.places is not None else part.first_row
         self._data_of_job = data if data is self._read else None  # other data may hold an order that comes once
         return workspace
 

@@ -70,7 +70,9 @@ class Batch(NamedTuple):
 def train(job_at: Pointer, me: int) -> None:
     """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    first_block, first_slice = me * job.blocks // job.threads, first_slice_of(job, me)
+    # Each begins with the pieces of its own core, which follow each other among the slices.
+    first_block, core = me * job.blocks // job.threads, me * job.cores // job.threads
+    first_slice = integers(job.slice_starts_at, 0, job.cores + 1)[core] % job.slices
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch, done = batch_of(job, step), step * pieces
@@ -132,12 +134,6 @@ def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int,
 
 
 @njit(**INNER)
-def first_slice_of(job: Job, me: int) -> int:
-    """Return the slice with which a thread begins."""
-    return integers(job.slice_starts_at, 0, job.cores + 1)[me * job.cores // job.threads] % job.slices
-
-
-@njit(**INNER)
 def batch_of(job: Job, step: int) -> Batch:
     """Return the batch of a step, counted from the job's first."""
     number = job.first_step + step
@@ -153,9 +149,9 @@ def batch_of(job: Job, step: int) -> Batch:
 def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> None:
     """Multiply a slice of the first weight by its features of the whole batch: one part of x W."""
     x = features_of(job, layer, piece, batch)
-    if job.ordered:
+    if job.order_at:
         features = matrix(job, job.x_at, piece.first, job.x_rows, job.x_row)
-        call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features, result_of(job, me)))
+        call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features))
     weight = matrix(job, job.params_at, piece.start, piece.rows, layer.fan_out)
     part = matrix(job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out)
     multiply(job, x, weight, part, 0, me)
@@ -173,7 +169,7 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
         count = smaller(job.round_rows, end - begin)
         offset = me * job.round_rows if job.block_gradients else begin
         rows = Rows(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
-        x, out = gather_x(job, rows, me), deltas_of(job, layers[len(layers) - 1], rows)
+        x, out = gather_x(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
         forward(job, layers, x, rows, out, FIRST, me)
         more = ACCUMULATE if begin > first else 0
         d_bias = bias_sums_of(job, layers[len(layers) - 1], block, more)
@@ -190,10 +186,8 @@ def backward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tupl
     """
     block, more = part
     for i in range(len(layers) - 1, -1, -1):
-        layer, inputs = layers[i], x
-        d_out = deltas_of(job, layer, rows)
-        if i > 0:
-            inputs = inputs_of(job, layer, rows)
+        layer, d_out = layers[i], deltas_of(job, layers[i], rows)
+        inputs = inputs_of(job, layer, rows) if i > 0 else x
         if job.block_gradients:
             offset = block * job.partial_size + layer.weight
             partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
@@ -276,7 +270,7 @@ def features_of(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
     buffer_at, offset, width = job.x_at, batch.first * job.x_row + piece.first, job.x_row
     if layer.input_column >= 0:
         buffer_at, offset, width = job.hidden_at, job.capacity_rows * layer.input_column + piece.first, layer.fan_in
-    elif job.ordered:
+    elif job.order_at:
         buffer_at, offset = job.batch_x_at, choice(job.parts, job.batch_rows, 1) * piece.first
         width = choice(job.parts, piece.rows, layer.fan_in)
     return matrix(job, buffer_at, offset, batch.rows, width)
