@@ -322,14 +322,12 @@ def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | 
     chunk_rows = rows_of(EXPONENTIALS, *shape)
     d_logits, loss = empty(shape, dtype), zeros(chunk_count(shape[0], chunk_rows))
     scale = _uniform_scale(shape[0], dtype) if sample_weight is None else _weights(sample_weight, dtype)
-    loop, kind = (_cross_entropy_of_indices, INDEX) if labels.ndim == 1 else (_cross_entropy_of_rows, dtype)
+    of_indices, of_rows = losses.softmax_cross_entropy_indices, losses.softmax_cross_entropy_rows
+    loop, kind = (of_indices, INDEX) if labels.ndim == 1 else (of_rows, dtype)
     if labels.dtype != kind:
         labels = labels.astype(kind)
     launch(loop, (logits, labels, scale, d_logits), (None,), (loss,), chunk_rows=chunk_rows)
     return loss.astype(dtype)[0] if len(loss) == 1 else dtype.type(sum(loss.tolist())), d_logits
-
-
-_cross_entropy_of_indices, _cross_entropy_of_rows = losses.SOFTMAX_LOSSES.values()
 
 
 @lru_cache(maxsize=4)

@@ -323,8 +323,6 @@ def log_positive(y: Scalar) -> float:
     return log(numpy.float64(y) if y > 0 else 1.0)
 
 
-SOFTMAX_LOSSES = {loss.__name__: loss for loss in (softmax_cross_entropy_indices, softmax_cross_entropy_rows)}
-
 FORMULAS = {
     formula.__name__: formula
     for formula in (logistic_cross_entropy, squared_error, absolute_error, huber, quantile, poisson, gamma, tweedie)

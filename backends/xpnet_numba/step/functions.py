@@ -9,7 +9,6 @@ import ctypes
 import inspect
 from collections.abc import Callable
 from functools import cache
-from itertools import product
 from typing import Any
 
 from numba import types
@@ -28,15 +27,6 @@ from xpnet_numba.step import members as member_jobs
 from xpnet_numba.step.job import job_type
 
 ITEMS = {"float32": types.float32, "float64": types.float64}
-
-
-def _types_of_kinds(item: types.Type) -> dict[Any, types.Type]:
-    """The type of each kind of argument: arrays of the network's dtype, row by row, of int64 and of float64, into which
-    results may go, as a C function called by address returns nothing; a float64, and an int64.
-    """
-    matrix, vector = (types.Array(item, dimensions, "C") for dimensions in (2, 1))
-    arrays = {Matrix: matrix, Vector: vector, Indices: types.int64[::1], Numbers: types.float64[::1]}
-    return {**arrays, float: types.float64, int: types.int64}
 
 
 # Templates. These names stand for the loop, formula or type that is filled in.
@@ -66,9 +56,7 @@ def _softmax_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bia
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _softmax_loss_of_indices(
-    z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
-) -> None:
+def _indexed_loss(z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
@@ -103,47 +91,42 @@ def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed
         dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
 
 
-Function = tuple[Callable[..., None], dict[str, Any]]
-"""A C function to be: a loop or a template, and what is filled in. The kinds of its arguments are its annotations."""
+_LOOPS: list[Callable[..., None]] = [rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite]
+_LOOPS += [members.scale, members.scale_backward, members.scale_weight_backward, members.add_share, updates.penalize]
+_SPARSE_LOOPS: list[Callable[..., None]] = [rows.sparse_times, rows.sparse_gradient, rows.densify]
 
-
-def _table() -> dict[str, Function]:
-    """Every C function of a step by its name."""
-    table: dict[str, Function] = {
-        "softmax_output": (_softmax, {}),
-        "multi_softmax_output": (softmax.multi_softmax, {}),
-        "identity_output": (_nothing, {}),
-        "logistic_output": (_each, {"activation": logistic}),
-        "exp_output": (_each, {"activation": exp}),
-        "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
-        "keep": (_keep, {}),
-        "drop": (_drop, {}),
-    }
-    loops: list[Callable[..., None]] = [rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite]
-    loops += [members.scale, members.scale_backward, members.scale_weight_backward, members.add_share, updates.penalize]
-    table |= {loop.__name__: (loop, {}) for loop in loops}
-    loops = [rows.sparse_times, rows.sparse_gradient, rows.densify]
-    for loop, width in product(loops, (types.int32, types.int64)):
-        table[f"{loop.__name__}_{width}"] = (loop, {"index": width})
-    for name, (formula, slope) in activations.ACTIVATIONS.items():
-        table[f"{name}_forward"] = (_forward, {"activation": formula})
-        table[f"{name}_backward"] = (_backward, {"gradient": slope})
-    for name, loss in losses.SOFTMAX_LOSSES.items():
-        template = _softmax_loss_of_indices if name.endswith("_indices") else _softmax_loss
-        table[name] = (template, {"loss_of": loss})
-    for name, item_loss in losses.FORMULAS.items():
-        table[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": item_loss})
-    return table | {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
-
-
-FUNCTIONS = _table()
+FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+    "softmax_output": (_softmax, {}),
+    "multi_softmax_output": (softmax.multi_softmax, {}),
+    "identity_output": (_nothing, {}),
+    "logistic_output": (_each, {"activation": logistic}),
+    "exp_output": (_each, {"activation": exp}),
+    "softmax_cross_entropy_indices": (_indexed_loss, {"loss_of": losses.softmax_cross_entropy_indices}),
+    "softmax_cross_entropy_rows": (_softmax_loss, {"loss_of": losses.softmax_cross_entropy_rows}),
+    "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
+    "keep": (_keep, {}),
+    "drop": (_drop, {}),
+}
+"""Every C function of a step by its name: a loop or a template, and what is filled in. The kinds of its arguments are
+its annotations.
+"""
+FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
+FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
+for width in (types.int32, types.int64):
+    FUNCTIONS |= {f"{loop.__name__}_{width}": (loop, {"index": width}) for loop in _SPARSE_LOOPS}
+FUNCTIONS |= {f"{name}_forward": (_forward, {"activation": f}) for name, (f, _) in activations.ACTIVATIONS.items()}
+FUNCTIONS |= {f"{name}_backward": (_backward, {"gradient": f}) for name, (_, f) in activations.ACTIVATIONS.items()}
+for name, formula in losses.FORMULAS.items():
+    FUNCTIONS[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": formula})
 
 
 @cache
 def address(name: str, dtype: str) -> Address:
     """The address of a function for one dtype, compiled when it is first asked for."""
-    template, values = FUNCTIONS[name]
-    known = _types_of_kinds(ITEMS[dtype])
+    (template, values), item = FUNCTIONS[name], ITEMS[dtype]
+    known: dict[Any, types.Type] = {Matrix: item[:, ::1], Vector: item[::1], float: types.float64, int: types.int64}
+    # Results may go into ``Numbers``: a C function that is called by its address returns nothing.
+    known |= {Indices: types.int64[::1], Numbers: types.float64[::1]}
     arguments = (known[parameter.annotation] for parameter in inspect.signature(template).parameters.values())
     return c_function(filled_in(template, name, **values), types.void(*arguments))
 
@@ -207,7 +190,6 @@ def prediction_entry(dtype: str) -> Callable[..., None]:
     """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each
     field.
     """
-    number, item = types.int64, ITEMS[dtype]
-    arrays = types.Array(item, 2, "A"), types.Array(item, 2, "C"), types.Array(types.int64, 1, "C")
+    item = ITEMS[dtype]
     lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
-    return threads.entry(lead, types.void(*[number] * 5, *arrays))
+    return threads.entry(lead, types.void(*[types.int64] * 5, item[:, :], item[:, ::1], types.int64[::1]))
