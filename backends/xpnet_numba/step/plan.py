@@ -107,19 +107,15 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, block_gradients, parts, ordered, starts)
 
 
-def make_member_plan(
-    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False
-) -> Plan:
+def make_member_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool) -> Plan:
     """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of what is shared."""
     item = 4 if spec.dtype == "float32" else 8
     weights = sum(layer.fan_in * layer.fan_out for layer in layers)
     workers = _workers(spec.members * batch_rows * weights * item, cores)
     blocks = min(spec.members, MEMBER_BLOCKS_PER_CORE * workers) if workers > 1 else 1
     round_rows = -(-batch_rows // -(-batch_rows // MEMBER_ROWS))
-    row_bytes = item * blocks
-    cut = (_member_slices(spec, index, layer, row_bytes, cores) for index, layer in enumerate(layers))
-    slices = [piece for of_layer in cut for piece in of_layer]
-    ordered, starts = _share_out(slices, cores)
+    of_layers = (_member_slices(spec, index, layer, item * blocks, cores) for index, layer in enumerate(layers))
+    ordered, starts = _share_out(list(chain(*of_layers)), cores)
     return Plan(cores, batch_rows, batch_rows, round_rows, blocks, sparse, True, 0, ordered, starts)
 
 
@@ -300,7 +296,8 @@ class Workspace:
     def __init__(self, spec: NetworkSpec, plan: Plan, label_width: int, threads: int | None = None) -> None:
         self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
         rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
-        hidden, outputs = sum(widths[1:-1]), sum(widths[1:])
+        hidden, outputs, members = sum(widths[1:-1]), sum(widths[1:]), spec.members > 1
+        scaled = sum(width for width, names in zip(widths, spec.layer_names, strict=False) if "scale_in" in names)
         self._partial_size = buffer_size(spec) if plan.block_gradients else outputs
         sizes = {
             "hidden_at": rows * hidden * (1 + any(spec.dropout) + keeps_inputs(spec)),
@@ -308,13 +305,15 @@ class Workspace:
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],
             "scales_at": rows,
-            **_of_members(spec, rows, threads if plan.slices else 0),
+            "scaled_at": rows * scaled,
+            "products_at": rows * hidden if members and spec.member_scales == "all" else 0,
+            "first_gradient_at": threads * widths[0] * widths[1] if members and plan.slices else 0,
             "scratch_at": threads * SCRATCH,  # on the heap: a thread's stack may be small
+            "batch_x_at": rows * widths[0] if label_width and (members or not plan.sparse) else 0,
+            "batch_y_at": rows * max(label_width, 2) if label_width else 0,  # an index is as wide as two float32
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": threads * LINE // 8}
-        stays_sparse = plan.sparse and spec.members == 1
-        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=stays_sparse))
-        self.arrays |= aligned("float64", totals)
+        self.arrays = aligned(spec.dtype, sizes) | aligned("float64", totals)
         self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.nbytes = sum(array.nbytes for array in self.arrays.values())
         self._slices, self._starts = (Slice * len(plan.slices))(*plan.slices), numpy.array(plan.starts, numpy.int64)
@@ -337,29 +336,8 @@ class Workspace:
         job.threads = threads
 
 
-def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
-    """Items of what is written for one member at a time, for so many rows, and for gradients by so many threads."""
-    if spec.members == 1:
-        return {}
-    names = spec.layer_names
-    scaled = sum(width for width, layer in zip(spec.widths, names, strict=False) if "scale_in" in layer)
-    return {
-        "scaled_at": rows * scaled,
-        "products_at": rows * sum(spec.widths[1:-1]) if spec.member_scales == "all" else 0,
-        "first_gradient_at": threads * spec.widths[0] * spec.widths[1],
-    }
-
-
 def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
     """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat buffers by name."""
     first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
     names = {"params_at": "params", "gradients_at": "gradients", "first_at": first, "second_at": second}
     set_pointers(job, {field: flat[name] for field, name in names.items()})
-
-
-def _gathered(spec: NetworkSpec, rows: int, label_width: int, *, sparse: bool) -> dict[str, int]:
-    """Items of so many gathered rows of X, unless that is sparse, and of Y; none where no labels are gathered. An index
-    is as wide as two float32.
-    """
-    wide = max(label_width, 2) if label_width else 0
-    return {"batch_x_at": rows * spec.widths[0] if label_width and not sparse else 0, "batch_y_at": rows * wide}
