@@ -193,7 +193,7 @@ def test_networks_go_on_where_they_were() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 255, 256, 257, 70_001])
 def test_orders_are_those_that_numpy_draws(rows: int) -> None:
-    stream, shuffle = np.random.default_rng(rows), many.entry(many.shuffle, many.SHUFFLE)
+    stream, shuffle = np.random.default_rng(rows), many.threads.entry(many.shuffle, many.SHUFFLE)
     stream.integers(0, 5, dtype="int32")  # of 64 bits 32 are left
     words, order = many.words_of(stream), np.arange(rows)
     for _ in range(3):

@@ -89,14 +89,14 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     if data.order is not None:
         job.gather_at = functions.address("gather", dtype)
         job.gather_labels_at = functions.address("gather_labels", dtype)
-    starts, columns = data.places or (None, None)
-    if columns is not None:
+    arrays = {"x_at": data.x, "y_at": data.y, "order_at": data.order, "weights_at": data.weights, "starts_at": None}
+    if data.places is not None:
+        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
         job.x_rows, job.filled = starts.size - 1, data.x.size
         for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
-    arrays = {"x_at": data.x, "y_at": data.y, "starts_at": starts, "columns_at": columns}
-    arrays |= {"order_at": data.order, "weights_at": data.weights, "places_at": data.rows_of_batch}
-    set_pointers(job, arrays | {"batch_weights_at": data.sums, "shares_at": data.shares})
+    arrays |= {"batch_weights_at": data.sums, "shares_at": data.shares, "places_at": data.rows_of_batch}
+    set_pointers(job, arrays)
 
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
@@ -226,21 +226,15 @@ class EvaluatingStep(Step):
     def _predict(self, X: Any, result: Any) -> None:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
         dtype, rows = self.spec.dtype, len(result)
-        x, _, places = by_rows(X, dtype)
-        if places is not None:
-            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
-            self._evaluate("predict", data, {"result_at": result})
+        if hasattr(X, "indptr"):
+            self._evaluate("predict", read(dtype, X, _NO_LABELS, None, None), {"result_at": result})
             return
+        x, *_ = by_rows(X, dtype)
         count, claims = self._cut(rows, 0, sparse=False)
-        self._evaluation.multiply_at = self._few_at if rows < FEW else self._multiply_at
+        self._evaluation.multiply_at = functions.address("multiply_few", dtype) if rows < FEW else self._multiply_at
         function = job_function("predict", dtype, members=self.spec.members > 1)
         job_at = ctypes.addressof(self._evaluation)
         threads.team.lead(prediction_entry(dtype), count, function, job_at, x, result, claims)
-
-    @cached_property
-    def _few_at(self) -> int:
-        """The product of a prediction for few rows, compiled when one is first asked for."""
-        return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
     def _evaluation(self) -> Job:

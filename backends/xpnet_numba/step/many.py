@@ -21,7 +21,6 @@ from xpnet_numba.llvm.memory import LINE, array, call, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.machine import check_memory
-from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.evaluation import Data, batch_sizes, set_data
 from xpnet_numba.step.forward import integers, numbers
@@ -48,7 +47,7 @@ def train_many(jobs_at: Pointer, me: int) -> None:
     lanes = shared.lanes
     for i in range(lanes):
         lane = (me + i) % lanes
-        if not claim(shared.lanes_at, lane, 0):
+        if not threads.claim(shared.lanes_at, lane, 0):
             continue
         first = shared.first_piece
         for k in range(first + (lane - first) % lanes, shared.end_piece, lanes):
@@ -105,7 +104,7 @@ SHUFFLE = types.void(types.int64[::1], types.int64[::1])
 def draws_as_numpy() -> bool:
     """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does not promise."""
     order, stream = numpy.arange(1000), numpy.random.default_rng(0)
-    entry(shuffle, SHUFFLE)(words_of(stream), order)
+    threads.entry(shuffle, SHUFFLE)(words_of(stream), order)
     return numpy.array_equal(order, stream.permutation(1000))
 
 
@@ -167,7 +166,7 @@ class ManyTrainings:
         steps = self.steps[first : job.end_piece]
         for step, learning_rate in zip(steps, learning_rates, strict=True):
             step.set_learning_rate(learning_rate)
-        threads.team.lead(share_entry(), self.lanes, function, ctypes.addressof(self.jobs))
+        threads.team.lead(threads.share_entry(), self.lanes, function, ctypes.addressof(self.jobs))
         return [step.take_over(self.jobs[k]) for k, step in enumerate(steps, start=first)]
 
     def close(self) -> None:

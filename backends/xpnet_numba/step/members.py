@@ -125,7 +125,9 @@ measure_members = _of_members(measure, gather_x=gather_dense, forward=forward_me
 def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: int) -> None:
     """Compute the gradients of the members of one block from rows of X."""
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
-    clear_biases(job, layers, block, -1)
+    for i in range(len(layers)):
+        if not layers[i].bias_step:
+            clear(bias_gradient(job, layers[i], block, first))
     for member in range(first, end):
         clear_member(job, layers, member)
         for begin in range(0, batch.rows, job.round_rows):
@@ -202,15 +204,8 @@ def clear_member(job: Job, layers: Sequence[Layer], member: int) -> None:
             clear(factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member))
         if layer.scale_out >= 0:
             clear(factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member))
-    clear_biases(job, layers, 0, member)
-
-
-@njit(**INNER)
-def clear_biases(job: Job, layers: Sequence[Layer], block: int, member: int) -> None:
-    """The gradients of a member's own biases begin at zero; for member -1, a block's of those that are shared."""
-    for i in range(len(layers)):
-        if (layers[i].bias_step > 0) == (member >= 0):
-            clear(bias_gradient(job, layers[i], block, member))
+        if layer.bias_step:
+            clear(bias_gradient(job, layer, 0, member))
 
 
 # Phase 2.

@@ -35,13 +35,13 @@ class SharedMemoryTraining:
         self.workspace = Workspace(spec, plan, label_width)
         names = "params", "gradients", *spec.rule.buffers
         self.flat = aligned(spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size})
-        self._phases = self._pieces()
         self._memory: Any = None
-        job.penalized = spec.l2 > 0
-
-    def serves(self, group: SharedMemoryGroup, plan: Plan, label_width: int) -> bool:
-        """Return whether it is for these ranks and batches of this plan, and has room for such labels."""
-        return self.group is group and self.plan is plan and self.label_width >= label_width
+        rank, cores = group.rank, plan.cores // group.size
+        job.penalized, job.first_thread = spec.l2 > 0, rank * cores
+        # The phases of a batch, each with the first and the end of this rank's pieces.
+        slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
+        blocks = plan.blocks * rank // group.size, plan.blocks * (rank + 1) // group.size
+        self._phases = [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (GRADIENT, *slices)]
 
     def bind(self) -> bool:
         """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
@@ -107,12 +107,3 @@ class SharedMemoryTraining:
         if norm > max_grad_norm:
             for run in self._gradients():
                 run *= max_grad_norm / norm
-
-    def _pieces(self) -> list[tuple[int, int, int]]:
-        """The phases of a batch, each with the first and the end of this rank's pieces."""
-        plan, rank, size = self.plan, self.group.rank, self.group.size
-        cores = plan.cores // size
-        self.job.first_thread = rank * cores
-        slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
-        blocks = plan.blocks * rank // size, plan.blocks * (rank + 1) // size
-        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (GRADIENT, *slices)]

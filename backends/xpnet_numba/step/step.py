@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from itertools import product
 from operator import is_
 from typing import Any
 
@@ -63,9 +64,8 @@ def warmup() -> None:
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
         many_function(dtype)
-        for name in JOBS:
-            for members in (False, True):
-                job_function(name, dtype, members=members)
+        for name, members in product(JOBS, (False, True)):
+            job_function(name, dtype, members=members)
         for name in functions.FUNCTIONS:
             functions.address(name, dtype)
 
@@ -192,7 +192,11 @@ class CompiledStep(EvaluatingStep):
             data.shares = sizes if by_rows else data.sums
             if by_rows and not data.sums.all():
                 return None
-            common = self._shared_training_for(group, data, min(batch_size, data.rows))
+            cores = group.size * group.broadcast(allowed_threads())
+            plan = _plan(self.spec, min(batch_size, data.rows), cores, data.places is not None)
+            width, common = 0 if data.order is None else data.label_width, self._common
+            if common is None or common.group is not group or common.plan is not plan or common.label_width < width:
+                common = self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), width)
             if not common.bind():
                 return None
             set_data(common.job, data, self.spec)
@@ -214,10 +218,8 @@ class CompiledStep(EvaluatingStep):
             return
         with self.running():
             every = read(self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None)
-            data = []
-            for of_one in rows:
-                order = every.order if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64)
-                data.append(replace(every, order=order, rows=every.rows if order is None else order.size))
+            orders = (None if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64) for of_one in rows)
+            data = [every if order is None else replace(every, order=order, rows=order.size) for order in orders]
             plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), every.places is not None)
             with closing(ManyTrainings(steps, data, plan, streams)) as training:
                 yield training.epoch
@@ -296,6 +298,7 @@ class CompiledStep(EvaluatingStep):
         if not data.rows:
             return 0.0
         workspace = self._set_batches(data, batch_size, part)
+        workspace.arrays["totals_at"].fill(0)
         job.updating, self._rule[0] = learning_rate is not None, learning_rate or 0.0
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         self._run_steps(job, workspace, -(-data.rows // batch_size))
@@ -307,7 +310,6 @@ class CompiledStep(EvaluatingStep):
         """Set the training job's data, unless it has them from the last call; returns where it works."""
         job, rows, last = self._training, data.rows, self._workspace
         if last is not None and data is self._data_of_job and part is None:
-            last.arrays["totals_at"].fill(0)
             return last
         self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
         if part is not None:
@@ -318,7 +320,6 @@ class CompiledStep(EvaluatingStep):
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         label_width = 0 if data.order is None else data.label_width
         workspace = self._workspace_for(batch_rows, label_width, sparse=data.places is not None)
-        workspace.arrays["totals_at"].fill(0)
         if data.shares is None:
             data.shares = data.sums
         set_data(job, data, self.spec)
@@ -364,14 +365,11 @@ class CompiledStep(EvaluatingStep):
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
-        last = self._workspace
-        same = last is not None and (last.plan.batch_rows, last.plan.sparse) == (batch_rows, sparse)
-        if last is not None and same and last.label_width >= label_width:
+        last, wanted = self._workspace, (batch_rows, sparse)
+        if last and (last.plan.batch_rows, last.plan.sparse) == wanted and last.label_width >= label_width:
             return last
-        plan = _plan(self.spec, batch_rows, allowed_threads(), sparse)
-        workspace = Workspace(self.spec, plan, label_width)
-        buffers = self.spec.rule.buffers
-        self._allocate("gradients", *buffers)
+        workspace = Workspace(self.spec, _plan(self.spec, batch_rows, allowed_threads(), sparse), label_width)
+        self._allocate("gradients", *self.spec.rule.buffers)
         flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
@@ -379,14 +377,6 @@ class CompiledStep(EvaluatingStep):
         workspace.bind(self._training)
         self._workspace = workspace
         return workspace
-
-    def _shared_training_for(self, group: SharedMemoryGroup, data: Data, batch_rows: int) -> SharedMemoryTraining:
-        """A training of batches of so many rows together with the other ranks; the last one, if it serves."""
-        plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.places is not None)
-        label_width = 0 if data.order is None else data.label_width
-        if self._common is None or not self._common.serves(group, plan, label_width):
-            self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), label_width)
-        return self._common
 
 
 @lru_cache(maxsize=64)
