@@ -226,15 +226,21 @@ class EvaluatingStep(Step):
     def _predict(self, X: Any, result: Any) -> None:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
         dtype, rows = self.spec.dtype, len(result)
-        if hasattr(X, "indptr"):
-            self._evaluate("predict", read(dtype, X, _NO_LABELS, None, None), {"result_at": result})
+        x, _, places = by_rows(X, dtype)
+        if places is not None:
+            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
+            self._evaluate("predict", data, {"result_at": result})
             return
-        x, *_ = by_rows(X, dtype)
         count, claims = self._cut(rows, 0, sparse=False)
-        self._evaluation.multiply_at = functions.address("multiply_few", dtype) if rows < FEW else self._multiply_at
+        self._evaluation.multiply_at = self._few_at if rows < FEW else self._multiply_at
         function = job_function("predict", dtype, members=self.spec.members > 1)
         job_at = ctypes.addressof(self._evaluation)
         threads.team.lead(prediction_entry(dtype), count, function, job_at, x, result, claims)
+
+    @cached_property
+    def _few_at(self) -> int:
+        """The product of a prediction for few rows, compiled when one is first asked for."""
+        return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
     def _evaluation(self) -> Job:

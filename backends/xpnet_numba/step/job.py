@@ -202,4 +202,4 @@ def address_of(array: Any) -> int:
 def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
     """Set fields of a job to the addresses of arrays, which must be kept alive, or to 0 for None."""
     for name, memory in arrays.items():
-        setattr(job, name, 0 if memory is None else address_of(memory))
+        setattr(job, name, 0 if memory is None else memory.__array_interface__["data"][0])
