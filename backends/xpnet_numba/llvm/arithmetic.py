@@ -90,7 +90,7 @@ def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *valu
 
     def choose(width: int, *wider: int) -> None:
         if not wider:
-            builder.store(_normalise(builder, width, sums, *given), total)
+            builder.store(_normalise(builder, width, given, sums), total)
             return
         with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
             with fits:
@@ -102,17 +102,9 @@ def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *valu
     return builder.load(total)
 
 
-def _normalise(
-    builder: ir.IRBuilder,
-    width: int,
-    sums: ir.Value | None,
-    source: ir.Value,
-    target: ir.Value,
-    k: ir.Value,
-    scale: ir.Value,
-    marked: ir.Value,
-) -> ir.Value:
+def _normalise(builder: ir.IRBuilder, width: int, given: list[ir.Value], sums: ir.Value | None) -> ir.Value:
     """One vector of a row: its sum, its share, and the store of what lies inside the row."""
+    source, goal, k, scale, marked = given
     number = scale.type
     vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)
     suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
@@ -128,7 +120,7 @@ def _normalise(
     result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
     kinds = [vector, vector.as_pointer(), INT32, inside.type]
     put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
-    builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
+    builder.call(put, [result, builder.bitcast(goal, vector.as_pointer()), INT32(size), inside])
     if sums is not None:
         sums = builder.bitcast(sums, vector.as_pointer())
         # Beyond the row the result is 0.
@@ -221,9 +213,15 @@ ARM_FLUSH = 1 << 24
 @instructions(lambda: types.int32())
 def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
-    before = _float_mode(builder)
-    if X86 or ARM:
-        _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
+    if X86:
+        slot = cgutils.alloca_once(builder, INT32)
+        builder.call(declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        before = builder.load(slot)
+    elif ARM:
+        before = builder.trunc(builder.call(declared(builder, "llvm.aarch64.get.fpcr", INT64, []), []), INT32)
+    else:
+        return INT32(0)
+    _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
     return before
 
 
@@ -233,18 +231,8 @@ def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
     _set_float_mode(builder, before)
 
 
-def _float_mode(builder: ir.IRBuilder) -> ir.Value:
-    """The register that holds the mode; 0 where it is not known. On x86 it goes through memory both ways."""
-    if X86:
-        slot = cgutils.alloca_once(builder, INT32)
-        builder.call(declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
-        return builder.load(slot)
-    if ARM:
-        return builder.trunc(builder.call(declared(builder, "llvm.aarch64.get.fpcr", INT64, []), []), INT32)
-    return INT32(0)
-
-
 def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
+    """Set the register that holds the mode, where it is known. On x86 it goes through memory both ways."""
     if X86:
         slot = cgutils.alloca_once_value(builder, mode)
         builder.call(declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])

@@ -8,7 +8,7 @@ disk.
 import inspect
 import platform
 from collections.abc import Callable, Sequence
-from functools import cache, update_wrapper
+from functools import update_wrapper
 from typing import Any, TypeAlias, TypeVar
 
 import numba
@@ -142,7 +142,6 @@ define <16 x float> @add(<16 x float> %a, <16 x float> %b) {
 """An addition of vectors of 64 bytes, the widest that any processor has."""
 
 
-@cache
 def vector_bytes() -> int:
     """Bytes of the vectors that the compiler uses where it is given the widest: 64 (AVX-512), 32 (AVX) or 16.
 

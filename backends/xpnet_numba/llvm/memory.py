@@ -143,12 +143,12 @@ def part_of_buffer(target: Target, builder: ir.IRBuilder, signature: Signature, 
         array, two of a block
     """
     kind = signature.return_type
-    if isinstance(kind, types.Array):
-        (buffer_at, offset, *sizes), at = values[-3:], types.CPointer(kind.dtype)
-        first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(at)), [offset])
+    is_array = isinstance(kind, types.Array)
+    buffer_at, offset, *sizes = values[-3:] if is_array else values[-4:]
+    at = target.get_value_type(types.CPointer(kind.dtype) if is_array else kind[0])
+    first = builder.gep(builder.inttoptr(buffer_at, at), [offset])
+    if is_array:
         return emit_array(target, builder, kind, first, sizes)
-    buffer_at, offset, *sizes = values[-4:]
-    first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(kind[0])), [offset])
     return target.make_tuple(builder, kind, [first, *sizes])
 
 
@@ -219,9 +219,7 @@ def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
     there.
     """
-    slot = cgutils.alloca_once(builder, value.type)
-    builder.store(value, slot)
-    return builder.ptrtoint(slot, INT64)
+    return builder.ptrtoint(cgutils.alloca_once_value(builder, value), INT64)
 
 
 @instructions(lambda pointer: pointer.dtype(pointer), typed=True)

@@ -5,7 +5,7 @@ multiplication ready, and as few as its registers hold beside what a term reads,
 number of each row of A. So there is a family of tiles, one for each kind of processor.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -31,30 +31,29 @@ from xpnet_numba.llvm.emit import (
 class Family(NamedTuple):
     """The tiles of a kind of processor.
 
-    bytes_per_vector : of its widest vectors
+    name : of its widest vectors
+    bytes_per_vector : of these
     heights : rows of a tile that is 0, 1, 2 and so on vectors wide
     terms : the most terms of a panel, as many as leave it in the first-level cache
     masked : whether reading and writing a part of a vector costs no more than all of it
     """
 
+    name: str
     bytes_per_vector: int
     heights: tuple[int, ...]
     terms: int
     masked: bool = False
 
 
-AVX512 = Family(64, (0, 14, 12, 8, 6), 128, masked=True)  # 32 registers
-AVX2 = Family(32, (0, 8, 6), 256)  # 16 registers
-NEON = Family(16, (0, 12, 12, 8, 6), 256)  # 32 registers
-SSE = Family(16, (0, 8, 6), 512)  # 16 registers
+AVX512 = Family("AVX-512", 64, (0, 14, 12, 8, 6), 128, masked=True)  # 32 registers
+AVX2 = Family("AVX2", 32, (0, 8, 6), 256)  # 16 registers
+NEON = Family("NEON", 16, (0, 12, 12, 8, 6), 256)  # 32 registers
+SSE = Family("SSE", 16, (0, 8, 6), 512)  # 16 registers
 
 
-def family() -> Family:
-    """Return the tiles of the processor that Numba compiles for."""
-    return {64: AVX512, 32: AVX2}.get(vector_bytes(), NEON if ARM else SSE)
+TILES = {64: AVX512, 32: AVX2}.get(vector_bytes(), NEON if ARM else SSE)
+"""The tiles of the processor that Numba compiles for."""
 
-
-TILES = family()
 WIDE = X86 or ARM
 """True where there are tiles for this processor."""
 
@@ -98,19 +97,13 @@ def _multiply_rows(
     (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
     columns, terms, fresh, _ = cgutils.unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
-    sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
+    sums = memory.sums(len(c_rows), width)
     places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
 
-    def read_sums(inside: Masks) -> None:
-        for row, v, kept in places:
-            builder.store(memory.load(row, v, inside[v]), kept)
-
-    def write_sums(inside: Masks) -> None:
-        for row, v, kept in places:
-            memory.store(builder.load(kept), row, v, inside[v])
-
     with builder.if_then(builder.not_(fresh)):
-        memory.for_columns(columns, width, read_sums)
+        for inside in memory.masks(columns, width):
+            for row, v, kept in places:
+                builder.store(memory.load(row, v, inside[v]), kept)
     for row in c_rows:  # those of the tile below, which may have to come from far
         for v in range(width):
             memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(len(numbers)))]), v)
@@ -122,7 +115,9 @@ def _multiply_rows(
             number = in_all_lanes(builder, builder.load(builder.gep(row, [term])), lanes)
             for vector, kept in zip(b_vectors, sums_of_row, strict=True):
                 builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
-    memory.for_columns(columns, width, write_sums)
+    for inside in memory.masks(columns, width):
+        for row, v, kept in places:
+            memory.store(builder.load(kept), row, v, inside[v])
 
 
 ROW = 8
@@ -146,30 +141,27 @@ def multiply_row(target: Target, builder: ir.IRBuilder, signature: Signature, *v
     memory, width = _Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
     lanes, chains = memory.lanes, ROW // width
 
-    def multiply(inside: Masks) -> None:
-        """Multiply the columns that these masks let through."""
-        sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
+    def add(term: ir.Value, kept: list[ir.Value], inside: Masks) -> None:
+        """Add a term to the sums of the columns that these masks let through."""
+        number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
+        row = builder.gep(b, [builder.mul(term, b_term)])
+        for v, place in enumerate(kept):
+            total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
+            builder.store(total, place)
 
-        def add(term: ir.Value, kept: list[ir.Value]) -> None:
-            number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
-            row = builder.gep(b, [builder.mul(term, b_term)])
-            for v, place in enumerate(kept):
-                total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
-                builder.store(total, place)
-
+    for inside in memory.masks(columns, width):
+        sums = memory.sums(chains, width)
         rounds = builder.sdiv(terms, INT64(chains))
         with cgutils.for_range(builder, rounds) as loop:
             for i, kept in enumerate(sums):
-                add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept)
+                add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept, inside)
         with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
-            add(loop.index, sums[0])
+            add(loop.index, sums[0], inside)
         for v in range(width):
             total = builder.load(sums[0][v])
             for kept in sums[1:]:
                 total = builder.fadd(total, builder.load(kept[v]))
             memory.store(total, c, v, inside[v])
-
-    memory.for_columns(columns, width, multiply)
 
 
 @instructions(lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True)
@@ -182,16 +174,12 @@ def copy_panel(target: Target, builder: ir.IRBuilder, signature: Signature, *val
     b, panel, columns, terms, vectors = values
     memory, (first, b_term, _) = _Vectors(target, builder, signature.args[0]), cgutils.unpack_tuple(builder, b)
     for width in memory.widths(vectors):
-
-        def copy_rows(inside: Masks, width: int = width) -> None:
-            """Copy them, in part where they are read, whole where they are written."""
+        for inside in memory.masks(columns, width):
             with cgutils.for_range(builder, terms) as loop:
                 source = builder.gep(first, [builder.mul(loop.index, b_term)])
                 row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
-                for v in range(width):
+                for v in range(width):  # in part where they are read, whole where they are written
                     memory.store(memory.load(source, v, inside[v]), row, v, None)
-
-        memory.for_columns(columns, width, copy_rows)
 
 
 @instructions(lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True)
@@ -208,8 +196,7 @@ def transpose_tile(target: Target, builder: ir.IRBuilder, signature: Signature, 
     lanes = memory.lanes
     numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
 
-    def turn(inside: Masks) -> None:
-        """Turn the block whose columns these masks let through."""
+    for inside in memory.masks(columns, 1):
         vectors = [memory.load(_row(builder, first, b_row, number), 0, inside[0]) for number in numbers]
         block = 1
         while block < lanes:
@@ -218,14 +205,11 @@ def transpose_tile(target: Target, builder: ir.IRBuilder, signature: Signature, 
             block *= 2
         for i, vector in enumerate(vectors):
             exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
-            memory.store(vector, _row(builder, goal, panel_row, i), 0, None if inside[0] is None else exists)
-
-    memory.for_columns(columns, 1, turn)
+            memory.store(vector, _row(builder, goal, panel_row, INT64(i)), 0, None if inside[0] is None else exists)
 
 
-def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value | int) -> ir.Value:
-    """A pointer to a row, whose number is a Python int or a value."""
-    number = INT64(number) if isinstance(number, int) else number
+def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value) -> ir.Value:
+    """A pointer to a row."""
     return builder.gep(first, [builder.mul(number, step)])
 
 
@@ -252,20 +236,22 @@ class _Vectors:
             with self.builder.if_then(self.builder.icmp_signed("==", vectors, INT64(width))):
                 yield width
 
-    def for_columns(self, columns: ir.Value, vectors: int, emit: Callable[[Masks], None]) -> None:
-        """Emit what is done with vectors of which ``columns`` lanes exist; where masks cost, also without any."""
+    def masks(self, columns: ir.Value, vectors: int) -> Iterator[Masks]:
+        """Masks of vectors of which ``columns`` lanes exist; what is emitted for them is executed where they hold.
+
+        Where masks cost, there is also a case without any, for vectors that exist as a whole.
+        """
         if MASKED:
-            emit(self.masks(columns, vectors))
+            yield self._lanes_before(columns, vectors)
             return
         whole = self.builder.icmp_signed(">=", columns, INT64(vectors * self.lanes))
         with self.builder.if_else(whole) as (all_exist, some_do):
             with all_exist:
-                emit([None] * vectors)
+                yield [None] * vectors
             with some_do:
-                emit(self.masks(columns, vectors))
+                yield self._lanes_before(columns, vectors)
 
-    def masks(self, columns: ir.Value, vectors: int) -> Masks:
-        """Return for each vector the mask of lanes that lie before ``columns``."""
+    def _lanes_before(self, columns: ir.Value, vectors: int) -> Masks:
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))
@@ -312,11 +298,9 @@ class _Vectors:
         at = self.builder.bitcast(self._at(pointer, place), BYTES)
         self.builder.call(ask, [at, for_writing, much_reuse, data])
 
-    def kept(self, vector: ir.Value) -> ir.Value:
-        """A variable with this value, which LLVM keeps in a register."""
-        slot = cgutils.alloca_once(self.builder, self.kind)
-        self.builder.store(vector, slot)
-        return slot
+    def sums(self, rows: int, width: int) -> list[list[ir.Value]]:
+        """Variables, 0 at first, for rows of so many vectors: LLVM keeps them in registers."""
+        return [[cgutils.alloca_once_value(self.builder, self.zeros) for _ in range(width)] for _ in range(rows)]
 
     def _at(self, pointer: ir.Value, place: int) -> ir.Value:
         item = self.builder.gep(pointer, [INT64(place * self.lanes)])

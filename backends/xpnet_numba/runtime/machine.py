@@ -20,7 +20,7 @@ from typing import Any
 
 from xpnet.errors import BackendError, DeviceMemoryError
 from xpnet_numba.llvm.emit import gemm_address
-from xpnet_numba.llvm.tiles import AVX2, AVX512, NEON, SSE, TILES, WIDE
+from xpnet_numba.llvm.tiles import AVX2, TILES, WIDE
 
 LARGE_REQUEST = 64 * 2**20
 """Bytes from which on a request is looked at: to look takes as long as to fill some of them."""
@@ -157,7 +157,6 @@ LARGE_WEIGHT = 1 << 20
 
 OWN, BLAS = "multiply", "multiply_by_blas"
 FUNCTIONS = {"tiles": OWN, "blas": BLAS}
-NAMES = {AVX512: "AVX-512", AVX2: "AVX2", NEON: "NEON", SSE: "SSE"}
 
 
 def choose_product(weight_bytes: int) -> tuple[str, str]:
@@ -172,7 +171,7 @@ def choose_product(weight_bytes: int) -> tuple[str, str]:
         return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
     if not WIDE:
         return BLAS, "BLAS, since there are no tiles for this processor"
-    vectors = f"{NAMES[TILES]} vectors"
+    vectors = f"{TILES.name} vectors"
     if TILES is AVX2 and weight_bytes > LARGE_WEIGHT:
         return BLAS, f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB"
     return OWN, f"tiles of {vectors}"
