@@ -76,8 +76,10 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     def get_pointer_to_function(self, name: str) -> int:
         """The address of a function, whose code is made now; 0 for a function that is not defined here."""
-        if self.waits and not any(_defines(module, name) for module in self.modules):
-            return 0
+        if self.waits:
+            functions = (function for module in self.modules for function in module.functions)
+            if not any(function.name == name and not function.is_declaration for function in functions):
+                return 0
         self.waits = False
         return super().get_pointer_to_function(name)
 
@@ -112,13 +114,6 @@ class WaitingLibrary(codegen.JITCodeLibrary):
                     libraries[library] = None
 
 
-def _defines(module: Any, name: str) -> bool:
-    try:
-        return not module.get_function(name).is_declaration
-    except NameError:
-        return False
-
-
 @contextmanager
 def functions_wait() -> Iterator[None]:
     """Inside, where the compiler's lock is held, what Numba compiles waits for the code that calls it."""
@@ -138,17 +133,13 @@ def why_no_function_can_wait() -> str:
     not.
     """
     try:
-        inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(_plus_one)
+        inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(lambda x: x + 1)
         outer = numba.njit(lambda x: inner(x) + inner(x))
         with functions_wait():
             result = outer(1)
         return "" if result == 4 else f"a trial gave {result}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _plus_one(x: int) -> int:
-    return x + 1
 
 
 # Machine code.
@@ -180,8 +171,7 @@ def machine_code(overload: Any, *, for_python: bool) -> bytes | None:
 
 def load_c_function(code: bytes) -> int | None:
     """The function's address; None if a name it needs is not known."""
-    _, address, _ = _load(code)
-    return address
+    return _load(code)[1]
 
 
 def load_python_function(code: bytes, module: ModuleType) -> Any:
@@ -204,9 +194,11 @@ def _load(code: bytes) -> tuple[str, int | None, int]:
     The code stays until the process ends: nobody knows who still has the address. Each object has an engine of its own:
     what two of them call alike stays apart.
     """
+    from numba.core.runtime import rtsys
+
     head, _, object_file = code.partition(b"\n")
     symbol, environment, needs = json.loads(head)
-    _prepare_numba()
+    rtsys.initialize(cpu_target.target_context)  # starts LLVM once, and enters the names of Numba's runtime
     if not all(map(binding.address_of_symbol, needs)):
         return symbol, None, 0
     machine = binding.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
@@ -217,11 +209,3 @@ def _load(code: bytes) -> tuple[str, int | None, int]:
     environment_at = engine.get_global_value_address(environment) if environment else 0
     engine.detach()
     return symbol, address, environment_at
-
-
-@cache
-def _prepare_numba() -> None:
-    """Start LLVM and enter the names of Numba's runtime, as Numba does before it compiles."""
-    from numba.core.runtime import rtsys
-
-    rtsys.initialize(cpu_target.target_context)

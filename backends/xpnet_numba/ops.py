@@ -389,17 +389,10 @@ def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=rows_of(STREAMS, flat[0].size))
 
 
-KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
-    kernel.__name__: Kernel(kernel)
-    for kernel in (
-        adam_update,
-        bias_relu,
-        log_softmax,
-        sgd_update,
-        softmax,
-        softmax_cross_entropy,
-    )
-}
+OTHERS = (adam_update, bias_relu, log_softmax, sgd_update, softmax, softmax_cross_entropy)
+
+KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()}
+KERNELS |= {kernel.__name__: Kernel(kernel) for kernel in OTHERS}
 
 
 def warmup() -> None:

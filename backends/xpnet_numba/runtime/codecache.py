@@ -42,8 +42,6 @@ NUMBERS = {
 }
 """The numbers of ``xpnet.ops``, which compiled formulas hold."""
 
-NO_FOLDER = "there is no folder that is yours alone and can be written"
-
 
 class CodeCache:
     """Entries of bytes by name, in files that are called so, in the first of some folders that this user can write.
@@ -74,7 +72,7 @@ class CodeCache:
         What is read or left half-written counts as absent, so that nothing has to be written aside and renamed.
         """
         if self.folder is None:
-            raise OSError(NO_FOLDER)
+            raise OSError("there is no folder that is yours alone and can be written")
         (self.folder / f"{name}.code").write_bytes(_seal(name, content) + content)
 
 
@@ -93,7 +91,8 @@ def _open_folder(base: Path, environment: str) -> Path | None:
             return None
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
-            _remove_oldest(own)
+            for old in sorted(own.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[KEPT:]:
+                shutil.rmtree(old, ignore_errors=True)
         NamedTemporaryFile(dir=folder).close()
         os.utime(folder)
     except OSError:
@@ -113,26 +112,18 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _remove_oldest(own: Path) -> None:
-    for folder in sorted(own.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[KEPT:]:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @cache
 def code_cache() -> CodeCache:
-    """Return the cache of this process."""
-    return CodeCache(_bases(), fingerprint())
+    """Return the cache of this process.
 
-
-def _bases() -> list[Path]:
-    """Return the folder that Numba's setting names; else one next to this package and the user's cache folder."""
+    It lies in the folder that Numba's setting names; else next to this package or in the user's cache folder.
+    """
     from numba import config
     from numba.misc.appdirs import user_cache_dir
 
-    if config.CACHE_DIR:
-        return [Path(config.CACHE_DIR)]
     home = Path(user_cache_dir("xpnet", False))
-    return [Path(__file__).parents[1] / "__pycache__", *([home] if home.is_absolute() else [])]
+    bases = [Path(__file__).parents[1] / "__pycache__", *([home] if home.is_absolute() else [])]
+    return CodeCache([Path(config.CACHE_DIR)] if config.CACHE_DIR else bases, fingerprint())
 
 
 def fingerprint() -> str:

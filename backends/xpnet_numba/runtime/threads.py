@@ -116,7 +116,6 @@ entry = cache(python_function)
 """A compiled function as Python calls it, made once."""
 
 
-@cache
 def attend_entry() -> Any:
     """Return :func:`attend` as Python calls it, compiled on first need; other Python threads run meanwhile."""
     return entry(attend, types.void(types.int64, types.int64))
@@ -128,10 +127,8 @@ def share_entry() -> Any:
     return entry(share, types.void(*[types.int64] * 5))
 
 
-@cache
-def _core_function() -> Any:
-    """The C library's function that tells on which core its caller runs; None where there is none (not on Linux)."""
-    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+_core_function: Any = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+"""The C library's function that tells on which core its caller runs; None where there is none."""
 
 
 class Team:
@@ -163,8 +160,7 @@ class Team:
         while len(self._signals) < threads - 1 and self._hire():
             pass
         self._number += 1
-        core_function = _core_function()
-        if core_function and (core := core_function()) != self._leaders_core:
+        if _core_function and (core := _core_function()) != self._leaders_core:
             self._keep_workers_off(core)
         asleep = ASLEEP + LINE
         for signal in self._signals[: threads - 1]:
