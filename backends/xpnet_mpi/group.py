@@ -74,7 +74,8 @@ class MpiGroup:
     def __init__(self, comm: Any, watch: Watch, MPI: Any) -> None:
         self._comm, self._watch, self._MPI = comm, watch, MPI
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.why = library_name(MPI)
+        # Such as "Open MPI v5.0.11", of what may go on for lines.
+        self.why = " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip("\0")
         self._window: Any = None
         self._memory: Any = None
         with watch.waiting("opening of the group"):
@@ -151,8 +152,3 @@ class MpiGroup:
 def fits(size: int) -> bool:
     """Return whether so many bytes fit into shared memory: too many end a process by SIGBUS."""
     return not os.path.isdir(COMMON) or shutil.disk_usage(COMMON).free > 2 * size
-
-
-def library_name(MPI: Any) -> str:
-    """``Open MPI v5.0.11``, or what another library calls itself."""
-    return " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip("\0")

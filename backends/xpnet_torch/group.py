@@ -101,12 +101,6 @@ class TorchGroup:
             say_failed(self, error, "failed")
 
 
-def _leave(distributed: Any) -> None:
-    """Take down what was set up, unless the program has."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
 def _connected(torch: Any, timeout: float) -> Any:
     """A process group of all ranks: the first is what is set up, the next ones lie beside it."""
     distributed, limit = torch.distributed, timedelta(seconds=timeout)
@@ -114,8 +108,9 @@ def _connected(torch: Any, timeout: float) -> Any:
         if distributed.is_initialized():
             return distributed.new_group(backend="gloo", timeout=limit)
         distributed.init_process_group("gloo", timeout=limit)
-        # Its threads must have ended before the program does, or the system ends it with an error.
-        atexit.register(_leave, distributed)
+        # Its threads must have ended before the program does, or the system ends it with an error; unless it has
+        # taken them down itself.
+        atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
         return distributed.group.WORLD
     except (ValueError, RuntimeError) as error:  # variables of the launcher are missing, or a rank is
         reason = str(error).partition("\n")[0]
