@@ -2,10 +2,10 @@
 
 ``backend``     the contract: arrays in and out, devices, facts for a person
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
-``step``        the compiled training step
+``step``        the compiled training step; the next order, drawn beside the device's work
 ``plan``        the list of launches that one batch is, in plain Python, and how such lists are recorded;
                 predictions and losses without gradients
-``memory``      what an epoch reads, the next order drawn beside the device's work; the buffers of a step
+``memory``      what an epoch reads; the buffers of a step
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings
 ``cuda``        what that takes from CuPy: streams, graphs, memory of the host that the device reads

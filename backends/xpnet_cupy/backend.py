@@ -136,9 +136,7 @@ def backend() -> CupyBackend:
     return CupyBackend()
 
 
-@cache
-def _on_device(precision: Precision, device: int) -> CupyBackend:
-    return CupyBackend(precision, device)
+_on_device = cache(CupyBackend)
 
 
 def usable_cupy() -> Any:

@@ -20,6 +20,7 @@ import ctypes
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -210,26 +211,22 @@ def find_cublaslt(major: int) -> Any:
     CuPy was built for, then the wheels on Python's path.
     """
     for path in _candidates(major):
-        try:
+        with suppress(OSError, AttributeError):  # not there, or lacking what it depends on
             library = ctypes.CDLL(path)
             library.cublasLtGetVersion.restype = ctypes.c_size_t
             if library.cublasLtGetVersion() // 10000 == major:
                 return library
-        except (OSError, AttributeError):  # not there, or lacking what it depends on
-            continue
     return None
 
 
 def _candidates(major: int) -> Iterator[str]:
     name = f"libcublasLt.so.{major}"
     yield name
-    try:
+    with suppress(ImportError, RuntimeError, OSError):  # pathfinder, the library, and its dependencies may be missing
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         found = Path(load_nvidia_dynamic_lib("cublasLt").abs_path)
         yield str(found)
         yield str(found.with_name(name))
-    except (ImportError, RuntimeError, OSError):  # pathfinder, the library, and its own dependencies may be missing
-        pass
     for folder in sys.path:
         yield from map(str, sorted(Path(folder or ".").glob(f"nvidia/*/lib/{name}")))

@@ -3,7 +3,6 @@
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
 
-from collections.abc import Callable
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -38,27 +37,6 @@ class Data(NamedTuple):
 def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
     """The array as kernels read it: itself, or a C-contiguous copy of this dtype."""
     return launcher.xp.ascontiguousarray(array).astype(dtype, copy=False)
-
-
-class Orders:
-    """The orders of one step on the device: the next is drawn and sent there beside the work on this one."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher = launcher
-        self._sent: tuple[Any, Array, Any] | None = None  # an order on the host, its copy, and what marks its arrival
-
-    def on_device(self, order: Any) -> Array:
-        """An order as kernels read it: (n,) int32."""
-        if self._sent is not None and self._sent[0] is order:
-            _, copy, arrival = self._sent
-            arrival.synchronize()  # it was sent while the epoch before was under way
-            return copy
-        return self._launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
-
-    def send(self, draw: Callable[[], Any]) -> None:
-        """Draw the next order and send it. All that the epoch has for the device has been asked for."""
-        order = draw()
-        self._sent = order, *self._launcher.upload(numpy.asarray(order, dtype=numpy.int32))
 
 
 class EpochMemory:

@@ -121,8 +121,7 @@ class NcclGroup:
             self._comm.check_async_error()
 
 
-@contextmanager
-def _own_device(cupy: Any, host: Group) -> Iterator[None]:
+def _own_device(cupy: Any, host: Group) -> Any:
     """The GPU of this rank: as many ranks of this machine come before, as GPUs do. NCCL refuses two ranks on one."""
     number = allgather(host, platform.node())[: host.rank].count(platform.node())
     count = cupy.cuda.runtime.getDeviceCount()
@@ -131,8 +130,7 @@ def _own_device(cupy: Any, host: Group) -> Iterator[None]:
             f"Each rank of the group 'nccl' needs a GPU of its own; rank {host.rank} is number {number + 1} on "
             f"{platform.node()}, which has {count}. Start fewer ranks there, or use the group 'mpi'."
         )
-    with cupy.cuda.Device(number):
-        yield
+    return cupy.cuda.Device(number)
 
 
 def _version(number: int) -> str:

@@ -17,7 +17,7 @@ from xpnet.ops.updates import adam_scales
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 from xpnet_cupy.launches import Batch
-from xpnet_cupy.memory import RATES
+from xpnet_cupy.memory import RATES, as_read
 
 Launching = Callable[[Array], AbstractContextManager[Launcher]]
 """Opens the device of an array and gives the launcher for its dtype."""
@@ -115,10 +115,10 @@ def _loss(
     with launching(outputs) as launcher:
         xp, rows = launcher.xp, outputs.shape[0]
         (outputs,) = _contiguous(launcher, outputs)
-        labels = xp.ascontiguousarray(labels).astype("int64" if labels.ndim == 1 else outputs.dtype, copy=False)
+        labels = as_read(launcher, labels, "int64" if labels.ndim == 1 else launcher.dtype)
         batch, total = Batch(labels.ndim == 1, labels), rows
         if sample_weight is not None:
-            weight = xp.ascontiguousarray(sample_weight).astype(outputs.dtype, copy=False)
+            weight = as_read(launcher, sample_weight, launcher.dtype)
             total = xp.sum(weight)
             batch = batch._replace(weight=weight, total_weight=total.reshape(1))
         d_outputs, row_loss = _empty(launcher, outputs.shape), xp.zeros(rows, dtype=xp.float64)
@@ -141,5 +141,4 @@ def _empty(launcher: Launcher, shape: tuple[int, ...]) -> Array:
 def _rows(launcher: Launcher, x: Array) -> Array:
     """x as C-contiguous rows of its last axis."""
     cols = x.shape[-1] if x.ndim else 1
-    count = x.size // cols if cols else prod(x.shape[:-1])
-    return launcher.xp.ascontiguousarray(x).reshape((count, cols))
+    return launcher.xp.ascontiguousarray(x).reshape((prod(x.shape[:-1]), cols))

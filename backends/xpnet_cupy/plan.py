@@ -324,17 +324,15 @@ class Runs:
         if (recording := self.recorded.get(group)) is not None:
             return recording
         record = group in self.recorded or times > 1
-        self._warm_up([work for work, _ in group if not work.warm and (record or work.changes)])
-        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
-        return self.recorded[group] or partial(_run, group)
-
-    def _warm_up(self, works: list[Work]) -> None:
-        if works:
+        cold = [work for work, _ in group if not work.warm and (record or work.changes)]
+        if cold:
             self.run([(self.begin.run, 1)])
-        for work in works:
+        for work in cold:
             for launch in work.warm_up:
                 launch()
             work.warm = True
+        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
+        return self.recorded[group] or partial(_run, group)
 
 
 def _run(group: Group) -> None:

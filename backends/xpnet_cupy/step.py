@@ -21,7 +21,7 @@ from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, Orders, as_read
+from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, as_read
 from xpnet_cupy.plan import AT_ONCE, Runs, Shape, batches_of, block_rows, counted
 
 NEXT_UPDATES = 2  # where the clock has the number of updates made
@@ -46,7 +46,7 @@ class CompiledStep(Step):
         on_device: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
-        self._orders = Orders(launcher)
+        self._sent: tuple[Any, Array, Any] | None = None  # an order on the host, its copy, and what marks its arrival
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
@@ -142,9 +142,8 @@ class CompiledStep(Step):
         with self._on_device():
             network.clock[NEXT_UPDATES] = state.t
             network.params.update(state.params)
-            if not network.trains and not state.buffers:
-                return
-            for name, arrays in network.buffers.items():
+            buffers = network.buffers if network.trains or state.buffers else {}
+            for name, arrays in buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
 
     def snapshot(self) -> Callable[[], None]:
@@ -185,7 +184,7 @@ class CompiledStep(Step):
         with self._memory(f"Training on batches of {size} rows"), self.launcher.stream() as lane:
             kind: Literal["clipped", "training"] = "clipped" if "max_norm" in told else "training"
             shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight), lane=lane)
-            beside = None if draw is None else partial(self._orders.send, draw)
+            beside = None if draw is None else partial(self._send, draw)
             told["learning_rate"] = learning_rate
             read = partial(self._read, X, Y, sample_weight, order)
             results = self._run(read, batches_of(rows, shape), told, beside=beside)
@@ -255,9 +254,22 @@ class CompiledStep(Step):
             as_read(launcher, X, dtype),
             None if Y is None else as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
-            None if order is None else self._orders.on_device(order),
+            None if order is None else self._order(order),
             xp.asarray(places.astype("int32")) if placed else None,
         )
+
+    def _order(self, order: Any) -> Array:
+        """An order as kernels read it: (n,) int32."""
+        if self._sent is not None and self._sent[0] is order:
+            _, copy, arrival = self._sent
+            arrival.synchronize()  # it was sent while the epoch before was under way
+            return copy
+        return self.launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
+
+    def _send(self, draw: Callable[[], Any]) -> None:
+        """Draw the next order and send it. All that the epoch has for the device has been asked for."""
+        order = draw()
+        self._sent = order, *self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
 
     def _mean(self, results: Any, whole: float | None, *, shared: bool = True) -> float:
         """The mean loss, penalty included.
