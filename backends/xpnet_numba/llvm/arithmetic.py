@@ -25,8 +25,7 @@ LANES = 16
 """Up to this width a row is one vector for :func:`normalise`."""
 
 
-_BITS = {types.float32: types.int32, types.float64: types.int64}
-_BITS |= {integer: number for number, integer in _BITS.items()}
+_BITS = {types.float32: types.int32, types.float64: types.int64, types.int32: types.float32, types.int64: types.float64}
 
 
 @instructions(lambda x: _BITS[x](x), typed=True)
@@ -53,9 +52,8 @@ def maximum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 
     A comparison would have to give up its NaN semantics before it vectorises as a reduction; this keeps both.
     """
-    kind = a.type
-    name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
-    return builder.call(declared(builder, name, kind, [kind, kind]), [a, b])
+    kind = ir.FunctionType(a.type, [a.type, a.type])
+    return builder.call(builder.module.declare_intrinsic("llvm.maximum", [a.type], kind), [a, b])
 
 
 @instructions(lambda condition, a, b: a(types.boolean, a, a))
@@ -150,15 +148,9 @@ def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.select(builder.icmp_signed(">", a, b), a, b)
 
 
-def _of_condition(condition: Type, a: Type, b: Type) -> Signature:
-    """A condition is a boolean or an integer; a and b are integers."""
-    given = types.boolean if condition == types.boolean else types.int64
-    return types.int64(given, types.int64, types.int64)
-
-
-@instructions(_of_condition)
+@instructions(lambda condition, a, b: types.int64(condition, types.int64, types.int64))
 def choice(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-    """``a if condition else b``, of two integers."""
+    """``a if condition else b``, of two integers; a condition is a boolean or an integer."""
     return builder.select(builder.icmp_unsigned("!=", condition, condition.type(0)), a, b)
 
 

@@ -136,8 +136,7 @@ class Team:
 
     def __init__(self) -> None:
         self._busy, self._number, self._leaders_core = Lock(), 0, -1
-        self._workers: list[Thread] = []
-        self._signals: list[SimpleQueue[bool]] = []  # by which each worker is woken; worker 1 is the first
+        self._workers: list[tuple[Thread, SimpleQueue[bool]]] = []  # and by what each is woken; worker 1 is the first
         self._memory = (ctypes.c_int64 * (ASLEEP + MOST_THREADS * LINE))()
         self._board = ctypes.addressof(self._memory)
 
@@ -157,31 +156,30 @@ class Team:
 
     def _ready(self, threads: int) -> int:
         """Have workers awake for the next job; returns for how many threads there are."""
-        while len(self._signals) < threads - 1 and self._hire():
+        while len(self._workers) < threads - 1 and self._hire():
             pass
         self._number += 1
         if _core_function and (core := _core_function()) != self._leaders_core:
             self._keep_workers_off(core)
         asleep = ASLEEP + LINE
-        for signal in self._signals[: threads - 1]:
+        for _, signal in self._workers[: threads - 1]:
             if self._memory[asleep]:
                 # No job is open now. A worker that has woken for the last one is told once more than it needs.
                 self._memory[asleep] = 0
                 signal.put(True)
             asleep += LINE
-        return min(threads, len(self._signals) + 1)
+        return min(threads, len(self._workers) + 1)
 
     def _hire(self) -> bool:
         """One more worker, unless the system allows no more threads."""
         signal: SimpleQueue[bool] = SimpleQueue()
-        me = len(self._signals) + 1
+        me = len(self._workers) + 1
         worker = Thread(target=_attend, args=(self._board, me, signal, self._memory), name=f"xpnet-{me}", daemon=True)
         try:
             worker.start()
         except RuntimeError:
             return False
-        self._signals.append(signal)
-        self._workers.append(worker)
+        self._workers.append((worker, signal))
         self._leaders_core = -1
         return True
 
@@ -191,7 +189,7 @@ class Team:
         """
         self._leaders_core = core
         if sys.platform == "linux" and (others := os.sched_getaffinity(0) - {core}):
-            for worker in self._workers:
+            for worker, _ in self._workers:
                 # Where a sandbox forbids it, workers stay where the system puts them.
                 if worker.native_id:
                     with suppress(OSError):
@@ -201,7 +199,7 @@ class Team:
         """End all workers: compiled code must not be running when the interpreter takes it down."""
         if self._busy.acquire(blocking=False):
             self._memory[OPEN] = DISMISSED
-            for signal, worker in zip(self._signals, self._workers, strict=True):
+            for worker, signal in self._workers:
                 signal.put(False)
                 worker.join()
 

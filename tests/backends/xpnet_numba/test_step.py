@@ -619,7 +619,7 @@ def test_several_python_threads_train_at_once():
 def test_a_worker_that_never_comes_is_not_waited_for(monkeypatch):
     class Lonely(threads.Team):
         def _hire(self):
-            self._signals.append(SimpleQueue())
+            self._workers.append((threading.Thread(), SimpleQueue()))
             return True
 
     expected = train_large(2)
