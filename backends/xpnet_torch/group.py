@@ -108,8 +108,8 @@ def _connected(torch: Any, timeout: float) -> Any:
         if distributed.is_initialized():
             return distributed.new_group(backend="gloo", timeout=limit)
         distributed.init_process_group("gloo", timeout=limit)
-        # Its threads must have ended before the program does, or the system ends it with an error; unless it has
-        # taken them down itself.
+        # Its threads must have ended before the program does, or the system ends it with an error. The program may have
+        # taken down the group itself.
         atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
         return distributed.group.WORLD
     except (ValueError, RuntimeError) as error:  # variables of the launcher are missing, or a rank is
