@@ -3,9 +3,10 @@
 import csv
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial, reduce
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+PLOTS = (".png", ".svg", ".pdf")
+
 _CLAIMS = "xpnet.files"
 
 
@@ -27,7 +30,8 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
 
     Raises click.UsageError where an output would replace an input or another output.
     """
-    if value is None or str(value) == "-" or (param.name == "data" and str(value) in DATASETS):
+    no_file = {"data": value in DATASETS, "target": not str(value).endswith(".npy")}  # most targets are columns
+    if value is None or str(value) == "-" or no_file.get(str(param.name)):
         return value
     name, path = param.opts[0], Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
@@ -57,11 +61,6 @@ reads = partial(claim, written=False)
 
 keeps_checkpoints = partial(claim, written=True, inside="checkpoint-*")
 """Note that a command reads and writes the checkpoints of a folder."""
-
-
-def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Note the file of labels, where the target is one and not the name of a column."""
-    return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -109,6 +108,9 @@ class Number(click.FloatRange):
         if number != number:
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+LEVEL = Number(0, 1, min_open=True, max_open=True)
 
 
 def weights(value: Any) -> Any:
@@ -182,6 +184,9 @@ class GroupedOption(click.Option):
 
 
 option = partial(click.option, cls=GroupedOption)
+reading_option = partial(option, group="Reading the data")
+writing_option = partial(option, group="Writing")
+machine_option = partial(option, group="The machine")
 """Make an option in a group of the help page."""
 
 
@@ -198,12 +203,11 @@ def together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return lambda command: reduce(lambda made, one: one(made), reversed(given), command)
 
 
-_machine = partial(option, group="The machine")
 computing = together(
-    _machine(
+    machine_option(
         "--backend", type=_usable, metavar="NAME", help="Compute with this one of `xpnet backends`. [default: numba]"
     ),
-    _machine(
+    machine_option(
         "--threads",
         type=click.IntRange(min=1),
         expose_value=False,
@@ -213,40 +217,36 @@ computing = together(
 )
 """Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
 
-_read = partial(option, group="Reading the data")
 _MARKS = "[default: recognised where it is certain]"
 reading = together(
-    _read("--features", type=WORDS, default=(), help="Use these columns alone, with commas between."),
-    _read("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
-    _read("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
-    _read(
+    reading_option("--features", type=WORDS, default=(), help="Use these columns alone, with commas between."),
+    reading_option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
+    reading_option("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
+    reading_option(
         "--id",
         "ids",
         multiple=True,
         metavar="COLUMN",
         help="Keep this column out of the features; predict writes it beside the predictions.",
     ),
-    _read("--no-header", is_flag=True, help="Read the first line as values; columns are called x0, x1, ..."),
-    _read(
+    reading_option("--no-header", is_flag=True, help="Read the first line as values; columns are called x0, x1, ..."),
+    reading_option(
         "--separator",
         callback=_one_mark,
         help="Part values at this mark. [default: comma, semicolon, tab or bar, as in the first line]",
     ),
-    _read(
+    reading_option(
         "--decimal",
         type=click.Choice([".", ","]),
         metavar="MARK",
         help=f"Expect this mark before decimals, a point or a comma. {_MARKS}",
     ),
-    _read("--thousands", callback=_one_mark, metavar="MARK", help=f"Expect this mark between thousands. {_MARKS}"),
-    _read("--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"),
+    reading_option(
+        "--thousands", callback=_one_mark, metavar="MARK", help=f"Expect this mark between thousands. {_MARKS}"
+    ),
+    reading_option("--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"),
 )
 """Give a command the options that say which columns are read, and how a text file is written."""
-
-
-def dialect_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that say how a text file is written."""
-    return {name: options[name] for name in ("separator", "decimal", "thousands", "encoding", "no_header")}
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
@@ -263,5 +263,16 @@ def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -
     return claim(ctx, param, path, written=True)
 
 
-output_option = partial(option, group="Writing", type=click.Path(path_type=Path), callback=output_path)
+def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Return the path, if a file can be written there, it ends as a plot does, and matplotlib is there to draw it."""
+    path = output_path(ctx, param, path)
+    if path is not None and path.suffix.lower() not in PLOTS:
+        raise click.BadParameter(f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param)
+    if path is not None and find_spec("matplotlib") is None:
+        raise click.UsageError("Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'.")
+    return path
+
+
+output_option = partial(writing_option, type=click.Path(path_type=Path), callback=output_path)
+plot_option = partial(output_option, "--plot", callback=plot_path)
 """Make an option that names a file to write. Its folder is looked at before any work is done."""

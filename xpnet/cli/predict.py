@@ -9,57 +9,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xpnet.cli.options import (
-    Grouped,
-    Number,
-    computing,
-    dialect_of,
-    option,
-    output_option,
-    reading,
-    reads,
-    reads_labels,
-    together,
-)
+from xpnet.cli import options
 from xpnet.cli.output import show_table, to_json, visible
-from xpnet.cli.train import plot_path
 
 if TYPE_CHECKING:
     import numpy
 
     from xpnet.cli.tables import Rows, TableModel
 
-MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
-DATA = click.argument("data", callback=reads)
-TARGET = option(
+MODEL = click.argument("model", type=click.Path(path_type=Path), callback=options.reads)
+DATA = click.argument("data", callback=options.reads)
+TARGET = options.reading_option(
     "--target",
-    group="Reading the data",
-    callback=reads_labels,
+    callback=options.reads,
     help="Compare with this column. [default: the column that the model was trained on]",
 )
-JSON = option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
-measuring = together(MODEL, DATA, TARGET, JSON, reading, computing)
+JSON = options.writing_option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+measuring = options.together(MODEL, DATA, TARGET, JSON, options.reading, options.computing)
 """Give a command a model, a data file with labels, and the options of reading and computing."""
 
 EXPLAINED_ROWS = 20_000
 """Of more rows a part is explained, at even distances."""
 
 
-@click.command(cls=Grouped, short_help="Predict a label or a number for each row of a data file.")
+@click.command(cls=options.Grouped, short_help="Predict a label or a number for each row of a data file.")
 @MODEL
 @DATA
-@output_option("-o", "--output", help="Write the table to this file. [default: to stdout]")
-@option("--proba", group="Writing", is_flag=True, help="Add a column with the probability of each class.")
-@option(
+@options.output_option("-o", "--output", help="Write the table to this file. [default: to stdout]")
+@options.writing_option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@options.writing_option(
     "--interval",
-    group="Writing",
-    type=Number(0, 1, min_open=True, max_open=True),
+    type=options.LEVEL,
     metavar="SHARE",
     help="Add the ends of an interval that holds this share of new targets, such as 0.9.",
 )
-@option("--keep-columns", group="Writing", is_flag=True, help="Write all columns of DATA before the predictions.")
-@reading
-@computing
+@options.writing_option("--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions.")
+@options.reading
+@options.computing
 def predict(model: Path, data: str, output: Path | None, backend: str | None, **how: Any) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
@@ -83,9 +69,9 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    found, how = _open(opened, data, how)
-    ids = found.names if how["keep_columns"] else list(dict.fromkeys(how["ids"]))
-    frame, features, _ = read_columns(found, how, labelled=False)
+    found, frame, features, _ = read_columns(data, how, opened)
+    known = [name for name in [*how["ids"], *opened.ids] if name in found.names]
+    ids = found.names if how["keep_columns"] else list(dict.fromkeys(known))
     carried = found.read(ids, ids, gaps=False).all_batches(ids) if ids else None
     lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
     for note in frame.notes:
@@ -95,16 +81,6 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         return
     for some in lines:
         click.echo(visible(some, keep="\n\t"), nl=False)
-
-
-def _open(opened: "TableModel", data: str, how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Open a data file; return the options of reading, too, of which the model says what they leave open."""
-    from xpnet.data import open_data
-
-    found = open_data(data, how.get("target"), **dialect_of(how))
-    ids, text = ([name for name in names if name in found.names] for names in (opened.ids, opened.text))
-    own = {"features": how["features"] or opened.features, "ids": [*how["ids"], *ids], "text": [*how["text"], *text]}
-    return found, {**how, **own}
 
 
 def _lines(
@@ -150,12 +126,10 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
     return labels + numbers if proba else labels
 
 
-@click.command(cls=Grouped, short_help="Measure a model on the labelled rows of a data file.")
+@click.command(cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file.")
 @measuring
-@output_option(
-    "--plot",
+@options.plot_option(
     help="Draw a confusion matrix and how often probabilities are right, or true against predicted numbers.",
-    callback=plot_path,
 )
 def evaluate(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any) -> None:
     """Measure MODEL on the labelled rows of DATA.
@@ -199,9 +173,7 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
     opened = TableModel(load(model, backend=how["backend"]))
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
-    found, how = _open(opened, data, how)
-    target = how["target"] or found.default_target or opened.target
-    frame, features, label = read_columns(found, how, target=target)
+    _, frame, features, label = read_columns(data, how, opened)
     labels, there = read_labels(frame, label, how["decimal"])
     if opened.classes is None:
         y = numbers_of(frame.name, label, labels)
@@ -210,9 +182,9 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
     return opened, Rows(frame, features, there, y, opened.classes)
 
 
-@click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
+@click.command(cls=options.Grouped, short_help="Measure how much a model needs each column of a data file.")
 @measuring
-@output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", callback=plot_path)
+@options.plot_option(help="Draw a bar for each column into this file (.png, .svg, .pdf).")
 def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any) -> None:
     """Measure how much MODEL needs each column, on the labelled rows of DATA.
 

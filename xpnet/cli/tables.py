@@ -1,6 +1,6 @@
 """Rows of a data file with their targets, models of every kind that take them, and scores, measured by scikit-learn."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,6 +11,7 @@ from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
 from xpnet.cli.output import show_table, working
+from xpnet.data import open_data
 from xpnet.data.frames import Frame, pick_columns
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
@@ -79,18 +80,25 @@ def numbers_of(name: str, target: str, labels: numpy.ndarray) -> numpy.ndarray:
     return labels.astype(float)
 
 
-def read_columns(opened: Any, how: Mapping[str, Any], **target: Any) -> tuple[Frame, list[str], str]:
-    """Return a frame with the columns that a model takes, their names, and that of the labels, if these are needed.
+def read_columns(data: str, how: dict[str, Any], model: Any = None) -> tuple[Any, Frame, list[str], str]:
+    """Open a data file; return it, a frame with the columns that a model takes, their names, and that of the labels.
 
-    how : the options of reading; target : what ``pick_columns`` takes of the labels
+    how : the options of reading, with a target where labels are needed, which may be None
+    model : a TableModel, which says what the options leave open
 
     Raises DataFileError where the columns are not there.
     """
-    drop, text = [*how["drop"], *how["ids"]], how["text"]
-    features, label = pick_columns(opened, features=how["features"], drop=drop, text=text, **target)
+    dialect = {name: how[name] for name in ("separator", "decimal", "thousands", "encoding", "no_header")}
+    opened = open_data(data, how.get("target"), **dialect)
+    drop, text, features, target = [*how["drop"], *how["ids"]], [*how["text"]], how["features"], how.get("target")
+    if model is not None:
+        drop += [name for name in model.ids if name in opened.names]
+        text += [name for name in model.text if name in opened.names]
+        features, target = features or model.features, target or opened.default_target or model.target
+    features, label = pick_columns(opened, target, features, drop, text, labelled="target" in how)
     columns = features if label is None else [*features, label]
     with working(f"reading {opened.name}"):
-        return opened.read(columns, [name for name in text if name in columns], label), features, label or ""
+        return opened, opened.read(columns, [name for name in text if name in columns], label), features, label or ""
 
 
 @dataclass(frozen=True)

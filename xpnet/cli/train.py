@@ -1,7 +1,6 @@
 """``xpnet train``: a model from a data file, with its scores, its model file, its metrics and its plot."""
 
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,36 +8,9 @@ from typing import Any
 import click
 
 from xpnet.backend.spec import NUMERIC_LOSSES
-from xpnet.cli.options import (
-    Grouped,
-    Listed,
-    Number,
-    computing,
-    joined,
-    keeps_checkpoints,
-    option,
-    output_option,
-    output_path,
-    read_config,
-    reading,
-    reads,
-    reads_labels,
-    weights,
-)
+from xpnet.cli import options
 from xpnet.distributed.group import TIMEOUT
 from xpnet.ops import ACTIVATIONS
-
-PLOTS = (".png", ".svg", ".pdf")
-
-
-def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Return the path, if a file can be written there, it ends as a plot does, and matplotlib is there to draw it."""
-    path = output_path(ctx, param, path)
-    if path is not None and path.suffix.lower() not in PLOTS:
-        raise click.BadParameter(f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param)
-    if path is not None and find_spec("matplotlib") is None:
-        raise click.UsageError("Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'.")
-    return path
 
 
 def _check_together(settings: SimpleNamespace) -> None:
@@ -56,31 +28,32 @@ def _check_together(settings: SimpleNamespace) -> None:
         raise click.UsageError("--quantile goes with --loss quantile.")
 
 
-_SHARE, _LEVEL = Number(0, 1, max_open=True), Number(0, 1, min_open=True, max_open=True)
+_SHARE, _POSITIVE = options.Number(0, 1, max_open=True), options.Number(0, min_open=True)
 _COUNT = click.IntRange(min=1)
-_data = partial(option, group="What to predict")
-_model = partial(option, group="The model")
-_training = partial(option, group="The training")
+_COUNTS, _LEVELS = options.Listed(_COUNT), options.Listed(options.LEVEL)
+_data = partial(options.option, group="What to predict")
+_model = partial(options.option, group="The model")
+_training = partial(options.option, group="The training")
 
 
-@click.command(cls=Grouped, short_help="Train a model on a data file, and measure it.")
-@click.argument("data", callback=reads)
+@click.command(cls=options.Grouped, short_help="Train a model on a data file, and measure it.")
+@click.argument("data", callback=options.reads)
 @_data(
     "--target",
-    callback=reads_labels,
+    callback=options.reads,
     help="Predict this column; built-in data sets and .npz (there: y) need none.",
 )
 @_data(
     "--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]"
 )
-@_data("--class-weight", type=weights, help="Weight classes: balanced, or label=weight with commas between.")
+@_data("--class-weight", type=options.weights, help="Weight classes: balanced, or label=weight with commas between.")
 @_data(
     "--test-size",
     type=_SHARE,
     default=0.25,
     help="Set this share of the rows apart to measure on.",
 )
-@reading
+@options.reading
 @_model(
     "--model",
     type=click.Choice(["tabular", "mlp", "linear"]),
@@ -88,7 +61,7 @@ _training = partial(option, group="The training")
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
 )
-@_model("--hidden", type=Listed(_COUNT), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
+@_model("--hidden", type=_COUNTS, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
 @_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
@@ -97,7 +70,7 @@ _training = partial(option, group="The training")
     type=click.Choice(sorted(NUMERIC_LOSSES)),
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
-@_model("--quantile", type=Listed(_LEVEL), help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
+@_model("--quantile", type=_LEVELS, help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
 @_training(
     "--epochs", type=_COUNT, help="Pass at most so often over the rows. [default: 16 to 200, by the work; else 200]"
 )
@@ -108,13 +81,11 @@ _training = partial(option, group="The training")
 )
 @_training(
     "--validation-size",
-    type=Number(0, 0.5),
+    type=options.Number(0, 0.5),
     default=0.125,
     help="Watch the loss on this share of the training rows; 0 makes all epochs.",
 )
-@_training(
-    "--time-limit", type=Number(0, min_open=True), metavar="SECONDS", help="End the training after so many seconds."
-)
+@_training("--time-limit", type=_POSITIVE, metavar="SECONDS", help="End the training after so many seconds.")
 @_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 64 or 128, by the rows]")
 @_training(
     "--optimizer",
@@ -124,12 +95,12 @@ _training = partial(option, group="The training")
 )
 @_training(
     "--lr",
-    type=Number(0, min_open=True),
+    type=_POSITIVE,
     help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]",
 )
 @_training(
     "--weight-decay",
-    type=Number(0),
+    type=options.Number(0),
     help="Shrink parameters by this (adamw). [default: 0.2 for classes, 0.01 for numbers, else 0.0003]",
 )
 @_training("--jobs", type=int, default=1, help="Train so many networks at a time; -1: one a core.")
@@ -145,47 +116,42 @@ _training = partial(option, group="The training")
     default="float32",
     help="Compute in this precision.",
 )
-@output_option("-o", "--output", help="Write the model to this file (safetensors).")
-@output_option("--metrics-json", help="Write settings, losses and scores to this file.")
-@output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", callback=plot_path)
-@option(
+@options.output_option("-o", "--output", help="Write the model to this file (safetensors).")
+@options.output_option("--metrics-json", help="Write settings, losses and scores to this file.")
+@options.plot_option(help="Draw the losses by epoch into this file (.png, .svg, .pdf).")
+@options.writing_option(
     "--config",
-    group="Writing",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    callback=read_config,
+    callback=options.read_config,
     is_eager=True,
     expose_value=False,
     help="Take options from this TOML file; those given beside it count.",
 )
-@option(
+@options.writing_option(
     "--checkpoint-dir",
-    group="Writing",
     type=click.Path(path_type=Path),
-    callback=keeps_checkpoints,
+    callback=options.keeps_checkpoints,
     help="Keep in this folder, epoch by epoch, what --resume needs.",
 )
-@option(
+@options.writing_option(
     "--resume",
-    group="Writing",
     is_flag=True,
     help="Go on from the last checkpoint, if there is one; give data and other options as before.",
 )
-@computing
-@option(
+@options.computing
+@options.machine_option(
     "--distributed",
-    group="The machine",
     metavar="NAME",
     help="Train on all processes that a launcher has started, joined by mpi or torch.",
 )
-@option(
+@options.machine_option(
     "--timeout",
-    group="The machine",
-    type=Number(0, min_open=True),
+    type=_POSITIVE,
     default=TIMEOUT,
     metavar="SECONDS",
     help="End all processes when one has waited for another for so long.",
 )
-def train(distributed: str | None, timeout: float, **options: Any) -> None:
+def train(distributed: str | None, timeout: float, **given: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
     Files end in .csv, .tsv, .txt (also .gz, .bz2, .zst behind it), .parquet, .npz, .npy, .h5 or .zarr; a folder of
@@ -202,8 +168,8 @@ def train(distributed: str | None, timeout: float, **options: Any) -> None:
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi
     """
-    settings = SimpleNamespace(**options)
-    with joined(distributed, timeout):
+    settings = SimpleNamespace(**given)
+    with options.joined(distributed, timeout):
         _check_together(settings)
         from xpnet.cli.training import run
 

@@ -16,10 +16,8 @@ import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
 from xpnet.cli import tables
-from xpnet.cli.options import dialect_of
 from xpnet.cli.output import few, show_facts, to_json
 from xpnet.cli.plot import draw_losses
-from xpnet.data import open_data
 from xpnet.data.frames import Frame, class_indices, is_text, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import ModelFileError, XpnetError
@@ -82,8 +80,7 @@ def run(settings: SimpleNamespace) -> None:
 
 def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
-    opened = open_data(settings.data, settings.target, **dialect_of(vars(settings)))
-    frame, features, target = tables.read_columns(opened, vars(settings), target=settings.target)
+    _, frame, features, target = tables.read_columns(settings.data, vars(settings))
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = tables.choose_task(frame.name, target, labels, settings.task)

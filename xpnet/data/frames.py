@@ -159,14 +159,13 @@ def _as_arrow(values: numpy.ndarray) -> pyarrow.Array:
     return pyarrow.array(values.astype("float32" if values.dtype == "float16" else values.dtype.newbyteorder("=")))
 
 
-def parquet_frame(path: str | Path, name: str | None = None) -> Frame:
+def parquet_frame(path: str | Path, name: str) -> Frame:
     """Return the frame of a folder of Parquet files, or of one file, whose groups of rows are its blocks.
 
     Names of folders such as ``year=2024`` are columns. A file without a column that others have has gaps there.
 
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold different things.
     """
-    name = name or str(path)
     with reading(name, "Write it again, as whole Parquet files that agree on their columns"):
         found = dataset.dataset(str(path), format="parquet", partitioning="hive")
         files = list(found.get_fragments())
@@ -212,13 +211,7 @@ def _plain_schema(schema: Any) -> Any:
 
 
 def pick_columns(
-    opened: Any,
-    *,
-    target: str | None = None,
-    labelled: bool = True,
-    features: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    text: Sequence[str] = (),
+    opened: Any, target: str | None, features: Sequence[str], drop: Sequence[str], text: Sequence[str], labelled: bool
 ) -> tuple[list[str], str | None]:
     """Return the names of the columns that a model takes, and of the labels where they are asked for.
 

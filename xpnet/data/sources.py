@@ -252,8 +252,8 @@ class ParquetSource(Source):
 
         from xpnet.data.frames import parquet_frame, pick_columns, read_labels
 
-        self.frame, self.dtype = parquet_frame(path), numpy.dtype(dtype)
-        self.features, _ = pick_columns(self.frame, target=target, features=list(features or ()), drop=list(drop))
+        self.frame, self.dtype = parquet_frame(path, str(path)), numpy.dtype(dtype)
+        self.features, _ = pick_columns(self.frame, target, list(features or ()), list(drop), (), labelled=True)
         numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
         kinds = {name: self.frame.schema.field(name).type for name in self.features}
         text = [name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)]
