@@ -131,16 +131,16 @@ def test_names_that_are_not_utf8(run: Run) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
 def test_a_model_whose_folder_has_gone_is_kept_elsewhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xpnet.cli import training
+    from xpnet.cli import tables
 
     Path("gone").mkdir()
-    scores = training._scores
+    scores = tables.baseline_scores
 
     def measure_and_remove(*arguments: Any) -> Any:
         Path("gone").rmdir()
         return scores(*arguments)
 
-    monkeypatch.setattr(training, "_scores", measure_and_remove)
+    monkeypatch.setattr(tables, "baseline_scores", measure_and_remove)
     result = run("train", "iris", "--epochs", "1", "--members", "1", "-o", "gone/m.safetensors", code=1)
     assert "rows of" in result.stdout
     kept = result.stderr.split("It is kept as ")[1].strip().rstrip(".")

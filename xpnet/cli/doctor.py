@@ -59,9 +59,8 @@ def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def warmup(backend: str | None) -> None:
     """Compile ahead what a backend would compile at first use, where it can keep it."""
     found = choose(backend=backend).backend
-    compile_ahead = getattr(found, "warmup", None)  # others compile nothing
-    if compile_ahead is not None:
-        compile_ahead()
+    if hasattr(found, "warmup"):  # others compile nothing
+        found.warmup()
     click.echo(f"{found.name} is warm.")
 
 
@@ -73,6 +72,9 @@ def doctor(as_json: bool, group: str | None) -> None:
     if group is not None:
         _show_ranks(group, as_json)
         return
+    import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
+    from threadpoolctl import threadpool_info
+
     found: dict[str, Any] = {
         "machine": {
             "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
@@ -81,17 +83,16 @@ def doctor(as_json: bool, group: str | None) -> None:
             **_chosen(),
         },
         "backends": _examined(),
-        "blas": _blas(),
+        "blas": [library for library in threadpool_info() if library["user_api"] == "blas"],
         "packages": {found.name: found.version for found in distributions() if found.name in PACKAGES},
     }
     if as_json:
         click.echo(to_json(found))
         return
-    facts = [*found["machine"].items(), *_facts(found["backends"])]
-    for library in found["blas"]:
-        facts.append(("BLAS", "{internal_api} {version}, {num_threads} threads, {filepath}".format_map(library)))
-    facts.append(("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items())))
-    show_facts(facts)
+    blas = map("{internal_api} {version}, {num_threads} threads, {filepath}".format_map, found["blas"])
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
+    facts = [*found["machine"].items(), *_facts(found["backends"]), *(("BLAS", library) for library in blas)]
+    show_facts([*facts, ("packages", packages)])
 
 
 def _show_ranks(name: str, as_json: bool) -> None:
@@ -125,11 +126,3 @@ def _chosen() -> dict[str, str]:
         why = str(error)
     others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"
     return {"arrays": f"NumPy, lists, frames: {why}", "others": others}
-
-
-def _blas() -> list[dict[str, Any]]:
-    """List the BLAS libraries that NumPy and SciPy bring, each with its threads, as threadpoolctl describes them."""
-    import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
-    from threadpoolctl import threadpool_info
-
-    return [library for library in threadpool_info() if library["user_api"] == "blas"]

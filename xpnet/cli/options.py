@@ -40,8 +40,7 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
         if (written and _takes_in(others, within, path)) or (other_written and _takes_in(path, inside, others)):
             raise click.UsageError(
                 f"{other} and {name} both name {path}; an output must not replace an input or another output. "
-                "Name another file.",
-                ctx,
+                "Name another file."
             )
     claims.append((name, path, written, inside))
     return value

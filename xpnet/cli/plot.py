@@ -15,13 +15,16 @@ _COUNTED = 30  # classes that still have room for their counts
 
 
 @contextmanager
-def _figure(path: Path, title: str, width: float, height: float) -> Iterator[Any]:
-    """Yield a figure to draw on, and write it in the format that the file's ending names."""
+def _axes(path: Path, title: str, width: float, height: float, **columns: Any) -> Iterator[Any]:
+    """Yield axes to draw on, and write their figure in the format that the file's ending names.
+
+    columns : what ``Figure.subplots`` takes, for more axes than one
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title)
-    yield figure
+    yield figure.subplots(**columns)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=path.suffix.lstrip(".").lower(), dpi=150)
     write_whole(path, drawn.getvalue())
@@ -31,8 +34,7 @@ def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: s
     """Draw the losses by epoch, on a logarithmic axis where all are positive."""
     losses, validation = history["loss"], history["validation_loss"]
     positive = all(value > 0 for value in (*losses, *validation))
-    with _figure(path, title, 7, 4.5) as figure:
-        axes = figure.add_subplot()
+    with _axes(path, title, 7, 4.5) as axes:
         LossCurveDisplay(loss_curve=losses, validation_loss_curve=validation).plot(axes)
         axes.set(ylabel=loss, yscale="log" if positive else "linear")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -52,8 +54,7 @@ def draw_classes(
     predicted, size = probabilities.argmax(axis=1), min(4 + 0.45 * len(classes), 14)
     names = [str(name)[:20].replace("$", r"\$") for name in classes]  # a dollar would begin a formula
     how = {"labels": range(len(classes)), "display_labels": names, "include_values": len(classes) <= _COUNTED}
-    with _figure(path, title, size + 5, size) as figure:
-        axes, right = figure.subplots(1, 2, width_ratios=(size, 4))
+    with _axes(path, title, size + 5, size, ncols=2, width_ratios=(size, 4)) as (axes, right):
         ConfusionMatrixDisplay.from_predictions(labels, predicted, xticks_rotation="vertical", ax=axes, **how)
         sure = probabilities.max(axis=1).clip(0, 1)
         CalibrationDisplay.from_predictions(labels == predicted, sure, n_bins=10, strategy="quantile", ax=right)
@@ -64,8 +65,7 @@ def draw_importances(path: Path, importances: numpy.ndarray, names: Sequence[str
     """Draw a bar for each column. importances : (columns, repeats)"""
     from xpnet.estimators.inspection import MOST_BARS, ImportanceDisplay
 
-    with _figure(path, title, 7, 1.5 + 0.3 * min(len(names), MOST_BARS)) as figure:
-        axes = figure.add_subplot()
+    with _axes(path, title, 7, 1.5 + 0.3 * min(len(names), MOST_BARS)) as axes:
         ImportanceDisplay(importances, names).plot(axes)
         axes.set(xlabel=what)
 
@@ -74,8 +74,7 @@ def draw_against(path: Path, targets: numpy.ndarray, predictions: numpy.ndarray,
     """Draw true against predicted numbers, with the line on which both are equal. targets, predictions : (rows,)"""
     from sklearn.metrics import PredictionErrorDisplay
 
-    with _figure(path, title, 6, 6) as figure:
-        axes = figure.add_subplot()
+    with _axes(path, title, 6, 6) as axes:
         PredictionErrorDisplay(y_true=targets, y_pred=predictions).plot(
             axes, kind="actual_vs_predicted", scatter_kwargs={"s": 12, "alpha": 0.5, "rasterized": True}
         )

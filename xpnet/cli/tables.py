@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -185,14 +186,12 @@ def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> n
     shared = numpy.flatnonzero(~alone)
     if len(shared) < 2:
         return shared[:0]
+    parted = partial(train_test_split, shared, test_size=share, random_state=seed)
     try:
-        _, held_out = train_test_split(
-            shared, test_size=share, random_state=seed, stratify=None if y is None else y[shared]
-        )
+        return parted(stratify=None if y is None else y[shared])[1]
     except ValueError:  # there are more classes than rows in one of the parts
-        first, held_out = train_test_split(shared, test_size=share, random_state=seed)
-        held_out = held_out[numpy.isin(y[held_out], y[first])] if y is not None else held_out
-    return held_out
+        first, held_out = parted()
+        return held_out if y is None else held_out[numpy.isin(y[held_out], y[first])]
 
 
 class TableModel:

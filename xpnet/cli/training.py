@@ -63,7 +63,11 @@ def run(settings: SimpleNamespace) -> None:
         raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
-    report["scores"] = _scores(model, training, test)
+    opened, report["scores"] = tables.TableModel(model), {}
+    for name, measured in {"training": training.some(MEASURED_ROWS), "test": test}.items():
+        if len(measured):
+            report["scores"][name] = tables.scores_of(opened, measured.y, opened.outputs_of_all(measured.tables()))
+    report["scores"]["baseline"] = tables.baseline_scores(training, test if len(test) else training)
     report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": rows.frame.notes}
     report |= _describe(model, settings)
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
@@ -109,34 +113,23 @@ def _holds_words(frame: Frame, name: str) -> bool:
     return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
-def _scores(model: Any, training: tables.Rows, test: tables.Rows) -> dict[str, Any]:
-    """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
-    opened, found = tables.TableModel(model), {}
-    for name, rows in {"training": training.some(MEASURED_ROWS), "test": test}.items():
-        if len(rows):
-            found[name] = tables.scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
-    return {**found, "baseline": tables.baseline_scores(training, test if len(test) else training)}
-
-
 def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
     """Return what the report tells of a model and its training, as JSON values."""
     networks = model.networks_
+    first, history = networks[0], networks[0].history
     return {
         "model": {
             "name": settings.model,
             "networks": len(networks),
-            "members": networks[0].spec.members,
-            "widths": list(networks[0].spec.widths),
-            "loss": networks[0].spec.loss,
+            "members": first.spec.members,
+            "widths": list(first.spec.widths),
+            "loss": first.spec.loss,
             "parameters": sum(array.size for network in networks for array in network.params.values()),
             "epochs": [network.history.epochs for network in networks],
             "kept": list(model.best_epochs_),
-            "why": networks[0].why_,
+            "why": first.why_,
         },
-        "history": {
-            "loss": list(networks[0].history.loss),
-            "validation_loss": list(networks[0].history.validation_loss),
-        },
+        "history": {"loss": list(history.loss), "validation_loss": list(history.validation_loss)},
     }
 
 
@@ -219,7 +212,11 @@ def fit(rows: tables.Rows, settings: SimpleNamespace) -> Any:
     classes = rows.classes
     model = build(settings, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
-        model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
+        # The file's labels may be numbers, and those that are typed are text.
+        places = class_indices("--class-weight", numpy.asarray(list(settings.class_weight)), classes.tolist())
+        by_class = numpy.ones(len(classes))
+        by_class[places] = list(settings.class_weight.values())
+        model.set_params(class_weight=dict(zip(classes.tolist(), by_class.tolist(), strict=True)))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
         same = None if settings.checkpoint_dir is None else SameRows(rows)
@@ -263,11 +260,3 @@ def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> 
     folder = settings.checkpoint_dir / f"member-{member}"
     state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
     return [*watchers, same, Checkpoint(folder)], state
-
-
-def _weights_by_label(weights: dict[str, float], classes: numpy.ndarray) -> dict[Any, float]:
-    """Return weights by label, as the file's labels are: a label that is typed is text."""
-    places = class_indices("--class-weight", numpy.asarray(list(weights)), classes.tolist())
-    found = numpy.ones(len(classes))
-    found[places] = list(weights.values())
-    return dict(zip(classes.tolist(), found.tolist(), strict=True))

@@ -7,6 +7,7 @@ target names.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,8 @@ def _bundled(name: str) -> "Frame":
     return array_frame(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
 
 
-def _mapped(path: str | Path) -> numpy.ndarray:
-    """Return the array of a .npy file, mapped where it lies."""
-    return numpy.load(path, mmap_mode="r", allow_pickle=False)
+_mapped = partial(numpy.load, mmap_mode="r", allow_pickle=False)
+"""Return the array of a .npy file, mapped where it lies."""
 
 
 def _archive(path: Path, target: str | None) -> "Frame":

@@ -219,11 +219,9 @@ def pick_columns(
 
     Raises DataFileError for columns that are missing, for a target that is not named, and where no feature is left.
     """
-    own = opened.default_target
+    file, own, listed = opened.name, opened.default_target, _listed(opened.names)
     if labelled and target is None and own is None:
-        raise DataFileError(
-            f"{opened.name}: --target names the column that holds the labels, one of {_listed(opened.names)}."
-        )
+        raise DataFileError(f"{file}: --target names the column that holds the labels, one of {listed}.")
     target = (target or own) if labelled else None
     named = dict.fromkeys([target or "", *features, *drop, *text])
     missing = [name for name in named if name not in ("", *opened.names)]
@@ -231,16 +229,12 @@ def pick_columns(
         lowered = {name.lower(): name for name in opened.names}
         close = get_close_matches(missing[0].lower(), lowered, 1)
         meant = f"Did you mean {lowered[close[0]]!r}?" if close else "Where the first line is no names: --no-header."
-        raise DataFileError(
-            f"{opened.name}: there is no column {_listed(missing)}; the columns are {_listed(opened.names)}. {meant}"
-        )
+        raise DataFileError(f"{file}: there is no column {_listed(missing)}; the columns are {listed}. {meant}")
     chosen = list(dict.fromkeys(features)) or [name for name in opened.names if name not in {target, own, *drop}]
     if not chosen:
-        raise DataFileError(
-            f"{opened.name}: at least one column beside the target is needed; received {_listed(opened.names)}."
-        )
+        raise DataFileError(f"{file}: at least one column beside the target is needed; received {listed}.")
     if target in chosen:
-        raise DataFileError(f"{opened.name}: {target!r} is the target, and no feature can be. Name another.")
+        raise DataFileError(f"{file}: {target!r} is the target, and no feature can be. Name another.")
     return chosen, target
 
 

@@ -26,8 +26,6 @@ LARGE_TABLE = 2**26
 MOST_BYTES = 2**27
 """Bytes of a block at most, whatever the chunks in which an array is stored."""
 
-_TRAINED_IN = ("float32", "float64")
-
 
 class Source:
     """A matrix of numbers that is read in blocks of consecutive rows, and need not fit into memory.
@@ -375,15 +373,12 @@ def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Sour
     if isinstance(X, Source):
         return X
     if isinstance(X, numpy.ndarray):
-        mapped = isinstance(X, numpy.memmap) and X.ndim == 2 and X.dtype.kind in "biuf"
-        return ArraySource(X) if mapped and _is_large(X, dtype, copied) else None
+        if not (isinstance(X, numpy.memmap) and X.ndim == 2 and X.dtype.kind in "biuf"):
+            return None
+        used_in = numpy.dtype(dtype or (X.dtype if X.dtype in ("float32", "float64") else "float64"))
+        copied = copied or X.dtype != used_in
+        large = X.size * used_in.itemsize > LARGE_COPY if copied else X.nbytes > LARGE
+        return ArraySource(X) if large else None
     if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
         return ArraySource(X)
     return ChunkSource(X) if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape") else None
-
-
-def _is_large(X: numpy.ndarray, dtype: str | None, copied: bool) -> bool:
-    used_in = numpy.dtype(dtype or (X.dtype if X.dtype in _TRAINED_IN else "float64"))
-    if copied or X.dtype != used_in:
-        return X.size * used_in.itemsize > LARGE_COPY
-    return X.nbytes > LARGE
