@@ -18,8 +18,7 @@ from xpnet.distributed import use_group
 from xpnet.errors import BackendError
 
 PACKAGES = (
-    *("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors", "pyarrow"),
-    *("cupy-cuda12x", "cupy-cuda13x"),
+    "numpy scipy scikit-learn numba llvmlite array-api-compat safetensors pyarrow cupy-cuda12x cupy-cuda13x".split()
 )
 PATIENCE = 60.0
 """Seconds that a process waits for the others when ranks are examined."""

@@ -22,8 +22,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 PLOTS = (".png", ".svg", ".pdf")
 
-_CLAIMS = "xpnet.files"
-
 
 def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bool, inside: str = "*.parquet") -> Any:
     """Note that a command reads or writes the file that an argument names, or those that match in the folder.
@@ -35,7 +33,7 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
         return value
     name, path = param.opts[0], Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
-    claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault(_CLAIMS, [])
+    claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault("xpnet.files", [])
     for other, others, other_written, within in claims:
         if (written and _takes_in(others, within, path)) or (other_written and _takes_in(path, inside, others)):
             raise click.UsageError(
@@ -174,19 +172,14 @@ class Grouped(click.Command):
                 formatter.write_dl(records)
 
 
-class GroupedOption(click.Option):
-    """An option in a group of the help page."""
-
-    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
+def options_of(group: str) -> Callable[..., Callable[[Command], Command]]:
+    """Return what ``click.option`` is, for options in a group of the help page."""
+    return partial(click.option, cls=type("GroupedOption", (click.Option,), {"group": group}))
 
 
-option = partial(click.option, cls=GroupedOption)
-reading_option = partial(option, group="Reading the data")
-writing_option = partial(option, group="Writing")
-machine_option = partial(option, group="The machine")
-"""Make an option in a group of the help page."""
+reading_option = options_of("Reading the data")
+writing_option = options_of("Writing")
+machine_option = options_of("The machine")
 
 
 def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

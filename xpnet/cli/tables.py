@@ -41,16 +41,14 @@ def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
     asked to take them as classes.
     """
-    distinct, kind = numpy.unique(labels), labels.dtype.kind
+    distinct, kind, column = numpy.unique(labels), labels.dtype.kind, f"{name}: column {target!r}"
     if requested == "classify" and kind == "f":
-        raise DataFileError(
-            f"{name}: column {target!r} must hold classes: text or whole numbers. --task regress predicts others."
-        )
+        raise DataFileError(f"{column} must hold classes: text or whole numbers. --task regress predicts others.")
     few = len(distinct) <= FEW or 2 * len(distinct) <= len(labels)
     if requested is None and kind not in "iuf" and (len(distinct) > MOST or not few):
         raise DataFileError(
-            f"{name}: column {target!r} holds {len(distinct):,} different texts in {len(labels):,} rows, "
-            "which would each be a class. Add --task classify if that is meant, or name another target."
+            f"{column} holds {len(distinct):,} different texts in {len(labels):,} rows, which would each be a class. "
+            "Add --task classify if that is meant, or name another target."
         )
     task, why = (requested, "as asked") if requested is not None else _guessed(target, distinct, len(labels), kind)
     if task == "classify" and len(distinct) < 2:
@@ -174,24 +172,22 @@ def split(rows: Rows, share: float, seed: int, option: str) -> tuple[Rows, Rows]
         )
     held_out = numpy.zeros(count, bool)
     for first in range(0, count if share else 0, SPLIT_ROWS):  # what is split at a time takes memory
-        y = rows.y[first : first + SPLIT_ROWS] if rows.classes is not None else None
-        some = min(SPLIT_ROWS, count - first)
-        held_out[first + _held_out(some, y, share, seed)] = True
+        y = rows.y[first : first + SPLIT_ROWS]
+        held_out[first + _held_out(y, share, seed, stratified=rows.classes is not None)] = True
     return rows.take(~held_out), rows.take(held_out)
 
 
-def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> numpy.ndarray:
-    """Return indices of the rows to set apart, of so many. y : (rows,) class indices, which keep rows each, or None"""
-    alone = numpy.zeros(count, bool) if y is None else numpy.bincount(y)[y] < 2
-    shared = numpy.flatnonzero(~alone)
+def _held_out(y: numpy.ndarray, share: float, seed: int, *, stratified: bool) -> numpy.ndarray:
+    """Return indices of the rows to set apart. stratified : whether y has class indices, which keep rows each"""
+    shared = numpy.flatnonzero(numpy.bincount(y)[y] > 1) if stratified else numpy.arange(len(y))
     if len(shared) < 2:
         return shared[:0]
     parted = partial(train_test_split, shared, test_size=share, random_state=seed)
     try:
-        return parted(stratify=None if y is None else y[shared])[1]
+        return parted(stratify=y[shared] if stratified else None)[1]
     except ValueError:  # there are more classes than rows in one of the parts
         first, held_out = parted()
-        return held_out if y is None else held_out[numpy.isin(y[held_out], y[first])]
+        return held_out[numpy.isin(y[held_out], y[first])] if stratified else held_out
 
 
 class TableModel:

@@ -1,6 +1,5 @@
 """``xpnet train``: a model from a data file, with its scores, its model file, its metrics and its plot."""
 
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +30,9 @@ def _check_together(settings: SimpleNamespace) -> None:
 _SHARE, _POSITIVE = options.Number(0, 1, max_open=True), options.Number(0, min_open=True)
 _COUNT = click.IntRange(min=1)
 _COUNTS, _LEVELS = options.Listed(_COUNT), options.Listed(options.LEVEL)
-_data = partial(options.option, group="What to predict")
-_model = partial(options.option, group="The model")
-_training = partial(options.option, group="The training")
+_data = options.options_of("What to predict")
+_model = options.options_of("The model")
+_training = options.options_of("The training")
 
 
 @click.command(cls=options.Grouped, short_help="Train a model on a data file, and measure it.")
@@ -93,11 +92,7 @@ _training = partial(options.option, group="The training")
     default="adamw",
     help="Minimise the loss by this rule.",
 )
-@_training(
-    "--lr",
-    type=_POSITIVE,
-    help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]",
-)
+@_training("--lr", type=_POSITIVE, help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]")
 @_training(
     "--weight-decay",
     type=options.Number(0),
@@ -140,9 +135,7 @@ _training = partial(options.option, group="The training")
 )
 @options.computing
 @options.machine_option(
-    "--distributed",
-    metavar="NAME",
-    help="Train on all processes that a launcher has started, joined by mpi or torch.",
+    "--distributed", metavar="NAME", help="Train on all processes that a launcher has started, joined by mpi or torch."
 )
 @options.machine_option(
     "--timeout",

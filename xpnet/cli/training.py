@@ -253,10 +253,12 @@ def _fit_encoded(model: Any, rows: tables.Rows, settings: SimpleNamespace) -> An
 
 
 def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
-    """Make the callbacks of a member's training, and open the checkpoint from which it goes on."""
-    watchers: list[Callback] = [Progress()]
-    if settings.checkpoint_dir is None or same is None:
-        return watchers, None
+    """Make the callbacks of a member's training, and open the checkpoint from which it goes on.
+
+    same : what checkpoints keep of the rows; None where there are none
+    """
+    if same is None:
+        return [Progress()], None
     folder = settings.checkpoint_dir / f"member-{member}"
     state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
-    return [*watchers, same, Checkpoint(folder)], state
+    return [Progress(), same, Checkpoint(folder)], state
