@@ -148,11 +148,10 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
     """Show the report. why : what was trained, and on what"""
     data, model, task = report["data"], report["model"], report["task"]
     classes = f", {len(data['classes'])} classes" if "classes" in data else ""
-    left_out = [f"{column}: {reason}" for column, reason in data["left_out"].items()]
     facts = [
         ("data", f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"),
         ("task", f"{task['name']}: {task['why']}"),
-        ("left out", few(left_out)),
+        ("left out", few([f"{column}: {reason}" for column, reason in data["left_out"].items()])),
         *(("note", note) for note in data["notes"]),
         ("model", f"{model['name']}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
         ("trained", why),

@@ -184,18 +184,16 @@ def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -
     keys, kinds = _keys(group), [schema.field(name).type for name in columns]
     # Each thread takes room, and one column gives them nothing to share.
     wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
-    with reading(group.path, "Write it again"):
-        with parquet.ParquetFile(
-            group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
-        ) as file:
-            for batch in file.iter_batches(rows, **wanted):
-                cells = [
-                    batch.column(name).cast(kind, safe=False)
-                    if name in stored
-                    else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
-                    for name, kind in zip(columns, kinds, strict=True)
-                ]
-                yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
+    how: dict[str, Any] = {"metadata": group.metadata, "pre_buffer": False, "buffer_size": _BYTES_BUFFERED}
+    with reading(group.path, "Write it again"), parquet.ParquetFile(group.path, **how) as file:
+        for batch in file.iter_batches(rows, **wanted):
+            cells = [
+                batch.column(name).cast(kind, safe=False)
+                if name in stored
+                else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
+                for name, kind in zip(columns, kinds, strict=True)
+            ]
+            yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
 
 
 def _keys(fragment: Any) -> dict[str, Any]:
