@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, read_labels
+from xpnet.data.frames import Frame, pick_columns, read_labels
 
 
 class Opened(NamedTuple):
@@ -42,7 +42,7 @@ def read(
 def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: Any) -> Opened:
     """What is in a file."""
     opened = open_data(path, **dialect)
+    features, _ = pick_columns(opened, target, (), (), text, labelled=True)
     frame = opened.read(opened.names, text, target)
     labels, there = read_labels(frame, target, dialect.get("decimal"))
-    features = [name for name in opened.names if name != target]
     return Opened(frame, frame.table(features).to_pydict(), labels, there)

@@ -98,6 +98,21 @@ def test_a_folder_with_a_damaged_file(tmp_path: Path) -> None:
     assert told > 100
 
 
+def test_a_group_of_rows_that_counts_them_wrongly_is_told(tmp_path: Path) -> None:
+    whole, path, told = parquet(), tmp_path / "rows.parquet", 0
+    for place in [place for place, byte in enumerate(whole) if byte == 2 * ROWS]:  # as Thrift writes the number
+        path.write_bytes(whole[:place] + bytes([2 * ROWS + 4]) + whole[place + 1 :])
+        try:
+            counted = pyarrow.parquet.read_metadata(path).row_group(0).num_rows
+        except (OSError, pyarrow.ArrowInvalid):  # this byte is another's
+            continue
+        if counted != ROWS:
+            with pytest.raises(DataFileError, match="another number of rows"):
+                look(path)
+            told += 1
+    assert told
+
+
 def count_told(path: Path, files: Iterable[bytes]) -> int:
     """How many of some damaged files end in an error, each of one line with the file's name; the others are tables."""
     target, told = "x2" if path.suffix == ".npy" else "y", 0

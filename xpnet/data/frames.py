@@ -185,6 +185,7 @@ def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -
     # Each thread takes room, and one column gives them nothing to share.
     wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
     how: dict[str, Any] = {"metadata": group.metadata, "pre_buffer": False, "buffer_size": _BYTES_BUFFERED}
+    left = group.row_groups[0].num_rows
     with reading(group.path, "Write it again"), parquet.ParquetFile(group.path, **how) as file:
         for batch in file.iter_batches(rows, **wanted):
             cells = [
@@ -193,7 +194,10 @@ def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -
                 else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
                 for name, kind in zip(columns, kinds, strict=True)
             ]
+            left -= batch.num_rows
             yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
+        if left:
+            raise ValueError("a group has another number of rows than it says")
 
 
 def _keys(fragment: Any) -> dict[str, Any]:
