@@ -181,15 +181,15 @@ def test_epochs_are_fewer_where_they_take_longer_and_the_learning_rate_falls_ove
     assert narrow.n_iter_ == estimators.MOST_EPOCHS
 
 
-def test_a_third_network_is_trained_where_two_left_epochs_unused() -> None:
+def test_a_fourth_network_is_trained_where_three_left_epochs_unused() -> None:
     rng = numpy.random.default_rng(0)
     X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
     early = TabularRegressor(n_iter_no_change=1, max_iter=40, random_state=0).fit(X, y)
-    assert len(early.networks_) == len(early.best_epochs_) == 3
-    assert sum(network.history.epochs for network in early.networks_) <= 2 * 40
+    assert len(early.networks_) == len(early.best_epochs_) == 4
+    assert sum(network.history.epochs for network in early.networks_) <= 3 * 40
     together = clone(early).set_params(n_jobs=2).fit(X, y)
-    assert len(together.networks_) == 3
-    assert len(TabularRegressor(max_iter=4, random_state=0).fit(X, y).networks_) == 2
+    assert len(together.networks_) == 4
+    assert len(TabularRegressor(max_iter=4, random_state=0).fit(X, y).networks_) == 3
 
 
 def test_each_member_sets_other_rows_apart(table: pandas.DataFrame, target: numpy.ndarray) -> None:

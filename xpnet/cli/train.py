@@ -63,7 +63,7 @@ _training = options.options_of("The training")
 @_model("--hidden", type=_COUNTS, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
 @_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
-@_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
+@_model("--dropout", type=_SHARE, help="Leave out this share of hidden units. [default: 0.1 for classes, else 0]")
 @_model(
     "--loss",
     type=click.Choice(sorted(NUMERIC_LOSSES)),

@@ -65,7 +65,7 @@ LARGEST_TARGET = 1e140
 """The squares of larger targets overflow, and with them the standard deviation."""
 TINY = 1e-12
 """A mean of counts or amounts is taken to be at least this where its variance is asked for."""
-NETWORKS = ((50_000, 1, 1), (10_000, 1, 2), (0, 2, 3))
+NETWORKS = ((50_000, 1, 1), (10_000, 1, 3), (0, 3, 4))
 """From so many rows on so many networks are trained, at least and at most: the more where few epochs are enough."""
 ROWS_OF_A_BATCH = ((3000, 128), (0, 64))
 """Pairs say from how many rows on a batch has how many."""
@@ -87,8 +87,8 @@ class Tabular(Saved, BaseEstimator):
     members : int or "auto", default "auto"
         How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 4.
     networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, 1 or 2
-        for fewer than 50,000 rows, 2 or 3 for fewer than 10,000: the last where few epochs are enough.
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, 1 to 3
+        for fewer than 50,000 rows, 3 or 4 for fewer than 10,000: the more where few epochs are enough.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
@@ -99,7 +99,7 @@ class Tabular(Saved, BaseEstimator):
         The learning rate. Where ``max_iter`` is ``"auto"`` it falls evenly over the last third of the epochs.
     weight_decay : float, default 0.2 for labels, 0.01 for numbers
         With ``"adamw"`` every update shrinks all parameters by learning rate times this.
-    dropout : float, default 0.1
+    dropout : float, default 0.1 for labels, 0 for numbers
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
         Rows of a minibatch; ``"auto"`` is 64 or 128, by the number of rows.
@@ -670,6 +670,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     """
 
     weight_decay: float = allowing(0.01, NOT_NEGATIVE)
+    dropout: float = allowing(0.0, FRACTION)
     loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
 
     _task: ClassVar[str] = "regression"
