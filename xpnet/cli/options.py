@@ -4,7 +4,6 @@ import csv
 import os
 import tomllib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial, reduce
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +14,6 @@ import click
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data.files import DATASETS
 from xpnet.dispatch import get_backend
-from xpnet.distributed import use_group
-from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -140,23 +137,6 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
-def joined(group: str | None, timeout: float) -> AbstractContextManager[Any]:
-    """Join the group that is asked for. Every rank runs the command, which lets rank 0 alone print and write.
-
-    Raises click.UsageError where several processes would each do the whole work, and write the same files.
-    """
-    if group is not None:
-        return use_group(group, timeout=timeout)
-    launcher = launched()
-    if launcher is not None:
-        group = "torch" if launcher == "torchrun" else "mpi"
-        raise click.UsageError(
-            f"{launcher} has started several of this command, and each would train alone. Add --distributed {group}, "
-            f"or start it without {launcher}."
-        )
-    return nullcontext()
-
-
 class Grouped(click.Command):
     """A command whose help page shows its options in groups, which they know; --help, which has none, is last."""
 
@@ -266,5 +246,7 @@ def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
 
 
 output_option = partial(writing_option, type=click.Path(path_type=Path), callback=output_path)
-plot_option = partial(output_option, "--plot", callback=plot_path)
 """Make an option that names a file to write. Its folder is looked at before any work is done."""
+
+plot_option = partial(output_option, "--plot", callback=plot_path)
+"""Make the option that names a file for a plot."""

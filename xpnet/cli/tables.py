@@ -204,19 +204,17 @@ class TableModel:
 
     def __init__(self, model: Any, coverage: float | None = None) -> None:
         self.model, self.coverage, self.text = model, coverage, set()
-        self.encoder, labels = getattr(model, "encoder_", None), getattr(model, "classes_", None)
+        encoder, labels = getattr(model, "encoder_", None), getattr(model, "classes_", None)
         names = getattr(model, "feature_names_in_", numpy.array([])).tolist()
         self.features: list[str] = names
-        if isinstance(model, Network):
-            self.outputs = model.spec.widths[-1]
-            if model.spec.loss == "softmax_cross_entropy":
-                self.outputs, labels = 1, numpy.arange(self.outputs)
-        elif self.encoder is None:
+        if isinstance(model, Network):  # a file's, which predicts classes
+            self.outputs, labels = 1, numpy.arange(model.spec.widths[-1])
+        elif encoder is None:
             self.outputs = 1 if model.out_activation_ == "softmax" else model.n_outputs_
         else:
             self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
             if names:
-                encodings = self.encoder.encodings_
+                encodings = encoder.encodings_
                 self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
                 self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
         if isinstance(labels, list):

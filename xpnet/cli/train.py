@@ -1,5 +1,6 @@
 """``xpnet train``: a model from a data file, with its scores, its model file, its metrics and its plot."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,9 @@ import click
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli import options
+from xpnet.distributed import use_group
 from xpnet.distributed.group import TIMEOUT
+from xpnet.distributed.ranks import launched
 from xpnet.ops import ACTIVATIONS
 
 
@@ -38,20 +41,13 @@ _training = options.options_of("The training")
 @click.command(cls=options.Grouped, short_help="Train a model on a data file, and measure it.")
 @click.argument("data", callback=options.reads)
 @_data(
-    "--target",
-    callback=options.reads,
-    help="Predict this column; built-in data sets and .npz (there: y) need none.",
+    "--target", callback=options.reads, help="Predict this column; built-in data sets and .npz (there: y) need none."
 )
 @_data(
     "--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]"
 )
 @_data("--class-weight", type=options.weights, help="Weight classes: balanced, or label=weight with commas between.")
-@_data(
-    "--test-size",
-    type=_SHARE,
-    default=0.25,
-    help="Set this share of the rows apart to measure on.",
-)
+@_data("--test-size", type=_SHARE, default=0.25, help="Set this share of the rows apart to measure on.")
 @options.reading
 @_model(
     "--model",
@@ -87,10 +83,7 @@ _training = options.options_of("The training")
 @_training("--time-limit", type=_POSITIVE, metavar="SECONDS", help="End the training after so many seconds.")
 @_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 64 or 128, by the rows]")
 @_training(
-    "--optimizer",
-    type=click.Choice(["adamw", "adam", "sgd"]),
-    default="adamw",
-    help="Minimise the loss by this rule.",
+    "--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), default="adamw", help="Minimise the loss by this rule."
 )
 @_training("--lr", type=_POSITIVE, help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]")
 @_training(
@@ -105,12 +98,7 @@ _training = options.options_of("The training")
     default=0,
     help="Draw the split, the weights and the orders from this seed.",
 )
-@_training(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    default="float32",
-    help="Compute in this precision.",
-)
+@_training("--dtype", type=click.Choice(["float32", "float64"]), default="float32", help="Compute in this precision.")
 @options.output_option("-o", "--output", help="Write the model to this file (safetensors).")
 @options.output_option("--metrics-json", help="Write settings, losses and scores to this file.")
 @options.plot_option(help="Draw the losses by epoch into this file (.png, .svg, .pdf).")
@@ -162,7 +150,14 @@ def train(distributed: str | None, timeout: float, **given: Any) -> None:
       mpirun -n 4 xpnet train DATA --distributed mpi
     """
     settings = SimpleNamespace(**given)
-    with options.joined(distributed, timeout):
+    if distributed is None and (launcher := launched()) is not None:
+        group = "torch" if launcher == "torchrun" else "mpi"
+        raise click.UsageError(
+            f"{launcher} has started several of this command, and each would train alone. Add --distributed {group}, "
+            f"or start it without {launcher}."
+        )
+    # Every rank runs the command, which lets rank 0 alone print and write.
+    with nullcontext() if distributed is None else use_group(distributed, timeout=timeout):
         _check_together(settings)
         from xpnet.cli.training import run
 
