@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow
 
 from xpnet.data import open_data
 from xpnet.data.frames import Frame, pick_columns, read_labels
@@ -39,10 +40,15 @@ def read(
     return look(path, target=target, text=text, **dialect)
 
 
+def contents(frame: Frame, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """What some columns of a frame hold."""
+    return pyarrow.Table.from_batches(frame.all_batches(columns)).to_pydict()
+
+
 def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: Any) -> Opened:
     """What is in a file."""
     opened = open_data(path, **dialect)
     features, _ = pick_columns(opened, target, (), (), text, labelled=True)
     frame = opened.read(opened.names, text, target)
     labels, there = read_labels(frame, target, dialect.get("decimal"))
-    return Opened(frame, frame.table(features).to_pydict(), labels, there)
+    return Opened(frame, contents(frame, features), labels, there)

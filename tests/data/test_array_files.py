@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mutants import mutants
-from opened import look
+from opened import contents, look
 
 from xpnet.data import DATASETS, open_data, sources
 from xpnet.data.sources import ArraySource
@@ -95,7 +95,7 @@ def test_hdf5(tmp_path: Path) -> None:
         file["X"], file["kind"] = X, ["p", "q", "p"]
     opened = open_data(tmp_path / "d.h5", target="kind")
     frame = opened.read(opened.names, ["x1"], "kind")
-    assert frame.table(opened.names).to_pydict() == {
+    assert contents(frame, opened.names) == {
         "x0": X[:, 0].tolist(),
         "x1": [str(number).removesuffix(".0") for number in X[:, 1]],
         "kind": ["p", "q", "p"],

@@ -106,11 +106,6 @@ class Frame:
         for block in range(self.blocks):
             yield from self.batches(block, columns)
 
-    def table(self, columns: Sequence[str]) -> pyarrow.Table:
-        """Return some columns of all rows."""
-        schema = pyarrow.schema([self.schema.field(name) for name in columns])
-        return pyarrow.Table.from_batches(list(self.all_batches(columns)), schema).unify_dictionaries()
-
 
 def _as_text(cells: Any) -> Any:
     """Return cells of any type as text; of lists, records and bytes it is what Python writes."""
@@ -256,8 +251,8 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
 
     Raises DataFileError for labels of another kind, and where no row has one.
     """
-    column = frame.table([target]).column(0)
-    kind = column.type
+    kind = frame.schema.field(target).type
+    column = pyarrow.chunked_array([batch.column(0) for batch in frame.all_batches([target])], kind)
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
         numbers = column.to_numpy() if not column.null_count else column.cast("float64", safe=False).to_numpy()
         labels, there = _from_numbers(numbers)

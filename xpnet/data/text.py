@@ -8,7 +8,6 @@ import re
 import sys
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ REMEDY = (
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """Compressed content begins with these bytes."""
 
-_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): (Row #\d+: )?CSV conversion error")
 
@@ -105,7 +103,7 @@ class TextFile:
         """Return the first lines, the last of which may be cut. The encoding is what their first bytes say."""
         with self._content() as stream:
             mark = stream.read(2)
-        self.encoding = self.encoding or _BOMS.get(mark, "utf-8")
+        self.encoding = self.encoding or ("utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8")
         with self._content() as stream, io.TextIOWrapper(stream, self.encoding, newline="") as text:
             first = [text.readline(LONGEST) for _ in range(3)]
             found = "".join(first) + text.read(SAMPLE)
@@ -222,8 +220,7 @@ class TextFile:
 def _first_kinds(opened: Opened, text: Sequence[str], target: str | None) -> dict[str, Any]:
     """Return the types of columns as far as the beginning shows."""
     with opened(dict.fromkeys(text, STRING)) as reader:
-        kinds = {column.name: column.type for column in reader.schema}
-    kinds |= {name: pyarrow.float64() for name, kind in kinds.items() if types.is_null(kind)}
+        kinds = {one.name: pyarrow.float64() if types.is_null(one.type) else one.type for one in reader.schema}
     if target is not None and (types.is_integer(kinds[target]) or types.is_boolean(kinds[target])):
         kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
     return kinds
@@ -240,14 +237,13 @@ def _write(path: Path, reader: csv.CSVStreamingReader) -> None:
 
 def _names(cells: Sequence[str]) -> list[str]:
     """Return the names of the columns, each once."""
-    names: dict[str, None] = {}
-    repeats: Counter[str] = Counter()
+    names: dict[str, int] = {}  # each with how often it has come again
     for place, cell in enumerate(cells):
         name = plain = cell.strip() or f"Unnamed: {place}"
         while name in names:
-            repeats[plain] += 1
-            name = f"{plain}.{repeats[plain]}"
-        names[name] = None
+            names[plain] += 1
+            name = f"{plain}.{names[plain]}"
+        names[name] = 0
     return list(names)
 
 
