@@ -10,7 +10,7 @@ import numpy
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import Description, read, write
-from xpnet.modelfile.disk import remove, remove_parts
+from xpnet.modelfile.disk import TEMPORARY, remove
 from xpnet.modelfile.networks import check_parameters_of
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState
@@ -114,7 +114,8 @@ class Checkpoint(Callback):
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ModelFileError(f"Checkpoints need a folder; {self.directory} cannot be made: {error}.") from error
-        remove_parts(self.directory, PATTERN)
+        for part in self.directory.glob(f".{PATTERN}.*{TEMPORARY}"):  # which a killed process has left behind
+            remove(part)
         newest = self.latest(self.directory)
         here = (training.done, training.history.epochs)
         if newest is not None and (newest.done, len(newest.history["loss"])) != here:

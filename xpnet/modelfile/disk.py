@@ -31,7 +31,12 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        old = _replaceable(path)
+        old = path.stat() if path.exists() else None
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            raise OSError("it is a folder or a device")
+        # To a superuser the system grants every access.
+        if old is not None and not (old.st_mode & 0o222 and os.access(path, os.W_OK)):
+            raise OSError("it is read-only")
         with part.open("xb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
@@ -45,21 +50,6 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         raise ModelFileError(f"{path} could not be written: {reason}. What was there before is untouched.") from error
     finally:
         remove(part)  # which has its name by now, unless something went wrong
-
-
-def _replaceable(path: Path) -> os.stat_result | None:
-    """Return the owner and permissions of the file that is to be replaced; None where there is none.
-
-    Raises OSError for what must not be replaced.
-    """
-    if not path.exists():
-        return None
-    if not path.is_file():
-        raise OSError("it is a folder or a device")
-    old = path.stat()
-    if not old.st_mode & 0o222 or not os.access(path, os.W_OK):  # to a superuser the system grants every access
-        raise OSError("it is read-only")
-    return old
 
 
 def _take_over(part: Path, path: Path, old: os.stat_result) -> None:
@@ -101,12 +91,6 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def remove_parts(folder: Path, pattern: str) -> None:
-    """Remove the unfinished files of that pattern, which a killed process has left behind."""
-    for part in folder.glob(f".{pattern}.*{TEMPORARY}"):
-        remove(part)
 
 
 def open_plain(path: str | Path) -> BinaryIO:
