@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array
 from xpnet.errors import InputError
 
 Kind = Literal["number", "category", "moment", "other"]
-_NUMERIC = "fiub"
+_TEXTS = "string", "large_string", "string_view"  # Arrow's types of text
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 
 
@@ -133,7 +133,7 @@ def _from_array(values: Any) -> Any:
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
-    return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC else _to_arrow(values)
+    return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in "fiub" else _to_arrow(values)
 
 
 def _to_arrow(values: Any) -> Any:
@@ -176,19 +176,12 @@ def _kind_of(array: Any) -> tuple[Kind, str]:
 
     type_ = array.type
     coded = types.is_dictionary(type_) and not (types.is_nested(type_.value_type) or types.is_binary(type_.value_type))
-    if coded or _is_text(type_):
+    if coded or str(type_) in _TEXTS:
         return "category", "text"
     if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
         return "moment", "dates"
     numeric = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_duration, types.is_null
     return "number" if any(holds(type_) for holds in numeric) else "other", str(type_)
-
-
-def _is_text(type_: Any) -> bool:
-    """Return whether an Arrow type is text, however it is stored."""
-    from pyarrow import types
-
-    return types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
 
 
 def _is_empty(array: Any) -> bool:
@@ -198,7 +191,7 @@ def _is_empty(array: Any) -> bool:
 
 def dates_of_text(array: Any) -> Any | None:
     """Return text as moments where every value is a date of ISO 8601, as frames read from CSV hold them; else None."""
-    if isinstance(array, numpy.ndarray) or not _is_text(array.type) or _is_empty(array):
+    if isinstance(array, numpy.ndarray) or str(array.type) not in _TEXTS or _is_empty(array):
         return None
     import pyarrow
     from pyarrow import compute

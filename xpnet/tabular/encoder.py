@@ -236,10 +236,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _fit_category(self, table: Table, index: int, target: Target, details: dict[int, Any]) -> list[Encoding] | str:
         """Return the category of a column, or why it is left out."""
         codes, names = table.categories(index)
-        whole = self.min_frequency >= 1
-        least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * table.rows))
+        least = self.min_frequency if self.min_frequency >= 1 else max(2, self.min_frequency * table.rows)
         most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
-        category = fit_category(codes, names, column=index, least=least, most=most)
+        category = fit_category(codes, names, column=index, least=int(least), most=most)
         if category is None:
             return "holds one value only"
         known = int((codes >= 0).sum())

@@ -325,15 +325,14 @@ def with_details(category: Category, codes: numpy.ndarray, target: Target) -> tu
     returns the category, and the details of these rows: (rows, columns) float32
     """
     counts = numpy.bincount(codes[codes >= 0], minlength=len(category.values)).astype(numpy.float64)
-    table, rows, labels = [numpy.log1p(counts)[:, None]], [numpy.log1p(counts)[codes, None]], ["frequency"]
+    frequency, labels = numpy.log1p(counts), ["frequency"]
+    details, of_rows = frequency[:, None], frequency[codes, None]
     if target.task is not None:
         y = target.y
         columns = numpy.eye(int(y.max()) + 1)[y][:, 1:] if target.task == "classification" else y[:, None]
         means, means_of_others = _mean_targets(codes, columns.astype(numpy.float64), len(counts), target.random_state)
-        table.append(means)
-        rows.append(means_of_others)
+        details, of_rows = numpy.hstack([details, means]), numpy.hstack([of_rows, means_of_others])
         labels += ["target"] if means.shape[1] == 1 else [f"target_{index + 1}" for index in range(means.shape[1])]
-    details, of_rows = numpy.hstack(table), numpy.hstack(rows)
     mean, spread = numpy.average(details, axis=0, weights=counts), of_rows[codes >= 0].std(axis=0)
     spread[spread == 0] = 1.0
     scaled = [((values - mean) / spread).astype(numpy.float32) for values in (details, of_rows)]
