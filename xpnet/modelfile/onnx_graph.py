@@ -19,7 +19,6 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.tabular.encodings import Category, Number, encode_numbers, numbers_of
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
-ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
@@ -90,12 +89,6 @@ class Graph:
         self.proto.initializer.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
         return Value(self, name)
 
-    def model(self) -> Any:
-        """Return the whole model."""
-        helper, domains = self.onnx.helper, sorted({node.domain for node in self.proto.node})
-        opset = [helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
-        return helper.make_model(self.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
-
 
 def write_onnx(path: str | Path, exported: Exported) -> None:
     """Write a model as an ONNX file.
@@ -133,7 +126,9 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         graph.output(found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1])
     else:
         _add_labels(graph, found, spec, numpy.asarray(exported.classes))
-    model = graph.model()
+    domains = sorted({node.domain for node in graph.proto.node})
+    opset = [onnx.helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
+    model = onnx.helper.make_model(graph.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 
@@ -227,5 +222,5 @@ def _category(text: Value, category: Category) -> Value:
     category.write(numpy.array([*range(len(values)), -1, -2]), rows)
     keys = {"": gap} | {value: index for index, value in enumerate(values)}
     how: dict[str, Any] = {"keys_strings": list(keys), "values_int64s": list(keys.values()), "default_int64": unknown}
-    code = text.graph.add("LabelEncoder", text, domain=ML, **how)
+    code = text.graph.add("LabelEncoder", text, domain="ai.onnx.ml", **how)
     return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)
