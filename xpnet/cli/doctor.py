@@ -20,8 +20,6 @@ from xpnet.errors import BackendError
 PACKAGES = (
     "numpy scipy scikit-learn numba llvmlite array-api-compat safetensors pyarrow cupy-cuda12x cupy-cuda13x".split()
 )
-PATIENCE = 60.0
-"""Seconds that a process waits for the others when ranks are examined."""
 
 
 @click.command()
@@ -74,12 +72,20 @@ def doctor(as_json: bool, group: str | None) -> None:
     import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
     from threadpoolctl import threadpool_info
 
+    from xpnet import FeedforwardNeuralNet
+
+    try:  # on what would a small network be trained, and why?
+        why = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
+    except BackendError as error:
+        why = str(error)
+    others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"
     found: dict[str, Any] = {
         "machine": {
             "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "threads": f"{get_threads()} (what affinity and quota of this process allow)",
-            **_chosen(),
+            "arrays": f"NumPy, lists, frames: {why}",
+            "others": others,
         },
         "backends": _examined(),
         "blas": [library for library in threadpool_info() if library["user_api"] == "blas"],
@@ -96,7 +102,7 @@ def doctor(as_json: bool, group: str | None) -> None:
 
 def _show_ranks(name: str, as_json: bool) -> None:
     """Show on rank 0 where each rank of a group runs."""
-    with use_group(name, timeout=PATIENCE) as group:
+    with use_group(name, timeout=60.0) as group:  # seconds that a process waits for the others
         bound, count = sorted(cores()), os.cpu_count() or 1
         own = {
             "rank": group.rank,
@@ -113,15 +119,3 @@ def _show_ranks(name: str, as_json: bool) -> None:
         click.echo(to_json({"ranks": ranks}))
     else:
         show_table(tuple(own), [tuple(rank.values()) for rank in ranks])
-
-
-def _chosen() -> dict[str, str]:
-    """Say on what a small network of such arrays would be trained, and why."""
-    from xpnet import FeedforwardNeuralNet
-
-    try:
-        why = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
-    except BackendError as error:
-        why = str(error)
-    others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"
-    return {"arrays": f"NumPy, lists, frames: {why}", "others": others}

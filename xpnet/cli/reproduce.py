@@ -7,7 +7,6 @@ import click
 
 from xpnet.cli.options import computing
 
-EPOCHS, EVERY = 501, 50
 LOGISTIC = "2.3026 0.2275 0.1599 0.1306 0.1130 0.1009 0.0918 0.0846 0.0788 0.0738 0.0696 0.953".split()
 NETWORK = "8.5876 0.6002 0.3517 0.2510 0.1975 0.1631 0.1401 0.1231 0.1098 0.0989 0.0897 0.938".split()
 """The notebook printed these losses, and an accuracy."""
@@ -48,9 +47,9 @@ def _train(model: Any, data: Any, say: Callable[[str], Any]) -> list[str]:
     X_train, X_test, Y_train, Y_test = data
     X, Y = model.backend.asarray(X_train), model.backend.asarray(Y_train)
     printed = []
-    for epoch in range(EPOCHS):
+    for epoch in range(501):
         loss = model.step(X, Y)
-        if epoch % EVERY == 0:
+        if epoch % 50 == 0:
             printed.append(f"{loss:.4f}")
             say(f"Epoch {epoch:4d}, loss = {printed[-1]}")
     predicted = model.backend.to_numpy(model.predict(model.backend.asarray(X_test))).argmax(axis=1)

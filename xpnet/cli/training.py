@@ -18,6 +18,7 @@ from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor,
 from xpnet.cli import tables
 from xpnet.cli.output import few, show_facts, to_json
 from xpnet.cli.plot import draw_losses
+from xpnet.data import sources
 from xpnet.data.frames import Frame, class_indices, is_text, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import ModelFileError, XpnetError
@@ -220,7 +221,7 @@ def fit(rows: tables.Rows, settings: SimpleNamespace) -> Any:
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
         same = None if settings.checkpoint_dir is None else SameRows(rows)
         model.watch(lambda member: _watchers(settings, same, member))
-        if rows.frame.is_large:
+        if rows.frame.rows * len(rows.frame.schema) * 8 > sources.LARGE_TABLE:
             return _fit_encoded(model, rows, settings)
         return model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
 

@@ -11,7 +11,6 @@ import numpy
 import pyarrow
 from pyarrow import compute, dataset, parquet, types
 
-from xpnet.data import sources
 from xpnet.data.files import reading
 from xpnet.data.sources import ArraySource
 from xpnet.errors import DataFileError
@@ -95,11 +94,6 @@ class Frame:
     def blocks(self) -> int:
         """Return the number of blocks."""
         return len(self.starts) - 1
-
-    @property
-    def is_large(self) -> bool:
-        """Return whether all columns at once would take much memory."""
-        return self.rows * len(self.schema) * 8 > sources.LARGE_TABLE
 
     def all_batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Yield some columns of all rows, some thousand rows at a time."""

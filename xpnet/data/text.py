@@ -44,7 +44,6 @@ _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """Compressed content begins with these bytes."""
 
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
-_CONVERSION = re.compile(r"CSV column #(\d+): (Row #\d+: )?CSV conversion error")
 
 STRING = pyarrow.string()
 
@@ -196,7 +195,7 @@ class TextFile:
                 with opened(kinds) as reader:
                     return take(reader)
             except pyarrow.ArrowInvalid as error:
-                misfit = _CONVERSION.search(str(error))
+                misfit = re.search(r"CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error))
                 name = "" if misfit is None else self.names[int(misfit[1])]
                 if kinds.get(name, STRING) == STRING:
                     raise
