@@ -277,7 +277,13 @@ class MLPClassifier(ClassifierMixin, MLP):
         self.classes_ = found
 
     def _check_known(self, y: Any, *, every: bool = False) -> None:
-        for classes, labels in self._of_each_target(y):
+        several = isinstance(self.classes_, list)
+        if several and y.shape[1:] != (len(self.classes_),):
+            raise InputError(
+                f"y has a column for each of {len(self.classes_)} targets; received shape {tuple(y.shape)}."
+            )
+        found = [numpy.unique(y[:, k]) for k in range(y.shape[1])] if several else [unique_labels(y)]
+        for classes, labels in zip(self.classes_ if several else [self.classes_], found, strict=True):
             if every and set(labels) != set(classes):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
@@ -287,16 +293,6 @@ class MLPClassifier(ClassifierMixin, MLP):
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}."
                 )
-
-    def _of_each_target(self, y: Any) -> list[tuple[Any, Any]]:
-        """Return known and given labels of each target. Raises InputError for another number of targets."""
-        if not isinstance(self.classes_, list):
-            return [(self.classes_, unique_labels(y))]
-        if y.shape[1:] != (len(self.classes_),):
-            raise InputError(
-                f"y has a column for each of {len(self.classes_)} targets; received shape {tuple(y.shape)}."
-            )
-        return [(classes, numpy.unique(y[:, k])) for k, classes in enumerate(self.classes_)]
 
     def _targets(self) -> list[slice]:
         """Return which outputs belong to each of several targets."""
