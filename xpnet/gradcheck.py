@@ -211,11 +211,10 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     _check_instance(model, "model", ("loss", "gradient"))
     backend = model.backend
     model.gradient(X, Y)
-    found = {name: array for name, array in model.gradients.items() if array is not None}
+    found = {n: numpy.array(backend.to_numpy(array)) for n, array in model.gradients.items() if array is not None}
     missing = [name for name in model.params if name not in found]
     _require(not missing, f"gradients has no gradient of {', '.join(missing)}; received {', '.join(found)}")
-    gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in found.items()}
-    for name, gradient in gradients.items():
+    for name, gradient in found.items():
         value = numpy.array(backend.to_numpy(model.params[name]))
         _check_float64(name, value)
         _require_shape(f"gradient of {name}", gradient, value.shape)

@@ -380,8 +380,7 @@ class Parameters(MutableMapping[str, Array]):
         Parameters
             The parameters, in the memory of the buffer.
         """
-        slots = spec.slots(align)
-        arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in slots}
+        arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in spec.slots(align)}
         return cls(arrays, flat, backend)
 
     @property

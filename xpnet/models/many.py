@@ -156,19 +156,18 @@ def _fit_side_by_side(
     X, Y = by_rows(arrays[0]), networks[0].own(arrays[1])
     check_finite(X=X, Y=Y)
     streams = [network.rng for network in networks] if shuffled else None
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, ExitStack() as held:
         interrupts.held = True
-        with ExitStack() as held:
-            in_order = sorted(networks, key=id)  # two calls with the same networks do not wait for each other
-            for network in in_order:
-                held.enter_context(network.lock.training())
-            for network in in_order:  # only now: a training that was waited for may call other networks of these
-                held.enter_context(network.lock.calls)
-            steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
-            together = steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
-            train = held.enter_context(together)
-            if train is not None:
-                _make_epochs(networks, train, epochs, interrupts)
+        in_order = sorted(networks, key=id)  # two calls with the same networks do not wait for each other
+        for network in in_order:
+            held.enter_context(network.lock.training())
+        for network in in_order:  # only now: a training that was waited for may call other networks of these
+            held.enter_context(network.lock.calls)
+        steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
+        together = steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
+        train = held.enter_context(together)
+        if train is not None:
+            _make_epochs(networks, train, epochs, interrupts)
     if interrupts.pending:
         raise KeyboardInterrupt
     return train is not None

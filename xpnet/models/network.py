@@ -417,7 +417,6 @@ class Network(Saved):
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
             right = epochs >= 0 and (batch_size is None or batch_size >= 1)
             require(right, "epochs is not negative and batch_size at least 1", (epochs, batch_size))
-            validate = None if validation is None else self._measure(*validation)
             stream = broadcast_stream(host_stream(self.rng if rng is None else rng), ranks)
             return run(
                 Training(step, rows, epochs, self.history, stream, lock=self.lock),
@@ -427,7 +426,7 @@ class Network(Saved):
                 shuffle=shuffle,
                 schedule=self._schedule,
                 sample_weight=None if sample_weight is None else self.own(sample_weight),
-                validate=validate,
+                validate=None if validation is None else self._measure(*validation),
                 callbacks=callbacks,
                 resume_from=resume_from,
                 # What X spoils is undone, and only then is there a reason to read it all.
@@ -534,8 +533,7 @@ class Network(Saved):
                 'Pass X.toarray(), or move the network with .to("numba").'
             )
         if self._optimizer is not None:
-            params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
-            step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
+            step.load_state(StepState(step.params.to_host(), self._optimizer.buffers, self._optimizer.t))
             self._optimizer = None
         step = on_all_ranks(step)
         self.how_trained = ranks_of(step).why

@@ -69,14 +69,9 @@ class LogisticRegression(Network):
         l2: float = 0.0,
         compiled: bool = True,
     ) -> None:
-        spec = NetworkSpec(
-            widths=(num_features, num_classes),
-            activations=(),
-            rule=update_rule(optimizer),
-            l2=l2,
-            names=("W", "b"),
-        )
-        initial: dict[str, Any] = {"W": numpy.zeros((num_features, num_classes)), "b": numpy.zeros(num_classes)}
+        widths = num_features, num_classes
+        spec = NetworkSpec(widths, activations=(), rule=update_rule(optimizer), l2=l2, names=("W", "b"))
+        initial: dict[str, Any] = {"W": numpy.zeros(widths), "b": numpy.zeros(num_classes)}
         super().__init__(spec, initial, learning_rate, backend=backend, dtype=dtype, compiled=compiled)
 
 
@@ -216,14 +211,13 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
     return host_stream(rng).uniform(low=-a, high=a, size=tuple(shape))
 
 
-def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
+def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:
     """Return the parameters that a network begins with, as float64 arrays on the host.
 
     Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and
     factors of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ
     (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
     """
-    stream = host_stream(rng)
     return {slot.name: _initial(spec, slot, stream) for slot in spec.slots()}
 
 

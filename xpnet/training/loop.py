@@ -461,12 +461,10 @@ def run(
     members = step.spec.members if own_batches else 1
     ahead = shuffled and step.prefetches_orders and members == 1
     draw_one = prefetched(training) if ahead else lambda: training.rng.permutation(training.rows)
+    draw = draw_one if members == 1 else lambda: numpy.stack([draw_one() for _ in range(members)])
     compute = step.epoch if epoch is None else epoch
     settings = {"rows": training.rows, "batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
     ranks.check_alike(step.spec, **settings, weighted=sample_weight is not None, validated=validate is not None)
-
-    def draw() -> Any:
-        return draw_one() if members == 1 else numpy.stack([draw_one() for _ in range(members)])
 
     def make_epoch() -> None:
         nonlocal check
