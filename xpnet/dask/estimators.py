@@ -151,8 +151,7 @@ class OnCluster:
 
     def __getstate__(self) -> dict[str, Any]:
         # A client belongs to this process.
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
-        return {**state, "client": None}
+        return super().__getstate__() | {"client": None}  # type: ignore[operator,no-any-return]
 
 
 @with_documentation_of(Parameters=xpnet.MLPClassifier)

@@ -174,7 +174,6 @@ def train(client: Any, training: Columns, validation: Columns, fit: Callable[...
         columns, _, held_out = _placed(client, validation, ranks)
         for at in ranks:
             parts[at] |= _joined(client, columns, held_out.get(at, []), at)
-    owners = owners_of(list(shares.values()), rows)
     del columns  # the workers keep what was put together, and blocks that someone else holds
     joining = {part: at for at, own in parts.items() for part in own.values()}
     started = list(joining)
@@ -182,7 +181,7 @@ def train(client: Any, training: Columns, validation: Columns, fit: Callable[...
         _watch(client, joining, ranks)
         exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
         started += exchanges
-        arguments = fit, client.gather(exchanges), owners, timeout
+        arguments = fit, client.gather(exchanges), owners_of(list(shares.values()), rows), timeout
         for rank, (at, own) in enumerate(parts.items()):
             started.append(client.submit(_rank, rank, *arguments, own, workers=[at], pure=False))
         begun = started[-len(ranks) :]

@@ -276,10 +276,8 @@ class DistributedStep(Step):
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
         mine, part = self._whole(X, rows, sample_weight)
-        if sample_weight is None:
-            own = float(mine.stop - mine.start if isinstance(mine, slice) else len(mine))
-        else:
-            own = float(self.backend.to_numpy(sample_weight)[mine].sum())
+        weights = numpy.ones(X.shape[0]) if sample_weight is None else self.backend.to_numpy(sample_weight)
+        own = float(weights[mine].sum())
         x, y, w, indices = _taken(X, Y, sample_weight, mine)
         mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
         penalty = self.step.penalty if own else 0.0
