@@ -137,8 +137,7 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
     """
 
     def draw(stream: Any) -> tuple[numpy.ndarray, ...]:
-        integers = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
-        return stream.normal(size=(41, 21)), numpy.eye(21)[integers(0, 21, size=41)]
+        return stream.normal(size=(41, 21)), numpy.eye(21)[stream.choice(21, size=41)]
 
     _check_kind(layer, like, rng, sink, draw, (), ((_OUTPUTS, _LABELS), _LOSS))
 

@@ -184,10 +184,12 @@ class FittedNetwork(Saved, Parameters):
     def _show(self) -> tuple[list[Any], list[Any]]:
         """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
         network = self._fitted
-        params, backend, spec = network.params, network.backend, network.spec
+        spec, elsewhere = network.spec, not is_host(network.backend)
+        params = network.params.to_host() if elsewhere else network.params
         coefs, intercepts = ([params[name] for name in names] for names in (spec.weight_names, spec.bias_names))
-        if not is_host(backend):
-            coefs, intercepts = ([_read_only(array, backend) for array in arrays] for arrays in (coefs, intercepts))
+        if elsewhere:  # what is written into these copies would change nothing where the network lives
+            for array in (*coefs, *intercepts):
+                array.flags.writeable = False
         self.__dict__.update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
         return coefs, intercepts
 
@@ -280,10 +282,3 @@ class FittedNetwork(Saved, Parameters):
 def like_input(result: Array, X: Any, backend: Backend) -> Array:
     """Return a result as the caller expects it: NumPy's for host data, the network's own otherwise."""
     return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result
-
-
-def _read_only(array: Array, backend: Backend) -> Any:
-    """Copy an array as NumPy's that may not be written to, which would change nothing where the network lives."""
-    copied = backend.to_numpy(array).copy()
-    copied.flags.writeable = False
-    return copied

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from inspect import cleandoc, signature
-from itertools import pairwise
+from itertools import cycle, pairwise
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
@@ -335,8 +335,7 @@ class LossParameters:
         """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y : (rows, out)"""
         if self.loss != "quantile":
             return r2_score(y, outputs, sample_weight=sample_weight)
-        count = max(y.shape[1], outputs.shape[1])
-        columns = zip(self._loss_numbers() * count, numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False)
+        columns = zip(cycle(self._loss_numbers()), numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False)
         scores = [d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns]
         return float(numpy.mean(scores))
 
