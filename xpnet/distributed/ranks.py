@@ -87,10 +87,6 @@ class Ranks:
         """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for one process."""
         return array if self.group is None or not self.several else self.group.allreduce(array)
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set on some rank."""
-        return bool(self.sum(numpy.array([flag], "int64"))[0])
-
     def allgather(self, value: Any) -> list[Any]:
         """Return all ranks' values, in their order, if each has rows of its own; this one's if all have the same."""
         return allgather(self.group, value) if self.group is not None and self.own_data else [value]

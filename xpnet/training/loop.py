@@ -493,8 +493,8 @@ def run(
             pressed = interrupts.pending  # while it was held, or lost on its way
             for callback in training.callbacks[len(within) :]:
                 callback.epoch_end(training)
-            if ranks.several:
-                training.stop = ranks.any(training.stop)
+            if ranks.several:  # one that stops stops all
+                training.stop = bool(ranks.sum(numpy.array([training.stop], "int64"))[0])
             if pressed:
                 raise KeyboardInterrupt
             training.notify("between_epochs")
