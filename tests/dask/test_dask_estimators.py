@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ import psutil  # noqa: E402
 from distributed import Client, LocalCluster, wait  # noqa: E402
 
 import xpnet.dask  # noqa: E402
+from xpnet.dask import training  # noqa: E402
 from xpnet.dask.training import DaskGroup, Exchange, owners_of, place  # noqa: E402
 
 SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 60}
@@ -302,19 +304,47 @@ def test_collective_calls_give_every_rank_the_same_bits(size: int) -> None:
     assert found[0][2] == [f"of {root}" for root in range(size)]
 
 
-def test_a_rank_says_for_whom_it_has_waited_too_long() -> None:
-    def work(group: DaskGroup) -> str:
-        if group.rank == 0:
-            time.sleep(2)
-            return ""
-        with pytest.raises(BackendError) as raised:
-            group.allreduce(np.ones(2))
-        return str(raised.value)
+class Exchanges:
+    """Those of two ranks, the other of which never comes, or is lost."""
 
-    assert in_threads(2, work, timeout=0.1)[1].startswith("Rank 1 of 2 waited 0.1 s for rank 0")
+    def __init__(self, lost: bool = False) -> None:
+        self.lost = lost
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, rank: int) -> Any:
+        if rank > 1:
+            raise IndexError
+        return self
+
+    @property
+    def swap(self) -> Any:
+        """A call without an answer; an actor that is lost has no methods."""
+        if self.lost:
+            raise RuntimeError("Worker holding Actor was lost. Status: error")
+        return lambda *_: self
+
+    def result(self, timeout: float) -> None:
+        """Wait in vain."""
+        raise TimeoutError
 
 
-def in_threads(size: int, work: Any, timeout: float = 60.0) -> list[Any]:
+@pytest.mark.parametrize(
+    ("lost", "sentence"), [(False, "^Rank 1 of 2 waited 0 s for rank 0"), (True, "^The worker of rank 0 was lost")]
+)
+def test_a_rank_says_why_it_waits_no_longer(lost: bool, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "get_worker", MagicMock())
+    monkeypatch.setattr(DaskGroup, "_check_not_cancelled", lambda self: None)
+    group = DaskGroup(1, Exchanges(lost), 0.0)  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match=sentence):
+        group.allreduce(np.ones(2))
+    if lost:
+        with pytest.raises(BackendError, match=sentence):
+            group.check_wanted()
+
+
+def in_threads(size: int, work: Any) -> list[Any]:
     """What ``work`` returns for each rank of a group on workers that are threads of this process."""
     with (
         LocalCluster(n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
@@ -325,7 +355,7 @@ def in_threads(size: int, work: Any, timeout: float = 60.0) -> list[Any]:
         actors = client.gather(exchanges)
 
         def rank(number: int) -> Any:
-            return work(DaskGroup(number, actors, timeout))
+            return work(DaskGroup(number, actors, 60.0))
 
         tasks = [client.submit(rank, k, workers=[at], pure=False) for k, at in enumerate(workers)]
         return client.gather(tasks)

@@ -131,6 +131,10 @@ def test_weights_of_classes_and_sparse_rows_and_validation_rows() -> None:
         (lambda model, X, y: model.partial_fit(X, y).partial_fit(X, y + 1), "classes"),
         (lambda model, X, y: model.partial_fit(X, y, classes=[[0, 1], [0, 1]]), "classes not in"),
         (lambda model, X, y: model.fit(X, y + 0.5), "Unknown label type"),
+        (
+            lambda model, X, y: model.set_params(warm_start=True).fit(X, y).fit(X, scipy.sparse.csr_array(y > 0)),
+            "a column for each of 2 targets; received csr_array",
+        ),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(call: Any, sentence: str) -> None:

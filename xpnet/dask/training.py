@@ -119,7 +119,7 @@ class DaskGroup:
         for rank, exchange in enumerate(self._exchanges):
             try:
                 exchange.swap  # noqa: B018  Dask refuses methods of an actor that it knows to be lost
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:  # by the version of Dask
                 raise Ended(f"The worker of rank {rank} was lost: {error}") from error
         self._check_not_cancelled()
 

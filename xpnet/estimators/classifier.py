@@ -278,10 +278,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _check_known(self, y: Any, *, every: bool = False) -> None:
         several = isinstance(self.classes_, list)
-        if several and y.shape[1:] != (len(self.classes_),):
-            raise InputError(
-                f"y has a column for each of {len(self.classes_)} targets; received shape {tuple(y.shape)}."
-            )
+        if several and (sparse.issparse(y) or y.shape[1:] != (len(self.classes_),)):
+            targets, received = len(self.classes_), f"{type(y).__name__} of shape {tuple(y.shape)}"
+            raise InputError(f"y is an array with a column for each of {targets} targets; received {received}.")
         found = [numpy.unique(y[:, k]) for k in range(y.shape[1])] if several else [unique_labels(y)]
         for classes, labels in zip(self.classes_ if several else [self.classes_], found, strict=True):
             if every and set(labels) != set(classes):
