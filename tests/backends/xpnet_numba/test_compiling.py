@@ -37,6 +37,7 @@ def test_importing_imports_neither_numba_nor_scipy() -> None:
     assert run(code).stdout.strip() == "[]"
 
 
+@pytest.mark.attack
 def test_everything_after_warmup_is_compiled(capfd: pytest.CaptureFixture[str]) -> None:
     backend.warmup()
     compiled = compiling._compiling
