@@ -17,8 +17,8 @@ digits: .venv/ready  ## the notebook's two tables, then a short training with a 
 	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
-test: lint  ## the linter, and all tests but attacks and builds by NVIDIA's compiler, on two cores
-	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)"
+test: lint  ## the linter, and all tests but attacks, those of a built wheel, and builds by NVIDIA's compiler, on two cores
+	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
 
 attack: .venv/ready  ## everything that SECURITY.md counts, and CUDA kernels through NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"

@@ -101,6 +101,7 @@ def test_a_part_that_lacks_a_package_is_left_out(first_hour: Any, tmp_path: Path
     assert first_hour.run(part, tmp_path, False) == ("left out: no_such_package not installed", "")
 
 
+@pytest.mark.attack
 @needs_compiler
 def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None:
     pytest.importorskip("click", reason="the command line needs click, which is not installed")
