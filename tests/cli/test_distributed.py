@@ -52,14 +52,14 @@ def losses(path: Path) -> Any:
 def test_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
     train(0, "--metrics-json", "alone.json", "-o", "alone.safetensors", cwd=tmp_path)
     # 1,347 rows in batches of 300: the last holds 147.
-    for name in ("first", "second"):
-        ended = train(2, "--metrics-json", f"{name}.json", "-o", f"{name}.safetensors", cwd=tmp_path)
+    for name, ranks in (("first", 2), ("second", 2), ("three", 3)):
+        ended = train(ranks, "--metrics-json", f"{name}.json", "-o", f"{name}.safetensors", cwd=tmp_path)
         assert ended.stdout.count("written") == 1
         np.testing.assert_allclose(losses(tmp_path / f"{name}.json"), losses(tmp_path / "alone.json"), rtol=1e-10)
     files = {path.name: path for path in tmp_path.iterdir()}
-    assert set(files) == {f"{n}.{e}" for n in ("alone", "first", "second") for e in ("json", "safetensors")}
+    assert set(files) == {f"{n}.{e}" for n in ("alone", "first", "second", "three") for e in ("json", "safetensors")}
     assert files["first.safetensors"].read_bytes() == files["second.safetensors"].read_bytes()
-    assert xpnet.load(files["first.safetensors"]) is not None
+    assert xpnet.load(files["three.safetensors"]) is not None
 
 
 @needs_mpi

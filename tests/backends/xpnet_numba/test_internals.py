@@ -71,7 +71,6 @@ EACH_IS_OPTIMIZED = "from xpnet_numba.internals import WaitingLibrary; del Waiti
 NOT_LOADED = "from numba.core import environment; numba._dynfunc = None"
 
 
-@pytest.mark.attack
 def test_what_only_saves_time_may_be_missing(expected: list[float], tmp_path: Path) -> None:
     backend, numbers, caught, stderr = fitted(REWRITTEN + NOTHING_WAITS + COUNTED + NOT_KEPT, tmp_path)
     assert backend == "numba" and caught == "[]"
