@@ -9,7 +9,7 @@ QUICK := not attack and not nvrtc
 # A test that takes ten minutes hangs: its process says where each thread is, and ends; the others go on in a new one.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-oldest test-aarch64 attack types lint bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits test test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -37,8 +37,12 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emu
 types: .venv/ready  ## the type checker, on xpnet and backends
 	$(BIN)/python -m mypy
 
-lint: .venv/ready  ## the linter: what pyproject.toml asks of every file
+lint: .venv/ready  ## the linter and the formatter: what pyproject.toml asks of every file
 	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+format: .venv/ready  ## lay out every Python file with the formatter
+	$(BIN)/python -m ruff format
 
 bench: .venv/ready  ## a short run of every benchmark
 	$(BIN)/xpnet bench --quick -o $(OUT)/bench

@@ -17,13 +17,17 @@ VERSION = re.compile(r"\d+(\.\d+)+")
 def newest_first(published: Path) -> list[str]:
     """The released versions whose folders stand there."""
     versions = [folder.name for folder in published.iterdir() if VERSION.fullmatch(folder.name)]
-    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")], reverse=True)
+    return sorted(
+        versions, key=lambda version: [int(part) for part in version.split(".")], reverse=True
+    )
 
 
 def publish(built: Path, published: Path, version: str, address: str) -> None:
     """Replace the folder of that version and write anew what leads to the versions."""
     if not VERSION.fullmatch(version):
-        raise SystemExit(f"A site is published under the number of a release, such as 0.1.0, not {version!r}.")
+        raise SystemExit(
+            f"A site is published under the number of a release, such as 0.1.0, not {version!r}."
+        )
     if not (built / "index.html").is_file():
         raise SystemExit(f"{built} holds no site: run `make docs` first.")
     shutil.rmtree(published / version, ignore_errors=True)
@@ -31,7 +35,10 @@ def publish(built: Path, published: Path, version: str, address: str) -> None:
     # GitHub's pages would leave out folders such as _static.
     (published / ".nojekyll").touch()
     versions = newest_first(published)
-    listed = [{"version": one, "url": f"{address}/{one}/", "preferred": one == versions[0]} for one in versions]
+    listed = [
+        {"version": one, "url": f"{address}/{one}/", "preferred": one == versions[0]}
+        for one in versions
+    ]
     (published / "versions.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
     (published / "index.html").write_text(FIRST_PAGE.format(versions[0]), encoding="utf-8")
 

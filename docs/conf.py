@@ -24,12 +24,25 @@ extensions = [
     "numpydoc",
     "myst_nb",
 ]
-exclude_patterns = ["_build", "gallery/README.rst", "auto_gallery/*.ipynb", "auto_gallery/*.py", "auto_gallery/*.md5"]
+exclude_patterns = [
+    "_build",
+    "gallery/README.rst",
+    "auto_gallery/*.ipynb",
+    "auto_gallery/*.py",
+    "auto_gallery/*.md5",
+]
 root_doc = "index"
 templates_path = ["_templates"]
 
 # Pages. Notebooks are MyST text; every build runs them, and a cell that fails fails the build.
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath", "attrs_inline", "attrs_block"]
+myst_enable_extensions = [
+    "colon_fence",
+    "deflist",
+    "dollarmath",
+    "amsmath",
+    "attrs_inline",
+    "attrs_block",
+]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 180
@@ -71,7 +84,9 @@ html_static_path = ["_static"]
 html_css_files = ["xpnet.css"]
 html_show_sourcelink = False
 # Pages without pages below them need no column that lists such.
-html_sidebars = {page: [] for page in ("index", "getting_started", "benchmarks", "changelog", "faq")}
+html_sidebars = {
+    page: [] for page in ("index", "getting_started", "benchmarks", "changelog", "faq")
+}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
@@ -111,5 +126,3 @@ def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> nodes.referen
 def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("missing-reference", link_elsewhere)
-
-

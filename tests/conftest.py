@@ -17,14 +17,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels compile inside the first example, which no deadline foresees, and an emulated or busy processor draws slowly.
 settings.register_profile(
-    "xpnet", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "xpnet",
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("xpnet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--attack``: make the attacks of tests/attacks as often as SECURITY.md says."""
-    parser.addoption("--attack", action="store_true", help="make the attacks of tests/attacks in full: about an hour")
+    parser.addoption(
+        "--attack",
+        action="store_true",
+        help="make the attacks of tests/attacks in full: about an hour",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,4 +5,8 @@ import inspect
 import xpnet
 
 NAMED = ["xpnet.data.sources", "xpnet.dask"]
-ROOMS = ["xpnet", *(f"xpnet.{name}" for name in xpnet.__all__ if inspect.ismodule(getattr(xpnet, name))), *NAMED]
+ROOMS = [
+    "xpnet",
+    *(f"xpnet.{name}" for name in xpnet.__all__ if inspect.ismodule(getattr(xpnet, name))),
+    *NAMED,
+]

@@ -29,7 +29,9 @@ class Network:
         for k in range(len(hidden) - 1, -1, -1):
             gradient = [np.einsum("ni,nj->ij", hidden[k], delta), delta.sum(axis=0), *gradient]
             if k:
-                delta = np.einsum("nj,ij->ni", delta, self.weights[2 * k]) * np.heaviside(hidden[k], 0.0)
+                delta = np.einsum("nj,ij->ni", delta, self.weights[2 * k]) * np.heaviside(
+                    hidden[k], 0.0
+                )
         return loss, gradient
 
     def sgd(self, X: Any, Y: Any, learning_rate: float) -> float:

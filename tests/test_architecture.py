@@ -30,7 +30,17 @@ EVERYWHERE = {"errors"}
 BACKENDS_MAY = {"backend", "ops", "errors"}
 ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
 FILES = {"data", "modelfile", "cli"}
-OPENERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "memmap", "savetxt", "loadtxt"}
+OPENERS = {
+    "open",
+    "read_text",
+    "read_bytes",
+    "write_text",
+    "write_bytes",
+    "fdopen",
+    "memmap",
+    "savetxt",
+    "loadtxt",
+}
 PRINTING, PRINTERS = {"cli"}, {"print", "echo", "secho"}
 NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/steps/reference.py")
 
@@ -61,7 +71,11 @@ def imports(path: Path) -> Iterator[str]:
             assert not node.level, f"{path} imports relative to itself"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+            yield from (
+                a.value
+                for a in node.args
+                if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            )
 
 
 def room(module: str) -> str:
@@ -116,12 +130,19 @@ def test_no_two_rooms_import_each_other() -> None:
 def test_core_names_no_backend() -> None:
     backends = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
     assert "xpnet_numba" in backends
-    found = [(path.name, m) for path in sources("xpnet") for m in imports(path) if m.split(".")[0] in backends]
+    found = [
+        (path.name, m)
+        for path in sources("xpnet")
+        for m in imports(path)
+        if m.split(".")[0] in backends
+    ]
     assert found == []
 
 
 def test_the_mathematics_receives_its_namespace() -> None:
-    pure = [path for path in sources("xpnet") if path.relative_to(ROOT).as_posix().startswith(NO_NUMPY)]
+    pure = [
+        path for path in sources("xpnet") if path.relative_to(ROOT).as_posix().startswith(NO_NUMPY)
+    ]
     assert pure
     assert [(p.name, m) for p in pure for m in imports(p) if m.split(".")[0] == "numpy"] == []
 
@@ -134,21 +155,36 @@ def test_the_environment_is_read_where_backends_and_ranks_are_chosen_and_for_thr
 
 def test_printing_happens_in_the_command_line_only() -> None:
     """Elsewhere ``print`` is only what a parameter called ``sink`` is by default, and never called."""
-    found = [(path, name) for path in sources("xpnet") for name in calls(path) if name.split(".")[-1] in PRINTERS]
+    found = [
+        (path, name)
+        for path in sources("xpnet")
+        for name in calls(path)
+        if name.split(".")[-1] in PRINTERS
+    ]
     assert {room_of(path) for path, _ in found} == PRINTING
     for path in sources("xpnet"):
         if room_of(path) not in PRINTING:
             mentioned = sum(name == "print" for name in names(path))
-            assert mentioned == sum(default == ("sink", "print") for default in defaults(path)), path
+            assert mentioned == sum(default == ("sink", "print") for default in defaults(path)), (
+                path
+            )
 
 
 def test_files_are_opened_in_their_rooms_only() -> None:
-    found = [path for path in sources("xpnet") if any(name.split(".")[-1] in OPENERS for name in calls(path))]
+    found = [
+        path
+        for path in sources("xpnet")
+        if any(name.split(".")[-1] in OPENERS for name in calls(path))
+    ]
     assert {room_of(path) for path in found} == FILES
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \|",
+        (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
     floors = [ROOMS.index(next(names for names in ROOMS if row in names)) for row in rows]
     assert sorted(rows) == sorted(ROOM_NAMES)
     assert floors == sorted(floors, reverse=True)
@@ -181,5 +217,10 @@ def defaults(path: Path) -> Iterator[tuple[str, str]]:
             given = node.args
             plain = [*given.posonlyargs, *given.args]
             last = plain[len(plain) - len(given.defaults) :]
-            pairs = [*zip(last, given.defaults, strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
-            yield from ((name.arg, ast.unparse(default)) for name, default in pairs if default is not None)
+            pairs = [
+                *zip(last, given.defaults, strict=True),
+                *zip(given.kwonlyargs, given.kw_defaults, strict=True),
+            ]
+            yield from (
+                (name.arg, ast.unparse(default)) for name, default in pairs if default is not None
+            )

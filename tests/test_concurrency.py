@@ -50,5 +50,7 @@ def test_a_forked_worker_trains_after_its_parent(backend):
 def test_joblib_workers_train_after_their_parent(backend, blobs):
     before = trained(backend, 0, blobs)
     # Processes of their own: a worker's thread limit must not change the numbers.
-    results = joblib.Parallel(n_jobs=2)(joblib.delayed(trained)(backend, 0, blobs) for _ in range(2))
+    results = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(trained)(backend, 0, blobs) for _ in range(2)
+    )
     assert results == [before] * 2

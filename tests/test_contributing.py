@@ -41,7 +41,11 @@ def xpnet(site: Path, *arguments: str) -> str:
     """The output of the command line in a process that sees the package."""
     command = [sys.executable, "-c", "from xpnet.cli import main; main()", *arguments]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=120
+        command,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -78,7 +82,9 @@ def test_it_trains(site: Path) -> None:
     assert metrics["history"]["loss"][-1] < 0.5 * metrics["history"]["loss"][0]
 
 
-def test_its_kernel_has_the_reference_signature(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_kernel_has_the_reference_signature(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import inspect
 
     from xpnet import ops

@@ -33,7 +33,9 @@ def names() -> dict[str, Any]:
     return {"xpnet": xpnet, "X": X[:300], "y": y[:300], "model": model, **split, **layer}
 
 
-@pytest.mark.parametrize(("page", "number"), [(page, k) for page in RUN for k in range(len(blocks(page)))])
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, k) for page in RUN for k in range(len(blocks(page)))]
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_block_runs(page: str, number: int) -> None:
     code = blocks(page)[number].replace('device="cuda"', 'device="cpu"')
@@ -47,13 +49,19 @@ def test_a_block_runs(page: str, number: int) -> None:
 def test_every_page_with_such_code_is_run_here_or_elsewhere() -> None:
     """The pages on several processes are run by the tests of the ranks."""
     shown = {
-        page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if blocks(page.relative_to(DOCS).as_posix())
+        page.relative_to(DOCS).as_posix()
+        for page in DOCS.rglob("*.md")
+        if blocks(page.relative_to(DOCS).as_posix())
     }
-    generated = {page for page in shown if page.startswith(("_build", "auto_gallery", "api/generated"))}
+    generated = {
+        page for page in shown if page.startswith(("_build", "auto_gallery", "api/generated"))
+    }
     assert shown - generated - set(RUN) <= {f"{page}.md" for page in ON_RANKS}
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room != "xpnet.ops"])  # whose docstrings are its pages
+@pytest.mark.parametrize(
+    "room", [room for room in ROOMS if room != "xpnet.ops"]
+)  # whose docstrings are its pages
 def test_the_reference_lists_every_public_name(room: str) -> None:
     pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
     module = importlib.import_module(room)

@@ -50,7 +50,9 @@ def methods(full: str) -> Iterator[str]:
         if base.__module__.startswith("xpnet"):
             for name, member in vars(base).items():
                 # scikit-learn makes methods such as set_fit_request, docstrings included.
-                if not name.startswith(("_", "set_")) and (inspect.isroutine(member) or isinstance(member, property)):
+                if not name.startswith(("_", "set_")) and (
+                    inspect.isroutine(member) or isinstance(member, property)
+                ):
                     yield f"{base.__module__}.{base.__qualname__}.{name}"
 
 
@@ -68,7 +70,9 @@ def complaints(full: str) -> list[str]:
     not_asked = set(NOT_ASKED)
     if getattr(found(full), "_is_protocol", False):
         not_asked.add("PR01")  # the constructor of a protocol, which is never called
-    return [f"{full}: {code} {text}" for code, text in validate(full)["errors"] if code not in not_asked]
+    return [
+        f"{full}: {code} {text}" for code, text in validate(full)["errors"] if code not in not_asked
+    ]
 
 
 @pytest.mark.parametrize("full", PUBLIC)
@@ -82,7 +86,9 @@ def test_every_name_has_its_own_docstring_with_an_example(full: str) -> None:
     assert "\nExamples\n" in inspect.cleandoc(text), f"{full} shows no example"
     for method in methods(full):
         owner, _, name = method.rpartition(".")
-        assert inspect.getdoc(inspect.getattr_static(found(owner), name)), f"{method} has no docstring"
+        assert inspect.getdoc(inspect.getattr_static(found(owner), name)), (
+            f"{method} has no docstring"
+        )
 
 
 @pytest.mark.parametrize("full", PUBLIC)
@@ -90,7 +96,9 @@ def test_examples_run(full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)  # where examples write their files
     value = found(full)
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for test in doctest.DocTestFinder().find(value, full, module=import_module(value.__module__), globs={}):
+    for test in doctest.DocTestFinder().find(
+        value, full, module=import_module(value.__module__), globs={}
+    ):
         report: list[str] = []
         runner.run(test, out=report.append)
         assert runner.failures == 0, "".join(report)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from libraries import Library
 
-from xpnet import Affine, CategoricalCrossEntropy, FeedforwardNeuralNet, LogisticRegression, ReLU, gradcheck
+from xpnet import (
+    Affine,
+    CategoricalCrossEntropy,
+    FeedforwardNeuralNet,
+    LogisticRegression,
+    ReLU,
+    gradcheck,
+)
 from xpnet.errors import InputError
 from xpnet.layers import Activation, Dropout, ElementwiseLoss
 from xpnet.ops import ACTIVATIONS
@@ -19,16 +26,23 @@ CHECKS = [
 
 
 @pytest.mark.parametrize(("check", "layer"), CHECKS)
-def test_the_notebooks_checks_pass_on_every_library(check: Any, layer: Any, library: Library) -> None:
+def test_the_notebooks_checks_pass_on_every_library(
+    check: Any, layer: Any, library: Library
+) -> None:
     said: list[str] = []
     check(
-        layer(backend=library.backend), rng=np.random.RandomState(123), like=library.make(np.zeros(1)), sink=said.append
+        layer(backend=library.backend),
+        rng=np.random.RandomState(123),
+        like=library.make(np.zeros(1)),
+        sink=said.append,
     )
     assert said == ["All checks passed successfully!"]
 
 
 @pytest.mark.parametrize(("check", "layer"), CHECKS)
-def test_they_take_a_named_backend_and_print(check: Any, layer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_take_a_named_backend_and_print(
+    check: Any, layer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     check(layer(backend="numpy"), rng=np.random.default_rng(1))
     assert capsys.readouterr().out == "All checks passed successfully!\n"
 
@@ -105,7 +119,9 @@ def test_the_notebooks_own_mistake_is_found() -> None:
             return d_logits * 3, none
 
     with pytest.raises(AssertionError, match="d_logits is off"):
-        gradcheck.check_cross_entropy(Unnormalised(backend="numpy"), rng=np.random.default_rng(2), sink=len)
+        gradcheck.check_cross_entropy(
+            Unnormalised(backend="numpy"), rng=np.random.default_rng(2), sink=len
+        )
 
 
 def test_a_loss_that_is_no_float_is_found() -> None:
@@ -114,7 +130,9 @@ def test_a_loss_that_is_no_float_is_found() -> None:
             return np.asarray(super().forward(*args))
 
     with pytest.raises(AssertionError, match="loss must be a float; forward returned ndarray"):
-        gradcheck.check_cross_entropy(Array(backend="numpy"), rng=np.random.default_rng(2), sink=len)
+        gradcheck.check_cross_entropy(
+            Array(backend="numpy"), rng=np.random.default_rng(2), sink=len
+        )
 
 
 def test_rounding_is_no_mistake() -> None:
@@ -142,10 +160,14 @@ def test_check_layer_takes_any_shape(name: Any, rng: np.random.Generator) -> Non
 def test_check_layer_takes_losses(loss: str, rng: np.random.Generator) -> None:
     layer = ElementwiseLoss(loss)
     gradcheck.check_layer(layer, rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng=rng)
-    gradcheck.check_layer(layer, rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng.uniform(size=5), rng=rng)
+    gradcheck.check_layer(
+        layer, rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng.uniform(size=5), rng=rng
+    )
 
 
-def test_check_layer_takes_class_indices_and_every_library(library: Library, rng: np.random.Generator) -> None:
+def test_check_layer_takes_class_indices_and_every_library(
+    library: Library, rng: np.random.Generator
+) -> None:
     logits, labels = library.make(rng.normal(size=(6, 4))), library.make(rng.integers(0, 4, 6))
     gradcheck.check_layer(CategoricalCrossEntropy(backend=library.backend), logits, labels, rng=rng)
 
@@ -153,7 +175,11 @@ def test_check_layer_takes_class_indices_and_every_library(library: Library, rng
 def test_check_layer_names_the_worst_entry(rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match=r"d_weight is off, most at \[2, 3\]"):
         gradcheck.check_layer(
-            Learner("d_weight"), rng.normal(size=(6, 4)), rng.normal(size=(4, 5)), rng.normal(size=5), rng=rng
+            Learner("d_weight"),
+            rng.normal(size=(6, 4)),
+            rng.normal(size=(4, 5)),
+            rng.normal(size=5),
+            rng=rng,
         )
 
 
@@ -164,10 +190,16 @@ def test_single_precision_is_refused(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("hidden", [None, 6, (6, 5)])
 @pytest.mark.parametrize("labels", ["indices", "one-hot"])
-def test_check_model(hidden: Any, labels: str, blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+def test_check_model(
+    hidden: Any, labels: str, blobs: tuple[Any, Any], rng: np.random.Generator
+) -> None:
     X, y = blobs
     Y = y if labels == "indices" else np.eye(4)[y]
-    model = LogisticRegression(7, 4, l2=0.1) if hidden is None else FeedforwardNeuralNet(7, hidden, 4, rng=rng, l2=0.1)
+    model = (
+        LogisticRegression(7, 4, l2=0.1)
+        if hidden is None
+        else FeedforwardNeuralNet(7, hidden, 4, rng=rng, l2=0.1)
+    )
     model.fit(X, y, epochs=2)
     before = {name: np.array(value) for name, value in model.params.items()}
     gradcheck.check_model(model, X[:9], Y[:9])
@@ -175,16 +207,22 @@ def test_check_model(hidden: Any, labels: str, blobs: tuple[Any, Any], rng: np.r
         np.testing.assert_array_equal(model.params[name], value)
 
 
-def test_check_model_of_the_reference_step(blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+def test_check_model_of_the_reference_step(
+    blobs: tuple[Any, Any], rng: np.random.Generator
+) -> None:
     gradcheck.check_model(FeedforwardNeuralNet(7, 6, 4, rng=rng, l2=0.1, compiled=False), *blobs)
 
 
 def test_check_layer_says_how_many_inputs_a_layer_takes(rng: np.random.Generator) -> None:
-    with pytest.raises(TypeError, match="missing 2 required positional arguments: 'weight' and 'bias'"):
+    with pytest.raises(
+        TypeError, match="missing 2 required positional arguments: 'weight' and 'bias'"
+    ):
         gradcheck.check_layer(Affine(), rng.normal(size=(3, 2)))
 
 
-def test_check_model_names_the_worst_entry(blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+def test_check_model_names_the_worst_entry(
+    blobs: tuple[Any, Any], rng: np.random.Generator
+) -> None:
     class Wrong(FeedforwardNeuralNet):
         @property
         def gradients(self) -> Any:
@@ -218,13 +256,18 @@ class Product:
         return self.returned(d_out @ w.T, x.T @ d_out, d_out.sum(axis=0))
 
 
-BY_EACH = r"backward must return a gradient by each of (x, w, b|inputs, weight, bias), .*; it returned "
+BY_EACH = (
+    r"backward must return a gradient by each of (x, w, b|inputs, weight, bias), .*; it returned "
+)
 MISSING = [
     (lambda d_x, d_w, d_b: None, rf"{BY_EACH}NoneType\.$"),
     (lambda d_x, d_w, d_b: (None, None, None), rf"{BY_EACH}NoneType, NoneType, NoneType\.$"),
     (lambda d_x, d_w, d_b: d_x, rf"{BY_EACH}ndarray\.$"),
     (lambda d_x, d_w, d_b: (d_x, d_w), rf"{BY_EACH}ndarray, ndarray\.$"),
-    (lambda d_x, d_w, d_b: (d_x, d_w, d_b, d_b), rf"{BY_EACH}ndarray, ndarray, ndarray, ndarray\.$"),
+    (
+        lambda d_x, d_w, d_b: (d_x, d_w, d_b, d_b),
+        rf"{BY_EACH}ndarray, ndarray, ndarray, ndarray\.$",
+    ),
     (lambda d_x, d_w, d_b: (d_x, d_w, None), rf"{BY_EACH}ndarray, ndarray, NoneType\.$"),
     (lambda d_x, d_w, d_b: (None, d_w, d_b), rf"{BY_EACH}NoneType, ndarray, ndarray\.$"),
     (lambda d_x, d_w, d_b: (d_x, d_w, "d_b"), r"d_b must have shape \(\d+,\); received \(\)"),
@@ -232,15 +275,21 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("returned", "said"), MISSING)
-def test_a_gradient_that_is_missing_is_named(returned: Any, said: str, rng: np.random.Generator) -> None:
+def test_a_gradient_that_is_missing_is_named(
+    returned: Any, said: str, rng: np.random.Generator
+) -> None:
     with pytest.raises(AssertionError, match=said):
         gradcheck.check_affine(Product(returned), rng=rng, sink=len)
     with pytest.raises(AssertionError, match=said):
-        gradcheck.check_layer(Product(returned), np.ones((2, 3)), np.ones((3, 2)), np.zeros(2), rng=rng)
+        gradcheck.check_layer(
+            Product(returned), np.ones((2, 3)), np.ones((3, 2)), np.zeros(2), rng=rng
+        )
 
 
 @pytest.mark.parametrize(("returned", "said"), MISSING[:5])
-def test_whole_numbers_excuse_no_missing_gradient(returned: Any, said: str, rng: np.random.Generator) -> None:
+def test_whole_numbers_excuse_no_missing_gradient(
+    returned: Any, said: str, rng: np.random.Generator
+) -> None:
     inputs = np.arange(6).reshape(2, 3), np.arange(6).reshape(3, 2), np.arange(2)
     with pytest.raises(AssertionError, match=said):
         gradcheck.check_layer(Product(returned), *inputs, rng=rng)
@@ -260,7 +309,9 @@ def test_whole_numbers_are_checked_as_floating_point(layer: Any, rng: np.random.
 
 
 def test_whole_numbers_mix_with_others_and_activations(rng: np.random.Generator) -> None:
-    gradcheck.check_layer(Affine(), np.arange(6).reshape(2, 3), rng.normal(size=(3, 2)), np.zeros(2), rng=rng)
+    gradcheck.check_layer(
+        Affine(), np.arange(6).reshape(2, 3), rng.normal(size=(3, 2)), np.zeros(2), rng=rng
+    )
     gradcheck.check_layer(Activation("tanh"), np.arange(6), rng=rng)
 
 
@@ -271,7 +322,9 @@ def test_one_gradient_is_enough_beside_class_indices(rng: np.random.Generator) -
 
     gradcheck.check_layer(Alone(), rng.normal(size=(6, 4)), rng.integers(0, 4, 6), rng=rng)
     gradcheck.check_cross_entropy(Alone(), rng=rng, sink=len)
-    gradcheck.check_layer(CategoricalCrossEntropy(), np.arange(8).reshape(2, 4), np.array([1, 3]), rng=rng)
+    gradcheck.check_layer(
+        CategoricalCrossEntropy(), np.arange(8).reshape(2, 4), np.array([1, 3]), rng=rng
+    )
 
 
 def test_a_layer_names_the_inputs_without_gradient(rng: np.random.Generator) -> None:
@@ -284,7 +337,10 @@ def test_a_layer_names_the_inputs_without_gradient(rng: np.random.Generator) -> 
             return 2 * d_out * self.cache, None
 
     arrays = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
-    with pytest.raises(AssertionError, match="outputs, targets, .* attribute no_gradient names; .* ndarray, NoneType"):
+    with pytest.raises(
+        AssertionError,
+        match="outputs, targets, .* attribute no_gradient names; .* ndarray, NoneType",
+    ):
         gradcheck.check_layer(Loss(), *arrays, rng=rng)
     Loss.no_gradient = ("targets",)  # type: ignore[attr-defined]
     gradcheck.check_layer(Loss(), *arrays, rng=rng)
@@ -318,19 +374,35 @@ def test_a_forward_pass_that_returns_nothing_is_named(rng: np.random.Generator) 
         def forward(self, inputs: Any) -> Any:
             super().forward(inputs)
 
-    for check in (gradcheck.check_relu, lambda layer, **_: gradcheck.check_layer(layer, rng.normal(size=3))):
-        with pytest.raises(AssertionError, match="forward must return an array or a number; it returned None"):
+    for check in (
+        gradcheck.check_relu,
+        lambda layer, **_: gradcheck.check_layer(layer, rng.normal(size=3)),
+    ):
+        with pytest.raises(
+            AssertionError, match="forward must return an array or a number; it returned None"
+        ):
             check(Forgot(), rng=rng)
 
 
 def test_what_is_no_layer_gets_one_sentence(rng: np.random.Generator) -> None:
-    for check in (gradcheck.check_affine, gradcheck.check_relu, gradcheck.check_cross_entropy, gradcheck.check_layer):
-        with pytest.raises(InputError, match=r"received <class '.*Affine'>\. Pass the layer itself"):
+    for check in (
+        gradcheck.check_affine,
+        gradcheck.check_relu,
+        gradcheck.check_cross_entropy,
+        gradcheck.check_layer,
+    ):
+        with pytest.raises(
+            InputError, match=r"received <class '.*Affine'>\. Pass the layer itself"
+        ):
             check(Affine)
-        with pytest.raises(InputError, match=r"the methods forward and backward; received \[Affine\(\)\]"):
+        with pytest.raises(
+            InputError, match=r"the methods forward and backward; received \[Affine\(\)\]"
+        ):
             check([Affine()])
     gradcheck.check_layer(ReLU(), [[1.0, 2.0]])
-    with pytest.raises(InputError, match="received <class .*LogisticRegression.* Pass the model itself"):
+    with pytest.raises(
+        InputError, match="received <class .*LogisticRegression.* Pass the model itself"
+    ):
         gradcheck.check_model(LogisticRegression, rng.normal(size=(3, 2)), np.zeros(3, dtype=int))
     with pytest.raises(InputError, match="an input is complex128"):
         gradcheck.check_layer(Activation("tanh"), np.ones(3, dtype=complex))
@@ -352,7 +424,10 @@ def test_inputs_of_any_number_are_numbered(rng: np.random.Generator) -> None:
     ("change", "said"),
     [
         (lambda found: found.pop("b2"), "gradients has no gradient of b2; received W1, b1, W2"),
-        (lambda found: found.update(b1=found["b1"][None]), r"gradient of b1 must have shape \(5,\); received \(1, 5\)"),
+        (
+            lambda found: found.update(b1=found["b1"][None]),
+            r"gradient of b1 must have shape \(5,\); received \(1, 5\)",
+        ),
         (lambda found: found.update(W1=None), "gradients has no gradient of W1"),
     ],
 )

@@ -36,7 +36,11 @@ def test_importing_is_light(statement: str) -> None:
 
 def test_the_help_page_is_light() -> None:
     heavy = SLOW - {"click"}
-    assert modules_after("from xpnet.cli.app import app; app(['--help'], standalone_mode=False)") & heavy == set()
+    assert (
+        modules_after("from xpnet.cli.app import app; app(['--help'], standalone_mode=False)")
+        & heavy
+        == set()
+    )
 
 
 def modules_after(statement: str) -> set[str]:
@@ -48,7 +52,8 @@ def modules_after(statement: str) -> set[str]:
 
 def test_a_first_fit_imports_little_but_its_compiler() -> None:
     fit = (
-        "import xpnet; xpnet.FeedforwardNeuralNet(2, 2, 2, backend='numba').fit([[0.0, 1.0]] * 4, [0, 1] * 2, epochs=1)"
+        "import xpnet; net = xpnet.FeedforwardNeuralNet(2, 2, 2, backend='numba'); "
+        "net.fit([[0.0, 1.0]] * 4, [0, 1] * 2, epochs=1)"
     )
     # Numba imports SciPy to compile, and joblib counts the cores.
     assert modules_after(fit) & (SLOW - {"numba", "llvmlite", "scipy", "joblib"}) == set()
@@ -56,5 +61,11 @@ def test_a_first_fit_imports_little_but_its_compiler() -> None:
 
 def test_opening_a_file_imports_the_backend_that_is_named_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "model"
-    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit([[0.0], [1.0]] * 4, [0, 1] * 4).save(path)
-    assert modules_after(f"import xpnet; xpnet.load({str(path)!r}, backend='numpy')") & {"numba", "cupy"} == set()
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit([[0.0], [1.0]] * 4, [0, 1] * 4).save(
+        path
+    )
+    assert (
+        modules_after(f"import xpnet; xpnet.load({str(path)!r}, backend='numpy')")
+        & {"numba", "cupy"}
+        == set()
+    )

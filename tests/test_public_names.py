@@ -52,7 +52,12 @@ def test_typing_tests() -> None:
 
 def check(*files: Path) -> str:
     """What mypy prints of these files."""
-    settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    settings = [
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        "--cache-dir",
+        str(ROOT / ".mypy_cache"),
+    ]
     printed, errors, _ = mypy.api.run([*settings, *map(str, files)])
     assert not errors, errors
     return printed

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names of the files in a freshly built wheel."""
     if importlib.util.find_spec("hatchling") is None:
-        pytest.skip("hatchling, which builds the wheel, is not installed (it is in the extra 'test')")
+        pytest.skip(
+            "hatchling, which builds the wheel, is not installed (it is in the extra 'test')"
+        )
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
@@ -35,10 +37,16 @@ def test_library_backends_and_types_are_in_it(wheel: list[str]) -> None:
 
 def test_every_source_file_is_in_it(wheel: list[str]) -> None:
     sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "xpnet").rglob("*.py")]
-    sources += [path.relative_to(ROOT / "backends").as_posix() for path in (ROOT / "backends").rglob("*.py")]
+    sources += [
+        path.relative_to(ROOT / "backends").as_posix() for path in (ROOT / "backends").rglob("*.py")
+    ]
     assert sorted(set(sources) - set(wheel)) == []
 
 
 def test_no_tests_no_notes_no_caches(wheel: list[str]) -> None:
-    stray = [name for name in wheel if name.endswith((".md", ".pyc", ".nbi", ".nbc")) or "test" in name.split("/")[0]]
+    stray = [
+        name
+        for name in wheel
+        if name.endswith((".md", ".pyc", ".nbi", ".nbc")) or "test" in name.split("/")[0]
+    ]
     assert [name for name in stray if ".dist-info/" not in name] == []

@@ -115,7 +115,11 @@ if not TYPE_CHECKING:  # a type checker has the imports above, and takes no othe
     def __getattr__(name: str) -> Any:
         for room, names in _LAZY.items():
             if name in names:
-                found = import_module(f"xpnet.{name}") if room == "xpnet" else getattr(import_module(room), name)
+                found = (
+                    import_module(f"xpnet.{name}")
+                    if room == "xpnet"
+                    else getattr(import_module(room), name)
+                )
                 return globals().setdefault(name, found)
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
 

@@ -31,7 +31,9 @@ _LABELS = numpy.array([[1.0, 0], [1, 0], [0, 1], [1, 0]])
 _LOSS = 3.6024162941706455
 
 
-def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+def check_affine(
+    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+) -> None:
     """Check an affine layer: shapes, a known example, and all three gradients.
 
     Parameters
@@ -66,7 +68,9 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
     _check_kind(layer, like, rng, sink, draw, (33, 17), ((_INPUTS, _WEIGHT, _BIAS), _OUTPUTS))
 
 
-def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+def check_relu(
+    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+) -> None:
     """Check a ReLU layer: shape, a known example, and its gradient.
 
     Parameters
@@ -103,10 +107,14 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
     AssertionError: d_inputs is off, most at [...]: ..., expected 0.0.
     """
     example = (numpy.array([[1, 2, -3], [-0.5, 0.2, 14]]),), numpy.array([[1, 2, 0], [0, 0.2, 14]])
-    _check_kind(layer, like, rng, sink, lambda stream: (stream.normal(size=(17, 13)),), (17, 13), example)
+    _check_kind(
+        layer, like, rng, sink, lambda stream: (stream.normal(size=(17, 13)),), (17, 13), example
+    )
 
 
-def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+def check_cross_entropy(
+    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+) -> None:
     """Check a layer of softmax and cross-entropy: its type, a known example, and the gradient by the logits.
 
     Parameters
@@ -210,9 +218,16 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     _check_instance(model, "model", ("loss", "gradient"))
     backend = model.backend
     model.gradient(X, Y)
-    found = {n: numpy.array(backend.to_numpy(array)) for n, array in model.gradients.items() if array is not None}
+    found = {
+        n: numpy.array(backend.to_numpy(array))
+        for n, array in model.gradients.items()
+        if array is not None
+    }
     missing = [name for name in model.params if name not in found]
-    _require(not missing, f"gradients has no gradient of {', '.join(missing)}; received {', '.join(found)}")
+    _require(
+        not missing,
+        f"gradients has no gradient of {', '.join(missing)}; received {', '.join(found)}",
+    )
     for name, gradient in found.items():
         value = numpy.array(backend.to_numpy(model.params[name]))
         _check_float64(name, value)
@@ -230,7 +245,9 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
 
 def _check_instance(received: Any, kind: str, methods: tuple[str, ...]) -> None:
     """Raise InputError for a class, and for an object without the methods of its kind."""
-    if inspect.isclass(received) or not all(callable(getattr(received, name, None)) for name in methods):
+    if inspect.isclass(received) or not all(
+        callable(getattr(received, name, None)) for name in methods
+    ):
         raise InputError(
             f"A gradient check takes an instance of a {kind}, with the methods {' and '.join(methods)}; "
             f"received {received!r}. Pass the {kind} itself."
@@ -254,7 +271,10 @@ def _check_kind(
     stream = host_stream(rng)
     check = _Check(layer, like)
     out = check.forward(*draw(stream))
-    _require(bool(shape) or isinstance(out, float), f"loss must be a float; forward returned {type(out).__name__}")
+    _require(
+        bool(shape) or isinstance(out, float),
+        f"loss must be a float; forward returned {type(out).__name__}",
+    )
     _require_shape("out", out, shape)
     _compare("forward pass", check.to_host(check.forward(*example[0])), numpy.asarray(example[1]))
     check.gradients(draw(stream), stream.normal(size=shape), set() if shape else {1})
@@ -272,7 +292,11 @@ class _Check:
     def names(self, count: int) -> list[str]:
         """Return the names of the arguments of ``forward``, by position; those of ``*inputs`` are numbered."""
         parameters = inspect.signature(self.layer.forward).parameters.values()
-        names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+        names = [
+            parameter.name
+            for parameter in parameters
+            if parameter.kind is not parameter.VAR_POSITIONAL
+        ]
         return [names[place] if place < len(names) else f"input{place}" for place in range(count)]
 
     def forward(self, *inputs: numpy.ndarray) -> Any:
@@ -283,22 +307,38 @@ class _Check:
                 _check_float64("an input", self.to_host(array))
         out = self.layer.forward(*arrays)
         for name, array, given in zip(self.names(len(inputs)), arrays, inputs, strict=True):
-            _require(_same(self.to_host(array), given), f"forward changed its input {name}; compute on a copy")
+            _require(
+                _same(self.to_host(array), given),
+                f"forward changed its input {name}; compute on a copy",
+            )
         numeric = hasattr(out, "dtype") or isinstance(out, int | float)
-        told = "" if numeric else repr(out)  # to write out an array takes a hundred times as long as to compute it
+        told = (
+            "" if numeric else repr(out)
+        )  # to write out an array takes a hundred times as long as to compute it
         _require(numeric, f"forward must return an array or a number; it returned {told}")
         return out
 
     def to_host(self, array: Any) -> numpy.ndarray:
         """Return an array or a number as a NumPy array."""
-        return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
+        return (
+            numpy.asarray(self.backend.to_numpy(array))
+            if hasattr(array, "dtype")
+            else numpy.asarray(array)
+        )
 
     def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: set[int]) -> None:
         """Compare each gradient with central differences of sum(out d_out); ``constant`` inputs may have none."""
         found, names = self.backward(inputs, d_out), self.names(len(inputs))
-        _require_all(found, names, constant, {k for k, array in enumerate(inputs) if array.dtype.kind in "iub"})
+        _require_all(
+            found,
+            names,
+            constant,
+            {k for k, array in enumerate(inputs) if array.dtype.kind in "iub"},
+        )
         differentiated = [place for place, gradient in enumerate(found) if gradient is not None]
-        inputs = tuple(a.astype(float) if place in differentiated else a for place, a in enumerate(inputs))
+        inputs = tuple(
+            a.astype(float) if place in differentiated else a for place, a in enumerate(inputs)
+        )
         found = self.backward(inputs, d_out)
         for place in differentiated:
 
@@ -314,11 +354,16 @@ class _Check:
         self.forward(*inputs)
         given = self.backend.asarray(numpy.array(d_out)) if numpy.ndim(d_out) else float(d_out)
         found = self.layer.backward(given)
-        _require(_same(self.to_host(given), numpy.asarray(d_out)), "backward changed d_out; compute on a copy")
+        _require(
+            _same(self.to_host(given), numpy.asarray(d_out)),
+            "backward changed d_out; compute on a copy",
+        )
         return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
-def _require_all(found: tuple[Any, ...], names: list[str], constant: set[int], integer: set[int]) -> None:
+def _require_all(
+    found: tuple[Any, ...], names: list[str], constant: set[int], integer: set[int]
+) -> None:
     """Require a gradient by each input, except that ``constant`` inputs need none, and None will do for integers.
 
     A gradient by the first input may stand alone where no other input needs one.
@@ -336,7 +381,11 @@ def _require_all(found: tuple[Any, ...], names: list[str], constant: set[int], i
 
 
 def _check_gradient(
-    what: str, found: numpy.ndarray, function: Callable[[numpy.ndarray], Any], at: numpy.ndarray, d_out: Any
+    what: str,
+    found: numpy.ndarray,
+    function: Callable[[numpy.ndarray], Any],
+    at: numpy.ndarray,
+    d_out: Any,
 ) -> None:
     """Require that ``found`` is the gradient of sum(function(x) d_out) by every entry of x, at ``at``."""
     numeric = numpy.empty(at.shape)
@@ -370,7 +419,9 @@ def _compare(what: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
     error = numpy.where(close, 0.0, numpy.nan_to_num(numpy.abs(found - expected), nan=numpy.inf))
     worst = tuple(int(i) for i in numpy.unravel_index(int(error.argmax()), error.shape))
     place = str(list(worst)) if worst else "its value"
-    raise AssertionError(f"{what} is off, most at {place}: {found[worst]}, expected {expected[worst]}.")
+    raise AssertionError(
+        f"{what} is off, most at {place}: {found[worst]}, expected {expected[worst]}."
+    )
 
 
 def _same(found: numpy.ndarray, expected: numpy.ndarray) -> bool:

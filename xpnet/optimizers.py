@@ -63,7 +63,9 @@ class SGD:
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum lies in [0, 1); received {self.momentum}. Try 0.9.")
         if self.nesterov and not self.momentum:
-            raise InputError("Nesterov's method needs a momentum greater than 0; received momentum 0. Try 0.9.")
+            raise InputError(
+                "Nesterov's method needs a momentum greater than 0; received momentum 0. Try 0.9."
+            )
 
     @property
     def rule(self) -> UpdateRule:
@@ -179,7 +181,9 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
         return UpdateRule()
     if isinstance(optimizer, str):
         if optimizer not in _BY_NAME:
-            raise InputError(f"optimizer is one of {', '.join(_BY_NAME)}, or an instance; received {optimizer!r}.")
+            raise InputError(
+                f"optimizer is one of {', '.join(_BY_NAME)}, or an instance; received {optimizer!r}."
+            )
         return _BY_NAME[optimizer]().rule
     return optimizer.rule
 

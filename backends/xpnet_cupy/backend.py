@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from xpnet_cupy.step import CompiledStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
-_CUDA_DEVICES = (2, 13)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
+_CUDA_DEVICES = (
+    2,
+    13,
+)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
 
 
 class CupyBackend:
@@ -60,7 +63,9 @@ class CupyBackend:
             array = self._adopted(data)
             if dtype is None:
                 return array
-            with array.device:  # elsewhere it would be converted into an array of the current device
+            with (
+                array.device
+            ):  # elsewhere it would be converted into an array of the current device
                 return array.astype(dtype, copy=False)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
@@ -105,7 +110,9 @@ class CupyBackend:
             return "the CUDA backend has no compiled step without cuBLASLt, which was not found"
         with self._current() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
-            return CompiledStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
+            return CompiledStep(
+                spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device
+            )
 
     def _adopted(self, data: Any) -> Array:
         cupy = self._cupy
@@ -125,7 +132,9 @@ class CupyBackend:
             yield Launcher(self._cupy, str(array.dtype), self.precision)
 
     def _has_cublaslt(self) -> bool:
-        return cublaslt.find_cublaslt(self._cupy.cuda.runtime.runtimeGetVersion() // 1000) is not None
+        return (
+            cublaslt.find_cublaslt(self._cupy.cuda.runtime.runtimeGetVersion() // 1000) is not None
+        )
 
     def _current(self) -> Any:
         return self._cupy.cuda.Device(self._device)

@@ -36,10 +36,21 @@ Matrix = tuple[int, tuple[int, int]]
 
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 
-ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
-WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
+ALGORITHM_BYTES = (
+    32 << 20
+)  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
+WORKSPACE_BYTES = (
+    ALGORITHM_BYTES + 16
+)  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
 
-_EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu": 136, "drelu_bgrad": 152, "bgrada": 256}
+_EPILOGUES = {
+    "none": 1,
+    "bias": 4,
+    "relu_aux_bias": 134,
+    "drelu": 136,
+    "drelu_bgrad": 152,
+    "bgrada": 256,
+}
 
 # precision: cublasComputeType_t; cudaDataType_t of the factors, and of the scale and wide results; the scale's C type.
 # float32 matrices stay float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and
@@ -122,7 +133,12 @@ class CublasLt:
         self.handle = self.described("")
 
     def prepare(
-        self, product: Product, precision: str, matrices: Sequence[Matrix], vector: int = 0, mask: int = 0
+        self,
+        product: Product,
+        precision: str,
+        matrices: Sequence[Matrix],
+        vector: int = 0,
+        mask: int = 0,
     ) -> Launch | None:
         """The product of matrices A and B into D, or None where cuBLASLt has none with this epilogue.
 
@@ -142,9 +158,13 @@ class CublasLt:
         if mask:
             attributes[_AUX_POINTER] = ctypes.c_void_p(mask)
             attributes[_AUX_LD] = ctypes.c_int64(mask_stride(m))
-        operation = self.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide), attributes=attributes)
+        operation = self.described(
+            "MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide), attributes=attributes
+        )
         kinds = factor, factor, wide if product.wide else factor
-        of_a, of_b, of_d = (self._layout(kind, *shape) for kind, (_, shape) in zip(kinds, matrices, strict=True))
+        of_a, of_b, of_d = (
+            self._layout(kind, *shape) for kind, (_, shape) in zip(kinds, matrices, strict=True)
+        )
         algorithm = self._offered((operation, of_a, of_b, of_d, of_d), (a, b, out, out))
         if algorithm is None:
             return None
@@ -169,7 +189,9 @@ class CublasLt:
                 "Check that driver and CUDA libraries match: xpnet doctor."
             )
 
-    def described(self, kind: str, *arguments: Any, attributes: Mapping[int, Any] | None = None) -> ctypes.c_void_p:
+    def described(
+        self, kind: str, *arguments: Any, attributes: Mapping[int, Any] | None = None
+    ) -> ctypes.c_void_p:
         """Return a new cuBLASLt object, which is destroyed when nothing refers to it any more.
 
         kind : MatmulDesc, MatrixLayout, MatmulPreference, or nothing for a handle
@@ -181,7 +203,13 @@ class CublasLt:
         weakref.finalize(created, destroy, ctypes.c_void_p(created.value))
         for attribute, value in (attributes or {}).items():
             size = ctypes.c_size_t(ctypes.sizeof(value))
-            self.call(f"cublasLt{kind}SetAttribute", created, ctypes.c_int(attribute), ctypes.byref(value), size)
+            self.call(
+                f"cublasLt{kind}SetAttribute",
+                created,
+                ctypes.c_int(attribute),
+                ctypes.byref(value),
+                size,
+            )
         return created
 
     def _layout(self, kind: int, cols: int, rows: int) -> ctypes.c_void_p:
@@ -193,7 +221,9 @@ class CublasLt:
         """Return the algorithm that the library thinks best for matrices aligned as these; None where it has none."""
         attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
         for k, place in enumerate(places, _MIN_ALIGNMENT_A_BYTES):
-            attributes[k] = ctypes.c_uint32(min(place & -place, 256) or 256)  # the largest power of two, up to 256
+            attributes[k] = ctypes.c_uint32(
+                min(place & -place, 256) or 256
+            )  # the largest power of two, up to 256
         preference = self.described("MatmulPreference", attributes=attributes)
         found, count = _Heuristic(), ctypes.c_int()
         asked = (*described, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
@@ -222,7 +252,9 @@ def find_cublaslt(major: int) -> Any:
 def _candidates(major: int) -> Iterator[str]:
     name = f"libcublasLt.so.{major}"
     yield name
-    with suppress(ImportError, RuntimeError, OSError):  # pathfinder, the library, and its dependencies may be missing
+    with suppress(
+        ImportError, RuntimeError, OSError
+    ):  # pathfinder, the library, and its dependencies may be missing
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         found = Path(load_nvidia_dynamic_lib("cublasLt").abs_path)

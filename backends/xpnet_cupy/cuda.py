@@ -39,7 +39,9 @@ class Lane:
         with entered(cupy, self.stream):
             self._workspace = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
         library = cublaslt.find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000)
-        return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace.data.ptr)
+        return CublasLt(
+            library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace.data.ptr
+        )
 
 
 @contextmanager

@@ -29,7 +29,15 @@ _LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int 
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
 _BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
-_BY_VALUE = "squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma_deviance", "tweedie"
+_BY_VALUE = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
+    "gamma_deviance",
+    "tweedie",
+)
 _SHARED = "warp", "block"  # by which a row is shared
 
 ACTIVATIONS = frozenset({"identity", *_BENT})
@@ -41,12 +49,19 @@ LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cro
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
-        **{f"bias_{name}": "stored* stored*? stored* int int" for name in ("identity", "exponential", *_BENT)},
+        **{
+            f"bias_{name}": "stored* stored*? stored* int int"
+            for name in ("identity", "exponential", *_BENT)
+        },
         **{f"{name}_backward": "real* real* real* long" for name in _BENT},
         **{f"{name}_backward_bias": "stored* stored* stored*? real* int int int" for name in _BENT},
         "column_sum": "stored* real* int int int",
         "dropout": "stored* stored* long* int* long long int double int int",
-        **{f"{name}_{by}": "real* real*! int int" for name in ("softmax", "log_softmax") for by in _SHARED},
+        **{
+            f"{name}_{by}": "real* real*! int int"
+            for name in ("softmax", "log_softmax")
+            for by in _SHARED
+        },
         **{f"cross_entropy_indices_{by}": _INDICES for by in _SHARED},
         **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
         **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
@@ -128,7 +143,14 @@ class Launcher:
         return launch
 
     def fused_product(
-        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array | None, mask: Array | None = None
+        self,
+        product: Product,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        vector: Array | None,
+        mask: Array | None = None,
     ) -> Launch | None:
         """The prepared product with its epilogue, or None where cuBLASLt has none such.
 
@@ -221,10 +243,16 @@ class Launcher:
         if argument is None and "?" in parameter:
             return numpy.uintp(0)
         if argument.dtype != dtype or not argument.flags.c_contiguous:
-            layout = "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
+            layout = (
+                "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
+            )
             raise InputError(
                 f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; received {argument.dtype}, {layout}. "
                 "Convert with ascontiguousarray and astype."
             )
         # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the host.
-        return argument if isinstance(argument, self.cupy.ndarray) else numpy.uintp(argument.ctypes.data)
+        return (
+            argument
+            if isinstance(argument, self.cupy.ndarray)
+            else numpy.uintp(argument.ctypes.data)
+        )

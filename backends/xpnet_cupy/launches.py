@@ -52,10 +52,14 @@ to which each block adds its part of the batch's weight x sum W^2.
 NO_PENALTY: Penalty = None, 0, 0.0, False, None, None
 
 
-def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array) -> Launch:
+def bias_activation(
+    launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array
+) -> Launch:
     """out = activation(x + bias); x, out (rows, cols), may be the same; bias (cols,) or None."""
     rows, cols = x.shape
-    return launcher.prepare(f"bias_{activation}", *_packed_tiles(launcher, rows, cols), x, bias, out, rows, cols)
+    return launcher.prepare(
+        f"bias_{activation}", *_packed_tiles(launcher, rows, cols), x, bias, out, rows, cols
+    )
 
 
 def backward(launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array) -> Launch:
@@ -75,21 +79,27 @@ def backward_bias(
     if activation == "identity":
         first = launcher.prepare("column_sum", place, block, d_out, sums, rows, cols, chunk)
     else:
-        first = launcher.prepare(f"{activation}_backward_bias", place, block, d_out, kept, d_x, sums, rows, cols, chunk)
+        first = launcher.prepare(
+            f"{activation}_backward_bias", place, block, d_out, kept, d_x, sums, rows, cols, chunk
+        )
     if chunks == 1:
         return [first]
     second = (sums, d_bias, chunks, cols, chunks)
     return [first, launcher.full.prepare("column_sum", (place[0], 1), block, *second)]
 
 
-def dropout(launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: "EpochMemory") -> Launch:
+def dropout(
+    launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: "EpochMemory"
+) -> Launch:
     """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and places.
 
     x, out : (rows, cols), may be one array
     """
     keys = [_signed(spec.seed % 2**64), _signed(spec.seed >> 64)]
     ends = (*keys, layer, spec.dropout[layer], *x.shape)
-    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *ends)
+    return launcher.prepare(
+        "dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *ends
+    )
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, name: str = "softmax") -> Launch:
@@ -126,10 +136,14 @@ def loss(
         grid, block = _warps(rows)
         name = "gamma_deviance" if name == "gamma" else name
     given = launcher.xp.asarray(numbers, dtype=launcher.dtype) if len(numbers) else None
-    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given, moves)
+    return launcher.prepare(
+        name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given, moves
+    )
 
 
-def next_batch(launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: Array | None) -> Launch:
+def next_batch(
+    launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: Array | None
+) -> Launch:
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
@@ -146,11 +160,19 @@ def batch_weight(launcher: Launcher, epoch: "EpochMemory", rows: int) -> Launch:
 
 def put(launcher: Launcher, epoch: "EpochMemory", outputs: Array) -> Launch:
     """Outputs of a prediction (rows, cols) go where they belong."""
-    return launcher.prepare("put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape)
+    return launcher.prepare(
+        "put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape
+    )
 
 
 def l2_penalty(
-    launcher: Launcher, param: Array, grad: Array | None, penalty: Penalty, *, rows: int, rates: Array | None = None
+    launcher: Launcher,
+    param: Array,
+    grad: Array | None,
+    penalty: Penalty,
+    *,
+    rows: int,
+    rates: Array | None = None,
 ) -> Launch:
     """Adds l2 W to the gradients of the weights, where there are gradients, and the squares to the penalty's.
 
@@ -158,7 +180,9 @@ def l2_penalty(
     rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its weight
     """
     *numbers, squares = penalty
-    return launcher.prepare("l2_penalty", _update_grid(param.size), (256,), param, grad, *numbers, rates, rows, squares)
+    return launcher.prepare(
+        "l2_penalty", _update_grid(param.size), (256,), param, grad, *numbers, rates, rows, squares
+    )
 
 
 def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: "EpochMemory") -> Launch:
@@ -244,7 +268,10 @@ def _packed_tiles(launcher: Launcher, rows: int, cols: int) -> tuple[Grid, Grid]
     """
     pack, block = _pack(launcher), (256, 1) if rows == 1 else (32, 8)
     taken = cols if cols % pack else cols // pack
-    return (min(_ceil(taken, block[0]), FLAT_BLOCKS), min(_ceil(rows, block[1]), FLAT_BLOCKS)), block
+    return (
+        min(_ceil(taken, block[0]), FLAT_BLOCKS),
+        min(_ceil(rows, block[1]), FLAT_BLOCKS),
+    ), block
 
 
 def _pack(launcher: Launcher) -> int:

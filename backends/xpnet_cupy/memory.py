@@ -105,7 +105,9 @@ class NetworkMemory(EpochMemory):
         self._spec, self._backend, self._launcher = spec, backend, launcher
         self.params = self._zeros()
         weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
-        self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)
+        self.bounds = xp.asarray(
+            [[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64
+        )
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -120,7 +122,9 @@ class NetworkMemory(EpochMemory):
     @cached_property
     def copies(self) -> Parameters:
         """The parameters as products of a training read them, where that is not as they are: the bits of bfloat16."""
-        flat = self._launcher.xp.zeros(self.params.groups[0].size, dtype=self._launcher.of_batches.stored)
+        flat = self._launcher.xp.zeros(
+            self.params.groups[0].size, dtype=self._launcher.of_batches.stored
+        )
         return Parameters.over(flat, self._spec, self._backend, align=self.align)
 
     @property
@@ -149,7 +153,9 @@ class BatchMemory:
     probabilities : (rows, out), where rows do not go back
     """
 
-    def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True) -> None:
+    def __init__(
+        self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True
+    ) -> None:
         widths, stored, xp = spec.widths[1:], launcher.stored, launcher.xp
         rates = (*(spec.dropout or (0.0,) * len(spec.activations)), 0.0)
         layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True))
@@ -159,12 +165,17 @@ class BatchMemory:
             return xp.empty((rows, width), dtype=dtype) if needed else None
 
         self.x = empty(spec.widths[0], True)
-        self.outputs = [*(empty(width, True) for width in widths[:-1]), empty(widths[-1], True, spec.dtype)]
+        self.outputs = [
+            *(empty(width, True) for width in widths[:-1]),
+            empty(widths[-1], True, spec.dtype),
+        ]
         self.row_loss = xp.empty(rows, dtype=xp.float64)
         self.probabilities = empty(widths[-1], not trains, spec.dtype)
         self.d_outputs = [empty(width) for width in widths]
         self.dropped = [empty(width, trains and rate > 0) for width, _, rate in layers]
-        self.kept = [empty(width, trains and ACTIVATIONS[name].keeps == "x") for width, name, _ in layers]
+        self.kept = [
+            empty(width, trains and ACTIVATIONS[name].keeps == "x") for width, name, _ in layers
+        ]
         self.masks = [
             empty(mask_stride(width) // 8, trains and name == "relu" and not rate, "uint8")
             for width, name, rate in layers

@@ -73,7 +73,11 @@ class NcclGroup:
     def __init__(self, host: Group, cupy: Any, nccl: Any, timeout: float) -> None:
         self._host, self._cupy, self._timeout = host, cupy, timeout
         self.rank, self.size = host.rank, host.size
-        self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64, "int64": nccl.NCCL_INT64}
+        self._types = {
+            "float32": nccl.NCCL_FLOAT32,
+            "float64": nccl.NCCL_FLOAT64,
+            "int64": nccl.NCCL_INT64,
+        }
         self._add = nccl.NCCL_SUM
         identity = host.broadcast(nccl.get_unique_id() if not host.rank else None)
         self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
@@ -84,7 +88,11 @@ class NcclGroup:
         if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
             return self._host.allreduce(array)
         array = self._cupy.ascontiguousarray(array)
-        place, kind, stream = array.data.ptr, self._types[array.dtype.name], self._cupy.cuda.get_current_stream()
+        place, kind, stream = (
+            array.data.ptr,
+            self._types[array.dtype.name],
+            self._cupy.cuda.get_current_stream(),
+        )
         self._comm.allReduce(place, place, array.size, kind, self._add, stream.ptr)
         self._wait(stream.record())
         return array

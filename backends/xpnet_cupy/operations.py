@@ -51,12 +51,22 @@ def _sgd_update(
 ) -> tuple[Array, Array | None]:
     """Take one step of gradient descent, in place. numbers : of the rule"""
     buffers = [] if velocity is None else [velocity]
-    param, *updated = _update(launching, UpdateRule("sgd", **numbers), [param, grad, *buffers], [learning_rate])
+    param, *updated = _update(
+        launching, UpdateRule("sgd", **numbers), [param, grad, *buffers], [learning_rate]
+    )
     return param, updated[0] if updated else None
 
 
 def _adam_update(
-    launching: Launching, param: Array, grad: Array, m: Array, v: Array, *, t: int, learning_rate: float, **numbers: Any
+    launching: Launching,
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    t: int,
+    learning_rate: float,
+    **numbers: Any,
 ) -> tuple[Array, ...]:
     """Take one step of Adam or AdamW, in place. numbers : of the rule"""
     rule = UpdateRule("adam", **numbers)
@@ -65,11 +75,15 @@ def _adam_update(
     return tuple(_update(launching, rule, [param, grad, m, v], rates))
 
 
-def _update(launching: Launching, rule: UpdateRule, arrays: list[Array], rates: list[float]) -> list[Array]:
+def _update(
+    launching: Launching, rule: UpdateRule, arrays: list[Array], rates: list[float]
+) -> list[Array]:
     """Update the first array by the second; returns it and the rule's buffers."""
     with launching(arrays[0]) as launcher:
         param, grad, *buffers = _contiguous(launcher, *arrays)
-        on_device = launcher.xp.asarray([*rates, *[0.0] * (RATES - len(rates))], dtype=launcher.xp.float64)
+        on_device = launcher.xp.asarray(
+            [*rates, *[0.0] * (RATES - len(rates))], dtype=launcher.xp.float64
+        )
         launches.update(launcher, rule, [param, grad, *buffers], on_device)()
         return [param, *buffers]
 
@@ -131,7 +145,9 @@ def _loss(
 
 
 def _contiguous(launcher: Launcher, *arrays: Array) -> list[Array]:
-    return [launcher.xp.ascontiguousarray(array).reshape(array.shape) for array in arrays]  # a 0-d array stays one
+    return [
+        launcher.xp.ascontiguousarray(array).reshape(array.shape) for array in arrays
+    ]  # a 0-d array stays one
 
 
 def _empty(launcher: Launcher, shape: tuple[int, ...]) -> Array:

@@ -27,7 +27,9 @@ AT_ONCE = 8
 """Batches of one recording, at most: what comes before and after them is recorded along."""
 
 BLOCK_ROWS = 8192  # of a block that goes forward alone, at the least
-BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
+BLOCK_BYTES = (
+    64 << 20
+)  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
 
 KEPT = 48
 """Recordings that are kept, about: where there are more, all of them are made anew."""
@@ -99,7 +101,12 @@ class BatchPlan:
 
     def __init__(self, runs: "Runs", shape: Shape) -> None:
         spec, network, memory, rows = runs.spec, runs.network, runs.memory, shape.rows
-        self.spec, self.launcher, self.network, self.epoch = spec, runs.launcher, network, runs.epoch
+        self.spec, self.launcher, self.network, self.epoch = (
+            spec,
+            runs.launcher,
+            network,
+            runs.epoch,
+        )
         self.memory, self.shape, self.rows = memory, shape, rows
         self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
 
@@ -110,9 +117,14 @@ class BatchPlan:
         self.outputs, self.d_outputs, self.masks, self.kept, self.dropped = (
             list(map(first, arrays)) for arrays in of_layers
         )
-        below = [out if dropped is None else dropped for out, dropped in zip(self.outputs, self.dropped, strict=True)]
+        below = [
+            out if dropped is None else dropped
+            for out, dropped in zip(self.outputs, self.dropped, strict=True)
+        ]
         self.inputs = [self.x, *below[:-1]]  # what each layer reads
-        self.total_weight = None if shape.weight == "rows" or not memory.trains else runs.epoch.total_weight
+        self.total_weight = (
+            None if shape.weight == "rows" or not memory.trains else runs.epoch.total_weight
+        )
         self.layers = layers_of(spec, network.copies if runs.launcher.halved else network.params)
         self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
         self.d_layers = layers_of(spec, network.gradients) if memory.trains else []
@@ -136,17 +148,25 @@ class BatchPlan:
             over = (spec.l2, spec.l2_over_batch, self.total_weight)
             penalty = (network.bounds, spec.layers, *over, network.squares)
         if shape.kind == "training":
-            return Work([*found, self._update(network.clock, penalty)], [*found, self._update(items=0)])
+            return Work(
+                [*found, self._update(network.clock, penalty)], [*found, self._update(items=0)]
+            )
         flats = (network.params.flat, network.gradients.flat)
         if penalty is not NO_PENALTY:
-            found.append(launches.l2_penalty(self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates))
+            found.append(
+                launches.l2_penalty(
+                    self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates
+                )
+            )
         found.append(launches.gradient_norm(self.launcher, *flats, network))
         if shape.kind == "gradients":
             return Work(found)
         found.append(launches.clip(self.launcher, network.gradients.groups[0].size, network))
         return Work([*found, self._update(network.clock)], [*found, self._update(items=0)])
 
-    def _update(self, clock: Array | None = None, penalty: Penalty = NO_PENALTY, *, items: int | None = None) -> Launch:
+    def _update(
+        self, clock: Array | None = None, penalty: Penalty = NO_PENALTY, *, items: int | None = None
+    ) -> Launch:
         """The update; of the first ``items`` parameters alone where that is given."""
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
@@ -158,7 +178,10 @@ class BatchPlan:
     def _forward(self, output_activation: str) -> list[Launch]:
         found = []
         for k, activation in enumerate((*self.spec.activations, output_activation)):
-            found += [*self._layer(k, activation), *self._dropout(k, self.outputs[k], self.dropped[k])]
+            found += [
+                *self._layer(k, activation),
+                *self._dropout(k, self.outputs[k], self.dropped[k]),
+            ]
         return found
 
     def _layer(self, k: int, activation: str) -> list[Launch]:
@@ -168,7 +191,12 @@ class BatchPlan:
         prediction ReLU is a launch of its own, since in a product it may turn NaN into 0, which a prediction has to
         show.
         """
-        launcher, x, (weight, bias), out = self.launcher, self.inputs[k], self.layers[k], self.outputs[k]
+        launcher, x, (weight, bias), out = (
+            self.launcher,
+            self.inputs[k],
+            self.layers[k],
+            self.outputs[k],
+        )
         mask, kept, wide = self.masks[k], self.kept[k], out.dtype == launcher.dtype
         kernels = launcher.full if wide else launcher
         first, target, after = activation, out, []
@@ -197,12 +225,24 @@ class BatchPlan:
 
     def _dropout(self, k: int, x: Array, out: Array) -> list[Launch]:
         """Dropout of layer k, forward and back; nothing where it has none."""
-        return [] if self.dropped[k] is None else [launches.dropout(self.launcher, self.spec, k, x, out, self.epoch)]
+        return (
+            []
+            if self.dropped[k] is None
+            else [launches.dropout(self.launcher, self.spec, k, x, out, self.epoch)]
+        )
 
     def _loss(self) -> Launch:
         epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
-        batch = Batch(self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight)
-        arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss, spec.output_numbers)
+        batch = Batch(
+            self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight
+        )
+        arguments = (
+            self.outputs[-1],
+            batch,
+            self.d_outputs[-1],
+            self.row_loss,
+            spec.output_numbers,
+        )
         return launches.loss(self.launcher, spec.loss, *arguments, moves=moves)
 
     def _backward(self) -> list[Launch]:
@@ -219,7 +259,9 @@ class BatchPlan:
         arrays = (d_out, self.inputs[k], weight)
         if has_bias:
             return [self.launcher.product(WEIGHT_GRADIENT, *arrays)]
-        launch = self.launcher.fused_product(replace(WEIGHT_GRADIENT, epilogue="bgrada"), *arrays, vector=bias)
+        launch = self.launcher.fused_product(
+            replace(WEIGHT_GRADIENT, epilogue="bgrada"), *arrays, vector=bias
+        )
         if launch is not None:
             return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
@@ -233,12 +275,16 @@ class BatchPlan:
             has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
             product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad" if has_bias else "drelu")
             vector = bias if has_bias else None
-            launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k])
+            launch = self.launcher.fused_product(
+                product, *arrays, vector=vector, mask=self.masks[k]
+            )
             if launch is not None:
                 return [launch], has_bias
         plain = self.launcher.product(INPUT_GRADIENT, *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
-        sums = launches.backward_bias(self.launcher, self.spec.activations[k], d_out, kept, d_out, bias)
+        sums = launches.backward_bias(
+            self.launcher, self.spec.activations[k], d_out, kept, d_out, bias
+        )
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
 
 
@@ -253,7 +299,9 @@ class Runs:
         a training under way stays as it is
     """
 
-    def __init__(self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, epoch: EpochMemory) -> None:
+    def __init__(
+        self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, epoch: EpochMemory
+    ) -> None:
         self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
         self.memory: Any = None
         self.begin: Any = None
@@ -272,7 +320,14 @@ class Runs:
         if trains and launcher.halved:  # anyone may have written to the parameters
             copies = [launches.copy_parameters(launcher, network.params.flat, network.copies.flat)]
         if spec.l2 and not trains:
-            penalty = (network.bounds, spec.layers, 0.0, True, None, epoch.squares)  # the squares alone
+            penalty = (
+                network.bounds,
+                spec.layers,
+                0.0,
+                True,
+                None,
+                epoch.squares,
+            )  # the squares alone
             squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
         memory = BatchMemory(spec, launcher, rows, trains=trains)
         self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *copies])
@@ -284,7 +339,9 @@ class Runs:
         self.works.clear()
         self.recorded.clear()
 
-    def prepare(self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True) -> list[tuple[Launch, int]]:
+    def prepare(
+        self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True
+    ) -> list[tuple[Launch, int]]:
         """Return what runs batches from the beginning to the end: calls, each with how often it comes.
 
         All that can fail fails here, before anything has changed.
@@ -343,4 +400,6 @@ def _run(group: Group) -> None:
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:
     """Return how many of ``rows`` rows go forward at a time."""
-    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize)))
+    return min(
+        rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize))
+    )

@@ -46,12 +46,16 @@ class CompiledStep(Step):
         on_device: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
-        self._sent: tuple[Any, Array, Any] | None = None  # an order on the host, its copy, and what marks its arrival
+        self._sent: tuple[Any, Array, Any] | None = (
+            None  # an order on the host, its copy, and what marks its arrival
+        )
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
         self._room = self._training()
-        self._of_lanes: dict[Any, Runs] = {}  # threads that predict at the same time have lanes of their own
+        self._of_lanes: dict[
+            Any, Runs
+        ] = {}  # threads that predict at the same time have lanes of their own
 
     @property
     def gradients(self) -> Parameters:
@@ -68,7 +72,9 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         return self._epoch(X, Y, {}, **options)
 
-    def weighted_epoch(self, X: Array, Y: Array, *, max_grad_norm: float | None = None, **options: Any) -> float:
+    def weighted_epoch(
+        self, X: Array, Y: Array, *, max_grad_norm: float | None = None, **options: Any
+    ) -> float:
         """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay on the device."""
         clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
         return self._epoch(X, Y, {"by_rows": True, **clipped}, **options)
@@ -82,10 +88,14 @@ class CompiledStep(Step):
             if rows:
                 with self.launcher.stream() as lane:
                     batches = batches_of(rows, Shape(block, False, "prediction"))
-                    self._run(partial(self._read, X), batches, {"out": out}, lane=lane, finish=False)
+                    self._run(
+                        partial(self._read, X), batches, {"out": out}, lane=lane, finish=False
+                    )
             return out
 
-    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+    def loss(
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
         """See :class:`xpnet.backend.Step`."""
         self.penalty, count = 0.0, X.shape[0] if rows is None else len(rows)
         if not count:
@@ -95,7 +105,9 @@ class CompiledStep(Step):
             batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
             read = partial(self._read, X, Y, sample_weight, rows)
             results = self._run(read, batches, {}, lane=lane)
-            return self._mean(results, count if sample_weight is None else None, shared=self.spec.l2_over_batch)
+            return self._mean(
+                results, count if sample_weight is None else None, shared=self.spec.l2_over_batch
+            )
 
     def gradient(
         self,
@@ -108,7 +120,9 @@ class CompiledStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
-        if not count:  # a row that is not there leaves the penalty's gradient alone, where that is added here
+        if (
+            not count
+        ):  # a row that is not there leaves the penalty's gradient alone, where that is added here
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
         whole, weight = None if sample_weight is not None else count, counted(sample_weight)
@@ -132,7 +146,9 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         network = self._network
         with self._on_device():
-            used = network.buffers if network.trains else {}  # before the first update they are zero
+            used = (
+                network.buffers if network.trains else {}
+            )  # before the first update they are zero
             buffers = {name: arrays.to_host() for name, arrays in used.items()}
             return StepState(network.params.to_host(), buffers, int(network.clock[NEXT_UPDATES]))
 
@@ -144,7 +160,9 @@ class CompiledStep(Step):
             network.params.update(state.params)
             buffers = network.buffers if network.trains or state.buffers else {}
             for name, arrays in buffers.items():
-                arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
+                arrays.update(
+                    state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()}
+                )
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The copies lie on the device, which makes them beside the host's work."""
@@ -229,7 +247,9 @@ class CompiledStep(Step):
     def _inference(self, lane: Any) -> Runs:
         """What predicts on a lane."""
         if lane not in self._of_lanes:
-            self._of_lanes[lane] = Runs(self.spec, self.launcher, self._network, EpochMemory(self.launcher))
+            self._of_lanes[lane] = Runs(
+                self.spec, self.launcher, self._network, EpochMemory(self.launcher)
+            )
         return self._of_lanes[lane]
 
     def _read(
@@ -249,7 +269,9 @@ class CompiledStep(Step):
                     f"All arrays of one call must live on one device; the parameters are on {own}, received an array "
                     f"on {found}. Move it, or build the model from arrays of that device."
                 )
-        placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands
+        placed = places is not None and any(
+            self.spec.dropout
+        )  # nothing else asks where a row stands
         return Data(
             as_read(launcher, X, dtype),
             None if Y is None else as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),

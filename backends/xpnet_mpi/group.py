@@ -75,7 +75,9 @@ class MpiGroup:
         self._comm, self._watch, self._MPI = comm, watch, MPI
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         # The name and the version, such as "Open MPI v5.0.11", without what follows a comma or on further lines.
-        self.why = " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip("\0")
+        self.why = " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip(
+            "\0"
+        )
         self._window: Any = None
         self._memory: Any = None
         with watch.waiting("opening of the group"):

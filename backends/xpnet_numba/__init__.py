@@ -4,6 +4,8 @@ Importing this package imports neither Numba nor SciPy, and compiles nothing.
 """
 
 from xpnet_numba.backend import NumbaBackend, backend
-from xpnet_numba.runtime import codecache as codecache  # notes the sources before any that is compiled is imported
+from xpnet_numba.runtime import (
+    codecache as codecache,
+)  # notes the sources before any that is compiled is imported
 
 __all__ = ["NumbaBackend", "backend"]

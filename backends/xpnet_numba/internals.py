@@ -30,7 +30,9 @@ UNCOUNTED, COUNTED = known_options(_nrt=False), known_options(_nrt=True)
 To compile the counting takes time, and so does the counting itself."""
 
 if not hasattr(cgutils.create_struct_proxy(types.int64[::1]), "_getvalue"):
-    raise ImportError(f"Numba {numba.__version__} has no StructProxy._getvalue, by which arrays are made.")
+    raise ImportError(
+        f"Numba {numba.__version__} has no StructProxy._getvalue, by which arrays are made."
+    )
 
 
 def value_of(proxy: Any) -> Any:
@@ -61,7 +63,11 @@ class WaitingLibrary(codegen.JITCodeLibrary):
     @property
     def codegen(self) -> Any:
         """The code generator, which has nowhere to note the Python objects of a function that waits."""
-        return SimpleNamespace(set_env=lambda name, environment: None) if self.waits else super().codegen
+        return (
+            SimpleNamespace(set_env=lambda name, environment: None)
+            if self.waits
+            else super().codegen
+        )
 
     def add_llvm_module(self, module: Any) -> None:
         """Keep a module as it is, a function or a wrapper around it."""
@@ -78,7 +84,9 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         """The address of a function, whose code is made now; 0 for a function that is not defined here."""
         if self.waits:
             functions = (function for module in self.modules for function in module.functions)
-            if not any(function.name == name and not function.is_declaration for function in functions):
+            if not any(
+                function.name == name and not function.is_declaration for function in functions
+            ):
                 return 0
         self.waits = False
         return super().get_pointer_to_function(name)
@@ -90,7 +98,10 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         self.waits = False
         libraries: dict[Any, None] = {}
         self._collect(libraries)
-        whole, own = self.modules[0].clone(), {f.name for module in self.modules for f in module.functions}
+        whole, own = (
+            self.modules[0].clone(),
+            {f.name for module in self.modules for f in module.functions},
+        )
         for library in libraries:
             if not isinstance(library, WaitingLibrary):
                 super().add_linking_library(library)
@@ -98,8 +109,14 @@ class WaitingLibrary(codegen.JITCodeLibrary):
             for module in library.modules[1:] if library is self else library.modules:
                 whole.link_in(module, preserve=True)
         for function in whole.functions:
-            if function.name not in own and not function.is_declaration and function.linkage.name == "external":
-                function.linkage = "linkonce_odr"  # others link the same function, and LLVM may leave it out
+            if (
+                function.name not in own
+                and not function.is_declaration
+                and function.linkage.name == "external"
+            ):
+                function.linkage = (
+                    "linkonce_odr"  # others link the same function, and LLVM may leave it out
+                )
         super().add_llvm_module(whole)
         super().finalize()
 
@@ -133,7 +150,9 @@ def why_no_function_can_wait() -> str:
     not.
     """
     try:
-        inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(lambda x: x + 1)
+        inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(
+            lambda x: x + 1
+        )
         outer = numba.njit(lambda x: inner(x) + inner(x))
         with functions_wait():
             result = outer(1)
@@ -198,10 +217,14 @@ def _load(code: bytes) -> tuple[str, int | None, int]:
 
     head, _, object_file = code.partition(b"\n")
     symbol, environment, needs = json.loads(head)
-    rtsys.initialize(cpu_target.target_context)  # starts LLVM once, and enters the names of Numba's runtime
+    rtsys.initialize(
+        cpu_target.target_context
+    )  # starts LLVM once, and enters the names of Numba's runtime
     if not all(map(binding.address_of_symbol, needs)):
         return symbol, None, 0
-    machine = binding.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
+    machine = binding.Target.from_default_triple().create_target_machine(
+        codemodel="jitdefault", jit=True
+    )
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
     engine.add_object_file(binding.ObjectFileRef.from_data(object_file))
     engine.finalize_object()

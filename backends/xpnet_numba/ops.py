@@ -63,7 +63,12 @@ EVERYTHING = 1 << 62  # more rows than there are in any array
 
 
 def launch(
-    loop: Loop, cut: tuple[Any, ...], whole: tuple[Any, ...] = (), results: tuple[Any, ...] = (), *, chunk_rows: int
+    loop: Loop,
+    cut: tuple[Any, ...],
+    whole: tuple[Any, ...] = (),
+    results: tuple[Any, ...] = (),
+    *,
+    chunk_rows: int,
 ) -> None:
     """Run a loop over all rows.
 
@@ -74,7 +79,9 @@ def launch(
     first, arguments = cut[0], (cut, whole, results)
     if len(first) <= chunk_rows:
         known = alone[loop]
-        entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _run_alone, ALONE)
+        entry, function = known.get(first.dtype) or _prepare(
+            known, loop, arguments, _run_alone, ALONE
+        )
         entry(function, arguments)
         return
     known = shared[loop]
@@ -108,7 +115,11 @@ ALONE, SHARED = (types.int64,), (*[types.int64] * 5, types.int64[::1])
 
 
 def _prepare(
-    known: dict[numpy.dtype, Prepared], loop: Loop, arguments: tuple[Any, ...], lead: Loop, before: tuple[Any, ...]
+    known: dict[numpy.dtype, Prepared],
+    loop: Loop,
+    arguments: tuple[Any, ...],
+    lead: Loop,
+    before: tuple[Any, ...],
 ) -> Prepared:
     """Compile ``lead`` over a loop, and note it for the dtype."""
     groups = _type_of(arguments)
@@ -256,7 +267,11 @@ def _through(name: str) -> Callable[[Array, Array], Array]:
             return reference(d_out, kept)
         d_out, kept = contiguous(d_out), contiguous(kept)
         d_x = numpy.empty(d_out.shape, d_out.dtype)
-        launch(loop, (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)), chunk_rows=rows_of(cut, kept.size))
+        launch(
+            loop,
+            (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)),
+            chunk_rows=rows_of(cut, kept.size),
+        )
         return d_x if d_x.ndim else d_x[()]
 
     return kernel
@@ -313,7 +328,9 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
     return out
 
 
-def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def softmax_cross_entropy(
+    logits: Array, labels: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
     if logits.size == 0:
         return ops.softmax_cross_entropy(logits, labels, sample_weight)
@@ -321,7 +338,9 @@ def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | 
     shape, dtype = logits.shape, logits.dtype
     chunk_rows = rows_of(EXPONENTIALS, *shape)
     d_logits, loss = empty(shape, dtype), zeros(chunk_count(shape[0], chunk_rows))
-    scale = _uniform_scale(shape[0], dtype) if sample_weight is None else _weights(sample_weight, dtype)
+    scale = (
+        _uniform_scale(shape[0], dtype) if sample_weight is None else _weights(sample_weight, dtype)
+    )
     of_indices, of_rows = losses.softmax_cross_entropy_indices, losses.softmax_cross_entropy_rows
     loop, kind = (of_indices, INDEX) if labels.ndim == 1 else (of_rows, dtype)
     if labels.dtype != kind:

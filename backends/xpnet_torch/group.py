@@ -40,9 +40,13 @@ def open_group(timeout: float) -> Iterator["TorchGroup"]:
         import torch
         import torch.distributed
     except ImportError as error:
-        raise BackendError("The group 'torch' needs PyTorch; it is not installed. pip install torch.") from error
+        raise BackendError(
+            "The group 'torch' needs PyTorch; it is not installed. pip install torch."
+        ) from error
     if not torch.distributed.is_available():
-        raise BackendError("The group 'torch' needs torch.distributed, which this build of PyTorch leaves out.")
+        raise BackendError(
+            "The group 'torch' needs torch.distributed, which this build of PyTorch leaves out."
+        )
     group = _connected(torch, timeout)
     yield TorchGroup(torch, group)
     # Not where an exception passes: the other ranks may be elsewhere.
@@ -65,7 +69,10 @@ class TorchGroup:
 
     def __init__(self, torch: Any, group: Any) -> None:
         self._torch, self._distributed, self._group = torch, torch.distributed, group
-        self.rank, self.size = self._distributed.get_rank(group), self._distributed.get_world_size(group)
+        self.rank, self.size = (
+            self._distributed.get_rank(group),
+            self._distributed.get_world_size(group),
+        )
         self.why = f"gloo of PyTorch {torch.__version__}"
 
     def allreduce(self, array: Array) -> Array:
@@ -73,7 +80,9 @@ class TorchGroup:
         host = isinstance(array, numpy.ndarray)
         array = numpy.require(array, requirements=("C", "W")) if host else array.contiguous()
         with self._called_by_all():
-            self._distributed.all_reduce(self._torch.from_numpy(array) if host else array, group=self._group)
+            self._distributed.all_reduce(
+                self._torch.from_numpy(array) if host else array, group=self._group
+            )
         return array
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
@@ -89,7 +98,9 @@ class TorchGroup:
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).partition("] ")[2].partition(". ")[0] or str(error)  # between gloo's place and advice
+            reason = str(error).partition("] ")[2].partition(". ")[0] or str(
+                error
+            )  # between gloo's place and advice
             raise BackendError(
                 f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost another ({reason}). Look "
                 "in the output of the others for one that failed, was ended, made other calls, or took too long."
@@ -110,9 +121,14 @@ def _connected(torch: Any, timeout: float) -> Any:
         distributed.init_process_group("gloo", timeout=limit)
         # Its threads must have ended before the program does, or the system ends it with an error. The program may have
         # taken down the group itself.
-        atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
+        atexit.register(
+            lambda: distributed.is_initialized() and distributed.destroy_process_group()
+        )
         return distributed.group.WORLD
-    except (ValueError, RuntimeError) as error:  # variables of the launcher are missing, or a rank is
+    except (
+        ValueError,
+        RuntimeError,
+    ) as error:  # variables of the launcher are missing, or a rank is
         reason = str(error).partition("\n")[0]
         raise BackendError(
             f"The group 'torch' needs all processes that a launcher of PyTorch starts, within {timeout:g} s: {reason}. "

@@ -23,12 +23,26 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     short_help="Measure the backends and their peers on this machine.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--backend", "backends", multiple=True, help="Measure only this backend of xpnet; may be repeated.")
-@click.option("--peer", "peers", multiple=True, help="Measure only this peer beside it, or `none`; may be repeated.")
-@click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)
-@click.option("--quick", is_flag=True, help="A short run, for a first impression: under three minutes.")
 @click.option(
-    "--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without."
+    "--backend",
+    "backends",
+    multiple=True,
+    help="Measure only this backend of xpnet; may be repeated.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    help="Measure only this peer beside it, or `none`; may be repeated.",
+)
+@click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)
+@click.option(
+    "--quick", is_flag=True, help="A short run, for a first impression: under three minutes."
+)
+@click.option(
+    "--data",
+    type=FILE,
+    help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without.",
 )
 @click.option(
     "--held-to",
@@ -37,8 +51,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     show_default=True,
     help="Hold every contender to these instructions.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Threads for every contender; as many as allowed without.")
-@click.option("-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads for every contender; as many as allowed without.",
+)
+@click.option(
+    "-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html."
+)
 @click.pass_context
 def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: Any) -> None:
     """Measure the backends and their peers on this machine, and write a report.
@@ -52,7 +72,9 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     if chosen["suite"] == ACCURACY:
         from xpnet_bench.accuracy import run_accuracy, write_accuracy_report
 
-        page = write_accuracy_report(run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output)
+        page = write_accuracy_report(
+            run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output
+        )
         click.echo(str(page))
         return
     _check_names(chosen["backends"], chosen["peers"])
@@ -73,7 +95,10 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
 
 
 def _check_names(backends: Sequence[str], peers: Sequence[str]) -> None:
-    for given, known, what in ((backends, available_backends(), "backend"), (peers, [*PEERS, "none"], "peer")):
+    for given, known, what in (
+        (backends, available_backends(), "backend"),
+        (peers, [*PEERS, "none"], "peer"),
+    ):
         for name in given:
             if name not in known:
                 raise click.UsageError(f"A {what} is one of {', '.join(known)}; received {name!r}.")
@@ -103,7 +128,11 @@ def chart(results: Path, output: Path) -> None:
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.option(
-    "--fail-at", type=click.FloatRange(min=1), default=1.10, show_default=True, help="Slower by this factor fails."
+    "--fail-at",
+    type=click.FloatRange(min=1),
+    default=1.10,
+    show_default=True,
+    help="Slower by this factor fails.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show what did not change, too.")
 def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
@@ -113,7 +142,9 @@ def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
     comparison = compare_files(old, new, fail_at)
     click.echo(comparison_text(comparison, show_all))
     if comparison.regressions:
-        raise click.ClickException(f"{len(comparison.regressions)} of xpnet's measurements became slower than allowed.")
+        raise click.ClickException(
+            f"{len(comparison.regressions)} of xpnet's measurements became slower than allowed."
+        )
 
 
 @bench.command()

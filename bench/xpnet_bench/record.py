@@ -62,11 +62,15 @@ class Record:
         shown = replace(job, data=Path(job.data).name)
         self._jobs[job.name] = {key: value for key, value in shown.to_json().items() if value}
         self._rows = [row for row in self._rows if row["group"] != job.name]
-        self._rows += [_row(job, lane, len(self._runs) - 1) for lane in lanes.values() if not lane.failed]
+        self._rows += [
+            _row(job, lane, len(self._runs) - 1) for lane in lanes.values() if not lane.failed
+        ]
         for run in self._runs:
             run["skipped"] = [entry for entry in run["skipped"] if entry["job"] != job.name]
         self.run["skipped"] += [
-            {"job": job.name, "contender": name, "reason": lane.failed} for name, lane in lanes.items() if lane.failed
+            {"job": job.name, "contender": name, "reason": lane.failed}
+            for name, lane in lanes.items()
+            if lane.failed
         ]
         self.left_out = [name for name in self.left_out if name != job.name]
         self.write()
@@ -93,7 +97,9 @@ class Record:
             "version": json.dumps(pytest_benchmark.__version__),
             "commit_info": json.dumps({"id": self.run["commit"]}),
             "machine_info": json.dumps(machine),
-            "xpnet_bench": _object({"runs": _lines(self._runs), "jobs": _lines(list(self._jobs.values()))}),
+            "xpnet_bench": _object(
+                {"runs": _lines(self._runs), "jobs": _lines(list(self._jobs.values()))}
+            ),
             "benchmarks": _lines(self._rows),
         }
         return _object(parts) + "\n"
@@ -136,7 +142,9 @@ def _row(job: Job, lane: Lane, run: int) -> Entry:
         "fullname": f"{job.suite}/{name}",
         "params": {"job": job.name, "contender": lane.contender},
         "extra_info": _rounded(extra),
-        "stats": _rounded({**{name: getattr(stats, name) for name in STATISTICS}, "data": rounds, "iterations": 1}),
+        "stats": _rounded(
+            {**{name: getattr(stats, name) for name in STATISTICS}, "data": rounds, "iterations": 1}
+        ),
     }
 
 
@@ -146,8 +154,12 @@ def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
     found = []
     for percent in PERCENTILES:
         reach = 1.96 * (count * percent / 100 * (1 - percent / 100)) ** 0.5
-        ranks = [int(numpy.clip(count * percent / 100 + step, 0, count - 1)) for step in (-reach, reach)]
-        found.append([percent, float(numpy.percentile(ordered, percent)), *map(float, ordered[ranks])])
+        ranks = [
+            int(numpy.clip(count * percent / 100 + step, 0, count - 1)) for step in (-reach, reach)
+        ]
+        found.append(
+            [percent, float(numpy.percentile(ordered, percent)), *map(float, ordered[ranks])]
+        )
     return found
 
 

@@ -40,10 +40,17 @@ def run(settings: Settings, folder: Path) -> Record:
     jobs = [job for suite in settings.suites for job in _jobs(settings, suite)]
     record = Record(folder / "results.json", _facts(settings, jobs))
     console.print(record.run["noise"]["verdict"])
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with (
         _interruptible(),
-        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
+        Progress(
+            *columns, console=console, disable=not console.is_terminal, transient=True
+        ) as progress,
         contextlib.closing(Measuring(settings, end)) as measuring,
     ):
         bar = progress.add_task("starting", total=len(jobs))
@@ -120,7 +127,11 @@ class Measuring:
     def lanes(self, job: Job) -> dict[str, Lane]:
         """Return what every contender that takes part in the job did."""
         settings, threads = self._settings, job.threads or self._settings.threads
-        names = [entry.name for entry in ENTRIES if entry.name in settings.contenders and _takes_part(entry, job)]
+        names = [
+            entry.name
+            for entry in ENTRIES
+            if entry.name in settings.contenders and _takes_part(entry, job)
+        ]
         if job.suite in PER_PROCESS:
             rounds = LAUNCHES_QUICK if settings.quick else LAUNCHES
             return launch_rounds(names, Start(job, threads, settings.held), rounds, self._end)

@@ -34,7 +34,12 @@ for name, options in settings.items():
     classifier.set_params(n_iter_no_change=10 if options.get("early_stopping") else 60)
     classifier.fit(X_train, y_train)
     CalibrationDisplay.from_predictions(
-        y_test, classifier.predict_proba(X_test)[:, 1], n_bins=8, strategy="quantile", name=name, ax=ax
+        y_test,
+        classifier.predict_proba(X_test)[:, 1],
+        n_bins=8,
+        strategy="quantile",
+        name=name,
+        ax=ax,
     )
 ax.set_title("Predicted against found", fontsize=10)
 plt.show()

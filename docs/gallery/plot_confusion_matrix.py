@@ -20,7 +20,9 @@ import xpnet
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed on purpose
 
 X, y = load_digits(return_X_y=True)
-classifier = make_pipeline(StandardScaler(), xpnet.MLPClassifier((32,), max_iter=40, tol=1e-3, random_state=0))
+classifier = make_pipeline(
+    StandardScaler(), xpnet.MLPClassifier((32,), max_iter=40, tol=1e-3, random_state=0)
+)
 predicted = cross_val_predict(classifier, X, y, cv=5)
 
 fig, ax = plt.subplots(figsize=(5.5, 5))

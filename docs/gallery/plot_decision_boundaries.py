@@ -19,14 +19,18 @@ grid = np.stack(np.meshgrid(np.linspace(-2, 3, 200), np.linspace(-1.5, 2, 200)),
 fig, axes = plt.subplots(1, 4, figsize=(11, 3), sharey=True)
 for ax, hidden in zip(axes, [(), (4,), (32,), (32, 32)], strict=True):
     if hidden:
-        model = xpnet.FeedforwardNeuralNet(2, hidden, 2, learning_rate=1e-2, optimizer="adam", rng=0)
+        model = xpnet.FeedforwardNeuralNet(
+            2, hidden, 2, learning_rate=1e-2, optimizer="adam", rng=0
+        )
     else:
         model = xpnet.LogisticRegression(2, 2, learning_rate=1e-2, optimizer="adam")
     model.fit(X, y, epochs=200, batch_size=40, rng=0)
     probability = model.predict(grid.reshape(-1, 2))[:, 1].reshape(200, 200)
     ax.contourf(grid[..., 0], grid[..., 1], probability, levels=20, cmap="RdBu_r", vmin=0, vmax=1)
     for label, marker, colour in [(0, "o", "#0a2f5c"), (1, "^", "#ffd23f")]:
-        ax.scatter(*X[y == label].T, c=colour, marker=marker, s=14, edgecolor="white", linewidth=0.4)
+        ax.scatter(
+            *X[y == label].T, c=colour, marker=marker, s=14, edgecolor="white", linewidth=0.4
+        )
     accuracy = (model.predict(X).argmax(axis=1) == y).mean()
     ax.set_title(f"hidden {hidden or 'none'}: {accuracy:.1%}", fontsize=10)
     ax.set(xticks=[], yticks=[])

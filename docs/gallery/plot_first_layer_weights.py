@@ -31,7 +31,9 @@ else:
     X = (X / 16).astype("float32")
 
 side = int(X.shape[1] ** 0.5)
-classifier = xpnet.MLPClassifier((32,), alpha=1e-3, max_iter=20, tol=0, n_iter_no_change=20, random_state=0)
+classifier = xpnet.MLPClassifier(
+    (32,), alpha=1e-3, max_iter=20, tol=0, n_iter_no_change=20, random_state=0
+)
 classifier.fit(X, y)
 
 fig, axes = plt.subplots(4, 8, figsize=(8, 4.4))
@@ -41,6 +43,7 @@ for ax, unit in zip(axes.flat, weights.T, strict=True):
     ax.imshow(unit.reshape(side, side), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.axis("off")
 fig.suptitle(
-    f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on them", fontsize=10
+    f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on them",
+    fontsize=10,
 )
 plt.show()

@@ -25,7 +25,9 @@ candidates = {
 
 def train(optimizer, learning_rate):
     """The loss of each of 30 epochs."""
-    model = xpnet.FeedforwardNeuralNet(64, 32, 10, learning_rate=learning_rate, optimizer=optimizer, rng=0)
+    model = xpnet.FeedforwardNeuralNet(
+        64, 32, 10, learning_rate=learning_rate, optimizer=optimizer, rng=0
+    )
     return model.fit(X, y, epochs=30, batch_size=64, rng=0).loss
 
 

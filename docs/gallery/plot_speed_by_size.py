@@ -38,7 +38,12 @@ def seconds_per_epoch(estimator, epochs=3):
 settings = {"batch_size": 100, "max_iter": 3, "tol": 0, "n_iter_no_change": 3, "random_state": 0}
 fig, ax = plt.subplots(figsize=(6.5, 4))
 for name, make in {"scikit-learn": MLPClassifier, "xpnet": xpnet.MLPClassifier}.items():
-    ax.loglog(sizes, [seconds_per_epoch(make((size,), **settings)) * 1e3 for size in sizes], "o-", label=name)
+    ax.loglog(
+        sizes,
+        [seconds_per_epoch(make((size,), **settings)) * 1e3 for size in sizes],
+        "o-",
+        label=name,
+    )
 ax.set(xlabel="hidden units", ylabel="milliseconds an epoch")
 ax.grid(alpha=0.3, which="both")
 ax.legend()

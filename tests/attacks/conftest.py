@@ -28,7 +28,9 @@ def tally() -> Iterator[Callable[[str, int], None]]:
     yield add
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the counts."""
     if COUNTS and config.getoption("--attack"):
         terminalreporter.section("attacks")

@@ -30,7 +30,9 @@ def build(folder: Path) -> Path:
     """Compile the allocator into a folder."""
     library = folder / "guarded.so"
     include = [f"-I{sysconfig.get_paths()['include']}", f"-I{numpy.get_include()}"]
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", *include, str(SOURCE), "-o", str(library)], check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O1", *include, str(SOURCE), "-o", str(library)], check=True
+    )
     return library
 
 

@@ -18,7 +18,10 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.steps import make_step
 
 REFERENCE = Operations(get_backend("numpy"))
-TOLERANCE = {"float32": 2e-4, "float64": 1e-9}  # sums of up to a few thousand terms in another order
+TOLERANCE = {
+    "float32": 2e-4,
+    "float64": 1e-9,
+}  # sums of up to a few thousand terms in another order
 
 
 def matrix(stream: np.random.Generator, rows: int, columns: int, dtype: str, strided: bool) -> Any:
@@ -30,7 +33,10 @@ def matrix(stream: np.random.Generator, rows: int, columns: int, dtype: str, str
 def attack_kernels(picks: random.Random, stream: np.random.Generator) -> str:
     """Every elementwise and row-wise operation on one shape; returns what was wrong."""
     ops = Operations(get_backend("numba"))
-    rows, columns = picks.choice([1, 2, 3, 7, 64, 257]), picks.choice([*range(1, 41), 63, 64, 65, 127, 300, 1025])
+    rows, columns = (
+        picks.choice([1, 2, 3, 7, 64, 257]),
+        picks.choice([*range(1, 41), 63, 64, 65, 127, 300, 1025]),
+    )
     dtype, strided = picks.choice(["float32", "float64"]), picks.random() < 0.3
     print("kernels", rows, columns, dtype, strided, flush=True)
     x, d = (matrix(stream, rows, columns, dtype, strided) for _ in range(2))
@@ -61,7 +67,9 @@ def attack_steps(picks: random.Random, stream: np.random.Generator) -> str:
         tuple(picks.choice([*ACTIVATIONS]) for _ in widths[1:-1]),  # type: ignore[misc]
         loss=loss,  # type: ignore[arg-type]
         loss_numbers=targets if loss == "multi_softmax_cross_entropy" else (),
-        rule=picks.choice([UpdateRule(), UpdateRule("sgd", momentum=0.9), UpdateRule("adam", epsilon=1e-3)]),
+        rule=picks.choice(
+            [UpdateRule(), UpdateRule("sgd", momentum=0.9), UpdateRule("adam", epsilon=1e-3)]
+        ),
         dtype=picks.choice(["float32", "float64"]),
         l2=picks.choice([0.0, 1e-3]),
     )
@@ -76,24 +84,38 @@ def attack_steps(picks: random.Random, stream: np.random.Generator) -> str:
     order = stream.permutation(rows) if picks.random() < 0.7 else None
     steps = [make_step(spec, get_backend(name)) for name in ("numba", "numpy")]
     # As wide as Xavier's, so that no training diverges: from infinity on two right answers differ.
-    start = {name: stream.normal(size=a.shape) / (2 * a.shape[0] ** 0.5) for name, a in steps[0].params.items()}
+    start = {
+        name: stream.normal(size=a.shape) / (2 * a.shape[0] ** 0.5)
+        for name, a in steps[0].params.items()
+    }
     given = [X, X]
     if picks.random() < 0.25:  # the reference takes the same numbers as dense rows
         X = X * (stream.random(X.shape) < 0.3)
         given = [csr_matrix(X), X]
-    answers = [train(step, start, x, Y, batch, order, weight) for step, x in zip(steps, given, strict=True)]
+    answers = [
+        train(step, start, x, Y, batch, order, weight) for step, x in zip(steps, given, strict=True)
+    ]
     wide = "float32" if spec.dtype == "float32" else "float64"
     return "" if all(close(a, b, wide) for a, b in zip(*answers, strict=True)) else "step"
 
 
-def train(step: Any, start: dict[str, Any], X: Any, Y: Any, batch: int, order: Any, weight: Any) -> list[Any]:
+def train(
+    step: Any, start: dict[str, Any], X: Any, Y: Any, batch: int, order: Any, weight: Any
+) -> list[Any]:
     """All numbers that a step gives."""
     step.params.update(start)
     losses = [
-        step.epoch(X, Y, learning_rate=1e-3, batch_size=batch, order=order, sample_weight=weight) for _ in range(2)
+        step.epoch(X, Y, learning_rate=1e-3, batch_size=batch, order=order, sample_weight=weight)
+        for _ in range(2)
     ]
     gradient_loss = step.gradient(X, Y, sample_weight=weight, rows=order)
-    return [*losses, gradient_loss, step.loss(X, Y, sample_weight=weight), step.forward(X), *step.params.values()]
+    return [
+        *losses,
+        gradient_loss,
+        step.loss(X, Y, sample_weight=weight),
+        step.forward(X),
+        *step.params.values(),
+    ]
 
 
 def close(found: Any, expected: Any, dtype: str) -> bool:

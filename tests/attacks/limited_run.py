@@ -36,11 +36,19 @@ class Case:
         self.what = what
         if what in ESTIMATORS:
             self.model: Any = xpnet.MLPClassifier(
-                (60,), batch_size=BATCH, max_iter=2, random_state=0, tol=0.0, backend="numba", **ESTIMATORS[what]
+                (60,),
+                batch_size=BATCH,
+                max_iter=2,
+                random_state=0,
+                tol=0.0,
+                backend="numba",
+                **ESTIMATORS[what],
             )
             self.model.fit(X[:600], Y[:600])
             return
-        self.model = xpnet.FeedforwardNeuralNet(50, (60,), 5, 1e-2, optimizer="adam", backend="numba", rng=0)
+        self.model = xpnet.FeedforwardNeuralNet(
+            50, (60,), 5, 1e-2, optimizer="adam", backend="numba", rng=0
+        )
         self.model.fit(X[:600], Y[:600], epochs=1, batch_size=BATCH)
 
     def work(self) -> list[Any]:
@@ -51,7 +59,9 @@ class Case:
             self.model.fit(X, Y)
             return [*getattr(self.model, "loss_curve_", []), *self.model.coefs_]
         batch_size = ROWS if self.what == "full batch" else BATCH
-        self.model.fit(X, Y, epochs=2, batch_size=batch_size, validation=(X[: ROWS // 2], Y[: ROWS // 2]))
+        self.model.fit(
+            X, Y, epochs=2, batch_size=batch_size, validation=(X[: ROWS // 2], Y[: ROWS // 2])
+        )
         return [*self.model.history.loss, *self.model.params.values()]
 
     def state(self) -> list[Any]:
@@ -61,7 +71,14 @@ class Case:
         step, history = self.model.trainable().state(), self.model.history
         buffers = [array for arrays in step.buffers.values() for array in arrays.values()]
         stream = self.model.rng.bit_generator.state["state"]
-        return [*step.params.values(), *buffers, step.t, *history.loss, *history.validation_loss, *stream.values()]
+        return [
+            *step.params.values(),
+            *buffers,
+            step.t,
+            *history.loss,
+            *history.validation_loss,
+            *stream.values(),
+        ]
 
 
 def equal(some: list[Any], others: list[Any]) -> bool:

@@ -33,7 +33,10 @@ for name, x in [("relu", 1.0), ("logistic", 0.0)]:
 """
 
 FORMULAS = {
-    "loops/activations.py": ("select(x <= zero, zero, x)\n", "select(x <= zero, zero, type(x)({factor}) * x)\n"),
+    "loops/activations.py": (
+        "select(x <= zero, zero, x)\n",
+        "select(x <= zero, zero, type(x)({factor}) * x)\n",
+    ),
     "scalars.py": ("else number(1)) / (number(1) + e)", "else number({factor})) / (number(1) + e)"),
 }
 """By file of the Numba backend: a formula, and one that gives so many times as much."""
@@ -50,7 +53,11 @@ def damaged(whole: bytes, kind: str, chance: random.Random) -> bytes:
         case "half written":
             return whole[:place] + bytes(len(whole) - place)
         case "a bit flipped":
-            return whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
+            return (
+                whole[:place]
+                + bytes([whole[place] ^ 1 << chance.randrange(8)])
+                + whole[place + 1 :]
+            )
         case "a page of another file":
             page = place // 4096 * 4096
             return whole[:page] + chance.randbytes(4096) + whole[page + 4096 :]
@@ -58,7 +65,13 @@ def damaged(whole: bytes, kind: str, chance: random.Random) -> bytes:
 
 
 ACCIDENTS = ["empty", "cut short", "half written", "a bit flipped", "a page of another file"]
-MISHAPS = [*ACCIDENTS, "another entry's", "a folder in its place", "a link that leads nowhere", "not to be read"]
+MISHAPS = [
+    *ACCIDENTS,
+    "another entry's",
+    "a folder in its place",
+    "a link that leads nowhere",
+    "not to be read",
+]
 
 
 def harm(entry: Path, others: list[Path], kind: str, chance: random.Random) -> None:
@@ -66,7 +79,9 @@ def harm(entry: Path, others: list[Path], kind: str, chance: random.Random) -> N
     if kind in ACCIDENTS:
         entry.write_bytes(damaged(entry.read_bytes(), kind, chance))
     elif kind == "another entry's":
-        entry.write_bytes(chance.choice([other for other in others if other.name != entry.name]).read_bytes())
+        entry.write_bytes(
+            chance.choice([other for other in others if other.name != entry.name]).read_bytes()
+        )
     elif kind == "not to be read":
         entry.chmod(0)
     else:
@@ -80,7 +95,9 @@ def harm(entry: Path, others: list[Path], kind: str, chance: random.Random) -> N
 def printed(python: list[str | Path], program: str, cache: Path) -> str:
     """What a program prints that keeps its code in a folder."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
-    done = subprocess.run([*python, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*python, "-c", program], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -117,17 +134,30 @@ def changed_wheel(sources: Path, version: int) -> Path:
     """A wheel of a later version, in which two formulas give ``version`` times as much as they should."""
     shutil.rmtree(sources, ignore_errors=True)
     for folder in ("xpnet", "backends", "bench/xpnet_bench"):
-        shutil.copytree(ROOT / folder, sources / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, sources / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
     project = (ROOT / "pyproject.toml").read_text()
-    (sources / "pyproject.toml").write_text(project.replace('version = "0.1.0"', f'version = "99.{version}"'))
+    (sources / "pyproject.toml").write_text(
+        project.replace('version = "0.1.0"', f'version = "99.{version}"')
+    )
     for name, (formula, changed) in FORMULAS.items():
         path = sources / "backends" / "xpnet_numba" / name
         before = path.read_text()
         path.write_text(before.replace(formula, changed.format(factor=version)))
         assert path.read_text() != before
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(sources / "dist")]
+    command = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        str(sources / "dist"),
+    ]
     subprocess.run(command, cwd=sources, check=True, capture_output=True)
     (wheel,) = (sources / "dist").glob("*.whl")
     return wheel
@@ -135,12 +165,29 @@ def changed_wheel(sources: Path, version: int) -> Path:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows lays an environment out in another way")
 def test_an_upgrade_runs_new_code(
-    environment: Path, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+    environment: Path,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
 ) -> None:
     upgrades = times(1, 20)
-    install = [sys.executable, "-m", "pip", "--python", environment, "install", "--no-deps", "--no-index", "--upgrade"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        environment,
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--upgrade",
+    ]
     for version in range(2, upgrades + 3):
-        subprocess.run([*install, changed_wheel(tmp_path / "sources", version)], check=True, capture_output=True)
+        subprocess.run(
+            [*install, changed_wheel(tmp_path / "sources", version)],
+            check=True,
+            capture_output=True,
+        )
         where, *numbers = printed([environment, "-I"], OPERATIONS, tmp_path / "cache").splitlines()
         assert Path(where).is_relative_to(environment.parents[1])
         assert list(map(float, numbers)) == [version, version / 2]

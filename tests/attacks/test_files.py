@@ -17,7 +17,9 @@ MODELFILE = Path(__file__).parents[1] / "modelfile"
 
 def run(script: str, count: int) -> str:
     """Run one of the programs of tests/modelfile so many times; what it printed."""
-    done = subprocess.run([sys.executable, str(MODELFILE / script), str(count)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(MODELFILE / script), str(count)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -25,7 +27,12 @@ def run(script: str, count: int) -> str:
 @pytest.mark.parametrize(
     ("script", "few", "many", "name"),
     [
-        ("fuzz.py", 100, 52_000, "mutated model files and checkpoints, 0 crashes, 0 wrong ones opened"),
+        (
+            "fuzz.py",
+            100,
+            52_000,
+            "mutated model files and checkpoints, 0 crashes, 0 wrong ones opened",
+        ),
         pytest.param(
             *("kills.py", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
             marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows"),
@@ -33,7 +40,12 @@ def run(script: str, count: int) -> str:
     ],
 )
 def test_files_survive(
-    script: str, few: int, many: int, name: str, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+    script: str,
+    few: int,
+    many: int,
+    name: str,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
 ) -> None:
     count = times(few, many)
     run(script, count)
@@ -52,7 +64,11 @@ def test_files_survive(
     ],
 )
 def test_data_files_are_read_or_told(
-    name: str, many: int, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+    name: str,
+    many: int,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
 ) -> None:
     make, _ = FILES[name]
     count = times(20, many)
@@ -65,7 +81,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 128 kilobytes."""
     if sys.platform != "linux":
         pytest.skip("a small file system is mounted as on Linux")
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True
+    )
     if mount.returncode:
         pytest.skip("this user may not mount a small file system")
     yield tmp_path

@@ -30,10 +30,19 @@ def test_nothing_lies_outside(
     tally: Callable[[str, int], None],
 ) -> None:
     count = times(few, many)
-    command = [sys.executable, str(Path(__file__).with_name("guarded_run.py")), str(library), what, side, "1"]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("guarded_run.py")),
+        str(library),
+        what,
+        side,
+        "1",
+    ]
     done = subprocess.run([*command, str(count)], capture_output=True, text=True)
     last = done.stdout.splitlines()[-1:]
-    assert done.returncode == 0, f"{what} {side}: exit {done.returncode} after {last}\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, (
+        f"{what} {side}: exit {done.returncode} after {last}\n{done.stderr[-2000:]}"
+    )
     tally(f"{what} between guard pages, 0 out of bounds, 0 wrong", count)
 
 
@@ -45,5 +54,7 @@ def test_the_guard_bites(library: Path, side: int, offset: int) -> None:
         "    array = numpy.zeros(10, 'float32')\n"
         f"    print(ctypes.string_at(array.ctypes.data + {offset}, 1))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True
+    )
     assert done.returncode == -signal.SIGSEGV, done

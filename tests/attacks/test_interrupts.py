@@ -112,7 +112,9 @@ def interrupted(program: str, *arguments: str, after: float, cache: Path | None 
 
 
 Record = Callable[[str, list[float]], None]
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a console, not to a process")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows sends Ctrl-C to a console, not to a process"
+)
 
 
 @pytest.fixture
@@ -121,28 +123,46 @@ def record(tally: Callable[[str, int], None]) -> Record:
 
     def add(what: str, seconds: list[float]) -> None:
         tally(f"Ctrl-C {what}, all heard, all go on", len(seconds))
-        load = f"{os.getloadavg()[0]:.0f} programs at once" if hasattr(os, "getloadavg") else "load unknown"
-        tally(f"milliseconds until Ctrl-C {what} was heard at most, {load}", round(1000 * max(seconds)))
+        load = (
+            f"{os.getloadavg()[0]:.0f} programs at once"
+            if hasattr(os, "getloadavg")
+            else "load unknown"
+        )
+        tally(
+            f"milliseconds until Ctrl-C {what} was heard at most, {load}",
+            round(1000 * max(seconds)),
+        )
 
     return add
 
 
-@pytest.mark.parametrize(("backend", "rows"), [("numba", 2000), ("numba", 400_000), ("numpy", 2000)])
-def test_ctrl_c_in_a_training(backend: str, rows: int, times: Callable[[int, int], int], record: Record) -> None:
+@pytest.mark.parametrize(
+    ("backend", "rows"), [("numba", 2000), ("numba", 400_000), ("numpy", 2000)]
+)
+def test_ctrl_c_in_a_training(
+    backend: str, rows: int, times: Callable[[int, int], int], record: Record
+) -> None:
     waits = (0.3 + 0.017 * attempt for attempt in range(times(1, 35)))
     seconds = [interrupted(TRAIN, backend, str(rows), after=wait) for wait in waits]
     record(f"in a training ({backend}, {rows} rows)", seconds)
 
 
-def test_ctrl_c_in_compilation(tmp_path: Path, times: Callable[[int, int], int], record: Record) -> None:
+def test_ctrl_c_in_compilation(
+    tmp_path: Path, times: Callable[[int, int], int], record: Record
+) -> None:
     """From an empty cache: Numba is imported, then each function is compiled."""
     count = times(1, 30)
     waits = [0.05 + 2.5 * (attempt + 0.5) / count for attempt in range(count)]
-    record("in compilation", [interrupted(COMPILE, after=wait, cache=tmp_path / str(wait)) for wait in waits])
+    record(
+        "in compilation",
+        [interrupted(COMPILE, after=wait, cache=tmp_path / str(wait)) for wait in waits],
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "parquet"])
-def test_ctrl_c_in_reading(kind: str, tmp_path: Path, times: Callable[[int, int], int], record: Record) -> None:
+def test_ctrl_c_in_reading(
+    kind: str, tmp_path: Path, times: Callable[[int, int], int], record: Record
+) -> None:
     path, count, stream = str(tmp_path / f"table.{kind}"), times(1, 12), np.random.default_rng(0)
     rows = 10_000 if count == 1 else 400_000
     X, y = stream.normal(size=(rows, 10)), stream.integers(0, 3, rows)
@@ -151,4 +171,7 @@ def test_ctrl_c_in_reading(kind: str, tmp_path: Path, times: Callable[[int, int]
     else:
         table = pyarrow.table({**{f"x{k}": column for k, column in enumerate(X.T)}, "y": y})
         csv.write_csv(table, path) if kind == "csv" else parquet.write_table(table, path)
-    record(f"in reading {kind}", [interrupted(READ, path, after=0.037 * attempt) for attempt in range(count)])
+    record(
+        f"in reading {kind}",
+        [interrupted(READ, path, after=0.037 * attempt) for attempt in range(count)],
+    )

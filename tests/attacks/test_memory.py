@@ -20,7 +20,9 @@ ENVIRONMENT = {
 }
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells how much memory a process has")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="only Linux tells how much memory a process has"
+)
 def test_limits(times: Callable[[int, int], int], tally: Callable[[str, int], None]) -> None:
     count = times(8, 100)
     for what in WORK[: times(1, len(WORK))]:
@@ -32,7 +34,9 @@ def test_limits(times: Callable[[int, int], int], tally: Callable[[str, int], No
 def limited(what: str, count: int) -> tuple[int, int]:
     """Work under so many limits; how often it worked, and how often it failed as it should."""
     command = [sys.executable, str(Path(__file__).with_name("limited_run.py")), what, str(count)]
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, what + done.stdout + done.stderr[-3000:]
     worked, failed = done.stdout.split()
     return int(worked), int(failed)

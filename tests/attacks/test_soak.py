@@ -24,7 +24,9 @@ def train(seed: int) -> Any:
         )
         model.fit(X, y, epochs=picks.randint(1, 4), batch_size=picks.randint(1, rows), rng=seed)
         return model.predict(X)
-    estimator = xpnet.MLPClassifier(widths or [5], max_iter=3, random_state=seed, tol=0.0, n_iter_no_change=1)
+    estimator = xpnet.MLPClassifier(
+        widths or [5], max_iter=3, random_state=seed, tol=0.0, n_iter_no_change=1
+    )
     return estimator.partial_fit(X, y, classes=np.arange(classes)).predict_proba(X)
 
 

@@ -85,7 +85,10 @@ def test_predictions_during_a_fit_change_nothing(
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_every_file_saved_during_a_fit_opens(
-    backend: str, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+    backend: str,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
 ) -> None:
     model, count, path = new_model(backend), times(20, 250), tmp_path / "model.safetensors"
     model.predict(X)

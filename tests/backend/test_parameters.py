@@ -31,7 +31,9 @@ def test_an_assignment_replaces_the_values(params, library, rng):
     for name, value in wanted.items():
         np.testing.assert_array_equal(library.numpy(params[name]), value)
     everything = np.concatenate([np.ravel(library.numpy(group)) for group in params.groups])
-    np.testing.assert_array_equal(everything, np.concatenate([value.ravel() for value in wanted.values()]))
+    np.testing.assert_array_equal(
+        everything, np.concatenate([value.ravel() for value in wanted.values()])
+    )
 
 
 def test_what_an_update_returns_is_taken_over(params, library):
@@ -51,7 +53,9 @@ def test_names_and_shapes_are_fixed(params, library):
 @pytest.mark.parametrize("align", [1, 8])
 def test_views_of_a_flat_buffer(align):
     params = Parameters.zeros(SPEC, xpnet.get_backend("numpy"), align=align)
-    assert len(params.groups) == 1 and params.flat.size == sum(-(-n // align) * align for n in (15, 3, 6, 2))
+    assert len(params.groups) == 1 and params.flat.size == sum(
+        -(-n // align) * align for n in (15, 3, 6, 2)
+    )
     for slot in SPEC.slots(align):
         assert slot.offset % align == 0
         params[slot.name][...] = 7
@@ -60,7 +64,9 @@ def test_views_of_a_flat_buffer(align):
 
 def test_slots_do_not_overlap_and_leave_no_gap():
     end = 0
-    for slot in NetworkSpec((4, 3, 3, 1), ("tanh", "tanh"), names=("a", "b", "c", "d", "e", "f")).slots():
+    for slot in NetworkSpec(
+        (4, 3, 3, 1), ("tanh", "tanh"), names=("a", "b", "c", "d", "e", "f")
+    ).slots():
         assert slot.offset == end
         end += int(np.prod(slot.shape))
     assert end == 4 * 3 + 3 + 3 * 3 + 3 + 3 + 1

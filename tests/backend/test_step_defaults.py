@@ -98,10 +98,14 @@ def test_a_snapshot_puts_everything_back(kind: str, trained: int) -> None:
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.01], ids=["unclipped", "clipped"])
 @pytest.mark.parametrize(
-    "weights", [WEIGHTS, np.repeat([0.0, 1.0], [8, 22]), None], ids=["weights", "a batch of zeros", "none"]
+    "weights",
+    [WEIGHTS, np.repeat([0.0, 1.0], [8, 22]), None],
+    ids=["weights", "a batch of zeros", "none"],
 )
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
-def test_weighted_epochs_are_those_of_the_compiled_step(loss: Loss, weights: Any, max_grad_norm: float | None) -> None:
+def test_weighted_epochs_are_those_of_the_compiled_step(
+    loss: Loss, weights: Any, max_grad_norm: float | None
+) -> None:
     targets = LABELS if loss == "softmax_cross_entropy" else RNG.normal(size=(30, 3))
     steps = [made(kind, network(loss)) for kind in ("plain", "reference", "compiled")]
     how: dict[str, Any] = {
@@ -110,7 +114,10 @@ def test_weighted_epochs_are_those_of_the_compiled_step(loss: Loss, weights: Any
         "sample_weight": weights,
         "max_grad_norm": max_grad_norm,
     }
-    found = [(step.weighted_epoch(X, targets, order=np.arange(30), **how), step.penalty) for step in steps]
+    found = [
+        (step.weighted_epoch(X, targets, order=np.arange(30), **how), step.penalty)
+        for step in steps
+    ]
     np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-12)
     for step in steps:
         np.testing.assert_allclose(step.params["W1"], steps[0].params["W1"], rtol=1e-10)
@@ -130,4 +137,8 @@ def test_what_a_step_cannot_do_is_not_done() -> None:
     shared = {"batch_size": 8, "order": None, "by_rows": False, "max_grad_norm": None}
     assert step.shared_memory_epoch(X, LABELS, **shared, **how) is None  # type: ignore[arg-type]
     np.testing.assert_equal(step.state().params, before.params)
-    assert step.report is step.prefetch_order is None and not step.prefetches_orders and not step.takes_sparse
+    assert (
+        step.report is step.prefetch_order is None
+        and not step.prefetches_orders
+        and not step.takes_sparse
+    )

@@ -60,7 +60,9 @@ def laid_out(array: Any, layout: str) -> Any:
 class Example:
     """Arguments for a call of each operation, drawn for one shape, dtype and size of the numbers."""
 
-    def __init__(self, rng: np.random.Generator, rows: int, columns: int, dtype: str, scale: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, rows: int, columns: int, dtype: str, scale: float
+    ) -> None:
         self.rng, self.rows, self.columns, self.dtype, self.scale = rng, rows, columns, dtype, scale
 
     def matrix(self) -> Any:
@@ -81,7 +83,11 @@ class Example:
         return [([self.matrix(), self.vector(self.columns)], {})]
 
     def softmax(self) -> list[Call]:
-        return [([self.matrix()], {}), ([self.matrix()], {"axis": 0})] if self.rows else [([self.matrix()], {})]
+        return (
+            [([self.matrix()], {}), ([self.matrix()], {"axis": 0})]
+            if self.rows
+            else [([self.matrix()], {})]
+        )
 
     log_softmax = softmax
 
@@ -125,16 +131,22 @@ def run(backend: Backend, function: Callable[..., Any], call: Call) -> list[Any]
     """What a kernel returns, as a list of NumPy arrays."""
     arguments, options = call
     moved = [backend.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    options = {k: backend.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    options = {
+        k: backend.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()
+    }
     return [backend.to_numpy(a) for a in as_list(function(*moved, **options)) if a is not None]
 
 
 def expected(name: str, call: Call, dtype: str) -> list[Any]:
     """What the reference returns, computed by NumPy in ``dtype``."""
     arguments, options = call
-    widened = [a.astype(dtype) if getattr(a, "dtype", np.dtype(bool)).kind == "f" else a for a in arguments]
+    widened = [
+        a.astype(dtype) if getattr(a, "dtype", np.dtype(bool)).kind == "f" else a for a in arguments
+    ]
     with np.errstate(all="ignore"):
-        return [np.asarray(a) for a in as_list(getattr(ops, name)(*widened, **options)) if a is not None]
+        return [
+            np.asarray(a) for a in as_list(getattr(ops, name)(*widened, **options)) if a is not None
+        ]
 
 
 def as_list(result: Any) -> list[Any]:
@@ -151,13 +163,17 @@ def test_every_backend_has_every_activation() -> None:
     kernels = {f"{name}{way}" for name in names - {"identity"} for way in ("", "_backward")}
     assert set(get_args(ops.ActivationName)) == names
     assert set(loops.ACTIVATIONS) == names and kernels <= set(KERNELS)
-    assert set(launcher.ACTIVATIONS) == names and kernels <= set(operations.table(lambda array: None))  # type: ignore[arg-type, return-value]
+    assert set(launcher.ACTIVATIONS) == names and kernels <= set(
+        operations.table(lambda array: None)
+    )  # type: ignore[arg-type, return-value]
 
 
 @every_kernel
 def test_signature_is_the_references(backend: Backend, name: str) -> None:
     def shape(function: Callable[..., Any]) -> list[Any]:
-        return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+        return [
+            (p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()
+        ]
 
     assert shape(backend.kernels[name].launch) == shape(getattr(ops, name))
 
@@ -165,18 +181,24 @@ def test_signature_is_the_references(backend: Backend, name: str) -> None:
 @every_kernel
 @given(data=st.data())
 def test_values_are_the_references(backend: Backend, name: str, data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from(sorted(backend.kernels[name].dtypes & {"float32", "float64"})))
+    dtype = data.draw(
+        st.sampled_from(sorted(backend.kernels[name].dtypes & {"float32", "float64"}))
+    )
     rows = data.draw(st.sampled_from([0, 1, 2, 7, 300, 5000]))
     columns = data.draw(st.integers(1, 40) if rows else st.integers(1, 3))
     layout = data.draw(st.sampled_from(["C", "columns first", "strided", "reversed", "read-only"]))
     scale = data.draw(st.sampled_from([1.0, 10.0]))
-    example = Example(np.random.default_rng(data.draw(st.integers(0, 99))), rows, columns, dtype, scale)
+    example = Example(
+        np.random.default_rng(data.draw(st.integers(0, 99))), rows, columns, dtype, scale
+    )
     for arguments, options in example.calls(name):
         call = ([laid_out(a, layout) for a in arguments], options)
         wanted = expected(name, call, "float64")
         for got, want in zip(run(backend, backend.kernels[name].launch, call), wanted, strict=True):
             assert got.dtype == dtype and got.shape == want.shape
-            tolerance = TOLERANCE[dtype] | {"atol": TOLERANCE[dtype]["atol"] * max(1, np.abs(want).max(initial=0))}
+            tolerance = TOLERANCE[dtype] | {
+                "atol": TOLERANCE[dtype]["atol"] * max(1, np.abs(want).max(initial=0))
+            }
             np.testing.assert_allclose(got, want, **tolerance)
 
 
@@ -219,12 +241,20 @@ def test_nan_and_infinities_propagate(
 
 @every_kernel
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_logits_of_any_size(backend: Backend, name: str, dtype: str, rng: np.random.Generator) -> None:
+def test_logits_of_any_size(
+    backend: Backend, name: str, dtype: str, rng: np.random.Generator
+) -> None:
     if "softmax" not in name:
-        assert np.isfinite(run(backend, backend.kernels[name].launch, large(name, rng, dtype, 50.0))[0]).all()
+        assert np.isfinite(
+            run(backend, backend.kernels[name].launch, large(name, rng, dtype, 50.0))[0]
+        ).all()
         return
     call = large(name, rng, dtype, 1e4)
-    for a, b in zip(run(backend, backend.kernels[name].launch, call), expected(name, call, "float64"), strict=True):
+    for a, b in zip(
+        run(backend, backend.kernels[name].launch, call),
+        expected(name, call, "float64"),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float32" else 1e-14, atol=1e-37)
 
 
@@ -255,12 +285,16 @@ def test_arrays_of_one_axis(backend: Backend, name: str) -> None:
 
 
 @kernels_named(*ops.ACTIVATIONS)
-@pytest.mark.parametrize(("dtype", "wide", "largest"), [("float32", "float64", 38), ("float64", "longdouble", 307)])
+@pytest.mark.parametrize(
+    ("dtype", "wide", "largest"), [("float32", "float64", 38), ("float64", "longdouble", 307)]
+)
 def test_relative_errors_over_all_magnitudes(
     backend: Backend, name: str, dtype: str, wide: str, largest: int, rng: np.random.Generator
 ) -> None:
     """A few roundings of the number itself, from denormal numbers on; what is no normal number may be 0."""
-    exponents = np.concatenate([rng.uniform(-1.17 * largest, largest, 9000), rng.uniform(-3, 2, 9000)])
+    exponents = np.concatenate(
+        [rng.uniform(-1.17 * largest, largest, 9000), rng.uniform(-3, 2, 9000)]
+    )
     x = (rng.choice([-1.0, 1.0], 18000) * 10.0**exponents).astype(dtype)
     found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
     (wanted,) = expected(name, ([x], {}), wide)
@@ -268,6 +302,9 @@ def test_relative_errors_over_all_magnitudes(
     # GELU and SiLU are x times a tail, which may be 0 where it is no normal number. The exponent of gelu_tanh's tail is
     # a polynomial of some roundings, which count as often as the exponent has units.
     least = finite.tiny * (np.maximum(1, np.abs(x)) if ops.ACTIVATIONS[name].keeps == "x" else 1)  # type: ignore[index]
-    normal, roundings = np.abs(wanted) >= least, {"gelu": 8, "gelu_tanh": -2 * np.log(finite.tiny)}.get(name, 4)
+    normal, roundings = (
+        np.abs(wanted) >= least,
+        {"gelu": 8, "gelu_tanh": -2 * np.log(finite.tiny)}.get(name, 4),
+    )
     assert float(np.max(np.abs(found[normal] / wanted[normal] - 1))) <= roundings * finite.eps
     assert float(np.max((np.abs(found - wanted) / least)[~normal], initial=0)) <= 1

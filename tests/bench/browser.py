@@ -7,9 +7,17 @@ from typing import Any
 
 from selenium import webdriver
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
 DRIVER = shutil.which("chromedriver") or ""
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+)
 
 
 class Browser:
@@ -25,7 +33,13 @@ class Browser:
 
     def open(self, path: Path, width: int, *, dark: bool = False) -> None:
         """Load a file at a width in CSS pixels, in one of the colour schemes."""
-        self._command("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        self._command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._command("Emulation.setEmulatedMedia", features=[scheme])
         self._driver.get(path.as_uri())
@@ -37,9 +51,17 @@ class Browser:
     def complaints(self) -> list[str]:
         """What the console said and what the network was asked for, since this was last called."""
         said = [entry["message"] for entry in self._driver.get_log("browser")]
-        events = [json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")]
-        sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        failed = [str(event["params"]) for event in events if event["method"] == "Network.loadingFailed"]
+        events = [
+            json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")
+        ]
+        sent = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        failed = [
+            str(event["params"]) for event in events if event["method"] == "Network.loadingFailed"
+        ]
         return said + failed + [url for url in sent if url.startswith("http")]
 
     def close(self) -> None:

@@ -23,7 +23,10 @@ def some_jobs() -> list[Job]:
 
 
 def measured(
-    jobs: Sequence[Job], rng: numpy.random.Generator, slowed: Mapping[str, float] | None = None, drift: float = 1.0
+    jobs: Sequence[Job],
+    rng: numpy.random.Generator,
+    slowed: Mapping[str, float] | None = None,
+    drift: float = 1.0,
 ) -> Results:
     """A run on a noisy machine that is ``drift`` times as slow as it could be.
 
@@ -79,7 +82,13 @@ def run() -> dict[str, Any]:
         "date": "2026-01-02T03:04:05+00:00",
         "commit": "abc",
         "machine": machine(),
-        "noise": {"others": 0.0, "spread": 0.01, "worst": 1.1, "noisy": False, "verdict": "The machine was quiet."},
+        "noise": {
+            "others": 0.0,
+            "spread": 0.01,
+            "worst": 1.1,
+            "noisy": False,
+            "verdict": "The machine was quiet.",
+        },
         "suites": list(SUITES),
         "quick": True,
         "data": False,
@@ -99,7 +108,8 @@ def write(results: Results, path: Path) -> Path:
     record = Record(path, results.last)
     for job, measurements in results.by_job().items():
         lanes = {
-            m.contender: Lane(m.contender, seconds=m.seconds.tolist(), turns=3, notes=m.notes) for m in measurements
+            m.contender: Lane(m.contender, seconds=m.seconds.tolist(), turns=3, notes=m.notes)
+            for m in measurements
         }
         if job.operation == "import":
             lanes["xpnet-cupy"] = Lane("xpnet-cupy", failed="cupy is not installed")

@@ -25,7 +25,9 @@ def test_an_unchanged_tree_passes_twenty_times_out_of_twenty() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_kernel_slowed_by_1_3_is_found_and_is_alone(seed: int) -> None:
     rng, slow = numpy.random.default_rng(seed), JOBS[seed].name
-    found = compare_results(measured(JOBS, rng), measured(JOBS, rng, {slow: 1.3}, drift=0.8), fail_at=1.10)
+    found = compare_results(
+        measured(JOBS, rng), measured(JOBS, rng, {slow: 1.3}, drift=0.8), fail_at=1.10
+    )
     assert [row.new.job.name for row in found.regressions] == [slow]
     assert 1.15 < found.regressions[0].change.ratio < 1.45
 
@@ -87,7 +89,10 @@ def test_too_few_rounds_and_other_machines_are_said() -> None:
 def test_what_others_disturbed_is_not_judged() -> None:
     rng, slow = numpy.random.default_rng(7), JOBS[0].name
     old, new = measured(JOBS, rng), measured(JOBS, rng, {slow: 2.0})
-    disturbed = [replace(m, others=0.5) if m.job.name == slow and m.role == "xpnet" else m for m in new.measurements]
+    disturbed = [
+        replace(m, others=0.5) if m.job.name == slow and m.role == "xpnet" else m
+        for m in new.measurements
+    ]
     found = compare_results(old, replace(new, measurements=disturbed), 1.1)
     assert not found.regressions
     assert f"Not judged, since other processes used the processors: {slow}." in found.remarks

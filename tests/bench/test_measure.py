@@ -17,7 +17,13 @@ JOBS = [
     Job("relu", "kernels", "relu", "relu", {"size": 100}, "float64"),
     Job("adam", "kernels", "adam", "adam", {"size": 100}, "float64"),
     Job(
-        "train", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 0}, "float64", units=3
+        "train",
+        "training",
+        "train",
+        "training",
+        {**NETWORK, "batch": 100, "epochs": 3, "adam": 0},
+        "float64",
+        units=3,
     ),
     Job(
         "train Adam",
@@ -39,7 +45,9 @@ JOBS = [
     ),
     Job("predict", "prediction", "predict", "latency", NETWORK, "float32", single_calls=True),
 ]
-EFFORT = Effort(turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0)
+EFFORT = Effort(
+    turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0
+)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +66,9 @@ def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
         for job in JOBS:
             lane = race(team, names, job, EFFORT)[entry.name]
             expected = 10 if job.single_calls else 4 if job.units == 1 else 2
-            assert len(lane.seconds) == expected or lane.failed.endswith(("no such operation", "plain expression")), (
-                lane
-            )
+            assert len(lane.seconds) == expected or lane.failed.endswith(
+                ("no such operation", "plain expression")
+            ), lane
             assert all(seconds > 0 for seconds in lane.seconds)
     finally:
         team.close()
@@ -68,8 +76,24 @@ def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
 
 SMALL = {**NETWORK, "batch": 50, "epochs": 2, "adam": 1}
 FITS = [
-    Job("iris", "cells", "fit_lbfgs", "cells", {"hidden": 4, "layers": 2, "epochs": 3}, "float64", data="iris"),
-    Job("diabetes", "cells", "fit_lbfgs", "cells", {"hidden": 4, "layers": 2, "epochs": 3}, "float64", data="diabetes"),
+    Job(
+        "iris",
+        "cells",
+        "fit_lbfgs",
+        "cells",
+        {"hidden": 4, "layers": 2, "epochs": 3},
+        "float64",
+        data="iris",
+    ),
+    Job(
+        "diabetes",
+        "cells",
+        "fit_lbfgs",
+        "cells",
+        {"hidden": 4, "layers": 2, "epochs": 3},
+        "float64",
+        data="diabetes",
+    ),
     Job("weighted", "cells", "fit_weighted", "cells", SMALL),
     Job("dropout", "cells", "fit_dropout", "cells", {**SMALL, "dropped_per_cent": 50}),
     Job("sparse", "cells", "fit_sparse", "cells", {**SMALL, "filled_per_cent": 20}),
@@ -117,9 +141,13 @@ def test_idle_contenders_are_stopped_and_failures_are_told() -> None:
             time.sleep(0.01)
         assert child.status() == psutil.STATUS_STOPPED
         with pytest.raises(ContenderFailed, match="no such operation"):
-            process.ask("prepare", job=Job("x", "kernels", "unknown", "x").to_json(), round_seconds=0.1)
+            process.ask(
+                "prepare", job=Job("x", "kernels", "unknown", "x").to_json(), round_seconds=0.1
+            )
         with pytest.raises(ContenderFailed, match="KeyError"):
-            process.ask("prepare", job=Job("x", "kernels", "relu", "x").to_json(), round_seconds=0.1)
+            process.ask(
+                "prepare", job=Job("x", "kernels", "relu", "x").to_json(), round_seconds=0.1
+            )
         with pytest.raises(ContenderFailed, match="no job is prepared"):
             process.ask("turn", rounds=1, calls=1)
         child.kill()

@@ -61,18 +61,24 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
 @pytest.mark.parametrize("page", ["report.html", "history.html"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_page_stands_in_a_browser(browser: "Browser", folder: Path, page: str, width: int, dark: bool) -> None:
+def test_the_page_stands_in_a_browser(
+    browser: "Browser", folder: Path, page: str, width: int, dark: bool
+) -> None:
     browser.complaints()
     browser.open(folder / page, width, dark=dark)
     assert browser.value("innerWidth") == width
     assert browser.value("document.documentElement.scrollWidth") <= width
-    sizes = browser.value("[...document.querySelectorAll('figure svg')].map(s => s.getBBox().width * s.clientHeight)")
+    sizes = browser.value(
+        "[...document.querySelectorAll('figure svg')].map(s => s.getBBox().width * s.clientHeight)"
+    )
     assert sizes and all(size > 0 for size in sizes)
     assert browser.complaints() == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_words_can_be_read_in_both_colour_schemes(browser: "Browser", folder: Path, dark: bool) -> None:
+def test_words_can_be_read_in_both_colour_schemes(
+    browser: "Browser", folder: Path, dark: bool
+) -> None:
     browser.open(folder / "report.html", 390, dark=dark)
     texts = browser.value("""[...document.querySelectorAll("figure text, p, td, th, small, a")].map(t => [
         getComputedStyle(t)[t.closest("svg") ? "fill" : "color"],
@@ -113,7 +119,10 @@ def test_tables_sort_by_value_in_both_directions(browser: "Browser", folder: Pat
     assert browser.value(column) == sorted(unsorted)
     browser.value(press)
     assert browser.value(column) == sorted(unsorted, reverse=True)
-    assert browser.value("document.querySelector('#kernels th[aria-sort]').getAttribute('aria-sort')") == "descending"
+    assert (
+        browser.value("document.querySelector('#kernels th[aria-sort]').getAttribute('aria-sort')")
+        == "descending"
+    )
 
 
 def test_the_report_holds_every_section_and_escapes_what_it_shows(folder: Path) -> None:
@@ -129,13 +138,17 @@ def test_the_report_holds_every_section_and_escapes_what_it_shows(folder: Path) 
 def test_suites_that_were_not_run_say_so(tmp_path: Path) -> None:
     results = without(measured(some_jobs(), numpy.random.default_rng(0)), "kernels")
     CliRunner().invoke(
-        bench, ["report", str(write(results, tmp_path / "r.json")), "-o", str(tmp_path)], catch_exceptions=False
+        bench,
+        ["report", str(write(results, tmp_path / "r.json")), "-o", str(tmp_path)],
+        catch_exceptions=False,
     )
     assert "Not measured in this run." in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_chart_alone_is_an_image_with_both_schemes(folder: Path) -> None:
     path = folder / "speed.svg"
-    CliRunner().invoke(bench, ["chart", str(folder / "results.json"), "-o", str(path)], catch_exceptions=False)
+    CliRunner().invoke(
+        bench, ["chart", str(folder / "results.json"), "-o", str(path)], catch_exceptions=False
+    )
     assert ElementTree.parse(path).getroot().tag.endswith("svg")
     assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")

@@ -11,7 +11,11 @@ from xpnet_bench.jobs.distributed import distributed_jobs
 
 @pytest.mark.parametrize("kind", ["mpi", "ddp"])
 def test_an_epoch_on_two_ranks(kind: str) -> None:
-    reason = missing() if kind == "mpi" else importlib.util.find_spec("torch") is None and "PyTorch is not installed"
+    reason = (
+        missing()
+        if kind == "mpi"
+        else importlib.util.find_spec("torch") is None and "PyTorch is not installed"
+    )
     if reason:
         pytest.skip(reason)
     job = distributed_jobs(quick=True, threads=2)[0]

@@ -15,7 +15,10 @@ from xpnet_bench.report import read_results
 
 from xpnet import InputError
 
-FIRST, SECOND = (Job(name, "kernels", "softmax", "softmax", {"rows": 3}, data="/home/me/mnist.npz") for name in "ab")
+FIRST, SECOND = (
+    Job(name, "kernels", "softmax", "softmax", {"rows": 3}, data="/home/me/mnist.npz")
+    for name in "ab"
+)
 
 
 def lanes(*seconds: float) -> dict[str, Lane]:
@@ -40,7 +43,9 @@ def test_a_job_that_was_measured_is_in_the_file_when_the_run_is_cut_off(tmp_path
         ("a", "numpy", 4.0),
     ]
     assert found.last["left_out"]["jobs"] == ["b"]
-    assert found.last["skipped"] == [{"job": "a", "contender": "torch", "reason": "torch is not installed"}]
+    assert found.last["skipped"] == [
+        {"job": "a", "contender": "torch", "reason": "torch is not installed"}
+    ]
     assert found.measurements[0].job.data == "mnist.npz"
 
 
@@ -51,7 +56,9 @@ def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
     record.add(SECOND, lanes(5.0))
     Record(path, named(date="2026-01-02T00:00:00+00:00")).add(FIRST, lanes(3.0))
     found = read_results(path)
-    assert [(m.job.name, m.median, m.run["date"][:10]) for m in found.measurements if m.role == "xpnet"] == [
+    assert [
+        (m.job.name, m.median, m.run["date"][:10]) for m in found.measurements if m.role == "xpnet"
+    ] == [
         ("a", 3.0, "2026-01-02"),
         ("b", 5.0, "2026-01-01"),
     ]
@@ -74,12 +81,19 @@ def test_runs_under_other_conditions_are_not_mixed(tmp_path: Path, change: dict[
 
 
 def test_single_calls_leave_a_line_of_statistics(tmp_path: Path) -> None:
-    job, seconds = replace(FIRST, single_calls=True), numpy.random.default_rng(0).exponential(1e-5, 3000)
-    Record(tmp_path / "r.json", named()).add(job, {"numpy": Lane("numpy", seconds=seconds.tolist(), turns=12)})
+    job, seconds = (
+        replace(FIRST, single_calls=True),
+        numpy.random.default_rng(0).exponential(1e-5, 3000),
+    )
+    Record(tmp_path / "r.json", named()).add(
+        job, {"numpy": Lane("numpy", seconds=seconds.tolist(), turns=12)}
+    )
     (found,) = read_results(tmp_path / "r.json").measurements
     assert found.summary.count == 3000
     assert found.median == pytest.approx(numpy.median(seconds), rel=1e-4)
-    numpy.testing.assert_allclose(found.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4)
+    numpy.testing.assert_allclose(
+        found.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4
+    )
     for percent, value, lower, upper in found.percentiles:
         assert value == pytest.approx(numpy.percentile(seconds, percent), rel=1e-4)
         assert lower <= value <= upper

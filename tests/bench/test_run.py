@@ -19,8 +19,20 @@ from xpnet_bench.settings import Settings
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a quick run of the prediction suite writes."""
     folder = tmp_path_factory.mktemp("run")
-    options = ["--quick", "--suite", "prediction", "--backend", "numpy", "--peer", "none", "-o", str(folder)]
-    done = subprocess.run([sys.executable, "-m", "xpnet_bench", *options], capture_output=True, text=True, timeout=120)
+    options = [
+        "--quick",
+        "--suite",
+        "prediction",
+        "--backend",
+        "numpy",
+        "--peer",
+        "none",
+        "-o",
+        str(folder),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "xpnet_bench", *options], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "machine was" in done.stderr
     return folder
@@ -28,7 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_run_writes_results_and_report(folder: Path) -> None:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert {b["extra_info"]["contender"] for b in results["benchmarks"]} == {"xpnet-numpy", "numpy", "floor"}
+    assert {b["extra_info"]["contender"] for b in results["benchmarks"]} == {
+        "xpnet-numpy",
+        "numpy",
+        "floor",
+    }
     assert results["machine_info"]["node"] == ""
     assert results["xpnet_bench"]["runs"][0]["contenders"]["numpy"]["pools"]
     latency = next(b for b in results["benchmarks"] if b["group"] == "predict 1 row")
@@ -40,7 +56,14 @@ def test_the_run_writes_results_and_report(folder: Path) -> None:
 
 def test_pytest_benchmark_reads_the_file(folder: Path) -> None:
     script = "from pytest_benchmark.cli import main; main()"
-    command = [sys.executable, "-c", script, "compare", str(folder / "results.json"), "--columns=median,rounds"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "compare",
+        str(folder / "results.json"),
+        "--columns=median,rounds",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "predict 1 row-xpnet-numpy" in done.stdout
@@ -48,17 +71,33 @@ def test_pytest_benchmark_reads_the_file(folder: Path) -> None:
 
 def test_the_run_passes_against_itself(folder: Path) -> None:
     results = str(folder / "results.json")
-    compared = CliRunner().invoke(bench, ["compare", results, results, "--all"], catch_exceptions=False)
+    compared = CliRunner().invoke(
+        bench, ["compare", results, results, "--all"], catch_exceptions=False
+    )
     assert compared.exit_code == 0
     assert "Controls: floor, numpy." in compared.output
 
 
 @pytest.mark.attack
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a process can catch")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGTERM that a process can catch"
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_its_report(tmp_path: Path, number: signal.Signals) -> None:
-    options = ["--quick", "--suite", "kernels", "--backend", "numpy", "--peer", "none", "-o", str(tmp_path)]
-    running = subprocess.Popen([sys.executable, "-m", "xpnet_bench", *options], stderr=subprocess.PIPE, text=True)
+    options = [
+        "--quick",
+        "--suite",
+        "kernels",
+        "--backend",
+        "numpy",
+        "--peer",
+        "none",
+        "-o",
+        str(tmp_path),
+    ]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "xpnet_bench", *options], stderr=subprocess.PIPE, text=True
+    )
     for _ in range(6000):  # a busy machine takes its time
         if (tmp_path / "results.json").is_file():
             break
@@ -96,17 +135,34 @@ def test_contenders_follow_what_was_asked() -> None:
     assert chosen.threads < 10**6
 
 
-def test_a_quick_run_says_what_it_had_no_time_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_run_says_what_it_had_no_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("xpnet_bench.run.QUICK_SECONDS", 0.0)
-    options = ["--quick", "--suite", "counts", "--backend", "numpy", "--peer", "none", "-o", str(tmp_path)]
+    options = [
+        "--quick",
+        "--suite",
+        "counts",
+        "--backend",
+        "numpy",
+        "--peer",
+        "none",
+        "-o",
+        str(tmp_path),
+    ]
     done = CliRunner().invoke(bench, options, catch_exceptions=False)
     assert done.exit_code == 0
-    assert "Left out, since the time of a quick run was over: fit of 1 epoch, fit of 11 epochs" in done.stderr
+    assert (
+        "Left out, since the time of a quick run was over: fit of 1 epoch, fit of 11 epochs"
+        in done.stderr
+    )
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "Not measured, since the time of a quick run was over: fit of 1 epoch" in report
 
 
-def test_variables_of_another_processor_do_not_reach_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_another_processor_do_not_reach_contenders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert found_holding()["OPENBLAS_CORETYPE"] == "Haswell"
     assert "OPENBLAS_CORETYPE" not in pinned_environment(1, {})
@@ -127,10 +183,14 @@ print(target.magic_tuple()[1:], torch.backends.cpu.get_cpu_capability(), found)
 """
     pytest.importorskip("torch", reason="PyTorch is not installed")
     environment = pinned_environment(1, Settings.of(held_to="avx2").held)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "haswell" in done.stdout and "AVX2" in done.stdout
-    assert "avx512" not in done.stdout.lower().replace("-avx512", "") and "X86_V4" not in done.stdout
+    assert (
+        "avx512" not in done.stdout.lower().replace("-avx512", "") and "X86_V4" not in done.stdout
+    )
 
 
 def test_jax_held_to_avx2_leaves_its_products_to_no_library_that_asks_the_processor() -> None:
@@ -141,6 +201,8 @@ print(jax.jit(lambda a, b: a @ b).lower(a, a).compile().as_text())
 """
     pytest.importorskip("jax", reason="JAX is not installed")
     environment = pinned_environment(1, Settings.of(held_to="avx2").held)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "dot(" in done.stdout and "ynn" not in done.stdout and "xnn" not in done.stdout

@@ -36,6 +36,8 @@ def flowers(tmp_path: Path) -> Path:
         lines.append(f'{width},n{k},{length},"{kind}"')
     path = tmp_path / "flowers.csv"
     path.write_text("\n".join(lines) + "\n")
-    numbers = [line.replace(f",n{k - 1},", ",").replace(",note,", ",") for k, line in enumerate(lines)]
+    numbers = [
+        line.replace(f",n{k - 1},", ",").replace(",note,", ",") for k, line in enumerate(lines)
+    ]
     (tmp_path / "numbers.csv").write_text("\n".join(numbers))
     return tmp_path / "numbers.csv"

@@ -18,7 +18,10 @@ from xpnet.cli.options import computing
 
 def test_threads_hold_for_one_command() -> None:
     def threads() -> set[int]:
-        return {get_threads(), *(b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas")}
+        return {
+            get_threads(),
+            *(b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"),
+        }
 
     seen: list[set[int]] = []
 
@@ -35,7 +38,12 @@ def test_threads_hold_for_one_command() -> None:
 
 def test_backends_and_doctor(run: Run) -> None:
     found = {b["name"]: b for b in json.loads(run("backends", "--json").stdout)}
-    assert found["numpy"] == {"name": "numpy", "usable": True, "facts": {"numpy": np.__version__}, "reason": None}
+    assert found["numpy"] == {
+        "name": "numpy",
+        "usable": True,
+        "facts": {"numpy": np.__version__},
+        "reason": None,
+    }
     assert all(b["usable"] or b["reason"] for b in found.values())
     assert "numpy" in run("backends").stdout
     doctor = json.loads(run("doctor", "--json").stdout)
@@ -59,10 +67,14 @@ def test_every_command_has_help_that_names_the_exit_codes(run: Run) -> None:
         assert "Exit codes: 0 done, 1 the work failed, 2 wrong usage" in page
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports another error, which click does not know")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows reports another error, which click does not know"
+)
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = [sys.executable, "-c", "from xpnet.cli import main; main()", "backends", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""

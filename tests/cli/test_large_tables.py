@@ -46,14 +46,27 @@ def write(columns: dict[str, Any], group: int = 50) -> None:
     """Four files in the folder ``rows``, in groups of fifty rows, or of others."""
     Path("rows").mkdir(exist_ok=True)
     for k, rows in enumerate(np.array_split(np.arange(ROWS), 4)):
-        table = pyarrow.table({name: pyarrow.array(values[rows]) for name, values in columns.items()})
+        table = pyarrow.table(
+            {name: pyarrow.array(values[rows]) for name, values in columns.items()}
+        )
         pyarrow.parquet.write_table(table, f"rows/{k}.parquet", row_group_size=group)
 
 
 def trained(run: Run, *options: str, data: str = "rows", target: str = "y") -> Any:
     """What a training on the folder reports."""
     settings = ("--model", "mlp", "--epochs", "20", "--lr", "0.01", "--batch-size", "32")
-    run("train", data, "--target", target, *settings, "-o", "m", "--metrics-json", "m.json", *options)
+    run(
+        "train",
+        data,
+        "--target",
+        target,
+        *settings,
+        "-o",
+        "m",
+        "--metrics-json",
+        "m.json",
+        *options,
+    )
     return json.loads(Path("m.json").read_text())
 
 
@@ -69,7 +82,10 @@ def test_two_classes_several_classes_and_numbers(run: Run) -> None:
     assert found["scores"]["test"]["accuracy"] > 0.9
     found = trained(run, "--drop", "y", "--drop", "three", target="number")
     assert found["scores"]["test"]["r2"] > 0.95
-    assert xpnet.load("m").residuals_.shape == (113, 1)  # an eighth of the 900 rows to train on ends the training
+    assert xpnet.load("m").residuals_.shape == (
+        113,
+        1,
+    )  # an eighth of the 900 rows to train on ends the training
     check_one_line(run("train", "rows", code=1), "--target names the column")
     Path("none").mkdir()
     check_one_line(run("train", "none", "--target", "y", code=1), "none is none of these")
@@ -133,7 +149,9 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])
     np.testing.assert_array_equal(source.whole(), whole)
     for block in reversed(range(source.blocks)):
-        np.testing.assert_array_equal(source.read(block), whole[source.starts[block] : source.starts[block + 1]])
+        np.testing.assert_array_equal(
+            source.read(block), whole[source.starts[block] : source.starts[block + 1]]
+        )
 
 
 def test_learned_of_some_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,22 +166,46 @@ def test_an_array_of_bytes(run: Run) -> None:
     X = np.random.default_rng(0).integers(0, 256, (ROWS, 3), dtype=np.uint8)
     np.save("X.npy", X)
     np.save("y.npy", X[:, 1] > 127)
-    run("train", "X.npy", "--target", "y.npy", "--epochs", "20", "--test-size", "0", "--model", "linear", "-o", "m")
+    run(
+        "train",
+        "X.npy",
+        "--target",
+        "y.npy",
+        "--epochs",
+        "20",
+        "--test-size",
+        "0",
+        "--model",
+        "linear",
+        "-o",
+        "m",
+    )
     predicted = run("predict", "m", "X.npy").stdout.split()[1:]
     frame = pandas.DataFrame(X, columns=["x0", "x1", "x2"])
     assert predicted == xpnet.load("m").predict(frame).astype(str).tolist()
-    assert json.loads(run("evaluate", "m", "X.npy", "--target", "y.npy", "--json").stdout)["accuracy"] > 0.95
+    assert (
+        json.loads(run("evaluate", "m", "X.npy", "--target", "y.npy", "--json").stdout)["accuracy"]
+        > 0.95
+    )
 
 
 @pytest.mark.parametrize("name", ["d.h5", "d.zarr"])
 def test_stores(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytest.importorskip("h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'")
+    package = pytest.importorskip(
+        "h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'"
+    )
     X = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 1200)
-    with closing(package.File(name, "w")) if name == "d.h5" else nullcontext(package.open_group(name)) as made:
+    with (
+        closing(package.File(name, "w"))
+        if name == "d.h5"
+        else nullcontext(package.open_group(name)) as made
+    ):
         for key, array in {"X": X, "y": np.where(X[:, 1] > 0, 7, 3)}.items():
             make = made.create_dataset if name == "d.h5" else made.create_array
-            make(key, shape=array.shape, dtype=array.dtype, chunks=(100, *array.shape[1:]))[:] = array
+            make(key, shape=array.shape, dtype=array.dtype, chunks=(100, *array.shape[1:]))[:] = (
+                array
+            )
     assert trained(run, data=name)["scores"]["test"]["rows"] == 300
     by_blocks = run("predict", "m", name).stdout
     assert json.loads(run("evaluate", "m", name, "--json").stdout)["accuracy"] > 0.95

@@ -51,7 +51,18 @@ def peaks(folder: Path, *arguments: str, large: int = 2**26) -> Iterator[int]:
 
 def train(folder: Path, data: str, large: int = 2**26) -> Iterator[int]:
     """Yield those of a training of one epoch."""
-    options = ("--model", "mlp", "--hidden", "16", "--epochs", "1", "--batch-size", "2000", "-o", "m")
+    options = (
+        "--model",
+        "mlp",
+        "--hidden",
+        "16",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "2000",
+        "-o",
+        "m",
+    )
     return peaks(folder, "train", data, "--target", "y", *options, large=large)
 
 

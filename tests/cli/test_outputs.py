@@ -29,7 +29,9 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(X, y).save(tmp_path / "m")
     (tmp_path / "run.toml").write_text('target = "y"\nepochs = 1\n')
     (tmp_path / "parts.d").mkdir()
-    pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "d.csv"), tmp_path / "parts.d" / "0.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.csv.read_csv(tmp_path / "d.csv"), tmp_path / "parts.d" / "0.parquet"
+    )
     np.save(tmp_path / "y.npy", y)
     np.save(tmp_path / "X.npy", X)
     return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -78,13 +80,36 @@ def test_outputs_of_different_names_are_written(run: Run, files: dict[str, bytes
     run(*TRAIN, *outputs)
     run(*TRAIN, *outputs, "--resume")  # as a run that is started again: its outputs are replaced
     run("train", "iris", "--epochs", "1", "--members", "1", "-o", "iris")
-    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "iris")  # the data set, not the file
-    run("train", "parts.d", "--target", "y", "--epochs", "1", "--members", "1", "-o", "parts.d/model")
+    run(
+        "train", "iris", "--epochs", "1", "--members", "1", "-o", "iris"
+    )  # the data set, not the file
+    run(
+        "train",
+        "parts.d",
+        "--target",
+        "y",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "-o",
+        "parts.d/model",
+    )
     assert Path("n").stat().st_size > 0 < Path("parts.d/model").stat().st_size
 
 
 def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes]) -> None:
-    options = ("--target", "y", "--members", "1", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    options = (
+        "--target",
+        "y",
+        "--members",
+        "1",
+        "--hidden",
+        "3",
+        "--checkpoint-dir",
+        "c",
+        "--resume",
+    )
     run("train", "d.csv", *options, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
     said = "The checkpoints belong to a run on other rows or columns"
@@ -98,7 +123,16 @@ def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes])
     check_one_line(fewer, "it began with: rows=")
     Path("e.csv").write_text(ROWS.translate(str.maketrans("pq", "qp")))
     check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
-    numbers = ("--target", "b", "--task", "regress", *options[2:4], "--checkpoint-dir", "n", "--resume")
+    numbers = (
+        "--target",
+        "b",
+        "--task",
+        "regress",
+        *options[2:4],
+        "--checkpoint-dir",
+        "n",
+        "--resume",
+    )
     run("train", "d.csv", *numbers, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,").replace("6,", "5,"))
     check_one_line(run("train", "e.csv", *numbers, "--epochs", "3", code=1), said)
@@ -109,7 +143,17 @@ def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
     run: Run, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE", 0)
-    options = ("--target", "y", "--members", "1", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    options = (
+        "--target",
+        "y",
+        "--members",
+        "1",
+        "--hidden",
+        "3",
+        "--checkpoint-dir",
+        "c",
+        "--resume",
+    )
     run("train", "d.csv", *options, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
     said = "The checkpoints belong to a run on other rows"
@@ -122,7 +166,18 @@ def test_names_that_are_not_utf8(run: Run) -> None:
     name, model = os.fsdecode(b"d\xff.csv"), os.fsdecode(b"m\xfe")
     Path(name).write_text(ROWS)
     shown = run(
-        "train", name, "--target", "y", "--epochs", "1", "--members", "1", "-o", model, "--metrics-json", "n.json"
+        "train",
+        name,
+        "--target",
+        "y",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "-o",
+        model,
+        "--metrics-json",
+        "n.json",
     ).stdout
     assert "d\\udcff.csv" in shown
     assert run("predict", model, name).stdout.startswith("prediction\n")
@@ -130,7 +185,9 @@ def test_names_that_are_not_utf8(run: Run) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
-def test_a_model_whose_folder_has_gone_is_kept_elsewhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_folder_has_gone_is_kept_elsewhere(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from xpnet.cli import tables
 
     Path("gone").mkdir()
@@ -141,7 +198,9 @@ def test_a_model_whose_folder_has_gone_is_kept_elsewhere(run: Run, monkeypatch: 
         return scores(*arguments)
 
     monkeypatch.setattr(tables, "baseline_scores", measure_and_remove)
-    result = run("train", "iris", "--epochs", "1", "--members", "1", "-o", "gone/m.safetensors", code=1)
+    result = run(
+        "train", "iris", "--epochs", "1", "--members", "1", "-o", "gone/m.safetensors", code=1
+    )
     assert "rows of" in result.stdout
     kept = result.stderr.split("It is kept as ")[1].strip().rstrip(".")
     assert kept in result.stdout

@@ -20,12 +20,19 @@ def test_model_files_and_data_must_fit(run: Run) -> None:
     np.savez("labels.npz", X=np.ones((2, 4)), y=[0, 9])
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
-    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "there is no column 'sepal length (cm)'")
-    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(np.ones((4, 4)), [0, 1] * 2).save("plain")
+    check_one_line(
+        run("predict", "m.safetensors", "wide.npz", code=1),
+        "there is no column 'sepal length (cm)'",
+    )
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(np.ones((4, 4)), [0, 1] * 2).save(
+        "plain"
+    )
     check_one_line(run("predict", "plain", "wide.npz", code=1), "X has 5 features")
     check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "'sepal length (cm)'")
     run("train", "known.npz", *quick, "numbers")
-    check_one_line(run("evaluate", "numbers", "labels.npz", "--target", "y", code=1), "received 9 in 1 rows")
+    check_one_line(
+        run("evaluate", "numbers", "labels.npz", "--target", "y", code=1), "received 9 in 1 rows"
+    )
     check_one_line(run("evaluate", "numbers", "known.npz", "--target", "z", code=1), "z")
     check_one_line(run("predict", "damaged", "iris", code=1), "damaged")
     check_one_line(run("predict", "none", "iris", code=1), "none")
@@ -45,7 +52,9 @@ def test_files_of_estimators(run: Run) -> None:
     names = load_iris().target_names[y]
     model = xpnet.MLPClassifier((8,), solver="lbfgs", random_state=0, backend="numpy").fit(X, names)
     model.save("m.safetensors")
-    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0, backend="numpy")
+    regressor = xpnet.MLPRegressor(
+        hidden_layer_sizes=(3,), solver="lbfgs", random_state=0, backend="numpy"
+    )
     regressor.fit(X, X[:, 0]).save("r.safetensors")
     assert "MLPClassifier" in run("inspect", "m.safetensors").stdout
     evaluated = json.loads(run("evaluate", "m.safetensors", "iris", "--json").stdout)
@@ -53,11 +62,17 @@ def test_files_of_estimators(run: Run) -> None:
     assert run("predict", "m.safetensors", "iris").stdout.split()[1:] == model.predict(X).tolist()
     predicted = run("predict", "r.safetensors", "iris").stdout.split()[1:]
     np.testing.assert_allclose(np.array(predicted, dtype=float), regressor.predict(X))
-    check_one_line(run("predict", "r.safetensors", "iris", "--proba", code=2), "this one predicts numbers")
+    check_one_line(
+        run("predict", "r.safetensors", "iris", "--proba", code=2), "this one predicts numbers"
+    )
 
 
-@pytest.mark.parametrize(("part", "value"), [("names", 5), ("names", {"a": 1}), ("left_out", None), ("left_out", 5)])
-def test_a_file_whose_columns_are_no_names_is_shown_and_not_opened(run: Run, part: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("part", "value"), [("names", 5), ("names", {"a": 1}), ("left_out", None), ("left_out", 5)]
+)
+def test_a_file_whose_columns_are_no_names_is_shown_and_not_opened(
+    run: Run, part: str, value: object
+) -> None:
     run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m")
 
     def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
@@ -73,9 +88,15 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"
 
 def test_control_characters_do_not_reach_a_terminal(run: Run) -> None:
     X, y = np.zeros((4, 2)), np.array([HOSTILE, "b"] * 2)
-    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy", random_state=0).fit(X, y).save("model", {"a": HOSTILE})
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy", random_state=0).fit(X, y).save(
+        "model", {"a": HOSTILE}
+    )
     Path("rows.csv").write_text("a,b\n0,0\n")
-    commands = [("inspect", "model"), ("inspect", "model", "--json"), ("predict", "model", "rows.csv", "--proba")]
+    commands = [
+        ("inspect", "model"),
+        ("inspect", "model", "--json"),
+        ("predict", "model", "rows.csv", "--proba"),
+    ]
     shown = [run(*command).stdout for command in commands]
     assert all(character.isprintable() or character in "\n" for text in shown for character in text)
     assert json.loads(shown[1])["extra"] == {"a": HOSTILE}
@@ -90,11 +111,16 @@ def test_several_labels_or_numbers_a_row(run: Run) -> None:
     two = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1).astype(int)
     model = xpnet.MLPClassifier((), solver="lbfgs", random_state=0, backend="numpy").fit(X, two)
     model.save("c.safetensors")
-    xpnet.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs", backend="numpy").fit(X, X[:, :2]).save("r.safetensors")
+    xpnet.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs", backend="numpy").fit(
+        X, X[:, :2]
+    ).save("r.safetensors")
     lines = run("predict", "c.safetensors", "d.npz", "--proba").stdout.splitlines()
     assert lines[0] == "0,1,p_0,p_1"
     assert [line.split(",")[:2] for line in lines[1:]] == model.predict(X).astype(str).tolist()
-    assert run("predict", "r.safetensors", "d.npz").stdout.splitlines()[0] == "prediction_0,prediction_1"
+    assert (
+        run("predict", "r.safetensors", "d.npz").stdout.splitlines()[0]
+        == "prediction_0,prediction_1"
+    )
     check_one_line(run("evaluate", "c.safetensors", "d.npz", code=2), "measured in Python")
 
 

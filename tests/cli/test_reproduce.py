@@ -43,5 +43,9 @@ def test_reproduce_prints_the_notebook(run: Run, backend: str) -> None:
 
 
 def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.cli.reproduce._train", lambda model, data, say: [*NETWORK[:-1], "0.939"])
-    assert run("reproduce", "--threads", "1", code=1).stderr.startswith("Error: The numbers differ from the notebook's")
+    monkeypatch.setattr(
+        "xpnet.cli.reproduce._train", lambda model, data, say: [*NETWORK[:-1], "0.939"]
+    )
+    assert run("reproduce", "--threads", "1", code=1).stderr.startswith(
+        "Error: The numbers differ from the notebook's"
+    )

@@ -26,7 +26,9 @@ Frame = pandas.DataFrame
 def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, 500).astype(np.uint8)
-    probabilities = (rng.integers(1, 9, (500, classes)) / 9).astype(np.float32)  # many rows have equal scores
+    probabilities = (rng.integers(1, 9, (500, classes)) / 9).astype(
+        np.float32
+    )  # many rows have equal scores
     exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
     predicted = exact.argmax(axis=1)
     expected = {
@@ -34,12 +36,16 @@ def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
         "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted),
         "f1": metrics.f1_score(labels, predicted, average="binary" if classes == 2 else "macro"),
         "log_loss": metrics.log_loss(labels, exact),
-        "roc_auc": metrics.roc_auc_score(labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr"),
+        "roc_auc": metrics.roc_auc_score(
+            labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr"
+        ),
     }
     found = class_scores(labels, probabilities, range(classes))
     by_class = found.pop("classes")
     assert found == pytest.approx({"rows": 500, **expected}, rel=1e-12)
-    np.testing.assert_allclose([one["f1"] for one in by_class], metrics.f1_score(labels, predicted, average=None))
+    np.testing.assert_allclose(
+        [one["f1"] for one in by_class], metrics.f1_score(labels, predicted, average=None)
+    )
     some = labels != 1
     found = class_scores(labels[some], probabilities[some], range(classes))
     assert found["roc_auc"] is None  # one class has no rows
@@ -77,8 +83,15 @@ def houses() -> tuple[Frame, str, list[str], list[str]]:
     rng = np.random.default_rng(1)
     rows = 800
     area, quality = np.round(rng.uniform(40, 300, rows), 1), rng.integers(1, 10, rows)
-    zone, garage = rng.choice(["north", "south", "east", "west"], rows), rng.choice(["yes", "no", None], rows)
-    price = area * 1500 * (1 + 0.1 * quality) + 60000 * (zone == "north") + rng.normal(size=rows) * 15000
+    zone, garage = (
+        rng.choice(["north", "south", "east", "west"], rows),
+        rng.choice(["yes", "no", None], rows),
+    )
+    price = (
+        area * 1500 * (1 + 0.1 * quality)
+        + 60000 * (zone == "north")
+        + rng.normal(size=rows) * 15000
+    )
     frame = Frame(
         {
             "Id": np.arange(rows),
@@ -109,7 +122,11 @@ def adult() -> tuple[Frame, str, list[str], list[str]]:
             "hours": hours,
             "gain": gain,
             "job": np.array([f" job {k}" for k in range(15)])[job],
-            "country": np.where(rng.random(rows) < 0.05, None, np.array([f"country {k}" for k in range(40)])[country]),
+            "country": np.where(
+                rng.random(rows) < 0.05,
+                None,
+                np.array([f"country {k}" for k in range(40)])[country],
+            ),
             "income": np.where(rng.random(rows) < 1 / (1 + np.exp(-logit)), ">50K", "<=50K"),
         }
     )
@@ -123,7 +140,9 @@ def asked_onnx(path: str, frame: Frame, output: str) -> Any:
     for given in session.get_inputs():
         column = frame[given.name]
         if given.type == "tensor(string)":
-            feed[given.name] = np.array([[v if isinstance(v, str) else ""] for v in column], dtype=object)
+            feed[given.name] = np.array(
+                [[v if isinstance(v, str) else ""] for v in column], dtype=object
+            )
         else:
             kind = np.float64 if given.type == "tensor(double)" else np.float32
             feed[given.name] = column.to_numpy(dtype=kind)[:, None]
@@ -148,15 +167,26 @@ def test_from_file_to_answers_everywhere(run: Run, made: Any) -> None:
     read.to_csv("new.csv", index=False)
     if target == "price":
         python = model.predict(read)
-        shell = pandas.read_csv(io.StringIO(run("predict", "m.safetensors", "new.csv").stdout))["prediction"]
+        shell = pandas.read_csv(io.StringIO(run("predict", "m.safetensors", "new.csv").stdout))[
+            "prediction"
+        ]
         np.testing.assert_allclose(shell, python, rtol=1e-6)
         return
     python = model.predict_proba(read)
-    shell = pandas.read_csv(io.StringIO(run("predict", "m.safetensors", "new.csv", "--proba").stdout))
+    shell = pandas.read_csv(
+        io.StringIO(run("predict", "m.safetensors", "new.csv", "--proba").stdout)
+    )
     np.testing.assert_allclose(shell.filter(like="p_"), python, atol=1e-6)
     assert shell["prediction"].tolist() == model.predict(read).tolist()
     evaluated = json.loads(run("evaluate", "m.safetensors", "d.csv", "--json").stdout)
-    assert set(evaluated) >= {"accuracy", "balanced_accuracy", "f1", "log_loss", "roc_auc", "classes"}
+    assert set(evaluated) >= {
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "log_loss",
+        "roc_auc",
+        "classes",
+    }
 
 
 def test_the_shell_python_and_onnx_answer_alike(run: Run) -> None:
@@ -168,7 +198,9 @@ def test_the_shell_python_and_onnx_answer_alike(run: Run) -> None:
     run("export", "m.safetensors", "m.onnx")
     frame.loc[0, text[0]] = "never seen"
     frame.to_csv("new.csv", index=False)
-    shell = pandas.read_csv(io.StringIO(run("predict", "m.safetensors", "new.csv", "--proba").stdout))
+    shell = pandas.read_csv(
+        io.StringIO(run("predict", "m.safetensors", "new.csv", "--proba").stdout)
+    )
     python = xpnet.load("m.safetensors").predict_proba(frame)
     np.testing.assert_allclose(shell.filter(like="p_"), python, atol=1e-6)
     found = asked_onnx("m.onnx", frame[numbers + text], "probabilities")
@@ -190,7 +222,9 @@ def test_scores_are_those_of_scikit_learn(run: Run) -> None:
     assert scores["test"]["accuracy"] == pytest.approx(
         metrics.accuracy_score(found, model.classes_[probabilities.argmax(axis=1)])
     )
-    assert scores["test"]["log_loss"] == pytest.approx(metrics.log_loss(found, probabilities), rel=1e-4)
+    assert scores["test"]["log_loss"] == pytest.approx(
+        metrics.log_loss(found, probabilities), rel=1e-4
+    )
     assert scores["test"]["roc_auc"] == pytest.approx(
         metrics.roc_auc_score(found == model.classes_[1], probabilities[:, 1]), rel=1e-4
     )
@@ -215,7 +249,18 @@ def test_gaps_and_rows_without_a_label_are_told(run: Run) -> None:
 
 def test_columns_are_carried_along(run: Run) -> None:
     titanic()[0].to_csv("d.csv", index=False)
-    options = ("--features", "Sex,Fare", "--id", "PassengerId", "--epochs", "1", "--members", "1", "-o", "m")
+    options = (
+        "--features",
+        "Sex,Fare",
+        "--id",
+        "PassengerId",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "-o",
+        "m",
+    )
     run("train", "d.csv", "--target", "Survived", *options)
     assert run("predict", "m", "d.csv").stdout.splitlines()[0] == "PassengerId,prediction"
     titanic()[0].drop(columns="PassengerId").to_csv("nameless.csv", index=False)
@@ -228,18 +273,40 @@ def test_columns_are_carried_along(run: Run) -> None:
 
 
 def test_what_is_carried_along_stands_as_in_the_file(run: Run) -> None:
-    rows = [f'{k % 7},{word},"{word} {k}",{"uv"[k % 2]}' for k, word in enumerate(["NA", "DE", "null", "", "None"] * 8)]
+    rows = [
+        f'{k % 7},{word},"{word} {k}",{"uv"[k % 2]}'
+        for k, word in enumerate(["NA", "DE", "null", "", "None"] * 8)
+    ]
     Path("d.csv").write_text("\n".join(["a,country,note,y", *rows, ""]))
-    run("train", "d.csv", "--target", "y", "--features", "a", "--epochs", "1", "--members", "1", "-o", "m")
+    run(
+        "train",
+        "d.csv",
+        "--target",
+        "y",
+        "--features",
+        "a",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "-o",
+        "m",
+    )
     written = run("predict", "m", "d.csv", "--keep-columns").stdout.splitlines()
-    assert [line.rpartition(",")[0] for line in written[1:]] == [row.replace('"', "") for row in rows]
+    assert [line.rpartition(",")[0] for line in written[1:]] == [
+        row.replace('"', "") for row in rows
+    ]
     written = run("predict", "m", "d.csv", "--id", "country").stdout.splitlines()
     assert [line.partition(",")[0] for line in written[1:6]] == ["NA", "DE", "null", "", "None"]
 
 
 def test_a_feature_that_is_named_twice_is_one(run: Run) -> None:
-    Path("d.csv").write_text("a,b,y\n" + "".join(f"{k % 7},{k % 3},{'uv'[k % 2]}\n" for k in range(40)))
-    shown = run("train", "d.csv", "--target", "y", "--features", "a,a", "--epochs", "1", "--members", "1").stdout
+    Path("d.csv").write_text(
+        "a,b,y\n" + "".join(f"{k % 7},{k % 3},{'uv'[k % 2]}\n" for k in range(40))
+    )
+    shown = run(
+        "train", "d.csv", "--target", "y", "--features", "a,a", "--epochs", "1", "--members", "1"
+    ).stdout
     assert "40 rows, 1 features" in shown
 
 
@@ -248,7 +315,9 @@ def test_columns_of_any_type_are_carried_along(run: Run) -> None:
     table = pyarrow.table({"a": [k % 7 for k in range(40)], **kinds, "y": ["u", "v"] * 20})
     pyarrow.parquet.write_table(table, "d.parquet")
     run("train", "d.parquet", "--target", "y", "--epochs", "1", "--members", "1", "-o", "m")
-    header, first, second = run("predict", "m", "d.parquet", "--keep-columns").stdout.splitlines()[:3]
+    header, first, second = run("predict", "m", "d.parquet", "--keep-columns").stdout.splitlines()[
+        :3
+    ]
     assert header == "a,pair,bytes,record,y,prediction"
     assert first.startswith("0,\"[1, 2]\",b'\\xff',{'p': 1},u,")
     assert second.startswith("1,,a,{'p': 1},v,") or second.startswith("1,,b'a',{'p': 1},v,")
@@ -257,7 +326,20 @@ def test_columns_of_any_type_are_carried_along(run: Run) -> None:
 def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     content = "a,b,y\n" + "".join(f"{k},{'uv'[k % 2]},{k % 2}\n" for k in range(0, 80, 2))
     Path("d.csv").write_text(content.replace(",0\n", ",1\n", 20))
-    run("train", "d.csv", "--target", "y", "--epochs", "1", "--members", "1", "--features", "a", "-o", "m")
+    run(
+        "train",
+        "d.csv",
+        "--target",
+        "y",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "--features",
+        "a",
+        "-o",
+        "m",
+    )
     for _ in range(2):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
     from click.testing import CliRunner
@@ -274,7 +356,9 @@ def test_unbalanced_classes_are_weighted(run: Run) -> None:
     for weight in ((), ("--class-weight", "balanced"), ("--class-weight", ">50K=9")):
         options = ("--epochs", "9", "--members", "1", "--metrics-json", "m.json", *weight)
         run("train", "d.csv", "--target", "income", *options)
-        recalls.append(json.loads(Path("m.json").read_text())["scores"]["test"]["balanced_accuracy"])
+        recalls.append(
+            json.loads(Path("m.json").read_text())["scores"]["test"]["balanced_accuracy"]
+        )
     assert min(recalls[1:]) > recalls[0] + 0.01
 
 
@@ -282,7 +366,18 @@ def test_counts_are_predicted_by_a_loss_of_their_own(run: Run) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=400)
     Frame({"x": x, "visits": rng.poisson(np.exp(0.5 + x))}).to_csv("d.csv", index=False)
-    options = ("--task", "regress", "--loss", "poisson", "--epochs", "20", "--members", "1", "-o", "m")
+    options = (
+        "--task",
+        "regress",
+        "--loss",
+        "poisson",
+        "--epochs",
+        "20",
+        "--members",
+        "1",
+        "-o",
+        "m",
+    )
     run("train", "d.csv", "--target", "visits", *options)
     predicted = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv").stdout))["prediction"]
     assert predicted.min() >= 0
@@ -320,7 +415,9 @@ def test_quantiles_and_intervals_of_a_table(run: Run, monkeypatch: pytest.Monkey
         return transform(self, X)
 
     monkeypatch.setattr(xpnet.TableEncoder, "transform", counted)
-    printed = run("train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9").stdout
+    printed = run(
+        "train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9"
+    ).stdout
     assert "R2" in printed
     encoded.clear()
     found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.8").stdout))
@@ -360,7 +457,9 @@ def test_words_among_dates_that_no_training_row_holds_make_the_column_text(
     monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.cli.training.SAMPLE_ROWS", 20)
     day = np.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 30)
-    frame = Frame({"day": day, "none": pandas.Series([None] * 119 + ["2024-01-05"]), "x": np.arange(120) % 7})
+    frame = Frame(
+        {"day": day, "none": pandas.Series([None] * 119 + ["2024-01-05"]), "x": np.arange(120) % 7}
+    )
     frame.loc[1, "day"] = "never"
     frame["label"] = np.where(day < "2024-03", "yes", "no")
     frame.to_parquet("d.parquet", index=False)

@@ -23,7 +23,20 @@ QUICK = ("--members", "1", "--epochs")
 
 
 def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
-    options = ("--target", "kind", "--model", "mlp", "--hidden", "8,4", "--lr", "0.02", "--epochs", "40", "-o", "m")
+    options = (
+        "--target",
+        "kind",
+        "--model",
+        "mlp",
+        "--hidden",
+        "8,4",
+        "--lr",
+        "0.02",
+        "--epochs",
+        "40",
+        "-o",
+        "m",
+    )
     shown = run("train", str(flowers), *options).stdout
     assert "60 rows, 2 features, 3 classes" in shown
     assert "1 network 2-8-4-3" in shown
@@ -50,7 +63,20 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
 
 
 def test_the_table_is_encoded_by_its_training_rows(run: Run) -> None:
-    run("train", "iris", *QUICK, "1", "--model", "linear", "--seed", "7", "-o", "m", "--dtype", "float64")
+    run(
+        "train",
+        "iris",
+        *QUICK,
+        "1",
+        "--model",
+        "linear",
+        "--seed",
+        "7",
+        "-o",
+        "m",
+        "--dtype",
+        "float64",
+    )
     X, y = load_iris(return_X_y=True, as_frame=True)
     rows, _ = train_test_split(X, test_size=0.25, random_state=7, stratify=y)
     encoder = xpnet.load("m").encoder_
@@ -60,7 +86,18 @@ def test_the_table_is_encoded_by_its_training_rows(run: Run) -> None:
 def test_the_models_differ_in_what_they_are_told_to(run: Run) -> None:
     made = {}
     for name in ("tabular", "mlp", "linear"):
-        run("train", "iris", "--epochs", "2", "--model", name, "-o", name, "--metrics-json", "m.json")
+        run(
+            "train",
+            "iris",
+            "--epochs",
+            "2",
+            "--model",
+            name,
+            "-o",
+            name,
+            "--metrics-json",
+            "m.json",
+        )
         made[name] = json.loads(Path("m.json").read_text())["model"]
         assert made[name]["name"] == name
     assert [len(made[name]["widths"]) for name in made] == [4, 3, 2]
@@ -94,7 +131,20 @@ def test_all_rows_may_be_trained_on(run: Run) -> None:
 
 @pytest.mark.parametrize("patience", ["16", "2"])
 def test_a_training_goes_on_from_its_checkpoint(run: Run, patience: str) -> None:
-    common = ("train", "iris", "--hidden", "6", "--seed", "3", "--members", "2", "--lr", "0.1", "--patience", patience)
+    common = (
+        "train",
+        "iris",
+        "--hidden",
+        "6",
+        "--seed",
+        "3",
+        "--members",
+        "2",
+        "--lr",
+        "0.1",
+        "--patience",
+        patience,
+    )
     run(*common, "--epochs", "8", "-o", "whole")
     run(*common, "--epochs", "3", "--checkpoint-dir", "c", "--resume")
     said = run(*common, "--epochs", "8", "--checkpoint-dir", "c", code=2).stderr
@@ -163,7 +213,10 @@ def test_options_reach_the_estimator(run: Run) -> None:
 def test_without_options_the_command_trains_as_the_estimator_does() -> None:
     own = xpnet.TabularClassifier().get_params()
     params = build(read_settings(), classify=True).get_params()
-    assert {name: value for name, value in params.items() if value != own[name]} == {"random_state": 0, "n_jobs": 1}
+    assert {name: value for name, value in params.items() if value != own[name]} == {
+        "random_state": 0,
+        "n_jobs": 1,
+    }
 
 
 def read_settings(*options: str) -> SimpleNamespace:
@@ -177,7 +230,16 @@ def read_settings(*options: str) -> SimpleNamespace:
 
 def test_a_time_limit_ends_the_training(run: Run) -> None:
     run(
-        "train", "digits", "--epochs", "100000", "--patience", "100000", "--time-limit", "1", "--metrics-json", "m.json"
+        "train",
+        "digits",
+        "--epochs",
+        "100000",
+        "--patience",
+        "100000",
+        "--time-limit",
+        "1",
+        "--metrics-json",
+        "m.json",
     )
     assert json.loads(Path("m.json").read_text())["seconds"] < 60
 
@@ -185,7 +247,9 @@ def test_a_time_limit_ends_the_training(run: Run) -> None:
 def test_regression(run: Run) -> None:
     shown = run("train", "diabetes", *QUICK, "30", "-o", "m.safetensors", "--plot", "p.png").stdout
     assert "regress: target holds 214 different whole numbers" in shown
-    found = json.loads(run("evaluate", "m.safetensors", "diabetes", "--json", "--plot", "against.png").stdout)
+    found = json.loads(
+        run("evaluate", "m.safetensors", "diabetes", "--json", "--plot", "against.png").stdout
+    )
     assert found["r2"] > 0.45
     assert set(found) == {"rows", "mae", "rmse", "r2"}
     assert Path("against.png").read_bytes().startswith(b"\x89PNG")
@@ -195,7 +259,11 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
     rng = np.random.default_rng(0)
     Path("prices.csv").write_text(
         "\n".join(
-            ["a,price"] + [f"{x},{p}" for x, p in zip(rng.normal(size=1500), rng.permutation(90000), strict=False)]
+            ["a,price"]
+            + [
+                f"{x},{p}"
+                for x, p in zip(rng.normal(size=1500), rng.permutation(90000), strict=False)
+            ]
         )
     )
     assert (
@@ -203,11 +271,16 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
         in run("train", "prices.csv", "--target", "price", *QUICK, "1").stdout
     )
     Path("names.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k}" for k in range(1500)]))
-    check_one_line(run("train", "names.csv", "--target", "y", code=1), "1,500 different texts in 1,500 rows")
-    Path("few.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k % 30}" for k in range(50)]))
-    check_one_line(run("train", "few.csv", "--target", "y", code=1), "30 different texts in 50 rows")
     check_one_line(
-        run("train", "names.csv", "--target", "y", "--task", "regress", code=1), "must hold numbers; its first row"
+        run("train", "names.csv", "--target", "y", code=1), "1,500 different texts in 1,500 rows"
+    )
+    Path("few.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k % 30}" for k in range(50)]))
+    check_one_line(
+        run("train", "few.csv", "--target", "y", code=1), "30 different texts in 50 rows"
+    )
+    check_one_line(
+        run("train", "names.csv", "--target", "y", "--task", "regress", code=1),
+        "must hold numbers; its first row",
     )
 
 
@@ -229,8 +302,21 @@ def test_the_task_is_guessed(labels: list[Any], task: str) -> None:
 
 
 def test_options_are_read_from_a_file(run: Run) -> None:
-    Path('d, "1".csv').write_text("\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)]))
-    options = ("--target", "y", "--hidden", "5", *QUICK, "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
+    Path('d, "1".csv').write_text(
+        "\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)])
+    )
+    options = (
+        "--target",
+        "y",
+        "--hidden",
+        "5",
+        *QUICK,
+        "3",
+        "--class-weight",
+        "p=2,q=1",
+        "--features",
+        "a,b c",
+    )
     run("train", 'd, "1".csv', *options, "-o", "first")
     Path("run.toml").write_text(
         """data = 'd, "1".csv'\ntarget = "y"\nhidden = [5]\nmembers = 1\nepochs = 3\nclass-weight = { p = 2.0, q = 1.0 }
@@ -243,23 +329,48 @@ features = ["a", "b c"]\noutput = "a"\n"""
     Path("bad.toml").write_text("hiden = [3]\n")
     check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "no option hiden")
     Path("bad.toml").write_text("class-weight = { setosa = 'x' }\n")
-    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "class weights are balanced, or label=weight")
+    check_one_line(
+        run("train", "iris", "--config", "bad.toml", code=2),
+        "class weights are balanced, or label=weight",
+    )
     Path("bad.toml").write_text("hidden = [3\n")
-    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "must be a TOML file with options")
+    check_one_line(
+        run("train", "iris", "--config", "bad.toml", code=2), "must be a TOML file with options"
+    )
 
 
 def test_python_dash_m(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=600
+        [sys.executable, "-m", "xpnet", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=600,
     )
     assert done.stdout.startswith("xpnet, version")
 
 
 def test_every_class_has_rows_to_train_on(run: Run) -> None:
-    rows = [f"{k / 7},{k % 5},{'rare' if k == 90 else 'few' if k in (3, 5) else 'pq'[k % 2]}" for k in range(100)]
+    rows = [
+        f"{k / 7},{k % 5},{'rare' if k == 90 else 'few' if k in (3, 5) else 'pq'[k % 2]}"
+        for k in range(100)
+    ]
     Path("d.csv").write_text("\n".join(["a,b,y", *rows]))
     for seed in range(4):
-        run("train", "d.csv", "--target", "y", *QUICK, "1", "--seed", str(seed), "-o", "m", "--metrics-json", "m.json")
+        run(
+            "train",
+            "d.csv",
+            "--target",
+            "y",
+            *QUICK,
+            "1",
+            "--seed",
+            str(seed),
+            "-o",
+            "m",
+            "--metrics-json",
+            "m.json",
+        )
         assert xpnet.load("m").classes_.tolist() == ["few", "p", "q", "rare"]
         assert json.loads(Path("m.json").read_text())["scores"]["test"]["rows"] == 25
 
@@ -267,7 +378,20 @@ def test_every_class_has_rows_to_train_on(run: Run) -> None:
 def test_more_classes_than_rows_to_measure_on(run: Run) -> None:
     rows = [f"{k / 7},c{k % 15}" for k in range(30)]
     Path("d.csv").write_text("\n".join(["a,y", *rows]))
-    run("train", "d.csv", "--target", "y", "--task", "classify", "--test-size", "0.1", *QUICK, "1", "-o", "m")
+    run(
+        "train",
+        "d.csv",
+        "--target",
+        "y",
+        "--task",
+        "classify",
+        "--test-size",
+        "0.1",
+        *QUICK,
+        "1",
+        "-o",
+        "m",
+    )
     assert len(xpnet.load("m").classes_) == 15
 
 

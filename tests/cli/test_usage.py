@@ -14,7 +14,10 @@ import xpnet
 BAD_DATA = {
     "single.csv": ("a,y\n1,p\n2,p\n", "at least two classes; every label is 'p'"),
     "ragged.csv": ("a,y\n1,p,3\n2,q\n", "Row #2: Expected 2 columns, got 3"),
-    "target.csv": ("a,Y\n1,p\n2,q\n", "there is no column 'y'; the columns are 'a', 'Y'. Did you mean 'Y'?"),
+    "target.csv": (
+        "a,Y\n1,p\n2,q\n",
+        "there is no column 'y'; the columns are 'a', 'Y'. Did you mean 'Y'?",
+    ),
     "numbers.csv": ("1.5,2\n1,2\n", "Where the first line is no names: --no-header"),
     "alone.csv": ("y\n1\n2\n", "at least one column beside the target"),
     "empty.csv": ("", "the file is empty"),
@@ -33,19 +36,27 @@ def test_bad_data_is_told_in_one_line(run: Run, tmp_path: Path, name: str) -> No
 
 def test_a_target_that_is_not_named(run: Run) -> None:
     Path("d.csv").write_text("a,y\n1,p\n")
-    check_one_line(run("train", "d.csv", code=1), "--target names the column that holds the labels, one of 'a', 'y'")
+    check_one_line(
+        run("train", "d.csv", code=1),
+        "--target names the column that holds the labels, one of 'a', 'y'",
+    )
     check_one_line(run("train", "iris", "--target", "kind", code=1), "there is no column 'kind'")
 
 
 def test_a_column_that_an_option_names_must_be_there(run: Run) -> None:
     Path("d.csv").write_text("aa,y\n1,p\n2,q\n3,p\n4,q\n")
     for option in ("--drop", "--id", "--text", "--features"):
-        check_one_line(run("train", "d.csv", "--target", "y", option, "ab", code=1), "there is no column 'ab'")
+        check_one_line(
+            run("train", "d.csv", "--target", "y", option, "ab", code=1), "there is no column 'ab'"
+        )
 
 
 USAGE = [
     (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; received 'nope'"),
-    (("train", "iris", "-o", "no/m.safetensors"), "The folder no must exist to write m.safetensors there"),
+    (
+        ("train", "iris", "-o", "no/m.safetensors"),
+        "The folder no must exist to write m.safetensors there",
+    ),
     (("train", "iris", "--metrics-json", "no/m.json"), "The folder no must exist"),
     (("train", "iris", "--plot", "no/m.png"), "The folder no must exist"),
     (("train", "iris", "--plot", "loss.doc"), "a plot ends in"),
@@ -54,7 +65,10 @@ USAGE = [
     (("train", "iris", "--resume"), "--checkpoint-dir"),
     (("train", "iris", "--hidden", "10,x"), "'x' is not a valid integer"),
     (("train", "iris", "--hidden", "0"), "0 is not in the range x>=1"),
-    (("train", "iris", "--loss", "quantile", "--quantile", "0.5,1"), "1.0 is not in the range 0<x<1"),
+    (
+        ("train", "iris", "--loss", "quantile", "--quantile", "0.5,1"),
+        "1.0 is not in the range 0<x<1",
+    ),
     (("train", "iris", "--lr", "0"), "0.0 is not in the range x>0"),
     (("train", "iris", "--lr", "nan"), "nan is not a number"),
     (("train", "iris", "--test-size", "nan"), "nan is not a number"),
@@ -71,7 +85,10 @@ USAGE = [
     (("train", "iris", "--class-weight", "much"), "balanced, or label=weight"),
     (("train", "iris", "--class-weight", "setosa=-1"), "balanced, or label=weight"),
     (("train", "iris", "--class-weight", "setosa=nan"), "balanced, or label=weight"),
-    (("train", "iris", "--task", "regress", "--class-weight", "balanced"), "--class-weight is for classes"),
+    (
+        ("train", "iris", "--task", "regress", "--class-weight", "balanced"),
+        "--class-weight is for classes",
+    ),
     (("train", "iris", "--separator", "ab"), "a mark is one character"),
     (("train", "iris", "--config", "no.toml"), "'no.toml' does not exist"),
     (("export", "m", "no/m.onnx"), "The folder no must exist"),
@@ -80,8 +97,12 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
-def test_wrong_usage_is_told_in_one_line_before_any_work(run: Run, arguments: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE]
+)
+def test_wrong_usage_is_told_in_one_line_before_any_work(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
     check_one_line(run(*arguments, code=2), said)
 
 
@@ -91,7 +112,8 @@ def test_weights_are_for_classes_that_are_there(run: Run) -> None:
 
 def test_an_unknown_backend_in_the_environment(run: Run) -> None:
     check_one_line(
-        run("train", "iris", code=2, XPNET_BACKEND="nope"), "The environment variable XPNET_BACKEND names it"
+        run("train", "iris", code=2, XPNET_BACKEND="nope"),
+        "The environment variable XPNET_BACKEND names it",
     )
 
 
@@ -111,7 +133,9 @@ def test_a_diverging_training_fails_and_writes_nothing(run: Run) -> None:
     assert not Path("m").exists()
 
 
-def test_a_reader_that_has_gone_is_no_error_to_tell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_has_gone_is_no_error_to_tell(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*facts: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "refused")
 
@@ -123,7 +147,9 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(run: Run, monkeypatch: pytes
 def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['pyarrow'] = None; sys.argv[:] = ['xpnet', 'train', 'iris']"
     code = f"{hidden}; from xpnet.cli import main; main()"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
         "Error: Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."

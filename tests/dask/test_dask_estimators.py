@@ -32,7 +32,13 @@ import xpnet.dask  # noqa: E402
 from xpnet.dask import training  # noqa: E402
 from xpnet.dask.training import DaskGroup, Exchange, owners_of, place  # noqa: E402
 
-SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 60}
+SETTINGS: dict[str, Any] = {
+    "hidden_layer_sizes": 9,
+    "max_iter": 4,
+    "batch_size": 16,
+    "random_state": 0,
+    "timeout": 60,
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,18 +69,37 @@ def in_blocks(*arrays: Any) -> list[Any]:
 
 def plain(kind: type, **settings: Any) -> Any:
     """The estimator without Dask, with the same settings."""
-    return kind(**{name: value for name, value in (SETTINGS | settings).items() if name not in ("client", "timeout")})
+    return kind(
+        **{
+            name: value
+            for name, value in (SETTINGS | settings).items()
+            if name not in ("client", "timeout")
+        }
+    )
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"class_weight": "balanced"}, {"members": 3}]
+    "settings",
+    [
+        {},
+        {"early_stopping": True},
+        {"solver": "lbfgs"},
+        {"class_weight": "balanced"},
+        {"members": 3},
+    ],
 )
-def test_a_classifier_finds_what_it_finds_without_dask(client: Any, settings: dict[str, Any]) -> None:
+def test_a_classifier_finds_what_it_finds_without_dask(
+    client: Any, settings: dict[str, Any]
+) -> None:
     X, y = rows()
     X_blocks, y_blocks, weight = in_blocks(X, y, np.linspace(1, 2, 150))
-    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(X_blocks, y_blocks, weight)
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(
+        X_blocks, y_blocks, weight
+    )
     expected = plain(xpnet.MLPClassifier, **settings).fit(X, y, np.linspace(1, 2, 150))
-    for a, b in zip((*found.coefs_, *found.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True):
+    for a, b in zip(
+        (*found.coefs_, *found.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     probabilities = found.predict_proba(X_blocks)
     assert isinstance(probabilities, dask.array.Array) and probabilities.shape == (150, 3)
@@ -85,7 +110,9 @@ def test_a_classifier_finds_what_it_finds_without_dask(client: Any, settings: di
 
 def test_workers_that_are_threads_of_one_process_train_estimators_of_their_own() -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
         Client(cluster) as client,
     ):
         found = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(*rows()))
@@ -97,11 +124,15 @@ def test_a_regressor_of_frames(client: Any) -> None:
     X, y = rows()
     frame = pd.DataFrame(X, columns=list("abcde")).assign(y=y * 2.0)
     blocks = dask.dataframe.from_pandas(frame, npartitions=3)
-    model = xpnet.dask.MLPRegressor(client=client, **SETTINGS).fit(blocks[list("abcde")], blocks["y"])
+    model = xpnet.dask.MLPRegressor(client=client, **SETTINGS).fit(
+        blocks[list("abcde")], blocks["y"]
+    )
     expected = plain(xpnet.MLPRegressor).fit(frame[list("abcde")], frame["y"])
     predictions = model.predict(blocks[list("abcde")])
     assert predictions.npartitions == 3
-    np.testing.assert_allclose(predictions.compute(), expected.predict(frame[list("abcde")]), rtol=1e-9)
+    np.testing.assert_allclose(
+        predictions.compute(), expected.predict(frame[list("abcde")]), rtol=1e-9
+    )
     assert list(model.feature_names_in_) == list("abcde")
 
 
@@ -146,7 +177,9 @@ def test_copies_keep_the_client(client: Any) -> None:
 
 def test_a_search_over_parameters_on_joblibs_backend(client: Any) -> None:
     X, y = rows()
-    search = GridSearchCV(xpnet.MLPClassifier(max_iter=3, random_state=0), {"alpha": [0.0, 1.0]}, cv=2)
+    search = GridSearchCV(
+        xpnet.MLPClassifier(max_iter=3, random_state=0), {"alpha": [0.0, 1.0]}, cv=2
+    )
     with joblib.parallel_backend("dask", client=client):
         search.fit(X, y)
     assert search.cv_results_["mean_test_score"].shape == (2,)
@@ -154,14 +187,18 @@ def test_a_search_over_parameters_on_joblibs_backend(client: Any) -> None:
 
 @pytest.mark.parametrize("kind", [xpnet.dask.MLPClassifier, xpnet.dask.MLPRegressor])
 @pytest.mark.parametrize("named", [False, True], ids=["", "with client="])
-def test_files_hold_the_estimator_without_dask(client: Any, kind: Any, named: bool, tmp_path: Path) -> None:
+def test_files_hold_the_estimator_without_dask(
+    client: Any, kind: Any, named: bool, tmp_path: Path
+) -> None:
     X, y = rows()
     model = kind(**SETTINGS, client=client if named else None).fit(*in_blocks(X, y))
     assert type(model.to_local()).__module__.startswith("xpnet.estimators")
     assert np.array_equal(model.to_local().predict(X), model.predict(X))
     for save in (model.save, lambda path: xpnet.save(model, path)):
         save(tmp_path / "model.safetensors")
-        assert np.array_equal(xpnet.load(tmp_path / "model.safetensors").predict(X), model.predict(X))
+        assert np.array_equal(
+            xpnet.load(tmp_path / "model.safetensors").predict(X), model.predict(X)
+        )
 
 
 def test_blocks_are_computed_before_ranks_begin(client: Any) -> None:
@@ -184,24 +221,32 @@ def test_blocks_are_computed_before_ranks_begin(client: Any) -> None:
     assert model.n_iter_ == 4
 
 
-@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"shuffle": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"shuffle": False}]
+)
 def test_blocks_stay_where_they_lie_and_the_answer_is_that_of_their_order(
     client: Any, settings: dict[str, Any]
 ) -> None:
     X, y = rows()
 
     def received(dask_worker: Any) -> list[str]:
-        return [str(key) for transfer in dask_worker.transfer_incoming_log for key in transfer["keys"]]
+        return [
+            str(key) for transfer in dask_worker.transfer_incoming_log for key in transfer["keys"]
+        ]
 
     workers = sorted(client.nthreads())
     blocks = [dask.array.from_array(a, chunks=(25, *a.shape[1:])) for a in (X, y)]
-    places = [client.persist(b.blocks[k], workers=[workers[k % 2]]) for b in blocks for k in range(6)]
+    places = [
+        client.persist(b.blocks[k], workers=[workers[k % 2]]) for b in blocks for k in range(6)
+    ]
     wait(places)
     before = client.run(received)
     X_blocks, y_blocks = (dask.array.concatenate(places[6 * k : 6 * k + 6]) for k in range(2))
     found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(X_blocks, y_blocks)
     expected = plain(xpnet.MLPClassifier, **settings).fit(X, y)
-    for a, b in zip((*found.coefs_, *found.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True):
+    for a, b in zip(
+        (*found.coefs_, *found.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     new = {name for at, names in client.run(received).items() for name in names[len(before[at]) :]}
     assert not [name for name in new if "concatenate" in name or "array" in name], new
@@ -224,10 +269,14 @@ def test_weights_and_targets_that_are_cut_differently(client: Any) -> None:
     X_blocks, y_blocks = in_blocks(X, y)
     cut_anew = [dask.array.from_array(y, chunks=33), dask.array.from_array(weight, chunks=70)]
     found = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(X_blocks, *cut_anew)
-    np.testing.assert_allclose(found.loss_curve_, plain(xpnet.MLPClassifier).fit(X, y, weight).loss_curve_, rtol=1e-10)
+    np.testing.assert_allclose(
+        found.loss_curve_, plain(xpnet.MLPClassifier).fit(X, y, weight).loss_curve_, rtol=1e-10
+    )
     frame = dask.dataframe.from_pandas(pd.DataFrame(X), npartitions=3)
     with pytest.raises(InputError, match="those of block 0 have 50, 40. Repartition"):
-        xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(frame, dask.array.from_array(y, chunks=((40, 60, 50),)))
+        xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(
+            frame, dask.array.from_array(y, chunks=((40, 60, 50),))
+        )
 
 
 def test_sparse_blocks(client: Any) -> None:
@@ -249,10 +298,16 @@ def test_rows_to_validate_on(client: Any, settings: dict[str, Any], collections:
     expected = plain(xpnet.MLPClassifier, **settings).fit(X, y, **validation)
     if collections:  # in one block, so that one worker has none
         validation = {name: dask.array.from_array(a, chunks=-1) for name, a in validation.items()}
-    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(*in_blocks(X, y), **validation)
-    np.testing.assert_allclose(found.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-10)
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(
+        *in_blocks(X, y), **validation
+    )
+    np.testing.assert_allclose(
+        found.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-10
+    )
     if settings:
-        np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, rtol=1e-10)
+        np.testing.assert_allclose(
+            found.validation_scores_, expected.validation_scores_, rtol=1e-10
+        )
 
 
 def test_a_fit_goes_on_with_warm_start_and_partial_fit(client: Any) -> None:
@@ -264,7 +319,10 @@ def test_a_fit_goes_on_with_warm_start_and_partial_fit(client: Any) -> None:
         expected.fit(X, y)
         np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-10)
     assert len(found.loss_curve_) == 8
-    found, expected = xpnet.dask.MLPClassifier(client=client, **SETTINGS), plain(xpnet.MLPClassifier)
+    found, expected = (
+        xpnet.dask.MLPClassifier(client=client, **SETTINGS),
+        plain(xpnet.MLPClassifier),
+    )
     for _ in range(2):
         found.partial_fit(*in_blocks(X, y), classes=[0, 1, 2])
         expected.partial_fit(X, y, classes=[0, 1, 2])
@@ -282,7 +340,9 @@ def test_a_second_fit_shows_its_own_parameters(client: Any) -> None:
 
 def test_an_asynchronous_client_is_refused() -> None:
     async def fit() -> None:
-        async with Client(processes=False, n_workers=1, asynchronous=True, dashboard_address=None) as client:
+        async with Client(
+            processes=False, n_workers=1, asynchronous=True, dashboard_address=None
+        ) as client:
             xpnet.dask.MLPClassifier(client=client).fit(*in_blocks(*rows()))
 
     with pytest.raises(InputError, match="synchronous"):
@@ -331,9 +391,12 @@ class Exchanges:
 
 
 @pytest.mark.parametrize(
-    ("lost", "sentence"), [(False, "^Rank 1 of 2 waited 0 s for rank 0"), (True, "^The worker of rank 0 was lost")]
+    ("lost", "sentence"),
+    [(False, "^Rank 1 of 2 waited 0 s for rank 0"), (True, "^The worker of rank 0 was lost")],
 )
-def test_a_rank_says_why_it_waits_no_longer(lost: bool, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_says_why_it_waits_no_longer(
+    lost: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "get_worker", MagicMock())
     monkeypatch.setattr(DaskGroup, "_check_not_cancelled", lambda self: None)
     group = DaskGroup(1, Exchanges(lost), 0.0)  # type: ignore[arg-type]
@@ -347,11 +410,15 @@ def test_a_rank_says_why_it_waits_no_longer(lost: bool, sentence: str, monkeypat
 def in_threads(size: int, work: Any) -> list[Any]:
     """What ``work`` returns for each rank of a group on workers that are threads of this process."""
     with (
-        LocalCluster(n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
         Client(cluster) as client,
     ):
         workers = list(client.nthreads())
-        exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in workers]
+        exchanges = [
+            client.submit(Exchange, actor=True, workers=[at], pure=False) for at in workers
+        ]
         actors = client.gather(exchanges)
 
         def rank(number: int) -> Any:
@@ -391,7 +458,9 @@ def until(fact: Callable[[], bool], otherwise: str, seconds: float = 60) -> None
 
 def executing(client: Any) -> list[str]:
     """Ranks that some worker is executing, in a thread of its pool or in one of their own."""
-    found = client.run(lambda dask_worker: [str(state.key) for state in dask_worker.state.all_running_tasks])
+    found = client.run(
+        lambda dask_worker: [str(state.key) for state in dask_worker.state.all_running_tasks]
+    )
     return [key for keys in found.values() for key in keys if "_rank" in key]
 
 
@@ -404,7 +473,9 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
     ):
 
         def has_rank_0(dask_worker: Any) -> bool:
-            tasks = [task for task in dask_worker.state.all_running_tasks if "_rank" in str(task.key)]
+            tasks = [
+                task for task in dask_worker.state.all_running_tasks if "_rank" in str(task.key)
+            ]
             return any(task.run_spec.args[0] == 0 for task in tasks)
 
         thread, raised = endless_fit(client, 2)

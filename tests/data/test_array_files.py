@@ -26,7 +26,9 @@ def saved(folder: Path, **content: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "bool", "float32", "int64", "float64", "float16", ">f4", ">i2"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "bool", "float32", "int64", "float64", "float16", ">f4", ">i2"]
+)
 def test_archive_keeps_values_exact(tmp_path: Path, dtype: str) -> None:
     found = look(saved(tmp_path, X=X.astype(dtype), y=Y))
     np.testing.assert_array_equal(found.X, X.astype(dtype).astype(float))
@@ -125,12 +127,18 @@ def test_zarr(tmp_path: Path) -> None:
 def test_chunks_of_single_columns_are_read_within_a_bound(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = pytest.importorskip("h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'")
+    package = pytest.importorskip(
+        "h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'"
+    )
     monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(sources, "MOST_BYTES", 4000)
     wide = np.random.default_rng(0).normal(size=(2000, 5))
     path = str(tmp_path / name)
-    with closing(package.File(path, "w")) if name == "d.h5" else nullcontext(package.open_group(path)) as made:
+    with (
+        closing(package.File(path, "w"))
+        if name == "d.h5"
+        else nullcontext(package.open_group(path)) as made
+    ):
         make = made.create_dataset if name == "d.h5" else made.create_array
         make("X", shape=wide.shape, dtype=wide.dtype, chunks=(2000, 1))[:] = wide
         source = ArraySource(made["X"])
@@ -150,7 +158,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("version", "codecs"), REFUSED)
 @pytest.mark.parametrize("name", ["y", "X"])
-def test_objects_in_zarr_are_never_decoded(tmp_path: Path, version: int, codecs: dict[str, Any], name: str) -> None:
+def test_objects_in_zarr_are_never_decoded(
+    tmp_path: Path, version: int, codecs: dict[str, Any], name: str
+) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=version)
     group.create_array("X", data=X)
@@ -164,16 +174,27 @@ def test_objects_in_zarr_are_never_decoded(tmp_path: Path, version: int, codecs:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_chunk_that_is_a_pickle_runs_no_code(tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_that_is_a_pickle_runs_no_code(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The codec is called where it is reached, as versions of numcodecs before 0.16.6 did."""
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     pickles = pytest.importorskip("numcodecs.pickles")
     ran: list[bytes] = []
-    monkeypatch.setattr(pickles.Pickle, "decode", lambda self, content, out=None: ran.append(content))
+    monkeypatch.setattr(
+        pickles.Pickle, "decode", lambda self, content, out=None: ran.append(content)
+    )
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=2)
     group.create_array("X", data=X)
     (tmp_path / "d.zarr" / "y").mkdir()
-    described = {"zarr_format": 2, "shape": [3], "chunks": [3], "dtype": "|O", "fill_value": "", "order": "C"}
+    described = {
+        "zarr_format": 2,
+        "shape": [3],
+        "chunks": [3],
+        "dtype": "|O",
+        "fill_value": "",
+        "order": "C",
+    }
     codecs = {"compressor": {"id": "pickle"}, "filters": [{"id": "vlen-utf8"}]}
     (tmp_path / "d.zarr" / "y" / ".zarray").write_text(json.dumps({**described, **codecs}))
     (tmp_path / "d.zarr" / "y" / "0").write_bytes(b"\x80\x04N.")
@@ -187,14 +208,18 @@ def test_text_in_zarr_is_read_whatever_packs_it(tmp_path: Path) -> None:
     for version in (2, 3):
         path = tmp_path / f"{version}.zarr"
         group = zarr.open_group(str(path), mode="w", zarr_format=version)
-        group.create_array("X", data=X, **({} if version == 2 else {"chunks": (1, 2), "shards": (2, 2)}))
+        group.create_array(
+            "X", data=X, **({} if version == 2 else {"chunks": (1, 2), "shards": (2, 2)})
+        )
         group.create_array("y", shape=(3,), dtype="string")
         group["y"][:] = Y.astype(object)
         assert look(path).labels.tolist() == ["p", "q", "p"]
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_chunk_of_blosc_that_says_to_be_longer_than_it_is_is_refused(tmp_path: Path, version: int) -> None:
+def test_a_chunk_of_blosc_that_says_to_be_longer_than_it_is_is_refused(
+    tmp_path: Path, version: int
+) -> None:
     """Blosc's decoder believes what a chunk says of itself, and would read memory that is not its own."""
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     blosc = pytest.importorskip("numcodecs").Blosc() if version == 2 else zarr.codecs.BloscCodec()
@@ -203,7 +228,9 @@ def test_a_chunk_of_blosc_that_says_to_be_longer_than_it_is_is_refused(tmp_path:
     for name, values in {"X": np.arange(1200.0).reshape(400, 3), "y": np.arange(400) % 2}.items():
         group.create_array(name, data=values, compressors=[blosc])
     assert look(path).frame.rows == 400
-    for chunk in (next((path / name).rglob("0*" if version == 2 else "c/0*")) for name in ("X", "y")):
+    for chunk in (
+        next((path / name).rglob("0*" if version == 2 else "c/0*")) for name in ("X", "y")
+    ):
         chunk = next(file for file in [chunk, *chunk.rglob("*")] if file.is_file())
         whole = chunk.read_bytes()
         length, start = (2**28).to_bytes(4, "little"), (2**27).to_bytes(4, "little")
@@ -218,7 +245,9 @@ def test_a_link_among_chunks_of_blosc_is_refused(tmp_path: Path) -> None:
     """What lies behind it is not checked."""
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     path = tmp_path / "d.zarr"
-    zarr.open_group(str(path), mode="w").create_array("X", data=X, compressors=[zarr.codecs.BloscCodec()])
+    zarr.open_group(str(path), mode="w").create_array(
+        "X", data=X, compressors=[zarr.codecs.BloscCodec()]
+    )
     (path / "X" / "c").rename(path / "elsewhere")
     (path / "X" / "c").symlink_to(path / "elsewhere")
     with pytest.raises(DataFileError, match="c is a link"):

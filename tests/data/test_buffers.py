@@ -28,7 +28,9 @@ def two_columns(kind: str) -> Any:
     return (X % 2 if kind == "bool" else X % 251).astype(kind)
 
 
-@pytest.mark.parametrize("kind", ["bool", "uint8", "int16", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "kind", ["bool", "uint8", "int16", "int64", "float16", "float32", "float64"]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", [None, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 130, 5000])
@@ -36,9 +38,15 @@ def test_each_row_comes_once_as_a_conversion_of_all_has_it(
     kind: str, dtype: str, seed: int | None, batch_size: int
 ) -> None:
     source = ArraySource(two_columns(kind))
-    blocks = np.arange(source.blocks) if seed is None else np.random.default_rng(0).permutation(source.blocks)
+    blocks = (
+        np.arange(source.blocks)
+        if seed is None
+        else np.random.default_rng(0).permutation(source.blocks)
+    )
     numbers, found = [], []
-    for X, rows, _ in rows_of(source, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=300):
+    for X, rows, _ in rows_of(
+        source, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=300
+    ):
         assert X.dtype == dtype
         numbers.append(rows.copy())
         found.append(X.copy())
@@ -50,13 +58,16 @@ def test_each_row_comes_once_as_a_conversion_of_all_has_it(
 
 
 @pytest.mark.parametrize(
-    ("kind", "kept"), [("uint8", "uint8"), ("int32", "float32"), ("float16", "float32"), ("float64", "float32")]
+    ("kind", "kept"),
+    [("uint8", "uint8"), ("int32", "float32"), ("float16", "float32"), ("float64", "float32")],
 )
 def test_what_a_buffer_holds(kind: str, kept: str) -> None:
     assert kept_dtype(ArraySource(np.zeros((2, 2), kind)), "float32") == kept
 
 
-@pytest.mark.parametrize(("kind", "value"), [("float32", np.nan), ("float64", 1e300), ("float16", -np.inf)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("float32", np.nan), ("float64", 1e300), ("float16", -np.inf)]
+)
 def test_the_first_row_that_is_not_finite_is_named(kind: str, value: float) -> None:
     X = np.ones((ROWS, 2), kind)
     X[[321, 777], 1] = value
@@ -74,7 +85,12 @@ class Counted(ArraySource):
 
     def __init__(self, array: Any, waits_at: int) -> None:
         super().__init__(array)
-        self.reads, self.waits_at, self.waiting, self.go_on = 0, waits_at, threading.Event(), threading.Event()
+        self.reads, self.waits_at, self.waiting, self.go_on = (
+            0,
+            waits_at,
+            threading.Event(),
+            threading.Event(),
+        )
 
     def read(self, block: int) -> np.ndarray:
         """A block."""
@@ -87,10 +103,14 @@ class Counted(ArraySource):
 
 def test_whoever_stops_waits_for_one_block_at_most() -> None:
     source = Counted(np.ones((ROWS, 2), "float32"), waits_at=30)
-    rows = rows_of(source, np.arange(source.blocks), "float32", batch_size=10, piece_bytes=80, seed=0)
+    rows = rows_of(
+        source, np.arange(source.blocks), "float32", batch_size=10, piece_bytes=80, seed=0
+    )
     for _ in range(3):
         next(rows)
-    assert source.waiting.wait(60)  # the thread reads the next buffer, of which there is more to come
+    assert source.waiting.wait(
+        60
+    )  # the thread reads the next buffer, of which there is more to come
     threading.Timer(0.1, source.go_on.set).start()
     rows.close()
     assert source.reads == 30

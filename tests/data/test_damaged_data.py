@@ -22,7 +22,8 @@ ROWS = 40
 def csv() -> bytes:
     """Numbers, gaps, text, quotes and dates."""
     lines = ['a,b,"the, name",when,y'] + [
-        f'{k * 1.5},{"" if k % 9 == 4 else k},"n, {k % 3}",2024-01-{k % 28 + 1:02},{k % 2}' for k in range(ROWS)
+        f'{k * 1.5},{"" if k % 9 == 4 else k},"n, {k % 3}",2024-01-{k % 28 + 1:02},{k % 2}'
+        for k in range(ROWS)
     ]
     return "\n".join(lines).encode()
 
@@ -44,7 +45,9 @@ def npy() -> bytes:
 def parquet() -> bytes:
     """Numbers, text and a label."""
     content = io.BytesIO()
-    table = pyarrow.table({"a": np.arange(ROWS) / 2, "b": ["p", "q"] * (ROWS // 2), "y": [0, 1] * (ROWS // 2)})
+    table = pyarrow.table(
+        {"a": np.arange(ROWS) / 2, "b": ["p", "q"] * (ROWS // 2), "y": [0, 1] * (ROWS // 2)}
+    )
     pyarrow.parquet.write_table(table, content)
     return content.getvalue()
 
@@ -100,7 +103,9 @@ def test_a_folder_with_a_damaged_file(tmp_path: Path) -> None:
 
 def test_a_group_of_rows_that_counts_them_wrongly_is_told(tmp_path: Path) -> None:
     whole, path, told = parquet(), tmp_path / "rows.parquet", 0
-    for place in [place for place, byte in enumerate(whole) if byte == 2 * ROWS]:  # as Thrift writes the number
+    for place in [
+        place for place, byte in enumerate(whole) if byte == 2 * ROWS
+    ]:  # as Thrift writes the number
         path.write_bytes(whole[:place] + bytes([2 * ROWS + 4]) + whole[place + 1 :])
         try:
             counted = pyarrow.parquet.read_metadata(path).row_group(0).num_rows

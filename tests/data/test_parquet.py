@@ -29,7 +29,9 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_parquet_from_pandas(tmp_path: Path) -> None:
-    frame = pandas.DataFrame({"a": [1.0, 2.0], "y": pandas.Categorical(["p", "q"])}, index=["r", "s"])
+    frame = pandas.DataFrame(
+        {"a": [1.0, 2.0], "y": pandas.Categorical(["p", "q"])}, index=["r", "s"]
+    )
     frame.to_parquet(tmp_path / "d.parquet")
     found = look(tmp_path / "d.parquet")
     assert (list(found.cells), list(found.labels)) == (["a"], ["p", "q"])
@@ -54,7 +56,10 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
         "number": ([0.5, None, float("nan")], [0.5]),
         "money": ([Decimal("1.5"), Decimal("2.5"), None], [1.5, 2.5]),
         "art": (pyarrow.array(["p", "q", "p"]).dictionary_encode(), ["p", "q", "p"]),
-        "large": (pyarrow.array([2**64 - 2048, 2**63, 1], "uint64"), [2.0**64 - 2048, 2.0**63, 1.0]),
+        "large": (
+            pyarrow.array([2**64 - 2048, 2**63, 1], "uint64"),
+            [2.0**64 - 2048, 2.0**63, 1.0],
+        ),
         "long": (pyarrow.array(["x", None, "y"], "large_string"), ["x", "y"]),
         "flag": ([True, False, None], ["True", "False"]),
     }
@@ -75,7 +80,11 @@ def test_columns_that_are_taken_as_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [pyarrow.large_string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())],
+    [
+        pyarrow.large_string(),
+        pyarrow.string_view(),
+        pyarrow.dictionary(pyarrow.int8(), pyarrow.string()),
+    ],
     ids=["large", "view", "dictionary"],
 )
 def test_every_kind_of_text(tmp_path: Path, kind: Any) -> None:
@@ -118,9 +127,14 @@ def test_files_of_a_folder_may_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("second", "said"),
-    [({"a": ["x"], "y": [0]}, "Field a has incompatible types"), ({"a": [[1]], "y": [0]}, "incompatible types")],
+    [
+        ({"a": ["x"], "y": [0]}, "Field a has incompatible types"),
+        ({"a": [[1]], "y": [0]}, "incompatible types"),
+    ],
 )
-def test_files_that_do_not_go_together_are_told(tmp_path: Path, second: dict[str, Any], said: str) -> None:
+def test_files_that_do_not_go_together_are_told(
+    tmp_path: Path, second: dict[str, Any], said: str
+) -> None:
     path = write_files(tmp_path, {"a": [1, 2], "y": [0, 1]}, second)
     with pytest.raises(DataFileError, match=said):
         look(path)
@@ -129,7 +143,8 @@ def test_files_that_do_not_go_together_are_told(tmp_path: Path, second: dict[str
 def test_dictionaries_of_several_files_are_text(tmp_path: Path) -> None:
     for name in ("p", "q"):
         frame = pandas.DataFrame(
-            {"a": [1.0, 2.0], "c": pandas.Categorical([name, "both"]), "y": [0, 1]}, index=["r", "s"]
+            {"a": [1.0, 2.0], "c": pandas.Categorical([name, "both"]), "y": [0, 1]},
+            index=["r", "s"],
         )
         (tmp_path / "rows").mkdir(exist_ok=True)
         frame.to_parquet(tmp_path / "rows" / f"{name}.parquet")

@@ -74,7 +74,9 @@ def test_a_quoted_value_may_hold_separator_and_newline(tmp_path: Path) -> None:
         elements=st.floats(allow_nan=False, allow_infinity=False),
     )
 )
-def test_every_float_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, X: np.ndarray) -> None:
+def test_every_float_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, X: np.ndarray
+) -> None:
     header = [f"c{k}" for k in range(X.shape[1])]
     lines = [",".join([*header, "y"])] + [",".join([*map(repr, row), "k"]) for row in X.tolist()]
     np.testing.assert_array_equal(read(tmp_path_factory.mktemp("d"), "\n".join(lines)).X, X)
@@ -134,16 +136,32 @@ COMMA = "a comma stands before decimals; --decimal . if it parts thousands"
             [COMMA, "a: '1.234' is read as 1234.0"],
         ),
         ("a;b;y\n1,234;5;p\n2,000;6;q\n", [[1.234, 5], [2, 6]], [COMMA]),
-        ("a;b;y\n1,234;5.25;p\n2,000;6;q\n", [[1234, 5.25], [2000, 6]], ["a: '1,234' is read as 1234.0"]),
-        ('a,b,y\n"1,234",5,p\n"2,000",6,q\n', [[1234, 5], [2000, 6]], ["a: '1,234' is read as 1234.0"]),
+        (
+            "a;b;y\n1,234;5.25;p\n2,000;6;q\n",
+            [[1234, 5.25], [2000, 6]],
+            ["a: '1,234' is read as 1234.0"],
+        ),
+        (
+            'a,b,y\n"1,234",5,p\n"2,000",6,q\n',
+            [[1234, 5], [2000, 6]],
+            ["a: '1,234' is read as 1234.0"],
+        ),
         ('a,b,y\n"1,234","5,5",p\n"2,000",6,q\n', [[1.234, 5.5], [2, 6]], [COMMA]),
-        ("a;b;y\n1'234.5;5;p\n2'000.25;6;q\n", [[1234.5, 5], [2000.25, 6]], ['a: "2\'000.25" is read as 2000.25']),
+        (
+            "a;b;y\n1'234.5;5;p\n2'000.25;6;q\n",
+            [[1234.5, 5], [2000.25, 6]],
+            ['a: "2\'000.25" is read as 2000.25'],
+        ),
         (
             "a;b;y\n12,5 %;7 €;p\n7,25 %;1.234,50 €;q\n",
             [[12.5, 7], [7.25, 1234.5]],
             ["a: '12,5 %' is read as 12.5", "b: '1.234,50 €' is read as 1234.5"],
         ),
-        ('a,b,y\n$5.50,1,p\n"-$1,200",2,q\n', [[5.5, 1], [-1200, 2]], ["a: '-$1,200' is read as -1200.0"]),
+        (
+            'a,b,y\n$5.50,1,p\n"-$1,200",2,q\n',
+            [[5.5, 1], [-1200, 2]],
+            ["a: '-$1,200' is read as -1200.0"],
+        ),
     ],
 )
 @pytest.mark.parametrize("by_blocks", [False, True])
@@ -174,10 +192,14 @@ def test_different_units_make_no_numbers(tmp_path: Path) -> None:
 
 
 def test_words_of_few_kinds_among_numbers_are_gaps_and_told(tmp_path: Path) -> None:
-    lines = ["a,b,c,y"] + [f"{k},{k if k % 20 else 'unknown'},{k if k % 3 else 'x'},p" for k in range(60)]
+    lines = ["a,b,c,y"] + [
+        f"{k},{k if k % 20 else 'unknown'},{k if k % 3 else 'x'},p" for k in range(60)
+    ]
     found = read(tmp_path, "\n".join(lines))
     assert found.cells["b"][:3] == [None, 1, 2]
-    assert found.frame.notes == ["b: 3 cells hold 'unknown' among numbers, and are gaps; --text takes all as text"]
+    assert found.frame.notes == [
+        "b: 3 cells hold 'unknown' among numbers, and are gaps; --text takes all as text"
+    ]
     assert found.cells["c"][:2] == ["x", "1"]
     assert read(tmp_path, "\n".join(lines), text=["b"]).cells["b"][:2] == ["unknown", "1"]
 
@@ -194,21 +216,27 @@ def test_words_of_few_kinds_among_numbers_are_gaps_and_told(tmp_path: Path) -> N
         (["p ", "q"], ["p", "q"]),
     ],
 )
-def test_labels_are_whole_numbers_numbers_or_text(tmp_path: Path, cells: list[str], labels: list[Any]) -> None:
+def test_labels_are_whole_numbers_numbers_or_text(
+    tmp_path: Path, cells: list[str], labels: list[Any]
+) -> None:
     lines = ["a;y"] + [f"{k};{cell}" for k, cell in enumerate(cells)]
     assert read(tmp_path, "\n".join(lines)).labels.tolist() == labels
 
 
 def test_rows_without_a_label_are_known(tmp_path: Path) -> None:
     found = read(tmp_path, "a,y\n1,p\n2,\n3,NA\n4, \n5,q\n")
-    assert (found.labels.tolist(), found.there.tolist()) == (["p", "q"], [True, False, False, False, True])
+    assert (found.labels.tolist(), found.there.tolist()) == (
+        ["p", "q"],
+        [True, False, False, False, True],
+    )
     found = read(tmp_path, "a,y\n1,1.5\n2,\n3,2\n")
     assert (found.labels.tolist(), found.there.tolist()) == ([1.5, 2], [True, False, True])
 
 
 def test_dates_are_moments(tmp_path: Path) -> None:
     found = read(
-        tmp_path, "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 11:00,q\n"
+        tmp_path,
+        "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 11:00,q\n",
     )
     assert all(pyarrow.types.is_temporal(found.frame.schema.field(name).type) for name in "abc")
     assert found.cells["b"][1] == pandas.Timestamp("2024-02-03")
@@ -216,7 +244,15 @@ def test_dates_are_moments(tmp_path: Path) -> None:
 
 def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:
     content = "1,5/ä/p\n2/ü/q\n2/ä/q\n".encode("cp1252")
-    found = read(tmp_path, content, target="x2", separator="/", decimal=",", encoding="cp1252", no_header=True)
+    found = read(
+        tmp_path,
+        content,
+        target="x2",
+        separator="/",
+        decimal=",",
+        encoding="cp1252",
+        no_header=True,
+    )
     assert found.cells == {"x0": [1.5, 2, 2], "x1": ["ä", "ü", "ä"]}
     with pytest.raises(DataFileError, match="unknown encoding: cp9"):
         read(tmp_path, GOOD, encoding="cp9")
@@ -241,12 +277,16 @@ def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
     monkeypatch.setattr(sources, "LARGE_TABLE", 2**16 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
     X = np.random.default_rng(0).normal(size=(40_000, 3))
-    whole = gzip.compress("\n".join(["a,b,y", *(",".join(map(repr, row)) for row in X.tolist())]).encode())
+    whole = gzip.compress(
+        "\n".join(["a,b,y", *(",".join(map(repr, row)) for row in X.tolist())]).encode()
+    )
     with pytest.raises(DataFileError, match=r"d.csv.gz: this file cannot be read: .*"):
         read(tmp_path, whole[:-4000] + bytes(4000), "d.csv.gz")
 
 
-def test_a_small_file_of_much_text_is_read_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_file_of_much_text_is_read_by_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows that are equal take a hundredth of their bytes, or less."""
     monkeypatch.setattr(sources, "LARGE_TABLE", 2**20)
     packed = gzip.compress(b"a,y\n" + b"1.5,2.5\n" * 300_000)
@@ -259,7 +299,9 @@ def test_a_small_file_of_much_text_is_read_by_blocks(tmp_path: Path, monkeypatch
 def test_a_compressed_file_of_some_size(tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(1000, 3))
     lines = ["a,b,c,y", *(",".join([*map(repr, row), "p"]) for row in X.tolist())]
-    np.testing.assert_array_equal(read(tmp_path, gzip.compress("\n".join(lines).encode()), "d.csv.gz").X, X)
+    np.testing.assert_array_equal(
+        read(tmp_path, gzip.compress("\n".join(lines).encode()), "d.csv.gz").X, X
+    )
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
@@ -270,9 +312,13 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])
-def test_types_are_those_of_the_whole_column(tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_are_those_of_the_whole_column(
+    tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LARGE_TABLE", 0 if by_blocks else 2**28)
-    lines = ["whole,half,late,empty,date,y"] + [f"{k},{k},{k % 5},,2024-01-0{k % 9 + 1},p" for k in range(90_000)]
+    lines = ["whole,half,late,empty,date,y"] + [
+        f"{k},{k},{k % 5},,2024-01-0{k % 9 + 1},p" for k in range(90_000)
+    ]
     lines[80_000], lines[80_001] = "1,2.5,word,x,1,q", "1,2,other,y,2,q"
     lines[80_002], lines[80_003] = "1,2,third,y,2,q", "1,2,fourth,y,2,q"
     found = read(tmp_path, "\n".join(lines))
@@ -289,7 +335,9 @@ def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
-    lines = ["a,b,y"] + [f"{word},{word},p" for word in ("1", "2", "x", "", "NA", "None", "null", "n/a", "-", "?")]
+    lines = ["a,b,y"] + [
+        f"{word},{word},p" for word in ("1", "2", "x", "", "NA", "None", "null", "n/a", "-", "?")
+    ]
     ours = read(tmp_path, "\n".join(lines), text=["b"]).cells["b"]
     theirs = pandas.read_csv(tmp_path / "data.csv")["b"]
     assert [value is None for value in ours] == theirs.isna().tolist()
@@ -305,25 +353,32 @@ def test_many_columns_with_gaps_that_are_words(tmp_path: Path) -> None:
 
 def test_many_columns_and_long_cells(tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(5, 3000))
-    lines = [",".join([*(f"c{k}" for k in range(3000)), "y"])] + [",".join([*map(str, row), "p"]) for row in X.tolist()]
+    lines = [",".join([*(f"c{k}" for k in range(3000)), "y"])] + [
+        ",".join([*map(str, row), "p"]) for row in X.tolist()
+    ]
     np.testing.assert_array_equal(read(tmp_path, "\n".join(lines)).X, X)
     assert read(tmp_path, f"a,b,y\n1,{'x' * 3_000_000},p\n2,q,p\n3,q,p\n").frame.rows == 3
 
 
-def test_a_line_without_an_end_is_told_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_an_end_is_told_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("xpnet.data.text.LONGEST", 1000)
     assert read(tmp_path, f"a,y\n{'1' * 990},p\n2,q\n").frame.rows == 2
     with pytest.raises(DataFileError, match="a line has 1,000 characters, or more"):
         read(tmp_path, f"a,y\n{'1' * 5000},p\n")
 
 
-def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_kept_as_parquet_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
     monkeypatch.setattr("xpnet.data.text.GROUP", 1)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     lines = ["a,b,when,code,y"] + [  # more than a block of text
-        f"{k / 3},{'red' if k % 3 else ''},2024-01-{k % 28 + 1:02},{k % 50:03},{'pq'[k % 2]}" for k in range(60_000)
+        f"{k / 3},{'red' if k % 3 else ''},2024-01-{k % 28 + 1:02},{k % 50:03},{'pq'[k % 2]}"
+        for k in range(60_000)
     ]
     large = read(tmp_path, "\n".join(lines), text=["code"])
     assert large.frame.blocks > 1
@@ -338,7 +393,9 @@ def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch
     assert not list((tmp_path / "kept").iterdir())
 
 
-def test_a_large_file_is_kept_in_few_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_kept_in_few_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever opens the Parquet file holds what it tells of each group: many small ones would take much memory."""
     monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
     line = ",".join(["0.123456"] * 20) + "\n"
@@ -362,6 +419,8 @@ def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
-    with pytest.raises(DataFileError, match="No space left on device.*TMPDIR names a folder with room"):
+    with pytest.raises(
+        DataFileError, match="No space left on device.*TMPDIR names a folder with room"
+    ):
         read(tmp_path, GOOD)
     assert not list((tmp_path / "kept").iterdir())

@@ -67,7 +67,9 @@ def test_arrays_stay_where_they_are(library):
     x = library.make(np.array([-1.0, 2.0]))
     choice = choose(x)
     assert choice.backend.asarray(x) is x
-    assert choice.backend.name == (library.name.partition("-")[0] if library.backend is None else "numba")
+    assert choice.backend.name == (
+        library.name.partition("-")[0] if library.backend is None else "numba"
+    )
 
 
 def test_mixed_libraries_and_devices_are_refused_with_the_remedy():
@@ -109,7 +111,9 @@ def test_functions_return_what_they_were_given(library, dtype):
         assert type(result) is type(x) and result.dtype == x.dtype
     loss, d_logits = xpnet.softmax_cross_entropy(x, library.make(np.array([0])))
     # log sum exp is rounded as a number of the size of 1, however small the loss.
-    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=3e-7) and type(d_logits) is type(x)
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=3e-7) and type(d_logits) is type(
+        x
+    )
 
 
 def test_a_python_whose_environment_has_no_inside_is_asked_in_public(monkeypatch):
@@ -154,7 +158,9 @@ def test_numpy_computes_where_numba_cannot_and_one_warning_says_why(monkeypatch)
     monkeypatch.setattr(choice, "get_backend", unusable)
     choice._host_choice.cache_clear()
     try:
-        with pytest.warns(RuntimeWarning, match="slower, since Numba cannot be used: Numba lacks something") as caught:
+        with pytest.warns(
+            RuntimeWarning, match="slower, since Numba cannot be used: Numba lacks something"
+        ) as caught:
             assert {choose(np.ones(1)).backend.name for _ in range(3)} == {"numpy"}
         assert len(caught) == 1
     finally:

@@ -26,7 +26,10 @@ def test_wrong_arguments(how: dict[str, Any]) -> None:
 
 
 def test_an_unknown_group() -> None:
-    with pytest.raises(xpnet.BackendError, match="mpi.*received 'horses'"), xpnet.use_group("horses"):
+    with (
+        pytest.raises(xpnet.BackendError, match="mpi.*received 'horses'"),
+        xpnet.use_group("horses"),
+    ):
         pass
 
 
@@ -49,7 +52,9 @@ def test_an_error_on_one_rank_reaches_the_group() -> None:
         ("OMPI_COMM_WORLD_SIZE", "1", None),
     ],
 )
-def test_the_launcher_is_known(name: str, value: str, launcher: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_launcher_is_known(
+    name: str, value: str, launcher: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for names in LAUNCHERS.values():
         for known in names:
             monkeypatch.delenv(known, raising=False)

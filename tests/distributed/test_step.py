@@ -48,12 +48,16 @@ def cut(size: int, rank: int, own: bool, *arrays: Any) -> list[Any]:
     return [None if array is None else array[part] for array in arrays]
 
 
-def train(X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int | None = 8, **how: Any) -> Any:
+def train(
+    X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int | None = 8, **how: Any
+) -> Any:
     """A network's history and parameters after three epochs."""
     settings = {"hidden_size": 7, "learning_rate": 0.05, **settings}
     model = xpnet.FeedforwardNeuralNet(5, output_size=3, rng=np.random.default_rng(0), **settings)
     rng = np.random.default_rng(1)
-    history = model.fit(X, y, epochs=3, batch_size=batch_size, sample_weight=w, rng=rng, validation=(X, y), **how)
+    history = model.fit(
+        X, y, epochs=3, batch_size=batch_size, sample_weight=w, rng=rng, validation=(X, y), **how
+    )
     return history, {name: np.array(value) for name, value in model.params.items()}
 
 
@@ -94,25 +98,35 @@ def test_batches_of_each_member_are_refused_on_several_ranks() -> None:
 
 
 @pytest.mark.parametrize("scales", ["all", "first"])
-def test_blocks_of_members_are_shared_among_ranks(scales: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_members_are_shared_among_ranks(
+    scales: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where each block of members is worth a core, ranks have some of them each."""
     monkeypatch.setattr("xpnet_numba.step.plan.GRAIN", 1)
     settings = {"members": 7, "member_scales": scales, "dropout": 0.25, "hidden_size": (11, 5)}
     check_same(3, "near", lambda X, y, w: train(X, y, w, settings=settings), *data(True))
 
 
-@pytest.mark.parametrize("size, way", [(2, "near"), (2, "same"), (4, "same"), (2, "own"), (4, "own")])
+@pytest.mark.parametrize(
+    "size, way", [(2, "near"), (2, "same"), (4, "same"), (2, "own"), (4, "own")]
+)
 @pytest.mark.parametrize("how", [{}, {"shuffle": False}, {"compiled": False}], ids=str)
 def test_dropout(how: dict[str, Any], size: int, way: str) -> None:
     settings = {"dropout": 0.3, "hidden_size": (7, 5), "compiled": how.get("compiled", True)}
     shuffle = how.get("shuffle", True)
-    check_same(size, way, lambda X, y, w: train(X, y, w, settings=settings, shuffle=shuffle), *data())
+    check_same(
+        size, way, lambda X, y, w: train(X, y, w, settings=settings, shuffle=shuffle), *data()
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}])
+@pytest.mark.parametrize(
+    "how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}]
+)
 def test_last_batch_smaller_than_the_ranks(how: dict[str, Any], way: str) -> None:
-    check_same(4, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True))
+    check_same(
+        4, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True)
+    )
 
 
 def test_no_generator_is_rank_0s() -> None:
@@ -121,19 +135,25 @@ def test_no_generator_is_rank_0s() -> None:
 
     def work(group: ThreadsGroup) -> Any:
         # Each rank has a stream of its own, as processes have that were started without a seed.
-        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(group.rank), optimizer="adam")
+        model = xpnet.FeedforwardNeuralNet(
+            5, 7, 3, rng=np.random.default_rng(group.rank), optimizer="adam"
+        )
         orders: list[Any] = []
 
         def note(training: Training) -> None:
             orders.append({name: np.array(value) for name, value in training.step.params.items()})
 
-        model.fit(X, y, epochs=3, batch_size=8, rng=np.random.RandomState(group.rank), callbacks=[note])
+        model.fit(
+            X, y, epochs=3, batch_size=8, rng=np.random.RandomState(group.rank), callbacks=[note]
+        )
         return orders
 
     found = on_ranks(3, work)
     for epoch in range(3):
         for other in found[1:]:
-            assert all(np.array_equal(other[epoch][name], value) for name, value in found[0][epoch].items())
+            assert all(
+                np.array_equal(other[epoch][name], value) for name, value in found[0][epoch].items()
+            )
 
 
 def test_one_rank_that_stops_stops_all() -> None:
@@ -196,25 +216,37 @@ def test_ranks_that_differ_are_named_on_every_rank(what: str, said: str, way: st
     X, y, _ = data()
     network: dict[str, Any] = {"hidden_size": 7, "dtype": "float32", "l2": 0.0}
     fit: dict[str, Any] = {"batch_size": 8, "epochs": 3, "sample_weight": None}
-    other: dict[str, Any] = {"dtype": "float64", "hidden_size": 8, "l2": 0.5, "batch_size": 9, "epochs": 4}
+    other: dict[str, Any] = {
+        "dtype": "float64",
+        "hidden_size": 8,
+        "l2": 0.5,
+        "batch_size": 9,
+        "epochs": 4,
+    }
     other["sample_weight"] = np.ones(60)
 
     def work(group: ThreadsGroup) -> bool:
         changed = {what: other[what]} if group.rank == 1 else {}
         settings = network | {name: value for name, value in changed.items() if name in network}
-        model = xpnet.FeedforwardNeuralNet(5, output_size=3, rng=np.random.default_rng(0), **settings)
+        model = xpnet.FeedforwardNeuralNet(
+            5, output_size=3, rng=np.random.default_rng(0), **settings
+        )
         with pytest.raises(xpnet.InputError, match=said):
             model.fit(X, y, **fit | {name: value for name, value in changed.items() if name in fit})
         return True
 
-    assert on_ranks(3, work, data="own" if way == "own" else "same", near=way == "near") == [True] * 3
+    assert (
+        on_ranks(3, work, data="own" if way == "own" else "same", near=way == "near") == [True] * 3
+    )
 
 
 def test_ranks_that_share_rows_have_as_many() -> None:
     X, y, _ = data()
 
     def work(group: ThreadsGroup) -> None:
-        xpnet.LogisticRegression(5, 3).fit(X[group.rank :], y[group.rank :], epochs=1, batch_size=10)
+        xpnet.LogisticRegression(5, 3).fit(
+            X[group.rank :], y[group.rank :], epochs=1, batch_size=10
+        )
 
     with pytest.raises(xpnet.InputError, match="rank 1 has rows = 59, rank 0 has 60"):
         on_ranks(2, work)
@@ -228,7 +260,9 @@ def test_ranks_that_adopt_other_dtypes_are_refused() -> None:
         model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0))
         model.fit(X.astype("float32") if group.rank else X, y, epochs=1, batch_size=10)
 
-    with pytest.raises(xpnet.InputError, match="rank 1 has dtype = 'float32', rank 0 has 'float64'"):
+    with pytest.raises(
+        xpnet.InputError, match="rank 1 has dtype = 'float32', rank 0 has 'float64'"
+    ):
         on_ranks(2, work, data="own")
 
 
@@ -263,10 +297,14 @@ def test_a_step_of_training_takes_one_sum(
         counts = []
         for epochs in (2, 3):
             group.calls.clear()
-            model = xpnet.MLPClassifier((7,), batch_size=8, max_iter=epochs, random_state=0, **settings)
+            model = xpnet.MLPClassifier(
+                (7,), batch_size=8, max_iter=epochs, random_state=0, **settings
+            )
             model.fit(*cut(size, group.rank, way == "own", X, y, w))
             counts.append(group.calls.copy())
-        return counts[1]["allreduce"] - counts[0]["allreduce"], counts[1]["broadcast"] - counts[0]["broadcast"]
+        return counts[1]["allreduce"] - counts[0]["allreduce"], counts[1]["broadcast"] - counts[0][
+            "broadcast"
+        ]
 
     found = on_ranks(size, work, data="own" if way == "own" else "same", near=way == "near")
     assert found == [(sums + 1, 1)] * size
@@ -292,7 +330,9 @@ def test_why_names_the_ranks_and_how_they_are_joined(kind: Any) -> None:
 
 def test_early_stopping_puts_the_best_back_on_every_rank() -> None:
     def stopped(X: Any, y: Any, w: Any) -> Any:
-        return train(X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)])
+        return train(
+            X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)]
+        )
 
     check_same(3, "near", lambda X, y, w: stopped(X, y, w), *data())
 
@@ -302,7 +342,9 @@ def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path)
     X, y, _ = data()
 
     def work(epochs: int) -> Any:
-        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05)
+        model = xpnet.FeedforwardNeuralNet(
+            5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05
+        )
         model.fit(
             X,
             y,
@@ -324,12 +366,16 @@ def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path)
 
 @pytest.mark.parametrize("near", [True, False])
 @pytest.mark.parametrize("trained", [0, 1])
-def test_ranks_that_have_trained_and_that_have_not_begin_as_rank_0(trained: int, near: bool) -> None:
+def test_ranks_that_have_trained_and_that_have_not_begin_as_rank_0(
+    trained: int, near: bool
+) -> None:
     """Whichever of them has made updates before, alone: only one has moments, and all must go on with rank 0's."""
     X, y, _ = data()
 
     def make(*, before: bool) -> xpnet.FeedforwardNeuralNet:
-        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05)
+        model = xpnet.FeedforwardNeuralNet(
+            5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05
+        )
         if before:
             model.fit(X, y, epochs=1, batch_size=8, rng=np.random.default_rng(2))
         return model
@@ -354,7 +400,9 @@ def test_a_single_update_and_gradient() -> None:
     losses, gradients = work(X, y)
     for own in (False, True):
         found = on_ranks(
-            3, lambda group, own=own: work(*cut(3, group.rank, own, X, y)), data="own" if own else "same"
+            3,
+            lambda group, own=own: work(*cut(3, group.rank, own, X, y)),
+            data="own" if own else "same",
         )
         for other_losses, other_gradients in found:
             close(other_losses, losses)
@@ -366,7 +414,9 @@ def test_a_single_update_and_gradient() -> None:
 def test_arrays_of_any_library(library: Library, way: str) -> None:
     def work(X: Any, y: Any, w: Any) -> Any:
         X, y, w = map(library.make, (X, y, w))
-        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=0, optimizer="adam", l2=0.1, backend=library.backend)
+        model = xpnet.FeedforwardNeuralNet(
+            5, 7, 3, rng=0, optimizer="adam", l2=0.1, backend=library.backend
+        )
         history = model.fit(X, y, epochs=1, batch_size=20, sample_weight=w, validation=(X, y))
         return history, {name: library.numpy(value) for name, value in model.params.items()}
 

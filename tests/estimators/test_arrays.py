@@ -11,7 +11,12 @@ import xpnet
 from xpnet.dispatch.choice import by_arrays
 
 # Two batches of one shape: JAX compiles every operation anew for each shape it meets.
-SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 3, "random_state": 5, "batch_size": 65}
+SETTINGS: dict[str, Any] = {
+    "hidden_layer_sizes": 9,
+    "max_iter": 3,
+    "random_state": 5,
+    "batch_size": 65,
+}
 
 
 @pytest.fixture(params=[p for p in libraries.params() if p.values[0].backend is None])
@@ -34,17 +39,23 @@ def test_classifier(data: Any, foreign: Any, settings: Any) -> None:
     """fit, predict and score where the arrays are."""
     X, y = foreign.make(data.X), foreign.make(data.counts)
     model = xpnet.MLPClassifier(**SETTINGS, **settings).fit(X, y, foreign.make(data.weight))
-    expected = xpnet.MLPClassifier(backend="numpy", **SETTINGS, **settings).fit(data.X, data.counts, data.weight)
+    expected = xpnet.MLPClassifier(backend="numpy", **SETTINGS, **settings).fit(
+        data.X, data.counts, data.weight
+    )
     for name in ("predict", "predict_proba", "predict_log_proba"):
         answer = getattr(model, name)(X)
         assert type(answer) is type(X)
-        np.testing.assert_allclose(foreign.numpy(answer), getattr(expected, name)(data.X), rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(
+            foreign.numpy(answer), getattr(expected, name)(data.X), rtol=1e-8, atol=1e-10
+        )
     assert model.score(X, y) == expected.score(data.X, data.counts)
     assert model.backend_ == foreign.name.partition("-")[0]
     assert model.device_ == by_arrays(X).backend.device(X)
 
 
-@pytest.mark.parametrize(("dtype", "target", "rtol"), [("float64", "outputs", 1e-8), ("float32", "numbers", 1e-3)])
+@pytest.mark.parametrize(
+    ("dtype", "target", "rtol"), [("float64", "outputs", 1e-8), ("float32", "numbers", 1e-3)]
+)
 def test_regressor(data: Any, foreign: Any, dtype: str, target: str, rtol: float) -> None:
     """One output and two, in the width of the data."""
     X, y = data.X.astype(dtype), getattr(data, target).astype(dtype)
@@ -70,7 +81,10 @@ def test_attributes_are_numpy(data: Any, foreign: Any) -> None:
 def test_moving(data: Any, foreign: Any) -> None:
     """Another library's rows are refused until the estimator has moved; it then continues with its optimizer."""
     X, y = foreign.make(data.X), foreign.make(data.numbers)
-    model, expected = xpnet.MLPRegressor(**SETTINGS), xpnet.MLPRegressor(backend="numpy", **SETTINGS)
+    model, expected = (
+        xpnet.MLPRegressor(**SETTINGS),
+        xpnet.MLPRegressor(backend="numpy", **SETTINGS),
+    )
     model.fit(X, y)
     with pytest.raises(xpnet.MixedArraysError, match=r"\.to\(X\)"):
         model.predict(data.X)
@@ -80,10 +94,14 @@ def test_moving(data: Any, foreign: Any) -> None:
     assert (model.backend_, model.device_) == ("numpy", "cpu")
     model.partial_fit(data.X, data.numbers)
     expected.fit(data.X, data.numbers).partial_fit(data.X, data.numbers)
-    np.testing.assert_allclose(model.predict(data.X), expected.predict(data.X), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        model.predict(data.X), expected.predict(data.X), rtol=1e-8, atol=1e-10
+    )
     answer = model.to(X).predict(X)
     assert type(answer) is type(X)
-    np.testing.assert_allclose(foreign.numpy(answer), expected.predict(data.X), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        foreign.numpy(answer), expected.predict(data.X), rtol=1e-8, atol=1e-10
+    )
 
 
 def test_labels_that_are_words(data: Any, foreign: Any) -> None:
@@ -108,14 +126,18 @@ def test_pickles_go_anywhere(data: Any, foreign: Any) -> None:
     """A pickled estimator has no home until rows arrive."""
     model = xpnet.MLPRegressor(**SETTINGS).fit(foreign.make(data.X), foreign.make(data.numbers))
     twin = pickle.loads(pickle.dumps(model))
-    np.testing.assert_allclose(twin.predict(data.X), foreign.numpy(model.predict(foreign.make(data.X))), rtol=1e-8)
+    np.testing.assert_allclose(
+        twin.predict(data.X), foreign.numpy(model.predict(foreign.make(data.X))), rtol=1e-8
+    )
 
 
 def test_a_named_backend_converts(data: Any, foreign: Any) -> None:
     """With backend= arrays of any library are brought there."""
     if "device1" in foreign.name:
         pytest.skip("this device hands nothing to the host")
-    model = xpnet.MLPRegressor(backend="numpy", **SETTINGS).fit(foreign.make(data.X), foreign.make(data.numbers))
+    model = xpnet.MLPRegressor(backend="numpy", **SETTINGS).fit(
+        foreign.make(data.X), foreign.make(data.numbers)
+    )
     expected = xpnet.MLPRegressor(backend="numpy", **SETTINGS).fit(data.X, data.numbers)
     np.testing.assert_array_equal(model.predict(data.X), expected.predict(data.X))
 

@@ -12,7 +12,10 @@ import xpnet_numba
 
 import xpnet
 
-ROOTS = tuple(str(folder) + os.sep for folder in (Path(xpnet.__file__).parent, Path(xpnet_numba.__file__).parents[1]))
+ROOTS = tuple(
+    str(folder) + os.sep
+    for folder in (Path(xpnet.__file__).parent, Path(xpnet_numba.__file__).parents[1])
+)
 
 
 def calls(work: Callable[[], Any]) -> int:

@@ -42,7 +42,11 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 def found(model: Any) -> dict[str, Any]:
     """All that a fit finds, as far as it can be compared."""
     ended = {name: value for name, value in vars(model).items() if name.endswith("_")}
-    return {**ended, "rate": model._optimizer.learning_rate, "stream": model._random_state.get_state()[1]}
+    return {
+        **ended,
+        "rate": model._optimizer.learning_rate,
+        "stream": model._random_state.get_state()[1],
+    }
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -51,7 +55,13 @@ def test_it_goes_on_bit_for_bit(
 ) -> None:
     def made(folder: str) -> Any:
         np.random.seed(3)
-        how = {"hidden_layer_sizes": (9, 6), "max_iter": 9, "batch_size": 40, "random_state": 5, "backend": backend}
+        how = {
+            "hidden_layer_sizes": (9, 6),
+            "max_iter": 9,
+            "batch_size": 40,
+            "random_state": 5,
+            "backend": backend,
+        }
         return xpnet.MLPClassifier(**{**how, **settings}, checkpoint=tmp_path / folder)
 
     whole = made("whole").fit(data.X, data.labels)
@@ -63,12 +73,22 @@ def test_it_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
-def test_weights_validation_rows_and_sparse_ones(data: Any, kind: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_weights_validation_rows_and_sparse_ones(
+    data: Any, kind: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
     def fit(folder: str) -> Any:
         model = xpnet.MLPRegressor(
-            hidden_layer_sizes=9, max_iter=5, random_state=5, backend="numpy", checkpoint=str(tmp_path / folder)
+            hidden_layer_sizes=9,
+            max_iter=5,
+            random_state=5,
+            backend="numpy",
+            checkpoint=str(tmp_path / folder),
         )
-        given = {"sample_weight": data.weight, "X_val": kind(data.X[:20]), "y_val": data.numbers[:20]}
+        given = {
+            "sample_weight": data.weight,
+            "X_val": kind(data.X[:20]),
+            "y_val": data.numbers[:20],
+        }
         return model.fit(kind(data.X), data.numbers, **given)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -101,7 +121,9 @@ numpy.save(sys.argv[1] + ".npy", numpy.concatenate([array.ravel() for array in m
     np.testing.assert_array_equal(np.load(tmp_path / "cut.npy"), np.load(tmp_path / "whole.npy"))
 
 
-def test_a_fit_that_has_ended_is_not_made_again(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_has_ended_is_not_made_again(
+    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = xpnet.MLPClassifier(9, max_iter=4, random_state=5, backend="numpy", checkpoint=tmp_path)
     expected = found(model.fit(data.X, data.labels))
     monkeypatch.setattr(loop, "_whole", None)  # which makes an epoch
@@ -109,9 +131,16 @@ def test_a_fit_that_has_ended_is_not_made_again(data: Any, tmp_path: Path, monke
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-def test_a_fit_that_a_limit_of_time_has_ended_goes_on_with_more_time(data: Any, tmp_path: Path) -> None:
+def test_a_fit_that_a_limit_of_time_has_ended_goes_on_with_more_time(
+    data: Any, tmp_path: Path
+) -> None:
     def fit(seconds: float | None, folder: str = "limited") -> Any:
-        how: dict[str, Any] = {"max_iter": 6, "batch_size": 40, "random_state": 5, "backend": "numpy"}
+        how: dict[str, Any] = {
+            "max_iter": 6,
+            "batch_size": 40,
+            "random_state": 5,
+            "backend": "numpy",
+        }
         model = xpnet.MLPClassifier(9, **how, time_limit=seconds, checkpoint=tmp_path / folder)
         return model.fit(data.X, data.labels)
 
@@ -141,18 +170,25 @@ def test_other_data_and_settings_are_other_fits(data: Any, tmp_path: Path) -> No
 def test_a_search_keeps_its_checkpoints_in_one_place(data: Any, tmp_path: Path) -> None:
     model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path)
     grid = {"alpha": [0.1, 1.0]}
-    scores = [GridSearchCV(model, grid, cv=2).fit(data.X, data.labels).cv_results_["mean_test_score"] for _ in "ab"]
+    scores = [
+        GridSearchCV(model, grid, cv=2).fit(data.X, data.labels).cv_results_["mean_test_score"]
+        for _ in "ab"
+    ]
     np.testing.assert_array_equal(*scores)
     assert len(list(tmp_path.iterdir())) == 2 * 2 + 1
 
 
 def test_it_is_saved_as_any_other(data: Any, tmp_path: Path) -> None:
-    model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path / "runs")
+    model = xpnet.MLPClassifier(
+        5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path / "runs"
+    )
     model.fit(data.X, data.labels).save(tmp_path / "model")
     assert xpnet.load(tmp_path / "model").checkpoint is None
 
 
-def test_a_checkpoint_that_is_none_is_told(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_is_none_is_told(
+    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path)
     monkeypatch.setattr("xpnet.estimators.epochs.EpochEnd.state", Callback.state)
     model.fit(data.X, data.labels)

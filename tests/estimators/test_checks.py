@@ -9,7 +9,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import xpnet
 
 pytestmark = pytest.mark.filterwarnings(
-    "default", "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
+    "default",
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore::sklearn.exceptions.SkipTestWarning",
 )
 
 

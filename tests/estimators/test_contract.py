@@ -15,7 +15,9 @@ def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
     """Tab completion, notebooks and getmembers read them all: a missing one raises AttributeError, nothing else."""
     estimator = kind(solver="lbfgs")
     missing = {name for name in dir(estimator) if not hasattr(estimator, name)}
-    fitted = {name for name in dir(kind) if name.endswith("_")}  # scikit-learn leaves them out of dir from 1.9 on
+    fitted = {
+        name for name in dir(kind) if name.endswith("_")
+    }  # scikit-learn leaves them out of dir from 1.9 on
     assert missing <= {"partial_fit", "_fitted"} | fitted
     assert dict(inspect.getmembers(estimator))["max_iter"] == 200
 
@@ -31,7 +33,9 @@ def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
     ],
     ids=["no y_val", "no X_val", "weights alone", "L-BFGS"],
 )
-def test_validation_rows_are_whole_and_used(data: Any, kind: Any, settings: Any, given: Any, sentence: str) -> None:
+def test_validation_rows_are_whole_and_used(
+    data: Any, kind: Any, settings: Any, given: Any, sentence: str
+) -> None:
     rows = {"X_val": data.X[:9], "y_val": data.binary[:9], "sample_weight_val": data.weight[:9]}
     estimator = kind(hidden_layer_sizes=3, max_iter=2, **settings)
     with pytest.raises(xpnet.InputError, match=sentence):
@@ -40,7 +44,11 @@ def test_validation_rows_are_whole_and_used(data: Any, kind: Any, settings: Any,
 
 @pytest.mark.parametrize(
     "settings",
-    [{"solver": "lbfgs", "max_grad_norm": 1.0}, {"solver": "lbfgs", "weight_decay": 0.5}, {"weight_decay": 0.5}],
+    [
+        {"solver": "lbfgs", "max_grad_norm": 1.0},
+        {"solver": "lbfgs", "weight_decay": 0.5},
+        {"weight_decay": 0.5},
+    ],
     ids=str,
 )
 def test_settings_without_effect_are_told(data: Any, settings: Any) -> None:

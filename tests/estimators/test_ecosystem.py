@@ -24,7 +24,12 @@ from sklearn.preprocessing import StandardScaler
 
 import xpnet
 
-SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "random_state": 5, "backend": "numpy"}
+SETTINGS: dict[str, Any] = {
+    "hidden_layer_sizes": 9,
+    "max_iter": 4,
+    "random_state": 5,
+    "backend": "numpy",
+}
 
 
 @pytest.fixture
@@ -36,7 +41,9 @@ def classifier() -> Any:
 @pytest.fixture
 def theirs() -> Any:
     """scikit-learn's, with the same settings."""
-    return sklearn.neural_network.MLPClassifier(**{k: v for k, v in SETTINGS.items() if k != "backend"})
+    return sklearn.neural_network.MLPClassifier(
+        **{k: v for k, v in SETTINGS.items() if k != "backend"}
+    )
 
 
 def test_search(data: Any, classifier: Any, theirs: Any) -> None:
@@ -44,7 +51,8 @@ def test_search(data: Any, classifier: Any, theirs: Any) -> None:
     scores = []
     for model in (classifier, theirs):
         search = GridSearchCV(
-            make_pipeline(StandardScaler(), model), {f"{type(model).__name__.lower()}__alpha": [0, 9]}
+            make_pipeline(StandardScaler(), model),
+            {f"{type(model).__name__.lower()}__alpha": [0, 9]},
         )
         scores.append(search.fit(data.X, data.labels).cv_results_["mean_test_score"])
     np.testing.assert_allclose(scores[0], scores[1])
@@ -52,7 +60,11 @@ def test_search(data: Any, classifier: Any, theirs: Any) -> None:
 
 def test_a_search_in_threads_finds_what_a_search_finds(data: Any) -> None:
     classifier = xpnet.MLPClassifier((8,), max_iter=40, random_state=0, backend="numba")
-    grid = {"alpha": [0.0, 1e-2], "learning_rate_init": [1e-3, 1e-1], "early_stopping": [False, True]}
+    grid = {
+        "alpha": [0.0, 1e-2],
+        "learning_rate_init": [1e-3, 1e-1],
+        "early_stopping": [False, True],
+    }
     alone, threads = (GridSearchCV(classifier, grid, cv=3, n_jobs=count) for count in (None, 4))
     alone.fit(data.X, data.labels)
     with joblib.parallel_config(backend="threading"):
@@ -62,7 +74,9 @@ def test_a_search_in_threads_finds_what_a_search_finds(data: Any) -> None:
         name = f"split{fold}_test_score"
         np.testing.assert_array_equal(threads.cv_results_[name], alone.cv_results_[name])
     assert (threads.best_params_, threads.best_score_) == (alone.best_params_, alone.best_score_)
-    for found, wanted in zip(threads.best_estimator_.coefs_, alone.best_estimator_.coefs_, strict=True):
+    for found, wanted in zip(
+        threads.best_estimator_.coefs_, alone.best_estimator_.coefs_, strict=True
+    ):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -76,14 +90,18 @@ def test_processes(data: Any, classifier: Any, theirs: Any) -> None:
     "wrap",
     [
         lambda m: CalibratedClassifierCV(m, cv=2),
-        lambda m: VotingClassifier([("a", m), ("b", LogisticRegression(max_iter=50))], voting="soft"),
+        lambda m: VotingClassifier(
+            [("a", m), ("b", LogisticRegression(max_iter=50))], voting="soft"
+        ),
         lambda m: BaggingClassifier(m, n_estimators=2, random_state=0),
     ],
     ids=["calibrated", "voting", "bagging"],
 )
 def test_ensembles(data: Any, classifier: Any, theirs: Any, wrap: Any) -> None:
     """Probabilities through another estimator equal those of theirs through it."""
-    ours, expected = (wrap(model).fit(data.X, data.labels).predict_proba(data.X) for model in (classifier, theirs))
+    ours, expected = (
+        wrap(model).fit(data.X, data.labels).predict_proba(data.X) for model in (classifier, theirs)
+    )
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -97,10 +115,13 @@ def test_one_regressor_for_each_output(data: Any) -> None:
 def test_frames(data: Any, classifier: Any, frame: Any) -> None:
     """Names of columns are remembered and compared, also on validation rows."""
     X = frame({f"pixel {k}": data.X[:, k] for k in range(64)})
-    classifier.set_params(early_stopping=True).fit(X, data.labels, X_val=X[:20], y_val=data.labels[:20])
+    classifier.set_params(early_stopping=True).fit(
+        X, data.labels, X_val=X[:20], y_val=data.labels[:20]
+    )
     assert list(classifier.feature_names_in_) == [f"pixel {k}" for k in range(64)]
     np.testing.assert_array_equal(
-        classifier.predict(X), clone(classifier).fit(X, data.labels, X_val=X[:20], y_val=data.labels[:20]).predict(X)
+        classifier.predict(X),
+        clone(classifier).fit(X, data.labels, X_val=X[:20], y_val=data.labels[:20]).predict(X),
     )
     with pytest.raises(ValueError, match="feature names"):
         classifier.predict(X[list(reversed(X.columns))])
@@ -114,13 +135,18 @@ def test_routed_metadata(data: Any, classifier: Any, theirs: Any) -> None:
         ours = make_pipeline(classifier.set_fit_request(sample_weight=True, X_val=True, y_val=True))
         ours.fit(data.X, data.labels, sample_weight=data.weight, X_val=data.X, y_val=data.labels)
     expected = theirs.fit(data.X, data.labels, sample_weight=data.weight)
-    np.testing.assert_allclose(classifier.predict_proba(data.X), expected.predict_proba(data.X), rtol=1e-8)
+    np.testing.assert_allclose(
+        classifier.predict_proba(data.X), expected.predict_proba(data.X), rtol=1e-8
+    )
     assert len(classifier.validation_loss_curve_) == 4
 
 
 def test_representations(classifier: Any) -> None:
     """Text shows what was changed, HTML every parameter."""
-    assert repr(classifier) == "MLPClassifier(backend='numpy', hidden_layer_sizes=9, max_iter=4, random_state=5)"
+    assert (
+        repr(classifier)
+        == "MLPClassifier(backend='numpy', hidden_layer_sizes=9, max_iter=4, random_state=5)"
+    )
     assert "weight_decay" in classifier._repr_html_()
 
 
@@ -159,7 +185,8 @@ def test_sklearn_is_imported_when_needed() -> None:
     import sys
 
     code = (
-        "import xpnet, sys; assert 'sklearn' not in sys.modules; xpnet.MLPClassifier; assert 'sklearn' in sys.modules"
+        "import xpnet, sys; assert 'sklearn' not in sys.modules; "
+        "xpnet.MLPClassifier; assert 'sklearn' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 0
 
@@ -179,9 +206,18 @@ class InterruptedScorer:
 def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None:
     """Ctrl-C ends training with a warning, and with the epochs that were made."""
     with pytest.warns(UserWarning, match="interrupted"):
-        classifier.set_params(early_stopping=True, scoring=InterruptedScorer()).fit(data.X, data.labels)
-    assert classifier.n_iter_ == len(classifier.loss_curve_) == len(classifier.validation_scores_) == 2
-    settings: dict[str, Any] = {**SETTINGS, "max_iter": 2, "early_stopping": True, "scoring": lambda *_: 0.5}
+        classifier.set_params(early_stopping=True, scoring=InterruptedScorer()).fit(
+            data.X, data.labels
+        )
+    assert (
+        classifier.n_iter_ == len(classifier.loss_curve_) == len(classifier.validation_scores_) == 2
+    )
+    settings: dict[str, Any] = {
+        **SETTINGS,
+        "max_iter": 2,
+        "early_stopping": True,
+        "scoring": lambda *_: 0.5,
+    }
     expected = xpnet.MLPClassifier(**settings).fit(data.X, data.labels)
     np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
     assert classifier.loss_curve_ == expected.loss_curve_
@@ -191,7 +227,9 @@ def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None
 def test_mlflow_logs_and_loads_an_estimator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Any, classifier: Any
 ) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="keeps models of experiments; not among the extras, as it is large")
+    mlflow = pytest.importorskip(
+        "mlflow", reason="keeps models of experiments; not among the extras, as it is large"
+    )
     pytest.importorskip("mlflow.sklearn", reason="mlflow's part for scikit-learn")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
@@ -200,17 +238,24 @@ def test_mlflow_logs_and_loads_an_estimator(
         trusted = ["xpnet.estimators.classifier.MLPClassifier"]
         logged = mlflow.sklearn.log_model(model, name="model", skops_trusted_types=trusted)
     np.testing.assert_array_equal(
-        mlflow.sklearn.load_model(logged.model_uri).predict_proba(data.X), model.predict_proba(data.X)
+        mlflow.sklearn.load_model(logged.model_uri).predict_proba(data.X),
+        model.predict_proba(data.X),
     )
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
 def test_dask_ml_wraps_an_estimator(data: Any, classifier: Any) -> None:
-    array = pytest.importorskip("dask.array", reason="arrays of several blocks; in the extra 'dask'")
-    wrappers = pytest.importorskip("dask_ml.wrappers", reason="not among the extras: it has had no release for a year")
+    array = pytest.importorskip(
+        "dask.array", reason="arrays of several blocks; in the extra 'dask'"
+    )
+    wrappers = pytest.importorskip(
+        "dask_ml.wrappers", reason="not among the extras: it has had no release for a year"
+    )
     X, y = array.from_array(data.X, chunks=(50, -1)), array.from_array(data.labels, chunks=50)
     wrapped = wrappers.ParallelPostFit(clone(classifier)).fit(data.X, data.labels)
-    np.testing.assert_array_equal(wrapped.predict(X).compute(), classifier.fit(data.X, data.labels).predict(data.X))
+    np.testing.assert_array_equal(
+        wrapped.predict(X).compute(), classifier.fit(data.X, data.labels).predict(data.X)
+    )
     stepped = clone(classifier)
     for rows in np.split(np.arange(len(data.X)), range(50, len(data.X), 50)):
         stepped.partial_fit(data.X[rows], data.labels[rows], classes=np.unique(data.labels))

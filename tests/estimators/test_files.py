@@ -18,7 +18,8 @@ from xpnet.modelfile import container
 from xpnet.ops import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings(
-    f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}", "ignore:max_grad_norm has an effect"
+    f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}",
+    "ignore:max_grad_norm has an effect",
 )
 
 LABELS = {
@@ -33,7 +34,11 @@ LABELS = {
 def fitted(**options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """A classifier of strings, with its rows."""
     X, y = rows(LABELS["strings"])
-    return xpnet.MLPClassifier((6,), max_iter=3, random_state=0, backend="numpy", **options).fit(X, y), X, y
+    return (
+        xpnet.MLPClassifier((6,), max_iter=3, random_state=0, backend="numpy", **options).fit(X, y),
+        X,
+        y,
+    )
 
 
 def rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +57,9 @@ def reopened(estimator: Any, folder: Path, **how: Any) -> Any:
 
 def assert_same(found: Any, estimator: Any, X: Any) -> None:
     """Equal in all that can be seen of them."""
-    given, kept = ({k: v for k, v in e.get_params().items() if k != "backend"} for e in (found, estimator))
+    given, kept = (
+        {k: v for k, v in e.get_params().items() if k != "backend"} for e in (found, estimator)
+    )
     assert given == kept and type(found) is type(estimator)
     # What stays behind: where it ran, and what a training under way needs.
     assert found.coefs_ and estimator.coefs_  # which are there once they are read
@@ -67,10 +74,14 @@ def assert_same(found: Any, estimator: Any, X: Any) -> None:
 
 
 @pytest.mark.parametrize("labels", LABELS)
-@pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True, "dtype": "float32"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"solver": "lbfgs"}, {"early_stopping": True, "dtype": "float32"}], ids=str
+)
 def test_a_classifier(tmp_path: Path, labels: str, options: dict[str, Any]) -> None:
     X, y = rows(LABELS[labels])
-    estimator = xpnet.MLPClassifier((6, 5), max_iter=3, random_state=0, backend="numpy", **options).fit(X, y)
+    estimator = xpnet.MLPClassifier(
+        (6, 5), max_iter=3, random_state=0, backend="numpy", **options
+    ).fit(X, y)
     found = reopened(estimator, tmp_path)
     assert_same(found, estimator, X)
     np.testing.assert_array_equal(found.predict_proba(X), estimator.predict_proba(X), strict=True)
@@ -85,7 +96,9 @@ SEQUENCES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
     outputs=st.integers(1, 3),
     options=st.fixed_dictionaries(
         {
-            "loss": st.sampled_from(["squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"]),
+            "loss": st.sampled_from(
+                ["squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"]
+            ),
             "solver": st.sampled_from(["adam", "sgd", "adamw", "lbfgs"]),
             "activation": st.sampled_from(sorted(ACTIVATIONS)),
             "alpha": st.floats(0, 1),
@@ -104,7 +117,9 @@ SEQUENCES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
 def test_a_regressor(tmp_path: Path, hidden: Any, outputs: int, options: dict[str, Any]) -> None:
     stream = np.random.default_rng(0)
     X, y = stream.normal(size=(20, 3)), stream.uniform(size=(20, outputs))
-    estimator = xpnet.MLPRegressor(hidden_layer_sizes=hidden, max_iter=2, backend="numpy", **options)
+    estimator = xpnet.MLPRegressor(
+        hidden_layer_sizes=hidden, max_iter=2, backend="numpy", **options
+    )
     estimator.fit(X, y[:, 0] if outputs == 1 else y)
     assert_same(reopened(estimator, tmp_path), estimator, X)
 
@@ -116,7 +131,9 @@ def test_several_labels_a_row(tmp_path: Path, kind: Any) -> None:
     estimator = xpnet.MLPClassifier((6,), max_iter=3, random_state=0, backend="numpy").fit(X, y)
     one, other = reopened(estimator, tmp_path).predict(X), estimator.predict(X)
     assert type(one) is type(other)
-    np.testing.assert_array_equal(*(a.toarray() if scipy.sparse.issparse(a) else a for a in (one, other)))
+    np.testing.assert_array_equal(
+        *(a.toarray() if scipy.sparse.issparse(a) else a for a in (one, other))
+    )
 
 
 def test_names_of_features_weights_of_classes_and_extra(tmp_path: Path) -> None:
@@ -124,7 +141,9 @@ def test_names_of_features_weights_of_classes_and_extra(tmp_path: Path) -> None:
     X, y = rows(LABELS["integers"])
     frame = pandas.DataFrame(X, columns=["a", "b", "c", "ü"])
     weights = {3: 1.0, 5: 2.0, 7: 3.5}
-    estimator = xpnet.MLPClassifier((6,), max_iter=2, class_weight=weights, random_state=0, backend="numpy")
+    estimator = xpnet.MLPClassifier(
+        (6,), max_iter=2, class_weight=weights, random_state=0, backend="numpy"
+    )
     found = reopened(estimator.fit(frame, y), tmp_path, extra={"unit": "mm"})
     assert_same(found, estimator, frame)
     assert found.extra == {"unit": "mm"}
@@ -160,7 +179,11 @@ def test_describe(tmp_path: Path) -> None:
     estimator, _, _ = fitted()
     estimator.save(tmp_path / "estimator")
     facts = xpnet.modelfile.describe(tmp_path / "estimator")
-    assert (facts["kind"], facts["widths"], facts["loss"]) == ("MLPClassifier", [4, 6, 3], "softmax_cross_entropy")
+    assert (facts["kind"], facts["widths"], facts["loss"]) == (
+        "MLPClassifier",
+        [4, 6, 3],
+        "softmax_cross_entropy",
+    )
     assert json.loads(json.dumps(facts)) == facts
 
 
@@ -197,9 +220,21 @@ HOSTILE = {
     "an unknown attribute": (("fitted", "dict", 0, 0), "__class__", "not those that fit finds"),
     "a method for an attribute": (("fitted", "dict", 0, 0), "predict", "not those that fit finds"),
     "an attribute of another type": (("fitted", "n_iter_"), "3", "not those that fit finds"),
-    "curves of which one is missing": (("fitted", "dict", 5), ["best_loss_", None], "not those that fit finds"),
-    "classes too few": (("fitted", "classes_", "array"), ["a"], "classes are not those of its network"),
-    "labels in what is no matrix": (("fitted", "_sparse_labels"), "linalg", "not those that fit finds"),
+    "curves of which one is missing": (
+        ("fitted", "dict", 5),
+        ["best_loss_", None],
+        "not those that fit finds",
+    ),
+    "classes too few": (
+        ("fitted", "classes_", "array"),
+        ["a"],
+        "classes are not those of its network",
+    ),
+    "labels in what is no matrix": (
+        ("fitted", "_sparse_labels"),
+        "linalg",
+        "not those that fit finds",
+    ),
     "settings that are none": (("fitted",), [1], "not those that fit finds"),
     "a value that is none": (("params",), {"eval": "1"}, "a value that xpnet does not write"),
 }
@@ -221,7 +256,9 @@ def put(place: Any, path: tuple[Any, ...], value: Any) -> None:
     *folders, last = path
     for folder in folders:
         place = (
-            place[folder] if not isinstance(place, dict) or folder in place else dict(map(tuple, place["dict"]))[folder]
+            place[folder]
+            if not isinstance(place, dict) or folder in place
+            else dict(map(tuple, place["dict"]))[folder]
         )
     if isinstance(place, dict) and last not in place:
         pair = next(pair for pair in place["dict"] if pair[0] == last)
@@ -234,9 +271,13 @@ def put(place: Any, path: tuple[Any, ...], value: Any) -> None:
 def test_onnx(tmp_path: Path, labels: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     X, y = rows(LABELS[labels])
-    estimator = xpnet.MLPClassifier((6,), max_iter=3, random_state=0, backend="numpy", dtype="float32").fit(X, y)
+    estimator = xpnet.MLPClassifier(
+        (6,), max_iter=3, random_state=0, backend="numpy", dtype="float32"
+    ).fit(X, y)
     estimator.export_onnx(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
     label, probabilities = session.run(["label", "probabilities"], {"X": X.astype("float32")})
     assert label.tolist() == estimator.predict(X).tolist()
     # Two roundings of sums over six terms.
@@ -246,9 +287,13 @@ def test_onnx(tmp_path: Path, labels: str) -> None:
 def test_onnx_of_a_regressor_and_of_labels_it_does_not_know(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     X, y = rows(LABELS["floats"])
-    estimator = xpnet.MLPRegressor(hidden_layer_sizes=(6,), max_iter=3, random_state=0, backend="numpy").fit(X, y)
+    estimator = xpnet.MLPRegressor(
+        hidden_layer_sizes=(6,), max_iter=3, random_state=0, backend="numpy"
+    ).fit(X, y)
     estimator.export_onnx(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
     (found,) = session.run(["predictions"], {"X": X})
     np.testing.assert_allclose(found[:, 0], estimator.predict(X), rtol=1e-12)
     classifier = xpnet.MLPClassifier((6,), max_iter=1, random_state=0, backend="numpy").fit(X, y)

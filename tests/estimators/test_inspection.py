@@ -18,7 +18,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "logistic": {"kind": xpnet.MLPClassifier, "y": "two"},
     "identity": {"kind": xpnet.MLPRegressor, "y": "number"},
     "exp": {"kind": xpnet.MLPRegressor, "y": "amount", "loss": "gamma"},
-    "members": {"kind": xpnet.MLPClassifier, "y": "three", "members": 3, "activation": ["gelu", "tanh"]},
+    "members": {
+        "kind": xpnet.MLPClassifier,
+        "y": "three",
+        "members": 3,
+        "activation": ["gelu", "tanh"],
+    },
     "dropout": {"kind": xpnet.MLPRegressor, "y": "number", "dropout": 0.3},
 }
 
@@ -27,10 +32,21 @@ def fitted(name: str, backend: str = "numpy") -> tuple[Any, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 4))
     score = X[:, 0] - X[:, 1] * X[:, 2]
-    targets = {"three": np.digitize(score, [-0.5, 0.5]), "two": score > 0, "number": score, "amount": np.exp(score)}
+    targets = {
+        "three": np.digitize(score, [-0.5, 0.5]),
+        "two": score > 0,
+        "number": score,
+        "amount": np.exp(score),
+    }
     how = {**KINDS[name]}
     kind, y = how.pop("kind"), targets[how.pop("y")]
-    settings = {"hidden_layer_sizes": (6, 5), "activation": "tanh", "max_iter": 9, "random_state": 0, **how}
+    settings = {
+        "hidden_layer_sizes": (6, 5),
+        "activation": "tanh",
+        "max_iter": 9,
+        "random_state": 0,
+        **how,
+    }
     return kind(**settings, backend=backend).fit(X, y), X
 
 
@@ -56,25 +72,33 @@ def test_a_gradient_by_the_inputs_is_that_of_differences(name: str, backend: str
 def test_a_gradient_of_several_numbers_is_that_of_the_output_asked_for(loss: str) -> None:
     X = np.random.default_rng(0).normal(size=(60, 4))
     y = np.abs(np.column_stack([X[:, 0], X[:, 1] ** 2, X[:, 2]]))
-    model = xpnet.MLPRegressor(loss=loss, hidden_layer_sizes=6, activation="tanh", max_iter=9, random_state=0).fit(X, y)
+    model = xpnet.MLPRegressor(
+        loss=loss, hidden_layer_sizes=6, activation="tanh", max_iter=9, random_state=0
+    ).fit(X, y)
     for output in range(3):
         for feature in range(4):
             step = np.eye(4)[feature] * 1e-6
             slope = (model.predict(X + step) - model.predict(X - step))[:, output] / 2e-6
-            np.testing.assert_allclose(model.input_gradient(X, output)[:, feature], slope, rtol=1e-6, atol=1e-8)
+            np.testing.assert_allclose(
+                model.input_gradient(X, output)[:, feature], slope, rtol=1e-6, atol=1e-8
+            )
 
 
 def test_gradients_stay_where_the_arrays_live() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     _, X = fitted("identity")
     rows = torch.tensor(X)
-    model = xpnet.MLPRegressor(hidden_layer_sizes=6, max_iter=3, random_state=0).fit(rows, rows[:, 0])
+    model = xpnet.MLPRegressor(hidden_layer_sizes=6, max_iter=3, random_state=0).fit(
+        rows, rows[:, 0]
+    )
     found = model.input_gradient(rows)
     leaf = rows.clone().requires_grad_()
     z = torch.relu(leaf @ torch.tensor(model.coefs_[0]) + torch.tensor(model.intercepts_[0]))
     (z @ torch.tensor(model.coefs_[1])).sum().backward()
     torch.testing.assert_close(found, leaf.grad, rtol=1e-10, atol=1e-12)
-    assert model.transform(rows).shape == (60, 6) and isinstance(model.transform(rows), torch.Tensor)
+    assert model.transform(rows).shape == (60, 6) and isinstance(
+        model.transform(rows), torch.Tensor
+    )
 
 
 def test_a_gradient_leaves_the_network_as_it_is() -> None:
@@ -133,13 +157,19 @@ def test_shares_add_up_to_the_prediction(name: str) -> None:
 
 def test_shares_are_of_the_columns_that_a_frame_names() -> None:
     frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=["a", "b", "c"])
-    model = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(frame, frame["a"])
+    model = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(
+        frame, frame["a"]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         shares = xpnet.expected_gradients(model, frame[:4], frame, samples=3, random_state=0)
-    plain = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(frame.to_numpy(), frame["a"])
+    plain = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(
+        frame.to_numpy(), frame["a"]
+    )
     rows = frame.to_numpy()
-    np.testing.assert_array_equal(shares, xpnet.expected_gradients(plain, rows[:4], rows, samples=3, random_state=0))
+    np.testing.assert_array_equal(
+        shares, xpnet.expected_gradients(plain, rows[:4], rows, samples=3, random_state=0)
+    )
     with pytest.raises(ValueError, match="same order"):
         xpnet.expected_gradients(model, frame[["c", "b", "a"]], frame, samples=3)
     with pytest.raises(NotFittedError):
@@ -150,8 +180,12 @@ def test_importances_are_drawn_by_size() -> None:
     pytest.importorskip("matplotlib", reason="plots are drawn by matplotlib, the extra 'plot'")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3))
-    model = xpnet.MLPRegressor(hidden_layer_sizes=16, max_iter=60, random_state=0).fit(X, 3 * X[:, 1] + X[:, 0])
-    display = xpnet.ImportanceDisplay.from_estimator(model, X, 3 * X[:, 1] + X[:, 0], random_state=0)
+    model = xpnet.MLPRegressor(hidden_layer_sizes=16, max_iter=60, random_state=0).fit(
+        X, 3 * X[:, 1] + X[:, 0]
+    )
+    display = xpnet.ImportanceDisplay.from_estimator(
+        model, X, 3 * X[:, 1] + X[:, 0], random_state=0
+    )
     assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["x2", "x0", "x1"]
     assert display.importances.shape == (3, 5)
     many = xpnet.ImportanceDisplay(rng.normal(size=(50, 2)), [f"${k}$" for k in range(50)]).plot()

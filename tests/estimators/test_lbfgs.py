@@ -41,7 +41,9 @@ def test_it_ends_where_scikit_learns_ends(backend: str, limits: dict[str, Any], 
     assert ours.n_iter_ == theirs.n_iter_
     numpy.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-8)
     for found, expected in zip(ours.coefs_, theirs.coefs_, strict=True):
-        numpy.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * numpy.abs(expected).max())
+        numpy.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e-6 * numpy.abs(expected).max()
+        )
 
 
 def test_every_iteration_is_scipys(monkeypatch: pytest.MonkeyPatch) -> None:

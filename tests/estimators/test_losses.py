@@ -25,29 +25,47 @@ def amounts(rows: int = 400) -> tuple[Any, Any]:
 @pytest.mark.parametrize("loss", sorted(NUMERIC_LOSSES))
 def test_compiled_training_is_the_references(loss: str) -> None:
     X, y = amounts()
-    for settings in ({"quantile": LEVELS}, {"quantile": 0.3, "delta": 0.5, "power": 1.2, "members": 2}):
+    for settings in (
+        {"quantile": LEVELS},
+        {"quantile": 0.3, "delta": 0.5, "power": 1.2, "members": 2},
+    ):
         model = xpnet.MLPRegressor(loss=loss, **settings, **QUICK)
-        numba, plain = (model.__sklearn_clone__().set_params(backend=name).fit(X, y) for name in ("numba", "numpy"))
+        numba, plain = (
+            model.__sklearn_clone__().set_params(backend=name).fit(X, y)
+            for name in ("numba", "numpy")
+        )
         assert numba.loss_ == pytest.approx(plain.loss_, rel=1e-12)
         np.testing.assert_allclose(numba.predict(X), plain.predict(X), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("loss", "theirs"),
-    [("gamma", GammaRegressor(alpha=0)), ("tweedie", TweedieRegressor(power=1.5, alpha=0, link="log"))],
+    [
+        ("gamma", GammaRegressor(alpha=0)),
+        ("tweedie", TweedieRegressor(power=1.5, alpha=0, link="log")),
+    ],
 )
 def test_a_linear_model_of_a_deviance_is_scikit_learns(loss: str, theirs: Any) -> None:
     X, y = amounts()
     theirs.set_params(tol=1e-8, max_iter=1000).fit(X, y)
-    ours = xpnet.MLPRegressor(loss=loss, hidden_layer_sizes=(), solver="lbfgs", alpha=0, tol=1e-9, max_iter=1000)
+    ours = xpnet.MLPRegressor(
+        loss=loss, hidden_layer_sizes=(), solver="lbfgs", alpha=0, tol=1e-9, max_iter=1000
+    )
     np.testing.assert_allclose(ours.fit(X, y).predict(X), theirs.predict(X), rtol=1e-4)
 
 
 def test_a_linear_quantile_is_nearly_scikit_learns() -> None:
     X, y = amounts()
     theirs = QuantileRegressor(quantile=0.8, alpha=0).fit(X, y)
-    settings: dict[str, Any] = {"hidden_layer_sizes": (), "alpha": 0, "learning_rate_init": 0.01, "max_iter": 400}
-    ours = xpnet.MLPRegressor(loss="quantile", quantile=0.8, n_iter_no_change=np.inf, random_state=0, **settings)
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": (),
+        "alpha": 0,
+        "learning_rate_init": 0.01,
+        "max_iter": 400,
+    }
+    ours = xpnet.MLPRegressor(
+        loss="quantile", quantile=0.8, n_iter_no_change=np.inf, random_state=0, **settings
+    )
     with pytest.warns(UserWarning, match="Maximum iterations"):
         ours.fit(X, y)
     found, wanted = (d2_pinball_score(y, model.predict(X), alpha=0.8) for model in (ours, theirs))
@@ -57,21 +75,33 @@ def test_a_linear_quantile_is_nearly_scikit_learns() -> None:
 def test_several_quantiles_do_not_cross() -> None:
     X, y = amounts(2000)
     levels = [0.05, 0.1, 0.45, 0.5, 0.55, 0.9]
-    model = xpnet.MLPRegressor(loss="quantile", quantile=levels, max_iter=60, tol=0, random_state=0).fit(X, y)
+    model = xpnet.MLPRegressor(
+        loss="quantile", quantile=levels, max_iter=60, tol=0, random_state=0
+    ).fit(X, y)
     found = model.predict(X)
     assert found.shape == (2000, 6)
     assert (np.diff(found, axis=1) >= 0).all()
     np.testing.assert_allclose((y[:, None] <= found).mean(axis=0), levels, atol=0.03)
-    scores = [d2_pinball_score(y, column, alpha=level) for column, level in zip(found.T, levels, strict=True)]
+    scores = [
+        d2_pinball_score(y, column, alpha=level)
+        for column, level in zip(found.T, levels, strict=True)
+    ]
     assert model.score(X, y) == pytest.approx(np.mean(scores))
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("members", [1, 3])
-def test_quantiles_that_cross_within_the_network_are_in_order_wherever_they_are_shown(members: int) -> None:
+def test_quantiles_that_cross_within_the_network_are_in_order_wherever_they_are_shown(
+    members: int,
+) -> None:
     rng = np.random.default_rng(0)
     X, X_val, y = rng.normal(size=(60, 3)), rng.normal(size=(40, 3)), rng.normal(size=60)
-    how: dict[str, Any] = {"members": members, "max_iter": 1, "random_state": 0, "activation": "tanh"}
+    how: dict[str, Any] = {
+        "members": members,
+        "max_iter": 1,
+        "random_state": 0,
+        "activation": "tanh",
+    }
     model = xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, early_stopping=True, **how)
     model.fit(X, y, X_val=X_val, y_val=y[:40])
     raw = model._network.predict(X)
@@ -83,7 +113,9 @@ def test_quantiles_that_cross_within_the_network_are_in_order_wherever_they_are_
         for feature in range(3):
             step = np.eye(3)[feature] * 1e-7
             slope = (model.predict(X + step) - model.predict(X - step))[:, output] / 2e-7
-            np.testing.assert_allclose(model.input_gradient(X, output)[:, feature], slope, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                model.input_gradient(X, output)[:, feature], slope, rtol=1e-5, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize(
@@ -116,13 +148,19 @@ def test_several_quantiles_are_of_one_target() -> None:
 def test_files_of_every_kind_predict_the_same(tmp_path: Path, loss: str, kind: Any) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     X, y = amounts(100)
-    model = kind(loss=loss, quantile=LEVELS, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
+    model = kind(
+        loss=loss, quantile=LEVELS, hidden_layer_sizes=(8,), max_iter=3, random_state=0
+    ).fit(X, y)
     model.save(tmp_path / "model")
     found = xpnet.load(tmp_path / "model")
     np.testing.assert_array_equal(found.predict(X), model.predict(X), strict=True)
     assert found.get_params()["quantile"] == LEVELS
     model.export_onnx(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    columns = {i.name: X if i.name == "X" else X[:, [k]] for k, i in enumerate(session.get_inputs())}
+    columns = {
+        i.name: X if i.name == "X" else X[:, [k]] for k, i in enumerate(session.get_inputs())
+    }
     wanted = model.predict(X)
-    np.testing.assert_allclose(session.run(None, columns)[0].reshape(wanted.shape), wanted, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        session.run(None, columns)[0].reshape(wanted.shape), wanted, rtol=2e-5, atol=1e-6
+    )

@@ -25,12 +25,18 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
-def test_an_unpickled_estimator_makes_one_step_for_all_its_predictions(data: Any, backend: str, steps: Any) -> None:
-    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+def test_an_unpickled_estimator_makes_one_step_for_all_its_predictions(
+    data: Any, backend: str, steps: Any
+) -> None:
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(
+        data.X, data.labels
+    )
     twin = pickle.loads(pickle.dumps(model))
     steps.clear()
     for rows in (1, 50, 130, 5):
-        np.testing.assert_array_equal(twin.predict_proba(data.X[:rows]), model.predict_proba(data.X[:rows]))
+        np.testing.assert_array_equal(
+            twin.predict_proba(data.X[:rows]), model.predict_proba(data.X[:rows])
+        )
     assert len(steps) == 1
     if backend == "numpy":  # the memory of a compiled step is asked for in its own tests
         assert not {"gradients", "buffers"} & set(vars(steps[0]))
@@ -43,29 +49,48 @@ def test_fit_makes_one_step_whatever_is_measured(data: Any, backend: str, steps:
 
 
 def test_parameters_are_the_networks_own_memory(data: Any, backend: str) -> None:
-    model = xpnet.MLPRegressor(hidden_layer_sizes=9, max_iter=2, backend=backend).fit(data.X, data.numbers)
+    model = xpnet.MLPRegressor(hidden_layer_sizes=9, max_iter=2, backend=backend).fit(
+        data.X, data.numbers
+    )
     shown = [*model.coefs_, *model.intercepts_]
-    assert all(any(np.shares_memory(array, own) for own in model._network.params.values()) for array in shown)
+    assert all(
+        any(np.shares_memory(array, own) for own in model._network.params.values())
+        for array in shown
+    )
 
 
-def test_sparse_rows_and_dense_ones_are_predicted_alike(data: Any, backend: str, steps: Any) -> None:
+def test_sparse_rows_and_dense_ones_are_predicted_alike(
+    data: Any, backend: str, steps: Any
+) -> None:
     scipy_sparse = pytest.importorskip("scipy.sparse")
-    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(
+        data.X, data.labels
+    )
     sparse = scipy_sparse.csr_array(data.X)
     for estimator in (model, pickle.loads(pickle.dumps(model))):
-        np.testing.assert_allclose(estimator.predict_proba(sparse), model.predict_proba(data.X), rtol=1e-12)
+        np.testing.assert_allclose(
+            estimator.predict_proba(sparse), model.predict_proba(data.X), rtol=1e-12
+        )
     model.partial_fit(sparse, data.labels).partial_fit(data.X, data.labels)
     np.testing.assert_allclose(model.predict_proba(sparse), model.predict_proba(data.X), rtol=1e-12)
 
 
 def test_a_fit_that_is_refused_changes_nothing(data: Any, backend: str) -> None:
-    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(
+        data.X, data.labels
+    )
     before, kept = model.predict_proba(data.X), dict(vars(model))
-    for X, y in ((data.X[:, :5], data.labels[:-1]), (data.X[:, :5], data.numbers), (data.X[:, :5], [None] * 130)):
+    for X, y in (
+        (data.X[:, :5], data.labels[:-1]),
+        (data.X[:, :5], data.numbers),
+        (data.X[:, :5], [None] * 130),
+    ):
         with pytest.raises((ValueError, TypeError)):
             model.fit(X, y)
     with pytest.raises(ValueError, match="activation"):
-        xpnet.MLPClassifier(activation=["relu", "sine"], hidden_layer_sizes=(3, 3)).fit(data.X, data.labels)
+        xpnet.MLPClassifier(activation=["relu", "sine"], hidden_layer_sizes=(3, 3)).fit(
+            data.X, data.labels
+        )
     assert dict(vars(model)).keys() == kept.keys() and model.n_features_in_ == 64
     np.testing.assert_array_equal(model.predict_proba(data.X), before)
 
@@ -86,6 +111,12 @@ def test_a_fit_has_targets_and_weights_of_its_own(data: Any, backend: str, kind:
     losses = []
     for written in (True, False):
         y, weight = data.counts.astype(float), data.weight.copy()
-        model = getattr(xpnet, kind)(hidden_layer_sizes=9, max_iter=4, random_state=0, backend=backend)
-        losses.append(model.watch([Writes(*([y, weight] if written else []))]).fit(data.X, y, weight).loss_curve_)
+        model = getattr(xpnet, kind)(
+            hidden_layer_sizes=9, max_iter=4, random_state=0, backend=backend
+        )
+        losses.append(
+            model.watch([Writes(*([y, weight] if written else []))])
+            .fit(data.X, y, weight)
+            .loss_curve_
+        )
     assert losses[0] == losses[1]

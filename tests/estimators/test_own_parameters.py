@@ -16,7 +16,8 @@ def test_dropout(data: Any, backend: str) -> None:
     """Another training for other rates, the same for the same seed; predictions leave nothing out."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "max_iter": 20})
     plain, half, again, one = (
-        clone(model).set_params(dropout=rate).fit(data.X, data.labels) for rate in (0.0, 0.5, 0.5, [0.5, 0.0])
+        clone(model).set_params(dropout=rate).fit(data.X, data.labels)
+        for rate in (0.0, 0.5, 0.5, [0.5, 0.0])
     )
     assert_close(half, again.coefs_)
     assert all(np.abs(half.coefs_[0] - other.coefs_[0]).max() > 1e-3 for other in (plain, one))
@@ -29,7 +30,9 @@ def test_dropout(data: Any, backend: str) -> None:
 def test_dtype(data: Any, dtype: str) -> None:
     """The width that was asked for, whatever the data."""
     for solver in ("adam", "lbfgs"):
-        model = xpnet.MLPRegressor(**{**SETTINGS, "dtype": dtype, "solver": solver}).fit(data.X, data.numbers)
+        model = xpnet.MLPRegressor(**{**SETTINGS, "dtype": dtype, "solver": solver}).fit(
+            data.X, data.numbers
+        )
         assert model.dtype_ == dtype == model.coefs_[0].dtype
 
 
@@ -56,7 +59,11 @@ def test_backend_of_the_context(data: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_sequences_fit_the_layers(data: Any) -> None:
     """One activation and one rate for each hidden layer."""
-    for settings in ({"activation": ["relu"]}, {"dropout": [0.1, 0.1, 0.1]}, {"activation": ["relu", "sine"]}):
+    for settings in (
+        {"activation": ["relu"]},
+        {"dropout": [0.1, 0.1, 0.1]},
+        {"activation": ["relu", "sine"]},
+    ):
         with pytest.raises(ValueError, match="activation|dropout"):
             xpnet.MLPClassifier(**{**SETTINGS, **settings}).fit(data.X, data.labels)
 
@@ -64,15 +71,30 @@ def test_sequences_fit_the_layers(data: Any) -> None:
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
     """They train with every solver, are kept in files, copies and pickles, and show their parameters."""
-    settings = {**SETTINGS, "backend": backend, "solver": solver, "hidden_layer_sizes": (9,), "max_iter": 30}
+    settings = {
+        **SETTINGS,
+        "backend": backend,
+        "solver": solver,
+        "hidden_layer_sizes": (9,),
+        "max_iter": 30,
+    }
     model = xpnet.MLPClassifier(**settings, members=4).fit(data.X, data.labels)
     plain = xpnet.MLPClassifier(**settings).fit(data.X, data.labels)
-    assert [array.shape for array in model.coefs_] == [plain.coefs_[0].shape, (4, *plain.coefs_[1].shape)]
+    assert [array.shape for array in model.coefs_] == [
+        plain.coefs_[0].shape,
+        (4, *plain.coefs_[1].shape),
+    ]
     assert [len(array) for array in model.intercepts_] == [4, 4]
     model.save(tmp_path / "model")
-    for other in (xpnet.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), deepcopy(model)):
+    for other in (
+        xpnet.load(tmp_path / "model"),
+        pickle.loads(pickle.dumps(model)),
+        deepcopy(model),
+    ):
         # NumPy adds up in another order where a copy is aligned in another way.
-        np.testing.assert_allclose(other.predict_proba(data.X), model.predict_proba(data.X), rtol=1e-12)
+        np.testing.assert_allclose(
+            other.predict_proba(data.X), model.predict_proba(data.X), rtol=1e-12
+        )
     before = model.loss_
     model.set_params(warm_start=True).fit(data.X, data.labels)
     assert model.loss_ < before
@@ -81,6 +103,10 @@ def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
 def test_members_do_not_begin_with_the_coefficients_of_one_network(data: Any) -> None:
     model = xpnet.MLPRegressor(**SETTINGS).fit(data.X, data.numbers)
     begun = xpnet.MLPRegressor(**SETTINGS, members=2, warm_start=True)
-    begun.coefs_, begun.intercepts_, begun.out_activation_ = model.coefs_, model.intercepts_, "identity"
+    begun.coefs_, begun.intercepts_, begun.out_activation_ = (
+        model.coefs_,
+        model.intercepts_,
+        "identity",
+    )
     with pytest.raises(xpnet.InputError, match="members must be 1"):
         begun.fit(data.X, data.numbers)

@@ -14,7 +14,9 @@ import xpnet
 
 def test_threads_share_an_estimator(data: Any, backend: str) -> None:
     """Predictions from many threads at once are those of one."""
-    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "activation": "tanh"}).fit(data.X, data.labels)
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "activation": "tanh"}).fit(
+        data.X, data.labels
+    )
     alone = [model.predict_proba(data.X[k:]) for k in range(16)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda k: model.predict_proba(data.X[k:]), range(16)))
@@ -33,7 +35,9 @@ def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
         np.testing.assert_allclose(many, np.tile(few, (20, 1)), rtol=1e-10)
 
     assert_agrees(model)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(rows), model.predict_proba(rows))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(model)).predict_proba(rows), model.predict_proba(rows)
+    )
     before = model.predict_proba(rows)
     model.coefs_[0] = model.coefs_[0] * 0.5
     assert_agrees(model)
@@ -41,7 +45,9 @@ def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
 
 
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(special: float, data: Any) -> None:
+def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(
+    special: float, data: Any
+) -> None:
     model = xpnet.MLPClassifier(**{**SETTINGS, "backend": "numba"}).fit(data.X, data.counts)
     rows = np.tile(data.X, (3000 // len(data.X) + 1, 1))
     expected = model.predict_proba(rows)

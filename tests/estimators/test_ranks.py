@@ -19,11 +19,25 @@ SHARDS = {2: (113, 7), 3: (100, 20, 0), 4: (0, 60, 59, 1)}
 ITERATIONS = {"max_iter": 4, "batch_size": 13, "random_state": 3, "alpha": 0.5}
 SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {},
-    "two layers": {"hidden_layer_sizes": (8, 5), "activation": ("tanh", "logistic"), "solver": "sgd"},
+    "two layers": {
+        "hidden_layer_sizes": (8, 5),
+        "activation": ("tanh", "logistic"),
+        "solver": "sgd",
+    },
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
-    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.2, "n_iter_no_change": 1},
+    "adaptive": {
+        "solver": "sgd",
+        "learning_rate": "adaptive",
+        "learning_rate_init": 0.2,
+        "n_iter_no_change": 1,
+    },
     "clipped": {"max_grad_norm": 0.05, "solver": "sgd", "learning_rate_init": 0.3},
-    "early stopping": {"early_stopping": True, "max_iter": 8, "n_iter_no_change": 2, "learning_rate_init": 0.05},
+    "early stopping": {
+        "early_stopping": True,
+        "max_iter": 8,
+        "n_iter_no_change": 2,
+        "learning_rate_init": 0.05,
+    },
     "lbfgs": {"solver": "lbfgs"},
     "one batch": {"batch_size": 500},
     "in order": {"shuffle": False},
@@ -54,9 +68,21 @@ def cut(size: int, rank: int, own: bool, arrays: Any) -> list[Any]:
 
 def facts(model: Any) -> dict[str, Any]:
     """What must be the same."""
-    names = ("loss_", "n_iter_", "loss_curve_", "validation_scores_", "validation_loss_curve_", "t_", "best_loss_")
+    names = (
+        "loss_",
+        "n_iter_",
+        "loss_curve_",
+        "validation_scores_",
+        "validation_loss_curve_",
+        "t_",
+        "best_loss_",
+    )
     found = {name: getattr(model, name, None) for name in names}
-    found |= {f"{name} {k}": a.copy() for name in ("coefs_", "intercepts_") for k, a in enumerate(getattr(model, name))}
+    found |= {
+        f"{name} {k}": a.copy()
+        for name in ("coefs_", "intercepts_")
+        for k, a in enumerate(getattr(model, name))
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -79,7 +105,9 @@ def check_same(make: Any, arrays: Any, size: int, own: bool) -> None:
 def test_classifiers(name: str, weighted: bool, own: bool, size: int) -> None:
     X, y, weight = rows()
     settings = {**ITERATIONS, **SETTINGS[name]}
-    check_same(lambda: xpnet.MLPClassifier(**settings), (X, y, weight if weighted else None), size, own)
+    check_same(
+        lambda: xpnet.MLPClassifier(**settings), (X, y, weight if weighted else None), size, own
+    )
 
 
 @pytest.mark.parametrize("own, size", [(False, 4), (True, 3)])
@@ -93,7 +121,8 @@ def test_regressors(name: str, own: bool, size: int) -> None:
 
 @pytest.mark.parametrize("own, size", [(False, 2), (True, 4)])
 @pytest.mark.parametrize(
-    "settings", [{"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.5}, "early_stopping": True}]
+    "settings",
+    [{"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.5}, "early_stopping": True}],
 )
 def test_two_classes_with_weights(settings: dict[str, Any], own: bool, size: int) -> None:
     X, y, weight = rows(2)
@@ -103,7 +132,9 @@ def test_two_classes_with_weights(settings: dict[str, Any], own: bool, size: int
 @pytest.mark.parametrize("own, size", [(False, 2), (True, 3)])
 def test_sparse_rows(own: bool, size: int) -> None:
     X, y, weight = rows()
-    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS), (sparse.csr_matrix(X), y, weight), size, own)
+    check_same(
+        lambda: xpnet.MLPClassifier(**ITERATIONS), (sparse.csr_matrix(X), y, weight), size, own
+    )
 
 
 def test_several_labels() -> None:
@@ -113,11 +144,15 @@ def test_several_labels() -> None:
         check_same(lambda: xpnet.MLPClassifier(**ITERATIONS), (X, labels, None), 3, own)
 
 
-@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"max_grad_norm": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"early_stopping": True}, {"max_grad_norm": 0.1}], ids=str
+)
 @pytest.mark.parametrize("own", [False, True])
 def test_dropout(own: bool, settings: dict[str, Any]) -> None:
     X, y, _ = rows()
-    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, **settings, dropout=0.2), (X, y, None), 4, own)
+    check_same(
+        lambda: xpnet.MLPClassifier(**ITERATIONS, **settings, dropout=0.2), (X, y, None), 4, own
+    )
 
 
 def test_classes_of_one_rank_are_everyones() -> None:
@@ -138,7 +173,9 @@ def test_without_a_seed_ranks_draw_the_same() -> None:
     X, y, _ = rows()
 
     def work(group: ThreadsGroup) -> Any:
-        model = xpnet.MLPClassifier(max_iter=3, random_state=np.random.RandomState(group.rank)).fit(X, y)
+        model = xpnet.MLPClassifier(max_iter=3, random_state=np.random.RandomState(group.rank)).fit(
+            X, y
+        )
         return [model.loss_curve_, *(a.tolist() for a in model.coefs_)]
 
     first, second = on_ranks(2, work)
@@ -160,7 +197,9 @@ def test_warm_start_and_partial_fit() -> None:
 
 def test_columns_must_be_the_same() -> None:
     X, y, _ = rows()
-    with pytest.raises(InputError, match="received 5 features of float64 and 6 features of float64"):
+    with pytest.raises(
+        InputError, match="received 5 features of float64 and 6 features of float64"
+    ):
         on_ranks(2, lambda group: xpnet.MLPClassifier().fit(X[:, group.rank :], y), data="own")
 
 
@@ -186,7 +225,9 @@ def test_ranks_that_differ_are_named(solver: str, name: str, value: Any, said: s
 
 def test_no_rows_anywhere() -> None:
     with pytest.raises(InputError, match="no rank has any"):
-        on_ranks(2, lambda group: xpnet.MLPClassifier().fit(np.zeros((0, 3)), np.zeros(0)), data="own")
+        on_ranks(
+            2, lambda group: xpnet.MLPClassifier().fit(np.zeros((0, 3)), np.zeros(0)), data="own"
+        )
 
 
 def test_batches_without_weight() -> None:
@@ -194,7 +235,9 @@ def test_batches_without_weight() -> None:
     weight[20:70] = 0
     for own in (False, True):
         settings = {**ITERATIONS, "shuffle": False, "backend": "numpy"}
-        check_same(lambda settings=settings: xpnet.MLPClassifier(**settings), (X, y, weight), 4, own)
+        check_same(
+            lambda settings=settings: xpnet.MLPClassifier(**settings), (X, y, weight), 4, own
+        )
 
 
 class CutOffError(Exception):
@@ -214,7 +257,9 @@ def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
         size, rank = (1, 0) if group is None else (group.size, group.rank)
         given = [X, y, weight if kind == "weighted" else None]
         given = given if size == 1 else cut(size, rank, own, given)
-        if kind == "validated":  # ranks that have rows of their own have some to validate on, or none
+        if (
+            kind == "validated"
+        ):  # ranks that have rows of their own have some to validate on, or none
             mine = slice(20) if not (own and rank) else slice(0)
             how |= {"X_val": X[mine], "y_val": y[mine]}
         return xpnet.MLPClassifier(**settings).fit(*given, **how)
@@ -251,6 +296,13 @@ def test_checkpoints_are_named_after_every_number_and_its_place(sparse_rows: boo
     swapped, negated, other = X[::-1], X.copy(), X.copy()
     negated[4, :2] *= -1
     other[7, 3] = np.nextafter(other[7, 3], 9)
-    given = [named(X), named(swapped), named(negated), named(other), named(X, y[::-1]), named(X[:, ::-1])]
+    given = [
+        named(X),
+        named(swapped),
+        named(negated),
+        named(other),
+        named(X, y[::-1]),
+        named(X[:, ::-1]),
+    ]
     assert len(set(given)) == len(given)
     assert named(X.copy()) == given[0]

@@ -18,12 +18,16 @@ LABELS = np.arange(20) % 3
 
 
 def classifier(**settings: Any) -> xpnet.MLPClassifier:
-    return xpnet.MLPClassifier(**{"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, "tol": 0} | settings)
+    return xpnet.MLPClassifier(
+        **{"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, "tol": 0} | settings
+    )
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 class TestParameters:
-    @pytest.mark.parametrize("wrong", [{"shuffle": 1}, {"alpha": -1.0}, {"max_iter": 2.0}, {"solver": "newton"}])
+    @pytest.mark.parametrize(
+        "wrong", [{"shuffle": 1}, {"alpha": -1.0}, {"max_iter": 2.0}, {"solver": "newton"}]
+    )
     def test_what_is_wrong_stays_wrong(self, wrong: dict[str, Any]) -> None:
         """A fit that was right changes nothing about it, also where an equal value of another type was right."""
         classifier(shuffle=True).fit(ROWS, LABELS)
@@ -68,9 +72,14 @@ class TestArrays:
     def test_errors_are_scikit_learns(self, X: Any, y: Any) -> None:
         """Too few columns for a second fit are no error; those of a prediction are."""
         messages = []
-        for kind in (classifier(), SklearnClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0)):
+        for kind in (
+            classifier(),
+            SklearnClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0),
+        ):
             model, found = kind.fit(ROWS, LABELS), ["none", "none"]
-            for i, call in enumerate((lambda model=model: model.predict(X), lambda kind=kind: clone(kind).fit(X, y))):
+            for i, call in enumerate(
+                (lambda model=model: model.predict(X), lambda kind=kind: clone(kind).fit(X, y))
+            ):
                 try:
                     call()
                 except ValueError as error:
@@ -100,7 +109,9 @@ class TestArrays:
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("labels", [LABELS, LABELS.astype("int8"), np.array(list("abc"))[LABELS], LABELS == 1])
+@pytest.mark.parametrize(
+    "labels", [LABELS, LABELS.astype("int8"), np.array(list("abc"))[LABELS], LABELS == 1]
+)
 def test_the_score_is_the_accuracy(labels: Any) -> None:
     model = classifier(max_iter=30).fit(ROWS, labels)
     for y in (labels, list(labels), labels[:, None]):
@@ -131,7 +142,9 @@ class TestLabels:
         ids=str,
     )
     def test_strings_among_others_are_refused_in_a_sentence(self, labels: Any) -> None:
-        with pytest.raises(InputError, match=r"Labels are all strings or all numbers; y holds \w+ and \w+\."):
+        with pytest.raises(
+            InputError, match=r"Labels are all strings or all numbers; y holds \w+ and \w+\."
+        ):
             classifier().fit(ROWS, labels)
         with pytest.raises(InputError, match="y_val holds"):
             classifier().fit(ROWS, LABELS, X_val=ROWS, y_val=labels)
@@ -150,7 +163,9 @@ class TestLabels:
         with pytest.raises(InputError, match="classes has such a label"):
             classifier().partial_fit(ROWS, ["a"] * 20, classes=kind(["a", "a\0"]))
 
-    @pytest.mark.parametrize("labels", [list("ab") * 10, np.array(list("ab") * 10, dtype=object), ["a\0b", "c"] * 10])
+    @pytest.mark.parametrize(
+        "labels", [list("ab") * 10, np.array(list("ab") * 10, dtype=object), ["a\0b", "c"] * 10]
+    )
     def test_other_strings_are_labels(self, labels: Any) -> None:
         assert classifier().fit(ROWS, labels).classes_.tolist() == sorted(set(labels))
 
@@ -173,7 +188,9 @@ class TestNumbers:
             lambda: classifier().fit(ROWS, records),
             lambda: xpnet.MLPRegressor().fit(ROWS, records),
         ):
-            with pytest.raises(InputError, match="a structured array with the fields length, width"):
+            with pytest.raises(
+                InputError, match="a structured array with the fields length, width"
+            ):
                 call()
         with pytest.raises((ValueError, TypeError), match="2D array|cast"):
             classifier().fit(ROWS[:, :2], LABELS).predict(records)

@@ -26,7 +26,13 @@ SCORES_TEXT = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
 
 def pair(kind: str, backend: str, **settings: Any) -> tuple[Any, Any]:
     """scikit-learn's estimator and ours, with the same settings."""
-    settings = {"hidden_layer_sizes": (9, 6), "max_iter": 20, "random_state": 5, "batch_size": 40, **settings}
+    settings = {
+        "hidden_layer_sizes": (9, 6),
+        "max_iter": 20,
+        "random_state": 5,
+        "batch_size": 40,
+        **settings,
+    }
     ours = getattr(xpnet, kind)(backend=backend, **settings)
     return getattr(sklearn.neural_network, kind)(**settings), ours
 
@@ -38,7 +44,9 @@ def labels(data: Any, settings: Any) -> Any:
 
 def assert_same(theirs: Any, ours: Any, X: Any, *, rtol: float = 1e-8) -> None:
     """Everything the two have found, within ``rtol`` of the largest number of each array."""
-    for a, b in zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True):
+    for a, b in zip(
+        theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True
+    ):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(b, a, rtol=0, atol=rtol * np.abs(a).max())
     for name in CURVES + NUMBERS:
@@ -50,7 +58,9 @@ def assert_same(theirs: Any, ours: Any, X: Any, *, rtol: float = 1e-8) -> None:
     assert theirs.out_activation_ == ours.out_activation_
     if hasattr(theirs, "predict_proba"):
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
-        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=100 * rtol, atol=rtol)
+        np.testing.assert_allclose(
+            ours.predict_proba(X), theirs.predict_proba(X), rtol=100 * rtol, atol=rtol
+        )
     else:
         a = theirs.predict(X)
         np.testing.assert_allclose(ours.predict(X), a, rtol=0, atol=10 * rtol * np.abs(a).max())
@@ -59,7 +69,9 @@ def assert_same(theirs: Any, ours: Any, X: Any, *, rtol: float = 1e-8) -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
-def test_every_solver_and_activation(data: Any, backend: str, kind: str, solver: str, activation: str) -> None:
+def test_every_solver_and_activation(
+    data: Any, backend: str, kind: str, solver: str, activation: str
+) -> None:
     """The two agree for each."""
     theirs, ours = pair(kind, backend, solver=solver, activation=activation)
     y = data.labels if kind == "MLPClassifier" else data.numbers
@@ -76,7 +88,9 @@ def test_every_solver_and_activation(data: Any, backend: str, kind: str, solver:
         ("MLPRegressor", "counts", {"loss": "poisson"}),
     ],
 )
-def test_every_kind_of_target(data: Any, backend: str, kind: str, target: str, settings: Any, solver: str) -> None:
+def test_every_kind_of_target(
+    data: Any, backend: str, kind: str, target: str, settings: Any, solver: str
+) -> None:
     """Two classes, several labels a row, several outputs, counts."""
     theirs, ours = pair(kind, backend, solver=solver, **settings)
     y = getattr(data, target)
@@ -96,10 +110,14 @@ def test_every_kind_of_target(data: Any, backend: str, kind: str, target: str, s
 )
 def test_every_schedule(data: Any, schedule: str, settings: Any) -> None:
     """Learning rates, momentum, and when training ends."""
-    theirs, ours = pair("MLPClassifier", "numpy", **{"solver": "sgd", "learning_rate": schedule, **settings})
+    theirs, ours = pair(
+        "MLPClassifier", "numpy", **{"solver": "sgd", "learning_rate": schedule, **settings}
+    )
     y = labels(data, settings)
     assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
-    assert theirs._optimizer.learning_rate == pytest.approx(ours._optimizer.learning_rate, rel=1e-12)
+    assert theirs._optimizer.learning_rate == pytest.approx(
+        ours._optimizer.learning_rate, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,9 @@ def test_every_other_setting(data: Any, backend: str, kind: str, settings: Any) 
     assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
 
 
-@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"early_stopping": True, "solver": "sgd"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"solver": "lbfgs"}, {"early_stopping": True, "solver": "sgd"}]
+)
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_weights(data: Any, backend: str, kind: str, settings: Any) -> None:
     """Rows with weights, some of them zero."""
@@ -167,7 +187,10 @@ def test_sparse_indicators(data: Any) -> None:
 def test_float32(data: Any, backend: str, kind: str, solver: str) -> None:
     """float32 stays float32."""
     theirs, ours = pair(kind, backend, solver=solver, activation="tanh")
-    X, y = data.X.astype(np.float32), data.binary if kind == "MLPClassifier" else data.numbers.astype(np.float32)
+    X, y = (
+        data.X.astype(np.float32),
+        data.binary if kind == "MLPClassifier" else data.numbers.astype(np.float32),
+    )
     # Each update rounds to 6e-8, and Adam divides small numbers by small ones: 80 updates reach 1e-4.
     assert_same(theirs.fit(X, y), ours.fit(X, y), X, rtol=1e-3)
     if kind == "MLPRegressor":
@@ -190,7 +213,9 @@ def test_partial_fit(data: Any, backend: str, settings: Any) -> None:
     for k in range(4):
         rows = slice(20 * k, 20 * k + 50)
         for model in (theirs, ours):
-            model.set_params(alpha=0.1 * k).partial_fit(data.X[rows], data.labels[rows], classes=np.unique(data.labels))
+            model.set_params(alpha=0.1 * k).partial_fit(
+                data.X[rows], data.labels[rows], classes=np.unique(data.labels)
+            )
     assert_same(theirs, ours, data.X)
 
 
@@ -207,10 +232,16 @@ def test_warm_start(data: Any, backend: str, kind: str, settings: Any) -> None:
 
 def test_warm_start_keeps_the_best(data: Any) -> None:
     """A second fit that scores no better leaves the best of the first. (Theirs trains the arrays it had kept.)"""
-    _, ours = pair("MLPRegressor", "numpy", warm_start=True, early_stopping=True, batch_size=5, max_iter=6)
+    _, ours = pair(
+        "MLPRegressor", "numpy", warm_start=True, early_stopping=True, batch_size=5, max_iter=6
+    )
     best = [array.copy() for array in ours.fit(data.X, data.numbers).coefs_]
     ours.set_params(learning_rate_init=1e-9).fit(data.X[:20], data.numbers[:20][::-1])
-    assert max(ours.validation_scores_[6:]) < ours.best_validation_score_ == max(ours.validation_scores_[:6])
+    assert (
+        max(ours.validation_scores_[6:])
+        < ours.best_validation_score_
+        == max(ours.validation_scores_[:6])
+    )
     for kept, array in zip(ours.coefs_, best, strict=True):
         np.testing.assert_array_equal(kept, array)
 
@@ -218,10 +249,17 @@ def test_warm_start_keeps_the_best(data: Any) -> None:
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_same_parameters_and_defaults(kind: str) -> None:
     """Every constructor parameter of theirs is one of ours, in the same place, with the same default."""
-    theirs, ours = getattr(sklearn.neural_network, kind)().get_params(), getattr(xpnet, kind)().get_params()
+    theirs, ours = (
+        getattr(sklearn.neural_network, kind)().get_params(),
+        getattr(xpnet, kind)().get_params(),
+    )
     assert {name: ours[name] for name in theirs} == theirs
     positional = [
-        [name for name, p in inspect.signature(c).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        [
+            name
+            for name, p in inspect.signature(c).parameters.items()
+            if p.kind is p.POSITIONAL_OR_KEYWORD
+        ]
         for c in (getattr(sklearn.neural_network, kind), getattr(xpnet, kind))
     ]
     assert positional[0] == positional[1]
@@ -294,7 +332,9 @@ def test_same_errors_for_data(data: Any) -> None:
 def test_same_words(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What verbose prints."""
     said = []
-    for model in pair("MLPClassifier", "numpy", verbose=True, tol=1, n_iter_no_change=2, solver="sgd"):
+    for model in pair(
+        "MLPClassifier", "numpy", verbose=True, tol=1, n_iter_no_change=2, solver="sgd"
+    ):
         model.fit(data.X, data.labels)
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]

@@ -29,13 +29,21 @@ def part(X: Any, rank: int) -> Any:
 
 @pytest.mark.parametrize(
     "scaler",
-    [StandardScaler(), StandardScaler(with_mean=False), StandardScaler(with_std=False), MinMaxScaler(), MaxAbsScaler()],
+    [
+        StandardScaler(),
+        StandardScaler(with_mean=False),
+        StandardScaler(with_std=False),
+        MinMaxScaler(),
+        MaxAbsScaler(),
+    ],
     ids=str,
 )
 def test_all_ranks_scale_as_one_process(scaler: Any) -> None:
     X, expected = rows(), scaler.fit_transform(rows())
     found = on_ranks(
-        3, lambda group: xpnet.fit_scaler(type(scaler)(**scaler.get_params()), part(X, group.rank)), data="own"
+        3,
+        lambda group: xpnet.fit_scaler(type(scaler)(**scaler.get_params()), part(X, group.rank)),
+        data="own",
     )
     for fitted in found:
         np.testing.assert_allclose(fitted.transform(X), expected, rtol=1e-12, atol=1e-13)
@@ -47,11 +55,15 @@ def test_sparse_rows_and_names_of_columns() -> None:
     X = np.where(rows() > 5, rows(), 0)
     expected = MaxAbsScaler().fit(X).scale_
     for fitted in on_ranks(
-        3, lambda group: xpnet.fit_scaler(MaxAbsScaler(), part(sparse.csr_matrix(X), group.rank)), data="own"
+        3,
+        lambda group: xpnet.fit_scaler(MaxAbsScaler(), part(sparse.csr_matrix(X), group.rank)),
+        data="own",
     ):
         np.testing.assert_array_equal(fitted.scale_, expected)
     frame = pd.DataFrame(X, columns=list("abcd"))
-    for fitted in on_ranks(3, lambda group: xpnet.fit_scaler(StandardScaler(), part(frame, group.rank)), data="own"):
+    for fitted in on_ranks(
+        3, lambda group: xpnet.fit_scaler(StandardScaler(), part(frame, group.rank)), data="own"
+    ):
         assert fitted.feature_names_in_.tolist() == list("abcd")
 
 
@@ -66,7 +78,9 @@ def test_without_rows_of_their_own_it_is_the_scalers_fit() -> None:
 def test_a_value_that_is_missing_counts_for_no_rank() -> None:
     X = np.where(rows() > 30, np.nan, rows())
     expected = StandardScaler().fit(X)
-    for fitted in on_ranks(3, lambda group: xpnet.fit_scaler(StandardScaler(), part(X, group.rank)), data="own"):
+    for fitted in on_ranks(
+        3, lambda group: xpnet.fit_scaler(StandardScaler(), part(X, group.rank)), data="own"
+    ):
         np.testing.assert_allclose(fitted.mean_, expected.mean_, rtol=1e-12)
         np.testing.assert_allclose(fitted.scale_, expected.scale_, rtol=1e-12)
 
@@ -74,7 +88,11 @@ def test_a_value_that_is_missing_counts_for_no_rank() -> None:
 @pytest.mark.parametrize(
     "scaler, change, said",
     [
-        (RobustScaler(), lambda X, rank: part(X, rank), "StandardScaler, MinMaxScaler and MaxAbsScaler"),
+        (
+            RobustScaler(),
+            lambda X, rank: part(X, rank),
+            "StandardScaler, MinMaxScaler and MaxAbsScaler",
+        ),
         (StandardScaler(), lambda X, rank: X[:0], "rows on some rank"),
     ],
 )

@@ -22,7 +22,10 @@ QUICK: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_stat
 def made(rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Rows, and two targets of three and four classes."""
     X = np.random.default_rng(0).normal(size=(rows, 4))
-    return X, np.stack([np.digitize(X[:, 0], [-0.5, 0.5]), np.digitize(X[:, 1] * X[:, 2], [-1.0, 0.0, 1.0])], axis=1)
+    return X, np.stack(
+        [np.digitize(X[:, 0], [-0.5, 0.5]), np.digitize(X[:, 1] * X[:, 2], [-1.0, 0.0, 1.0])],
+        axis=1,
+    )
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -33,8 +36,15 @@ def test_an_update_is_pytorchs(targets: str, smoothing: float, backend: str) -> 
     X, both = made()
     y = {"several": both, "one": both[:, 0], "two classes": both[:, 0] > 0}[targets]
     classes: Any = [np.arange(3), np.arange(4)] if targets == "several" else np.unique(y)
-    how: dict[str, Any] = {"solver": "sgd", "momentum": 0.0, "alpha": 0.0, "learning_rate_init": 0.3}
-    model = xpnet.MLPClassifier((8,), activation="tanh", label_smoothing=smoothing, backend=backend, **how)
+    how: dict[str, Any] = {
+        "solver": "sgd",
+        "momentum": 0.0,
+        "alpha": 0.0,
+        "learning_rate_init": 0.3,
+    }
+    model = xpnet.MLPClassifier(
+        (8,), activation="tanh", label_smoothing=smoothing, backend=backend, **how
+    )
     model.partial_fit(X, y, classes=classes)
     before = [array.copy() for array in (*model.coefs_, *model.intercepts_)]
     model.partial_fit(X, y)
@@ -50,7 +60,9 @@ def test_an_update_is_pytorchs(targets: str, smoothing: float, backend: str) -> 
     loss.backward()
     assert model.loss_ == pytest.approx(loss.item(), rel=1e-12)
     for leaf, found in zip(leaves, (*model.coefs_, *model.intercepts_), strict=True):
-        np.testing.assert_allclose(found, (leaf - 0.3 * leaf.grad).detach().numpy(), rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(
+            found, (leaf - 0.3 * leaf.grad).detach().numpy(), rtol=1e-10, atol=1e-13
+        )
 
 
 def test_the_gradient_is_that_of_differences() -> None:
@@ -61,15 +73,21 @@ def test_the_gradient_is_that_of_differences() -> None:
     for place in np.ndindex(z.shape):
         step = np.zeros(z.shape)
         step[place] = 1e-6
-        ends = [float(ops.multi_softmax_cross_entropy(z + sign * step, y, **how)[0]) for sign in (1, -1)]
+        ends = [
+            float(ops.multi_softmax_cross_entropy(z + sign * step, y, **how)[0]) for sign in (1, -1)
+        ]
         assert found[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("names", [np.arange(4), np.array(["a", "b", "c", "d"])], ids=["numbers", "strings"])
+@pytest.mark.parametrize(
+    "names", [np.arange(4), np.array(["a", "b", "c", "d"])], ids=["numbers", "strings"]
+)
 def test_results_have_the_form_of_scikit_learns_forests(names: np.ndarray) -> None:
     X, y = made()
     y = names[y]
-    ours = xpnet.MLPClassifier((16,), max_iter=300, learning_rate_init=0.02, random_state=0).fit(X, y)
+    ours = xpnet.MLPClassifier((16,), max_iter=300, learning_rate_init=0.02, random_state=0).fit(
+        X, y
+    )
     theirs = RandomForestClassifier(10, random_state=0).fit(X, y)
     for one, other in zip(ours.classes_, theirs.classes_, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -83,11 +101,18 @@ def test_results_have_the_form_of_scikit_learns_forests(names: np.ndarray) -> No
     assert apart.predict(X).shape == y.shape
 
 
-SETTINGS: list[dict[str, Any]] = [{"members": 3}, {"solver": "lbfgs"}, {"early_stopping": True}, {"dropout": 0.2}]
+SETTINGS: list[dict[str, Any]] = [
+    {"members": 3},
+    {"solver": "lbfgs"},
+    {"early_stopping": True},
+    {"dropout": 0.2},
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_compiled_training_is_the_references_and_files_keep_it(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_compiled_training_is_the_references_and_files_keep_it(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
     X, y = made()
     model = xpnet.MLPClassifier(**QUICK, **settings, label_smoothing=0.1)
     fits = [clone(model).set_params(backend=backend).fit(X, y) for backend in ("numpy", "numba")]
@@ -109,30 +134,45 @@ def test_weights_of_classes_and_sparse_rows_and_validation_rows() -> None:
         given = xpnet.MLPClassifier(**QUICK).fit(X, y, compute_sample_weight(weights, y))
         np.testing.assert_array_equal(weighted.coefs_[0], given.coefs_[0])
     sparse = xpnet.MLPClassifier(**QUICK).fit(scipy.sparse.csr_array(X), y)
-    np.testing.assert_allclose(sparse.coefs_[0], xpnet.MLPClassifier(**QUICK).fit(X, y).coefs_[0], rtol=1e-9)
+    np.testing.assert_allclose(
+        sparse.coefs_[0], xpnet.MLPClassifier(**QUICK).fit(X, y).coefs_[0], rtol=1e-9
+    )
     model = xpnet.MLPClassifier(**QUICK, early_stopping=True, label_smoothing=0.3)
     model.fit(X, y, X_val=X[:20], y_val=y[:20])
     assert model.best_validation_score_ == model.score(X[:20], y[:20])
     model.set_params(early_stopping="loss").fit(X, y, X_val=X[:20], y_val=y[:20])
     proba = model.predict_proba(X[:20])
-    loss = sum(-np.log(p[np.arange(20), labels]).mean() for p, labels in zip(proba, y[:20].T, strict=True))
-    assert loss == pytest.approx(min(model.validation_loss_curve_), rel=1e-9)  # of the labels as they are
+    loss = sum(
+        -np.log(p[np.arange(20), labels]).mean() for p, labels in zip(proba, y[:20].T, strict=True)
+    )
+    assert loss == pytest.approx(
+        min(model.validation_loss_curve_), rel=1e-9
+    )  # of the labels as they are
     for output in (0, 4, -1):
         step = np.eye(4)[1] * 1e-6
-        slope = (np.hstack(model.predict_proba(X + step)) - np.hstack(model.predict_proba(X - step)))[:, output] / 2e-6
-        np.testing.assert_allclose(model.input_gradient(X, output)[:, 1], slope, rtol=1e-6, atol=1e-8)
+        slope = (
+            np.hstack(model.predict_proba(X + step)) - np.hstack(model.predict_proba(X - step))
+        )[:, output] / 2e-6
+        np.testing.assert_allclose(
+            model.input_gradient(X, output)[:, 1], slope, rtol=1e-6, atol=1e-8
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
         (lambda model, X, y: model.fit(X, y, X_val=X, y_val=y + 1), "classes not in"),
-        (lambda model, X, y: model.fit(X, y, X_val=X, y_val=y[:, 0]), "a column for each of 2 targets"),
+        (
+            lambda model, X, y: model.fit(X, y, X_val=X, y_val=y[:, 0]),
+            "a column for each of 2 targets",
+        ),
         (lambda model, X, y: model.partial_fit(X, y).partial_fit(X, y + 1), "classes"),
         (lambda model, X, y: model.partial_fit(X, y, classes=[[0, 1], [0, 1]]), "classes not in"),
         (lambda model, X, y: model.fit(X, y + 0.5), "Unknown label type"),
         (
-            lambda model, X, y: model.set_params(warm_start=True).fit(X, y).fit(X, scipy.sparse.csr_array(y > 0)),
+            lambda model, X, y: (
+                model.set_params(warm_start=True).fit(X, y).fit(X, scipy.sparse.csr_array(y > 0))
+            ),
             "a column for each of 2 targets; received csr_array",
         ),
     ],
@@ -146,7 +186,9 @@ def test_an_indicator_matrix_stays_one_and_other_targets_come_after_it() -> None
     X, y = made()
     model = xpnet.MLPClassifier(**QUICK).fit(X, (y > 0).astype(int))
     assert model.out_activation_ == "logistic" and model.predict_proba(X).shape == (60, 2)
-    assert isinstance(model.fit(X, y).classes_, list) and isinstance(model.fit(X, y[:, 0]).classes_, np.ndarray)
+    assert isinstance(model.fit(X, y).classes_, list) and isinstance(
+        model.fit(X, y[:, 0]).classes_, np.ndarray
+    )
 
 
 def test_other_libraries_arrays_stay_theirs() -> None:
@@ -156,5 +198,7 @@ def test_other_libraries_arrays_stay_theirs() -> None:
     host = xpnet.MLPClassifier(**QUICK, label_smoothing=0.1).fit(X, y)
     found = model.predict(torch.tensor(X))
     assert isinstance(found, torch.Tensor) and found.tolist() == host.predict(X).tolist()
-    for one, other in zip(model.predict_log_proba(torch.tensor(X)), host.predict_log_proba(X), strict=True):
+    for one, other in zip(
+        model.predict_log_proba(torch.tensor(X)), host.predict_log_proba(X), strict=True
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-9)

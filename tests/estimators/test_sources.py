@@ -48,13 +48,20 @@ def data(rng: np.random.Generator) -> tuple[Any, Any]:
 
 def classifier(**changed: Any) -> xpnet.MLPClassifier:
     """A small one."""
-    settings: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 8, "random_state": 0, "batch_size": 64}
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": (8,),
+        "max_iter": 8,
+        "random_state": 0,
+        "batch_size": 64,
+    }
     return xpnet.MLPClassifier(**{**settings, **changed})
 
 
 def same_weights(a: Any, b: Any, **tolerance: float) -> None:
     """Require equal parameters."""
-    for found, expected in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
+    for found, expected in zip(
+        [*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True
+    ):
         np.testing.assert_allclose(found, expected, **{"rtol": 0, "atol": 0, **tolerance})
 
 
@@ -77,13 +84,21 @@ def test_lbfgs_takes_all_rows_of_a_source_at_once(data: Any) -> None:
     X, y = data
     weight = np.linspace(0.5, 2, ROWS)
     settings = {"solver": "lbfgs", "max_iter": 15, "dtype": "float64", "alpha": 0.1}
-    same_weights(*(classifier(**settings).fit(rows, y, sample_weight=weight) for rows in (ArraySource(X), X)))
+    same_weights(
+        *(classifier(**settings).fit(rows, y, sample_weight=weight) for rows in (ArraySource(X), X))
+    )
 
 
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"early_stopping": True}, {"max_grad_norm": 1.0}, {"class_weight": {0: 1, 1: 2}}, {"dropout": 0.1}],
+    [
+        {},
+        {"early_stopping": True},
+        {"max_grad_norm": 1.0},
+        {"class_weight": {0: 1, 1: 2}},
+        {"dropout": 0.1},
+    ],
     ids=str,
 )
 def test_shuffled_buffers_teach_as_well(data: Any, settings: dict[str, Any]) -> None:
@@ -135,16 +150,24 @@ def test_validation_rows_are_measured_block_by_block(
 @pytest.mark.usefixtures("small_buffers")
 def test_partial_fit_and_predict(data: Any) -> None:
     X, y = data
-    model = classifier().partial_fit(ArraySource(X), y, classes=[0, 1]).partial_fit(ArraySource(X), y)
+    model = (
+        classifier().partial_fit(ArraySource(X), y, classes=[0, 1]).partial_fit(ArraySource(X), y)
+    )
     assert model.t_ == 2 * ROWS
-    np.testing.assert_allclose(model.predict_proba(ArraySource(X)), model.predict_proba(X), rtol=1e-6)
-    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(ArraySource(X), X[:, :2])
+    np.testing.assert_allclose(
+        model.predict_proba(ArraySource(X)), model.predict_proba(X), rtol=1e-6
+    )
+    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(
+        ArraySource(X), X[:, :2]
+    )
     assert regressor.predict(ArraySource(X)).shape == (ROWS, 2)
 
 
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize("kind", ["uint8", "float16"])
-def test_narrow_numbers_are_widened_block_by_block(data: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_narrow_numbers_are_widened_block_by_block(
+    data: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     X, y = data
     narrow = (np.abs(X) * 50).astype(kind)
     monkeypatch.setattr(sources.Source, "whole", None)  # never asked for
@@ -186,7 +209,11 @@ def test_files(tmp_path: Path, data: Any) -> None:
     expected = classifier(shuffle=False).fit(X, y)
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("X", data=X, chunks=(50, 6))
-        for found in (file["X"], group["X"], ArraySource(np.load(tmp_path / "X.npy", mmap_mode="r"))):
+        for found in (
+            file["X"],
+            group["X"],
+            ArraySource(np.load(tmp_path / "X.npy", mmap_mode="r")),
+        ):
             assert as_source(found) is not None
             same_weights(classifier(shuffle=False).fit(found, y), expected, rtol=1e-5, atol=1e-7)
             np.testing.assert_array_equal(expected.predict(found), expected.predict(X))
@@ -196,7 +223,9 @@ def test_what_is_not_finite_is_told_in_scikit_learns_words(data: Any) -> None:
     X, y = data
     bad = X.copy()
     bad[1234, 2] = np.nan
-    with pytest.raises(ValueError, match=r"Input X contains NaN.\nMLPClassifier does not accept missing values"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN.\nMLPClassifier does not accept missing values"
+    ):
         classifier().fit(bad, y)
 
 
@@ -206,7 +235,9 @@ def folder_of(tmp_path: Path, X: Any, y: Any) -> Path:
     folder.mkdir()
     for k, rows in enumerate(np.array_split(np.arange(len(y)), 3)):
         columns = {f"c{j}": X[rows, j] for j in range(X.shape[1])} | {"y": y[rows]}
-        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{k}.parquet", row_group_size=250)
+        pyarrow.parquet.write_table(
+            pyarrow.table(columns), folder / f"{k}.parquet", row_group_size=250
+        )
     return folder
 
 
@@ -237,7 +268,12 @@ def test_a_function_that_yields_chunks(data: Any) -> None:
 
     source = ChunkSource(chunks)
     np.testing.assert_array_equal(source.labels, y)
-    same_weights(classifier(shuffle=False).fit(source, y), classifier(shuffle=False).fit(X, y), rtol=1e-5, atol=1e-7)
+    same_weights(
+        classifier(shuffle=False).fit(source, y),
+        classifier(shuffle=False).fit(X, y),
+        rtol=1e-5,
+        atol=1e-7,
+    )
     assert classifier(learning_rate_init=0.01, max_iter=20).fit(chunks, y).score(chunks, y) > 0.8
 
     calls: list[int] = []
@@ -357,7 +393,11 @@ class Watched(ArraySource):
 BLOCK = 104
 """Rows of a block in small buffers."""
 
-SHARDS = {2: (BLOCK, ROWS - BLOCK), 3: (10 * BLOCK, 0, ROWS - 10 * BLOCK), 4: (0, BLOCK, 0, ROWS - BLOCK)}
+SHARDS = {
+    2: (BLOCK, ROWS - BLOCK),
+    3: (10 * BLOCK, 0, ROWS - 10 * BLOCK),
+    4: (0, BLOCK, 0, ROWS - BLOCK),
+}
 """How many rows each rank has: whole blocks, so that the blocks of all ranks are those of one process."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -375,7 +415,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("own, size", [(False, 2), (False, 3), (True, 2), (True, 3), (True, 4)])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_ranks_find_what_one_process_finds(data: Any, name: str, weighted: bool, own: bool, size: int) -> None:
+def test_ranks_find_what_one_process_finds(
+    data: Any, name: str, weighted: bool, own: bool, size: int
+) -> None:
     X, y = data
     weight = np.linspace(0.5, 2, ROWS) if weighted else None
 
@@ -391,7 +433,12 @@ def test_ranks_find_what_one_process_finds(data: Any, name: str, weighted: bool,
         settings = {"max_iter": 4, "dtype": "float64", **SETTINGS[name]}
         source: Any = ArraySource(X[part]) if part.start < part.stop else X[part]
         model = classifier(**settings).fit(source, y[part], **given)
-        return [*model.coefs_, *model.intercepts_, model.loss_, getattr(model, "validation_scores_", None) or 0]
+        return [
+            *model.coefs_,
+            *model.intercepts_,
+            model.loss_,
+            getattr(model, "validation_scores_", None) or 0,
+        ]
 
     expected = fit()
     for found in on_ranks(size, fit, data="own" if own else "same"):
@@ -424,8 +471,15 @@ def test_chunks_of_a_function_on_ranks(data: Any, own: bool) -> None:
         return lambda: (X[k : k + BLOCK] for k in range(first, last, BLOCK))
 
     def fit(group: ThreadsGroup | None = None) -> Any:
-        first, last = (ends[group.rank], ends[group.rank + 1]) if own and group is not None else (0, ROWS)
-        return classifier(dtype="float64", max_iter=2).fit(chunks(first, last), y[first:last]).coefs_[0].copy()
+        first, last = (
+            (ends[group.rank], ends[group.rank + 1]) if own and group is not None else (0, ROWS)
+        )
+        return (
+            classifier(dtype="float64", max_iter=2)
+            .fit(chunks(first, last), y[first:last])
+            .coefs_[0]
+            .copy()
+        )
 
     expected = fit()
     for found in on_ranks(2, fit, data="own" if own else "same"):
@@ -440,7 +494,11 @@ class CutOffError(Exception):
 @pytest.mark.parametrize("ranks", [(1, 1), (2, 3)], ids=["alone", "on ranks"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_fit_of_a_source_that_was_cut_off_goes_on(
-    data: Any, weighted: bool, ranks: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Any,
+    weighted: bool,
+    ranks: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, y = data
     settings = {"dtype": "float64", "early_stopping": True, "checkpoint": tmp_path}

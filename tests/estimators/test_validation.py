@@ -15,7 +15,9 @@ import xpnet
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_validation_rows(data: Any, backend: str, early_stopping: bool) -> None:
     """The user's own rows: the curve has the loss of the network that is kept, without the penalty."""
-    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "early_stopping": early_stopping, "alpha": 1.0})
+    model = xpnet.MLPClassifier(
+        **{**SETTINGS, "backend": backend, "early_stopping": early_stopping, "alpha": 1.0}
+    )
     X_val, y_val, weight = data.X[:50], data.labels[:50], data.weight[:50]
     model.fit(data.X[50:], data.labels[50:], X_val=X_val, y_val=y_val, sample_weight_val=weight)
     assert len(model.validation_loss_curve_) == model.n_iter_ == 5
@@ -33,7 +35,9 @@ def test_validation_rows_of_a_regressor(data: Any, backend: str) -> None:
     model = xpnet.MLPRegressor(**{**SETTINGS, "backend": backend, "early_stopping": True})
     model.fit(data.X[50:], data.outputs[50:], X_val=data.X[:50], y_val=data.outputs[:50])
     predicted = model.predict(data.X[:50])
-    assert model.validation_loss_curve_[-1] == pytest.approx(mean_squared_error(data.outputs[:50], predicted) / 2)
+    assert model.validation_loss_curve_[-1] == pytest.approx(
+        mean_squared_error(data.outputs[:50], predicted) / 2
+    )
     assert model.validation_scores_[-1] == pytest.approx(r2_score(data.outputs[:50], predicted))
 
 
@@ -45,12 +49,16 @@ def test_validation_labels_are_known(data: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 @pytest.mark.parametrize("fitted", [True, False])
-def test_partial_fit_refuses_early_stopping_as_scikit_learn_does(data: Any, kind: str, fitted: bool) -> None:
+def test_partial_fit_refuses_early_stopping_as_scikit_learn_does(
+    data: Any, kind: str, fitted: bool
+) -> None:
     """A refused call leaves the estimator as it was."""
     given = {"classes": [0, 1]} if kind == "MLPClassifier" and not fitted else {}
     said = []
     for module in (xpnet, sklearn.neural_network):
-        model = getattr(module, kind)(hidden_layer_sizes=(4,), max_iter=2, random_state=0, early_stopping=True)
+        model = getattr(module, kind)(
+            hidden_layer_sizes=(4,), max_iter=2, random_state=0, early_stopping=True
+        )
         if fitted:
             model.fit(data.X, data.binary)
         before = copy.deepcopy(getattr(model, "loss_curve_", None))

@@ -20,7 +20,8 @@ def test_class_weight_is_sample_weight(data: Any, backend: str, class_weight: An
     for given in (None, data.weight):
         rows = weight if given is None else weight * given
         assert_close(
-            weighted.fit(data.X, data.labels, given), plain.fit(data.X, data.labels, sample_weight=rows).coefs_
+            weighted.fit(data.X, data.labels, given),
+            plain.fit(data.X, data.labels, sample_weight=rows).coefs_,
         )
 
 
@@ -31,7 +32,8 @@ def test_class_weight_moves_the_boundary() -> None:
     y = np.repeat([0, 1], [190, 10])
     model = xpnet.MLPClassifier(hidden_layer_sizes=5, solver="lbfgs", alpha=10, random_state=0)
     found = [
-        (clone(model).set_params(class_weight=w).fit(X, y).predict(X[190:]) == 1).sum() for w in (None, "balanced")
+        (clone(model).set_params(class_weight=w).fit(X, y).predict(X[190:]) == 1).sum()
+        for w in (None, "balanced")
     ]
     assert found[0] <= 2 < 6 <= found[1]
 
@@ -39,12 +41,16 @@ def test_class_weight_moves_the_boundary() -> None:
 def test_balanced_needs_all_rows(data: Any) -> None:
     """partial_fit never sees them."""
     with pytest.raises(ValueError, match="balanced"):
-        xpnet.MLPClassifier(class_weight="balanced").partial_fit(data.X, data.labels, classes=np.unique(data.labels))
+        xpnet.MLPClassifier(class_weight="balanced").partial_fit(
+            data.X, data.labels, classes=np.unique(data.labels)
+        )
 
 
 def test_rows_without_weight_teach_nothing(data: Any, backend: str) -> None:
     """A batch whose weights are all zero is passed over, where scikit-learn's divides by zero."""
-    model = xpnet.MLPRegressor(**{**SETTINGS, "backend": backend, "shuffle": False, "batch_size": 65})
+    model = xpnet.MLPRegressor(
+        **{**SETTINGS, "backend": backend, "shuffle": False, "batch_size": 65}
+    )
     weight = np.repeat([1.0, 0.0], 65)
     half = clone(model).fit(data.X[:65], data.numbers[:65])
     assert_close(model.fit(data.X, data.numbers, weight), half.coefs_)

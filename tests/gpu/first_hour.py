@@ -41,7 +41,10 @@ try:
 except xpnet.BackendError as error:
     sys.exit(str(error))"""
 BASE, TESTS = ("cupy", "array_api_compat"), ("pytest", "hypothesis", "safetensors")
-COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
+COMMAND_LINE, BENCH = (
+    ("click", "rich"),
+    ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark"),
+)
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
 and `sizes` for what a step takes, `bench/report.html` for xpnet beside PyTorch and JAX
@@ -89,17 +92,32 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
     small = ["--small"] if rehearse else []
     return [
         Part("card", "The card and its driver.", [], program="nvidia-smi"),
-        Part("cupy", "Whether xpnet can use the card, through CuPy.", ["-c", CUPY], needs=BASE, required=True),
+        Part(
+            "cupy",
+            "Whether xpnet can use the card, through CuPy.",
+            ["-c", CUPY],
+            needs=BASE,
+            required=True,
+        ),
         Part(
             "step",
             "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits its sum has one more.",
             [step, "counts", *small],
             whole=True,
         ),
-        Part("smallest", "Every way to train, over few rows: each must give the same losses.", [step, "smallest"]),
+        Part(
+            "smallest",
+            "Every way to train, over few rows: each must give the same losses.",
+            [step, "smallest"],
+        ),
         Part("times", "What a step takes.", [step, "times", *small], whole=True),
         *tests,
-        Part("sizes", "What a step takes by the size of batches.", [step, "sizes", *small], whole=True),
+        Part(
+            "sizes",
+            "What a step takes by the size of batches.",
+            [step, "sizes", *small],
+            whole=True,
+        ),
         Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
         _check("memcheck", "Reads and writes out of bounds, and misaligned ones"),
         _check("racecheck", "Threads that use shared memory with no barrier between"),
@@ -122,18 +140,33 @@ def _check(tool: str, finds: str) -> Part:
     from xpnet_cupy.launcher import KERNELS
 
     ours = [word for name in KERNELS for word in ("--kernel-name", f"kernel_name={name}")]
-    command = ["--tool", tool, *ours, "--error-exitcode", "1", sys.executable, str(HERE / "first_step.py"), "smallest"]
-    return Part(tool, f"{finds}: there must be none.", command, program="compute-sanitizer", rehearsed=False)
+    command = [
+        "--tool",
+        tool,
+        *ours,
+        "--error-exitcode",
+        "1",
+        sys.executable,
+        str(HERE / "first_step.py"),
+        "smallest",
+    ]
+    return Part(
+        tool, f"{finds}: there must be none.", command, program="compute-sanitizer", rehearsed=False
+    )
 
 
 def install(wheels: Path, folder: Path) -> None:
     """Puts the wheels that are not installed yet into a folder on the path of all parts."""
-    wanted = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not _has(wheel.name.split("-")[0])]
+    wanted = [
+        str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not _has(wheel.name.split("-")[0])
+    ]
     if wanted:
         options = ["--quiet", "--no-index", "--no-deps", "--target", str(folder)]
         subprocess.run([sys.executable, "-m", "pip", "install", *options, *wanted], check=True)
     sys.path.append(str(folder))
-    os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(folder)])
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [*filter(None, [os.environ.get("PYTHONPATH")]), str(folder)]
+    )
 
 
 def _has(distribution: str) -> bool:
@@ -146,17 +179,25 @@ def _has(distribution: str) -> bool:
 def card() -> str:
     """What the driver calls the cards; nothing where there is none."""
     program = _program("nvidia-smi")
-    return "" if program is None else subprocess.run([program, "-L"], capture_output=True, text=True).stdout
+    return (
+        ""
+        if program is None
+        else subprocess.run([program, "-L"], capture_output=True, text=True).stdout
+    )
 
 
 def main() -> int:
     """Run all parts, or those that are named, whose results take the place of earlier ones; 1 where one failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
     parser.add_argument("--only", nargs="*", default=[], help="names of parts")
     parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
     parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
-    parser.add_argument("--wheels", type=Path, help="a folder of wheels to install from, without an index")
+    parser.add_argument(
+        "--wheels", type=Path, help="a folder of wheels to install from, without an index"
+    )
     options = parser.parse_args()
     output, end = options.output.resolve(), time.monotonic() + options.seconds
     output.mkdir(parents=True, exist_ok=True)
@@ -172,10 +213,14 @@ def main() -> int:
         sys.stdout.flush()
         ended[part.name], said = run(part, output, options.rehearse, end - time.monotonic())
         path.write_text(json.dumps({"card": card(), "parts": ended}, indent=1), encoding="utf-8")
-        write_report(output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse)
+        write_report(
+            output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse
+        )
         sys.stdout.write(f"  {ended[part.name]}\n")
         missing = ended[part.name].startswith("left out")
-        failed |= ended[part.name].startswith("failed") or (missing and (part.test or part.required))
+        failed |= ended[part.name].startswith("failed") or (
+            missing and (part.test or part.required)
+        )
         if failed and part.required:
             sys.stdout.write(f"{said}Nothing further can be run.\n")
             break
@@ -193,7 +238,9 @@ def pack(output: Path) -> Path:
     """All that there is as one file, the report first."""
     packed = output.with_name(f"{output.name}.tar.gz")
     with tarfile.open(packed, "w:gz") as file:
-        for path in sorted(output.iterdir(), key=lambda path: (path.name != "report.md", path.name)):
+        for path in sorted(
+            output.iterdir(), key=lambda path: (path.name != "report.md", path.name)
+        ):
             file.add(path, f"{output.name}/{path.name}")
     return packed
 
@@ -205,7 +252,11 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
     if part.program and _program(part.program) is None:
         return f"left out: {part.program} is not installed", ""
     present = ("cupy",) if rehearse else ()
-    if missing := [name for name in part.needs if name not in present and importlib.util.find_spec(name) is None]:
+    if missing := [
+        name
+        for name in part.needs
+        if name not in present and importlib.util.find_spec(name) is None
+    ]:
         return f"left out: {', '.join(missing)} not installed", ""
     if left < SHORTEST and part.name != "card":
         return "left out: no time was left", ""
@@ -215,7 +266,12 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
     path, started = output / f"{part.name}.txt", time.monotonic()
     with path.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             code: int | None = process.wait(min(SECONDS, max(left, 1)))
@@ -224,7 +280,13 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
             _end(process)
     took = f"after {time.monotonic() - started:.0f} s"
     said = path.read_text(encoding="utf-8")
-    ended = "ended by the clock" if code is None else "done" if code == 0 else f"failed with exit code {code}"
+    ended = (
+        "ended by the clock"
+        if code is None
+        else "done"
+        if code == 0
+        else f"failed with exit code {code}"
+    )
     counts = said.rstrip().rpartition("\n")[2].strip("= ") if "pytest" in part.command else ""
     if code == 0 and not rehearse and "skipped" in counts:
         ended = "failed, since tests were left out,"
@@ -264,10 +326,17 @@ def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
 def write_report(output: Path, results: list[tuple[Part, str]], rehearse: bool) -> None:
     """report.md: how each part ended, then what each said last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    lines = ["# A card's first hour", "", f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}", ""]
+    lines = [
+        "# A card's first hour",
+        "",
+        f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}",
+        "",
+    ]
     lines += [READING]
     lines += ["| part | what it shows | how it ended |", "| --- | --- | --- |"]
-    lines += [f"| [{part.name}]({part.name}.txt) | {part.says} | {status} |" for part, status in results]
+    lines += [
+        f"| [{part.name}]({part.name}.txt) | {part.says} | {status} |" for part, status in results
+    ]
     for part, status in results:
         if not status.startswith("left out"):
             said = (output / f"{part.name}.txt").read_text(encoding="utf-8")

@@ -25,12 +25,16 @@ and of a step within a fit: the median of 11 rounds [with its quartiles].
 """
 
 
-def made(widths: tuple[int, ...], rows: int, precision: Any = "fp32", dtype: Any = "float32") -> tuple[Any, Any, Any]:
+def made(
+    widths: tuple[int, ...], rows: int, precision: Any = "fp32", dtype: Any = "float32"
+) -> tuple[Any, Any, Any]:
     """A step with weights, and X and Y on the device."""
     backend, rng = CupyBackend(precision), np.random.default_rng(0)
     spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=ADAM, dtype=dtype)
     step: Any = backend.compile_step(spec)
-    step.params.update({s.name: rng.standard_normal(s.shape) / s.shape[0] ** 0.5 for s in spec.slots()})
+    step.params.update(
+        {s.name: rng.standard_normal(s.shape) / s.shape[0] ** 0.5 for s in spec.slots()}
+    )
     X, Y = rng.standard_normal((rows, widths[0])).astype(dtype), rng.integers(0, widths[-1], rows)
     return step, backend.asarray(X), backend.asarray(Y)
 
@@ -51,7 +55,9 @@ def clipped(step: Any, X: Any, Y: Any, batch: int, norm: float = 1e3) -> float:
 def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
     """The losses of several epochs in random orders, as the training loop makes them."""
     training = Training(step, len(X), epochs, rng=np.random.default_rng(1))
-    return training_loop(training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)).loss
+    return training_loop(
+        training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)
+    ).loss
 
 
 def smallest() -> None:
@@ -72,7 +78,9 @@ def smallest() -> None:
         losses += [step.loss(X, Y), -float(likely.mean())]
         sys.stdout.write(f"{name:30} {'  '.join(f'{loss:.6f}' for loss in losses)}\n")
         wanted = wanted or losses
-        np.testing.assert_allclose(losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name)
+        np.testing.assert_allclose(
+            losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name
+        )
 
 
 def counts(small: bool) -> None:
@@ -98,7 +106,9 @@ def nodes(graph: Any) -> int:
     if not int(graph.graph):  # CuPy 13 lets go of what a graph was made from
         return -1
     count = ctypes.c_size_t()
-    status = ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(ctypes.c_void_p(int(graph.graph)), None, ctypes.byref(count))
+    status = ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(
+        ctypes.c_void_p(int(graph.graph)), None, ctypes.byref(count)
+    )
     assert status == 0, f"cuGraphGetNodes: {status}"
     return count.value
 
@@ -170,4 +180,6 @@ def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
 
 if __name__ == "__main__":
     what, small = sys.argv[1], "--small" in sys.argv
-    smallest() if what == "smallest" else {"counts": counts, "times": times, "sizes": sizes}[what](small)
+    smallest() if what == "smallest" else {"counts": counts, "times": times, "sizes": sizes}[what](
+        small
+    )

@@ -21,7 +21,11 @@ assert not active.value, "a context was made"
 
 
 # A child of a rehearsal has the stand-in for CuPy that its parent has.
-STAND_IN = "import cupy_on_host; cupy_on_host.pytest_configure(); " if "cupy_on_host" in sys.modules else ""
+STAND_IN = (
+    "import cupy_on_host; cupy_on_host.pytest_configure(); "
+    if "cupy_on_host" in sys.modules
+    else ""
+)
 
 
 def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
@@ -44,18 +48,34 @@ def test_jax_arrays_are_taken_without_a_copy(backend: Any) -> None:
     assert backend.asarray(array).data.ptr == array.unsafe_buffer_pointer()
 
 
-def test_arrays_stay_cupys_through_layers_functions_and_models(cupy: Any, rng: Any, dtype: str) -> None:
-    X, Y = cupy.asarray(rng.standard_normal((50, 8)).astype(dtype)), cupy.asarray(rng.integers(0, 3, 50))
+def test_arrays_stay_cupys_through_layers_functions_and_models(
+    cupy: Any, rng: Any, dtype: str
+) -> None:
+    X, Y = (
+        cupy.asarray(rng.standard_normal((50, 8)).astype(dtype)),
+        cupy.asarray(rng.integers(0, 3, 50)),
+    )
     model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=np.random.default_rng(0))
     model.fit(X, Y, epochs=3, batch_size=16)
-    outputs = [model.predict(X), xpnet.relu(X), xpnet.softmax(X), xpnet.softmax_cross_entropy(X[:, :3], Y)[1]]
+    outputs = [
+        model.predict(X),
+        xpnet.relu(X),
+        xpnet.softmax(X),
+        xpnet.softmax_cross_entropy(X[:, :3], Y)[1],
+    ]
     layer = xpnet.Affine()
     outputs.append(layer.forward(X, cupy.ones((8, 3), dtype), cupy.ones(3, dtype)))
     assert all(isinstance(out, cupy.ndarray) and out.dtype == dtype for out in outputs)
-    assert model.backend_ == "cupy" and model.device_ == "cuda:0" and "compiled CuPy step" in model.why_
+    assert (
+        model.backend_ == "cupy"
+        and model.device_ == "cuda:0"
+        and "compiled CuPy step" in model.why_
+    )
 
 
-def test_a_model_moves_to_the_host_and_its_file_opens_there(cupy: Any, rng: Any, tmp_path: Path) -> None:
+def test_a_model_moves_to_the_host_and_its_file_opens_there(
+    cupy: Any, rng: Any, tmp_path: Path
+) -> None:
     X, Y = rng.standard_normal((50, 8)), rng.integers(0, 3, 50)
     model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=np.random.default_rng(0), backend="cupy")
     model.fit(X, Y, epochs=3)
@@ -84,15 +104,25 @@ def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
         X, Y = cupy.random.rand(50, 8), cupy.arange(50) % 3
     model = xpnet.FeedforwardNeuralNet(8, 16, 3)
     model.fit(X, Y, epochs=2)
-    assert model.device_ == "cuda:1" and model.predict(X).device.id == 1 and xpnet.relu(X).device.id == 1
+    assert (
+        model.device_ == "cuda:1"
+        and model.predict(X).device.id == 1
+        and xpnet.relu(X).device.id == 1
+    )
 
 
 def command_line(*arguments: str) -> str:
     for package in ("click", "rich"):
-        pytest.importorskip(package, reason=f"the command line needs {package}, which is not installed")
+        pytest.importorskip(
+            package, reason=f"the command line needs {package}, which is not installed"
+        )
     code = f"{STAND_IN}from xpnet.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
     ).stdout
 
 
@@ -106,7 +136,10 @@ def test_the_notebooks_tables() -> None:
 
 def test_doctor_names_the_card(backend: Any) -> None:
     text = command_line("doctor")
-    assert all(fact in text for fact in (backend.describe()["card"].partition(",")[0], "driver", "toolkit", "cuBLASLt"))
+    assert all(
+        fact in text
+        for fact in (backend.describe()["card"].partition(",")[0], "driver", "toolkit", "cuBLASLt")
+    )
 
 
 def test_reproduce_and_train_from_the_command_line() -> None:

@@ -19,7 +19,9 @@ def run(backend: Any, name: str, *arrays: Any, **options: Any) -> tuple[Any, Any
     moved = [None if a is None else backend.asarray(a) for a in arrays]
     found = backend.kernels[name].launch(*moved, **options)
     several = isinstance(found, tuple)
-    found = tuple(None if f is None else backend.to_numpy(f) for f in (found if several else (found,)))
+    found = tuple(
+        None if f is None else backend.to_numpy(f) for f in (found if several else (found,))
+    )
     return found if several else found[0], getattr(ops, name)(*wide, **options)
 
 
@@ -35,12 +37,16 @@ def test_softmax(backend: Any, name: str, shape: tuple[int, int], dtype: str) ->
 def test_softmax_cross_entropy(
     backend: Any, rng: Any, shape: tuple[int, int], form: str, weighted: bool, dtype: str
 ) -> None:
-    labels = rng.integers(0, shape[1], shape[0]) if form != "soft" else rng.random(shape).astype(dtype)
+    labels = (
+        rng.integers(0, shape[1], shape[0]) if form != "soft" else rng.random(shape).astype(dtype)
+    )
     if form == "one-hot":
         labels = (labels[:, None] == np.arange(shape[1])).astype(np.int64)
     weight = rng.random(shape[0]).astype(dtype) if weighted else None
     found, wanted = run(backend, "softmax_cross_entropy", draw(shape, dtype), labels, weight)
-    share = np.full(shape[0], 1 / shape[0]) if weight is None else weight / weight.sum(dtype=np.float64)
+    share = (
+        np.full(shape[0], 1 / shape[0]) if weight is None else weight / weight.sum(dtype=np.float64)
+    )
     mass = labels.sum(axis=1) if labels.ndim == 2 else 1
     assert_close(found[0], wanted[0], dtype)
     assert_close(found[1], wanted[1], dtype, scale=(share * mass)[:, None])
@@ -48,7 +54,10 @@ def test_softmax_cross_entropy(
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
 def test_other_losses(backend: Any, rng: Any, name: str, dtype: str) -> None:
-    outputs, targets = draw((1000, 33), dtype, scale=2), rng.poisson(1, (1000, 33)).clip(0, 1).astype(dtype)
+    outputs, targets = (
+        draw((1000, 33), dtype, scale=2),
+        rng.poisson(1, (1000, 33)).clip(0, 1).astype(dtype),
+    )
     found, wanted = run(backend, name, outputs, targets)
     assert_close(found[0], wanted[0], dtype)
     assert_close(found[1], wanted[1], dtype, scale=np.exp(np.abs(outputs).max()) / 1000)
@@ -96,7 +105,9 @@ def test_gradient_descent(backend: Any, options: dict[str, Any], dtype: str) -> 
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"epsilon_hat": True}])
 def test_adam(backend: Any, rng: Any, options: dict[str, Any], dtype: str) -> None:
     param, grad, m, v = (rng.random(1_000_003).astype(dtype) for _ in range(4))
-    found, wanted = run(backend, "adam_update", param, grad, m, v, t=3, learning_rate=0.01, **options)
+    found, wanted = run(
+        backend, "adam_update", param, grad, m, v, t=3, learning_rate=0.01, **options
+    )
     for one, other in zip(found, wanted, strict=True):
         assert_close(one, other, dtype)
 

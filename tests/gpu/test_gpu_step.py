@@ -33,16 +33,22 @@ WIDTHS = [(64, 32, 10), MIDDLE, (20, 700)]
 
 def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CompiledStep:
     """A step with the tests' weights."""
-    step = CompiledStep(spec, backend, launcher or Launcher(cupy, spec.dtype), lambda: cupy.cuda.Device(None))
+    step = CompiledStep(
+        spec, backend, launcher or Launcher(cupy, spec.dtype), lambda: cupy.cuda.Device(None)
+    )
     step.params.update(weights(spec))
     return step
 
 
 def network(widths: tuple[int, ...], rule: str, dtype: str, **options: Any) -> NetworkSpec:
-    return NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=RULES[rule], dtype=dtype, **options)
+    return NetworkSpec(
+        widths, ("relu",) * (len(widths) - 2), rule=RULES[rule], dtype=dtype, **options
+    )
 
 
-def draw(spec: NetworkSpec, backend: Any, rows: int, form: str = "indices") -> tuple[Any, Any, Any, Any]:
+def draw(
+    spec: NetworkSpec, backend: Any, rows: int, form: str = "indices"
+) -> tuple[Any, Any, Any, Any]:
     """X and Y on the device, and in float64 on the host."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype)
@@ -54,7 +60,8 @@ def draw(spec: NetworkSpec, backend: Any, rows: int, form: str = "indices") -> t
 def train(step: Any, X: Any, Y: Any, epochs: int = 3, batch: int = 128) -> list[float]:
     rng = np.random.default_rng(4)
     return [
-        step.epoch(X, Y, learning_rate=0.01, batch_size=batch, order=rng.permutation(len(X))) for _ in range(epochs)
+        step.epoch(X, Y, learning_rate=0.01, batch_size=batch, order=rng.permutation(len(X)))
+        for _ in range(epochs)
     ]
 
 
@@ -62,7 +69,11 @@ class Unfused(Launcher):
     """Products without epilogues."""
 
     def fused_product(self, product: Any, *arrays: Any, **options: Any) -> Any:
-        return None if product.epilogue != "none" else super().fused_product(product, *arrays, **options)
+        return (
+            None
+            if product.epilogue != "none"
+            else super().fused_product(product, *arrays, **options)
+        )
 
 
 class Eager(Launcher):
@@ -80,13 +91,18 @@ def test_against_the_reference_in_float64(
 ) -> None:
     spec = network(widths, rule, dtype, l2=1e-3)
     X, Y, host_X, host_Y = draw(spec, backend, 300, form)
-    step, reference = make(spec, backend), ReferenceStep(network(widths, rule, "float64", l2=1e-3), NumpyBackend(), "")
+    step, reference = (
+        make(spec, backend),
+        ReferenceStep(network(widths, rule, "float64", l2=1e-3), NumpyBackend(), ""),
+    )
     reference.params.update(weights(spec))
     # 9 steps of sums of up to 784 products: a few thousand roundings, as on the host.
     rtol = 1e4 * np.finfo(dtype).eps
     np.testing.assert_allclose(train(step, X, Y), train(reference, host_X, host_Y), rtol=rtol)
     wanted = reference.forward(host_X)
-    np.testing.assert_allclose(backend.to_numpy(step.forward(X)), wanted, rtol=100 * rtol, atol=rtol)
+    np.testing.assert_allclose(
+        backend.to_numpy(step.forward(X)), wanted, rtol=100 * rtol, atol=rtol
+    )
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -108,7 +124,12 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, dtype: str) -> None:
-    settings = {"widths": (20, 16, 12, 10), "activations": ("relu", "relu"), "rule": RULES["adam"], **KINDS[kind]}
+    settings = {
+        "widths": (20, 16, 12, 10),
+        "activations": ("relu", "relu"),
+        "rule": RULES["adam"],
+        **KINDS[kind],
+    }
     spec, wide = (NetworkSpec(dtype=name, **settings) for name in (dtype, "float64"))
     rng, rows = np.random.default_rng(3), 75
     X = (rng.standard_normal((rows, 20)) / 4).astype(dtype)
@@ -118,14 +139,21 @@ def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, dtype:
     step, reference = make(spec, backend), ReferenceStep(wide, NumpyBackend(), "")
     reference.params.update(weights(spec))
     device = [None if array is None else backend.asarray(array) for array in (X, Y, weight)]
-    host = [a.astype("float64") if a is not None and a.dtype.kind == "f" else a for a in (X, Y, weight)]
+    host = [
+        a.astype("float64") if a is not None and a.dtype.kind == "f" else a for a in (X, Y, weight)
+    ]
     rtol = 1e4 * float(np.finfo(dtype).eps)
     for epoch in range(3):
         order = np.random.default_rng(epoch).permutation(rows)
         rates = {"learning_rate": 0.01, "batch_size": 8, "order": order}
         found = step.epoch(*device[:2], sample_weight=device[2], **rates)
-        assert found == pytest.approx(reference.epoch(*host[:2], sample_weight=host[2], **rates), rel=rtol)
-    found, wanted = step.loss(*device[:2], sample_weight=device[2]), reference.loss(*host[:2], sample_weight=host[2])
+        assert found == pytest.approx(
+            reference.epoch(*host[:2], sample_weight=host[2], **rates), rel=rtol
+        )
+    found, wanted = (
+        step.loss(*device[:2], sample_weight=device[2]),
+        reference.loss(*host[:2], sample_weight=host[2]),
+    )
     assert found == pytest.approx(wanted, rel=rtol)
     outputs = backend.to_numpy(step.forward(device[0]))
     np.testing.assert_allclose(outputs, reference.forward(host[0]), rtol=100 * rtol, atol=rtol)
@@ -160,14 +188,22 @@ def test_a_recorded_loss_equals_single_launches_bitwise(backend: Any, dtype: str
 
 @pytest.mark.parametrize("norm", [None, 0.5])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_epochs_as_scikit_learn_counts_them(backend: Any, weighted: bool, norm: float | None, dtype: str) -> None:
+def test_epochs_as_scikit_learn_counts_them(
+    backend: Any, weighted: bool, norm: float | None, dtype: str
+) -> None:
     """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
     spec, wide = (network((64, 32, 10), "adam", name, l2=0.1) for name in (dtype, "float64"))
     X, Y, host_X, host_Y = draw(spec, backend, 1000)
-    weight = (np.random.default_rng(0).random(1000) * (np.arange(1000) > 128)).astype(dtype) if weighted else None
+    weight = (
+        (np.random.default_rng(0).random(1000) * (np.arange(1000) > 128)).astype(dtype)
+        if weighted
+        else None
+    )
     step, reference = make(spec, backend), ReferenceStep(wide, NumpyBackend(), "")
     reference.params.update(weights(spec))
-    device, host = (None, None) if weight is None else (backend.asarray(weight), weight.astype("float64"))
+    device, host = (
+        (None, None) if weight is None else (backend.asarray(weight), weight.astype("float64"))
+    )
     how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 128, "max_grad_norm": norm}
     for _ in range(3):
         found = step.weighted_epoch(X, Y, sample_weight=device, **how)
@@ -192,7 +228,9 @@ def test_orders_drawn_ahead_give_the_same_numbers(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
-def test_a_replayed_graph_equals_single_launches_bitwise(backend: Any, widths: tuple[int, ...], dtype: str) -> None:
+def test_a_replayed_graph_equals_single_launches_bitwise(
+    backend: Any, widths: tuple[int, ...], dtype: str
+) -> None:
     spec = network(widths, "adam", dtype)
     X, Y, _, _ = draw(spec, backend, 1000)
     replayed, eager = make(spec, backend), make(spec, backend, Eager(cupy, dtype))
@@ -222,10 +260,15 @@ def test_precision_is_what_it_says(backend: Any, precision: Any, rounding: float
 @pytest.mark.parametrize("widths", [(64, 32, 10), MIDDLE, (20, 16, 12, 1)])
 def test_training_in_bf16_goes_where_float64s_goes(widths: tuple[int, ...], rule: str) -> None:
     """Up to a rounding to 8 bits for each number on a path: five a layer."""
-    spec, wide = (network(widths, rule, dtype, loss="squared_error") for dtype in ("float32", "float64"))
+    spec, wide = (
+        network(widths, rule, dtype, loss="squared_error") for dtype in ("float32", "float64")
+    )
     backend = CupyBackend("bf16")
     rng = np.random.default_rng(3)
-    X, Y = rng.standard_normal((300, widths[0])).astype("float32"), rng.random((300, widths[-1])).astype("float32")
+    X, Y = (
+        rng.standard_normal((300, widths[0])).astype("float32"),
+        rng.random((300, widths[-1])).astype("float32"),
+    )
     step, reference = backend.compile_step(spec), ReferenceStep(wide, NumpyBackend(), "")
     assert isinstance(step, CompiledStep) and "in bf16, all sums in fp32" in step.why
     for one in (step, reference):
@@ -257,7 +300,9 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
         batches = sum(times for work, times in group if len(work.launches) > 2)
         # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node
         # more. Before the batches goes one node, after them another.
-        assert nodes(graph) <= most * batches + 2, f"{nodes(graph)} nodes in a graph of {batches} batches"
+        assert nodes(graph) <= most * batches + 2, (
+            f"{nodes(graph)} nodes in a graph of {batches} batches"
+        )
 
 
 def test_memory_is_constant_over_replays(backend: Any, cupy: Any) -> None:
@@ -304,7 +349,9 @@ def test_out_of_memory_under_a_limit(backend: Any, cupy: Any) -> None:
     before = step.state()
     pool.free_all_blocks()
     pool.set_limit(size=pool.total_bytes() + (64 << 20))
-    with pytest.raises(DeviceMemoryError, match="batches of 20000 rows.* must fit .*smaller batch_size"):
+    with pytest.raises(
+        DeviceMemoryError, match="batches of 20000 rows.* must fit .*smaller batch_size"
+    ):
         train(step, X, Y, epochs=1, batch=20_000)
     pool.set_limit(size=0)
     for name, array in step.state().params.items():
@@ -317,7 +364,9 @@ def test_nan_is_not_hidden(backend: Any, launcher: Any, dtype: str) -> None:
     spec = network((64, 32, 10), "sgd", dtype)
     X, Y, _, _ = draw(spec, backend, 300)
     X[7, 3] = np.nan
-    assert np.isnan(make(spec, backend, launcher(cupy, dtype)).epoch(X, Y, learning_rate=0.1, batch_size=300))
+    assert np.isnan(
+        make(spec, backend, launcher(cupy, dtype)).epoch(X, Y, learning_rate=0.1, batch_size=300)
+    )
 
 
 def test_work_of_the_callers_stream_is_seen(backend: Any, cupy: Any) -> None:
@@ -336,7 +385,11 @@ def test_work_of_the_callers_stream_is_seen(backend: Any, cupy: Any) -> None:
 def test_the_stream_that_the_user_chose_waits_for_the_outputs(backend: Any, cupy: Any) -> None:
     """``Stream.use()`` stays in force, and what follows on that stream reads what a prediction has written."""
     spec = network(MIDDLE, "sgd", "float32")
-    X, step, before = draw(spec, backend, 4096)[0], make(spec, backend), cupy.cuda.get_current_stream()
+    X, step, before = (
+        draw(spec, backend, 4096)[0],
+        make(spec, backend),
+        cupy.cuda.get_current_stream(),
+    )
     wanted = backend.to_numpy(step.forward(X))
     chosen = cupy.cuda.Stream(non_blocking=True)
     chosen.use()

@@ -15,7 +15,9 @@ XPNET = Path(sys.executable).with_name("xpnet")
 
 def run(*arguments: str, folder: Path) -> str:
     """The output of ``xpnet ARGUMENTS``, called in ``folder``."""
-    done = subprocess.run([XPNET, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [XPNET, *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -44,14 +44,18 @@ def mpich_is_here() -> bool:
     return MPIRUN.exists()
 
 
-pytestmark = pytest.mark.skipif(not mpich_is_here(), reason="MPICH is not in this environment (pip install mpich)")
+pytestmark = pytest.mark.skipif(
+    not mpich_is_here(), reason="MPICH is not in this environment (pip install mpich)"
+)
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run the program; fails where it hangs."""
     whole = [*command, sys.executable, "-c", PROGRAM]
     mode = "ranks" if command else "alone"
-    return subprocess.run([*whole, mode], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*whole, mode], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.mark.parametrize("ranks", [2, 12])
@@ -65,6 +69,8 @@ def test_ranks_find_what_one_process_finds(ranks: int) -> None:
 
 def test_an_error_on_one_rank_ends_all() -> None:
     command = [str(MPIRUN), "-n", "2", sys.executable, "-c", PROGRAM, "failing"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL
+    )
     assert ended.returncode not in (0, None)
     assert "rank 1 of 2" in ended.stderr and "the shelf is empty" in ended.stderr, ended.stderr

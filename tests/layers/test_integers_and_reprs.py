@@ -10,12 +10,16 @@ import xpnet
 def test_affine_of_whole_numbers_is_that_of_their_floats(dtype):
     inputs, weight, bias = (np.full(shape, 100, dtype) for shape in ((2, 3), (3, 4), (4,)))
     layer = xpnet.Affine(backend="numpy")
-    np.testing.assert_array_equal(layer.forward(inputs, weight, bias), np.full((2, 4), 30100.0), strict=True)
+    np.testing.assert_array_equal(
+        layer.forward(inputs, weight, bias), np.full((2, 4), 30100.0), strict=True
+    )
     assert [grad.dtype for grad in layer.backward(np.ones((2, 4)))] == ["float64"] * 3
 
 
 def test_whole_numbers_take_the_width_of_what_they_meet():
-    out = xpnet.Affine(backend="numpy").forward(np.ones((2, 3), "int8"), np.ones((3, 4), "f4"), np.ones(4, "f4"))
+    out = xpnet.Affine(backend="numpy").forward(
+        np.ones((2, 3), "int8"), np.ones((3, 4), "f4"), np.ones(4, "f4")
+    )
     assert out.dtype == "float32"
 
 

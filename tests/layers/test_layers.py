@@ -20,7 +20,11 @@ def same_kind(result, given_array, library):
     """Whether a result has the library, device and dtype of what was given."""
     from array_api_compat import device
 
-    return (type(result), result.dtype, device(result)) == (type(given_array), given_array.dtype, device(given_array))
+    return (type(result), result.dtype, device(result)) == (
+        type(given_array),
+        given_array.dtype,
+        device(given_array),
+    )
 
 
 def test_affine(library, dtype, rng):
@@ -28,10 +32,16 @@ def test_affine(library, dtype, rng):
     layer = Affine(backend=library.backend)
     out = layer.forward(*(library.make(a) for a in (x, W, b)))
     tolerance = 20 * np.finfo(dtype).eps
-    np.testing.assert_allclose(library.numpy(out), x.astype("f8") @ W.astype("f8") + b, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        library.numpy(out), x.astype("f8") @ W.astype("f8") + b, rtol=tolerance, atol=tolerance
+    )
     d_out = rng.normal(size=(5, 4)).astype(dtype)
     gradients = layer.backward(library.make(d_out))
-    expected = d_out.astype("f8") @ W.T.astype("f8"), x.T.astype("f8") @ d_out.astype("f8"), d_out.astype("f8").sum(0)
+    expected = (
+        d_out.astype("f8") @ W.T.astype("f8"),
+        x.T.astype("f8") @ d_out.astype("f8"),
+        d_out.astype("f8").sum(0),
+    )
     for ours, right in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(library.numpy(ours), right, rtol=tolerance, atol=tolerance)
         assert same_kind(ours, library.make(x), library)
@@ -49,8 +59,12 @@ def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng)
     out = layer.forward(library.make(x))
     d_x = layer.backward(library.make(d_out))
     tolerance = {"float32": 2e-6, "float64": 1e-13}[dtype]
-    np.testing.assert_allclose(library.numpy(out), expected.detach().numpy(), rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(library.numpy(d_x), leaf.grad.numpy(), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        library.numpy(out), expected.detach().numpy(), rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(
+        library.numpy(d_x), leaf.grad.numpy(), rtol=tolerance, atol=tolerance
+    )
     assert same_kind(d_x, library.make(x), library)
 
 
@@ -60,7 +74,9 @@ def test_functions_are_the_operations(name, library, dtype, rng):
     with xpnet.use_backend(library.backend) if library.backend else nullcontext():
         found = getattr(xpnet, name)(library.make(x))
     tolerance = 8 * np.finfo(dtype).eps
-    np.testing.assert_allclose(library.numpy(found), getattr(ops, name)(x), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        library.numpy(found), getattr(ops, name)(x), rtol=tolerance, atol=tolerance
+    )
     assert same_kind(found, library.make(x), library)
 
 
@@ -92,9 +108,15 @@ def test_cross_entropy_is_pytorchs(library, dtype, batch, classes, spread, soft,
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(seed)
     logits = (spread * rng.uniform(-1, 1, (batch, classes))).astype(dtype)
-    labels = rng.dirichlet(np.ones(classes), batch).astype(dtype) if soft else rng.integers(0, classes, batch)
+    labels = (
+        rng.dirichlet(np.ones(classes), batch).astype(dtype)
+        if soft
+        else rng.integers(0, classes, batch)
+    )
     leaf = torch.tensor(logits.astype("f8"), requires_grad=True)
-    expected = torch.nn.functional.cross_entropy(leaf, torch.tensor(labels.astype("f8") if soft else labels))
+    expected = torch.nn.functional.cross_entropy(
+        leaf, torch.tensor(labels.astype("f8") if soft else labels)
+    )
     expected.backward()
     layer = CategoricalCrossEntropy(backend=library.backend)
     loss = layer.forward(library.make(logits), library.make(labels))
@@ -160,7 +182,9 @@ def test_other_losses_are_pytorchs(name, library, rng):
     expected = pytorchs_loss(torch, name, leaf, torch.tensor(targets))
     expected.backward()
     layer = ElementwiseLoss(name, backend=library.backend)
-    assert layer.forward(library.make(outputs), library.make(targets)) == pytest.approx(expected.item(), rel=1e-12)
+    assert layer.forward(library.make(outputs), library.make(targets)) == pytest.approx(
+        expected.item(), rel=1e-12
+    )
     np.testing.assert_allclose(library.numpy(layer.backward()[0]), leaf.grad.numpy(), rtol=1e-10)
 
 
@@ -174,13 +198,28 @@ def test_dropout_scales_what_it_keeps(rng):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: Affine().forward(np.ones((2, 3)), np.ones((4, 5)), np.ones(5)), r"inputs \(batch, in\)"),
+        (
+            lambda: Affine().forward(np.ones((2, 3)), np.ones((4, 5)), np.ones(5)),
+            r"inputs \(batch, in\)",
+        ),
         (lambda: Affine().backward(np.ones((2, 3))), "Call Affine.forward first"),
-        (lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0, 3])), "between 0 and 2"),
-        (lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0.0, 1.0])), "integers"),
-        (lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.ones((2, 4))), "one row for each row"),
+        (
+            lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0, 3])),
+            "between 0 and 2",
+        ),
+        (
+            lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.array([0.0, 1.0])),
+            "integers",
+        ),
+        (
+            lambda: CategoricalCrossEntropy().forward(np.ones((2, 3)), np.ones((2, 4))),
+            "one row for each row",
+        ),
         (lambda: CategoricalCrossEntropy().forward(np.ones(3), np.ones(3)), "matrix"),
-        (lambda: ElementwiseLoss("squared_error").forward(np.ones((2, 3)), np.ones(2)), "one shape"),
+        (
+            lambda: ElementwiseLoss("squared_error").forward(np.ones((2, 3)), np.ones(2)),
+            "one shape",
+        ),
         (lambda: ElementwiseLoss("softmax_cross_entropy"), "received 'softmax_cross_entropy'"),
         (lambda: Activation("sigmoid"), "one of identity, .* received 'sigmoid'"),
     ],

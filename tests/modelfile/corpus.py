@@ -36,7 +36,9 @@ def table(X: Any) -> pd.DataFrame:
 def models() -> Iterator[tuple[str, Any, Any]]:
     """Each fitted model with its name and the rows that it predicts."""
     X, y = numbers()
-    network = xpnet.FeedforwardNeuralNet(4, (6, 5), 3, activation=("gelu", "tanh"), optimizer="adam", rng=0)
+    network = xpnet.FeedforwardNeuralNet(
+        4, (6, 5), 3, activation=("gelu", "tanh"), optimizer="adam", rng=0
+    )
     network.fit(X, y, epochs=3, batch_size=10)
     yield "network", network, X
     members = xpnet.FeedforwardNeuralNet(4, 6, 3, members=3, rng=0)
@@ -46,10 +48,23 @@ def models() -> Iterator[tuple[str, Any, Any]]:
     logistic.fit(X, y, epochs=3)
     yield "logistic", logistic, X
     words = np.array(["no", "yes", "perhaps"])[y]
-    yield "classifier", xpnet.MLPClassifier(hidden_layer_sizes=(5,), max_iter=5, random_state=0).fit(X, words), X
-    yield "regressor", xpnet.MLPRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0).fit(X, X[:, :2]), X
+    yield (
+        "classifier",
+        xpnet.MLPClassifier(hidden_layer_sizes=(5,), max_iter=5, random_state=0).fit(X, words),
+        X,
+    )
+    yield (
+        "regressor",
+        xpnet.MLPRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0).fit(X, X[:, :2]),
+        X,
+    )
     frame = table(X)
-    options: dict[str, Any] = {"members": 2, "hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
+    options: dict[str, Any] = {
+        "members": 2,
+        "hidden_layer_sizes": (8,),
+        "max_iter": 3,
+        "random_state": 0,
+    }
     yield "tabular_classifier", xpnet.TabularClassifier(**options).fit(frame, words), frame
     yield "tabular_regressor", xpnet.TabularRegressor(**options).fit(frame, X[:, 0]), frame
 

@@ -16,7 +16,9 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
     return entries, envelope, content[8 + length :]
 
 
-def pack(entries: dict[str, Any], envelope: Any, data: bytes, *, header: str | None = None) -> bytes:
+def pack(
+    entries: dict[str, Any], envelope: Any, data: bytes, *, header: str | None = None
+) -> bytes:
     """A model file of these parts, or with this header, whatever it may say."""
     text = header or json.dumps({"__metadata__": {"xpnet": compact(envelope)}, **entries})
     encoded = text.encode("utf-8", "surrogatepass")
@@ -37,7 +39,10 @@ def seal(entries: dict[str, Any], envelope: dict[str, Any], data: bytes) -> dict
         summed.update(data[begin:end])
     shapes = {name: [entry["dtype"], *entry["shape"]] for name, entry in entries.items()}
     text = compact({**bare, "data": summed.hexdigest(), "tensors": shapes})
-    sums = {"data": summed.hexdigest(), "description": sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
+    sums = {
+        "data": summed.hexdigest(),
+        "description": sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+    }
     return {**bare, "sha256": sums}
 
 
@@ -72,14 +77,18 @@ def grow(content: bytes, chance: random.Random) -> bytes:
 def blot(content: bytes, chance: random.Random) -> bytes:
     """A run of bytes replaced by zeros, noise, or another part of the file."""
     begin, size = _somewhere(content, chance), chance.choice([1, 8, 64, 512])
-    patch = chance.choice([bytes(size), chance.randbytes(size), content[_somewhere(content, chance) :][:size]])
+    patch = chance.choice(
+        [bytes(size), chance.randbytes(size), content[_somewhere(content, chance) :][:size]]
+    )
     return content[:begin] + patch + content[begin + size :]
 
 
 def shift(content: bytes, chance: random.Random) -> bytes:
     """A few bytes lost or put in between."""
     at, size = _somewhere(content, chance), chance.choice([1, 2, 8])
-    return content[:at] + (content[at + size :] if chance.random() < 0.5 else chance.randbytes(size) + content[at:])
+    return content[:at] + (
+        content[at + size :] if chance.random() < 0.5 else chance.randbytes(size) + content[at:]
+    )
 
 
 def noise(content: bytes, chance: random.Random) -> bytes:
@@ -106,22 +115,39 @@ NASTY: list[Any] = [
 def mutate(content: bytes, chance: random.Random) -> bytes:
     """One value of the entries or of the description replaced, removed or doubled."""
     entries, envelope, data = unpack(content)
-    tree = chance.choice([entries, envelope, envelope["description"], envelope["description"]["network"]])
+    tree = chance.choice(
+        [entries, envelope, envelope["description"], envelope["description"]["network"]]
+    )
     place, key = chance.choice(_places(tree))
     if chance.random() < 0.1:
         del place[key]
     else:
         value = chance.choice(
-            [*NASTY, place[chance.choice(list(place) if isinstance(place, dict) else range(len(place)))]]
+            [
+                *NASTY,
+                place[chance.choice(list(place) if isinstance(place, dict) else range(len(place)))],
+            ]
         )
         place[key] = copy.deepcopy(value)
     try:
         return pack(entries, seal(entries, envelope, data), data)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):  # too broken for a checksum
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+    ):  # too broken for a checksum
         return pack(entries, envelope, data)
 
 
 def _places(tree: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) below a JSON value."""
-    items: Any = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items: Any = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     return [place for key, value in items for place in [(tree, key), *_places(value)]]

@@ -30,23 +30,45 @@ def originals(folder: Path) -> list[tuple[bytes, Callable[[Path], Any]]]:
     """Whole files of every kind, each with what opens it."""
     stream = np.random.default_rng(0)
     deep = xpnet.FeedforwardNeuralNet(
-        5, (7, 4), 3, Cosine(0.1, 9), optimizer="adam", dropout=0.1, backend="numpy", dtype="float32", rng=stream
+        5,
+        (7, 4),
+        3,
+        Cosine(0.1, 9),
+        optimizer="adam",
+        dropout=0.1,
+        backend="numpy",
+        dtype="float32",
+        rng=stream,
     )
     X, Y = stream.normal(size=(30, 5)), np.arange(30) % 3
     for rng in (np.random.default_rng(1), np.random.RandomState(1)):
-        deep.fit(X, Y, epochs=1, batch_size=8, rng=rng, callbacks=[xpnet.Checkpoint(folder / type(rng).__name__)])
+        deep.fit(
+            X,
+            Y,
+            epochs=1,
+            batch_size=8,
+            rng=rng,
+            callbacks=[xpnet.Checkpoint(folder / type(rng).__name__)],
+        )
     deep.save(folder / "deep", {"columns": ["a", "é"], "classes": [1, 2.5, None]})
     xpnet.LogisticRegression(4, 2, backend="numpy").save(folder / "flat")
     labels = np.where(Y > 0, "a", "b")
-    estimator = xpnet.MLPClassifier((5,), max_iter=12, early_stopping=True, random_state=0, backend="numpy", tol=1.0)
+    estimator = xpnet.MLPClassifier(
+        (5,), max_iter=12, early_stopping=True, random_state=0, backend="numpy", tol=1.0
+    )
     estimator.fit(X, labels).save(folder / "estimator")
     table = {"a": X[:, 0], "b": X[:, 1], "c": labels}
-    xpnet.TabularClassifier(hidden_layer_sizes=(5,), members=2, max_iter=2, random_state=0, backend="numpy").fit(
-        table, Y
-    ).save(folder / "table")
-    models = [(path.read_bytes(), open_model) for path in (folder / "deep", folder / "flat", folder / "estimator")]
+    xpnet.TabularClassifier(
+        hidden_layer_sizes=(5,), members=2, max_iter=2, random_state=0, backend="numpy"
+    ).fit(table, Y).save(folder / "table")
+    models = [
+        (path.read_bytes(), open_model)
+        for path in (folder / "deep", folder / "flat", folder / "estimator")
+    ]
     models.append(((folder / "table").read_bytes(), open_table))
-    return models + [(path.read_bytes(), read_checkpoint) for path in folder.glob("*/*.safetensors")]
+    return models + [
+        (path.read_bytes(), read_checkpoint) for path in folder.glob("*/*.safetensors")
+    ]
 
 
 def open_model(path: Path) -> Any:
@@ -104,10 +126,14 @@ def _parameters(found: Any) -> dict[str, Any]:
     """The parameters of a model, an estimator or a checkpoint, by the names of their tensors."""
     if hasattr(found, "networks_"):
         nets = enumerate(found.networks_)
-        return {f"{k}/{name}": array for k, network in nets for name, array in network.params.items()}
+        return {
+            f"{k}/{name}": array for k, network in nets for name, array in network.params.items()
+        }
     if hasattr(found, "coefs_"):
         kinds = [("W", found.coefs_), ("b", found.intercepts_)]
-        return {f"{kind}{k}": array for kind, arrays in kinds for k, array in enumerate(arrays, start=1)}
+        return {
+            f"{kind}{k}": array for kind, arrays in kinds for k, array in enumerate(arrays, start=1)
+        }
     if hasattr(found, "params"):
         return dict(found.params)
     return {f"step/params/{name}": array for name, array in found.step.params.items()}
@@ -122,7 +148,11 @@ def fuzz(count: int, folder: Path, seed: int = 0) -> Counter[str]:
     while tally.total() < count:
         content, opener = chance.choice(files)
         accident = chance.random() < 2 / 3
-        damaged = chance.choice(damage.ACCIDENTS)(content, chance) if accident else damage.mutate(content, chance)
+        damaged = (
+            chance.choice(damage.ACCIDENTS)(content, chance)
+            if accident
+            else damage.mutate(content, chance)
+        )
         if damaged == content:
             continue
         tally[examine(damaged, accident, opener, folder / "damaged")] += 1

@@ -27,7 +27,12 @@ EPOCHS = 25
 LIMIT = 240.0
 """Seconds after which a training hangs."""
 PROGRAMS: dict[str, dict[str, Any]] = {
-    "numpy": {"backend": "numpy", "optimizer": "adam", "dropout": 0.2, "learning_rate": Cosine(1e-2, EPOCHS)},
+    "numpy": {
+        "backend": "numpy",
+        "optimizer": "adam",
+        "dropout": 0.2,
+        "learning_rate": Cosine(1e-2, EPOCHS),
+    },
     "numba": {"backend": "numba", "optimizer": "adam", "learning_rate": Plateau(1e-2, patience=3)},
     "legacy": {"backend": "numpy", "optimizer": xpnet.SGD(0.9, nesterov=True), "dtype": "float32"},
 }
@@ -59,7 +64,12 @@ def train(program: str, directory: Path, result: Path, report: Callable[[int], A
     stopping = EarlyStopping(patience=4, tol=1e-2)
     callbacks = [xpnet.Checkpoint(directory), stopping, Report(report)]
     resume_from = xpnet.Checkpoint.latest(directory)
-    fit: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 32, "rng": rng, "validation": (X[:90], Y[:90])}
+    fit: dict[str, Any] = {
+        "epochs": EPOCHS,
+        "batch_size": 32,
+        "rng": rng,
+        "validation": (X[:90], Y[:90]),
+    }
     model.fit(X, Y, **fit, callbacks=callbacks, resume_from=resume_from)
     model.save(result, {"loss": model.history.loss, "done": len(model.history.loss)})
 
@@ -74,7 +84,9 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def once(program: str, directory: Path, result: Path, after: float | None) -> tuple[int | None, int, float]:
+def once(
+    program: str, directory: Path, result: Path, after: float | None
+) -> tuple[int | None, int, float]:
     """Start the training and kill it so many seconds after it began; its exit code, the last epoch, the seconds."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
@@ -105,7 +117,9 @@ def _receive(connection: Connection) -> int | None:
         return None
 
 
-def kill_and_go_on(kills: int, folder: Path, *, seed: int, programs: tuple[str, ...] = tuple(PROGRAMS)) -> Tally:
+def kill_and_go_on(
+    kills: int, folder: Path, *, seed: int, programs: tuple[str, ...] = tuple(PROGRAMS)
+) -> Tally:
     """So many kills, spread over the programs in turn."""
     chance, tally, expected = random.Random(seed), Tally(), {}
     for program in programs:
@@ -120,7 +134,9 @@ def kill_and_go_on(kills: int, folder: Path, *, seed: int, programs: tuple[str, 
         content, seconds = expected[program]
         directory, result = folder / f"run{run}", folder / f"run{run}.safetensors"
         for _ in range(chance.randint(1, 4)):
-            if tally.kills == kills or not _killed(program, directory, result, chance.uniform(0, seconds), tally):
+            if tally.kills == kills or not _killed(
+                program, directory, result, chance.uniform(0, seconds), tally
+            ):
                 break
         if not result.exists() and once(program, directory, result, None)[0] != 0:
             tally.wrong.append(f"{program}, run {run}: could not go on")
@@ -150,7 +166,9 @@ def main(kills: int, seed: int = 0, *programs: str) -> int:
     """Kill so often, and say what came of it."""
     with tempfile.TemporaryDirectory() as name:
         tally = kill_and_go_on(kills, Path(name), seed=seed, programs=programs or tuple(PROGRAMS))
-    print(f"{tally.kills} kills, after epoch {sorted(tally.epochs)}; {tally.ended} runs ended; wrong: {tally.wrong}")
+    print(
+        f"{tally.kills} kills, after epoch {sorted(tally.epochs)}; {tally.ended} runs ended; wrong: {tally.wrong}"
+    )
     return bool(tally.wrong)
 
 

@@ -38,14 +38,26 @@ class Cut(Callback):
             raise KeyboardInterrupt
 
 
-def fit(directory: Path, cut: int | None = None, stream: str = "PCG64", every: int = 1, **options: Any) -> Network:
+def fit(
+    directory: Path, cut: int | None = None, stream: str = "PCG64", every: int = 1, **options: Any
+) -> Network:
     """A training with checkpoints, cut off after so many epochs."""
     X = np.random.default_rng(0).normal(size=(50, 5))
     Y = (X[:, 0] > 0).astype(int)
     own = options.pop("own_batches", False)
-    common = {"optimizer": "adam", "dropout": 0.3, "learning_rate": Cosine(1e-2, 12), "backend": "numpy", **options}
+    common = {
+        "optimizer": "adam",
+        "dropout": 0.3,
+        "learning_rate": Cosine(1e-2, 12),
+        "backend": "numpy",
+        **options,
+    }
     model = xpnet.FeedforwardNeuralNet(5, 6, 2, rng=np.random.default_rng(2), **common)
-    callbacks = [xpnet.Checkpoint(directory, every=every), EarlyStopping(patience=3, tol=0.02), Cut(cut)]
+    callbacks = [
+        xpnet.Checkpoint(directory, every=every),
+        EarlyStopping(patience=3, tol=0.02),
+        Cut(cut),
+    ]
     resume_from = xpnet.Checkpoint.latest(directory)
     with contextlib.suppress(KeyboardInterrupt):
         how: Any = {"callbacks": callbacks, "resume_from": resume_from, "own_batches": own}
@@ -56,7 +68,10 @@ def fit(directory: Path, cut: int | None = None, stream: str = "PCG64", every: i
 def assert_same(one: Network, two: Network) -> None:
     for name, array in one.params.items():
         np.testing.assert_array_equal(array, two.params[name], strict=True)
-    assert (one.history.loss, one.history.learning_rate) == (two.history.loss, two.history.learning_rate)
+    assert (one.history.loss, one.history.learning_rate) == (
+        two.history.loss,
+        two.history.learning_rate,
+    )
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -97,7 +112,12 @@ def test_numpys_global_stream_goes_on(tmp_path: Path) -> None:
             callbacks = [xpnet.Checkpoint(directory), Cut(attempt)]
             try:
                 model.fit(
-                    X, Y, epochs=5, batch_size=3, callbacks=callbacks, resume_from=xpnet.Checkpoint.latest(directory)
+                    X,
+                    Y,
+                    epochs=5,
+                    batch_size=3,
+                    callbacks=callbacks,
+                    resume_from=xpnet.Checkpoint.latest(directory),
                 )
             except KeyboardInterrupt:
                 np.random.random(9)
@@ -117,7 +137,13 @@ def test_it_goes_on_where_the_arrays_live(tmp_path: Path, library: libraries.Lib
             how: dict[str, Any] = {"epochs": 4, "batch_size": 6, "rng": np.random.default_rng(2)}
             callbacks = [xpnet.Checkpoint(tmp_path / name), Cut(cut)]
             with contextlib.suppress(KeyboardInterrupt):
-                model.fit(X, Y, **how, callbacks=callbacks, resume_from=xpnet.Checkpoint.latest(tmp_path / name))
+                model.fit(
+                    X,
+                    Y,
+                    **how,
+                    callbacks=callbacks,
+                    resume_from=xpnet.Checkpoint.latest(tmp_path / name),
+                )
         losses.append(model.history.loss)
     assert losses[0] == losses[1]
 
@@ -140,7 +166,9 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
     assert names == ["checkpoint-00000004.safetensors", "checkpoint-00000005.safetensors"]
 
 
-def test_windows_keeps_files_that_another_process_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_keeps_files_that_another_process_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be removed does not end the training, and goes another time."""
 
     def refuse(path: Path) -> None:
@@ -189,7 +217,12 @@ class Rival(Callback):
             model = xpnet.LogisticRegression(2, 2, backend="numpy")
             for path in self.directory.iterdir():
                 path.rename(self.directory.parent / path.name)
-            model.fit(np.ones((2, 2)), [0, 1], epochs=self.epochs, callbacks=[xpnet.Checkpoint(self.directory)])
+            model.fit(
+                np.ones((2, 2)),
+                [0, 1],
+                epochs=self.epochs,
+                callbacks=[xpnet.Checkpoint(self.directory)],
+            )
             for path in self.directory.parent.glob("checkpoint-*"):
                 path.rename(self.directory / path.name)
 
@@ -220,7 +253,12 @@ def test_a_run_that_goes_on_twice_at_the_same_time(tmp_path: Path) -> None:
                 fit(tmp_path, 7)
 
     X = np.random.default_rng(0).normal(size=(50, 5))
-    how: dict[str, Any] = {"epochs": 12, "batch_size": 8, "rng": np.random.default_rng(1), "resume_from": early}
+    how: dict[str, Any] = {
+        "epochs": 12,
+        "batch_size": 8,
+        "rng": np.random.default_rng(1),
+        "resume_from": early,
+    }
     callbacks = [xpnet.Checkpoint(tmp_path), EarlyStopping(patience=3, tol=0.02), Twin()]
     with pytest.raises(xpnet.InputError, match="another run"):
         model.fit(X, (X[:, 0] > 0).astype(int), callbacks=callbacks, **how)
@@ -238,14 +276,21 @@ def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
     model = xpnet.FeedforwardNeuralNet(5, 6, 2, optimizer="adam", dropout=0.3, backend="numpy")
     with pytest.raises(xpnet.InputError, match="the callbacks it began with"):
         model.fit(
-            np.ones((50, 5)), np.zeros(50, int), epochs=6, rng=np.random.default_rng(), callbacks=[], resume_from=state
+            np.ones((50, 5)),
+            np.zeros(50, int),
+            epochs=6,
+            rng=np.random.default_rng(),
+            callbacks=[],
+            resume_from=state,
         )
 
 
 def test_a_callbacks_state_is_json_and_arrays(tmp_path: Path) -> None:
     fit(tmp_path, 5)
     state = xpnet.Checkpoint.latest(tmp_path)
-    state.callbacks["2"] = {"nested": {"array": np.arange(3), "text": "a", "texts": np.array(["b"]), "a/b": (1, "c")}}
+    state.callbacks["2"] = {
+        "nested": {"array": np.arange(3), "text": "a", "texts": np.array(["b"]), "a/b": (1, "c")}
+    }
     write_checkpoint(tmp_path / "mine", state)
     found = read_checkpoint(tmp_path / "mine").callbacks["2"]["nested"]
     assert found["text"] == "a" and found["array"].tolist() == [0, 1, 2]
@@ -281,6 +326,8 @@ def test_counts_are_at_least_one(tmp_path: Path, counts: dict[str, int]) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 def test_killed_at_random_moments() -> None:
     # In a process of its own, since it forks, which is not for a process that has run other libraries' threads.
-    found = subprocess.run([sys.executable, KILLS, "9"], check=False, capture_output=True, text=True, timeout=600)
+    found = subprocess.run(
+        [sys.executable, KILLS, "9"], check=False, capture_output=True, text=True, timeout=600
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("9 kills") and found.stdout.endswith("wrong: []\n")

@@ -18,4 +18,6 @@ def test_a_file_of_a_release_opens_and_predicts_the_same(path: Path) -> None:
     X, _ = corpus.numbers()
     rows = corpus.table(X) if path.stem.startswith("tabular") else X
     # Sums may be taken in another order, and processors differ: the numbers are float32 at worst.
-    np.testing.assert_allclose(corpus.answers(xpnet.load(path), rows), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        corpus.answers(xpnet.load(path), rows), expected, rtol=1e-4, atol=1e-5
+    )

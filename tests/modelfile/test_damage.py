@@ -61,7 +61,9 @@ def test_a_flipped_bit_in_the_tensors_is_named(tmp_path: Path, whole: bytes) -> 
 
 def test_a_file_of_the_future_says_so(tmp_path: Path, whole: bytes) -> None:
     content = damage.sealed(whole, lambda entries, envelope: envelope.update(format=2, novelty=[1]))
-    assert_refused(content, tmp_path, "format 2, and this xpnet reads up to 1; install a newer xpnet")
+    assert_refused(
+        content, tmp_path, "format 2, and this xpnet reads up to 1; install a newer xpnet"
+    )
 
 
 HEADERS = {
@@ -71,11 +73,17 @@ HEADERS = {
     "a header longer than the file": ((3).to_bytes(8, "little") + b"{}", "past its end"),
     "no JSON": (damage.pack({}, {}, b"", header="model"), "Expecting value"),
     "a list": (damage.pack({}, {}, b"", header="[]"), "not a JSON object"),
-    "nested without end": (damage.pack({}, {}, b"", header='{"a":' + "[" * 99999 + "]" * 99999 + "}"), "too deeply"),
+    "nested without end": (
+        damage.pack({}, {}, b"", header='{"a":' + "[" * 99999 + "]" * 99999 + "}"),
+        "too deeply",
+    ),
     "a key twice": (damage.pack({}, {}, b"", header='{"a":1,"a":1}'), "a key comes twice"),
     "NaN": (damage.pack({}, {}, b"", header='{"a":NaN}'), "no description by xpnet"),
     "infinity": (damage.pack({}, {}, b"", header='{"a":1e999}'), "no description by xpnet"),
-    "a number without end": (damage.pack({}, {}, b"", header='{"a":' + "9" * 99999 + "}"), "digits"),
+    "a number without end": (
+        damage.pack({}, {}, b"", header='{"a":' + "9" * 99999 + "}"),
+        "digits",
+    ),
     "no text": ((2).to_bytes(8, "little") + b"\xff\xff", "can't decode"),
     "another library's": (
         damage.pack({}, {}, b"", header='{"__metadata__":{"format":"pt"}}'),
@@ -142,13 +150,19 @@ SEALED = {
     "no widths": (network(widths=[]), "do not belong together"),
     "a text for a number": (network(l2="0"), "NetworkSpec.l2"),
     "true for a number": (network(l2=True), "NetworkSpec.l2"),
-    "an unknown activation": (network(activations=["relu", "os.system"]), "NetworkSpec.activations"),
+    "an unknown activation": (
+        network(activations=["relu", "os.system"]),
+        "NetworkSpec.activations",
+    ),
     "an unknown field": (network(hook="os.system"), "NetworkSpec takes"),
     "rates for other layers": (network(dropout=[0.1]), "do not belong together"),
     "names twice": (network(names=["W"] * 6), "do not belong together"),
     "a rule out of range": (network(rule={"beta1": 2.0}), r"beta1 lies in \[0, 1\)"),
     "an unknown kind": (description(kind="posix.system"), "posix.system"),
-    "settings that are none": (description(settings=[]), "Description.settings has a value of another type than dict"),
+    "settings that are none": (
+        description(settings=[]),
+        "Description.settings has a value of another type than dict",
+    ),
     "a schedule that is none": (
         description(settings={"compiled": True, "learning_rate": {"schedule": "eval"}}),
         "there are no such marks",
@@ -157,12 +171,17 @@ SEALED = {
         description(settings={"compiled": True, "learning_rate": -1}),
         "positive and finite",
     ),
-    "a model that is none": (description(kind="LogisticRegression"), "that a LogisticRegression cannot have"),
+    "a model that is none": (
+        description(kind="LogisticRegression"),
+        "that a LogisticRegression cannot have",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", SEALED)
-def test_a_hostile_description_under_checksums_that_hold(tmp_path: Path, whole: bytes, case: str) -> None:
+def test_a_hostile_description_under_checksums_that_hold(
+    tmp_path: Path, whole: bytes, case: str
+) -> None:
     change, match = SEALED[case]
     path = tmp_path / "damaged"
     path.write_bytes(damage.sealed(whole, change))
@@ -189,7 +208,9 @@ def test_nothing_foolish_is_allocated(tmp_path: Path, whole: bytes) -> None:
     assert peak < 2**20
 
 
-def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(tmp_path: Path, whole: bytes) -> None:
+def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(
+    tmp_path: Path, whole: bytes
+) -> None:
     with open(tmp_path / "sparse", "wb") as file:
         file.write(whole)
         file.truncate(2**40)
@@ -200,7 +221,9 @@ def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(tmp_path: 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(xpnet.ModelFileError, match="is a folder"):
         xpnet.load(tmp_path)
-    with pytest.raises(xpnet.ModelFileError, match="missing cannot be opened as a model file: .+ Check the path"):
+    with pytest.raises(
+        xpnet.ModelFileError, match="missing cannot be opened as a model file: .+ Check the path"
+    ):
         xpnet.load(tmp_path / "missing")
     with pytest.raises(xpnet.ModelFileError, match="null"):
         xpnet.load("a\0b")
@@ -219,7 +242,9 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*args: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # whoever runs the tests may be allowed to read everything
+    monkeypatch.setattr(
+        Path, "open", refuse
+    )  # whoever runs the tests may be allowed to read everything
     with pytest.raises(xpnet.ModelFileError, match="Permission denied"):
         xpnet.load(tmp_path / "secret")
 
@@ -263,7 +288,9 @@ def test_the_folder_must_be_there(tmp_path: Path) -> None:
 
 def test_the_description_is_limited(tmp_path: Path) -> None:
     with pytest.raises(xpnet.InputError, match="at most"):
-        xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "model", {"text": "a" * 2**25})
+        xpnet.LogisticRegression(2, 2, backend="numpy").save(
+            tmp_path / "model", {"text": "a" * 2**25}
+        )
 
 
 def test_nesting_that_can_be_written_can_be_read(tmp_path: Path) -> None:

@@ -27,9 +27,13 @@ write_whole(sys.argv[1], b"new")
 def test_a_killed_save_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), moment], check=False, timeout=60
+    )
     assert done.returncode == -signal.SIGKILL
-    assert {file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith(".tmp")} == {b"old"}
+    assert {file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith(".tmp")} == {
+        b"old"
+    }
 
 
 def test_nothing_is_left_beside_a_file(tmp_path: Path) -> None:
@@ -61,7 +65,9 @@ def test_extended_attributes_stay(tmp_path: Path) -> None:
     assert (path.read_bytes(), os.getxattr(path, "user.note")) == (b"new", b"kept")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="files are given away by root only")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="files are given away by root only"
+)
 @pytest.mark.parametrize("mode", [0o600, 0o4640])
 def test_root_leaves_a_file_to_its_owner(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "model"

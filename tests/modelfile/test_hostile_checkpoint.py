@@ -24,9 +24,20 @@ STREAMS: dict[str, Callable[[], Any]] = {
 
 def fit(folder: Path, epochs: int, rng: Any, **options: Any) -> xpnet.FeedforwardNeuralNet:
     """A short training with checkpoints and a callback that has a state."""
-    model = xpnet.FeedforwardNeuralNet(5, 4, 3, optimizer="adam", backend="numpy", rng=np.random.default_rng(0))
+    model = xpnet.FeedforwardNeuralNet(
+        5, 4, 3, optimizer="adam", backend="numpy", rng=np.random.default_rng(0)
+    )
     callbacks = [xpnet.Checkpoint(folder), EarlyStopping()]
-    model.fit(X, Y, epochs=epochs, batch_size=8, rng=rng, callbacks=callbacks, validation=(X, Y), **options)
+    model.fit(
+        X,
+        Y,
+        epochs=epochs,
+        batch_size=8,
+        rng=rng,
+        callbacks=callbacks,
+        validation=(X, Y),
+        **options,
+    )
     return model
 
 
@@ -53,8 +64,11 @@ def test_a_changed_state_under_checksums_that_hold(tmp_path: Path, stream: str) 
     for k in range(80):
         folder = tmp_path / str(k)
         folder.mkdir()
-        state = lambda entries, envelope: change(envelope["description"]["settings"]["state"], chance)  # noqa: E731
-        (folder / path.name).write_bytes(damage.sealed(content, state))
+
+        def change_state(entries, envelope):
+            return change(envelope["description"]["settings"]["state"], chance)
+
+        (folder / path.name).write_bytes(damage.sealed(content, change_state))
         found = xpnet.Checkpoint.latest(folder)
         try:
             if found is not None:
@@ -74,7 +88,9 @@ def test_a_state_of_another_callback_is_named(tmp_path: Path) -> None:
         fit(tmp_path, 4, np.random.default_rng(1), resume_from=found)
 
 
-def test_another_process_may_remove_what_this_one_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_may_remove_what_this_one_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = checkpoint.write_checkpoint
 
     def write_and_lose(path: Path, *rest: Any) -> None:

@@ -24,7 +24,9 @@ def nested(levels: int) -> Any:
 CROWDED = {
     "numbers": "[" + ",".join(["0"] * 6_900_000) + "]",
     "objects": "[" + ",".join(["{}"] * 4_600_000) + "]",
-    "tensors": ",".join(f'"{k}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}' for k in range(230_000)),
+    "tensors": ",".join(
+        f'"{k}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}' for k in range(230_000)
+    ),
 }
 
 
@@ -44,13 +46,19 @@ def test_a_crowded_header_is_refused_before_it_is_parsed(tmp_path: Path, case: s
 @pytest.mark.parametrize("place", ["settings", "extra"])
 def test_a_description_nested_too_deeply_is_refused(tmp_path: Path, place: str) -> None:
     for content, _ in originals(tmp_path):
-        hostile = damage.sealed(content, lambda entries, envelope: envelope["description"][place].update(a=nested(900)))
+        hostile = damage.sealed(
+            content, lambda entries, envelope: envelope["description"][place].update(a=nested(900))
+        )
         (tmp_path / "model").write_bytes(hostile)
         with pytest.raises(xpnet.ModelFileError, match="nested too deeply"):
             xpnet.load(tmp_path / "model")
 
 
-UNREADABLE = {"deep": nested(NESTING_LIMIT), "wide": [0] * VALUES_LIMIT, "commas": "," * VALUES_LIMIT}
+UNREADABLE = {
+    "deep": nested(NESTING_LIMIT),
+    "wide": [0] * VALUES_LIMIT,
+    "commas": "," * VALUES_LIMIT,
+}
 
 
 @pytest.mark.parametrize("extra", UNREADABLE.values(), ids=UNREADABLE)

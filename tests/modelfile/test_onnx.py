@@ -37,18 +37,29 @@ def test_a_network(tmp_path: Path, rng: np.random.Generator, dtype: str, activat
     for rows in (0, 1, 20):
         X = rng.normal(size=(rows, 5)).astype(dtype)
         found = run(tmp_path / "model.onnx", X)["probabilities"]
-        np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], strict=True)
+        np.testing.assert_allclose(
+            found, model.predict(X), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], strict=True
+        )
 
 
 @pytest.mark.parametrize("scales", ["all", "first"])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
-def test_members(tmp_path: Path, rng: np.random.Generator, dtype: str, loss: Any, scales: Any) -> None:
-    spec = NetworkSpec((5, 7, 6, 3), ("relu", "tanh"), loss, dtype=dtype, members=4, member_scales=scales)
+def test_members(
+    tmp_path: Path, rng: np.random.Generator, dtype: str, loss: Any, scales: Any
+) -> None:
+    spec = NetworkSpec(
+        (5, 7, 6, 3), ("relu", "tanh"), loss, dtype=dtype, members=4, member_scales=scales
+    )
     values = {slot.name: rng.normal(size=slot.shape).astype(dtype) for slot in spec.slots()}
-    model, X = Network(spec, values, 0.1, backend="numpy", dtype=dtype), rng.normal(size=(20, 5)).astype(dtype)
+    model, X = (
+        Network(spec, values, 0.1, backend="numpy", dtype=dtype),
+        rng.normal(size=(20, 5)).astype(dtype),
+    )
     write_onnx(tmp_path / "model", Exported(spec, [values]))
     (found,) = run(tmp_path / "model", X).values()
-    np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype], strict=True)
+    np.testing.assert_allclose(
+        found, model.predict(X), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype], strict=True
+    )
 
 
 def test_logistic_regression(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -56,10 +67,14 @@ def test_logistic_regression(tmp_path: Path, rng: np.random.Generator) -> None:
     model.params["W"] = rng.normal(size=(3, 2))
     model.export_onnx(tmp_path / "model.onnx")
     X = rng.normal(size=(8, 3))
-    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)["probabilities"], model.predict(X), rtol=1e-14)
+    np.testing.assert_allclose(
+        run(tmp_path / "model.onnx", X)["probabilities"], model.predict(X), rtol=1e-14
+    )
 
 
-def labelled(path: Path, rng: np.random.Generator, out: int, loss: Any, classes: Any) -> tuple[Any, dict[str, Any]]:
+def labelled(
+    path: Path, rng: np.random.Generator, out: int, loss: Any, classes: Any
+) -> tuple[Any, dict[str, Any]]:
     """A network without hidden layers with labels in its graph: its logits, and what onnxruntime makes of the rows."""
     spec = NetworkSpec(widths=(3, out), activations=(), loss=loss)
     W, b, X = rng.normal(size=(3, out)), rng.normal(size=out), rng.normal(size=(20, 3))
@@ -68,16 +83,24 @@ def labelled(path: Path, rng: np.random.Generator, out: int, loss: Any, classes:
 
 
 def test_labels_of_several_classes(tmp_path: Path, rng: np.random.Generator) -> None:
-    for classes in (np.array(["a", "b", "é"]), np.array([3, 5, 7]), np.array(["x", "y", "z"], dtype=object)):
+    for classes in (
+        np.array(["a", "b", "é"]),
+        np.array([3, 5, 7]),
+        np.array(["x", "y", "z"], dtype=object),
+    ):
         logits, found = labelled(tmp_path / "model", rng, 3, "softmax_cross_entropy", classes)
         assert found["label"].tolist() == classes[logits.argmax(axis=1)].tolist()
 
 
 def test_labels_of_two_classes_with_one_output(tmp_path: Path, rng: np.random.Generator) -> None:
-    logits, found = labelled(tmp_path / "model", rng, 1, "logistic_cross_entropy", np.array(["no", "yes"]))
+    logits, found = labelled(
+        tmp_path / "model", rng, 1, "logistic_cross_entropy", np.array(["no", "yes"])
+    )
     positive = 1 / (1 + np.exp(-logits))
     assert found["label"].tolist() == np.where(logits[:, 0] > 0, "yes", "no").tolist()
-    np.testing.assert_allclose(found["probabilities"], np.hstack([1 - positive, positive]), rtol=1e-13)
+    np.testing.assert_allclose(
+        found["probabilities"], np.hstack([1 - positive, positive]), rtol=1e-13
+    )
 
 
 def test_a_single_class(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -102,7 +125,9 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_without_onnx_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnx_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(xpnet.ModelFileError, match=r"pip install 'xpnet\[onnx\]'"):
         xpnet.LogisticRegression(3, 2, backend="numpy").export_onnx(tmp_path / "model.onnx")

@@ -32,12 +32,20 @@ def network() -> Any:
 def frame(rng: np.random.Generator) -> pandas.DataFrame:
     """Numbers with gaps, and text."""
     size = np.where(np.arange(90) % 7 == 0, np.nan, rng.normal(size=90))
-    return pandas.DataFrame({"size": size, "colour": [["red", "green", "blue"][k % 3] for k in range(90)]})
+    return pandas.DataFrame(
+        {"size": size, "colour": [["red", "green", "blue"][k % 3] for k in range(90)]}
+    )
 
 
 def test_a_pipeline_is_refused_with_what_keeps_it(tmp_path: Path) -> None:
-    target = TransformedTargetRegressor(xpnet.MLPRegressor(solver="lbfgs", max_iter=1), transformer=StandardScaler())
-    for model in (make_pipeline(StandardScaler(), network()), make_pipeline(StandardScaler()), target):
+    target = TransformedTargetRegressor(
+        xpnet.MLPRegressor(solver="lbfgs", max_iter=1), transformer=StandardScaler()
+    )
+    for model in (
+        make_pipeline(StandardScaler(), network()),
+        make_pipeline(StandardScaler()),
+        target,
+    ):
         kind = type(model).__name__
         with pytest.raises(InputError, match=rf"received {kind}.*skops\.io\.dump"):
             xpnet.save(model, tmp_path / "m")
@@ -46,10 +54,15 @@ def test_a_pipeline_is_refused_with_what_keeps_it(tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
 
 
-def test_skops_keeps_a_pipeline_around_what_is_xpnets(tmp_path: Path, frame: pandas.DataFrame) -> None:
+def test_skops_keeps_a_pipeline_around_what_is_xpnets(
+    tmp_path: Path, frame: pandas.DataFrame
+) -> None:
     skops = pytest.importorskip("skops.io")
     y = np.where(frame["colour"] == "red", "yes", "no")
-    for model in (make_pipeline(COLUMNS, network()), make_pipeline(xpnet.TableEncoder(), network())):
+    for model in (
+        make_pipeline(COLUMNS, network()),
+        make_pipeline(xpnet.TableEncoder(), network()),
+    ):
         skops.dump(model.fit(frame, y), tmp_path / "m")
         untrusted = skops.get_untrusted_types(file=tmp_path / "m")
         assert {name.split(".")[0] for name in untrusted} <= {"xpnet", "numpy"}
@@ -62,6 +75,8 @@ def test_skl2onnx_exports_a_pipeline(rng: np.random.Generator) -> None:
     X, y = rng.normal(size=(30, 2)), np.arange(30) % 2
     model = make_pipeline(StandardScaler(), network()).fit(X, y)
     converted = skl2onnx.to_onnx(model, X[:1], options={"zipmap": False})
-    label, probabilities = onnxruntime.InferenceSession(converted.SerializeToString()).run(None, {"X": X})
+    label, probabilities = onnxruntime.InferenceSession(converted.SerializeToString()).run(
+        None, {"X": X}
+    )
     assert label.tolist() == model.predict(X).tolist()
     np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-6)

@@ -38,7 +38,9 @@ JSON = st.recursive(
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -50,15 +52,23 @@ def networks(draw: st.DrawFn) -> Network:
     ends = draw(st.tuples(st.integers(1, 6), st.integers(1, 5)))
     hidden = draw(st.lists(st.integers(1, 7), max_size=3))
     common: dict[str, Any] = {"backend": "numpy", "dtype": dtype, "optimizer": draw(OPTIMIZERS)}
-    common |= {"l2": draw(st.floats(0, 1)), "compiled": draw(st.booleans()), "learning_rate": draw(RATES)}
+    common |= {
+        "l2": draw(st.floats(0, 1)),
+        "compiled": draw(st.booleans()),
+        "learning_rate": draw(RATES),
+    }
     if draw(st.booleans()):
         network: Network = xpnet.LogisticRegression(*ends, **common)
     else:
         rates = draw(st.sampled_from([0.0, [0.25] * len(hidden)]))
         each = [draw(ACTIVATIONS) for _ in hidden]
-        network = xpnet.FeedforwardNeuralNet(ends[0], hidden, ends[1], activation=each, dropout=rates, **common)
+        network = xpnet.FeedforwardNeuralNet(
+            ends[0], hidden, ends[1], activation=each, dropout=rates, **common
+        )
     stream = np.random.default_rng(draw(st.integers(0, 9)))
-    network.params.update({name: stream.normal(size=array.shape) for name, array in network.params.items()})
+    network.params.update(
+        {name: stream.normal(size=array.shape) for name, array in network.params.items()}
+    )
     return network
 
 
@@ -104,7 +114,9 @@ def test_loading_leaves_the_random_stream_alone(tmp_path: Path, rng: np.random.G
     assert np.random.random() == expected
 
 
-def test_a_file_opens_on_every_library(tmp_path: Path, rng: np.random.Generator, library: Any) -> None:
+def test_a_file_opens_on_every_library(
+    tmp_path: Path, rng: np.random.Generator, library: Any
+) -> None:
     network, X, _ = trained(rng, backend="numpy", dtype="float32")
     network.save(tmp_path / "model")
     opened = xpnet.load(tmp_path / "model", backend=library.backend)
@@ -119,7 +131,9 @@ def test_the_safetensors_library_reads_it(tmp_path: Path, rng: np.random.Generat
     with safe_open(tmp_path / "model", framework="numpy") as file:
         assert sorted(file.keys()) == sorted(network.params)
         np.testing.assert_array_equal(file.get_tensor("W1"), network.params["W1"])
-        assert json.loads(file.metadata()["xpnet"])["description"]["extra"] == {"columns": ["a", "b"]}
+        assert json.loads(file.metadata()["xpnet"])["description"]["extra"] == {
+            "columns": ["a", "b"]
+        }
 
 
 def test_describe_says_what_is_in_a_file(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -127,15 +141,25 @@ def test_describe_says_what_is_in_a_file(tmp_path: Path, rng: np.random.Generato
     trained(rng)[0].save(path, {"target": "kind"})
     facts = xpnet.modelfile.describe(path)
     assert facts["kind"] == "FeedforwardNeuralNet"
-    assert (facts["widths"], facts["activations"], facts["dtype"]) == ([4, 8, 2], ["relu"], "float64")
+    assert (facts["widths"], facts["activations"], facts["dtype"]) == (
+        [4, 8, 2],
+        ["relu"],
+        "float64",
+    )
     assert facts["parameters"] == 4 * 8 + 8 + 8 * 2 + 2
     assert facts["tensors"]["W2"] == {"dtype": "float64", "shape": [8, 2]}
-    assert (facts["extra"], facts["format"], facts["bytes"]) == ({"target": "kind"}, 1, path.stat().st_size)
+    assert (facts["extra"], facts["format"], facts["bytes"]) == (
+        {"target": "kind"},
+        1,
+        path.stat().st_size,
+    )
     assert json.loads(json.dumps(facts)) == facts
 
 
 @pytest.mark.parametrize(("now", "kept"), [(0.5, 0.5), (0.0, 0.01)])
-def test_a_schedule_of_ones_own_is_kept_as_its_present_value(tmp_path: Path, now: float, kept: float) -> None:
+def test_a_schedule_of_ones_own_is_kept_as_its_present_value(
+    tmp_path: Path, now: float, kept: float
+) -> None:
     xpnet.LogisticRegression(2, 2, lambda epoch, losses: now + epoch).save(tmp_path / "model")
     assert xpnet.load(tmp_path / "model").learning_rate == kept
 
@@ -148,7 +172,9 @@ def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
         Own(2, 2).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("extra", [[1], {"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {1: 1, "a": 2}])
+@pytest.mark.parametrize(
+    "extra", [[1], {"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {1: 1, "a": 2}]
+)
 def test_extra_is_json(tmp_path: Path, extra: Any) -> None:
     with pytest.raises(xpnet.InputError, match="A model file holds what it gives back"):
         xpnet.LogisticRegression(2, 2).save(tmp_path / "model", extra)
@@ -177,11 +203,18 @@ xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng).save(sys.argv[1], 
 """
     for seed in "12":
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", program, tmp_path / seed], check=True, env=environment, timeout=600)
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / seed],
+            check=True,
+            env=environment,
+            timeout=600,
+        )
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 def test_modelfile_is_not_imported_with_xpnet() -> None:
     program = "import sys, xpnet; print([m for m in sys.modules if m.startswith(('xpnet.modelfile', 'safetensors'))])"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600)
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600
+    )
     assert found.stdout.strip() == "[]"

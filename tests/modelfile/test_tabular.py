@@ -26,7 +26,8 @@ def table(rng: np.random.Generator) -> pandas.DataFrame:
             "label": rng.integers(0, 50, ROWS),
             "s": [None if k % 11 == 0 else "abcdefgh"[k % 8] for k in range(ROWS)],
             "many": [f"value {k}" for k in rng.integers(0, 60, ROWS)],
-            "when": pandas.Timestamp("1890-01-01") + pandas.to_timedelta(rng.integers(0, 1_900_000, ROWS), unit="h"),
+            "when": pandas.Timestamp("1890-01-01")
+            + pandas.to_timedelta(rng.integers(0, 1_900_000, ROWS), unit="h"),
             "flag": rng.random(ROWS) < 0.4,
             "number": np.arange(ROWS),
             "always": "the same",
@@ -42,23 +43,41 @@ def labels(table: pandas.DataFrame) -> Any:
 
 def classifier(**changed: Any) -> Any:
     """Two small networks."""
-    how = {"hidden_layer_sizes": (6,), "members": 2, "max_iter": 3, "random_state": 0, "backend": "numpy", **changed}
+    how = {
+        "hidden_layer_sizes": (6,),
+        "members": 2,
+        "max_iter": 3,
+        "random_state": 0,
+        "backend": "numpy",
+        **changed,
+    }
     return xpnet.TabularClassifier(**how)
 
 
 def regressor(**changed: Any) -> Any:
     """Two small networks."""
-    how = {"hidden_layer_sizes": (6,), "members": 2, "max_iter": 3, "random_state": 0, "backend": "numpy", **changed}
+    how = {
+        "hidden_layer_sizes": (6,),
+        "members": 2,
+        "max_iter": 3,
+        "random_state": 0,
+        "backend": "numpy",
+        **changed,
+    }
     return xpnet.TabularRegressor(**how)
 
 
 def fitted(kind: str, table: Any, target: Any) -> Any:
     """An estimator of each kind that a file may hold."""
     if kind == "classifier":
-        return classifier().fit(table, np.where(target > 25, "yes", np.where(target > 10, "no", "perhaps")))
+        return classifier().fit(
+            table, np.where(target > 25, "yes", np.where(target > 10, "no", "perhaps"))
+        )
     if kind == "settings":
         encoder = xpnet.TableEncoder(bins=5, scaling="standard", binning="tree", task="regression")
-        return classifier(encoder=encoder, class_weight={0: 2.0, 1: 1.0}, dtype="float64").fit(table, target > 25)
+        return classifier(encoder=encoder, class_weight={0: 2.0, 1: 1.0}, dtype="float64").fit(
+            table, target > 25
+        )
     if kind == "counts":
         return regressor(loss="poisson").fit(table, target)
     targets = np.stack([target, -target], axis=1) if kind == "several" else target * 1e3
@@ -75,18 +94,25 @@ def test_it_comes_back_bit_for_bit(tmp_path: Path, table: pandas.DataFrame, kind
     found = xpnet.load(tmp_path / "m", backend="numpy")
     table.loc[3, ["s", "a"]] = ["never seen", np.inf]
     np.testing.assert_array_equal(found.predict(table), model.predict(table), strict=True)
-    np.testing.assert_array_equal(found.predict_members(table), model.predict_members(table), strict=True)
+    np.testing.assert_array_equal(
+        found.predict_members(table), model.predict_members(table), strict=True
+    )
     assert found.extra == {"unit": "kg"} and found.encoder_.left_out_ == model.encoder_.left_out_
     assert (found.best_epochs_, found.n_iter_) == (model.best_epochs_, model.n_iter_)
     assert list(found.feature_names_in_) == list(table.columns)
-    kept = {name: value for name, value in model.get_params().items() if not name.startswith("encoder")}
+    kept = {
+        name: value for name, value in model.get_params().items() if not name.startswith("encoder")
+    }
     assert {name: found.get_params()[name] for name in kept} == kept
     found.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
     facts = xpnet.modelfile.describe(tmp_path / "m")
     assert facts["features"] == list(table.columns)
     assert facts["classes"] == (None if not hasattr(model, "classes_") else model.classes_.tolist())
-    assert facts["kind"] == type(model).__name__ and facts["widths"][0] == facts["tensors"]["0/W1"]["shape"][0]
+    assert (
+        facts["kind"] == type(model).__name__
+        and facts["widths"][0] == facts["tensors"]["0/W1"]["shape"][0]
+    )
 
 
 def test_a_matrix_comes_back(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -130,7 +156,9 @@ def test_what_a_file_cannot_hold_is_told(tmp_path: Path, rng: np.random.Generato
 
 
 @pytest.mark.parametrize("harm", ["targets without end", "half characters"])
-def test_what_would_not_open_again_is_not_written(tmp_path: Path, rng: np.random.Generator, harm: str) -> None:
+def test_what_would_not_open_again_is_not_written(
+    tmp_path: Path, rng: np.random.Generator, harm: str
+) -> None:
     X = rng.normal(size=(40, 3))
     if harm == "half characters":
         model = classifier().fit(X, np.array(["a", "\ud800"] * 20, dtype=object))
@@ -148,7 +176,9 @@ def fed(session: Any, table: pandas.DataFrame) -> dict[str, Any]:
     for given in session.get_inputs():
         column = table[given.name.removeprefix("x_")]
         if given.type == "tensor(string)":
-            feed[given.name] = np.array([value if isinstance(value, str) else "" for value in column], dtype=object)
+            feed[given.name] = np.array(
+                [value if isinstance(value, str) else "" for value in column], dtype=object
+            )
         elif column.dtype.kind == "M":
             seconds = column.to_numpy("datetime64[us]").astype(np.int64) / 1e6
             feed[given.name] = np.where(column.isna(), np.nan, seconds)
@@ -172,7 +202,9 @@ def test_onnx_answers_from_raw_columns(tmp_path: Path, table: pandas.DataFrame, 
     found = dict(zip(names, session.run(names, fed(session, table)), strict=True))
     if names == ["predictions"]:
         expected = model.predict(table)
-        np.testing.assert_allclose(found["predictions"].reshape(expected.shape), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            found["predictions"].reshape(expected.shape), expected, rtol=1e-5, atol=1e-5
+        )
     else:
         np.testing.assert_allclose(found["probabilities"], model.predict_proba(table), atol=1e-6)
         assert found["probabilities"].dtype == model.dtype
@@ -223,11 +255,15 @@ HARMS: dict[str, Any] = {
         column=number(settings, "trend")["column"]
     ),
     "columns": lambda settings: settings["encoder"].update(columns=10**9, names=None),
-    "members": lambda settings: settings["fitted"]["dict"].__setitem__(0, ["best_epochs_", [1] * 100_000]),
+    "members": lambda settings: settings["fitted"]["dict"].__setitem__(
+        0, ["best_epochs_", [1] * 100_000]
+    ),
     "names": lambda settings: settings["encoder"]["names"].append("one more"),
     "another encoder": lambda settings: settings["encoder"]["encodings"].pop(),
     "no encoder": lambda settings: settings.update(encoder={}),
-    "an encoder of another kind": lambda settings: settings["encoder"]["params"]["dict"].append(["steps", []]),
+    "an encoder of another kind": lambda settings: settings["encoder"]["params"]["dict"].append(
+        ["steps", []]
+    ),
 }
 
 
@@ -236,18 +272,23 @@ def test_a_hostile_encoder_is_refused(tmp_path: Path, table: pandas.DataFrame, h
     classifier().fit(table, labels(table)).save(tmp_path / "m")
     change = HARMS[harm]
     content = damage.sealed(
-        (tmp_path / "m").read_bytes(), lambda entries, envelope: change(envelope["description"]["settings"])
+        (tmp_path / "m").read_bytes(),
+        lambda entries, envelope: change(envelope["description"]["settings"]),
     )
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ModelFileError, match="describes no model"):
         xpnet.load(tmp_path / "x")
 
 
-def test_hostile_files_end_in_an_error_or_in_an_estimator(tmp_path: Path, table: pandas.DataFrame) -> None:
+def test_hostile_files_end_in_an_error_or_in_an_estimator(
+    tmp_path: Path, table: pandas.DataFrame
+) -> None:
     classifier().fit(table, labels(table)).save(tmp_path / "m")
     whole, chance, told = (tmp_path / "m").read_bytes(), random.Random(0), 0
     for _ in range(300):
-        (tmp_path / "x").write_bytes(damage.sealed(whole, lambda entries, envelope: change_somewhere(envelope, chance)))
+        (tmp_path / "x").write_bytes(
+            damage.sealed(whole, lambda entries, envelope: change_somewhere(envelope, chance))
+        )
         try:
             opened = xpnet.load(tmp_path / "x", backend="numpy")
         except ModelFileError as error:
@@ -261,14 +302,18 @@ def test_hostile_files_end_in_an_error_or_in_an_estimator(tmp_path: Path, table:
     assert told > 100
 
 
-def test_an_encoder_that_was_tampered_with_is_refused(tmp_path: Path, table: pandas.DataFrame) -> None:
+def test_an_encoder_that_was_tampered_with_is_refused(
+    tmp_path: Path, table: pandas.DataFrame
+) -> None:
     classifier().fit(table, labels(table)).save(tmp_path / "m")
     whole, rng, refused = (tmp_path / "m").read_bytes(), np.random.default_rng(0), 0
 
     def change(entries: Any, envelope: Any) -> None:
         encoder = envelope["description"]["settings"]["encoder"]
         entry: Any = rng.choice([encoder, *encoder["encodings"]])
-        entry[str(rng.choice(list(entry)))] = [None, -1, 10**12, "x", [], {}, [1], 0.5][rng.integers(8)]
+        entry[str(rng.choice(list(entry)))] = [None, -1, 10**12, "x", [], {}, [1], 0.5][
+            rng.integers(8)
+        ]
 
     for _ in range(300):
         (tmp_path / "x").write_bytes(damage.sealed(whole, change))
@@ -281,8 +326,20 @@ def test_an_encoder_that_was_tampered_with_is_refused(tmp_path: Path, table: pan
     description, tensors = container.read(tmp_path / "m")
     for name in [name for name in tensors if name.startswith("encoder/")]:
         array = tensors[name]
-        for wrong in (array[:-1], array[:0], array.astype(complex), array[None], array.astype(float) * np.nan, None):
-            if wrong is None or wrong.shape != array.shape or wrong.dtype != array.dtype or wrong.size:
+        for wrong in (
+            array[:-1],
+            array[:0],
+            array.astype(complex),
+            array[None],
+            array.astype(float) * np.nan,
+            None,
+        ):
+            if (
+                wrong is None
+                or wrong.shape != array.shape
+                or wrong.dtype != array.dtype
+                or wrong.size
+            ):
                 with pytest.raises((ValueError, TypeError)):
                     tables.open_file(description, {**tensors, name: wrong}, "numpy")
 
@@ -302,6 +359,20 @@ def change_somewhere(envelope: dict[str, Any], chance: random.Random) -> None:
             place = place[key]
             continue
         place[key] = chance.choice(
-            [None, 5, -1, "x", [], {}, 1e300, [[["a"]]], {"float": "nan"}, True, 10**6, 2**63, {"dict": []}]
+            [
+                None,
+                5,
+                -1,
+                "x",
+                [],
+                {},
+                1e300,
+                [[["a"]]],
+                {"float": "nan"},
+                True,
+                10**6,
+                2**63,
+                {"dict": []},
+            ]
         )
         return

@@ -55,7 +55,15 @@ def test_labels_of_any_kind_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, UpdateRule(), np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j]
+    "value",
+    [
+        object(),
+        {1, 2},
+        UpdateRule(),
+        np.zeros((2, 2)),
+        np.array(["2026"], dtype="datetime64[Y]"),
+        1j,
+    ],
 )
 def test_what_has_no_form_is_refused(value: Any) -> None:
     with pytest.raises(xpnet.InputError, match="has no place in a model file"):
@@ -88,7 +96,9 @@ def test_what_was_not_written_here_is_refused(value: Any) -> None:
 
 
 def test_a_dataclass_comes_back_as_its_class() -> None:
-    spec = NetworkSpec((4, 3, 2), ("tanh",), rule=UpdateRule("adam", beta1=0.5), dropout=(0.1,), l2=1.0)
+    spec = NetworkSpec(
+        (4, 3, 2), ("tanh",), rule=UpdateRule("adam", beta1=0.5), dropout=(0.1,), l2=1.0
+    )
     assert typed(json.loads(json.dumps(asdict(spec))), NetworkSpec) == spec
 
 

@@ -43,7 +43,9 @@ def test_a_copy_of_an_adopted_library_lives_nowhere_yet(blobs):
     model = trained(None)
     model.fit(torch.asarray(blobs[0]), torch.asarray(blobs[1]), epochs=1)
     twin = copy.deepcopy(model)
-    np.testing.assert_allclose(twin.predict(blobs[0]), model.predict(torch.asarray(blobs[0])), rtol=1e-12)
+    np.testing.assert_allclose(
+        twin.predict(blobs[0]), model.predict(torch.asarray(blobs[0])), rtol=1e-12
+    )
 
 
 def test_an_untrained_network_is_copied(blobs):

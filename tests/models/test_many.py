@@ -21,7 +21,9 @@ X, Y = RNG.standard_normal((300, 7)).astype("float32"), RNG.integers(0, 3, 300)
 ROWS = [np.flatnonzero(np.arange(300) % 3 != fold) for fold in range(3)]
 
 
-def networks_of(count: int = 5, hidden: Any = (9, 6), **how: Any) -> list[xpnet.FeedforwardNeuralNet]:
+def networks_of(
+    count: int = 5, hidden: Any = (9, 6), **how: Any
+) -> list[xpnet.FeedforwardNeuralNet]:
     """Networks that differ in seed, learning rate and penalty."""
     given_to_all: dict[str, Any] = {"optimizer": "adam", "dtype": "float32", **how}
     rates, penalties = np.geomspace(1e-3, 1e-1, count), [1e-3 * (k % 2) for k in range(count)]
@@ -36,7 +38,9 @@ def assert_same(found: list[Any], wanted: list[Any]) -> None:
     for k, (one, other) in enumerate(zip(found, wanted, strict=True)):
         for name, array in other.params.items():
             np.testing.assert_array_equal(one.params[name], array, err_msg=f"network {k}: {name}")
-            np.testing.assert_array_equal(one.gradients[name], other.gradients[name], err_msg=f"gradient {k}: {name}")
+            np.testing.assert_array_equal(
+                one.gradients[name], other.gradients[name], err_msg=f"gradient {k}: {name}"
+            )
         assert one.history.loss == other.history.loss
         assert one.history.learning_rate == other.history.learning_rate
         if isinstance(one.rng, np.random.Generator):
@@ -53,7 +57,9 @@ def side_by_side() -> Iterator[list[int]]:
     epoch = many.ManyTrainings.epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            many.ManyTrainings, "epoch", lambda self, k, rates: counts.append(len(rates)) or epoch(self, k, rates)
+            many.ManyTrainings,
+            "epoch",
+            lambda self, k, rates: counts.append(len(rates)) or epoch(self, k, rates),
         )
         yield counts
 
@@ -71,7 +77,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("batch_size", [64, None])
-def test_the_result_is_that_of_a_loop_to_the_bit(how: dict[str, Any], batch_size: int | None) -> None:
+def test_the_result_is_that_of_a_loop_to_the_bit(
+    how: dict[str, Any], batch_size: int | None
+) -> None:
     found, wanted = networks_of(**how), networks_of(**how)
     with side_by_side() as counts:
         histories = xpnet.fit_many(found, X, Y, epochs=3, batch_size=batch_size)
@@ -86,9 +94,15 @@ def test_the_result_is_that_of_a_loop_to_the_bit(how: dict[str, Any], batch_size
 @given(st.data())
 def test_any_rows_batches_and_threads_give_the_bits_of_a_loop(data: st.DataObject) -> None:
     count, batch_size = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 320))
-    how = {"epochs": data.draw(st.integers(0, 3)), "batch_size": batch_size, "shuffle": data.draw(st.booleans())}
+    how = {
+        "epochs": data.draw(st.integers(0, 3)),
+        "batch_size": batch_size,
+        "shuffle": data.draw(st.booleans()),
+    }
     rows = [
-        data.draw(st.lists(st.integers(-300, 299), min_size=1, max_size=40).map(np.array)) if k % 3 else None
+        data.draw(st.lists(st.integers(-300, 299), min_size=1, max_size=40).map(np.array))
+        if k % 3
+        else None
         for k in range(count)
     ]
     found, wanted = networks_of(count), networks_of(count)
@@ -114,7 +128,9 @@ def test_only_some_networks_have_rows_of_their_own(batch_size: int | None) -> No
 
     found, wanted = made(), made()
     with side_by_side() as counts:
-        xpnet.fit_many(found, wide, labels, epochs=2, batch_size=batch_size, shuffle=False, rows=drawn)
+        xpnet.fit_many(
+            found, wide, labels, epochs=2, batch_size=batch_size, shuffle=False, rows=drawn
+        )
     assert counts == [4, 4]
     for network, of_one in zip(wanted, drawn, strict=True):
         part = (wide, labels) if of_one is None else (wide[of_one], labels[of_one])
@@ -149,7 +165,9 @@ def test_networks_of_several_kinds_train_in_groups() -> None:
     assert_same(found, wanted)
 
 
-def test_the_memory_of_a_thread_does_not_grow_with_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_thread_does_not_grow_with_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     needed: list[int] = []
     monkeypatch.setattr(step, "allowed_threads", lambda: 256)
     monkeypatch.setattr(many, "check_memory", lambda count, what: needed.append(count))
@@ -157,7 +175,9 @@ def test_the_memory_of_a_thread_does_not_grow_with_the_cores(monkeypatch: pytest
     assert len(needed) == 1 and needed[0] < 2**22
 
 
-@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState], ids=["Generator", "RandomState"])
+@pytest.mark.parametrize(
+    "make", [np.random.default_rng, np.random.RandomState], ids=["Generator", "RandomState"]
+)
 def test_networks_that_share_a_stream_draw_from_it_in_turn(make: Any) -> None:
     found, wanted = networks_of(3, rng=make(0)), networks_of(3, rng=make(0))
     with side_by_side() as counts:
@@ -173,7 +193,9 @@ def test_a_schedule_sees_the_losses_of_its_own_network() -> None:
         def schedule(epoch: int, losses: Any) -> float:
             return 0.01 / (1 + epoch) * (losses[-1] if losses else 1.0)
 
-        return [xpnet.FeedforwardNeuralNet(7, 5, 3, schedule, rng=k, dtype="float32") for k in range(3)]
+        return [
+            xpnet.FeedforwardNeuralNet(7, 5, 3, schedule, rng=k, dtype="float32") for k in range(3)
+        ]
 
     found, wanted = made(), made()
     xpnet.fit_many(found, X, Y, epochs=4, batch_size=50)
@@ -250,7 +272,8 @@ def test_a_callback_may_call_a_network_that_waits_to_be_trained_with_its_own() -
         target=lambda: xpnet.fit_many([first, second], X, Y, epochs=1, batch_size=100), daemon=True
     )
     alone = threading.Thread(
-        target=lambda: second.fit(X, Y, epochs=2, batch_size=100, callbacks=[call_the_other]), daemon=True
+        target=lambda: second.fit(X, Y, epochs=2, batch_size=100, callbacks=[call_the_other]),
+        daemon=True,
     )
     alone.start()
     alone.join(20)

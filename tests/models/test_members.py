@@ -43,22 +43,35 @@ def test_one_member_is_the_network_as_ever_to_the_bit() -> None:
 
 def test_both_backends_give_the_same_network() -> None:
     by_numba, by_numpy = (
-        trained(members=3, dropout=0.1, dtype="float64", backend=name) for name in ("numba", "numpy")
+        trained(members=3, dropout=0.1, dtype="float64", backend=name)
+        for name in ("numba", "numpy")
     )
-    for name, array in by_numpy.params.items():  # 35 updates of Adam, whose division magnifies rounding
-        np.testing.assert_allclose(by_numba.params[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
+    for (
+        name,
+        array,
+    ) in by_numpy.params.items():  # 35 updates of Adam, whose division magnifies rounding
+        np.testing.assert_allclose(
+            by_numba.params[name], array, rtol=1e-9, atol=1e-10, err_msg=name
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_estimators_predict_with_each_member(backend: str) -> None:
-    settings: dict[str, Any] = {"hidden_layer_sizes": 8, "members": 4, "max_iter": 3, "random_state": 0}
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": 8,
+        "members": 4,
+        "max_iter": 3,
+        "random_state": 0,
+    }
     numbers = xpnet.MLPRegressor(backend=backend, **settings).fit(X, X[:, :2])
     labels = xpnet.MLPClassifier(backend=backend, **settings).fit(X, Y)
     each, second = numbers.predict_members(X), labels.predict_members(X[:7])
     assert each.shape == (4, len(X), 2) and second.shape == (4, 7, 1) and each.std(axis=0).min() > 0
     np.testing.assert_allclose(each.mean(axis=0), numbers.predict(X), atol=1e-6)
-    np.testing.assert_allclose(second.mean(axis=0)[:, 0], labels.predict_proba(X[:7])[:, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        second.mean(axis=0)[:, 0], labels.predict_proba(X[:7])[:, 1], atol=1e-6
+    )
     with pytest.raises(ValueError, match="features"):
         numbers.predict_members(X[:, 1:])
     with pytest.raises(NotFittedError):
@@ -67,19 +80,29 @@ def test_estimators_predict_with_each_member(backend: str) -> None:
 
 def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch() -> None:
     def fitted(members: int, own_batches: bool, backend: str) -> xpnet.FeedforwardNeuralNet:
-        network = xpnet.FeedforwardNeuralNet(30, 8, 2, members=members, rng=0, dtype="float64", backend=backend)
+        network = xpnet.FeedforwardNeuralNet(
+            30, 8, 2, members=members, rng=0, dtype="float64", backend=backend
+        )
         network.fit(X[:400], Y[:400], epochs=3, batch_size=64, own_batches=own_batches)
         return network
 
-    own, shared, by_numpy = fitted(3, True, "numba"), fitted(3, False, "numba"), fitted(3, True, "numpy")
+    own, shared, by_numpy = (
+        fitted(3, True, "numba"),
+        fitted(3, False, "numba"),
+        fitted(3, True, "numpy"),
+    )
     assert abs(own.params["W1"] - shared.params["W1"]).max() > 1e-4
     for name, array in by_numpy.params.items():
         np.testing.assert_allclose(own.params[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
-    np.testing.assert_array_equal(fitted(1, True, "numba").params["W1"], fitted(1, False, "numba").params["W1"])
+    np.testing.assert_array_equal(
+        fitted(1, True, "numba").params["W1"], fitted(1, False, "numba").params["W1"]
+    )
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_drawn_from(backend: str) -> None:
+def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_drawn_from(
+    backend: str,
+) -> None:
     def rate_that_fails_at(last: int) -> Any:
         def rate(epoch: int, losses: Any) -> float:
             if epoch == last:
@@ -88,7 +111,10 @@ def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_dr
 
         return rate
 
-    networks = [xpnet.FeedforwardNeuralNet(30, 4, 2, rate_that_fails_at(n), members=3, rng=0) for n in (3, 99)]
+    networks = [
+        xpnet.FeedforwardNeuralNet(30, 4, 2, rate_that_fails_at(n), members=3, rng=0)
+        for n in (3, 99)
+    ]
     with pytest.raises(ArithmeticError):
         networks[0].to(backend).fit(X[:40], Y[:40], epochs=6, batch_size=8, own_batches=True)
     networks[1].to(backend).fit(X[:40], Y[:40], epochs=3, batch_size=8, own_batches=True)
@@ -107,7 +133,10 @@ def test_a_member_is_a_plain_network() -> None:
     """x r W s + b = x (r W s) + b: its factors of inputs and outputs can be multiplied into the weight between them."""
     network, values = trained(members=3), {}
     for layer in ("1", "2", "3"):
-        factors = (network.params.get(f"{name}{layer}", np.ones((3, 1))) for name in ("scale_in", "scale_out"))
+        factors = (
+            network.params.get(f"{name}{layer}", np.ones((3, 1)))
+            for name in ("scale_in", "scale_out")
+        )
         scale_in, scale_out = factors
         weight = network.params[f"W{layer}"]
         weight = weight[2] if weight.ndim == 3 else weight

@@ -17,30 +17,49 @@ def one_hot(y, classes):
 
 @pytest.mark.parametrize("hidden", [8, (6, 5)], ids=str)
 @pytest.mark.parametrize("optimizer", [None, "adam"])
-def test_twenty_steps_are_those_of_the_independent_network(library, dtype, blobs, reference, hidden, optimizer):
+def test_twenty_steps_are_those_of_the_independent_network(
+    library, dtype, blobs, reference, hidden, optimizer
+):
     X, y = blobs[0].astype(dtype), blobs[1]
     Y = one_hot(y, 4).astype(dtype)
     model = xpnet.FeedforwardNeuralNet(
-        7, hidden, 4, 0.05, backend=library.backend, rng=np.random.RandomState(1), optimizer=optimizer
+        7,
+        hidden,
+        4,
+        0.05,
+        backend=library.backend,
+        rng=np.random.RandomState(1),
+        optimizer=optimizer,
     )
-    independent = reference([library.numpy(a) if library.backend else np.asarray(a) for a in model.params.values()])
+    independent = reference(
+        [library.numpy(a) if library.backend else np.asarray(a) for a in model.params.values()]
+    )
     for _ in range(20):
         loss = model.step(library.make(X), library.make(Y))
         expected = (independent.adam if optimizer else independent.sgd)(X, Y, 0.05)
         assert isinstance(loss, float)
         assert loss == pytest.approx(expected, rel=TOLERANCE[dtype])
     for ours, right in zip(model.params.values(), independent.weights, strict=True):
-        np.testing.assert_allclose(library.numpy(ours), right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(
+            library.numpy(ours), right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+        )
     probabilities = model.predict(library.make(X))
-    assert type(probabilities) is type(library.make(X)) and probabilities.dtype == library.make(X).dtype
+    assert (
+        type(probabilities) is type(library.make(X))
+        and probabilities.dtype == library.make(X).dtype
+    )
     np.testing.assert_allclose(library.numpy(probabilities).sum(axis=1), 1, rtol=1e-5)
 
 
 def test_minibatches_follow_the_orders_drawn_on_the_host(library, blobs, reference):
     X, y = blobs
-    model = xpnet.FeedforwardNeuralNet(7, 8, 4, 0.1, backend=library.backend, rng=np.random.RandomState(1))
+    model = xpnet.FeedforwardNeuralNet(
+        7, 8, 4, 0.1, backend=library.backend, rng=np.random.RandomState(1)
+    )
     independent = reference([np.asarray(a) for a in model.params.values()])
-    history = model.fit(library.make(X), library.make(y), epochs=3, batch_size=50, rng=np.random.default_rng(5))
+    history = model.fit(
+        library.make(X), library.make(y), epochs=3, batch_size=50, rng=np.random.default_rng(5)
+    )
     stream = np.random.default_rng(5)
     for epoch in range(3):
         order, total = stream.permutation(len(X)), 0.0
@@ -54,8 +73,13 @@ def test_minibatches_follow_the_orders_drawn_on_the_host(library, blobs, referen
 
 def test_the_notebooks_own_update_means_what_it_says(library, blobs):
     X, Y = library.make(blobs[0]), library.make(one_hot(blobs[1], 4))
-    manual, automatic = (xpnet.LogisticRegression(7, 4, 0.1, backend=library.backend) for _ in range(2))
-    affine, loss = xpnet.Affine(backend=library.backend), xpnet.CategoricalCrossEntropy(backend=library.backend)
+    manual, automatic = (
+        xpnet.LogisticRegression(7, 4, 0.1, backend=library.backend) for _ in range(2)
+    )
+    affine, loss = (
+        xpnet.Affine(backend=library.backend),
+        xpnet.CategoricalCrossEntropy(backend=library.backend),
+    )
     automatic.predict(X), manual.predict(X)
     for _ in range(3):
         loss.forward(affine.forward(X, manual.params["W"], manual.params["b"]), Y)
@@ -64,7 +88,9 @@ def test_the_notebooks_own_update_means_what_it_says(library, blobs):
             manual.params[p] = manual.params[p] - 0.1 * grads[p]
         automatic.step(X, Y)
     for p in manual.params:
-        np.testing.assert_allclose(library.numpy(manual.params[p]), library.numpy(automatic.params[p]), rtol=1e-12)
+        np.testing.assert_allclose(
+            library.numpy(manual.params[p]), library.numpy(automatic.params[p]), rtol=1e-12
+        )
 
 
 def test_labels_and_weights(blobs):
@@ -73,7 +99,9 @@ def test_labels_and_weights(blobs):
     results = []
     for labels in (y, y.astype("int32"), one_hot(y, 4)):
         model = xpnet.LogisticRegression(7, 4, backend="numpy")
-        results.append(model.fit(X, labels, epochs=5, batch_size=32, shuffle=False, sample_weight=weight).loss)
+        results.append(
+            model.fit(X, labels, epochs=5, batch_size=32, shuffle=False, sample_weight=weight).loss
+        )
     np.testing.assert_allclose(results[1:], results[:1] * 2, rtol=1e-12)
 
 
@@ -89,7 +117,9 @@ def test_a_zero_weight_is_an_absent_row(blobs):
 
 def test_penalty_is_part_of_the_loss_and_of_the_gradient(blobs):
     X, y = blobs
-    model = xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", l2=0.3, rng=np.random.RandomState(0))
+    model = xpnet.FeedforwardNeuralNet(
+        7, 5, 4, backend="numpy", l2=0.3, rng=np.random.RandomState(0)
+    )
     plain = xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=np.random.RandomState(0))
     squares = sum((model.params[w] ** 2).sum() for w in ("W1", "W2"))
     assert model.loss(X, y) - plain.loss(X, y) == pytest.approx(0.15 * squares, rel=1e-12)
@@ -103,7 +133,9 @@ def test_dropout_changes_training_alone_and_repeats(blobs):
     X, y = blobs
 
     def trained(rate):
-        model = xpnet.FeedforwardNeuralNet(7, 20, 4, backend="numpy", dropout=rate, rng=np.random.RandomState(0))
+        model = xpnet.FeedforwardNeuralNet(
+            7, 20, 4, backend="numpy", dropout=rate, rng=np.random.RandomState(0)
+        )
         model.fit(X, y, epochs=3, shuffle=False)
         return model
 
@@ -138,7 +170,9 @@ def test_arrays_of_another_library_are_refused_with_the_remedy(blobs):
 
 def test_a_model_moves_with_its_optimizer(blobs):
     stays, moves = (
-        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", optimizer="adam", rng=np.random.RandomState(0))
+        xpnet.FeedforwardNeuralNet(
+            7, 5, 4, backend="numpy", optimizer="adam", rng=np.random.RandomState(0)
+        )
         for _ in "ab"
     )
     for model in (stays, moves):
@@ -169,7 +203,11 @@ def test_callbacks_and_early_stopping(blobs):
     model.fit(X, y, epochs=10, callbacks=[Told(), at_epoch])
     assert seen == ["begin", 1, 2, 3, "end"]
     history = model.fit(
-        X[:60], y[:60], epochs=500, validation=(X[60:], y[60:]), callbacks=[EarlyStopping(patience=5)]
+        X[:60],
+        y[:60],
+        epochs=500,
+        validation=(X[60:], y[60:]),
+        callbacks=[EarlyStopping(patience=5)],
     )
     assert 3 + 5 < history.epochs < 503
     assert model.loss(X[60:], y[60:]) == pytest.approx(min(history.validation_loss), abs=1e-4)
@@ -200,26 +238,52 @@ def test_schedules_set_the_learning_rate(name, blobs):
     [
         (lambda: xpnet.FeedforwardNeuralNet(4, 0, 2), "positive integers"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, activation="sigmoid"), "logistic"),
-        (lambda: xpnet.FeedforwardNeuralNet(4, (3, 3), 2, dropout=[0.1]), "one for each of 2 hidden"),
+        (
+            lambda: xpnet.FeedforwardNeuralNet(4, (3, 3), 2, dropout=[0.1]),
+            "one for each of 2 hidden",
+        ),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, dropout=1.0), r"\[0, 1\)"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, dtype="float16"), "float32"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, learning_rate=-1), "positive"),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer="rmsprop"), "adamw"),
-        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer=xpnet.SGD(nesterov=True)), "momentum"),
+        (
+            lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer=xpnet.SGD(nesterov=True)),
+            "momentum",
+        ),
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, l2=-1), "l2"),
         (
-            lambda: check_spec(NetworkSpec((4, 3), (), "multi_softmax_cross_entropy", loss_numbers=(0, 1, 0))),
+            lambda: check_spec(
+                NetworkSpec((4, 3), (), "multi_softmax_cross_entropy", loss_numbers=(0, 1, 0))
+            ),
             "one target stand side by side",
         ),
-        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").predict(np.ones((3, 4))), r"\(rows, 2\)"),
-        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((3, 2)), np.ones(2, int)), "3 rows"),
         (
-            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((1, 2)), np.array([2])),
+            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").predict(np.ones((3, 4))),
+            r"\(rows, 2\)",
+        ),
+        (
+            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(
+                np.ones((3, 2)), np.ones(2, int)
+            ),
+            "3 rows",
+        ),
+        (
+            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(
+                np.ones((1, 2)), np.array([2])
+            ),
             "between 0 and 1",
         ),
-        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(np.ones((1, 2)), [0], epochs=-1), "not negative"),
+        (
+            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(
+                np.ones((1, 2)), [0], epochs=-1
+            ),
+            "not negative",
+        ),
         (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("V", 1), "fixed names"),
-        (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("W", np.ones(3)), "Build a new model"),
+        (
+            lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("W", np.ones(3)),
+            "Build a new model",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(make, sentence):
@@ -259,7 +323,9 @@ def test_training_needs_rows_of_finite_numbers(X, Y, weight, sentence):
 def test_what_a_refused_row_has_spoiled_is_undone(backend, activation, bad, row, blobs):
     """Also a number that meets only zero deltas, or stands in the last batch."""
     X, y = blobs[0][:20].copy(), blobs[1][:20]
-    model = xpnet.FeedforwardNeuralNet(7, 5, 4, 1e-3, activation=activation, optimizer="adam", backend=backend, rng=0)
+    model = xpnet.FeedforwardNeuralNet(
+        7, 5, 4, 1e-3, activation=activation, optimizer="adam", backend=backend, rng=0
+    )
     model.fit(X, y, epochs=1, batch_size=8)
     step, stream = model.trainable(), model.rng.bit_generator.state
     params = {name: value.copy() for name, value in model.params.items()}
@@ -278,7 +344,8 @@ def test_large_numbers_are_finite_though_their_sum_is_not():
 
 def test_a_seed_is_a_stream(blobs):
     by_seed, by_stream = (
-        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=rng) for rng in (3, np.random.default_rng(3))
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=rng)
+        for rng in (3, np.random.default_rng(3))
     )
     np.testing.assert_array_equal(by_seed.params["W1"], by_stream.params["W1"])
     losses = [
@@ -286,14 +353,18 @@ def test_a_seed_is_a_stream(blobs):
         for model, rng in ((by_seed, 8), (by_stream, np.random.default_rng(8)))
     ]
     assert losses[0] == losses[1]
-    np.testing.assert_array_equal(xpnet.xavier_init((2, 3), 0), xpnet.xavier_init((2, 3), np.random.default_rng(0)))
+    np.testing.assert_array_equal(
+        xpnet.xavier_init((2, 3), 0), xpnet.xavier_init((2, 3), np.random.default_rng(0))
+    )
     with pytest.raises(xpnet.InputError, match="a seed"):
         xpnet.FeedforwardNeuralNet(7, 5, 4, rng="3")
 
 
 def test_a_seeded_model_draws_its_orders_from_its_seed(blobs):
     losses = [
-        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=0).fit(*blobs, epochs=3, batch_size=16).loss
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=0)
+        .fit(*blobs, epochs=3, batch_size=16)
+        .loss
         for _ in range(2)
     ]
     assert losses[0] == losses[1]

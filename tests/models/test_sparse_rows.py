@@ -16,7 +16,9 @@ def network(backend, **settings):
     return xpnet.FeedforwardNeuralNet(4, 5, 3, 0.1, backend=backend, rng=0, **settings)
 
 
-@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csr_matrix, sparse.coo_array, sparse.csc_array])
+@pytest.mark.parametrize(
+    "kind", [sparse.csr_array, sparse.csr_matrix, sparse.coo_array, sparse.csc_array]
+)
 @pytest.mark.parametrize("count", [40, 400, 4000])
 @pytest.mark.parametrize("backend", ["numpy", "numba", None])
 def test_sparse_rows_are_trained_on_like_the_same_rows_written_out(backend, count, kind):
@@ -27,7 +29,9 @@ def test_sparse_rows_are_trained_on_like_the_same_rows_written_out(backend, coun
     other.fit(X.toarray(), Y, epochs=2, batch_size=20, validation=(held_out.toarray(), Y[:10]))
     one.step(X, Y), other.step(X.toarray(), Y)
     np.testing.assert_allclose(one.history.loss, other.history.loss, rtol=1e-12)
-    np.testing.assert_allclose(one.history.validation_loss, other.history.validation_loss, rtol=1e-12)
+    np.testing.assert_allclose(
+        one.history.validation_loss, other.history.validation_loss, rtol=1e-12
+    )
     np.testing.assert_allclose(one.predict(X), other.predict(X.toarray()), rtol=1e-9)
     np.testing.assert_allclose(one.loss(X, Y), other.loss(X.toarray(), Y), rtol=1e-12)
     np.testing.assert_allclose(one.gradient(X, Y), other.gradient(X.toarray(), Y), rtol=1e-12)
@@ -54,7 +58,9 @@ def test_sparse_rows_with_nan_are_refused(backend, count):
     assert model.history.epochs == 0 and np.isfinite(model.params["W1"]).all()
 
 
-@pytest.mark.parametrize("call", [lambda m, *d: m.fit(*d, epochs=1), lambda m, *d: m.step(*d)], ids=["fit", "step"])
+@pytest.mark.parametrize(
+    "call", [lambda m, *d: m.fit(*d, epochs=1), lambda m, *d: m.step(*d)], ids=["fit", "step"]
+)
 def test_a_network_off_the_host_says_that_it_trains_on_dense_rows(call):
     torch = pytest.importorskip("torch")
     model = network(None)

@@ -67,14 +67,18 @@ def test_whatever_is_asked_during_a_fit_has_an_answer_of_whole_epochs(backend, t
     )
     assert alone.history.loss == model.history.loss
     answers = [work.result() for work in works]
-    assert {answer.tobytes() for answer in answers if getattr(answer, "shape", None) == (5, 16)} <= set(whole)
+    assert {
+        answer.tobytes() for answer in answers if getattr(answer, "shape", None) == (5, 16)
+    } <= set(whole)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_first_use_from_two_threads_makes_one_step(backend):
     for _ in range(10):
         model, start = network(backend), threading.Barrier(2)
-        other = threading.Thread(target=lambda model=model, start=start: (start.wait(), model.predict(X)))
+        other = threading.Thread(
+            target=lambda model=model, start=start: (start.wait(), model.predict(X))
+        )
         other.start()
         start.wait()
         model.fit(X, Y, epochs=3, batch_size=8)
@@ -107,7 +111,10 @@ def test_a_first_change_beside_first_predictions_is_not_lost(backend, change, im
     with ThreadPoolExecutor(3) as pool:
         for _ in range(40):
             model, start = network(backend), threading.Barrier(4)
-            asked = [pool.submit(lambda m, s: (s.wait(), m.predict(rows[:1])), model, start) for _ in range(3)]
+            asked = [
+                pool.submit(lambda m, s: (s.wait(), m.predict(rows[:1])), model, start)
+                for _ in range(3)
+            ]
             start.wait()
             changed(model)
             for answer in asked:
@@ -164,7 +171,12 @@ def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
     model, begun = network(backend), threading.Event()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(
-            model.fit, X, Y, epochs=4, batch_size=8, callbacks=[lambda _: (begun.set(), time.sleep(0.01))]
+            model.fit,
+            X,
+            Y,
+            epochs=4,
+            batch_size=8,
+            callbacks=[lambda _: (begun.set(), time.sleep(0.01))],
         )
         begun.wait()
         second = pool.submit(model.fit, X, Y, epochs=4, batch_size=8)
@@ -189,7 +201,12 @@ def test_a_callback_cannot_change_the_model_that_trains(call):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_callback_may_ask_the_model_that_trains(backend):
     model, seen = network(backend), []
-    model.fit(X, Y, epochs=2, callbacks=[lambda _: seen.append(model.predict(X[:1])), lambda _: copy.copy(model)])
+    model.fit(
+        X,
+        Y,
+        epochs=2,
+        callbacks=[lambda _: seen.append(model.predict(X[:1])), lambda _: copy.copy(model)],
+    )
     assert len(seen) == 2
 
 
@@ -206,7 +223,9 @@ def test_a_callback_that_writes_into_labels_and_weights_changes_nothing(backend)
     assert model.history.loss == undisturbed.history.loss
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
+@pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this system has no timers that signal"
+)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
     model, heard = network(backend), []
@@ -222,13 +241,19 @@ def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
     signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
     try:
         model.fit(
-            X, Y, epochs=10**6, batch_size=8, callbacks=[lambda training: setattr(training, "stop", len(heard) >= 20)]
+            X,
+            Y,
+            epochs=10**6,
+            batch_size=8,
+            callbacks=[lambda training: setattr(training, "stop", len(heard) >= 20)],
         )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert set(heard) <= {(1, 2), *(text for text in heard if "one call at a time" in str(text))}
-    np.testing.assert_array_equal(model.predict(X), expected(backend, model.history.epochs).predict(X))
+    np.testing.assert_array_equal(
+        model.predict(X), expected(backend, model.history.epochs).predict(X)
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")

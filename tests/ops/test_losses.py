@@ -43,7 +43,9 @@ def test_label_forms_agree(library, rng, dtype):
         run(library.make(logits), library.make(one_hot)),
     )
     assert float(by_index[0]) == pytest.approx(float(by_row[0]), rel=1e-6)
-    np.testing.assert_allclose(library.numpy(by_index[1]), library.numpy(by_row[1]), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        library.numpy(by_index[1]), library.numpy(by_row[1]), rtol=1e-5, atol=1e-7
+    )
     assert by_index[1].dtype == library.make(logits).dtype
 
 
@@ -59,16 +61,19 @@ NUMBERS = {
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_are_pytorchs(name, weighted, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    functional, levels = torch.nn.functional, torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
+    functional, levels = (
+        torch.nn.functional,
+        torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64),
+    )
     theirs = {
         "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
         "multi_softmax_cross_entropy": lambda z, y: (
             functional.cross_entropy(z[:, :1], y[:, :1], reduction="none")
             + functional.cross_entropy(z[:, 1:], y[:, 1:], reduction="none")
         ),
-        "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(
-            1
-        ),
+        "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(
+            z, y, reduction="none"
+        ).sum(1),
         "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
         "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
         "absolute_error": lambda z, y: functional.l1_loss(z, y, reduction="none").sum(1),
@@ -84,7 +89,9 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     z = torch.tensor(outputs, requires_grad=True)
     expected = (theirs(z, torch.tensor(targets)) * torch.tensor(weight)).sum() / weight.sum()
     expected.backward()
-    loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None, **NUMBERS.get(name, {}))
+    loss, gradient = getattr(ops, name)(
+        outputs, targets, weight if weighted else None, **NUMBERS.get(name, {})
+    )
     assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
 
@@ -96,12 +103,19 @@ def test_gradients_are_pytorchs(name, weighted, rng):
         ("quantile", partial(metrics.mean_pinball_loss, alpha=0.9)),
         ("poisson", lambda y, mean, **how: metrics.mean_poisson_deviance(y, mean, **how) / 2),
         ("gamma", lambda y, mean, **how: metrics.mean_gamma_deviance(y, mean, **how) / 2),
-        ("tweedie", lambda y, mean, **how: metrics.mean_tweedie_deviance(y, mean, power=1.3, **how) / 2),
+        (
+            "tweedie",
+            lambda y, mean, **how: metrics.mean_tweedie_deviance(y, mean, power=1.3, **how) / 2,
+        ),
     ],
 )
 def test_losses_are_scikit_learns(name, theirs, rng):
     """Deviances are halved, and taken of logarithms of means."""
-    outputs, targets, weight = rng.normal(size=(50, 1)), rng.gamma(2, size=(50, 1)), rng.uniform(size=50)
+    outputs, targets, weight = (
+        rng.normal(size=(50, 1)),
+        rng.gamma(2, size=(50, 1)),
+        rng.uniform(size=50),
+    )
     numbers = {"quantile": {"quantile": 0.9}}.get(name, NUMBERS.get(name, {}))
     loss, _ = getattr(ops, name)(outputs, targets, weight, **numbers)
     predicted = np.exp(outputs) if name in ("poisson", "gamma", "tweedie") else outputs
@@ -116,7 +130,9 @@ def test_a_loss_shows_nan_in_its_row_alone(name):
 
 def test_tweedie_takes_targets_of_zero():
     loss, d_outputs = ops.tweedie(np.array([[0.5]]), np.zeros((1, 1)), power=1.3)
-    assert float(loss) == pytest.approx(metrics.mean_tweedie_deviance([0.0], [np.exp(0.5)], power=1.3) / 2)
+    assert float(loss) == pytest.approx(
+        metrics.mean_tweedie_deviance([0.0], [np.exp(0.5)], power=1.3) / 2
+    )
     assert d_outputs[0, 0] == pytest.approx(np.exp(0.35))
 
 
@@ -127,7 +143,9 @@ def test_logits_of_minus_infinity_count_nothing_where_the_label_is_zero():
     assert d_logits[0, 1] == 0
 
 
-@pytest.mark.parametrize("library", [library for library in ALL if library.backend], ids=lambda library: library.name)
+@pytest.mark.parametrize(
+    "library", [library for library in ALL if library.backend], ids=lambda library: library.name
+)
 def test_nan_is_never_hidden(library):
     run = choose(backend=library.backend).ops
     logits = np.array([[0.0, 1.0], [np.nan, 0.0]])

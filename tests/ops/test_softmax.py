@@ -18,7 +18,9 @@ def test_softmax_and_log_softmax(library, dtype, rng, shape, spread):
     expected = scipy.special.log_softmax(x.astype(np.float64), axis=-1)
     # The shift by the maximum rounds at the size of the logits; exp turns that into a relative error.
     eps = np.finfo(dtype).eps * max(8.0, spread)
-    np.testing.assert_allclose(library.numpy(softmax), np.exp(expected), rtol=4 * eps, atol=np.finfo(dtype).tiny)
+    np.testing.assert_allclose(
+        library.numpy(softmax), np.exp(expected), rtol=4 * eps, atol=np.finfo(dtype).tiny
+    )
     np.testing.assert_allclose(library.numpy(log_softmax), expected, rtol=4 * eps, atol=4 * eps)
     assert softmax.dtype == library.make(x).dtype
 
@@ -28,5 +30,7 @@ def test_any_axis(library, rng, axis):
     x = rng.normal(size=(3, 5))
     ops = choose(library.make(x), backend=library.backend).ops
     np.testing.assert_allclose(
-        library.numpy(ops.softmax(library.make(x), axis)), scipy.special.softmax(x, axis=axis), rtol=1e-13
+        library.numpy(ops.softmax(library.make(x), axis)),
+        scipy.special.softmax(x, axis=axis),
+        rtol=1e-13,
     )

@@ -52,5 +52,8 @@ def test_updates_are_pytorchs(name, settings, rng):
 
 def test_the_two_forms_of_epsilon_meet_where_gradients_are_large():
     arrays = np.ones(3), np.full(3, 1e6), np.zeros(3), np.zeros(3)
-    plain, hat = (ops.adam_update(*arrays, t=1, learning_rate=0.1, epsilon_hat=form)[0] for form in (False, True))
+    plain, hat = (
+        ops.adam_update(*arrays, t=1, learning_rate=0.1, epsilon_hat=form)[0]
+        for form in (False, True)
+    )
     np.testing.assert_allclose(plain, hat, rtol=1e-12)

@@ -21,7 +21,9 @@ OURS = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=Tr
 def test_trainings_are_pytorchs(name, blobs, backend_name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     X, y = blobs
-    model = xpnet.LogisticRegression(7, 4, 0.05, optimizer=OURS.get(name, name), backend=backend_name)
+    model = xpnet.LogisticRegression(
+        7, 4, 0.05, optimizer=OURS.get(name, name), backend=backend_name
+    )
     names = list(model.params)
     layer = torch.nn.Linear(7, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -34,7 +36,9 @@ def test_trainings_are_pytorchs(name, blobs, backend_name):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(layer(torch.tensor(X)), torch.tensor(y)).backward()
         optimizer.step()
-    np.testing.assert_allclose(model.params[names[0]], layer.weight.detach().numpy().T, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        model.params[names[0]], layer.weight.detach().numpy().T, rtol=1e-6, atol=1e-9
+    )
 
 
 @pytest.fixture(params=["numpy", "numba"])
@@ -47,7 +51,11 @@ def test_a_name_is_an_instance_with_the_defaults():
     assert update_rule(None) == update_rule("sgd") == SGD().rule == UpdateRule()
     assert update_rule("adam") == Adam().rule
     assert update_rule("adamw") == AdamW().rule == AdamW(weight_decay=1e-2).rule
-    assert [update_rule(rule).buffers for rule in ("sgd", SGD(0.9), "adam")] == [(), ("velocity",), ("m", "v")]
+    assert [update_rule(rule).buffers for rule in ("sgd", SGD(0.9), "adam")] == [
+        (),
+        ("velocity",),
+        ("m", "v"),
+    ]
 
 
 @pytest.mark.parametrize(

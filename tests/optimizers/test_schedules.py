@@ -25,12 +25,18 @@ def pytorchs_rates(kind, settings, losses=None):
     [
         (StepDecay(0.5, every=4, factor=0.3), "StepLR", {"step_size": 4, "gamma": 0.3}),
         (Exponential(0.5, factor=0.9), "ExponentialLR", {"gamma": 0.9}),
-        (Cosine(0.5, epochs=EPOCHS, end=0.1), "CosineAnnealingLR", {"T_max": EPOCHS, "eta_min": 0.1}),
+        (
+            Cosine(0.5, epochs=EPOCHS, end=0.1),
+            "CosineAnnealingLR",
+            {"T_max": EPOCHS, "eta_min": 0.1},
+        ),
     ],
     ids=["step", "exponential", "cosine"],
 )
 def test_rates_are_pytorchs(ours, kind, settings):
-    assert [ours(epoch, []) for epoch in range(EPOCHS)] == pytest.approx(pytorchs_rates(kind, settings), rel=1e-9)
+    assert [ours(epoch, []) for epoch in range(EPOCHS)] == pytest.approx(
+        pytorchs_rates(kind, settings), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("patience", [1, 3])
@@ -38,7 +44,13 @@ def test_plateau_is_pytorchs(patience, rng):
     losses = list(1 / (1 + rng.permutation(EPOCHS) % 7))
     ours = Plateau(0.5, patience=patience, factor=0.5, tol=0.01)
     # PyTorch waits for one epoch more than its patience.
-    settings = {"patience": patience - 1, "factor": 0.5, "threshold": 0.01, "threshold_mode": "abs", "eps": 0.0}
+    settings = {
+        "patience": patience - 1,
+        "factor": 0.5,
+        "threshold": 0.01,
+        "threshold_mode": "abs",
+        "eps": 0.0,
+    }
     expected = pytorchs_rates("ReduceLROnPlateau", settings, losses)
     assert [ours(epoch, losses[:epoch]) for epoch in range(EPOCHS)] == pytest.approx(expected)
     assert expected[-1] < 0.5
@@ -56,7 +68,8 @@ def test_a_number_is_a_constant_and_a_function_is_itself():
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("inf"), float("nan")])
 @pytest.mark.parametrize(
-    "make", [Constant, lambda n: StepDecay(n, 1), lambda n: Cosine(1.0, n), lambda n: Plateau(1.0, n)]
+    "make",
+    [Constant, lambda n: StepDecay(n, 1), lambda n: Cosine(1.0, n), lambda n: Plateau(1.0, n)],
 )
 def test_numbers_that_are_not_positive_and_finite_are_refused(make, number):
     with pytest.raises(xpnet.InputError, match="positive and finite"):

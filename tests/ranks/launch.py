@@ -58,7 +58,13 @@ def mpirun(ranks: int, *command: str | Path, cwd: Path | None = None) -> Ended:
 
 def torchrun(ranks: int, *command: str | Path) -> Ended:
     """Run a program on so many ranks of PyTorch; fails where it hangs."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+    ]
     return run([*launcher, *map(str, command)])
 
 

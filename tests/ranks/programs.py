@@ -26,14 +26,19 @@ def rows(count: int) -> tuple[Any, Any]:
 
 def fit(X: Any, y: Any, **how: Any) -> xpnet.FeedforwardNeuralNet:
     """A network that was trained for three epochs, in float64; the last batch holds one row."""
-    model = xpnet.FeedforwardNeuralNet(6, (9, 5), 3, rng=np.random.default_rng(0), optimizer="adam", l2=0.01)
+    model = xpnet.FeedforwardNeuralNet(
+        6, (9, 5), 3, rng=np.random.default_rng(0), optimizer="adam", l2=0.01
+    )
     model.fit(X, y, epochs=3, batch_size=13, rng=np.random.default_rng(1), **how)
     return model
 
 
 def facts(model: Any) -> dict[str, Any]:
     """What a test compares."""
-    return {"loss": model.history.loss, "params": {name: np.asarray(p).tolist() for name, p in model.params.items()}}
+    return {
+        "loss": model.history.loss,
+        "params": {name: np.asarray(p).tolist() for name, p in model.params.items()},
+    }
 
 
 def training(name: str, data: str) -> None:
@@ -46,7 +51,11 @@ def training(name: str, data: str) -> None:
         found = facts(fit(X, y))
         equal = all(group.broadcast(found, rank=rank) == found for rank in range(group.size))
         if group.rank == 0:
-            print(json.dumps({**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}))
+            print(
+                json.dumps(
+                    {**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}
+                )
+            )
 
 
 def again(name: str) -> None:
@@ -71,10 +80,14 @@ def alone(name: str) -> None:
 def failing(name: str, what: str) -> None:
     """One rank does something that would leave the others waiting."""
     X, y = rows(60)
-    with xpnet.use_group(name):  # compiles, and has the ranks come together, before a short time-out counts
+    with xpnet.use_group(
+        name
+    ):  # compiles, and has the ranks come together, before a short time-out counts
         _train(X, y)
     timeout = WAITED if what in ("miss", "other call") or what.startswith("SIGSTOP") else 120.0
-    with xpnet.use_group(name, data="own" if what in ("nan", "dtype") else "same", timeout=timeout) as group:
+    with xpnet.use_group(
+        name, data="own" if what in ("nan", "dtype") else "same", timeout=timeout
+    ) as group:
         if what == "nan" and group.rank == 1:
             X[3, 2] = np.nan
         if what == "dtype" and group.rank == 1:

@@ -26,7 +26,12 @@ class ThreadsGroup:
     why = "threads of one process"
 
     def __init__(self, rank: int, meeting: Meeting) -> None:
-        self.rank, self.size, self.meeting, self.calls = rank, len(meeting.values), meeting, Counter[str]()
+        self.rank, self.size, self.meeting, self.calls = (
+            rank,
+            len(meeting.values),
+            meeting,
+            Counter[str](),
+        )
 
     def allreduce(self, array: Any) -> Any:
         """The sum, in the order of the ranks."""
@@ -42,7 +47,9 @@ class ThreadsGroup:
         """A copy of that rank's value."""
         self.calls["broadcast"] += 1
         # Each rank has a copy of its own, as processes do.
-        return pickle.loads(self._exchange(pickle.dumps(value) if self.rank == rank else None)[rank])
+        return pickle.loads(
+            self._exchange(pickle.dumps(value) if self.rank == rank else None)[rank]
+        )
 
     def abort(self, error: BaseException) -> None:
         """The others are told by the barrier."""
@@ -73,7 +80,9 @@ class SharedMemoryThreadsGroup(ThreadsGroup):
         self.meeting.barrier.wait()
 
 
-def on_ranks(size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "same", near: bool = True) -> list[Any]:
+def on_ranks(
+    size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "same", near: bool = True
+) -> list[Any]:
     """What ``work`` returns on each rank; raises the first rank's error, if any raised one.
 
     near : whether the ranks have memory in common

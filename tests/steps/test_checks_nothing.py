@@ -12,7 +12,9 @@ from xpnet.steps import make_step
 
 def test_labels_are_looked_at_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(losses, "all_within", lambda labels, classes: bool(asked.append(classes) or True))
+    monkeypatch.setattr(
+        losses, "all_within", lambda labels, classes: bool(asked.append(classes) or True)
+    )
     model = xpnet.LogisticRegression(3, 2, backend="numpy", compiled=False)
     model.fit(np.ones((40, 3)), np.arange(40) % 2, epochs=5, batch_size=4)
     assert asked == [2]

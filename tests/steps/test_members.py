@@ -28,7 +28,9 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
-def test_the_layers_gradients_are_those_of_finite_differences(shapes: list[tuple[int, ...]]) -> None:
+def test_the_layers_gradients_are_those_of_finite_differences(
+    shapes: list[tuple[int, ...]],
+) -> None:
     gradcheck.check_layer(MemberAffine(), *(RNG.standard_normal(shape) for shape in shapes))
 
 
@@ -41,15 +43,26 @@ def spec_of(
     scales: Any, loss: Any = "softmax_cross_entropy", hidden: tuple[int, ...] = (6, 5), **how: Any
 ) -> NetworkSpec:
     activations: Any = how.pop("activations", ("relu", "tanh"))[: len(hidden)]
-    return NetworkSpec((7, *hidden, 3), activations, loss=loss, members=K, member_scales=scales, **how)
+    return NetworkSpec(
+        (7, *hidden, 3), activations, loss=loss, members=K, member_scales=scales, **how
+    )
 
 
 def arrays_for(spec: NetworkSpec) -> tuple[dict[str, Any], Any, Any, Any]:
     """Parameters, X, Y and sample weights."""
     rng = np.random.default_rng(1)
-    params = {slot.name: rng.standard_normal(slot.shape).astype(spec.dtype) for slot in spec.slots()}
-    X, weight = rng.standard_normal((ROWS, 7)).astype(spec.dtype), rng.random(ROWS).astype(spec.dtype)
-    Y = rng.integers(0, 3, ROWS) if spec.loss == "softmax_cross_entropy" else rng.random((ROWS, 3)).astype(spec.dtype)
+    params = {
+        slot.name: rng.standard_normal(slot.shape).astype(spec.dtype) for slot in spec.slots()
+    }
+    X, weight = (
+        rng.standard_normal((ROWS, 7)).astype(spec.dtype),
+        rng.random(ROWS).astype(spec.dtype),
+    )
+    Y = (
+        rng.integers(0, 3, ROWS)
+        if spec.loss == "softmax_cross_entropy"
+        else rng.random((ROWS, 3)).astype(spec.dtype)
+    )
     return params, X, Y, weight
 
 
@@ -73,9 +86,13 @@ def test_gradients_are_those_of_pytorchs_autograd(scales: str, loss: str) -> Non
         out = activation(out + (bias if bias.ndim == 1 else bias[:, None]))
     logits, labels = out @ tensors["W3"] + tensors["b3"][:, None], torch.tensor(Y)
     if loss == "softmax_cross_entropy":
-        losses = torch.nn.functional.cross_entropy(logits.movedim(2, 1), labels.expand(K, -1), reduction="none")
+        losses = torch.nn.functional.cross_entropy(
+            logits.movedim(2, 1), labels.expand(K, -1), reduction="none"
+        )
     else:
-        each = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.expand(K, -1, -1), reduction="none")
+        each = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, labels.expand(K, -1, -1), reduction="none"
+        )
         losses = each.sum(2)
     rows = torch.tensor(weight)
     penalty = 0.05 * sum((tensors[name] ** 2).sum() for name in spec.weight_names)
@@ -83,7 +100,9 @@ def test_gradients_are_those_of_pytorchs_autograd(scales: str, loss: str) -> Non
     wanted.backward()
     np.testing.assert_allclose(found, wanted.item(), rtol=1e-12)
     for name, tensor in tensors.items():
-        np.testing.assert_allclose(step.gradients[name], tensor.grad, rtol=1e-10, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            step.gradients[name], tensor.grad, rtol=1e-10, atol=1e-12, err_msg=name
+        )
 
 
 def test_members_that_are_equal_give_what_one_gives() -> None:
@@ -99,7 +118,9 @@ def test_members_that_are_equal_give_what_one_gives() -> None:
         several.params[name] = np.broadcast_to(value, array.shape).copy()
     np.testing.assert_allclose(several.forward(X), plain.forward(X), rtol=1e-14)
     np.testing.assert_allclose(several.gradient(X, Y), plain.gradient(X, Y), rtol=1e-14)
-    np.testing.assert_allclose(several.gradients["W1"], plain.gradients["W1"], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(
+        several.gradients["W1"], plain.gradients["W1"], rtol=1e-10, atol=1e-15
+    )
 
 
 COMPILED: dict[str, dict[str, Any]] = {
@@ -136,17 +157,31 @@ def test_the_compiled_step_gives_the_references_answers(way: str, scales: str, d
 
     def run(step: Any) -> list[Any]:
         how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 140}
-        losses = [step.epoch(X, Y, order=order, sample_weight=weight, **how), step.epoch(X, Y, **how)]
+        losses = [
+            step.epoch(X, Y, order=order, sample_weight=weight, **how),
+            step.epoch(X, Y, **how),
+        ]
         part = step.gradient(X, Y, rows=order[:50], part=BatchPart(80.0, first_row=20))
         gradients = {name: np.array(array) for name, array in step.gradients.items()}
-        return [losses, part, step.forward(X), step.loss(X, Y, sample_weight=weight), gradients, step.state().params]
+        return [
+            losses,
+            part,
+            step.forward(X),
+            step.loss(X, Y, sample_weight=weight),
+            gradients,
+            step.state().params,
+        ]
 
     (*numbers, gradients, params), (*found, found_gradients, found_params) = both_steps(spec, run)
     for one, other in zip(found, numbers, strict=True):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
     for name in params:
-        np.testing.assert_allclose(found_params[name], params[name], rtol=rtol, atol=rtol, err_msg=name)
-        np.testing.assert_allclose(found_gradients[name], gradients[name], rtol=rtol, atol=10 * rtol, err_msg=name)
+        np.testing.assert_allclose(
+            found_params[name], params[name], rtol=rtol, atol=rtol, err_msg=name
+        )
+        np.testing.assert_allclose(
+            found_gradients[name], gradients[name], rtol=rtol, atol=10 * rtol, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("backend", [numba_backend, NumpyBackend()], ids=["numba", "numpy"])
@@ -172,12 +207,19 @@ def test_members_with_batches_of_their_own(scales: str, weighted: bool, sparse: 
     """Orders that are equal give what one order gives; with others, both steps give the same."""
     spec = spec_of(scales, rule=UpdateRule("adam"), l2=0.1, dropout=(0.2, 0.0))
     _, X, Y, weight = arrays_for(spec)
-    given: Any = {"sample_weight": weight if weighted else None, "learning_rate": 0.01, "batch_size": 140}
+    given: Any = {
+        "sample_weight": weight if weighted else None,
+        "learning_rate": 0.01,
+        "batch_size": 140,
+    }
     rows = scipy.sparse.csr_matrix(X) if sparse else X
     orders = np.stack([np.random.default_rng(k).permutation(ROWS) for k in range(K)])
 
     def run(order: Any) -> Callable[[Any], list[Any]]:
-        return lambda step: [step.epoch(rows, Y, order=order, **given), *map(np.array, step.params.values())]
+        return lambda step: [
+            step.epoch(rows, Y, order=order, **given),
+            *map(np.array, step.params.values()),
+        ]
 
     backends = ReferenceStep(spec, NumpyBackend(), ""), numba_backend.compile_step(spec)
     found = []
@@ -187,14 +229,19 @@ def test_members_with_batches_of_their_own(scales: str, weighted: bool, sparse: 
             step.load_state(StepState(arrays_for(spec)[0]))
             found.append(run(order)(step))
     one, equal, own, *compiled = found
-    for wanted, got, rtol in [(one, equal, 1e-9), *zip((one, equal, own), compiled, [1e-8] * 3, strict=True)]:
+    for wanted, got, rtol in [
+        (one, equal, 1e-9),
+        *zip((one, equal, own), compiled, [1e-8] * 3, strict=True),
+    ]:
         for a, b in zip(wanted, got, strict=True):
             np.testing.assert_allclose(b, a, rtol=rtol, atol=1e-9)
     assert abs(own[1] - one[1]).max() > 1e-4
 
 
 def test_bits_do_not_depend_on_threads() -> None:
-    spec = NetworkSpec((40, 64, 64, 3), ("relu", "relu"), dtype="float32", members=8, dropout=(0.1, 0.1))
+    spec = NetworkSpec(
+        (40, 64, 64, 3), ("relu", "relu"), dtype="float32", members=8, dropout=(0.1, 0.1)
+    )
     params, Y = arrays_for(spec)[0], RNG.integers(0, 3, 2000)
     X, results, before = RNG.standard_normal((2000, 40)).astype("float32"), [], xpnet.get_threads()
     try:

@@ -13,7 +13,13 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 
-QUICK: dict[str, Any] = {"hidden_layer_sizes": (16,), "members": 2, "networks": 2, "random_state": 0, "max_iter": 40}
+QUICK: dict[str, Any] = {
+    "hidden_layer_sizes": (16,),
+    "members": 2,
+    "networks": 2,
+    "random_state": 0,
+    "max_iter": 40,
+}
 LEVELS = [0.05, 0.5, 0.95]
 
 
@@ -31,7 +37,9 @@ def share_within(interval: numpy.ndarray, y: numpy.ndarray) -> float:
 def test_the_margin_is_the_smallest_that_holds_the_coverage() -> None:
     scores = numpy.random.default_rng(0).permutation(numpy.arange(99.0))[:, None]
     assert conformal_margin(scores, 0.9) == [89.0]  # the 90th of 99, since (99 + 1) 0.9 = 90
-    with pytest.raises(xpnet.InputError, match="takes 9 rows that are set apart in training; there were 8"):
+    with pytest.raises(
+        xpnet.InputError, match="takes 9 rows that are set apart in training; there were 8"
+    ):
         conformal_margin(scores[:8], 0.9)
 
 
@@ -39,11 +47,15 @@ def test_the_margin_is_the_smallest_that_holds_the_coverage() -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"loss": "absolute_error"}, {"loss": "quantile", "quantile": LEVELS}], ids=str
 )
-def test_intervals_hold_their_share_of_new_targets(settings: dict[str, Any], coverage: float) -> None:
+def test_intervals_hold_their_share_of_new_targets(
+    settings: dict[str, Any], coverage: float
+) -> None:
     regressor = TabularRegressor(**QUICK, **settings).fit(*noisy(2400, 0))
     X, y = noisy(4000, 1)
     # Of 600 rows set apart the share has a standard deviation of 0.02 and less, the network has seen none of them.
-    assert share_within(regressor.predict_interval(X, coverage), y) == pytest.approx(coverage, abs=0.05)
+    assert share_within(regressor.predict_interval(X, coverage), y) == pytest.approx(
+        coverage, abs=0.05
+    )
 
 
 def test_targets_that_stand_at_an_end_of_an_interval_are_within() -> None:
@@ -51,7 +63,9 @@ def test_targets_that_stand_at_an_end_of_an_interval_are_within() -> None:
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(1500, 5))
     y = rng.poisson(numpy.exp(X[:, 0])) * 1.0
-    regressor = TabularRegressor(loss="quantile", quantile=LEVELS, max_iter=15, random_state=0).fit(X[:400], y[:400])
+    regressor = TabularRegressor(loss="quantile", quantile=LEVELS, max_iter=15, random_state=0).fit(
+        X[:400], y[:400]
+    )
     assert share_within(regressor.predict_interval(X[400:], 0.9), y[400:]) > 0.85
 
 
@@ -81,7 +95,9 @@ def test_intervals_of_several_targets_and_with_rows_of_the_users_own() -> None:
     both = numpy.column_stack([y, -2 * y])
     regressor = TabularRegressor(**QUICK).fit(X[:300], both[:300], X_val=X[300:], y_val=both[300:])
     assert regressor.residuals_.shape == (142, 2)
-    numpy.testing.assert_allclose(regressor.residuals_, both[300:] - regressor.predict(X[300:]), atol=1e-3)
+    numpy.testing.assert_allclose(
+        regressor.residuals_, both[300:] - regressor.predict(X[300:]), atol=1e-3
+    )
     interval = regressor.predict_interval(X, 0.8)
     assert interval.shape == (442, 2, 2)
     assert share_within(interval[300:], both[300:]) == pytest.approx(0.8, abs=0.01)
@@ -123,7 +139,9 @@ def test_calibrated_probabilities_are_better_and_kept_in_files(tmp_path: Path) -
     numpy.testing.assert_array_equal(xpnet.load(tmp_path / "model").predict_proba(X[2000:]), found)
     calibrated.export_onnx(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    numpy.testing.assert_allclose(session.run(["probabilities"], {"X": X[2000:]})[0], found, atol=1e-5)
+    numpy.testing.assert_allclose(
+        session.run(["probabilities"], {"X": X[2000:]})[0], found, atol=1e-5
+    )
 
 
 def test_intervals_come_back_from_files(tmp_path: Path) -> None:
@@ -142,12 +160,21 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
     weighted = conformal_margin(scores, 0.8, often.astype(float))
     for column in range(2):
         places = numpy.argsort(numpy.argsort(scores[often > 0, column]))
-        found = [places[scores[often > 0, column] == margin[column]][0] for margin in (repeated, weighted)]
+        found = [
+            places[scores[often > 0, column] == margin[column]][0]
+            for margin in (repeated, weighted)
+        ]
         assert abs(found[0] - found[1]) <= 1
-    numpy.testing.assert_array_equal(conformal_margin(scores, 0.8, numpy.full(50, 3.0)), conformal_margin(scores, 0.8))
+    numpy.testing.assert_array_equal(
+        conformal_margin(scores, 0.8, numpy.full(50, 3.0)), conformal_margin(scores, 0.8)
+    )
     probabilities, labels = softmax(2 * rng.normal(size=(50, 3)), axis=1), rng.integers(0, 3, 50)
-    wanted = best_temperature(numpy.repeat(probabilities, often, axis=0), numpy.repeat(labels, often))
-    assert best_temperature(probabilities, labels, often.astype(float)) == pytest.approx(wanted, rel=1e-6)
+    wanted = best_temperature(
+        numpy.repeat(probabilities, often, axis=0), numpy.repeat(labels, often)
+    )
+    assert best_temperature(probabilities, labels, often.astype(float)) == pytest.approx(
+        wanted, rel=1e-6
+    )
     assert best_temperature(probabilities, labels) != pytest.approx(wanted, rel=1e-3)
 
 
@@ -164,6 +191,8 @@ def test_intervals_hold_their_share_of_the_weight(tmp_path: Path) -> None:
 
 def test_the_levels_of_each_member_rise() -> None:
     X, y = noisy(300, 0)
-    regressor = TabularRegressor(**{**QUICK, "max_iter": 1}, loss="quantile", quantile=LEVELS).fit(X, y)
+    regressor = TabularRegressor(**{**QUICK, "max_iter": 1}, loss="quantile", quantile=LEVELS).fit(
+        X, y
+    )
     assert (numpy.diff(regressor.predict_members(X), axis=2) >= 0).all()
     assert (numpy.diff(regressor.predict(X), axis=1) >= 0).all()

@@ -61,8 +61,18 @@ def test_every_library_and_the_file_give_the_same_numbers(
 ) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pandas(frame), tmp_path / "table.parquet")
     read = pyarrow.parquet.read_table(tmp_path / "table.parquet")
-    tables = [frame, read, polars.from_arrow(read), dict(frame.items()), frame.convert_dtypes(dtype_backend="pyarrow")]
-    encoded = [TableEncoder(random_state=0).fit(table, y).transform(other) for table in tables for other in tables]
+    tables = [
+        frame,
+        read,
+        polars.from_arrow(read),
+        dict(frame.items()),
+        frame.convert_dtypes(dtype_backend="pyarrow"),
+    ]
+    encoded = [
+        TableEncoder(random_state=0).fit(table, y).transform(other)
+        for table in tables
+        for other in tables
+    ]
     for other in encoded[1:]:
         numpy.testing.assert_array_equal(other, encoded[0])
 
@@ -81,7 +91,9 @@ def test_what_cannot_help_is_left_out_and_told(frame: pandas.DataFrame) -> None:
 
 @pytest.mark.parametrize("gaps", [0, 1, 5])
 def test_row_numbers_are_told_from_other_whole_numbers_beside_gaps(gaps: int) -> None:
-    price = pandas.Series(numpy.random.default_rng(0).choice(10**9, 300, replace=False), dtype="Int64")
+    price = pandas.Series(
+        numpy.random.default_rng(0).choice(10**9, 300, replace=False), dtype="Int64"
+    )
     number = pandas.Series(range(300), dtype="Int64")
     price[:gaps] = number[:gaps] = pandas.NA
     table = pandas.DataFrame({"price": price, "number": number})
@@ -100,17 +112,23 @@ def test_numbers_in_a_list_of_rows_stay_numbers_beside_text() -> None:
     assert encoder.get_feature_names_out().tolist() == ["x0", "x1_a", "x1_b"]
     numpy.testing.assert_array_equal(
         encoder.transform([[x[3], "b"]]),
-        TableEncoder(bins=None).fit({"x": x, "letter": letter}).transform({"x": [x[3]], "letter": ["b"]}),
+        TableEncoder(bins=None)
+        .fit({"x": x, "letter": letter})
+        .transform({"x": [x[3]], "letter": ["b"]}),
     )
 
 
 def test_whole_numbers_beyond_64_bits_are_numbers() -> None:
     large = pandas.DataFrame({"x": [10**30, None, 3 * 10**30, 2**70] * 5}, dtype=object)
     plain = {"x": [1e30, None, 3e30, 2.0**70] * 5}
-    numpy.testing.assert_array_equal(TableEncoder().fit_transform(large), TableEncoder().fit_transform(plain))
+    numpy.testing.assert_array_equal(
+        TableEncoder().fit_transform(large), TableEncoder().fit_transform(plain)
+    )
 
 
-@pytest.mark.parametrize("column", [pandas.Series([1.0, 2.0]), polars.Series([1.0, 2.0]), numpy.arange(3.0)])
+@pytest.mark.parametrize(
+    "column", [pandas.Series([1.0, 2.0]), polars.Series([1.0, 2.0]), numpy.arange(3.0)]
+)
 def test_one_column_is_no_table(column: Any) -> None:
     with pytest.raises(ValueError, match="Expected"):
         TableEncoder().fit(column)
@@ -134,7 +152,9 @@ def test_bins_say_how_far_through_each_a_number_is() -> None:
     encoder = TableEncoder(bins=8).fit(x[:, None])
     bins = encoder.transform(numpy.append(x, [-5.0, 99.0])[:, None])[:, 1:]
     edges = numpy.quantile(x, numpy.linspace(0, 1, 9))
-    wanted = [numpy.interp(numpy.append(x, [-5.0, 99.0]), edges[b : b + 2], [0, 1]) for b in range(8)]
+    wanted = [
+        numpy.interp(numpy.append(x, [-5.0, 99.0]), edges[b : b + 2], [0, 1]) for b in range(8)
+    ]
     numpy.testing.assert_allclose(bins, numpy.transpose(wanted), atol=1e-6)
 
 
@@ -152,7 +172,9 @@ def test_a_target_that_rises_and_falls_many_times_has_finer_bins_of_a_tree() -> 
     y = rng.random(8000) < numpy.where(groups, 0.9, 0.1)
     edges = [encoding.edges for encoding in TableEncoder(binning="tree").fit(x, y).encodings_]
     jumps = numpy.linspace(0, 1, 41)[1:-1]
-    assert numpy.abs(edges[0][:, None] - jumps).min(axis=0).max() < 0.005  # a bin of 20 rows is 0.0025 wide
+    assert (
+        numpy.abs(edges[0][:, None] - jumps).min(axis=0).max() < 0.005
+    )  # a bin of 20 rows is 0.0025 wide
     assert len(edges[0]) < 50
     assert len(edges[1]) <= 17
     smooth = TableEncoder(binning="tree").fit(x, numpy.sin(6 * x[:, 0]) + rng.normal(size=8000))
@@ -178,22 +200,37 @@ def test_a_column_that_tells_nothing_alone_has_bins_of_quantiles() -> None:
 
 
 def test_two_values_become_minus_one_and_one() -> None:
-    encoded = TableEncoder().fit_transform({"truth": numpy.arange(100) % 3 == 0, "two": numpy.arange(100) % 5 // 4 + 7})
-    assert {tuple(column) for column in numpy.unique(encoded, axis=0)} == {(-1, -1), (-1, 1), (1, -1), (1, 1)}
+    encoded = TableEncoder().fit_transform(
+        {"truth": numpy.arange(100) % 3 == 0, "two": numpy.arange(100) % 5 // 4 + 7}
+    )
+    assert {tuple(column) for column in numpy.unique(encoded, axis=0)} == {
+        (-1, -1),
+        (-1, 1),
+        (1, -1),
+        (1, 1),
+    }
 
 
 def test_a_gap_has_a_column_of_its_own_where_training_had_gaps(frame: pandas.DataFrame) -> None:
     encoder = TableEncoder().fit(frame)
     names = encoder.get_feature_names_out()
-    assert [name for name in names if "missing" in name] == ["gappy_missing", "letter_missing", "count_missing"]
+    assert [name for name in names if "missing" in name] == [
+        "gappy_missing",
+        "letter_missing",
+        "count_missing",
+    ]
     encoded = encoder.transform(frame)
-    numpy.testing.assert_array_equal(column_of(encoder, encoded, "gappy_missing"), frame["gappy"].isna())
+    numpy.testing.assert_array_equal(
+        column_of(encoder, encoded, "gappy_missing"), frame["gappy"].isna()
+    )
     unseen = encoder.transform(frame.assign(x=None, truth=None, kind=None, town=None, when=None))
     assert numpy.isfinite(unseen).all()
     assert numpy.abs(column_of(encoder, unseen, "x")).max() < 0.01  # a value beside the median
 
 
-@pytest.mark.parametrize(("low", "step"), [(1.7e12, 1.0), (0.0, 1e40), (0.0, 1e-60), (-1e299, 1e297)])
+@pytest.mark.parametrize(
+    ("low", "step"), [(1.7e12, 1.0), (0.0, 1e40), (0.0, 1e-60), (-1e299, 1e297)]
+)
 def test_trees_cut_numbers_that_float32_does_not_hold(low: float, step: float) -> None:
     # Milliseconds since 1970 that differ by less than float32 tells at that size; numbers beyond its largest, smallest.
     x = low + step * numpy.random.default_rng(0).permutation(400)
@@ -201,12 +238,16 @@ def test_trees_cut_numbers_that_float32_does_not_hold(low: float, step: float) -
     encoder = TableEncoder(binning="tree", bins=8).fit(x[:, None], y)
     plain = TableEncoder(binning="tree", bins=8).fit(numpy.round((x - low) / step)[:, None], y)
     edges = (encoder.encodings_[0].edges - low) / step
-    numpy.testing.assert_allclose(edges, plain.encodings_[0].edges, atol=1e-3)  # thresholds are rounded to float32
+    numpy.testing.assert_allclose(
+        edges, plain.encodings_[0].edges, atol=1e-3
+    )  # thresholds are rounded to float32
 
 
 def test_infinite_numbers_count_as_the_largest_seen() -> None:
     encoder = TableEncoder().fit(numpy.arange(100.0)[:, None])
-    numpy.testing.assert_array_equal(encoder.transform([[numpy.inf], [-numpy.inf]]), encoder.transform([[99.0], [0.0]]))
+    numpy.testing.assert_array_equal(
+        encoder.transform([[numpy.inf], [-numpy.inf]]), encoder.transform([[99.0], [0.0]])
+    )
 
 
 def test_numbers_of_any_size_give_finite_ones() -> None:
@@ -223,7 +264,9 @@ def test_rare_values_are_together_and_unknown_ones_apart() -> None:
     assert encoder.get_feature_names_out().tolist() == ["word_often", "word_seldom", "word_rare"]
     wanted = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
     words = ["often", "seldom", "once", "twice", "never", None]
-    numpy.testing.assert_array_equal(encoder.transform({"word": numpy.array(words, dtype=object)}), wanted)
+    numpy.testing.assert_array_equal(
+        encoder.transform({"word": numpy.array(words, dtype=object)}), wanted
+    )
 
 
 def test_many_values_have_their_frequency_and_the_mean_target_of_other_rows() -> None:
@@ -234,26 +277,47 @@ def test_many_values_have_their_frequency_and_the_mean_target_of_other_rows() ->
     encoder = TableEncoder(max_categories=50, random_state=0)
     trained = encoder.fit_transform(table, y)
     assert trained.shape == (2000, 50 + 1 + 2)
-    assert abs(numpy.corrcoef(trained[:, -1], y)[0, 1]) < 0.1, "a row's target leaks into its own encoding"
+    assert abs(numpy.corrcoef(trained[:, -1], y)[0, 1]) < 0.1, (
+        "a row's target leaks into its own encoding"
+    )
     later = encoder.transform(table)[:, -1]
-    mean = numpy.array([(y[town == t].sum() + 10 * y.mean()) / ((town == t).sum() + 10) for t in town])
+    mean = numpy.array(
+        [(y[town == t].sum() + 10 * y.mean()) / ((town == t).sum() + 10) for t in town]
+    )
     assert numpy.corrcoef(later, mean)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
-def test_hundreds_of_values_have_columns_of_their_own_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hundreds_of_values_have_columns_of_their_own_where_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     table = {"town": numpy.arange(3000).astype(str).repeat(20)[:6000]}
     assert TableEncoder(task=None).fit_transform(table).shape == (6000, 300 + 1)
     monkeypatch.setattr("xpnet.tabular.encoder.MOST_NUMBERS", 10 * 6000)
-    assert TableEncoder(task=None).fit_transform(table).shape == (6000, 100 + 1 + 1)  # and one for the others
+    assert TableEncoder(task=None).fit_transform(table).shape == (
+        6000,
+        100 + 1 + 1,
+    )  # and one for the others
 
 
 def test_parts_of_a_moment_that_vary_are_encoded() -> None:
-    days = [datetime.datetime(2023, 11, 6, 12) + datetime.timedelta(days=7 * index) for index in range(40)]  # Mondays
+    days = [
+        datetime.datetime(2023, 11, 6, 12) + datetime.timedelta(days=7 * index)
+        for index in range(40)
+    ]  # Mondays
     encoder = TableEncoder(bins=None).fit({"day": pandas.Series(days)})
     names = encoder.get_feature_names_out().tolist()
-    assert [n for n in names if not n.endswith(("sin", "cos"))] == ["day_trend", "day_year", "day_month", "day_day"]
-    encoded = encoder.transform({"day": pandas.Series([datetime.datetime(2024, 4, 1), datetime.datetime(2024, 10, 1)])})
-    numpy.testing.assert_allclose(column_of(encoder, encoded, "day_month_sin"), [1, -1], atol=1e-6)  # half a year apart
+    assert [n for n in names if not n.endswith(("sin", "cos"))] == [
+        "day_trend",
+        "day_year",
+        "day_month",
+        "day_day",
+    ]
+    encoded = encoder.transform(
+        {"day": pandas.Series([datetime.datetime(2024, 4, 1), datetime.datetime(2024, 10, 1)])}
+    )
+    numpy.testing.assert_allclose(
+        column_of(encoder, encoded, "day_month_sin"), [1, -1], atol=1e-6
+    )  # half a year apart
 
 
 def test_moments_count_on_the_clock_of_their_zone() -> None:
@@ -284,7 +348,11 @@ def test_errors_name_the_column(frame: pandas.DataFrame) -> None:
 def test_whole_numbers_may_come_as_text_or_as_floats() -> None:
     encoder = TableEncoder().fit({"code": numpy.array(["1", "2", "x"] * 20)})
     wanted = encoder.transform({"code": numpy.array(["1", "2"])})
-    for same in (numpy.array([1, 2]), numpy.array([1.0, 2.0]), pandas.Series([1, 2], dtype="Int64")):
+    for same in (
+        numpy.array([1, 2]),
+        numpy.array([1.0, 2.0]),
+        pandas.Series([1, 2], dtype="Int64"),
+    ):
         numpy.testing.assert_array_equal(encoder.transform({"code": same}), wanted)
 
 
@@ -302,7 +370,11 @@ def test_frames_out_pipelines_and_copies(frame: pandas.DataFrame, y: numpy.ndarr
 
 def test_names_that_collide_are_told_apart() -> None:
     encoder = TableEncoder().fit(
-        {"a": numpy.array(["b", "c_d"] * 9), "a_b": numpy.array(["", "x"] * 9), "a_": numpy.arange(18) % 2}
+        {
+            "a": numpy.array(["b", "c_d"] * 9),
+            "a_b": numpy.array(["", "x"] * 9),
+            "a_": numpy.arange(18) % 2,
+        }
     )
     names = encoder.get_feature_names_out().tolist()
     assert len(set(names)) == len(names)
@@ -315,9 +387,13 @@ def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
     frames[0].loc[3, "day"] = frames[1].loc[3, "day"] = None
     encoders = [xpnet.TableEncoder().fit(frame) for frame in frames]
     expected = encoders[1].transform(frames[1])
-    frames.append(polars.DataFrame({"day": [*text[:3], None, *text[4:]]}))  # whose text is of another type of Arrow's
+    frames.append(
+        polars.DataFrame({"day": [*text[:3], None, *text[4:]]})
+    )  # whose text is of another type of Arrow's
     encoders.append(xpnet.TableEncoder().fit(frames[2]))
-    assert encoders[0].get_feature_names_out().tolist() == encoders[1].get_feature_names_out().tolist()
+    assert (
+        encoders[0].get_feature_names_out().tolist() == encoders[1].get_feature_names_out().tolist()
+    )
     for encoder in encoders:
         for frame in frames:
             numpy.testing.assert_array_equal(encoder.transform(frame), expected)

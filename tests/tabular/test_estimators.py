@@ -30,7 +30,10 @@ REPEATED = {
 
 @pytest.mark.filterwarnings("default", "ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [TabularClassifier(members=2, networks=2, max_iter=60), TabularRegressor(members=2, networks=2, max_iter=60)],
+    [
+        TabularClassifier(members=2, networks=2, max_iter=60),
+        TabularRegressor(members=2, networks=2, max_iter=60),
+    ],
     expected_failed_checks=lambda estimator: REPEATED,
 )
 def test_check(estimator: Any, check: Callable[[Any], None]) -> None:
@@ -56,22 +59,30 @@ def table() -> pandas.DataFrame:
 @pytest.fixture(scope="module")
 def target(table: pandas.DataFrame) -> numpy.ndarray:
     """A function of all columns, with a large mean and no noise."""
-    bent = numpy.abs(table["x"]) * numpy.where(table["letter"] == "a", 1.0, -1.0) + table["gappy"].fillna(5.0)
+    bent = numpy.abs(table["x"]) * numpy.where(table["letter"] == "a", 1.0, -1.0) + table[
+        "gappy"
+    ].fillna(5.0)
     return 1e6 + 100 * (bent + table["truth"]).to_numpy()
 
 
-def test_a_table_with_text_and_gaps_is_classified(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_a_table_with_text_and_gaps_is_classified(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     labels = numpy.where(target > numpy.median(target), "high", "low")
     classifier = TabularClassifier(random_state=0).fit(table[:400], labels[:400])
     assert classifier.score(table[400:], labels[400:]) > 0.9
     assert classifier.encoder_.left_out_ == {"constant": "holds one value only"}
     assert classifier.feature_names_in_.tolist() == table.columns.tolist()
     probabilities = classifier.predict_proba(table[400:])
-    numpy.testing.assert_allclose(probabilities, classifier.predict_members(table[400:]).mean(axis=0), atol=1e-5)
+    numpy.testing.assert_allclose(
+        probabilities, classifier.predict_members(table[400:]).mean(axis=0), atol=1e-5
+    )
     assert classifier.why_.startswith(f"{len(classifier.networks_)} networks ")
 
 
-def test_a_target_of_any_size_is_learned_and_its_range_kept(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_a_target_of_any_size_is_learned_and_its_range_kept(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     regressor = TabularRegressor(random_state=0).fit(table[:400], target[:400])
     assert regressor.score(table[400:], target[400:]) > 0.9
     far = regressor.predict(table.assign(x=1e9, gappy=1e9))
@@ -86,7 +97,9 @@ def test_targets_whose_squares_overflow_are_refused() -> None:
     assert numpy.isfinite(near).all()
 
 
-def test_a_row_is_predicted_alike_alone_and_among_others(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_a_row_is_predicted_alike_alone_and_among_others(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     regressor = TabularRegressor(**QUICK).fit(table, target)
     alone = numpy.concatenate([regressor.predict(table[start : start + 1]) for start in range(40)])
     numpy.testing.assert_array_equal(regressor.predict(table)[:40], alone)
@@ -96,7 +109,9 @@ def test_a_row_is_predicted_alike_alone_and_among_others(table: pandas.DataFrame
 def test_predictions_do_not_depend_on_the_blocks_in_which_rows_are_encoded(
     table: pandas.DataFrame, target: numpy.ndarray, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mixed = table.assign(mixed=numpy.resize(numpy.array(["a", 1, 2.0, None, 2.5], dtype=object), len(table)))
+    mixed = table.assign(
+        mixed=numpy.resize(numpy.array(["a", 1, 2.0, None, 2.5], dtype=object), len(table))
+    )
     regressor = TabularRegressor(**QUICK).fit(mixed, target)
     whole = [regressor.predict(mixed[:rows]) for rows in (600, 577)]
     members = regressor.predict_members(mixed)
@@ -106,8 +121,12 @@ def test_predictions_do_not_depend_on_the_blocks_in_which_rows_are_encoded(
     numpy.testing.assert_array_equal(regressor.predict_members(mixed), members)
 
 
-def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.DataFrame, target: numpy.ndarray) -> None:
-    regressor = TabularRegressor(members=3, networks=2, max_iter=20, random_state=0).fit(table, target)
+def test_the_spread_of_the_members_is_that_of_their_predictions(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
+    regressor = TabularRegressor(members=3, networks=2, max_iter=20, random_state=0).fit(
+        table, target
+    )
     mean, spread = regressor.predict(table, return_std=True)
     each = regressor.predict_members(table)
     assert each.shape == (6, 600, 1)
@@ -119,7 +138,9 @@ def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.Da
 def test_a_seed_is_the_seed_of_an_encoder_that_has_none() -> None:
     """Targets of many categories are averaged over halves of the rows, which are drawn."""
     rng = numpy.random.default_rng(0)
-    X = pandas.DataFrame({"place": rng.integers(0, 150, 400).astype(str), "size": rng.normal(size=400)})
+    X = pandas.DataFrame(
+        {"place": rng.integers(0, 150, 400).astype(str), "size": rng.normal(size=400)}
+    )
     y = X["size"] + rng.normal(size=400)
     settings = {"encoder": xpnet.TableEncoder(max_categories=20), "random_state": 0, "max_iter": 2}
     first, second = (xpnet.TabularRegressor(**settings).fit(X, y).predict(X) for _ in range(2))
@@ -127,17 +148,31 @@ def test_a_seed_is_the_seed_of_an_encoder_that_has_none() -> None:
     assert settings["encoder"].random_state is None
 
 
-def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(table: pandas.DataFrame, target: numpy.ndarray) -> None:
-    fits = [TabularRegressor(**QUICK, n_jobs=jobs).fit(table, target).predict(table) for jobs in (None, 1, 2)]
+def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
+    fits = [
+        TabularRegressor(**QUICK, n_jobs=jobs).fit(table, target).predict(table)
+        for jobs in (None, 1, 2)
+    ]
     numpy.testing.assert_array_equal(fits[0], fits[1])
-    numpy.testing.assert_allclose(fits[0], fits[2], atol=0.1 * target.std())  # threads sum float32 in another order
+    numpy.testing.assert_allclose(
+        fits[0], fits[2], atol=0.1 * target.std()
+    )  # threads sum float32 in another order
     other = TabularRegressor(**{**QUICK, "random_state": 1}).fit(table, target).predict(table)
     assert numpy.abs(other - fits[0]).max() > 1e-3
 
 
-def test_validation_rows_of_the_user_end_the_training(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_validation_rows_of_the_user_end_the_training(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     given = {"X_val": table[400:], "y_val": target[400:]}
-    settings: dict[str, Any] = {"networks": 2, "n_iter_no_change": 5, "max_iter": 60, "random_state": 0}
+    settings: dict[str, Any] = {
+        "networks": 2,
+        "n_iter_no_change": 5,
+        "max_iter": 60,
+        "random_state": 0,
+    }
     regressor = TabularRegressor(**settings).fit(table[:400], target[:400], **given)
     for network, best in zip(regressor.networks_, regressor.best_epochs_, strict=True):
         losses = network.history.validation_loss
@@ -156,11 +191,15 @@ def test_a_network_keeps_the_mean_of_its_epochs_of_which_the_last_count_most() -
             self.made: list[dict[str, numpy.ndarray]] = []
 
         def epoch_end(self, training: Any) -> None:
-            self.made.append({name: value.copy() for name, value in training.step.state().params.items()})
+            self.made.append(
+                {name: value.copy() for name, value in training.step.state().params.items()}
+            )
 
     seen = Epochs()
     X = numpy.random.default_rng(0).normal(size=(200, 3))
-    model = TabularRegressor(encoder=StandardScaler(), networks=1, max_iter=12, random_state=0, dtype="float64")
+    model = TabularRegressor(
+        encoder=StandardScaler(), networks=1, max_iter=12, random_state=0, dtype="float64"
+    )
     model.watch(lambda number: ([seen], None)).fit(X, X[:, 0] * X[:, 1])
     (network,), (best,) = model.networks_, model.best_epochs_
     weights = 0.7 ** numpy.arange(best)[::-1]
@@ -169,7 +208,9 @@ def test_a_network_keeps_the_mean_of_its_epochs_of_which_the_last_count_most() -
         numpy.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_epochs_are_fewer_where_they_take_longer_and_the_learning_rate_falls_over_the_last_third() -> None:
+def test_epochs_are_fewer_where_they_take_longer_and_the_learning_rate_falls_over_the_last_third() -> (
+    None
+):
     X = numpy.random.default_rng(0).normal(size=(60, 3))
     settings: dict[str, Any] = {"validation_fraction": 0, "random_state": 0, "batch_size": 60}
     wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
@@ -210,18 +251,27 @@ def test_rows_of_weight_zero_do_not_count(table: pandas.DataFrame, target: numpy
         regressor.fit(table, target, sample_weight=-weight)
 
 
-def test_rows_of_a_batch_may_all_have_no_weight(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_rows_of_a_batch_may_all_have_no_weight(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     weight = numpy.zeros(600)
     weight[:9] = 1.0
-    fitted = TabularClassifier(**QUICK).fit(table, target > numpy.median(target), sample_weight=weight)
+    fitted = TabularClassifier(**QUICK).fit(
+        table, target > numpy.median(target), sample_weight=weight
+    )
     assert numpy.isfinite(fitted.predict_proba(table)).all()
 
 
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
-    [({"hidden_layer_sizes": (8, -1)}, "must be > 0"), ({"class_weight": {False: -1.0, True: 1.0}}, "is negative")],
+    [
+        ({"hidden_layer_sizes": (8, -1)}, "must be > 0"),
+        ({"class_weight": {False: -1.0, True: 1.0}}, "is negative"),
+    ],
 )
-def test_sizes_and_weights_that_make_no_sense_are_refused(parameters: dict[str, Any], sentence: str) -> None:
+def test_sizes_and_weights_that_make_no_sense_are_refused(
+    parameters: dict[str, Any], sentence: str
+) -> None:
     X = numpy.arange(40.0)[:, None]
     with pytest.raises(xpnet.InputError, match=sentence):
         TabularClassifier(**{**QUICK, **parameters}).fit(X, X[:, 0] > 20)
@@ -230,7 +280,9 @@ def test_sizes_and_weights_that_make_no_sense_are_refused(parameters: dict[str, 
 def test_balanced_classes_find_the_rare_one(table: pandas.DataFrame) -> None:
     rare = (table["x"] + numpy.random.default_rng(1).normal(size=600) > 2.2).to_numpy()
     plain = TabularClassifier(**QUICK).fit(table, rare).predict(table).mean()
-    balanced = TabularClassifier(**QUICK, class_weight="balanced").fit(table, rare).predict(table).mean()
+    balanced = (
+        TabularClassifier(**QUICK, class_weight="balanced").fit(table, rare).predict(table).mean()
+    )
     assert plain < rare.mean() < balanced
 
 
@@ -238,7 +290,11 @@ def test_no_hidden_layer_is_a_linear_model() -> None:
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(500, 3))
     y = X @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=500)
-    linear: dict[str, Any] = {"encoder": StandardScaler(), "hidden_layer_sizes": (), "weight_decay": 0.0003}
+    linear: dict[str, Any] = {
+        "encoder": StandardScaler(),
+        "hidden_layer_sizes": (),
+        "weight_decay": 0.0003,
+    }
     linear |= {"learning_rate_init": 0.02, "random_state": 0}
     regressor = TabularRegressor(networks=2, **linear).fit(X, y)
     numpy.testing.assert_allclose(regressor.predict(X), Ridge().fit(X, y).predict(X), atol=0.1)
@@ -277,7 +333,9 @@ def test_the_time_that_simple_models_take_counts(
         return numpy.ones(X.shape[1])
 
     monkeypatch.setattr(recipe, "fit_linear", slow)
-    limited = TabularRegressor(time_limit=0.5, networks=1, n_iter_no_change=200, random_state=0).fit(table, target)
+    limited = TabularRegressor(
+        time_limit=0.5, networks=1, n_iter_no_change=200, random_state=0
+    ).fit(table, target)
     assert limited.n_iter_ == 1
     monkeypatch.setattr(recipe, "fit_linear", lambda *_: None)
     monkeypatch.setattr(estimators, "scales_of_inputs", slow_scales)
@@ -286,7 +344,9 @@ def test_the_time_that_simple_models_take_counts(
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_linear_model_that_has_not_converged_warns_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_linear_model_that_has_not_converged_warns_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(plain, "ITERATIONS", 1)
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     TabularClassifier(**QUICK).fit(X, X.sum(axis=1) > 0)
@@ -300,7 +360,9 @@ def test_smoothed_labels_are_probabilities() -> None:
     assert classifier.score(y[:, None].astype(float), y) == 1.0
 
 
-def test_several_targets_are_learned_together(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+def test_several_targets_are_learned_together(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
     both = numpy.column_stack([target, -target])
     regressor = TabularRegressor(networks=2, random_state=0).fit(table, both)
     assert regressor.predict(table).shape == (600, 2)
@@ -318,15 +380,23 @@ def test_copies_searches_and_float64(table: pandas.DataFrame, target: numpy.ndar
 def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
     labels = table["letter"].to_numpy()
     with pytest.raises(xpnet.InputError, match="'z' is not"):
-        TabularClassifier(**QUICK).fit(table, labels, X_val=table[:2], y_val=numpy.array(["a", "z"]))
+        TabularClassifier(**QUICK).fit(
+            table, labels, X_val=table[:2], y_val=numpy.array(["a", "z"])
+        )
 
 
 @pytest.mark.parametrize(
     ("labels", "sentence"),
-    [(["a", "a\0"], "end in a NUL"), (["a", None], "all strings or all"), (["a", 1], "all strings")],
+    [
+        (["a", "a\0"], "end in a NUL"),
+        (["a", None], "all strings or all"),
+        (["a", 1], "all strings"),
+    ],
 )
 @pytest.mark.parametrize("kind", [list, lambda labels: numpy.array(labels, dtype=object)])
-def test_labels_that_numpy_cannot_tell_apart_or_sort_are_refused(kind: Any, labels: Any, sentence: str) -> None:
+def test_labels_that_numpy_cannot_tell_apart_or_sort_are_refused(
+    kind: Any, labels: Any, sentence: str
+) -> None:
     X = numpy.linspace(0, 1, 40).reshape(20, 2)
     with pytest.raises(xpnet.InputError, match=sentence):
         TabularClassifier(max_iter=2, members=2).fit(X, kind(labels * 10))

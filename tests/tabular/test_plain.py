@@ -22,7 +22,9 @@ DRAWN = numpy.random.default_rng(0)
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("hidden", [(16,), (16, 8)])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_scales_and_a_linear_model_are_part_of_the_weights(members: int, hidden: tuple[int, ...], outputs: int) -> None:
+def test_scales_and_a_linear_model_are_part_of_the_weights(
+    members: int, hidden: tuple[int, ...], outputs: int
+) -> None:
     spec = NetworkSpec(
         widths=(6, *hidden, outputs),
         activations=("relu",) * len(hidden),
@@ -32,7 +34,9 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(members: int, hidden:
     values = initial_values(spec, numpy.random.default_rng(1))
     X, scales = DRAWN.normal(size=(40, 6)), DRAWN.uniform(0.2, 2.0, 6)
     weights, bias = DRAWN.normal(size=(6, outputs)), DRAWN.normal(size=outputs)
-    before = Network(spec, values, 0.1, backend="numpy", dtype="float64").predict_members(X * scales)
+    before = Network(spec, values, 0.1, backend="numpy", dtype="float64").predict_members(
+        X * scales
+    )
     grown, found = with_linear(spec, values, (weights, bias), 0.25)
     found = with_scaled_inputs(grown, found, scales)
     after = Network(grown, found, 0.1, backend="numpy", dtype="float64").predict_members(X)
@@ -46,7 +50,10 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(members: int, hidden:
 @pytest.mark.parametrize("codes", [False, True])
 def test_few_numbers_hold_what_bins_and_places_of_values_say(codes: bool) -> None:
     size, letter = DRAWN.uniform(1.0, 9.0, 400), DRAWN.choice(["a", "b", "c"], 400)
-    table: dict[str, Any] = {"size": numpy.where(DRAWN.random(400) < 0.1, numpy.nan, size), "letter": letter}
+    table: dict[str, Any] = {
+        "size": numpy.where(DRAWN.random(400) < 0.1, numpy.nan, size),
+        "letter": letter,
+    }
     encoder = xpnet.TableEncoder(bins=4).fit(table)
     numbers, columns = few_numbers(encoder.encodings_, codes=codes)
     found = encoder.transform(table) @ numbers
@@ -64,9 +71,13 @@ def test_a_linear_truth_is_found_as_a_linear_model_finds_it() -> None:
     fitted = xpnet.TabularRegressor(random_state=0).fit(X[train], y[train])
     scaler = StandardScaler().fit(X[train])
     ridge = RidgeCV(numpy.logspace(-3, 3, 13)).fit(scaler.transform(X[train]), y[train])
-    within = (X[test] <= X[train].max(axis=0)).all(axis=1)  # beyond it, predictions stay where the bins end
+    within = (X[test] <= X[train].max(axis=0)).all(
+        axis=1
+    )  # beyond it, predictions stay where the bins end
     error = mean_squared_error(y[test][within], fitted.predict(X[test][within]))
-    assert error < 1.5 * mean_squared_error(y[test][within], ridge.predict(scaler.transform(X[test][within])))
+    assert error < 1.5 * mean_squared_error(
+        y[test][within], ridge.predict(scaler.transform(X[test][within]))
+    )
     assert error < 2.0  # the noise is 1
 
 
@@ -93,11 +104,17 @@ def test_files_and_onnx_hold_the_linear_model_too(tmp_path: Path) -> None:
     fitted = xpnet.TabularRegressor(random_state=0, members=2, networks=2, max_iter=5).fit(X, y)
     assert fitted.networks_[0].spec.widths == (fitted.networks_[0].spec.widths[0], 132, 132, 1)
     fitted.save(tmp_path / "linear.safetensors")
-    numpy.testing.assert_array_equal(xpnet.load(tmp_path / "linear.safetensors").predict(X), fitted.predict(X))
+    numpy.testing.assert_array_equal(
+        xpnet.load(tmp_path / "linear.safetensors").predict(X), fitted.predict(X)
+    )
     fitted.export_onnx(tmp_path / "linear.onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(tmp_path / "linear.onnx")
     columns = session.get_inputs()
-    given = {column.name: X[:, [k]] for k, column in enumerate(columns)} if len(columns) > 1 else {columns[0].name: X}
+    given = (
+        {column.name: X[:, [k]] for k, column in enumerate(columns)}
+        if len(columns) > 1
+        else {columns[0].name: X}
+    )
     found = session.run(None, given)[0]
     numpy.testing.assert_allclose(found.ravel(), fitted.predict(X), rtol=1e-5)

@@ -112,7 +112,9 @@ def test_the_bar_moves_within_an_epoch(capsys, monkeypatch):
             moved.append((self.bar.tasks[0].completed, self.bar.tasks[0].fields["speed"]))
 
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
-    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=2, batch_size=1, callbacks=[Watched()])
+    model.fit(
+        np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=2, batch_size=1, callbacks=[Watched()]
+    )
     assert (0.5, "2 of 4 rows") in moved and (1.75, "3 of 4 rows") in moved
     capsys.readouterr()
 
@@ -122,7 +124,9 @@ def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch, capsys):
     kernel = SimpleNamespace(get_ipython=type("ZMQInteractiveShell", (), {}))
     monkeypatch.setitem(sys.modules, "IPython", kernel)
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
-    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=3, batch_size=1, callbacks=[Progress()])
+    model.fit(
+        np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=3, batch_size=1, callbacks=[Progress()]
+    )
     empty, *shown = capsys.readouterr().out.split("\r")
     assert empty == "" and shown[0].strip() == "epoch 1 of 3: 1 of 4 rows"
     assert shown[-1].startswith("epoch 3 of 3: loss")

@@ -18,7 +18,9 @@ Y = (X[:, 0] > 0).astype(int)
 
 
 def network(backend):
-    return xpnet.FeedforwardNeuralNet(5, 6, 2, optimizer="adam", dropout=0.2, backend=backend, rng=0)
+    return xpnet.FeedforwardNeuralNet(
+        5, 6, 2, optimizer="adam", dropout=0.2, backend=backend, rng=0
+    )
 
 
 def assert_whole(model, backend, epochs):
@@ -39,7 +41,9 @@ def assert_whole(model, backend, epochs):
 def test_ctrl_c_at_any_moment(backend, delay):
     model = network(backend)
     timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
-    with pytest.raises(KeyboardInterrupt):  # on a busy machine it may come before the training begins
+    with pytest.raises(
+        KeyboardInterrupt
+    ):  # on a busy machine it may come before the training begins
         timer.start()
         model.fit(X, Y, epochs=10**6, batch_size=8)
     timer.join()
@@ -136,7 +140,9 @@ def alarm():
 DELAYS = np.random.default_rng(2).uniform(0.002, 0.06, 8).round(4)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
+@pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this system has no timers that signal"
+)
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_signal_handler_that_raises_leaves_whole_epochs(backend, alarm):
     network(backend).fit(X, Y, epochs=2, batch_size=8)  # compiled, and known to be short
@@ -163,7 +169,9 @@ def test_an_exception_set_in_a_training_thread_leaves_whole_epochs(backend):
         thread = threading.Thread(target=fit, args=[model])
         thread.start()
         time.sleep(delay)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cut))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(Cut)
+        )
         thread.join()
         assert_whole(model, backend, model.history.epochs)
 
@@ -190,13 +198,20 @@ def test_a_validation_loss_that_finds_no_memory_leaves_whole_epochs(backend, mon
     assert_whole(model, backend, 4)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
+@pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this system has no timers that signal"
+)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_an_estimator_that_is_cut_has_the_weights_of_its_iterations(backend, early_stopping, alarm):
     def classifier(epochs):
         return xpnet.MLPClassifier(
-            6, max_iter=epochs, n_iter_no_change=10**6, random_state=0, early_stopping=early_stopping, backend=backend
+            6,
+            max_iter=epochs,
+            n_iter_no_change=10**6,
+            random_state=0,
+            early_stopping=early_stopping,
+            backend=backend,
         )
 
     cut = 0

@@ -52,7 +52,16 @@ def trained(rng, *, ahead, callbacks=(), epochs=6, **how):
     step = DrawingStep(ahead=ahead)
     training = Training(step, ROWS, epochs, rng=rng)
     try:
-        run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3), callbacks=callbacks, **how)
+        run(
+            training,
+            X,
+            Y,
+            batch_size=8,
+            shuffle=True,
+            schedule=Constant(0.3),
+            callbacks=callbacks,
+            **how,
+        )
     except KeyboardInterrupt as error:
         return step, training, error
     return step, training, None
@@ -68,7 +77,9 @@ def assert_equal(found, wanted):
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_numbers_are_the_same_and_all_further_orders_were_drawn_ahead(stream):
-    (step, found, _), (_, wanted, _) = (trained(STREAMS[stream](), ahead=ahead) for ahead in (True, False))
+    (step, found, _), (_, wanted, _) = (
+        trained(STREAMS[stream](), ahead=ahead) for ahead in (True, False)
+    )
     assert_equal(found, wanted)
     assert len(step.drawn) == step.reused == 5  # all but the first, and none after the last
 
@@ -108,7 +119,9 @@ def test_early_stopping_leaves_the_stream_where_it_was(stream):
     def stop(training):
         training.stop = training.done == 3
 
-    trainings = [trained(STREAMS[stream](), ahead=ahead, callbacks=[stop])[1] for ahead in (True, False)]
+    trainings = [
+        trained(STREAMS[stream](), ahead=ahead, callbacks=[stop])[1] for ahead in (True, False)
+    ]
     assert trainings[0].done == trainings[1].done == 3
     assert_equal(*trainings)
 
@@ -149,7 +162,9 @@ def test_a_checkpoint_goes_on_with_the_same_numbers():
             states.append(deepcopy(training.state()))
 
     _, wanted, _ = trained(STREAMS["generator"](), ahead=True, callbacks=[Keep()])
-    _, resumed, _ = trained(np.random.default_rng(99), ahead=True, callbacks=[Callback()], resume_from=states[2])
+    _, resumed, _ = trained(
+        np.random.default_rng(99), ahead=True, callbacks=[Callback()], resume_from=states[2]
+    )
     assert_equal(resumed, wanted)
 
 
@@ -164,7 +179,10 @@ def test_a_stream_that_cannot_be_copied_is_refused():
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
-    monkeypatch.setattr(f"xpnet.training.streams.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
+    monkeypatch.setattr(
+        f"xpnet.training.streams.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}",
+        ROWS + 1,
+    )
     step, _, _ = trained(STREAMS[stream](), ahead=True)
     assert not step.drawn
 

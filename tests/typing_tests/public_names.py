@@ -20,7 +20,9 @@ from xpnet.training import History, TrainingState
 X, Y = numpy.zeros((4, 3)), numpy.zeros(4, dtype="int64")
 
 # Models, and what they return.
-net = xpnet.FeedforwardNeuralNet(3, 8, 2, optimizer=xpnet.AdamW(weight_decay=0.1), activation="tanh")
+net = xpnet.FeedforwardNeuralNet(
+    3, 8, 2, optimizer=xpnet.AdamW(weight_decay=0.1), activation="tanh"
+)
 assert_type(net, FeedforwardNeuralNet)
 assert_type(net.params, Parameters)
 assert_type(net.step(X, Y), float)

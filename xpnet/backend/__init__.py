@@ -8,7 +8,14 @@
 ``threads``   how many threads this process may use
 """
 
-from xpnet.backend.contract import Backend, Kernel, Operations, all_within, dtype_name, floating_dtype
+from xpnet.backend.contract import (
+    Backend,
+    Kernel,
+    Operations,
+    all_within,
+    dtype_name,
+    floating_dtype,
+)
 from xpnet.backend.group import Group
 from xpnet.backend.spec import NetworkSpec, Parameters, UpdateRule
 from xpnet.backend.step import BatchPart, Step, StepState

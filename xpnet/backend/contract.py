@@ -240,14 +240,20 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     reference = getattr(ops, name)
     if kernel is None:
         return reference
-    annotations = [parameter.annotation for parameter in inspect.signature(reference).parameters.values()]
+    annotations = [
+        parameter.annotation for parameter in inspect.signature(reference).parameters.values()
+    ]
     or_none = ops.Array, ops.Array | None
-    arrays = next((i for i, found in enumerate(annotations) if found not in or_none), len(annotations))
+    arrays = next(
+        (i for i, found in enumerate(annotations) if found not in or_none), len(annotations)
+    )
 
     known: dict[Any, Callable[..., Any]] = {}
 
     def choose(dtype: Any) -> Callable[..., Any]:
-        return known.setdefault(dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference)
+        return known.setdefault(
+            dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
+        )
 
     def by_first(x: Any, *args: Any, **kwargs: Any) -> Any:
         return (known.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
@@ -260,7 +266,9 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
                 function = reference
         return function(*args, **kwargs)
 
-    made: Any = by_first if arrays == 1 else by_all  # an operation on few numbers notices the difference
+    made: Any = (
+        by_first if arrays == 1 else by_all
+    )  # an operation on few numbers notices the difference
     made.__name__, made.__doc__ = name, reference.__doc__
     return made
 
@@ -293,7 +301,9 @@ def all_within(labels: Labels, classes: int) -> bool:
         unsigned, most = _unsigned(labels.dtype)
         if classes <= most:  # As an unsigned integer a negative number is larger than any class.
             numbers = labels.view(unsigned)
-            largest: int = numbers.item(numbers.argmax())  # where it is takes less time than the maximum itself
+            largest: int = numbers.item(
+                numbers.argmax()
+            )  # where it is takes less time than the maximum itself
             return largest < classes
     xp = namespace(labels)
     return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes

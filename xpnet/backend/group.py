@@ -130,7 +130,9 @@ def say_failed(group: Group, error: BaseException, then: str) -> None:
     if isinstance(error, SystemExit) and not error.code:
         error.code = 1
     text = " ".join(str(error).split())
-    sys.stderr.write(f"xpnet: rank {group.rank} of {group.size} {then}: {type(error).__name__}: {text}\n")
+    sys.stderr.write(
+        f"xpnet: rank {group.rank} of {group.size} {then}: {type(error).__name__}: {text}\n"
+    )
     sys.stderr.flush()
 
 

@@ -28,7 +28,9 @@ Loss = Literal[
     "tweedie",
 ]
 
-OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]] = {
+OUTPUT_ACTIVATIONS: dict[
+    Loss, Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]
+] = {
     "softmax_cross_entropy": "softmax",
     "multi_softmax_cross_entropy": "multi_softmax",
     "logistic_cross_entropy": "logistic",
@@ -42,7 +44,9 @@ OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "multi_softmax", "logistic", "
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
 
-NUMERIC_LOSSES = frozenset(loss for loss in OUTPUT_ACTIVATIONS if not loss.endswith("_cross_entropy"))
+NUMERIC_LOSSES = frozenset(
+    loss for loss in OUTPUT_ACTIVATIONS if not loss.endswith("_cross_entropy")
+)
 """Losses of numbers, which regressors take."""
 
 LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
@@ -108,7 +112,11 @@ class UpdateRule:
         _require("momentum lies in [0, 1]", self.momentum, 0 <= self.momentum <= 1)
         _require("beta1 lies in [0, 1)", self.beta1, 0 <= self.beta1 < 1)
         _require("beta2 lies in [0, 1)", self.beta2, 0 <= self.beta2 < 1)
-        _require("epsilon, which keeps a division from zero, is greater than 0", self.epsilon, self.epsilon > 0)
+        _require(
+            "epsilon, which keeps a division from zero, is greater than 0",
+            self.epsilon,
+            self.epsilon > 0,
+        )
         _require("weight_decay is not negative", self.weight_decay, self.weight_decay >= 0)
 
     @property
@@ -361,7 +369,9 @@ class Parameters(MutableMapping[str, Array]):
         return cls.over(_zeros((size,), spec, backend), spec, backend, align=align)
 
     @classmethod
-    def over(cls, flat: Array, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":
+    def over(
+        cls, flat: Array, spec: NetworkSpec, backend: Backend, *, align: int = 1
+    ) -> "Parameters":
         """Make parameters that are views of a buffer which the caller has allocated.
 
         Parameters
@@ -380,7 +390,10 @@ class Parameters(MutableMapping[str, Array]):
         Parameters
             The parameters, in the memory of the buffer.
         """
-        arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in spec.slots(align)}
+        arrays = {
+            s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape)
+            for s in spec.slots(align)
+        }
         return cls(arrays, flat, backend)
 
     @property
@@ -416,7 +429,9 @@ class Parameters(MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, value: Array) -> None:
         if name not in self._arrays:
-            raise InputError(f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}.")
+            raise InputError(
+                f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}."
+            )
         current = self._arrays[name]
         if self.flat is None or type(value) is not type(current):
             value = self.backend.asarray(value, dtype=dtype_name(current.dtype))
@@ -440,7 +455,11 @@ class Parameters(MutableMapping[str, Array]):
         return len(self._arrays)
 
     def __repr__(self) -> str:
-        return "Parameters(" + ", ".join(f"{n}: {tuple(a.shape)}" for n, a in self._arrays.items()) + ")"
+        return (
+            "Parameters("
+            + ", ".join(f"{n}: {tuple(a.shape)}" for n, a in self._arrays.items())
+            + ")"
+        )
 
 
 def _zeros(shape: tuple[int, ...], spec: NetworkSpec, backend: Backend) -> Array:

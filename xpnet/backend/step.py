@@ -216,7 +216,9 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+    def loss(
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
         """Measure the mean loss, without gradient, dropout or update.
 
         Parameters
@@ -472,7 +474,14 @@ class Step(ABC):
 
     @contextmanager
     def side_by_side(
-        self, steps: Sequence["Step"], X: Array, Y: Array, *, batch_size: int, rows: Sequence[Any], streams: Any
+        self,
+        steps: Sequence["Step"],
+        X: Array,
+        Y: Array,
+        *,
+        batch_size: int,
+        rows: Sequence[Any],
+        streams: Any,
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """Train several networks of one shape at once, each on one thread.
 

@@ -95,7 +95,9 @@ def sharing_the_machine(threads: int) -> Iterator[None]:
 
 def cores() -> frozenset[int]:
     """Return the numbers of the cores that this process may run on."""
-    return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    return frozenset(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
 
 
 @cache

@@ -26,17 +26,24 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             path = (error.ctx or ctx).command_path
-            raise click.UsageError(visible(f"{error.format_message()} See {path} --help.")) from error
+            raise click.UsageError(
+                visible(f"{error.format_message()} See {path} --help.")
+            ) from error
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "pyarrow":
                 raise
             raise click.ClickException(
                 "Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
             ) from error
-        except BrokenPipeError:  # the reader has gone, as in ``xpnet ... | head``: click ends the command
+        except (
+            BrokenPipeError
+        ):  # the reader has gone, as in ``xpnet ... | head``: click ends the command
             raise
         except (XpnetError, OSError, MemoryError) as error:
-            message = visible(" ".join(str(error).split())) or "the machine has not enough memory for this."
+            message = (
+                visible(" ".join(str(error).split()))
+                or "the machine has not enough memory for this."
+            )
             kind = click.UsageError if isinstance(error, BackendError) else click.ClickException
             raise kind(message) from error
 
@@ -44,14 +51,30 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "show_default": True,
+    },
 )
 @click.version_option(__version__, prog_name="xpnet")
 def app() -> None:
     """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""
 
 
-for command in (reproduce, train, predict, evaluate, explain, inspect, export, backends, doctor, warmup, bench):
+for command in (
+    reproduce,
+    train,
+    predict,
+    evaluate,
+    explain,
+    inspect,
+    export,
+    backends,
+    doctor,
+    warmup,
+    bench,
+):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG
 

@@ -18,7 +18,16 @@ from xpnet.distributed import use_group
 from xpnet.errors import BackendError
 
 PACKAGES = (
-    "numpy scipy scikit-learn numba llvmlite array-api-compat safetensors pyarrow cupy-cuda12x cupy-cuda13x".split()
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "llvmlite",
+    "array-api-compat",
+    "safetensors",
+    "pyarrow",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
 )
 
 
@@ -38,7 +47,14 @@ def _examined() -> list[dict[str, Any]]:
     found = []
     for name in available_backends():
         try:
-            found.append({"name": name, "usable": True, "facts": get_backend(name).describe(), "reason": None})
+            found.append(
+                {
+                    "name": name,
+                    "usable": True,
+                    "facts": get_backend(name).describe(),
+                    "reason": None,
+                }
+            )
         except BackendError as error:
             found.append({"name": name, "usable": False, "facts": {}, "reason": str(error)})
     return found
@@ -47,7 +63,11 @@ def _examined() -> list[dict[str, Any]]:
 def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return a fact to show for each backend."""
     return [
-        (f"backend {b['name']}", b["reason"] or ", ".join(f"{n} {v}" for n, v in b["facts"].items())) for b in found
+        (
+            f"backend {b['name']}",
+            b["reason"] or ", ".join(f"{n} {v}" for n, v in b["facts"].items()),
+        )
+        for b in found
     ]
 
 
@@ -63,7 +83,9 @@ def warmup(backend: str | None) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--distributed", "group", metavar="NAME", help="Say where each of its processes runs, instead.")
+@click.option(
+    "--distributed", "group", metavar="NAME", help="Say where each of its processes runs, instead."
+)
 def doctor(as_json: bool, group: str | None) -> None:
     """Say on one screen what would run for which arrays and why, with threads, BLAS libraries and versions."""
     if group is not None:
@@ -89,14 +111,22 @@ def doctor(as_json: bool, group: str | None) -> None:
         },
         "backends": _examined(),
         "blas": [library for library in threadpool_info() if library["user_api"] == "blas"],
-        "packages": {found.name: found.version for found in distributions() if found.name in PACKAGES},
+        "packages": {
+            found.name: found.version for found in distributions() if found.name in PACKAGES
+        },
     }
     if as_json:
         click.echo(to_json(found))
         return
-    blas = map("{internal_api} {version}, {num_threads} threads, {filepath}".format_map, found["blas"])
+    blas = map(
+        "{internal_api} {version}, {num_threads} threads, {filepath}".format_map, found["blas"]
+    )
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
-    facts = [*found["machine"].items(), *_facts(found["backends"]), *(("BLAS", library) for library in blas)]
+    facts = [
+        *found["machine"].items(),
+        *_facts(found["backends"]),
+        *(("BLAS", library) for library in blas),
+    ]
     show_facts([*facts, ("packages", packages)])
 
 
@@ -109,7 +139,9 @@ def _show_ranks(name: str, as_json: bool) -> None:
             "host": platform.node(),
             "cores": count,
             "threads": get_threads(),
-            "binding": f"bound to {len(bound)} cores: {bound}" if len(bound) < count else "not bound",
+            "binding": f"bound to {len(bound)} cores: {bound}"
+            if len(bound) < count
+            else "not bound",
             "library": group.why,
         }
         ranks = allgather(group, own)

@@ -19,10 +19,21 @@ def inspect(model: Path, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(found))
         return
-    facts = {name: value for name, value in found.items() if name not in ("network", "settings", "tensors")}
-    show_facts((name, few(value) if isinstance(value, list) else value) for name, value in facts.items() if value)
+    facts = {
+        name: value
+        for name, value in found.items()
+        if name not in ("network", "settings", "tensors")
+    }
+    show_facts(
+        (name, few(value) if isinstance(value, list) else value)
+        for name, value in facts.items()
+        if value
+    )
     tensors = found["tensors"].items()
-    show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
+    show_table(
+        ("tensor", "dtype", "shape"),
+        [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors],
+    )
 
 
 @click.command()

@@ -20,19 +20,31 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PLOTS = (".png", ".svg", ".pdf")
 
 
-def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bool, inside: str = "*.parquet") -> Any:
+def claim(
+    ctx: click.Context,
+    param: click.Parameter,
+    value: Any,
+    *,
+    written: bool,
+    inside: str = "*.parquet",
+) -> Any:
     """Note that a command reads or writes the file that an argument names, or those that match in the folder.
 
     Raises click.UsageError where an output would replace an input or another output.
     """
-    no_file = {"data": value in DATASETS, "target": not str(value).endswith(".npy")}  # most targets are columns
+    no_file = {
+        "data": value in DATASETS,
+        "target": not str(value).endswith(".npy"),
+    }  # most targets are columns
     if value is None or str(value) == "-" or no_file.get(str(param.name)):
         return value
     name, path = param.opts[0], Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
     claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault("xpnet.files", [])
     for other, others, other_written, within in claims:
-        if (written and _takes_in(others, within, path)) or (other_written and _takes_in(path, inside, others)):
+        if (written and _takes_in(others, within, path)) or (
+            other_written and _takes_in(path, inside, others)
+        ):
             raise click.UsageError(
                 f"{other} and {name} both name {path}; an output must not replace an input or another output. "
                 "Name another file."
@@ -72,7 +84,9 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     options = {name.replace("-", "_"): value for name, value in found.items()}
     unknown = sorted(set(options) - {str(known.name) for known in ctx.command.params})
     if unknown:
-        raise click.UsageError(f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx)
+        raise click.UsageError(
+            f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx
+        )
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
@@ -84,9 +98,15 @@ class Listed(click.ParamType):
     def __init__(self, kind: click.ParamType) -> None:
         self.kind = kind
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
         """Return the values; fail for one that is not of the type."""
-        parts = value if isinstance(value, list | tuple) else next(csv.reader([str(value)], skipinitialspace=True))
+        parts = (
+            value
+            if isinstance(value, list | tuple)
+            else next(csv.reader([str(value)], skipinitialspace=True))
+        )
         return tuple(self.kind.convert(part, param, ctx) for part in parts)
 
 
@@ -96,7 +116,9 @@ WORDS = Listed(click.STRING)
 class Number(click.FloatRange):
     """A number in a range; NaN, which compares with nothing, is in none."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Return the number; fail outside the range."""
         number = super().convert(value, param, ctx)
         if number != number:
@@ -111,7 +133,11 @@ def weights(value: Any) -> Any:
     """Return ``"balanced"``, or weights by label: ``yes=3,no=1``, which a file has as a table."""
     if value == "balanced":
         return value
-    pairs = value.items() if isinstance(value, dict) else [part.rpartition("=")[::2] for part in WORDS(value)]
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else [part.rpartition("=")[::2] for part in WORDS(value)]
+    )
     try:
         return {label.strip(): Number(0)(weight) for label, weight in pairs}
     except click.BadParameter as error:
@@ -166,7 +192,9 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Return the mark, which may be named tab; fail for anything but one character."""
     mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
     if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
-        raise click.BadParameter(f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param)
+        raise click.BadParameter(
+            f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param
+        )
     return mark
 
 
@@ -177,7 +205,10 @@ def together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 computing = together(
     machine_option(
-        "--backend", type=_usable, metavar="NAME", help="Compute with this one of `xpnet backends`. [default: numba]"
+        "--backend",
+        type=_usable,
+        metavar="NAME",
+        help="Compute with this one of `xpnet backends`. [default: numba]",
     ),
     machine_option(
         "--threads",
@@ -191,9 +222,13 @@ computing = together(
 
 _MARKS = "[default: recognised where it is certain]"
 reading = together(
-    reading_option("--features", type=WORDS, default=(), help="Use these columns alone, with commas between."),
+    reading_option(
+        "--features", type=WORDS, default=(), help="Use these columns alone, with commas between."
+    ),
     reading_option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
-    reading_option("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
+    reading_option(
+        "--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."
+    ),
     reading_option(
         "--id",
         "ids",
@@ -201,7 +236,11 @@ reading = together(
         metavar="COLUMN",
         help="Keep this column out of the features; predict writes it beside the predictions.",
     ),
-    reading_option("--no-header", is_flag=True, help="Read the first line as values; columns are called x0, x1, ..."),
+    reading_option(
+        "--no-header",
+        is_flag=True,
+        help="Read the first line as values; columns are called x0, x1, ...",
+    ),
     reading_option(
         "--separator",
         callback=_one_mark,
@@ -214,9 +253,14 @@ reading = together(
         help=f"Expect this mark before decimals, a point or a comma. {_MARKS}",
     ),
     reading_option(
-        "--thousands", callback=_one_mark, metavar="MARK", help=f"Expect this mark between thousands. {_MARKS}"
+        "--thousands",
+        callback=_one_mark,
+        metavar="MARK",
+        help=f"Expect this mark between thousands. {_MARKS}",
     ),
-    reading_option("--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"),
+    reading_option(
+        "--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"
+    ),
 )
 """Give a command the options that say which columns are read, and how a text file is written."""
 
@@ -239,9 +283,13 @@ def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
     """Return the path, if a file can be written there, it ends as a plot does, and matplotlib is there to draw it."""
     path = output_path(ctx, param, path)
     if path is not None and path.suffix.lower() not in PLOTS:
-        raise click.BadParameter(f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param)
+        raise click.BadParameter(
+            f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param
+        )
     if path is not None and find_spec("matplotlib") is None:
-        raise click.UsageError("Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'.")
+        raise click.UsageError(
+            "Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'."
+        )
     return path
 
 

@@ -20,7 +20,9 @@ def visible(text: str, *, keep: str = "") -> str:
 
     keep : control characters that stay, such as the ends of lines
     """
-    return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    return _CONTROLS.sub(
+        lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text
+    )
 
 
 def working(what: str) -> AbstractContextManager[Any]:
@@ -38,7 +40,9 @@ def to_json(value: Any) -> str:
     known = json.dumps(value, default=lambda one: one.item() if hasattr(one, "item") else str(one))
     finite = json.loads(known, parse_constant=lambda _: None)
     text = json.dumps(finite, indent=2, ensure_ascii=False)
-    return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+    return _CONTROLS.sub(
+        lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -42,7 +42,11 @@ def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: s
 
 
 def draw_classes(
-    path: Path, labels: numpy.ndarray, probabilities: numpy.ndarray, classes: Sequence[Any], title: str
+    path: Path,
+    labels: numpy.ndarray,
+    probabilities: numpy.ndarray,
+    classes: Sequence[Any],
+    title: str,
 ) -> None:
     """Draw how many rows of each class were predicted to be of which, and how often predictions so sure are right.
 
@@ -52,16 +56,32 @@ def draw_classes(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     predicted, size = probabilities.argmax(axis=1), min(4 + 0.45 * len(classes), 14)
-    names = [str(name)[:20].replace("$", r"\$") for name in classes]  # a dollar would begin a formula
-    how = {"labels": range(len(classes)), "display_labels": names, "include_values": len(classes) <= _COUNTED}
+    names = [
+        str(name)[:20].replace("$", r"\$") for name in classes
+    ]  # a dollar would begin a formula
+    how = {
+        "labels": range(len(classes)),
+        "display_labels": names,
+        "include_values": len(classes) <= _COUNTED,
+    }
     with _axes(path, title, size + 5, size, ncols=2, width_ratios=(size, 4)) as (axes, right):
-        ConfusionMatrixDisplay.from_predictions(labels, predicted, xticks_rotation="vertical", ax=axes, **how)
+        ConfusionMatrixDisplay.from_predictions(
+            labels, predicted, xticks_rotation="vertical", ax=axes, **how
+        )
         sure = probabilities.max(axis=1).clip(0, 1)
-        CalibrationDisplay.from_predictions(labels == predicted, sure, n_bins=10, strategy="quantile", ax=right)
-        right.set(title="reliability", xlabel="probability of the predicted class", ylabel="share that is right")
+        CalibrationDisplay.from_predictions(
+            labels == predicted, sure, n_bins=10, strategy="quantile", ax=right
+        )
+        right.set(
+            title="reliability",
+            xlabel="probability of the predicted class",
+            ylabel="share that is right",
+        )
 
 
-def draw_importances(path: Path, importances: numpy.ndarray, names: Sequence[str], what: str, title: str) -> None:
+def draw_importances(
+    path: Path, importances: numpy.ndarray, names: Sequence[str], what: str, title: str
+) -> None:
     """Draw a bar for each column. importances : (columns, repeats)"""
     from xpnet.estimators.inspection import MOST_BARS, ImportanceDisplay
 
@@ -70,11 +90,15 @@ def draw_importances(path: Path, importances: numpy.ndarray, names: Sequence[str
         axes.set(xlabel=what)
 
 
-def draw_against(path: Path, targets: numpy.ndarray, predictions: numpy.ndarray, title: str) -> None:
+def draw_against(
+    path: Path, targets: numpy.ndarray, predictions: numpy.ndarray, title: str
+) -> None:
     """Draw true against predicted numbers, with the line on which both are equal. targets, predictions : (rows,)"""
     from sklearn.metrics import PredictionErrorDisplay
 
     with _axes(path, title, 6, 6) as axes:
         PredictionErrorDisplay(y_true=targets, y_pred=predictions).plot(
-            axes, kind="actual_vs_predicted", scatter_kwargs={"s": 12, "alpha": 0.5, "rasterized": True}
+            axes,
+            kind="actual_vs_predicted",
+            scatter_kwargs={"s": 12, "alpha": 0.5, "rasterized": True},
         )

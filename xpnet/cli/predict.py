@@ -32,18 +32,24 @@ EXPLAINED_ROWS = 20_000
 """Of more rows a part is explained, at even distances."""
 
 
-@click.command(cls=options.Grouped, short_help="Predict a label or a number for each row of a data file.")
+@click.command(
+    cls=options.Grouped, short_help="Predict a label or a number for each row of a data file."
+)
 @MODEL
 @DATA
 @options.output_option("-o", "--output", help="Write the table to this file. [default: to stdout]")
-@options.writing_option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@options.writing_option(
+    "--proba", is_flag=True, help="Add a column with the probability of each class."
+)
 @options.writing_option(
     "--interval",
     type=options.LEVEL,
     metavar="SHARE",
     help="Add the ends of an interval that holds this share of new targets, such as 0.9.",
 )
-@options.writing_option("--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions.")
+@options.writing_option(
+    "--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions."
+)
 @options.reading
 @options.computing
 def predict(model: Path, data: str, output: Path | None, backend: str | None, **how: Any) -> None:
@@ -68,7 +74,9 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
-        raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
+        raise click.UsageError(
+            "--interval is for models of tables that predict one number, as xpnet train makes them."
+        )
     found, frame, features, _ = read_columns(data, how, opened)
     known = [name for name in [*how["ids"], *opened.ids] if name in found.names]
     ids = found.names if how["keep_columns"] else list(dict.fromkeys(known))
@@ -84,7 +92,11 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
 
 
 def _lines(
-    opened: "TableModel", batches: Iterable[Any], ids: list[str], carried: Iterable[Any] | None, proba: bool
+    opened: "TableModel",
+    batches: Iterable[Any],
+    ids: list[str],
+    carried: Iterable[Any] | None,
+    proba: bool,
 ) -> Iterator[str]:
     """Yield the table to write, some rows at a time, as they are predicted; the first have the header before them.
 
@@ -95,7 +107,11 @@ def _lines(
     above: list[Any] = [[*ids, *_header(opened, proba)]]
     cells: Iterator[Any] = repeat(())
     if carried is not None:
-        cells = (row for batch in carried for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+        cells = (
+            row
+            for batch in carried
+            for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)
+        )
     for batch in batches:
         outputs = opened.outputs_of(pyarrow.Table.from_batches([batch]))
         rows = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
@@ -108,7 +124,9 @@ def _header(opened: "TableModel", proba: bool) -> list[str]:
     """Name the columns with predictions."""
     if opened.classes is None:
         places = opened.levels or range(opened.outputs)
-        names = ["prediction"] if opened.outputs == 1 else [f"prediction_{place}" for place in places]
+        names = (
+            ["prediction"] if opened.outputs == 1 else [f"prediction_{place}" for place in places]
+        )
         return names if opened.coverage is None else [*names, "low", "high"]
     header = [str(label) for label in opened.classes] if opened.several else ["prediction"]
     return header + [f"p_{label}" for label in opened.classes] if proba else header
@@ -126,7 +144,9 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
     return labels + numbers if proba else labels
 
 
-@click.command(cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file.")
+@click.command(
+    cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file."
+)
 @measuring
 @options.plot_option(
     help="Draw a confusion matrix and how often probabilities are right, or true against predicted numbers.",
@@ -158,7 +178,10 @@ def evaluate(model: Path, data: str, as_json: bool, plot: Path | None, **how: An
         return
     tables.show_scores({data: found})
     if opened.classes is not None:
-        show_table(("class", "precision", "recall", "F1", "rows"), [one.values() for one in found["classes"]])
+        show_table(
+            ("class", "precision", "recall", "F1", "rows"),
+            [one.values() for one in found["classes"]],
+        )
 
 
 def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel", "Rows"]:
@@ -172,7 +195,9 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
 
     opened = TableModel(load(model, backend=how["backend"]))
     if opened.several:
-        raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
+        raise click.UsageError(
+            "Models with several labels or numbers a row are measured in Python: model.score(X, y)."
+        )
     _, frame, features, label = read_columns(data, how, opened)
     labels, there = read_labels(frame, label, how["decimal"])
     if opened.classes is None:
@@ -182,7 +207,9 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
     return opened, Rows(frame, features, there, y, opened.classes)
 
 
-@click.command(cls=options.Grouped, short_help="Measure how much a model needs each column of a data file.")
+@click.command(
+    cls=options.Grouped, short_help="Measure how much a model needs each column of a data file."
+)
 @measuring
 @options.plot_option(help="Draw a bar for each column into this file (.png, .svg, .pdf).")
 def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any) -> None:
@@ -205,7 +232,9 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any
     if plot is not None:
         from xpnet.cli.plot import draw_importances
 
-        draw_importances(plot, importances, some.features, f"{what} where the column is shuffled", data)
+        draw_importances(
+            plot, importances, some.features, f"{what} where the column is shuffled", data
+        )
     columns = [
         {"column": name, "importance": found.mean(), "spread": found.std()}
         for name, found in zip(some.features, importances, strict=True)

@@ -7,8 +7,12 @@ import click
 
 from xpnet.cli.options import computing
 
-LOGISTIC = "2.3026 0.2275 0.1599 0.1306 0.1130 0.1009 0.0918 0.0846 0.0788 0.0738 0.0696 0.953".split()
-NETWORK = "8.5876 0.6002 0.3517 0.2510 0.1975 0.1631 0.1401 0.1231 0.1098 0.0989 0.0897 0.938".split()
+LOGISTIC = (
+    "2.3026 0.2275 0.1599 0.1306 0.1130 0.1009 0.0918 0.0846 0.0788 0.0738 0.0696 0.953".split()
+)
+NETWORK = (
+    "8.5876 0.6002 0.3517 0.2510 0.1975 0.1631 0.1401 0.1231 0.1098 0.0989 0.0897 0.938".split()
+)
 """The notebook printed these losses, and an accuracy."""
 
 
@@ -23,7 +27,14 @@ def run_notebook(backend: str | None, say: Callable[[str], Any]) -> bool:
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import label_binarize
 
-    from xpnet import Affine, CategoricalCrossEntropy, FeedforwardNeuralNet, LogisticRegression, ReLU, gradcheck
+    from xpnet import (
+        Affine,
+        CategoricalCrossEntropy,
+        FeedforwardNeuralNet,
+        LogisticRegression,
+        ReLU,
+        gradcheck,
+    )
 
     stream = numpy.random.RandomState(123)
     X, y = load_digits(return_X_y=True)

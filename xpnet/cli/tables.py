@@ -35,7 +35,9 @@ MOST = 1000
 """More classes than this are trained only where that was asked for."""
 
 
-def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | None) -> tuple[str, str]:
+def choose_task(
+    name: str, target: str, labels: numpy.ndarray, requested: str | None
+) -> tuple[str, str]:
     """Return the task, ``classify`` or ``regress``, and in a few words why.
 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
@@ -43,16 +45,24 @@ def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | 
     """
     distinct, kind, column = numpy.unique(labels), labels.dtype.kind, f"{name}: column {target!r}"
     if requested == "classify" and kind == "f":
-        raise DataFileError(f"{column} must hold classes: text or whole numbers. --task regress predicts others.")
+        raise DataFileError(
+            f"{column} must hold classes: text or whole numbers. --task regress predicts others."
+        )
     few = len(distinct) <= FEW or 2 * len(distinct) <= len(labels)
     if requested is None and kind not in "iuf" and (len(distinct) > MOST or not few):
         raise DataFileError(
             f"{column} holds {len(distinct):,} different texts in {len(labels):,} rows, which would each be a class. "
             "Add --task classify if that is meant, or name another target."
         )
-    task, why = (requested, "as asked") if requested is not None else _guessed(target, distinct, len(labels), kind)
+    task, why = (
+        (requested, "as asked")
+        if requested is not None
+        else _guessed(target, distinct, len(labels), kind)
+    )
     if task == "classify" and len(distinct) < 2:
-        raise DataFileError(f"{name}: a classifier needs at least two classes; every label is {distinct[0].item()!r}.")
+        raise DataFileError(
+            f"{name}: a classifier needs at least two classes; every label is {distinct[0].item()!r}."
+        )
     return task, why
 
 
@@ -63,8 +73,15 @@ def _guessed(target: str, distinct: numpy.ndarray, rows: int, kind: str) -> tupl
     if kind != "i":
         return "classify", f"{target} holds text"
     count, holds = len(distinct), f"{target} holds {len(distinct):,} different whole numbers"
-    counted = int(distinct[-1]) - int(distinct[0]) == count - 1 and distinct[0] in (0, 1)  # 0, 1, 2, ...
-    if count <= 2 or (count <= FEW and 2 * count <= rows) or (counted and count <= MOST and 20 * count <= rows):
+    counted = int(distinct[-1]) - int(distinct[0]) == count - 1 and distinct[0] in (
+        0,
+        1,
+    )  # 0, 1, 2, ...
+    if (
+        count <= 2
+        or (count <= FEW and 2 * count <= rows)
+        or (counted and count <= MOST and 20 * count <= rows)
+    ):
         return "classify", f"{holds}; --task regress predicts them as numbers"
     return "regress", f"{holds}; --task classify makes them classes"
 
@@ -79,7 +96,9 @@ def numbers_of(name: str, target: str, labels: numpy.ndarray) -> numpy.ndarray:
     return labels.astype(float)
 
 
-def read_columns(data: str, how: dict[str, Any], model: Any = None) -> tuple[Any, Frame, list[str], str]:
+def read_columns(
+    data: str, how: dict[str, Any], model: Any = None
+) -> tuple[Any, Frame, list[str], str]:
     """Open a data file; return it, a frame with the columns that a model takes, their names, and that of the labels.
 
     how : the options of reading, with a target where labels are needed, which may be None
@@ -87,17 +106,32 @@ def read_columns(data: str, how: dict[str, Any], model: Any = None) -> tuple[Any
 
     Raises DataFileError where the columns are not there.
     """
-    dialect = {name: how[name] for name in ("separator", "decimal", "thousands", "encoding", "no_header")}
+    dialect = {
+        name: how[name] for name in ("separator", "decimal", "thousands", "encoding", "no_header")
+    }
     opened = open_data(data, how.get("target"), **dialect)
-    drop, text, features, target = [*how["drop"], *how["ids"]], [*how["text"]], how["features"], how.get("target")
+    drop, text, features, target = (
+        [*how["drop"], *how["ids"]],
+        [*how["text"]],
+        how["features"],
+        how.get("target"),
+    )
     if model is not None:
         drop += [name for name in model.ids if name in opened.names]
         text += [name for name in model.text if name in opened.names]
-        features, target = features or model.features, target or opened.default_target or model.target
+        features, target = (
+            features or model.features,
+            target or opened.default_target or model.target,
+        )
     features, label = pick_columns(opened, target, features, drop, text, labelled="target" in how)
     columns = features if label is None else [*features, label]
     with working(f"reading {opened.name}"):
-        return opened, opened.read(columns, [name for name in text if name in columns], label), features, label or ""
+        return (
+            opened,
+            opened.read(columns, [name for name in text if name in columns], label),
+            features,
+            label or "",
+        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +205,9 @@ def split(rows: Rows, share: float, seed: int, option: str) -> tuple[Rows, Rows]
             f"{rows.frame.name}: some row must be left to train on; {count} rows are too few for {option} {share}."
         )
     held_out = numpy.zeros(count, bool)
-    for first in range(0, count if share else 0, SPLIT_ROWS):  # what is split at a time takes memory
+    for first in range(
+        0, count if share else 0, SPLIT_ROWS
+    ):  # what is split at a time takes memory
         y = rows.y[first : first + SPLIT_ROWS]
         held_out[first + _held_out(y, share, seed, stratified=rows.classes is not None)] = True
     return rows.take(~held_out), rows.take(held_out)
@@ -215,15 +251,30 @@ class TableModel:
             self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
             if names:
                 encodings = encoder.encodings_
-                self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
-                self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
+                self.text = {
+                    names[encoding.column]
+                    for encoding in encodings
+                    if isinstance(encoding, Category)
+                }
+                self.features = [
+                    names[place] for place in sorted({encoding.column for encoding in encodings})
+                ]
         if isinstance(labels, list):
-            raise InputError("The command line predicts one target of classes; this model has several. Use predict.")
+            raise InputError(
+                "The command line predicts one target of classes; this model has several. Use predict."
+            )
         self.classes: list[Any] | None = None if labels is None else labels.tolist()
-        quantiles = numpy.atleast_1d(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
+        quantiles = (
+            numpy.atleast_1d(model.quantile).tolist()
+            if getattr(model, "loss", None) == "quantile"
+            else []
+        )
         self.levels = quantiles if len(quantiles) > 1 else []
         self.several = self.outputs > 1 and not self.levels
-        target, ids = model.extra.get("target"), model.extra.get("ids")  # which may be anything, in a file of anyone's
+        target, ids = (
+            model.extra.get("target"),
+            model.extra.get("ids"),
+        )  # which may be anything, in a file of anyone's
         self.target = target if isinstance(target, str) else None
         self.ids: list[Any] = ids if isinstance(ids, list) else []
 
@@ -247,7 +298,11 @@ class TableModel:
 
 def scores_of(model: TableModel, y: numpy.ndarray, outputs: numpy.ndarray) -> dict[str, Any]:
     """Return scores of what a model has predicted. y : (rows,) class indices, or numbers"""
-    return number_scores(y, middle(outputs)) if model.classes is None else class_scores(y, outputs, model.classes)
+    return (
+        number_scores(y, middle(outputs))
+        if model.classes is None
+        else class_scores(y, outputs, model.classes)
+    )
 
 
 def middle(outputs: numpy.ndarray) -> numpy.ndarray:
@@ -258,7 +313,10 @@ def middle(outputs: numpy.ndarray) -> numpy.ndarray:
 
 def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
-    (key, sign), rng = ("r2", -1) if model.classes is None else ("log_loss", 1), numpy.random.default_rng(0)
+    (key, sign), rng = (
+        ("r2", -1) if model.classes is None else ("log_loss", 1),
+        numpy.random.default_rng(0),
+    )
 
     def badness(some: pyarrow.Table) -> float:
         return sign * float(scores_of(model, y, model.outputs_of(some))[key])
@@ -271,7 +329,9 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
     return found
 
 
-def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]) -> dict[str, Any]:
+def class_scores(
+    labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]
+) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
     ROC AUC is that of each class against the rest, and None where a class has no rows. It and the log loss are computed
@@ -280,9 +340,13 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     """
     (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
-    each = metrics.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    each = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=0
+    )
     _, recall, f1, rows = each
-    sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
+    sums = probabilities.sum(
+        axis=1, dtype=numpy.float64
+    )  # those rounded to float32 sum to 1 only nearly
     least = numpy.finfo(numpy.float64).eps
     of_labels = numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)
     against_rest = range(classes) if classes > 2 else (1,)
@@ -295,7 +359,10 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
         "f1": float(f1.mean() if classes > 2 else f1[1]),
         "log_loss": -float(numpy.log(of_labels).mean()),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
-        "classes": [dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True)) for one in columns],
+        "classes": [
+            dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True))
+            for one in columns
+        ],
     }
 
 
@@ -321,11 +388,19 @@ def baseline_scores(training: Rows, measured: Rows) -> dict[str, Any]:
     if training.classes is None:
         return number_scores(measured.y, numpy.full(len(measured), training.y.mean()))
     shares = numpy.bincount(training.y, minlength=len(training.classes)) / len(training)
-    return class_scores(measured.y, numpy.broadcast_to(shares, (len(measured), len(shares))), training.classes.tolist())
+    return class_scores(
+        measured.y,
+        numpy.broadcast_to(shares, (len(measured), len(shares))),
+        training.classes.tolist(),
+    )
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:
     """Show a table with a line for each set of rows."""
     names = [name for name in next(iter(scores.values())) if name not in ("rows", "classes")]
-    rows = [(part, found["rows"], *(found[name] for name in names)) for part, found in scores.items()]
-    show_table(("rows of", "rows", *(_TITLES.get(name, name.replace("_", " ")) for name in names)), rows)
+    rows = [
+        (part, found["rows"], *(found[name] for name in names)) for part, found in scores.items()
+    ]
+    show_table(
+        ("rows of", "rows", *(_TITLES.get(name, name.replace("_", " ")) for name in names)), rows
+    )

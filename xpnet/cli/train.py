@@ -19,13 +19,17 @@ def _check_together(settings: SimpleNamespace) -> None:
     """Raise click.UsageError for options that would have no effect together, and for checkpoints of another run."""
     folder = settings.checkpoint_dir
     if settings.resume and folder is None:
-        raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
+        raise click.UsageError(
+            "--resume goes on from the last checkpoint; name its folder with --checkpoint-dir."
+        )
     if folder is not None and not settings.resume and any(folder.rglob("checkpoint-*")):
         raise click.UsageError(
             f"{folder} holds the checkpoints of another run. Add --resume, or choose another folder."
         )
     if settings.model == "linear" and settings.hidden:
-        raise click.UsageError("--model linear has no hidden layer; leave --hidden out, or choose --model mlp.")
+        raise click.UsageError(
+            "--model linear has no hidden layer; leave --hidden out, or choose --model mlp."
+        )
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile goes with --loss quantile.")
 
@@ -41,13 +45,23 @@ _training = options.options_of("The training")
 @click.command(cls=options.Grouped, short_help="Train a model on a data file, and measure it.")
 @click.argument("data", callback=options.reads)
 @_data(
-    "--target", callback=options.reads, help="Predict this column; built-in data sets and .npz (there: y) need none."
+    "--target",
+    callback=options.reads,
+    help="Predict this column; built-in data sets and .npz (there: y) need none.",
 )
 @_data(
-    "--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]"
+    "--task",
+    type=click.Choice(["classify", "regress"]),
+    help="Predict classes or numbers. [default: by the labels]",
 )
-@_data("--class-weight", type=options.weights, help="Weight classes: balanced, or label=weight with commas between.")
-@_data("--test-size", type=_SHARE, default=0.25, help="Set this share of the rows apart to measure on.")
+@_data(
+    "--class-weight",
+    type=options.weights,
+    help="Weight classes: balanced, or label=weight with commas between.",
+)
+@_data(
+    "--test-size", type=_SHARE, default=0.25, help="Set this share of the rows apart to measure on."
+)
 @options.reading
 @_model(
     "--model",
@@ -56,18 +70,36 @@ _training = options.options_of("The training")
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
 )
-@_model("--hidden", type=_COUNTS, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
-@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
+@_model(
+    "--hidden",
+    type=_COUNTS,
+    help="Give hidden layers these sizes, such as 100,50. [default: by the model]",
+)
+@_model(
+    "--members",
+    type=_COUNT,
+    help="Give a network so many members, which share weights. [default: 4, else 1]",
+)
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
-@_model("--dropout", type=_SHARE, help="Leave out this share of hidden units. [default: 0.1 for classes, else 0]")
+@_model(
+    "--dropout",
+    type=_SHARE,
+    help="Leave out this share of hidden units. [default: 0.1 for classes, else 0]",
+)
 @_model(
     "--loss",
     type=click.Choice(sorted(NUMERIC_LOSSES)),
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
-@_model("--quantile", type=_LEVELS, help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
+@_model(
+    "--quantile",
+    type=_LEVELS,
+    help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.",
+)
 @_training(
-    "--epochs", type=_COUNT, help="Pass at most so often over the rows. [default: 16 to 200, by the work; else 200]"
+    "--epochs",
+    type=_COUNT,
+    help="Pass at most so often over the rows. [default: 16 to 200, by the work; else 200]",
 )
 @_training(
     "--patience",
@@ -80,12 +112,26 @@ _training = options.options_of("The training")
     default=0.125,
     help="Watch the loss on this share of the training rows; 0 makes all epochs.",
 )
-@_training("--time-limit", type=_POSITIVE, metavar="SECONDS", help="End the training after so many seconds.")
-@_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 64 or 128, by the rows]")
 @_training(
-    "--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), default="adamw", help="Minimise the loss by this rule."
+    "--time-limit",
+    type=_POSITIVE,
+    metavar="SECONDS",
+    help="End the training after so many seconds.",
 )
-@_training("--lr", type=_POSITIVE, help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]")
+@_training(
+    "--batch-size", type=_COUNT, help="Update after so many rows. [default: 64 or 128, by the rows]"
+)
+@_training(
+    "--optimizer",
+    type=click.Choice(["adamw", "adam", "sgd"]),
+    default="adamw",
+    help="Minimise the loss by this rule.",
+)
+@_training(
+    "--lr",
+    type=_POSITIVE,
+    help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]",
+)
 @_training(
     "--weight-decay",
     type=options.Number(0),
@@ -98,7 +144,12 @@ _training = options.options_of("The training")
     default=0,
     help="Draw the split, the weights and the orders from this seed.",
 )
-@_training("--dtype", type=click.Choice(["float32", "float64"]), default="float32", help="Compute in this precision.")
+@_training(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    help="Compute in this precision.",
+)
 @options.output_option("-o", "--output", help="Write the model to this file (safetensors).")
 @options.output_option("--metrics-json", help="Write settings, losses and scores to this file.")
 @options.plot_option(help="Draw the losses by epoch into this file (.png, .svg, .pdf).")
@@ -123,7 +174,9 @@ _training = options.options_of("The training")
 )
 @options.computing
 @options.machine_option(
-    "--distributed", metavar="NAME", help="Train on all processes that a launcher has started, joined by mpi or torch."
+    "--distributed",
+    metavar="NAME",
+    help="Train on all processes that a launcher has started, joined by mpi or torch.",
 )
 @options.machine_option(
     "--timeout",

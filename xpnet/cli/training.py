@@ -59,22 +59,39 @@ def run(settings: SimpleNamespace) -> None:
     started = time.perf_counter()
     model = fit(training, settings)
     report["seconds"] = time.perf_counter() - started
-    losses = [network.history.loss[kept - 1] for network, kept in zip(model.networks_, model.best_epochs_, strict=True)]
+    losses = [
+        network.history.loss[kept - 1]
+        for network, kept in zip(model.networks_, model.best_epochs_, strict=True)
+    ]
     if not numpy.isfinite(losses).all():
-        raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
+        raise XpnetError(
+            f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr."
+        )
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     opened, report["scores"] = tables.TableModel(model), {}
     for name, measured in {"training": training.some(MEASURED_ROWS), "test": test}.items():
         if len(measured):
-            report["scores"][name] = tables.scores_of(opened, measured.y, opened.outputs_of_all(measured.tables()))
+            report["scores"][name] = tables.scores_of(
+                opened, measured.y, opened.outputs_of_all(measured.tables())
+            )
     report["scores"]["baseline"] = tables.baseline_scores(training, test if len(test) else training)
     report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": rows.frame.notes}
     report |= _describe(model, settings)
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
-        (settings.output, partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})),
+        (
+            settings.output,
+            partial(
+                model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)}
+            ),
+        ),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
-        (settings.plot, lambda path: draw_losses(path, report["history"], settings.data, report["model"]["loss"])),
+        (
+            settings.plot,
+            lambda path: draw_losses(
+                path, report["history"], settings.data, report["model"]["loss"]
+            ),
+        ),
     ]
     written = [_written(path, write) for path, write in writers if path is not None]
     _show(report, model.why_, [path for path, _ in written])
@@ -90,11 +107,17 @@ def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = tables.choose_task(frame.name, target, labels, settings.task)
     if task == "classify" and settings.loss is not None:
-        raise click.UsageError(f"--loss is for numbers, but classes are predicted: {why}. Leave it out.")
+        raise click.UsageError(
+            f"--loss is for numbers, but classes are predicted: {why}. Leave it out."
+        )
     if task == "regress" and settings.class_weight is not None:
-        raise click.UsageError(f"--class-weight is for classes, but numbers are predicted: {why}. Leave it out.")
+        raise click.UsageError(
+            f"--class-weight is for classes, but numbers are predicted: {why}. Leave it out."
+        )
     if len(labels) < frame.rows:
-        frame.notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
+        frame.notes.append(
+            f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out"
+        )
     classes = numpy.unique(labels) if task == "classify" else None
     if classes is None:
         y = tables.numbers_of(frame.name, target, labels)
@@ -102,7 +125,12 @@ def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
     data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target}
     data |= {} if classes is None else {"classes": classes.tolist()}
-    report = {"xpnet": __version__, "settings": vars(settings), "data": data, "task": {"name": task, "why": why}}
+    report = {
+        "xpnet": __version__,
+        "settings": vars(settings),
+        "data": data,
+        "task": {"name": task, "why": why},
+    }
     return tables.Rows(frame, features, there, y, classes), report
 
 
@@ -111,7 +139,9 @@ def _holds_words(frame: Frame, name: str) -> bool:
     if not is_text(frame.schema.field(name).type):
         return False
     columns = (batch.column(0) for batch in frame.all_batches([name]))
-    return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
+    return any(
+        dates_of_text(column) is None for column in columns if column.null_count < len(column)
+    )
 
 
 def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
@@ -125,7 +155,9 @@ def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
             "members": first.spec.members,
             "widths": list(first.spec.widths),
             "loss": first.spec.loss,
-            "parameters": sum(array.size for network in networks for array in network.params.values()),
+            "parameters": sum(
+                array.size for network in networks for array in network.params.values()
+            ),
             "epochs": [network.history.epochs for network in networks],
             "kept": list(model.best_epochs_),
             "why": first.why_,
@@ -154,7 +186,10 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
         ("task", f"{task['name']}: {task['why']}"),
         ("left out", few([f"{column}: {reason}" for column, reason in data["left_out"].items()])),
         *(("note", note) for note in data["notes"]),
-        ("model", f"{model['name']}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
+        (
+            "model",
+            f"{model['name']}, {model['parameters']:,} parameters, {report['settings']['dtype']}",
+        ),
         ("trained", why),
         ("epochs", ", ".join(map(str, model["epochs"]))),
         ("time", f"{report['seconds']:.2f} s"),
@@ -200,7 +235,10 @@ def build(settings: SimpleNamespace, *, classify: bool) -> Any:
     }
     model = (TabularClassifier if classify else TabularRegressor)()
     model.set_params(**({} if settings.model == "tabular" else plain))
-    options = {name: getattr(settings, OPTIONS.get(name, name), None) for name in model.get_params(deep=False)}
+    options = {
+        name: getattr(settings, OPTIONS.get(name, name), None)
+        for name in model.get_params(deep=False)
+    }
     model.set_params(**{name: value for name, value in options.items() if value is not None})
     if settings.lr is None and model.hidden_layer_sizes == ():
         model.set_params(learning_rate_init=0.02)
@@ -213,12 +251,19 @@ def fit(rows: tables.Rows, settings: SimpleNamespace) -> Any:
     model = build(settings, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         # The file's labels may be numbers, and those that are typed are text.
-        places = class_indices("--class-weight", numpy.asarray(list(settings.class_weight)), classes.tolist())
+        places = class_indices(
+            "--class-weight", numpy.asarray(list(settings.class_weight)), classes.tolist()
+        )
         by_class = numpy.ones(len(classes))
         by_class[places] = list(settings.class_weight.values())
         model.set_params(class_weight=dict(zip(classes.tolist(), by_class.tolist(), strict=True)))
-    with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
-        warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
+    with (
+        numpy.errstate(all="ignore"),
+        warnings.catch_warnings(),
+    ):  # a loss that overflows is told once, above
+        warnings.filterwarnings(
+            "ignore", message="The number of unique classes"
+        )  # which the task was asked for
         same = None if settings.checkpoint_dir is None else SameRows(rows)
         model.watch(lambda member: _watchers(settings, same, member))
         if rows.frame.rows * len(rows.frame.schema) * 8 > sources.LARGE_TABLE:
@@ -231,7 +276,9 @@ def _fit_encoded(model: Any, rows: tables.Rows, settings: SimpleNamespace) -> An
 
     What its owner should know of that is noted beside what is known of the file.
     """
-    most = MOST_ENCODED // (len(rows) * len(rows.features))  # columns that each column may become in memory
+    most = MOST_ENCODED // (
+        len(rows) * len(rows.features)
+    )  # columns that each column may become in memory
     by_blocks = most == 0
     # Rows that are set apart here are not copied; several networks each have others set apart, if they are in memory.
     share = settings.validation_size if by_blocks or model.networks == 1 else 0.0
@@ -239,20 +286,30 @@ def _fit_encoded(model: Any, rows: tables.Rows, settings: SimpleNamespace) -> An
     chosen = training.some(SAMPLE_ROWS)
     bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
     encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
-    encoder.max_categories = min(encoder.max_categories, max(USUAL_CATEGORIES, MOST_ENCODED // len(rows)))
+    encoder.max_categories = min(
+        encoder.max_categories, max(USUAL_CATEGORIES, MOST_ENCODED // len(rows))
+    )
     encoder.fit(chosen.table(), chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
     if by_blocks:
-        rows.frame.notes.append("the table is read again for each epoch, since its encoded rows would take much memory")
+        rows.frame.notes.append(
+            "the table is read again for each epoch, since its encoded rows would take much memory"
+        )
     if len(chosen) < len(training):
-        rows.frame.notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
-    parts: list[Any] = [tables.EncodedRows(part, encoder, settings.dtype) for part in (training, watched)]
+        rows.frame.notes.append(
+            f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances"
+        )
+    parts: list[Any] = [
+        tables.EncodedRows(part, encoder, settings.dtype) for part in (training, watched)
+    ]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
     apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart)
 
 
-def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
+def _watchers(
+    settings: SimpleNamespace, same: SameRows | None, member: int
+) -> tuple[list[Callback], Any]:
     """Make the callbacks of a member's training, and open the checkpoint from which it goes on.
 
     same : what checkpoints keep of the rows; None where there are none

@@ -22,14 +22,25 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 """Arguments of ``fit`` that hold rows to validate on."""
 
 
-def _fit(estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: dict[str, Any], watch: Any) -> Any:
+def _fit(
+    estimator: Any,
+    method: str,
+    in_memory: dict[str, Any],
+    rank: int,
+    parts: dict[str, Any],
+    watch: Any,
+) -> Any:
     """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on
 
     watch : called after each epoch
     """
-    estimator = deepcopy(estimator)  # workers may be threads of one process, which are given the same one
+    estimator = deepcopy(
+        estimator
+    )  # workers may be threads of one process, which are given the same one
     if rank:
-        in_memory = in_memory | {name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None}
+        in_memory = in_memory | {
+            name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None
+        }
     return getattr(estimator.watch([watch]), method)(**in_memory, **parts)
 
 
@@ -73,7 +84,9 @@ class OnCluster:
         """
         return self._train_on_cluster("fit", X, y, sample_weight, validation)
 
-    def _train_on_cluster(self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any]) -> Self:
+    def _train_on_cluster(
+        self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any]
+    ) -> Self:
         params, held_out = self._parameters(), {}
         if any(map(is_dask_collection, in_memory.values())):
             held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
@@ -82,8 +95,12 @@ class OnCluster:
         local = self.to_local() if goes_on else self._plain(**params)
         rows = partitions({"X": X, "y": y, "sample_weight": sample_weight})
         client = get_client() if self.client is None else self.client
-        fitted = train(client, rows, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
-        vars(self).update({name: value for name, value in vars(fitted).items() if name not in params})
+        fitted = train(
+            client, rows, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout
+        )
+        vars(self).update(
+            {name: value for name, value in vars(fitted).items() if name not in params}
+        )
         self._hide()  # type: ignore[attr-defined]
         return self
 
@@ -96,7 +113,9 @@ class OnCluster:
             An estimator with the same parameters and, once this one is fitted, with what it has found. Files hold it.
         """
         local = self._plain(**self._parameters())
-        local.__setstate__({name: value for name, value in self.__getstate__().items() if name not in OWN})
+        local.__setstate__(
+            {name: value for name, value in self.__getstate__().items() if name not in OWN}
+        )
         return local
 
     def predict(self, X: Any) -> Any:
@@ -190,7 +209,9 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
 
     _plain: ClassVar[Any] = xpnet.MLPClassifier
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any
+    ) -> Self:
         """Train for one epoch on the workers of the cluster.
 
         Parameters
@@ -207,7 +228,9 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         MLPClassifier
             The estimator itself.
         """
-        return self._train_on_cluster("partial_fit", X, y, sample_weight, {"classes": classes, **validation})
+        return self._train_on_cluster(
+            "partial_fit", X, y, sample_weight, {"classes": classes, **validation}
+        )
 
     def predict_proba(self, X: Any) -> Any:
         """Tell the probability of each class.

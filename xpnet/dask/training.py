@@ -74,7 +74,13 @@ class DaskGroup:
     why = "Dask's workers"
 
     def __init__(self, rank: int, exchanges: list[Any], timeout: float) -> None:
-        self.rank, self.size, self._exchanges, self._timeout, self._turn = rank, len(exchanges), exchanges, timeout, 0
+        self.rank, self.size, self._exchanges, self._timeout, self._turn = (
+            rank,
+            len(exchanges),
+            exchanges,
+            timeout,
+            0,
+        )
         self._worker = get_worker()
         self._task = self._worker.get_current_task()
 
@@ -84,8 +90,12 @@ class DaskGroup:
         In each pair both compute the same sum, so that all ranks have the same bits.
         """
         self._turn += 1
-        paired = 1 << (self.size.bit_length() - 1)  # ranks beyond a power of two hand theirs to one that is paired
-        total = numpy.array(array)  # a copy, which nobody writes to: a worker in this process is given it as it is
+        paired = 1 << (
+            self.size.bit_length() - 1
+        )  # ranks beyond a power of two hand theirs to one that is paired
+        total = numpy.array(
+            array
+        )  # a copy, which nobody writes to: a worker in this process is given it as it is
         if self.rank >= paired:
             self._swap(self.rank - paired, "in", total)
             return self._swap(self.rank - paired, "out", None)
@@ -151,7 +161,9 @@ class DaskGroup:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error
 
 
-def train(client: Any, training: Columns, validation: Columns, fit: Callable[..., Any], *, timeout: float) -> Any:
+def train(
+    client: Any, training: Columns, validation: Columns, fit: Callable[..., Any], *, timeout: float
+) -> Any:
     """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
 
     training, validation : the blocks of rows of each collection, delayed, by the argument that they are for
@@ -160,10 +172,14 @@ def train(client: Any, training: Columns, validation: Columns, fit: Callable[...
     Raises what ``fit`` raises on some rank, BackendError where a worker is lost.
     """
     if client.asynchronous:
-        raise InputError("A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous Client.")
+        raise InputError(
+            "A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous Client."
+        )
     workers = sorted(client.nthreads())
     if not workers:
-        raise BackendError("Training needs a cluster with workers; this one has none. Add some: cluster.scale(2).")
+        raise BackendError(
+            "Training needs a cluster with workers; this one has none. Add some: cluster.scale(2)."
+        )
     # No rank begins before all blocks are there: on a worker's only thread it would keep them from being computed.
     columns, rows, shares = _placed(client, training, workers)
     if not sum(rows):
@@ -191,14 +207,20 @@ def train(client: Any, training: Columns, validation: Columns, fit: Callable[...
         client.cancel(started[::-1])  # ranks that still run notice it when they next meet
 
 
-def _placed(client: Any, columns: Columns, workers: Sequence[str]) -> tuple[Columns, list[int], dict[str, list[int]]]:
+def _placed(
+    client: Any, columns: Columns, workers: Sequence[str]
+) -> tuple[Columns, list[int], dict[str, list[int]]]:
     """Compute blocks, and choose a worker for each.
 
     returns a future of every block of each collection, the rows of each block, and each worker's blocks by number
     """
     found = iter(client.persist([block for column in columns.values() for block in column]))
-    computed = {name: [futures_of(next(found))[0] for _ in column] for name, column in columns.items()}
-    counts = client.gather([client.map(rows_of, column, pure=False) for column in computed.values()])
+    computed = {
+        name: [futures_of(next(found))[0] for _ in column] for name, column in columns.items()
+    }
+    counts = client.gather(
+        [client.map(rows_of, column, pure=False) for column in computed.values()]
+    )
     for block, of_columns in enumerate(zip(*counts, strict=True)):
         if len(set(of_columns)) > 1:
             raise InputError(
@@ -216,7 +238,10 @@ def _joined(client: Any, columns: Columns, share: Sequence[int], at: str) -> Col
     A worker without a block is given the first one, cut to no rows.
     """
     if not share:
-        return {name: client.submit(getitem, column[0], slice(0), pure=False) for name, column in columns.items()}
+        return {
+            name: client.submit(getitem, column[0], slice(0), pure=False)
+            for name, column in columns.items()
+        }
     return {
         name: client.submit(together, [column[k] for k in share], workers=[at], pure=False)
         for name, column in columns.items()
@@ -224,7 +249,12 @@ def _joined(client: Any, columns: Columns, share: Sequence[int], at: str) -> Col
 
 
 def _rank(
-    rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: Columns
+    rank: int,
+    fit: Callable[..., Any],
+    exchanges: list[Any],
+    owners: Owners | None,
+    timeout: float,
+    parts: Columns,
 ) -> Any:
     """Train on one worker; rank 0 returns what was fitted."""
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
@@ -247,7 +277,9 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL, return_when="FIRST_COMPLETED")
         there = client.nthreads()
-        for rank, worker in enumerate(ranks):  # first, since what is lost with a worker has errors of its own
+        for rank, worker in enumerate(
+            ranks
+        ):  # first, since what is lost with a worker has errors of its own
             if worker not in there:
                 raise BackendError(
                     f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
@@ -258,9 +290,13 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
                 continue
             error = future.exception()
             if not isinstance(error, Ended):
-                error.add_note(f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}.")
+                error.add_note(
+                    f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}."
+                )
                 raise error
-            if ended is None:  # a rank could not talk to another, whose worker the cluster will soon find lost
+            if (
+                ended is None
+            ):  # a rank could not talk to another, whose worker the cluster will soon find lost
                 ended, until = error, time.monotonic() + NOTICED
         if ended and time.monotonic() > until:
             raise ended
@@ -274,7 +310,11 @@ def partitions(collections: Columns) -> Columns:
     Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
     """
     X, *_ = collections.values()
-    given = {name: column for name, column in collections.items() if column is not None or "weight" not in name}
+    given = {
+        name: column
+        for name, column in collections.items()
+        if column is not None or "weight" not in name
+    }
     columns = {name: _blocks(column, X) for name, column in given.items()}
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
@@ -295,11 +335,15 @@ def _blocks(collection: Any, like: Any) -> list[Any]:
         return list(collection.to_delayed())
     rows = like.chunks[0] if hasattr(like, "chunks") else collection.chunks[0]
     if not any(numpy.isnan(size) for size in (*rows, *collection.chunks[0])):
-        collection = collection.rechunk({0: rows, **{axis: -1 for axis in range(1, collection.ndim)}})
+        collection = collection.rechunk(
+            {0: rows, **{axis: -1 for axis in range(1, collection.ndim)}}
+        )
     return list(collection.to_delayed().ravel())
 
 
-def place(rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]) -> dict[str, list[int]]:
+def place(
+    rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]
+) -> dict[str, list[int]]:
     """The blocks that each worker takes, by number, in their order; a worker without a block is left out.
 
     A block stays on a worker that holds it, unless that has its share of the rows without it: then the block goes to
@@ -369,7 +413,9 @@ def _of_block(block: Any, estimator: Any, method: str) -> Any:
 def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
     """A Dask array, series or frame of what a method finds for each block of rows of X."""
     if not hasattr(X, "chunks"):
-        return X.map_partitions(_of_block, estimator, method, meta=_of_block(X._meta, estimator, method))
+        return X.map_partitions(
+            _of_block, estimator, method, meta=_of_block(X._meta, estimator, method)
+        )
     X = X.rechunk({1: -1})
     example = _of_block(numpy.zeros((0, X.shape[1])), estimator, method)
     chunks = (X.chunks[0], *((width,) for width in example.shape[1:]))

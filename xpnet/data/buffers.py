@@ -51,7 +51,13 @@ def _parts(source: Source, blocks: Any) -> Iterator[tuple[int, numpy.ndarray]]:
 
 
 def _filled(
-    source: Source, blocks: Any, owners: Iterable[numpy.ndarray], rank: int, room: int, dtype: Any, stop: Event
+    source: Source,
+    blocks: Any,
+    owners: Iterable[numpy.ndarray],
+    rank: int,
+    room: int,
+    dtype: Any,
+    stop: Event,
 ) -> Iterator[Piece]:
     """Yield the rows of this rank's blocks in two buffers that take turns: one is filled beside the other.
 
@@ -60,7 +66,9 @@ def _filled(
 
     Raises ValueError where a value is not finite.
     """
-    buffers = [(numpy.empty((room, source.shape[1]), dtype), numpy.empty(room, numpy.int64)) for _ in "12"]
+    buffers = [
+        (numpy.empty((room, source.shape[1]), dtype), numpy.empty(room, numpy.int64)) for _ in "12"
+    ]
     parts, first, X = _parts(source, blocks), 0, numpy.empty(0)
     for owner in owners:
         (filled, rows), place, count = buffers[0], 0, int((owner == rank).sum())
@@ -126,24 +134,40 @@ def rows_of(
     division : of the blocks among processes, of which each is given its own rows of every piece
     """
     if division is None:
-        division = Division(0, numpy.zeros(len(blocks), numpy.int64), numpy.diff(source.starts)[blocks])
+        division = Division(
+            0, numpy.zeros(len(blocks), numpy.int64), numpy.diff(source.starts)[blocks]
+        )
     rank, owner, rows = division
     shuffle = None if seed is None else numpy.random.default_rng(seed)
-    piece = max(1, piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize) // batch_size) * batch_size
+    piece = (
+        max(1, piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize) // batch_size)
+        * batch_size
+    )
     # Rows as they lie are not mixed, and need no room for more of them than are handed out.
-    room = piece if shuffle is None else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
+    room = (
+        piece
+        if shuffle is None
+        else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
+    )
     room, ends, stop = min(room, max(1, rows.sum())), rows.cumsum(), Event()
     owners = (
-        numpy.repeat(owner, ends.clip(start, start + room) - (ends - rows).clip(start, start + room))
+        numpy.repeat(
+            owner, ends.clip(start, start + room) - (ends - rows).clip(start, start + room)
+        )
         for start in range(0, rows.sum(), room)
     )
-    filling = _filled(source, blocks[owner == rank], owners, rank, room, kept_dtype(source, dtype), stop)
+    filling = _filled(
+        source, blocks[owner == rank], owners, rank, room, kept_dtype(source, dtype), stop
+    )
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
         try:
             reading = thread.submit(next, filling, None)
             while (filled := reading.result()) is not None:
                 reading = thread.submit(next, filling, None)
-                slots, places = numpy.cumsum(filled.owner == rank) - 1, numpy.arange(len(filled.owner))
+                slots, places = (
+                    numpy.cumsum(filled.owner == rank) - 1,
+                    numpy.arange(len(filled.owner)),
+                )
                 if shuffle is not None:
                     shuffle.shuffle(places)
                 for start in range(0, len(places), piece):

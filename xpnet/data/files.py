@@ -104,7 +104,9 @@ def _bundled(name: str) -> "Frame":
     found: Any = getattr(datasets, f"load_{name}")()
     named = getattr(found, "target_names", None)
     labels = found.target if named is None else numpy.asarray(named)[found.target]
-    return array_frame(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
+    return array_frame(
+        name, found.data, labels, "target", [str(feature) for feature in found.feature_names]
+    )
 
 
 _mapped = partial(numpy.load, mmap_mode="r", allow_pickle=False)
@@ -141,7 +143,9 @@ def _archive(path: Path, target: str | None) -> "Frame":
             codecs = codecs_of(array)
             if "blosc" in codecs:
                 _check_blosc(path / array.path, codecs)
-        return array_frame(path.name, X, None if labels is None else numpy.asarray(labels[...]), labelled or "y")
+        return array_frame(
+            path.name, X, None if labels is None else numpy.asarray(labels[...]), labelled or "y"
+        )
 
 
 @contextmanager
@@ -152,8 +156,12 @@ def reading(name: str, remedy: str) -> Iterator[None]:
     except (DataFileError, MemoryError):
         raise
     except Exception as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:300]  # it may quote the damaged file
-        raise DataFileError(f"{name}: this file cannot be read: {said.removesuffix('.')}. {remedy}.") from error
+        said = (str(error).splitlines() or [type(error).__name__])[0][
+            :300
+        ]  # it may quote the damaged file
+        raise DataFileError(
+            f"{name}: this file cannot be read: {said.removesuffix('.')}. {remedy}."
+        ) from error
 
 
 def codecs_of(array: Any) -> list[str]:

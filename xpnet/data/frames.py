@@ -59,7 +59,12 @@ class Frame:
         return list(self.schema.names)
 
     def read(
-        self, columns: Sequence[str], text: Iterable[str] = (), target: str | None = None, *, gaps: bool = True
+        self,
+        columns: Sequence[str],
+        text: Iterable[str] = (),
+        target: str | None = None,
+        *,
+        gaps: bool = True,
     ) -> "Frame":
         """Return a frame of some columns at least, in which those in ``text`` are text."""
         found = replace(self, notes=[*self.notes], converters={**self.converters})
@@ -106,7 +111,9 @@ def _as_text(cells: Any) -> Any:
     try:
         text = cells.cast(pyarrow.string())
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        text = pyarrow.array([None if cell is None else str(cell) for cell in cells.to_pylist()], pyarrow.string())
+        text = pyarrow.array(
+            [None if cell is None else str(cell) for cell in cells.to_pylist()], pyarrow.string()
+        )
     return text.dictionary_encode()
 
 
@@ -122,8 +129,12 @@ def array_frame(
     """
     source = ArraySource(X)
     if labels is not None and labels.shape != X.shape[:1]:
-        raise ValueError(f"{target} holds one label for each row of X, {X.shape[:1]}; received shape {labels.shape}")
-    places = {column: place for place, column in enumerate(names or [f"x{k}" for k in range(X.shape[1])])}
+        raise ValueError(
+            f"{target} holds one label for each row of X, {X.shape[:1]}; received shape {labels.shape}"
+        )
+    places = {
+        column: place for place, column in enumerate(names or [f"x{k}" for k in range(X.shape[1])])
+    }
     beside = {} if labels is None else {target: _as_arrow(labels)}
 
     def stored(block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
@@ -131,7 +142,9 @@ def array_frame(
         with reading(name, "Write it again"):
             rows: Any = source.read(block) if places.keys() & set(columns) else None
         cells = [
-            _as_arrow(rows[:, places[column]]) if column in places else beside[column].slice(start, end - start)
+            _as_arrow(rows[:, places[column]])
+            if column in places
+            else beside[column].slice(start, end - start)
             for column in columns
         ]
         yield from pyarrow.Table.from_arrays(cells, names=list(columns)).to_batches(ROWS)
@@ -145,7 +158,9 @@ def _as_arrow(values: numpy.ndarray) -> pyarrow.Array:
     """Return an array of Arrow's, which takes numbers in this machine's order of bytes, and not in half precision."""
     if values.dtype.kind in "SOT":  # text: HDF5 stores it as bytes, Zarr as objects
         return pyarrow.array(values.tolist(), pyarrow.string())
-    return pyarrow.array(values.astype("float32" if values.dtype == "float16" else values.dtype.newbyteorder("=")))
+    return pyarrow.array(
+        values.astype("float32" if values.dtype == "float16" else values.dtype.newbyteorder("="))
+    )
 
 
 def parquet_frame(path: str | Path, name: str) -> Frame:
@@ -163,17 +178,29 @@ def parquet_frame(path: str | Path, name: str) -> Frame:
         schemas = [*(_plain_schema(file.physical_schema) for file in files), pyarrow.schema(told)]
         schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
         starts = numpy.cumsum([0, *(group.row_groups[0].num_rows for group in groups)])
-    return Frame(name, schema, starts, lambda block, columns: _rows_of_group(groups[block], schema, columns))
+    return Frame(
+        name, schema, starts, lambda block, columns: _rows_of_group(groups[block], schema, columns)
+    )
 
 
-def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+def _rows_of_group(
+    group: Any, schema: pyarrow.Schema, columns: Sequence[str]
+) -> Iterator[pyarrow.RecordBatch]:
     """Yield some columns of a group of rows, in the types that all files share."""
     rows = min(max(_BYTES_DECODED // (8 * max(1, len(columns))), 2**10), ROWS)
     stored = [name for name in columns if name in group.physical_schema.names]
     keys, kinds = _keys(group), [schema.field(name).type for name in columns]
     # Each thread takes room, and one column gives them nothing to share.
-    wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
-    how: dict[str, Any] = {"metadata": group.metadata, "pre_buffer": False, "buffer_size": _BYTES_BUFFERED}
+    wanted = {
+        "row_groups": [group.row_groups[0].id],
+        "columns": stored,
+        "use_threads": len(stored) > 1,
+    }
+    how: dict[str, Any] = {
+        "metadata": group.metadata,
+        "pre_buffer": False,
+        "buffer_size": _BYTES_BUFFERED,
+    }
     left = group.row_groups[0].num_rows
     with reading(group.path, "Write it again"), parquet.ParquetFile(group.path, **how) as file:
         for batch in file.iter_batches(rows, **wanted):
@@ -198,11 +225,18 @@ def _plain_schema(schema: Any) -> Any:
     """Return the columns that are data, without an index of pandas', each with the type of its values."""
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     kinds = {column.name: column.type for column in schema if column.name not in index}
-    return pyarrow.schema({key: kind.value_type if types.is_dictionary(kind) else kind for key, kind in kinds.items()})
+    return pyarrow.schema(
+        {key: kind.value_type if types.is_dictionary(kind) else kind for key, kind in kinds.items()}
+    )
 
 
 def pick_columns(
-    opened: Any, target: str | None, features: Sequence[str], drop: Sequence[str], text: Sequence[str], labelled: bool
+    opened: Any,
+    target: str | None,
+    features: Sequence[str],
+    drop: Sequence[str],
+    text: Sequence[str],
+    labelled: bool,
 ) -> tuple[list[str], str | None]:
     """Return the names of the columns that a model takes, and of the labels where they are asked for.
 
@@ -212,20 +246,34 @@ def pick_columns(
     """
     file, own, listed = opened.name, opened.default_target, _listed(opened.names)
     if labelled and target is None and own is None:
-        raise DataFileError(f"{file}: --target names the column that holds the labels, one of {listed}.")
+        raise DataFileError(
+            f"{file}: --target names the column that holds the labels, one of {listed}."
+        )
     target = (target or own) if labelled else None
     named = dict.fromkeys([target or "", *features, *drop, *text])
     missing = [name for name in named if name not in ("", *opened.names)]
     if missing:
         lowered = {name.lower(): name for name in opened.names}
         close = get_close_matches(missing[0].lower(), lowered, 1)
-        meant = f"Did you mean {lowered[close[0]]!r}?" if close else "Where the first line is no names: --no-header."
-        raise DataFileError(f"{file}: there is no column {_listed(missing)}; the columns are {listed}. {meant}")
-    chosen = list(dict.fromkeys(features)) or [name for name in opened.names if name not in {target, own, *drop}]
+        meant = (
+            f"Did you mean {lowered[close[0]]!r}?"
+            if close
+            else "Where the first line is no names: --no-header."
+        )
+        raise DataFileError(
+            f"{file}: there is no column {_listed(missing)}; the columns are {listed}. {meant}"
+        )
+    chosen = list(dict.fromkeys(features)) or [
+        name for name in opened.names if name not in {target, own, *drop}
+    ]
     if not chosen:
-        raise DataFileError(f"{file}: at least one column beside the target is needed; received {listed}.")
+        raise DataFileError(
+            f"{file}: at least one column beside the target is needed; received {listed}."
+        )
     if target in chosen:
-        raise DataFileError(f"{file}: {target!r} is the target, and no feature can be. Name another.")
+        raise DataFileError(
+            f"{file}: {target!r} is the target, and no feature can be. Name another."
+        )
     return chosen, target
 
 
@@ -235,7 +283,9 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[numpy.ndarray, numpy.ndarray]:
+def read_labels(
+    frame: Frame, target: str, decimal: str | None = None
+) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return the labels of a frame, and which rows have one.
 
     Labels are integers where all are whole numbers, floats where all are numbers, else text.
@@ -248,16 +298,26 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
     kind = frame.schema.field(target).type
     column = pyarrow.chunked_array([batch.column(0) for batch in frame.all_batches([target])], kind)
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
-        numbers = column.to_numpy() if not column.null_count else column.cast("float64", safe=False).to_numpy()
+        numbers = (
+            column.to_numpy()
+            if not column.null_count
+            else column.cast("float64", safe=False).to_numpy()
+        )
         labels, there = _from_numbers(numbers)
-    elif types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind):
+    elif (
+        types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
+    ):
         labels, there = _from_texts(column, decimal)
     else:
-        raise DataFileError(f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it.")
+        raise DataFileError(
+            f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it."
+        )
     del column
     pyarrow.default_memory_pool().release_unused()
     if not len(labels):
-        raise DataFileError(f"{frame.name}: rows need labels; none of {frame.rows} has one in column {target!r}.")
+        raise DataFileError(
+            f"{frame.name}: rows need labels; none of {frame.rows} has one in column {target!r}."
+        )
     return labels, there
 
 
@@ -280,10 +340,15 @@ def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.
     """Return labels from texts, each of which is looked at once."""
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
-    texts = ["" if text is None else str(text).strip() for text in [*encoded.dictionary.to_pylist(), None]]
+    texts = [
+        "" if text is None else str(text).strip()
+        for text in [*encoded.dictionary.to_pylist(), None]
+    ]
     codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
     there = numpy.asarray([bool(text) for text in texts])[codes]
-    coded = any(re.match(r"[+-]?(0[0-9]|[0-9]{16})", text) for text in texts)  # 007, and numbers of accounts
+    coded = any(
+        re.match(r"[+-]?(0[0-9]|[0-9]{16})", text) for text in texts
+    )  # 007, and numbers of accounts
     known = pyarrow.array(list(filter(None, texts)), pyarrow.string())
     form = None if coded else number_format_of([known], decimal, None, strictly=True)
     if form is None:
@@ -325,7 +390,9 @@ class NumberFormat:
     def plain(self, texts: Any) -> Any:
         """Return numbers of this form without units and marks, and with a decimal point; other texts are gaps."""
         whole = rf"\d{{1,3}}(?:[{self.thousands}]\d{{3}})+" if self.thousands else r"\d+"
-        digits = rf"(?:(?:{whole}|\d+)(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
+        digits = (
+            rf"(?:(?:{whole}|\d+)(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
+        )
         pattern = rf"^\s*[+-]?\s*(?:{_UNIT})?\s*[+-]?{digits}\s*(?:{_UNIT})?\s*$"
         known = compute.if_else(compute.match_substring_regex(texts, pattern), texts, None)
         bare = compute.replace_substring_regex(known, rf"{_UNIT}|\s|[{self.thousands}]", "")
@@ -333,17 +400,28 @@ class NumberFormat:
 
     def numbers(self, column: Any) -> Any:
         """Return the cells of a column as float64; those that are no numbers are gaps."""
-        encoded = column.cast(pyarrow.string()).dictionary_encode()  # a batch may use few words of its dictionary
+        encoded = column.cast(
+            pyarrow.string()
+        ).dictionary_encode()  # a batch may use few words of its dictionary
         return compute.take(self.plain(encoded.dictionary).cast(pyarrow.float64()), encoded.indices)
 
     def of(self, column: Any, *, strictly: bool) -> "NumberFormat | None":
         """Return this form with a note on a column that has it; None for a column that has not."""
         texts, counts = compute.value_counts(column.drop_null()).flatten()
-        texts = texts.cast(pyarrow.string())  # those that differ, of which most columns have fewer than rows
+        texts = texts.cast(
+            pyarrow.string()
+        )  # those that differ, of which most columns have fewer than rows
         plain = self.plain(texts)
         good, strays = texts.filter(plain.is_valid()), texts.filter(plain.is_null())
-        rows, others = (compute.sum(some, min_count=0).as_py() for some in (counts, counts.filter(plain.is_null())))
-        units = compute.struct_field(compute.extract_regex(good, rf"(?P<unit>{_UNIT})"), 0).drop_null().unique()
+        rows, others = (
+            compute.sum(some, min_count=0).as_py()
+            for some in (counts, counts.filter(plain.is_null()))
+        )
+        units = (
+            compute.struct_field(compute.extract_regex(good, rf"(?P<unit>{_UNIT})"), 0)
+            .drop_null()
+            .unique()
+        )
         few = not strictly and len(strays) <= STRAYS and rows - others >= MOSTLY * rows
         if not len(good) or len(units) > 1 or (others and not few):
             return None
@@ -353,7 +431,9 @@ class NumberFormat:
             notes.append(f"{example!r} is read as {self.numbers(pyarrow.array([example]))[0]}")
         if others:
             words = ", ".join(map(repr, sorted(strays.to_pylist())))
-            notes.append(f"{others} cells hold {words} among numbers, and are gaps; --text takes all as text")
+            notes.append(
+                f"{others} cells hold {words} among numbers, and are gaps; --text takes all as text"
+            )
         return replace(self, note=", ".join(notes))
 
 
@@ -366,13 +446,18 @@ def number_format_of(
     strictly : whether every cell must be a number
     """
     marks = [decimal] if decimal else [".", ","]
-    forms = [NumberFormat(mark, _THOUSANDS[mark] if thousands is None else re.escape(thousands)) for mark in marks]
+    forms = [
+        NumberFormat(mark, _THOUSANDS[mark] if thousands is None else re.escape(thousands))
+        for mark in marks
+    ]
 
     def form_of(column: Any) -> NumberFormat | None:
         return next(filter(None, (form.of(column, strictly=strictly) for form in forms)), None)
 
     parts = iter(parts)
     first = next((part for part in parts if part.null_count < len(part)), None)
-    if first is None or form_of(first) is None:  # most columns of words are told by their first rows
+    if (
+        first is None or form_of(first) is None
+    ):  # most columns of words are told by their first rows
         return None
     return form_of(pyarrow.chunked_array([first, *parts]).unify_dictionaries())

@@ -131,7 +131,9 @@ class Source:
         int
             The number of rows that a buffer holds.
         """
-        return max(1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize)))
+        return max(
+            1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize))
+        )
 
 
 class ArraySource(Source):
@@ -168,7 +170,11 @@ class ArraySource(Source):
                 f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
         codecs_of(array)
-        self.array, self.dtype, self.shape = array, numpy.dtype(array.dtype), (int(array.shape[0]), int(array.shape[1]))
+        self.array, self.dtype, self.shape = (
+            array,
+            numpy.dtype(array.dtype),
+            (int(array.shape[0]), int(array.shape[1])),
+        )
         row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
         chunk = int((getattr(array, "chunks", None) or (1,))[0])
         size = -(-max(1, BLOCK_BYTES // row_bytes) // chunk) * chunk
@@ -251,10 +257,14 @@ class ParquetSource(Source):
         from xpnet.data.frames import parquet_frame, pick_columns, read_labels
 
         self.frame, self.dtype = parquet_frame(path, str(path)), numpy.dtype(dtype)
-        self.features, _ = pick_columns(self.frame, target, list(features or ()), list(drop), (), labelled=True)
+        self.features, _ = pick_columns(
+            self.frame, target, list(features or ()), list(drop), (), labelled=True
+        )
         numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
         kinds = {name: self.frame.schema.field(name).type for name in self.features}
-        text = [name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)]
+        text = [
+            name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)
+        ]
         if text:
             raise DataFileError(
                 f"{path}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave them out, "
@@ -263,7 +273,9 @@ class ParquetSource(Source):
         self.labels, there = read_labels(self.frame, target)
         if not there.all():
             row = int(there.argmin()) + 1
-            raise DataFileError(f"{path}: every row needs a label; row {row}, column {target!r} has none.")
+            raise DataFileError(
+                f"{path}: every row needs a label; row {row}, column {target!r} has none."
+            )
         self.starts = self.frame.starts
         self.shape = (self.frame.rows, len(self.features))
 
@@ -283,7 +295,9 @@ class ParquetSource(Source):
         for batch in self.frame.batches(block, self.features):
             X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
             for place, column in enumerate(batch.columns):
-                X[:, place] = column.cast(self.dtype.name, safe=False).to_numpy(zero_copy_only=False)
+                X[:, place] = column.cast(self.dtype.name, safe=False).to_numpy(
+                    zero_copy_only=False
+                )
             yield X
 
 
@@ -323,9 +337,14 @@ class ChunkSource(Source):
     def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
         self.make = make
         found = [(X.shape, X.dtype, y) for X, y in self._chunks()]
-        widths, labels = {shape[1] for shape, *_ in found}, [numpy.asarray(y) for *_, y in found if y is not None]
+        widths, labels = (
+            {shape[1] for shape, *_ in found},
+            [numpy.asarray(y) for *_, y in found if y is not None],
+        )
         if len(widths) != 1:
-            raise InputError(f"Chunks are matrices with equally many columns, one at least; received {sorted(widths)}.")
+            raise InputError(
+                f"Chunks are matrices with equally many columns, one at least; received {sorted(widths)}."
+            )
         self.dtype = numpy.result_type(*(dtype for _, dtype, _ in found))
         self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in found)])
         self.shape = (int(self.starts[-1]), widths.pop())
@@ -375,10 +394,16 @@ def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Sour
     if isinstance(X, numpy.ndarray):
         if not (isinstance(X, numpy.memmap) and X.ndim == 2 and X.dtype.kind in "biuf"):
             return None
-        used_in = numpy.dtype(dtype or (X.dtype if X.dtype in ("float32", "float64") else "float64"))
+        used_in = numpy.dtype(
+            dtype or (X.dtype if X.dtype in ("float32", "float64") else "float64")
+        )
         copied = copied or X.dtype != used_in
         large = X.size * used_in.itemsize > LARGE_COPY if copied else X.nbytes > LARGE
         return ArraySource(X) if large else None
     if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
         return ArraySource(X)
-    return ChunkSource(X) if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape") else None
+    return (
+        ChunkSource(X)
+        if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape")
+        else None
+    )

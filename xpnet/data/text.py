@@ -79,14 +79,18 @@ class TextFile:
         self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
         if str(self.source) == STDIN:
             self.name, self.piped = "stdin", sys.stdin.buffer.read()
-            self.compression = next((kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None)
+            self.compression = next(
+                (kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None
+            )
         with reading(self.name, REMEDY):
             text = self._beginning()
             usual = "\t" if suffix_of(self.path) == ".tsv" else ",;\t|"
             parted = {mark: _rows(text, mark) for mark in self.separator or usual}
         self.separator, rows = max(parted.items(), key=_columns)
         self.looked_at, self.quoted = len(text), '"' in text
-        self.names = [f"x{place}" for place in range(len(rows[0]))] if self.no_header else _names(rows[0])
+        self.names = (
+            [f"x{place}" for place in range(len(rows[0]))] if self.no_header else _names(rows[0])
+        )
         self.notes = []
         if self.decimal is None and _has_decimal_commas(rows[1:], self.separator):
             self.decimal = ","
@@ -102,20 +106,29 @@ class TextFile:
         """Return the first lines, the last of which may be cut. The encoding is what their first bytes say."""
         with self._content() as stream:
             mark = stream.read(2)
-        self.encoding = self.encoding or ("utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8")
+        self.encoding = self.encoding or (
+            "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+        )
         with self._content() as stream, io.TextIOWrapper(stream, self.encoding, newline="") as text:
             first = [text.readline(LONGEST) for _ in range(3)]
             found = "".join(first) + text.read(SAMPLE)
         if max(map(len, first)) == LONGEST:
             raise ValueError(f"a line has {LONGEST:,} characters, or more")
         if not found.partition("\n")[0].strip():
-            raise ValueError("the first line must name the columns; it is blank, or the file is empty")
+            raise ValueError(
+                "the first line must name the columns; it is blank, or the file is empty"
+            )
         if "\0" in found:
             raise ValueError("text has no zero bytes, but those of other encodings")
         return found.removeprefix("\ufeff")
 
     def read(
-        self, columns: Sequence[str], text: Sequence[str] = (), target: str | None = None, *, gaps: bool = True
+        self,
+        columns: Sequence[str],
+        text: Sequence[str] = (),
+        target: str | None = None,
+        *,
+        gaps: bool = True,
     ) -> Frame:
         """Return some columns of all rows: numbers, truth values, moments, or text.
 
@@ -130,7 +143,9 @@ class TextFile:
             with self._content() as stream:  # which a file may unpack to a thousand times its size
                 sizes = accumulate(len(part) for part in iter(lambda: stream.read(2**20), b""))
                 large = any(size > sources.LARGE_TABLE for size in sizes)
-            frame = self._kept_as_parquet(opened, kinds) if large else self._in_memory(opened, kinds)
+            frame = (
+                self._kept_as_parquet(opened, kinds) if large else self._in_memory(opened, kinds)
+            )
             words = [name for name in columns if kinds[name] == STRING]
             self._check_end(frame, words)
             frame.notes += self.notes
@@ -144,14 +159,18 @@ class TextFile:
             return frame
 
     @contextmanager
-    def _opened(self, columns: list[str], gaps: bool, kinds: dict[str, Any]) -> Iterator[csv.CSVStreamingReader]:
+    def _opened(
+        self, columns: list[str], gaps: bool, kinds: dict[str, Any]
+    ) -> Iterator[csv.CSVStreamingReader]:
         """Open a reader of some columns. kinds : types of columns; those of the others are inferred"""
         # The first block shows the types of many columns, and long lines fit. One thread knows which row is wrong.
         how = csv.ReadOptions(
             use_threads=False,
             block_size=min(max(2 * self.looked_at, 2**13 * len(self.names)), 2**28),
             column_names=self.names,
-            skip_rows_after_names=int(not self.no_header),  # which may be several lines, where a name has two
+            skip_rows_after_names=int(
+                not self.no_header
+            ),  # which may be several lines, where a name has two
             encoding=self.encoding,
         )
         form = csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted)
@@ -170,15 +189,26 @@ class TextFile:
         """Return the frame of all rows."""
         table = self._retried(opened, kinds, csv.CSVStreamingReader.read_all)
         starts = numpy.asarray([0, table.num_rows])
-        return Frame(self.name, table.schema, starts, lambda _, columns: table.select(columns).to_batches(ROWS))
+        return Frame(
+            self.name,
+            table.schema,
+            starts,
+            lambda _, columns: table.select(columns).to_batches(ROWS),
+        )
 
     def _kept_as_parquet(self, opened: Opened, kinds: dict[str, Any]) -> Frame:
         """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
-        usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
-        place = "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
+        usual = (
+            tempfile.gettempdir()
+        )  # which lies in memory on many systems, where it was not chosen
+        place = (
+            "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
+        )
         remedy = f"{REMEDY}; a file this large is kept as Parquet in {place} meanwhile, TMPDIR names a folder with room"
         with ExitStack() as stack, reading(self.name, remedy):
-            folder = tempfile.TemporaryDirectory(prefix="xpnet-", dir=place, ignore_cleanup_errors=True)
+            folder = tempfile.TemporaryDirectory(
+                prefix="xpnet-", dir=place, ignore_cleanup_errors=True
+            )
             path = Path(stack.enter_context(folder)) / "rows.parquet"
             self._retried(opened, kinds, partial(_write, path))
             frame = parquet_frame(path, self.name)
@@ -187,7 +217,9 @@ class TextFile:
         frame.notes.append(f"read by way of a Parquet file in {place}, which is removed at the end")
         return frame
 
-    def _retried(self, opened: Opened, kinds: dict[str, Any], take: Callable[..., Result]) -> Result:
+    def _retried(
+        self, opened: Opened, kinds: dict[str, Any], take: Callable[..., Result]
+    ) -> Result:
         """Return what is taken of a reader. It begins again with another type where a cell does not fit a column's."""
         retries = 0
         while True:
@@ -195,14 +227,18 @@ class TextFile:
                 with opened(kinds) as reader:
                     return take(reader)
             except pyarrow.ArrowInvalid as error:
-                misfit = re.search(r"CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error))
+                misfit = re.search(
+                    r"CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error)
+                )
                 name = "" if misfit is None else self.names[int(misfit[1])]
                 if kinds.get(name, STRING) == STRING:
                     raise
                 kinds[name] = pyarrow.float64() if kinds[name] == pyarrow.int64() else STRING
                 retries += 1
                 if retries > _RETRIES:
-                    kinds.update({name: STRING for name, kind in kinds.items() if kind != pyarrow.float64()})
+                    kinds.update(
+                        {name: STRING for name, kind in kinds.items() if kind != pyarrow.float64()}
+                    )
 
     def _check_end(self, frame: Frame, words: Sequence[str]) -> None:
         """Raise an error for a file without rows, and where the last cell is open and holds the lines that follow."""
@@ -219,7 +255,10 @@ class TextFile:
 def _first_kinds(opened: Opened, text: Sequence[str], target: str | None) -> dict[str, Any]:
     """Return the types of columns as far as the beginning shows."""
     with opened(dict.fromkeys(text, STRING)) as reader:
-        kinds = {one.name: pyarrow.float64() if types.is_null(one.type) else one.type for one in reader.schema}
+        kinds = {
+            one.name: pyarrow.float64() if types.is_null(one.type) else one.type
+            for one in reader.schema
+        }
     if target is not None and (types.is_integer(kinds[target]) or types.is_boolean(kinds[target])):
         kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
     return kinds
@@ -227,7 +266,9 @@ def _first_kinds(opened: Opened, text: Sequence[str], target: str | None) -> dic
 
 def _write(path: Path, reader: csv.CSVStreamingReader) -> None:
     """Write rows as Parquet, several blocks of text in a group: each group takes memory with its readers."""
-    words = [column.name for column in reader.schema if column.type == STRING]  # other columns rarely repeat enough
+    words = [
+        column.name for column in reader.schema if column.type == STRING
+    ]  # other columns rarely repeat enough
     how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
     with parquet.ParquetWriter(path, reader.schema, **how) as writer:
         while blocks := list(islice(reader, GROUP)):
@@ -252,12 +293,16 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
     three = "" if separator == ";" else r"(?!\d{3}$)"
     commas = re.compile(rf"[+-]?\d*,{three}\d+([eE][+-]?\d+)?")
     points = re.compile(r"[+-]?\d*\.(?!\d{3}(,|$))\d+([eE][+-]?\d+)?")
-    return any(commas.fullmatch(cell) for cell in cells) and not any(points.fullmatch(cell) for cell in cells)
+    return any(commas.fullmatch(cell) for cell in cells) and not any(
+        points.fullmatch(cell) for cell in cells
+    )
 
 
 def _rows(text: str, separator: str) -> list[list[str]]:
     """Return the first lines as cells, the last of which may be cut."""
-    rows = list(islice(filter(None, lines.reader(io.StringIO(text, newline=""), delimiter=separator)), 201))
+    rows = list(
+        islice(filter(None, lines.reader(io.StringIO(text, newline=""), delimiter=separator)), 201)
+    )
     return rows[:-1] if len(rows) > 2 else rows
 
 

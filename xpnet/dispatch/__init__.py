@@ -3,5 +3,12 @@
 ``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no backend of its own.
 """
 
-from xpnet.dispatch.choice import Choice, available_backends, choose, coerce, get_backend, use_backend
+from xpnet.dispatch.choice import (
+    Choice,
+    available_backends,
+    choose,
+    coerce,
+    get_backend,
+    use_backend,
+)
 from xpnet.dispatch.generic import GenericBackend

@@ -151,7 +151,9 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
         try:
             return _chosen(name, f"named by {VARIABLE}")
         except BackendError as error:
-            raise BackendError(f"{error} The environment variable {VARIABLE} names it: correct or unset it.") from error
+            raise BackendError(
+                f"{error} The environment variable {VARIABLE} names it: correct or unset it."
+            ) from error
     return by_arrays(*arrays)
 
 
@@ -191,8 +193,13 @@ def by_arrays(*arrays: Any) -> Choice:
     device = _one_device([a for a in arrays if library_of(a)])
     if library == "cupy":
         backend: Any = get_backend("cupy")
-        return Choice(backend.at(array) if hasattr(backend, "at") else backend, "the arrays are CuPy's")
-    return Choice(_generic(library, array_api_compat.array_namespace(array), device), f"the arrays are {library}'s")
+        return Choice(
+            backend.at(array) if hasattr(backend, "at") else backend, "the arrays are CuPy's"
+        )
+    return Choice(
+        _generic(library, array_api_compat.array_namespace(array), device),
+        f"the arrays are {library}'s",
+    )
 
 
 def all_numpy(arrays: Sequence[Any]) -> bool:
@@ -208,7 +215,9 @@ def library_of(value: Any) -> str:
     kind = type(value)
     if (known := _library_of_type.get(kind)) is None:
         # Only an array's own module can have defined its type, so no library is imported by asking.
-        package = kind.__module__.partition(".")[0] if array_api_compat.is_array_api_obj(value) else ""
+        package = (
+            kind.__module__.partition(".")[0] if array_api_compat.is_array_api_obj(value) else ""
+        )
         known = _library_of_type[kind] = "jax" if package == "jaxlib" else package
     return known
 
@@ -286,8 +295,13 @@ def get_backend(name: str) -> Backend:
         return _loaded[name]
     registered = _registered()
     if name not in registered:
-        known = ", ".join(sorted(registered)) or "those that are installed, and none is: pip install xpnet"
-        raise BackendError(f"A backend must be one of {known}; received {name!r}. Install the package that brings it.")
+        known = (
+            ", ".join(sorted(registered))
+            or "those that are installed, and none is: pip install xpnet"
+        )
+        raise BackendError(
+            f"A backend must be one of {known}; received {name!r}. Install the package that brings it."
+        )
     entry = registered[name]
     try:
         found = entry.load()

@@ -77,7 +77,11 @@ class GenericBackend:
         try:
             return numpy.asarray(array)
         except (RuntimeError, TypeError):  # how libraries refuse to convert what is not on the host
-            host = "cpu" if self.name == "torch" else self.xp.__array_namespace_info__().default_device()
+            host = (
+                "cpu"
+                if self.name == "torch"
+                else self.xp.__array_namespace_info__().default_device()
+            )
             return numpy.asarray(array_api_compat.to_device(array, host))
 
     def synchronize(self) -> None:
@@ -106,4 +110,7 @@ class GenericBackend:
         dict of str to str
             Facts by name, for a person to read.
         """
-        return {self.name: getattr(sys.modules.get(self.name), "__version__", "unknown"), "device": str(self._device)}
+        return {
+            self.name: getattr(sys.modules.get(self.name), "__version__", "unknown"),
+            "device": str(self._device),
+        }

@@ -6,4 +6,11 @@
 """
 
 from xpnet.distributed.group import use_group
-from xpnet.distributed.ranks import ALONE, DistributedStep, Ranks, current_ranks, on_all_ranks, ranks_of
+from xpnet.distributed.ranks import (
+    ALONE,
+    DistributedStep,
+    Ranks,
+    current_ranks,
+    on_all_ranks,
+    ranks_of,
+)

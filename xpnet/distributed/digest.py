@@ -23,7 +23,9 @@ def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True
     ordered : whether the order of the rows counts
     """
     count = columns[0].shape[0]
-    kinds = ["none" if column is None else f"{column.dtype.str} {column.shape[1:]}" for column in columns]
+    kinds = [
+        "none" if column is None else f"{column.dtype.str} {column.shape[1:]}" for column in columns
+    ]
     places = ranks.places(count) if ordered else numpy.zeros(count, "int64")
     hashes = numpy.zeros(count, "uint64")
     for column in [column for column in columns if column is not None]:
@@ -44,7 +46,10 @@ def _some_at_a_time(column: Any) -> Iterator[Any]:
         for block in range(column.blocks):
             yield from column.parts(block)
         return
-    step = max(1, AT_ONCE // max(1, 8 * column.shape[1] if hasattr(column, "indptr") else column[:1].nbytes))
+    step = max(
+        1,
+        AT_ONCE // max(1, 8 * column.shape[1] if hasattr(column, "indptr") else column[:1].nbytes),
+    )
     for start in range(0, column.shape[0], step):
         yield column[start : start + step]
 
@@ -54,7 +59,9 @@ def _hashes(rows: Any) -> Any:
     flat = numpy.ascontiguousarray(rows).reshape(len(rows), -1).view("uint8")
     words = numpy.zeros((len(rows), -(-flat.shape[1] // 8)), "uint64")
     words.view("uint8")[:, : flat.shape[1]] = flat
-    return _mixed(words + _mixed(numpy.arange(words.shape[1], dtype="uint64"))).sum(axis=1, dtype="uint64")
+    return _mixed(words + _mixed(numpy.arange(words.shape[1], dtype="uint64"))).sum(
+        axis=1, dtype="uint64"
+    )
 
 
 def _hashes_of_sparse(rows: Any) -> Any:

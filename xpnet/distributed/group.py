@@ -65,7 +65,9 @@ def use_group(
     ...     model = xpnet.MLPClassifier(random_state=0).fit(X, y)
     """
     if data not in ("same", "own"):
-        raise InputError(f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.')
+        raise InputError(
+            f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.'
+        )
     if not timeout > 0:
         raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
     opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
@@ -83,8 +85,13 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 
     registered = entry_points(group=GROUP)
     if name not in registered.names:
-        known = ", ".join(sorted(registered.names)) or "none is installed; install xpnet first: pip install xpnet"
-        raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
+        known = (
+            ", ".join(sorted(registered.names))
+            or "none is installed; install xpnet first: pip install xpnet"
+        )
+        raise BackendError(
+            f"A group is one of those that are installed: {known}; received {name!r}."
+        )
     return registered[name].load()
 
 
@@ -92,7 +99,9 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 def divided_threads(group: Group) -> Iterator[None]:
     """Let this rank, and BLAS, use its part of the cores that several ranks may run on."""
     every = allgather(group, (platform.node(), cores(), allowed_threads(), os.getpid()))
-    if len({(host, process) for host, *_, process in every}) < 2:  # one rank, or ranks that are threads of one process
+    if (
+        len({(host, process) for host, *_, process in every}) < 2
+    ):  # one rank, or ranks that are threads of one process
         yield
         return
     from threadpoolctl import threadpool_limits

@@ -77,7 +77,11 @@ class Ranks:
     @cached_property
     def why(self) -> str:
         """Say how many ranks there are and how they are joined; the text is empty for one."""
-        return f"trained on {self.group.size} ranks, joined by {self.group.why}" if self.group and self.several else ""
+        return (
+            f"trained on {self.group.size} ranks, joined by {self.group.why}"
+            if self.group and self.several
+            else ""
+        )
 
     def broadcast(self, value: Value) -> Value:
         """Return the value that rank 0 has."""
@@ -105,7 +109,9 @@ class Ranks:
     def places(self, rows: int) -> Any:
         """Return the places of this rank's rows among those of all ranks: (rows,) int64."""
         if self.owners is None:
-            return numpy.arange(rows) + (sum(self.allgather(rows)[: self.rank]) if self.own_data else 0)
+            return numpy.arange(rows) + (
+                sum(self.allgather(rows)[: self.rank]) if self.own_data else 0
+            )
         own, places = numpy.flatnonzero(self.owners.rank == self.rank), numpy.empty(rows, "int64")
         places[self.owners.index[own]] = own
         return places
@@ -189,7 +195,11 @@ class DistributedStep(Step):
         assert ranks.group is not None
         self.step, self.ranks, self.group = step, ranks, ranks.group
         self.spec, self.params = step.spec, step.params
-        self._counted: tuple[Any, int, int] = (None, 0, 0)  # X, the rows of the ranks before this one, and of all
+        self._counted: tuple[Any, int, int] = (
+            None,
+            0,
+            0,
+        )  # X, the rows of the ranks before this one, and of all
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -238,7 +248,11 @@ class DistributedStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch`` does by weights"""
         if not self.ranks.own_data and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
-            how: dict[str, Any] = {"by_rows": by_rows, "max_grad_norm": max_grad_norm, "group": self.group}
+            how: dict[str, Any] = {
+                "by_rows": by_rows,
+                "max_grad_norm": max_grad_norm,
+                "group": self.group,
+            }
             how |= {"learning_rate": learning_rate, "sample_weight": sample_weight}
             found = self.step.shared_memory_epoch(X, Y, **how, batch_size=batch_size, order=order)
             if found is not None:
@@ -260,7 +274,9 @@ class DistributedStep(Step):
             if self.report is not None:
                 self.report(done)
         weights = count if by_rows else weights
-        loss, self.penalty = (total / weights if weights else 0.0 for total in self._sums(loss, penalty))
+        loss, self.penalty = (
+            total / weights if weights else 0.0 for total in self._sums(loss, penalty)
+        )
         # On unlike processors the parameters of others differ from rank 0's in their last bits by now.
         self.params.update(self.ranks.broadcast(self.step.state().params))
         return loss
@@ -269,17 +285,25 @@ class DistributedStep(Step):
         """See :class:`xpnet.backend.Step`: outputs for these rows, on this rank alone."""
         return self.step.forward(X)
 
-    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+    def loss(
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
         """See :class:`xpnet.backend.Step`."""
         mine, part = self._whole(X, rows, sample_weight)
-        weights = numpy.ones(X.shape[0]) if sample_weight is None else self.backend.to_numpy(sample_weight)
+        weights = (
+            numpy.ones(X.shape[0])
+            if sample_weight is None
+            else self.backend.to_numpy(sample_weight)
+        )
         own = float(weights[mine].sum())
         x, y, w, indices = _taken(X, Y, sample_weight, mine)
         mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
         penalty = self.step.penalty if own else 0.0
         # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
         per_row = own if self.spec.l2_over_batch else 1.0
-        total, penalties, knowing = self._sums(own * (mean - penalty), per_row * penalty, float(own > 0))
+        total, penalties, knowing = self._sums(
+            own * (mean - penalty), per_row * penalty, float(own > 0)
+        )
         weight = part.total_weight
         if not weight:
             self.penalty = 0.0
@@ -322,26 +346,43 @@ class DistributedStep(Step):
         """See :class:`xpnet.backend.Step`."""
         if self._counted[0] is not X:  # ranks are asked once for the same X
             counts = self.ranks.allgather(X.shape[0])
-            self._counted = X, sum(counts[: self.ranks.rank]) if self.ranks.own_data else 0, sum(counts)
+            self._counted = (
+                X,
+                sum(counts[: self.ranks.rank]) if self.ranks.own_data else 0,
+                sum(counts),
+            )
         return self._counted[2]
 
-    def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
+    def _shares(
+        self, X: Array, batch_size: int, order: Any, sample_weight: Array | None
+    ) -> Iterator[Share]:
         """Yield this rank's share of one batch after the other.
 
         order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
         """
-        weights, total = None if sample_weight is None else self.backend.to_numpy(sample_weight), self.count_rows(X)
+        weights, total = (
+            None if sample_weight is None else self.backend.to_numpy(sample_weight),
+            self.count_rows(X),
+        )
         if self.ranks.own_data:
             rows = range(self._counted[1], self._counted[1] + X.shape[0])
             return _divide_by_owner(self.ranks, rows, total, batch_size, order, weights)
-        return _divide_evenly(self.group, total if order is None else len(order), batch_size, order, weights)
+        return _divide_evenly(
+            self.group, total if order is None else len(order), batch_size, order, weights
+        )
 
     def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
         """Return this rank's share where all rows, or those of ``order``, are one batch."""
         count = self.count_rows(X) if order is None else len(order)
-        return next(self._shares(X, count, order, sample_weight)) if count else (slice(0, 0), BatchPart(0.0))
+        return (
+            next(self._shares(X, count, order, sample_weight))
+            if count
+            else (slice(0, 0), BatchPart(0.0))
+        )
 
-    def _add_up(self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart) -> float:
+    def _add_up(
+        self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart
+    ) -> float:
         """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
         x, y, w, indices = _taken(X, Y, sample_weight, rows)
         loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
@@ -360,18 +401,24 @@ class DistributedStep(Step):
         return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
 
 
-def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[Array, Array, Array | None, Any]:
+def _taken(
+    X: Array, Y: Array, sample_weight: Array | None, rows: Any
+) -> tuple[Array, Array, Array | None, Any]:
     """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left to the step."""
     if not isinstance(rows, slice):
         return X, Y, sample_weight, rows
     return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
 
 
-def _divide_evenly(group: Group, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
+def _divide_evenly(
+    group: Group, count: int, batch_size: int, order: Any, weights: Any
+) -> Iterator[Share]:
     """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
     rank, size, sums = group.rank, group.size, None
     if weights is not None:
-        sums = _sums(numpy.arange(count) // batch_size, weights if order is None else weights[order])
+        sums = _sums(
+            numpy.arange(count) // batch_size, weights if order is None else weights[order]
+        )
     for k, start in enumerate(range(0, count, batch_size)):
         n = min(batch_size, count - start)
         begin, end = start + n * rank // size, start + n * (rank + 1) // size
@@ -390,7 +437,10 @@ def _divide_by_owner(
     in_place = order is None and ranks.owners is None
     order = numpy.arange(total) if order is None else order
     if ranks.owners is None:
-        lower, places = order < rows.start, numpy.flatnonzero((order >= rows.start) & (order < rows.stop))
+        lower, places = (
+            order < rows.start,
+            numpy.flatnonzero((order >= rows.start) & (order < rows.stop)),
+        )
         own = order[places] - rows.start
     else:
         owner = ranks.owners.rank[order]
@@ -405,7 +455,9 @@ def _divide_by_owner(
     for k, total in enumerate(sums):
         mine = slice(edges[k], edges[k + 1])
         in_batch = places[mine] - k * batch_size
-        part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch)
+        part = BatchPart(
+            float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch
+        )
         yield mine if in_place else own[mine], part
 
 

@@ -20,7 +20,14 @@ from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, FRACTION, Parameters, allowing, with_documentation_of
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FRACTION,
+    Parameters,
+    allowing,
+    with_documentation_of,
+)
 from xpnet.models.inputs import check_label_types, on_host, to_host
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.losses import smoothed
@@ -134,7 +141,10 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "
                 "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
             )
-        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes), incremental=True)
+        return self._train(
+            FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes),
+            incremental=True,
+        )
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable label of each row, of each target; of several labels a row those likelier than not.
@@ -217,7 +227,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         probabilities = self.predict_proba(X)
         log = numpy.log if on_host(X) else self._fitted.backend.xp.log
-        return [log(of_one) for of_one in probabilities] if isinstance(probabilities, list) else log(probabilities)
+        return (
+            [log(of_one) for of_one in probabilities]
+            if isinstance(probabilities, list)
+            else log(probabilities)
+        )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Measure the accuracy of the predictions.
@@ -237,15 +251,27 @@ class MLPClassifier(ClassifierMixin, MLP):
             The share of rows whose labels are all right, at most 1.
         """
         true, found, weight = to_host(y), to_host(self.predict(X)), to_host(sample_weight)
-        plain = type(true) is type(found) is numpy.ndarray and true.size > 0 and true.shape == found.shape
-        if isinstance(self.classes_, list) or (plain and true.dtype.kind == found.dtype.kind in "biuU"):
-            right = numpy.asarray(true) == found  # accuracy_score takes as long as many epochs of a small network
-            return float(numpy.average(right if right.ndim == 1 else right.all(axis=1), weights=weight))
+        plain = (
+            type(true) is type(found) is numpy.ndarray
+            and true.size > 0
+            and true.shape == found.shape
+        )
+        if isinstance(self.classes_, list) or (
+            plain and true.dtype.kind == found.dtype.kind in "biuU"
+        ):
+            right = (
+                numpy.asarray(true) == found
+            )  # accuracy_score takes as long as many epochs of a small network
+            return float(
+                numpy.average(right if right.ndim == 1 else right.all(axis=1), weights=weight)
+            )
         return accuracy_score(true, found, sample_weight=weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = tags.input_tags.sparse = tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = tags.input_tags.sparse = (
+            tags.target_tags.multi_output
+        ) = True
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
@@ -273,16 +299,24 @@ class MLPClassifier(ClassifierMixin, MLP):
         known = getattr(self, "classes_", found)
         same = type(known) is type(found) and len(known) == len(found)
         if not same or not all(map(numpy.array_equal, known, found)):
-            raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
+            )
         self.classes_ = found
 
     def _check_known(self, y: Any, *, every: bool = False) -> None:
         several = isinstance(self.classes_, list)
         if several and (sparse.issparse(y) or y.shape[1:] != (len(self.classes_),)):
             targets, received = len(self.classes_), f"{type(y).__name__} of shape {tuple(y.shape)}"
-            raise InputError(f"y is an array with a column for each of {targets} targets; received {received}.")
-        found = [numpy.unique(y[:, k]) for k in range(y.shape[1])] if several else [unique_labels(y)]
-        for classes, labels in zip(self.classes_ if several else [self.classes_], found, strict=True):
+            raise InputError(
+                f"y is an array with a column for each of {targets} targets; received {received}."
+            )
+        found = (
+            [numpy.unique(y[:, k]) for k in range(y.shape[1])] if several else [unique_labels(y)]
+        )
+        for classes, labels in zip(
+            self.classes_ if several else [self.classes_], found, strict=True
+        ):
             if every and set(labels) != set(classes):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
@@ -322,7 +356,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         if y.ndim == 2:
             return label_binarize(y, classes=self.classes_) if y.shape[0] else y
         # classes_ is sorted, and holds every label of y.
-        return numpy.searchsorted(self.classes_, y) if len(self.classes_) > 2 else (y != self.classes_[0])[:, None]
+        return (
+            numpy.searchsorted(self.classes_, y)
+            if len(self.classes_) > 2
+            else (y != self.classes_[0])[:, None]
+        )
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         weight = super()._row_weights(given, targets)
@@ -336,7 +374,9 @@ class MLPClassifier(ClassifierMixin, MLP):
                     "dictionary."
                 )
             classes = self.classes_
-            counts = sum(given.ranks.allgather(numpy.bincount(targets.ravel(), minlength=len(classes))))
+            counts = sum(
+                given.ranks.allgather(numpy.bincount(targets.ravel(), minlength=len(classes)))
+            )
             weights = dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
         by_class = compute_sample_weight(weights, given.y) if len(targets) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
@@ -344,11 +384,19 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _loss_on(self, targets: Any) -> Loss:
         if targets.ndim == 1:
             return "softmax_cross_entropy"
-        return "multi_softmax_cross_entropy" if isinstance(self.classes_, list) else "logistic_cross_entropy"
+        return (
+            "multi_softmax_cross_entropy"
+            if isinstance(self.classes_, list)
+            else "logistic_cross_entropy"
+        )
 
     def _loss_numbers(self) -> tuple[float, ...]:
         classes = getattr(self, "classes_", None)
-        return tuple(float(k) for k, c in enumerate(classes) for _ in c) if isinstance(classes, list) else ()
+        return (
+            tuple(float(k) for k, c in enumerate(classes) for _ in c)
+            if isinstance(classes, list)
+            else ()
+        )
 
     def _trained_on(self, rows: Rows) -> Rows:
         """Return rows with smoothed labels, where there is ``label_smoothing``."""
@@ -357,8 +405,13 @@ class MLPClassifier(ClassifierMixin, MLP):
         backend, spec = self._fitted.backend, self._fitted.spec
         like = backend.asarray(numpy.empty((0, spec.widths[-1])), dtype=spec.dtype)
         sizes = {"logistic": [2], "softmax": [spec.widths[-1]]}
-        counts = [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
-        return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)))
+        counts = (
+            [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
+        )
+        return replace(
+            rows,
+            Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)),
+        )
 
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):

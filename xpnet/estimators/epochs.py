@@ -75,7 +75,9 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
         return initial_values_of_members(spec, random_state)
     values, names = {}, spec.parameter_names
     for k, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False)):
-        activation = spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"
+        activation = (
+            spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"
+        )
         bound = numpy.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
         for name, shape in ((names[2 * k], (fan_in, fan_out)), (names[2 * k + 1], (fan_out,))):
             values[name] = random_state.uniform(-bound, bound, shape)
@@ -98,7 +100,9 @@ class LearningRate:
         self.began: int | None = None
         if self.schedule in [*SCHEDULES]:
             self.schedule = SCHEDULES[self.schedule](self.learning_rate, int(estimator.max_iter))
-        if self.schedule in ("invscaling", "adaptive") and self.solver != "sgd":  # as in scikit-learn
+        if (
+            self.schedule in ("invscaling", "adaptive") and self.solver != "sgd"
+        ):  # as in scikit-learn
             self.schedule = "constant"
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
@@ -133,16 +137,23 @@ def total_loss(step: Step, rows: Rows) -> tuple[float, float]:
     total = weights = 0.0
     with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
         for part in parts:
-            weight = float(part.count if part.weight is None else step.backend.to_numpy(part.weight).sum())
+            weight = float(
+                part.count if part.weight is None else step.backend.to_numpy(part.weight).sum()
+            )
             if weight:
-                total += weight * (step.loss(part.X, part.Y, sample_weight=part.weight) - step.penalty)
+                total += weight * (
+                    step.loss(part.X, part.Y, sample_weight=part.weight) - step.penalty
+                )
                 weights += weight
     return total, weights
 
 
 def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join the arrays that lie at one place of every part; None where there are none."""
-    return [None if arrays[0] is None else numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    return [
+        None if arrays[0] is None else numpy.concatenate(arrays)
+        for arrays in zip(*parts, strict=True)
+    ]
 
 
 COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
@@ -159,17 +170,35 @@ class EpochEnd(Callback):
 
     brief = True
 
-    def __init__(self, estimator: Any, held_out: Rows | None, ranks: Ranks, began_with: Any, sink: Any = print) -> None:
-        self.estimator, self.network, self.began_with, self.sink = estimator, estimator._fitted, began_with, sink
+    def __init__(
+        self,
+        estimator: Any,
+        held_out: Rows | None,
+        ranks: Ranks,
+        began_with: Any,
+        sink: Any = print,
+    ) -> None:
+        self.estimator, self.network, self.began_with, self.sink = (
+            estimator,
+            estimator._fitted,
+            began_with,
+            sink,
+        )
         # Of a source that all ranks have, each measures some blocks.
         self.ranks = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
         self.held_out: Any = held_out
-        self.step: Any = None if held_out is None else self.network.exclusively(self.network.step_for, held_out.X)
+        self.step: Any = (
+            None
+            if held_out is None
+            else self.network.exclusively(self.network.step_for, held_out.X)
+        )
         self.rate, self.says = estimator._optimizer, estimator.verbose and not ranks.rank
         self.scored, self.limit = bool(estimator.early_stopping), estimator.time_limit or inf
         self.began, self.late = monotonic(), False
 
-    def epoch(self, step: Step, X: Array, Y: Array, *, sample_weight: Array | None, **how: Any) -> float:
+    def epoch(
+        self, step: Step, X: Array, Y: Array, *, sample_weight: Array | None, **how: Any
+    ) -> float:
         """Make an epoch with a step, and return the loss as scikit-learn reports it.
 
         It averages the losses of batches by their rows, a step's ``epoch`` by their weights.
@@ -180,7 +209,9 @@ class EpochEnd(Callback):
         if sample_weight is None and largest is None:
             loss = step.epoch(X, Y, **how)
         else:
-            loss = step.weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=largest, **how)
+            loss = step.weighted_epoch(
+                X, Y, sample_weight=sample_weight, max_grad_norm=largest, **how
+            )
         return reported_loss(loss, step.penalty, step.spec)
 
     def validation_loss(self) -> float:
@@ -200,7 +231,9 @@ class EpochEnd(Callback):
         targets, outputs, weight = _joined(self.ranks.allgather(_joined(found)))
         if not numpy.isfinite(outputs).all():  # for which scorers raise
             return numpy.nan
-        scorer = type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
+        scorer = (
+            type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
+        )
         # The scorer sees an estimator whose rows are the network's outputs.
         judged: Any = object.__new__(type(estimator))
         vars(judged).update(vars(estimator), _outputs=lambda rows: (rows, get_backend("numpy")))
@@ -240,7 +273,9 @@ class EpochEnd(Callback):
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
         return {
-            "counters": {name: vars(self.estimator).get(name) for name in COUNTERS},  # there is no loss_ at first
+            "counters": {
+                name: vars(self.estimator).get(name) for name in COUNTERS
+            },  # there is no loss_ at first
             "no_improvement": self.estimator._no_improvement_count,
             "learning_rate": self.rate.learning_rate,
             "began": self.rate.began,
@@ -253,7 +288,10 @@ class EpochEnd(Callback):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
-        self.estimator._no_improvement_count, self.estimator._best = state["no_improvement"], state["best"]
+        self.estimator._no_improvement_count, self.estimator._best = (
+            state["no_improvement"],
+            state["best"],
+        )
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state["began"]
         self.began = monotonic() - float(state["seconds"])
 
@@ -265,7 +303,11 @@ class EpochEnd(Callback):
             self.sink(f"{what}: {score:f}")
         if not stalls:
             return
-        action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
+        action = (
+            "Learning rate too small. Stopping."
+            if self.rate.schedule == "adaptive"
+            else "Stopping."
+        )
         self.sink(
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             f"epochs. {action if lower is None else f'Setting learning rate to {lower:f}'}"
@@ -277,7 +319,11 @@ Checkpoints = tuple[list[Callback], TrainingState | None, dict[str, Any] | None]
 
 
 def resuming(
-    estimator: Any, rows: Sequence[Any], held_out: Sequence[Any] | None, start: Sequence[Any], ranks: Ranks
+    estimator: Any,
+    rows: Sequence[Any],
+    held_out: Sequence[Any] | None,
+    start: Sequence[Any],
+    ranks: Ranks,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
@@ -290,7 +336,9 @@ def resuming(
     import joblib
 
     stream = estimator._random_state
-    params = {name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT}
+    params = {
+        name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT
+    }
     training = digest_of_rows([*map(_on_host, rows)], ranks)
     validation = held_out and digest_of_rows([*map(_on_host, held_out)], ranks, ordered=False)
     contents = type(estimator).__name__, params, training, validation, [*map(_on_host, start)]
@@ -303,7 +351,9 @@ def resuming(
             if found["late"] and found["seconds"] <= (estimator.time_limit or inf):
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
+            raise InputError(
+                f"A fit goes on from its own checkpoints; this one is none: {error!r}."
+            ) from error
     return [xpnet.Checkpoint(folder, keep=1)], state, stream_state(stream)
 
 

@@ -79,7 +79,9 @@ class FittedNetwork(Saved, Parameters):
     backend_ = property(attrgetter("_fitted.backend_"), doc="Name of the backend that computes.")
     device_ = property(attrgetter("_fitted.device_"), doc="The device that the parameters lie on.")
     dtype_ = property(attrgetter("_fitted.dtype_"), doc="The dtype, ``float32`` or ``float64``.")
-    why_ = property(attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why.")
+    why_ = property(
+        attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why."
+    )
 
     def to(self, backend: str | Backend | Array) -> Self:
         """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
@@ -151,10 +153,16 @@ class FittedNetwork(Saved, Parameters):
         check_parameters(self)
         self.__dict__.update({name: value for name, value in facts.items() if name not in places})
         if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
-            raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
+            raise InputError(
+                f"The parameters of this {type(self).__name__} do not describe its network: {spec}."
+            )
         if best is not None:
             self._best = best
-        self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)
+        self.n_features_in_, self.n_outputs_, self.n_layers_ = (
+            spec.widths[0],
+            spec.widths[-1],
+            len(spec.widths),
+        )
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
         self._optimizer = LearningRate(self)
         self._network = Network(spec, values, self._optimizer, backend=backend, dtype=spec.dtype)
@@ -177,7 +185,9 @@ class FittedNetwork(Saved, Parameters):
             # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
             if not same and shown[0] is network and self._shown is shown:
                 spec = network.spec
-                network.load_values(dict(zip((*spec.weight_names, *spec.bias_names), arrays, strict=True)))
+                network.load_values(
+                    dict(zip((*spec.weight_names, *spec.bias_names), arrays, strict=True))
+                )
                 self._hide()
         return network
 
@@ -186,11 +196,17 @@ class FittedNetwork(Saved, Parameters):
         network = self._fitted
         spec, elsewhere = network.spec, not is_host(network.backend)
         params = network.params.to_host() if elsewhere else network.params
-        coefs, intercepts = ([params[name] for name in names] for names in (spec.weight_names, spec.bias_names))
-        if elsewhere:  # what is written into these copies would change nothing where the network lives
+        coefs, intercepts = (
+            [params[name] for name in names] for names in (spec.weight_names, spec.bias_names)
+        )
+        if (
+            elsewhere
+        ):  # what is written into these copies would change nothing where the network lives
             for array in (*coefs, *intercepts):
                 array.flags.writeable = False
-        self.__dict__.update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
+        self.__dict__.update(
+            coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts))
+        )
         return coefs, intercepts
 
     def _hide(self) -> None:
@@ -216,7 +232,10 @@ class FittedNetwork(Saved, Parameters):
         check_is_fitted(self)
         network = self._current()
         backend = network.backend
-        if type(X) is not numpy.ndarray and (source := as_source(X, dtype=network.spec.dtype)) is not None:
+        if (
+            type(X) is not numpy.ndarray
+            and (source := as_source(X, dtype=network.spec.dtype)) is not None
+        ):
             parts = (part for block in range(source.blocks) for part in source.parts(block))
             return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
         network.check_home(X)
@@ -255,7 +274,9 @@ class FittedNetwork(Saved, Parameters):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        return self._asked(X, lambda network, X: self._in_order(network.predict_members(X), network.backend.xp))
+        return self._asked(
+            X, lambda network, X: self._in_order(network.predict_members(X), network.backend.xp)
+        )
 
     def _in_order(self, outputs: Array, xp: Any) -> Array:
         """Return outputs (..., outputs) as they are predicted: several quantiles in rising order."""
@@ -276,7 +297,10 @@ class FittedNetwork(Saved, Parameters):
         own = self.__dict__
         if self._network is not None and "loss_curve_" in own:
             history = self._network.history
-            history.loss, history.validation_loss = own["loss_curve_"], own["validation_loss_curve_"]
+            history.loss, history.validation_loss = (
+                own["loss_curve_"],
+                own["validation_loss_curve_"],
+            )
 
 
 def like_input(result: Array, X: Any, backend: Backend) -> Array:

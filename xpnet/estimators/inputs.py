@@ -45,7 +45,10 @@ class FitInputs:
     def __post_init__(self) -> None:
         check_in_memory((self.X, self.y))
         self.y, self.y_val = to_host(self.y), to_host(self.y_val)
-        self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
+        self.sample_weight, self.sample_weight_val = (
+            to_host(self.sample_weight),
+            to_host(self.sample_weight_val),
+        )
 
 
 @dataclass
@@ -69,7 +72,9 @@ class Rows:
         """Take some of the rows. indices : (some,) int64, NumPy's"""
         gather, there = Operations(backend).gather, backend.asarray(indices)
         X = self.X[indices] if issparse(self.X) else gather(self.X, there)
-        return Rows(X, gather(self.Y, there), None if self.weight is None else gather(self.weight, there))
+        return Rows(
+            X, gather(self.Y, there), None if self.weight is None else gather(self.weight, there)
+        )
 
     def parts(self, backend: Backend, dtype: str) -> Generator["Rows", None, None]:
         """Yield the rows on a backend in a dtype, some at a time where they are read block by block."""
@@ -96,13 +101,20 @@ class Rows:
             before = numpy.cumsum([0, *counts])
             strata = numpy.concatenate(ranks.allgather(strata))[before[owners.rank] + owners.index]
         parts = train_test_split(
-            numpy.arange(len(owners.rank)), random_state=random_state, test_size=share, stratify=strata
+            numpy.arange(len(owners.rank)),
+            random_state=random_state,
+            test_size=share,
+            stratify=strata,
         )
         if len(parts[1]) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        own = [owners.index[part][owners.rank[part] == ranks.rank] for part in parts] if ranks.own_data else parts
+        own = (
+            [owners.index[part][owners.rank[part] == ranks.rank] for part in parts]
+            if ranks.own_data
+            else parts
+        )
         trained, held_out = (self.take(part, network.backend) for part in own)
         return trained, held_out, in_their_order(owners.rank[parts[0]]) if ranks.own_data else None
 
@@ -141,11 +153,15 @@ class Orders:
         """Raise InputError for a state with an order of other rows."""
         last = state["last"]
         if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
-            raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
+            raise InputError(
+                f"An order holds each of {self.rows} rows once; the one in the checkpoint does not."
+            )
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state. Raises ValueError for what is no state."""
-        self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
+        self.random_state.set_state(
+            {name: value for name, value in state.items() if name != "last"}
+        )
         self.last = state["last"]
 
 
@@ -160,7 +176,10 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     if estimator.solver == "lbfgs":  # takes all rows at once, a memory map as it lies
         return X if source is None or isinstance(X, numpy.ndarray) else source.whole()
     if source is not None:
-        count, room = len(source), source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
+        count, room = (
+            len(source),
+            source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32)),
+        )
     elif not ranks.own_data:
         return X
     else:
@@ -183,8 +202,13 @@ def check_rows(estimator: Any, given: FitInputs, *, reset: bool) -> tuple[Any, A
     X = given.X = in_memory_or_source(estimator, given.X, ranks)
     y = given.y
     if y is None or (ranks.own_data and not X.shape[0]):
-        validate_data(estimator, X, y, skip_check_array=True, reset=reset)  # raises where there is no y
-        X, y = X if issparse(X) or isinstance(X, Source) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
+        validate_data(
+            estimator, X, y, skip_check_array=True, reset=reset
+        )  # raises where there is no y
+        X, y = (
+            X if issparse(X) or isinstance(X, Source) else numpy.asarray(X, estimator.dtype),
+            numpy.asarray(y),
+        )
     else:
         X = check_X(estimator, X, reset=reset)
         y = check_targets(y, numeric=numeric)
@@ -217,7 +241,11 @@ def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, A
         estimator._check_known(y)
     targets = estimator._encode(y)
     check_consistent_length(X, targets)
-    return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
+    return (
+        X,
+        targets,
+        None if weight is None else check_weights(weight, len(targets), "sample_weight_val"),
+    )
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
@@ -248,9 +276,16 @@ def _is_plain(estimator: Any, X: Any, *, reset: bool | None) -> bool:
 
     It takes longer than to predict a few rows.
     """
-    if type(X) is not numpy.ndarray or X.ndim != 2 or not X.size or "feature_names_in_" in vars(estimator):
+    if (
+        type(X) is not numpy.ndarray
+        or X.ndim != 2
+        or not X.size
+        or "feature_names_in_" in vars(estimator)
+    ):
         return False
-    right = X.dtype in FLOATING if estimator.dtype is None or not reset else X.dtype == estimator.dtype
+    right = (
+        X.dtype in FLOATING if estimator.dtype is None or not reset else X.dtype == estimator.dtype
+    )
     return right and (bool(reset) or X.shape[1] == getattr(estimator, "n_features_in_", None))
 
 
@@ -258,11 +293,17 @@ def _check_matrix(X: Array) -> Array:
     """Check what ``check_array`` asks of X, for an array that stays where it is."""
     xp = namespace(X)
     if X.ndim != 2 or 0 in X.shape:
-        raise InputError(f"X is a matrix (rows, features) and not empty; received shape {tuple(X.shape)}. Reshape it.")
+        raise InputError(
+            f"X is a matrix (rows, features) and not empty; received shape {tuple(X.shape)}. Reshape it."
+        )
     if xp.isdtype(X.dtype, "complex floating"):
-        raise InputError(f"Complex data not supported: X is {X.dtype}. Pass real and imaginary part as features.")
+        raise InputError(
+            f"Complex data not supported: X is {X.dtype}. Pass real and imaginary part as features."
+        )
     if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
-        raise InputError("Every value of X is finite; received NaN or infinity. Impute or drop such rows.")
+        raise InputError(
+            "Every value of X is finite; received NaN or infinity. Impute or drop such rows."
+        )
     return X
 
 
@@ -287,7 +328,9 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
     if weights.shape != (rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}!")
     if not weights.any():
-        raise InputError(f"Some weight in {name} is positive; all are zero. Leave {name} out, or mend it.")
+        raise InputError(
+            f"Some weight in {name} is positive; all are zero. Leave {name} out, or mend it."
+        )
     return weights
 
 
@@ -299,22 +342,36 @@ def _agreed(X: Any, y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any, A
     Raises InputError for other columns, where no rank has rows, and for targets that one rank's rows do not tell.
     """
     if issparse(y):
-        raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
+        raise InputError(
+            "Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray()."
+        )
     if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
-        raise InputError("Ranks with rows of their own take one target of classes; received several. Fit one by one.")
+        raise InputError(
+            "Ranks with rows of their own take one target of classes; received several. Fit one by one."
+        )
     shown = y[:1] if numeric or y.ndim == 2 else numpy.unique(y)
-    every = [facts for facts in ranks.allgather((X.shape[1], dtype_name(X.dtype), shown)) if len(facts[2])]
+    every = [
+        facts
+        for facts in ranks.allgather((X.shape[1], dtype_name(X.dtype), shown))
+        if len(facts[2])
+    ]
     if not every:
         raise InputError("Training needs at least one row; no rank has any.")
     kinds = {(features, dtype) for features, dtype, _ in every}
     if len(kinds) > 1:
-        received = " and ".join(f"{features} features of {dtype}" for features, dtype in sorted(kinds))
-        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. See what each reads.")
+        received = " and ".join(
+            f"{features} features of {dtype}" for features, dtype in sorted(kinds)
+        )
+        raise InputError(
+            f"All ranks have the same columns, in one dtype; received {received}. See what each reads."
+        )
     known = numpy.concatenate([targets for *_, targets in every])
     if X.shape[0]:
         return X, y, known
     ((features, dtype),) = kinds
-    none = csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
+    none = (
+        csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
+    )
     return ArraySource(none) if isinstance(X, Source) else none, known[:0], known
 
 
@@ -366,7 +423,9 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     fitted = clone(scaler)
     for rank in range(ranks.group.size):
         if rank == ranks.rank and X.shape[0]:
-            fitted = deepcopy(fitted).partial_fit(X)  # a copy: ranks that are threads have been handed the same one
+            fitted = deepcopy(fitted).partial_fit(
+                X
+            )  # a copy: ranks that are threads have been handed the same one
         fitted = ranks.group.broadcast(fitted, rank=rank)
     if not hasattr(fitted, "n_features_in_"):
         raise InputError("A scaler needs rows on some rank; none has any.")

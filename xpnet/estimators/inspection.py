@@ -15,7 +15,13 @@ MOST_BARS = 20
 
 
 def expected_gradients(
-    estimator: Any, X: Any, background: Any, *, output: int = -1, samples: int = 100, random_state: Any = None
+    estimator: Any,
+    X: Any,
+    background: Any,
+    *,
+    output: int = -1,
+    samples: int = 100,
+    random_state: Any = None,
 ) -> numpy.ndarray:
     """Divide predictions among the features: each row's shares add up to its prediction minus the background's mean.
 
@@ -54,7 +60,9 @@ def expected_gradients(
     True
     """
     check_is_fitted(estimator)
-    X, background = (numpy.asarray(to_host(check_X(estimator, rows)), numpy.float64) for rows in (X, background))
+    X, background = (
+        numpy.asarray(to_host(check_X(estimator, rows)), numpy.float64) for rows in (X, background)
+    )
     stream, shares = check_random_state(random_state), numpy.zeros(X.shape)
     for _ in range(samples):
         way = X - background[stream.randint(len(background), size=len(X))]
@@ -99,11 +107,19 @@ class ImportanceDisplay:
     'petal length (cm)'
     """
 
-    def __init__(self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score") -> None:
-        self.importances, self.feature_names, self.score_name = importances, list(feature_names), score_name
+    def __init__(
+        self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score"
+    ) -> None:
+        self.importances, self.feature_names, self.score_name = (
+            importances,
+            list(feature_names),
+            score_name,
+        )
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, ax: Any = None, **kwargs: Any) -> Self:
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, ax: Any = None, **kwargs: Any
+    ) -> Self:
         """Measure the importances on rows, and draw them.
 
         Parameters
@@ -152,7 +168,9 @@ class ImportanceDisplay:
         self.figure_ = self.ax_.figure
         means, spread = self.importances.mean(axis=1), self.importances.std(axis=1)
         shown = numpy.argsort(means, kind="stable")[-MOST_BARS:]
-        names = [str(self.feature_names[k]).replace("$", r"\$") for k in shown]  # a dollar would begin a formula
+        names = [
+            str(self.feature_names[k]).replace("$", r"\$") for k in shown
+        ]  # a dollar would begin a formula
         self.bars_ = self.ax_.barh(range(len(shown)), means[shown], xerr=spread[shown])
         self.ax_.set_yticks(range(len(shown)), names)
         self.ax_.set(xlabel=f"fall of the {self.score_name} where the column is shuffled")

@@ -23,7 +23,9 @@ def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     gradients: dict[bytes, Any] = {}  # that of the last vector
     step = network.trainable(sparse=issparse(rows.X))
     limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
-    ranks.check_alike(step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits)
+    ranks.check_alike(
+        step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits
+    )
 
     def loss_of(vector: Any) -> float:
         write(step, ranks.broadcast(vector))
@@ -45,7 +47,11 @@ def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     network.exclusively(write, step, found.x)
     estimator.n_iter_, estimator.loss_ = min(found.nit, most), found.fun
     if found.status:
-        more = f" Increase the number of iterations (max_iter={most})." if estimator.n_iter_ == most else ""
+        more = (
+            f" Increase the number of iterations (max_iter={most})."
+            if estimator.n_iter_ == most
+            else ""
+        )
         failed = f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={found.status})"
         said = f"{failed}:\n{found.message}\n{more} You might also want to scale the data."
         warn_caller(said, ConvergenceWarning)
@@ -63,4 +69,6 @@ def write(step: Step, vector: Any) -> None:
 
 def joined(arrays: list[Any], backend: Backend) -> Any:
     """Return the numbers of arrays, one behind the other: (size,) float64."""
-    return numpy.concatenate([backend.to_numpy(array).ravel() for array in arrays], dtype=numpy.float64)
+    return numpy.concatenate(
+        [backend.to_numpy(array).ravel() for array in arrays], dtype=numpy.float64
+    )

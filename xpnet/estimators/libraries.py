@@ -20,11 +20,19 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     Filters that silence scikit-learn's own networks (``module="sklearn"``) silence this, too.
     """
     frame: Any = inspect.currentframe()
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in CALLING:
+    while (
+        frame.f_back is not None
+        and str(frame.f_globals.get("__name__")).partition(".")[0] in CALLING
+    ):
         frame = frame.f_back
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
-        message, category, frame.f_code.co_filename, frame.f_lineno, "sklearn.neural_network", registry
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        "sklearn.neural_network",
+        registry,
     )
 
 
@@ -42,7 +50,11 @@ class Convertible:
         from skl2onnx import update_registered_converter
 
         kind = type(self)
-        labels = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
+        labels = {
+            "zipmap": [True, False, "columns"],
+            "output_class_labels": [False, True],
+            "nocl": [True, False],
+        }
         options = labels if kind.__name__ == "MLPClassifier" else {}
         shapes, convert = self.onnx_shape_calculator(), self.onnx_converter()
         update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
@@ -134,12 +146,22 @@ class LossCurveDisplay:
     """
 
     def __init__(
-        self, *, loss_curve: Sequence[float], validation_loss_curve: Sequence[float] = (), name: str | None = None
+        self,
+        *,
+        loss_curve: Sequence[float],
+        validation_loss_curve: Sequence[float] = (),
+        name: str | None = None,
     ) -> None:
-        self.loss_curve, self.validation_loss_curve, self.name = loss_curve, validation_loss_curve, name
+        self.loss_curve, self.validation_loss_curve, self.name = (
+            loss_curve,
+            validation_loss_curve,
+            name,
+        )
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any) -> Self:
+    def from_estimator(
+        cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any
+    ) -> Self:
         """Draw the curves of a fitted estimator.
 
         Parameters
@@ -200,7 +222,10 @@ class LossCurveDisplay:
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         self.lines_ = []
-        for what, curve in (("training", self.loss_curve), ("validation", self.validation_loss_curve)):
+        for what, curve in (
+            ("training", self.loss_curve),
+            ("validation", self.validation_loss_curve),
+        ):
             if len(curve):
                 drawn = {"label": what if name is None else f"{name} ({what})", **kwargs}
                 self.lines_ += self.ax_.plot(range(1, len(curve) + 1), curve, **drawn)

@@ -18,9 +18,22 @@ from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import Checkpoints, EpochEnd, LearningRate, initial_values, random_state_of, resuming
+from xpnet.estimators.epochs import (
+    Checkpoints,
+    EpochEnd,
+    LearningRate,
+    initial_values,
+    random_state_of,
+    resuming,
+)
 from xpnet.estimators.fitted import FittedNetwork
-from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights
+from xpnet.estimators.inputs import (
+    FitInputs,
+    Rows,
+    check_rows,
+    check_validation_rows,
+    check_weights,
+)
 from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.libraries import Convertible, warn_caller
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
@@ -143,7 +156,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For data or parameters that do not fit. The estimator is then what it was before.
         """
-        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
+        return self._train(
+            FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False
+        )
 
     def transform(self, X: Any, layer: int = -1) -> Any:
         """Compute what a hidden layer makes of rows: features that the network has learned, for another model.
@@ -206,11 +221,17 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Compute what ``input_gradient`` does of rows that are checked, where the network lives."""
         network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
         columns = 2 if two else self.n_outputs_
-        require(-columns <= output < columns, f"output is a column of the predictions, 0 to {columns - 1}", output)
+        require(
+            -columns <= output < columns,
+            f"output is a column of the predictions, 0 to {columns - 1}",
+            output,
+        )
         gradient = network.input_gradient(X, 0 if two else output % columns)
         return -gradient if two and output % 2 == 0 else gradient
 
-    def watch(self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None) -> Self:
+    def watch(
+        self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None
+    ) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the epochs of the next ``fit``.
 
         They see when it ends, and why: it warns of nothing then, and Ctrl-C is raised behind a whole update.
@@ -264,7 +285,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
         hidden = hidden_sizes(self.hidden_layer_sizes)
-        first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
+        first = not ("coefs_" in self.__dict__ or self._network) or not (
+            self.warm_start or incremental
+        )
         renewed = self._network is not None and not first
         if renewed:
             self._fitted.check_home(given.X)
@@ -297,7 +320,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         """Return the weight of each training row, (rows,) float64 or None."""
-        return None if given.sample_weight is None else check_weights(given.sample_weight, len(targets))
+        return (
+            None
+            if given.sample_weight is None
+            else check_weights(given.sample_weight, len(targets))
+        )
 
     def _new_network(self, X: Any, widths: tuple[int, ...], loss: Loss, *, drawn: bool) -> Network:
         """Make a network with weights that are drawn for it, or that the user has set; what was fitted is forgotten."""
@@ -311,18 +338,27 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if drawn:
             values = initial_values(spec, self._random_state)
         elif spec.members > 1:
-            raise InputError("coefs_ and intercepts_ make one network; members must be 1 to begin with them.")
+            raise InputError(
+                "coefs_ and intercepts_ make one network; members must be 1 to begin with them."
+            )
         else:
-            names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
+            names, arrays = (
+                (*spec.weight_names, *spec.bias_names),
+                (*self.coefs_, *self.intercepts_),
+            )
             values = dict(zip(names, arrays, strict=True))
         self._optimizer = LearningRate(self)
-        network = Network(self._with_seed(spec), values, self._optimizer, backend=choice, dtype=spec.dtype)
+        network = Network(
+            self._with_seed(spec), values, self._optimizer, backend=choice, dtype=spec.dtype
+        )
         network.named = self.backend is not None
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
         return network
 
-    def _renewed_network(self, X: Any, widths: tuple[int, ...], loss: Loss, incremental: bool) -> Network:
+    def _renewed_network(
+        self, X: Any, widths: tuple[int, ...], loss: Loss, incremental: bool
+    ) -> Network:
         """Return the network there is, with the settings of now; ``partial_fit`` goes on with its optimizer."""
         network = self._current()
         if issparse(X) and not is_host(network.backend):
@@ -343,7 +379,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _expect_scores_or_losses(self, network: Network) -> None:
         """Be ready to note scores, or losses, whichever decides when training ends."""
         scored = bool(self.early_stopping)
-        if getattr(self, "loss_curve_", None) is not network.history.loss:  # the network has made no epochs
+        if (
+            getattr(self, "loss_curve_", None) is not network.history.loss
+        ):  # the network has made no epochs
             self.loss_curve_ = network.history.loss
             self.validation_loss_curve_ = network.history.validation_loss
             self._no_improvement_count = 0
@@ -360,14 +398,21 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         network, owners, (rows, held_out, checkpoints) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
             two = hasattr(self, "classes_") and self.n_outputs_ == 1
-            strata = to_host(rows.Y) > 0.5 if two else None  # scikit-learn keeps the proportions of two classes alone
-            rows, held_out, owners = rows.split(self.validation_fraction, self._random_state, network, strata, ranks)
+            strata = (
+                to_host(rows.Y) > 0.5 if two else None
+            )  # scikit-learn keeps the proportions of two classes alone
+            rows, held_out, owners = rows.split(
+                self.validation_fraction, self._random_state, network, strata, ranks
+            )
         rows = self._trained_on(rows)
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)
         with owning(owners), network.lock.training():
-            epochs, orders = 1 if incremental else self.max_iter, rows.orders(self._random_state, count)
+            epochs, orders = (
+                1 if incremental else self.max_iter,
+                rows.orders(self._random_state, count),
+            )
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
             try:
@@ -391,7 +436,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         rows, held_out, (writers, state, began_with) = prepared
         size = 200 if self.batch_size == "auto" else int(self.batch_size)
         if size > training.rows and self.batch_size != "auto":
-            warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+            warn_caller(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            )
         end = EpochEnd(self, held_out, ranks, began_with)
         run(
             training,

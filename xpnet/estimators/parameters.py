@@ -42,7 +42,10 @@ class Interval:
         return isinstance(value, self.kind) and bool(self.low < value < self.high or value in ends)
 
     def __str__(self) -> str:
-        left, right = "(" if self.closed == "neither" else "[", "]" if self.closed == "both" else ")"
+        left, right = (
+            "(" if self.closed == "neither" else "[",
+            "]" if self.closed == "both" else ")",
+        )
         return f"{'an int' if self.kind is Integral else 'a float'} in the range {left}{self.low}, {self.high}{right}"
 
 
@@ -99,16 +102,22 @@ def _words(allowed: Any) -> str:
 
 def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
     """Raise InputError for validation rows without targets, and for targets or weights without rows."""
-    if (X_val is None or y_val is None) and any(array is not None for array in (X_val, y_val, weight)):
+    if (X_val is None or y_val is None) and any(
+        array is not None for array in (X_val, y_val, weight)
+    ):
         missing = "X_val" if X_val is None else "y_val"
-        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+        raise InputError(
+            f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither."
+        )
 
 
 def hidden_sizes(sizes: Any) -> tuple[int, ...]:
     """Return the widths of hidden layers, of one number or several. Raises InputError unless all are positive."""
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if widths and min(widths) <= 0:
-        raise InputError(f"hidden_layer_sizes must be > 0, got {widths}. Pass () for no hidden layer.")
+        raise InputError(
+            f"hidden_layer_sizes must be > 0, got {widths}. Pass () for no hidden layer."
+        )
     return tuple(map(int, widths))
 
 
@@ -257,7 +266,9 @@ class Parameters(BaseEstimator):
     def _update_rule(self) -> UpdateRule:
         if self.solver == "sgd":
             momentum = float(self.momentum)
-            return UpdateRule("sgd", momentum=momentum, nesterov=bool(self.nesterovs_momentum and momentum))
+            return UpdateRule(
+                "sgd", momentum=momentum, nesterov=bool(self.nesterovs_momentum and momentum)
+            )
         if self.solver == "lbfgs":
             return UpdateRule()
         decoupled = self.solver == "adamw"
@@ -274,10 +285,14 @@ class Parameters(BaseEstimator):
         """Warn of each parameter that was set and that the solver does not read."""
         ignored = {"weight_decay": "'adamw'"} if self.solver != "adamw" else {}
         if self.solver not in STOCHASTIC:
-            ignored |= dict.fromkeys(("checkpoint", "max_grad_norm", "time_limit"), "'sgd', 'adam' or 'adamw'")
+            ignored |= dict.fromkeys(
+                ("checkpoint", "max_grad_norm", "time_limit"), "'sgd', 'adam' or 'adamw'"
+            )
         for name, solvers in ignored.items():
             if getattr(self, name) != getattr(Parameters, name):
-                warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")
+                warn_caller(
+                    f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it."
+                )
         if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")
 
@@ -297,7 +312,9 @@ class LossParameters:
         For ``"tweedie"``: the power of the mean that the variance grows with, between 1 and 2.
     """
 
-    quantile: float | Sequence[float] = allowing(0.5, Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE)
+    quantile: float | Sequence[float] = allowing(
+        0.5, Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE
+    )
     delta: float = allowing(1.0, POSITIVE)
     power: float = allowing(1.5, Interval(Real, 1, 2, closed="neither"))
 
@@ -307,10 +324,14 @@ class LossParameters:
     def _loss_numbers(self) -> tuple[float, ...]:
         """Return the numbers that the loss takes. Raises InputError for levels that do not rise between 0 and 1."""
         if self.loss != "quantile":
-            return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(self.loss, ())
+            return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(
+                self.loss, ()
+            )
         levels = tuple(numpy.ravel(self.quantile).tolist())
         if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
-            raise InputError(f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} instead.")
+            raise InputError(
+                f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} instead."
+            )
         return levels
 
     def _repeated(self, y: numpy.ndarray) -> numpy.ndarray:
@@ -319,7 +340,11 @@ class LossParameters:
         Raises InputError for targets that the loss is not for.
         """
         levels = self._loss_numbers() if self.loss == "quantile" else ()
-        require(len(levels) < 2 or y.shape[1] == 1, "Several quantiles are predicted of one target", y.shape[1])
+        require(
+            len(levels) < 2 or y.shape[1] == 1,
+            "Several quantiles are predicted of one target",
+            y.shape[1],
+        )
         low = float(y.min()) if y.size else 1.0
         if self.loss == "gamma":
             require(low > 0, "loss='gamma' takes targets that are greater than 0", low)
@@ -331,12 +356,21 @@ class LossParameters:
         """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
         return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
-    def _score_outputs(self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None) -> float:
+    def _score_outputs(
+        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None
+    ) -> float:
         """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y : (rows, out)"""
         if self.loss != "quantile":
             return r2_score(y, outputs, sample_weight=sample_weight)
-        columns = zip(cycle(self._loss_numbers()), numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False)
-        scores = [d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns]
+        columns = zip(
+            cycle(self._loss_numbers()),
+            numpy.broadcast_to(y, outputs.shape).T,
+            outputs.T,
+            strict=False,
+        )
+        scores = [
+            d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns
+        ]
         return float(numpy.mean(scores))
 
 
@@ -355,7 +389,9 @@ def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Es
         text = cleandoc(estimator.__doc__ or "") + "\n"
         for name, owner in owners.items():
             section = "Parameters" if name == "Loss" else name
-            _, _, shared = cleandoc(owner.__doc__ or "").partition(f"{section}\n{'-' * len(section)}\n")
+            _, _, shared = cleandoc(owner.__doc__ or "").partition(
+                f"{section}\n{'-' * len(section)}\n"
+            )
             shared, *_ = re.split(r"\n\n\w+\n-+\n", shared)
             text = text.replace(f"<{name.lower()} of both estimators>", shared)
         if estimator.__doc__:  # python -OO leaves docstrings out

@@ -12,7 +12,14 @@ from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, LossParameters, Parameters, allowing, with_documentation_of
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    LossParameters,
+    Parameters,
+    allowing,
+    with_documentation_of,
+)
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 
@@ -105,7 +112,9 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        return self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True)
+        return self._train(
+            FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True
+        )
 
     def predict(self, X: Any) -> Any:
         """Predict numbers.
@@ -151,7 +160,9 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             1 for perfect predictions, 0 for those no better than the mean.
         """
         y, found = to_host(y), to_host(self.predict(X))
-        return self._score_outputs(self._encode(y), found.reshape(len(found), -1), to_host(sample_weight))
+        return self._score_outputs(
+            self._encode(y), found.reshape(len(found), -1), to_host(sample_weight)
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -161,12 +172,16 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     def _input_gradient(self, X: Any, output: int) -> Any:
         if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)
-        network = self._current()  # of several quantiles the column differs from row to row where they cross
+        network = (
+            self._current()
+        )  # of several quantiles the column differs from row to row where they cross
         backend = network.backend
         place = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
         found = {k: network.input_gradient(X, k) for k in set(backend.to_numpy(place).tolist())}
         none = backend.xp.zeros_like(next(iter(found.values())))
-        return sum(backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items())
+        return sum(
+            backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items()
+        )
 
     def _encode(self, y: Any) -> Any:
         y = numpy.asarray(y)

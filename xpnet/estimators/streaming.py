@@ -28,7 +28,9 @@ BlockOrder = tuple[numpy.ndarray, int]
 class BlockOrders(Orders):
     """Draws the orders of a source's blocks, epoch after epoch. One that is read from its beginning keeps its order."""
 
-    def __init__(self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray) -> None:
+    def __init__(
+        self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray
+    ) -> None:
         super().__init__(random_state, 0)
         self.source, self.blocks = source, blocks
 
@@ -94,7 +96,12 @@ class SourceRows(Rows):
         return BlockOrders(random_state, self.X, self.blocks)
 
     def split(
-        self, share: float, random_state: numpy.random.RandomState, network: Network, strata: Any, ranks: Ranks
+        self,
+        share: float,
+        random_state: numpy.random.RandomState,
+        network: Network,
+        strata: Any,
+        ranks: Ranks,
     ) -> tuple["SourceRows", Rows, None]:
         """Split rows into those to train on, and whole blocks that are held out: a share of all, at most a buffer.
 
@@ -103,7 +110,9 @@ class SourceRows(Rows):
         source, dtype = self.X, network.spec.dtype
         order = random_state.permutation(self.blocks)
         wanted = min(share * self.size_of(order), source.buffer_rows(dtype))
-        chosen = max(1, int(numpy.searchsorted(numpy.cumsum(self.sizes[order]), wanted, side="right")))
+        chosen = max(
+            1, int(numpy.searchsorted(numpy.cumsum(self.sizes[order]), wanted, side="right"))
+        )
         if chosen >= len(order):
             raise ValueError(
                 "The validation set would be all of the source: it has a single block. Pass X_val and y_val."
@@ -125,21 +134,35 @@ class SourceRows(Rows):
         piece_bytes = PIECE_BYTES if is_host(backend) else BUFFER_BYTES
 
         def buffered(
-            X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
+            X: Source,
+            Y: Array,
+            *,
+            batch_size: int,
+            order: BlockOrder | None,
+            sample_weight: Array | None,
+            **how: Any,
         ) -> float:
             total, done, report, taught = 0.0, 0, step.report, step
             blocks, seed = (self.blocks, None) if order is None else order
-            reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": self.division(blocks)}
+            reading: dict[str, Any] = {
+                "seed": seed,
+                "piece_bytes": piece_bytes,
+                "division": self.division(blocks),
+            }
             step.report = step.prefetch_order = None  # which are about the rows of a buffer
             try:
-                with closing(rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)) as found:
+                with closing(
+                    rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)
+                ) as found:
                     for part in found:
                         there = backend.asarray(part.rows)
                         x, y = backend.asarray(part.X), gather(Y, there)
                         weight = None if sample_weight is None else gather(sample_weight, there)
                         if isinstance(step, DistributedStep):
                             taught = step.among(in_their_order(part.owner), x)
-                        loss = compute(taught, x, y, batch_size=batch_size, sample_weight=weight, **how)
+                        loss = compute(
+                            taught, x, y, batch_size=batch_size, sample_weight=weight, **how
+                        )
                         total, done = total + loss * len(part.owner), done + len(part.owner)
                         if report is not None:
                             report(done)
@@ -158,19 +181,31 @@ class SourceRows(Rows):
             none = backend.asarray(numpy.zeros((0, self.X.shape[1])), dtype=dtype)
             yield Rows(none, self.Y[:0, ...], None if self.weight is None else self.weight[:0])
             return
-        for X, places, _ in rows_of(self.X, mine - self.first, dtype, batch_size=1, piece_bytes=PART_BYTES):
+        for X, places, _ in rows_of(
+            self.X, mine - self.first, dtype, batch_size=1, piece_bytes=PART_BYTES
+        ):
             part = slice(int(places[0]), int(places[-1]) + 1)
-            yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
+            yield Rows(
+                backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part]
+            )
 
 
 def fit_over_source(
-    network: Network, X: Source, Y: numpy.ndarray, *, epochs: int, sample_weight: numpy.ndarray | None, **how: Any
+    network: Network,
+    X: Source,
+    Y: numpy.ndarray,
+    *,
+    epochs: int,
+    sample_weight: numpy.ndarray | None,
+    **how: Any,
 ) -> None:
     """Train a network on the rows of a source, as its ``fit`` does on an array; orders come from its seed.
 
     how : the further arguments of ``xpnet.training.run``
     """
-    weight = None if sample_weight is None else bring(sample_weight, network.backend, network.spec.dtype)
+    weight = (
+        None if sample_weight is None else bring(sample_weight, network.backend, network.spec.dtype)
+    )
     rows = SourceRows.whole(X, network.own(bring(Y, network.backend)), weight, current_ranks())
     with network.lock.training():
         step, count = network.trainable(), rows.size_of(rows.blocks)

@@ -9,4 +9,12 @@ from xpnet.layers.activations import Activation, ReLU
 from xpnet.layers.affine import Affine, Dropout, MemberAffine
 from xpnet.layers.losses import CategoricalCrossEntropy, ElementwiseLoss
 
-__all__ = ["Activation", "Affine", "CategoricalCrossEntropy", "Dropout", "ElementwiseLoss", "MemberAffine", "ReLU"]
+__all__ = [
+    "Activation",
+    "Affine",
+    "CategoricalCrossEntropy",
+    "Dropout",
+    "ElementwiseLoss",
+    "MemberAffine",
+    "ReLU",
+]

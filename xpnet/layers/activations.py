@@ -37,7 +37,9 @@ class Activation(Layer):
     def __init__(self, activation: ActivationName, *, backend: str | Backend | None = None) -> None:
         super().__init__(backend=backend)
         if activation not in ops.ACTIVATIONS:
-            raise InputError(f"An activation is one of {', '.join(ops.ACTIVATIONS)}; received {activation!r}.")
+            raise InputError(
+                f"An activation is one of {', '.join(ops.ACTIVATIONS)}; received {activation!r}."
+            )
         self.activation = activation
 
     def forward(self, inputs: Array) -> Array:

@@ -189,7 +189,9 @@ class MemberAffine(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
-        ops, (inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape) = self._recall()
+        ops, (inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape) = (
+            self._recall()
+        )
         check_same_shape("d_out", d_out, shape)
         over = tuple(range(d_out.ndim - 1)) if bias_dimensions == 1 else 1
         d_bias, d_product, d_scales = ops.backend.xp.sum(d_out, axis=over), d_out, []

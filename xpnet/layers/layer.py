@@ -46,7 +46,9 @@ class Layer:
         """Return the operations and the cache of the last forward pass."""
         if self._ops is None:
             name = type(self).__name__
-            raise InputError(f"{name}.backward follows a forward pass; none was made. Call {name}.forward first.")
+            raise InputError(
+                f"{name}.backward follows a forward pass; none was made. Call {name}.forward first."
+            )
         return self._ops, self.cache
 
 

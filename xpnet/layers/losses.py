@@ -124,7 +124,9 @@ class ElementwiseLoss(Layer):
 
     no_gradient = ("targets", "sample_weight")
 
-    def __init__(self, loss: str, *, backend: str | Backend | None = None, **numbers: float | Sequence[float]) -> None:
+    def __init__(
+        self, loss: str, *, backend: str | Backend | None = None, **numbers: float | Sequence[float]
+    ) -> None:
         super().__init__(backend=backend)
         known = [name for name in OUTPUT_ACTIVATIONS if name != "softmax_cross_entropy"]
         if loss not in known:
@@ -189,7 +191,9 @@ class ElementwiseLoss(Layer):
 def check_labels(logits: Array, labels: Labels) -> None:
     """Raise InputError unless ``labels`` can be labels of ``logits`` (batch, classes)."""
     if logits.ndim != 2:
-        raise InputError(f"Logits are a matrix (batch, classes); received shape {tuple(logits.shape)}. Reshape them.")
+        raise InputError(
+            f"Logits are a matrix (batch, classes); received shape {tuple(logits.shape)}. Reshape them."
+        )
     if labels.ndim == 1:
         check_index_labels(labels, tuple(logits.shape))
     elif tuple(labels.shape) != tuple(logits.shape):

@@ -190,14 +190,18 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     """
     description, tensors = read(path)
     if description.kind not in _OPENERS:
-        raise ModelFileError(f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {description.kind!r}.")
+        raise ModelFileError(
+            f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {description.kind!r}."
+        )
     try:
         return _opened(description, tensors, backend)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
 
 
-def _opened(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+def _opened(
+    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+) -> Any:
     """Return the model of a file of a known kind, from its description and tensors.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
@@ -205,7 +209,12 @@ def _opened(description: Description, tensors: dict[str, Any], backend: str | Ba
     left = dict(tensors)
     try:
         model = import_module(_OPENERS[description.kind]).open_file(description, left, backend)
-    except (TypeError, OverflowError, LookupError, AttributeError) as error:  # of values within lists and dicts
+    except (
+        TypeError,
+        OverflowError,
+        LookupError,
+        AttributeError,
+    ) as error:  # of values within lists and dicts
         raise ValueError(f"a parameter has no such value: {error}") from error
     if left:
         raise ValueError(NO_PARAMETERS)
@@ -248,9 +257,16 @@ def describe(path: str | Path) -> dict[str, Any]:
     spec, settings = parse(canonical(asdict(description.network))), description.settings
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))
-        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_", numpy.empty(0)).tolist()
+        classes, features = (
+            fitted.get("classes_"),
+            fitted.get("feature_names_in_", numpy.empty(0)).tolist(),
+        )
         if classes is not None:
-            classes = [labels.tolist() for labels in classes] if isinstance(classes, list) else classes.tolist()
+            classes = (
+                [labels.tolist() for labels in classes]
+                if isinstance(classes, list)
+                else classes.tolist()
+            )
         features = settings["encoder"]["names"] if "encoder" in settings else features
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
@@ -261,6 +277,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         "parameters": parameter_count(description.network),
         "classes": classes,
         "features": features or None,
-        "tensors": {n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()},
+        "tensors": {
+            n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()
+        },
         "bytes": Path(path).stat().st_size,
     }

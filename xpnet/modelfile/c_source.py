@@ -20,11 +20,18 @@ def write_c(path: str | Path, exported: Exported) -> None:
 
     Raises ModelFileError where the file cannot be written.
     """
-    spec, classes, target, out = exported.spec, exported.classes, exported.target, exported.spec.widths[-1]
+    spec, classes, target, out = (
+        exported.spec,
+        exported.classes,
+        exported.target,
+        exported.spec.widths[-1],
+    )
     two = spec.loss == "logistic_cross_entropy" and classes is not None and len(classes) <= 2
     numbers, categories = _encodings(exported.encoder)
     facts = {
-        "XPNET_COLUMNS": spec.widths[0] if exported.encoder is None else exported.encoder.n_features_in_,
+        "XPNET_COLUMNS": spec.widths[0]
+        if exported.encoder is None
+        else exported.encoder.n_features_in_,
         "XPNET_RESULTS": 2 if two else out,
         "NUMBERS": len(numbers),
         "CATEGORIES": len(categories),
@@ -50,7 +57,9 @@ def write_c(path: str | Path, exported: Exported) -> None:
         labels = [str(label) for label in numpy.asarray(classes).tolist()]
         data.append(f"const char *const xpnet_classes[] = {_literal(labels)};")
     source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
-    write_whole(path, source.replace("/* DATA */", "\n".join([*head, *data, _activations(spec)])).encode())
+    write_whole(
+        path, source.replace("/* DATA */", "\n".join([*head, *data, _activations(spec)])).encode()
+    )
 
 
 def _encodings(encoder: Any) -> tuple[list[Any], list[Any]]:
@@ -119,7 +128,13 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"{{{', '.join(map(_literal, value))}}}"
     if isinstance(value, str):
-        return '"' + "".join(chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in value.encode()) + '"'
+        return (
+            '"'
+            + "".join(
+                chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in value.encode()
+            )
+            + '"'
+        )
     if isinstance(value, numpy.float32):
         return f"{value:.9e}f"
     return f"{value:.17e}" if isinstance(value, float) else str(int(value))

@@ -113,8 +113,12 @@ class Checkpoint(Callback):
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ModelFileError(f"Checkpoints need a folder; {self.directory} cannot be made: {error}.") from error
-        for part in self.directory.glob(f".{PATTERN}.*{TEMPORARY}"):  # which a killed process has left behind
+            raise ModelFileError(
+                f"Checkpoints need a folder; {self.directory} cannot be made: {error}."
+            ) from error
+        for part in self.directory.glob(
+            f".{PATTERN}.*{TEMPORARY}"
+        ):  # which a killed process has left behind
             remove(part)
         newest = self.latest(self.directory)
         here = (training.done, training.history.epochs)
@@ -164,7 +168,9 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
 
     Raises ModelFileError where the file cannot be written, InputError for a callback's state that it cannot hold.
     """
-    history = {name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()}
+    history = {
+        name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()
+    }
     tree = {**vars(state), "step": vars(state.step), "history": history}
     del tree["spec"]
     arrays: dict[str, numpy.ndarray] = {}
@@ -199,8 +205,14 @@ def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
     for arrays in (step.params, *step.buffers.values()):
         check_parameters_of(spec, arrays)
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
-    counts = all(type(count) is int and 0 <= count < 2**63 for count in (tree["rows"], tree["done"], step.t))
-    states = isinstance(tree["rng"], dict | None) and all(isinstance(one, dict) for one in tree["callbacks"].values())
+    counts = all(
+        type(count) is int and 0 <= count < 2**63 for count in (tree["rows"], tree["done"], step.t)
+    )
+    states = isinstance(tree["rng"], dict | None) and all(
+        isinstance(one, dict) for one in tree["callbacks"].values()
+    )
     if not (counts and states and type(tree["stop"]) is bool and tree["done"] <= history.epochs):
-        raise ValueError("its counts, or the states of its callbacks and of its random stream, are not those of one")
+        raise ValueError(
+            "its counts, or the states of its callbacks and of its random stream, are not those of one"
+        )
     return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})

@@ -67,10 +67,16 @@ class Description:
     def __post_init__(self) -> None:
         """Raise ValueError unless the spec describes a network."""
         spec, hidden = self.network, len(self.network.widths) - 2
-        named = not spec.names or (spec.members == 1 and len(spec.names) == len(set(spec.names)) == 2 * spec.layers)
-        layers = hidden >= 0 and len(spec.activations) == hidden and len(spec.dropout) in (0, hidden)
+        named = not spec.names or (
+            spec.members == 1 and len(spec.names) == len(set(spec.names)) == 2 * spec.layers
+        )
+        layers = (
+            hidden >= 0 and len(spec.activations) == hidden and len(spec.dropout) in (0, hidden)
+        )
         if not (named and layers and 0 <= spec.seed < 2**63):
-            raise ValueError("the widths, activations, rates, names and seed of its network do not belong together")
+            raise ValueError(
+                "the widths, activations, rates, names and seed of its network do not belong together"
+            )
         check_spec(spec)
 
 
@@ -90,7 +96,9 @@ def write(
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise ModelFileError("Model files are written by the package safetensors: pip install safetensors.") from None
+        raise ModelFileError(
+            "Model files are written by the package safetensors: pip install safetensors."
+        ) from None
     try:
         content = _content(save, description, tensors)
         check(_header(BytesIO(content))[0])
@@ -101,8 +109,12 @@ def write(
     write_whole(path, content)
 
 
-def _content(save: Callable[..., bytes], description: Description, tensors: dict[str, Any]) -> bytes:
-    envelope: dict[str, Any] = {"description": {**vars(description), "network": asdict(description.network)}}
+def _content(
+    save: Callable[..., bytes], description: Description, tensors: dict[str, Any]
+) -> bytes:
+    envelope: dict[str, Any] = {
+        "description": {**vars(description), "network": asdict(description.network)}
+    }
     envelope |= {name: envelope["description"].pop(name) for name in ("format", "writer")}
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [TENSORS[array.dtype.name], *array.shape] for name, array in arrays.items()}
@@ -124,8 +136,18 @@ def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str
         try:
             description, entries, checksum = _header(file)
             return description, _tensors(file, entries, checksum) if whole else entries
-        except (ValueError, TypeError, LookupError, AttributeError, OSError, MemoryError, RecursionError) as error:
-            raise ModelFileError(f"{path} is not a whole and undamaged model file: {error}.") from error
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            OSError,
+            MemoryError,
+            RecursionError,
+        ) as error:
+            raise ModelFileError(
+                f"{path} is not a whole and undamaged model file: {error}."
+            ) from error
 
 
 def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
@@ -135,11 +157,18 @@ def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
     length = int.from_bytes(file.read(8), "little")
     _require(size >= 8, "it has no header")
     _require(length <= size - 8, f"its header would be {length} bytes, past its end")
-    _require(length <= HEADER_LIMIT, f"its header would be {length} bytes, at most {HEADER_LIMIT} are read")
+    _require(
+        length <= HEADER_LIMIT,
+        f"its header would be {length} bytes, at most {HEADER_LIMIT} are read",
+    )
     entries = parse(file.read(length))
     _require(isinstance(entries, dict), "its header is not a JSON object")
     metadata = entries.pop("__metadata__", None)
-    ours = isinstance(metadata, dict) and set(metadata) == {"xpnet"} and isinstance(metadata["xpnet"], str)
+    ours = (
+        isinstance(metadata, dict)
+        and set(metadata) == {"xpnet"}
+        and isinstance(metadata["xpnet"], str)
+    )
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
     tensors = {name: typed(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
@@ -155,8 +184,14 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
         _require(counts, f"the shape of tensor {name!r} is not made of up to three counts")
         begin, end = end, end + prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
         fits = tensor.data_offsets == (begin, end)
-        _require(fits, f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap")
-    _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
+        _require(
+            fits,
+            f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap",
+        )
+    _require(
+        end == data_size,
+        f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown",
+    )
 
 
 def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
@@ -175,19 +210,27 @@ def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
 
 def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:
     """Return the checksum of the description, the entries of the tensors, and the checksum of their bytes."""
-    return sha256(canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()).hexdigest()
+    return sha256(
+        canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()
+    ).hexdigest()
 
 
 def _tensors(file: BinaryIO, entries: dict[str, Tensor], checksum: Any) -> dict[str, numpy.ndarray]:
-    data = numpy.empty(max((entry.data_offsets[1] for entry in entries.values()), default=0), dtype=numpy.uint8)
+    data = numpy.empty(
+        max((entry.data_offsets[1] for entry in entries.values()), default=0), dtype=numpy.uint8
+    )
     _require(file.readinto(data) == data.size, "it was cut short while it was read")  # type: ignore[attr-defined]
     found, tensors = sha256(), {}
     for name, entry in sorted(entries.items()):
         part = data[slice(*entry.data_offsets)]
         found.update(part.data)
         stored = part.view(DTYPES[entry.dtype]).reshape(entry.shape)
-        tensors[name] = stored.astype(stored.dtype.newbyteorder("="))  # an array of its own, in this machine's order
-    _require(found.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged")
+        tensors[name] = stored.astype(
+            stored.dtype.newbyteorder("=")
+        )  # an array of its own, in this machine's order
+    _require(
+        found.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged"
+    )
     return tensors
 
 

@@ -47,7 +47,9 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         _flush_folder(path.parent)
     except OSError as error:
         reason = error.strerror or error
-        raise ModelFileError(f"{path} could not be written: {reason}. What was there before is untouched.") from error
+        raise ModelFileError(
+            f"{path} could not be written: {reason}. What was there before is untouched."
+        ) from error
     finally:
         remove(part)  # which has its name by now, unless something went wrong
 
@@ -59,7 +61,9 @@ def _take_over(part: Path, path: Path, old: os.stat_result) -> None:
         try:
             os.chown(part, old.st_uid, old.st_gid)
         except OSError:
-            warnings.warn(f"{path} is replaced and could not keep its owner and group.", stacklevel=3)
+            warnings.warn(
+                f"{path} is replaced and could not keep its owner and group.", stacklevel=3
+            )
     shutil.copystat(path, part)  # last: a change of owner takes some permissions away
     os.utime(part)
 
@@ -105,4 +109,6 @@ def open_plain(path: str | Path) -> BinaryIO:
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{path} cannot be opened as a model file: {reason}. Check the path.") from error
+        raise ModelFileError(
+            f"{path} cannot be opened as a model file: {reason}. Check the path."
+        ) from error

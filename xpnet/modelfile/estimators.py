@@ -38,13 +38,19 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
 
 def kept_parameters(estimator: Any) -> dict[str, Any]:
     """Return the constructor's parameters that files keep; an encoder as its parameters, None for a RandomState."""
-    params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _NOT_KEPT}
+    params = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _NOT_KEPT
+    }
     if isinstance(params.get("random_state"), numpy.random.RandomState):
         params["random_state"] = None
     if params.get("encoder") is not None:
         params["encoder"] = kept_parameters(params["encoder"])
     rate = params.get("learning_rate")
-    if callable(rate) and type(rate).__name__ not in SCHEDULES:  # a function of the user's own is not kept
+    if (
+        callable(rate) and type(rate).__name__ not in SCHEDULES
+    ):  # a function of the user's own is not kept
         params["learning_rate"] = "constant"
     return params
 
@@ -56,11 +62,15 @@ def to_export(estimator: Any) -> Exported:
     """
     (spec, values, *_), classes = estimator.get_fitted_state(), getattr(estimator, "classes_", None)
     if isinstance(classes, list):
-        raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
+        raise InputError(
+            "ONNX and C files hold one target of classes; this model has several. Use save."
+        )
     return Exported(spec, [values], classes)
 
 
-def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+def open_file(
+    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+) -> Any:
     """Return the estimator of a file, whose tensors are taken out of ``tensors``.
 
     Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
@@ -69,7 +79,10 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     estimator, fitted = constructed(description)
     _check_facts(fitted, FACTS | LABEL_FACTS if classifies else FACTS, spec)
     scored = fitted.get("validation_scores_") is not None
-    values, best = take_parameters(spec, tensors), take_parameters(spec, tensors, _BEST) if scored else None
+    values, best = (
+        take_parameters(spec, tensors),
+        take_parameters(spec, tensors, _BEST) if scored else None,
+    )
     estimator.set_fitted_state((spec, values, best, fitted), backend=backend)
     return estimator if backend is None else estimator.set_params(backend=backend).to(backend)
 
@@ -92,7 +105,9 @@ def with_parameters(kind: str, params: Any) -> Any:
     Raises ValueError for parameters of other names, and for values that they do not have.
     """
     estimator = getattr(xpnet, kind)()
-    known = set(estimator.get_params(deep=False)) - _NOT_KEPT  # a file may be older than some of them
+    known = (
+        set(estimator.get_params(deep=False)) - _NOT_KEPT
+    )  # a file may be older than some of them
     if not isinstance(params, dict) or not set(params) <= known:
         raise ValueError(f"its parameters are not those of {kind}")
     if params.get("encoder") is not None:
@@ -103,16 +118,23 @@ def with_parameters(kind: str, params: Any) -> Any:
 
 def _check_facts(fitted: Any, known: dict[str, Any], spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for this network."""
-    right = isinstance(fitted, dict) and known.keys() & LABEL_FACTS.keys() <= fitted.keys() <= known.keys()
+    right = (
+        isinstance(fitted, dict)
+        and known.keys() & LABEL_FACTS.keys() <= fitted.keys() <= known.keys()
+    )
     right = right and all(isinstance(value, known[name]) for name, value in fitted.items())
     right = right and _COUNTED & fitted.keys() in (set(), _COUNTED)
     names = fitted.get("feature_names_in_") if right else None
-    named = names is None or (len(names) == spec.widths[0] and all(isinstance(name, str) for name in names))
+    named = names is None or (
+        len(names) == spec.widths[0] and all(isinstance(name, str) for name in names)
+    )
     if not right or not named:
         raise ValueError("its fitted attributes are not those that fit finds")
     classes, several = fitted.get("classes_"), spec.loss == "multi_softmax_cross_entropy"
     each = classes if isinstance(classes, list) else [] if classes is None else [classes]
     due = (1, 2) if spec.widths[-1] == 1 and not several else spec.widths[-1:]
-    right = several == isinstance(classes, list) and all(isinstance(labels, numpy.ndarray) for labels in each)
+    right = several == isinstance(classes, list) and all(
+        isinstance(labels, numpy.ndarray) for labels in each
+    )
     if not right or (classes is not None and sum(map(len, each)) not in due):
         raise ValueError("its classes are not those of its network")

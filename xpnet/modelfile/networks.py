@@ -28,7 +28,10 @@ def take_parameters(spec: NetworkSpec, tensors: dict[str, Any], prefix: str = ""
 def check_parameters_of(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
     """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
     due = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
-    if {name: array is not None and (array.shape, array.dtype.name) for name, array in arrays.items()} != due:
+    if {
+        name: array is not None and (array.shape, array.dtype.name)
+        for name, array in arrays.items()
+    } != due:
         raise ValueError(NO_PARAMETERS)
 
 
@@ -47,7 +50,11 @@ def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]
     if callable(rate) and type(rate).__name__ not in SCHEDULES:
         now = float(network.next_learning_rate)
         rate = now if 0 < now < float("inf") else 1e-2
-    return network.spec, {"compiled": network.compiled, "learning_rate": to_json(rate)}, network.values()
+    return (
+        network.spec,
+        {"compiled": network.compiled, "learning_rate": to_json(rate)},
+        network.values(),
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,9 @@ def to_export(network: Network) -> Exported:
     return Exported(network.spec, [network.values()])
 
 
-def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Network:
+def open_file(
+    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+) -> Network:
     """Return the model of a file, whose tensors are taken out of ``tensors``. No random numbers are drawn.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
@@ -94,5 +103,13 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     rate = rate if callable(rate) else typed(rate, float)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
-    Network.__init__(network, spec, values, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
+    Network.__init__(
+        network,
+        spec,
+        values,
+        rate,
+        backend=backend,
+        dtype=spec.dtype,
+        compiled=settings["compiled"],
+    )
     return network

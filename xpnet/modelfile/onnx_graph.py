@@ -39,7 +39,9 @@ class Value:
     graph: "Graph"
     name: str
 
-    __add__, __sub__, __mul__, __truediv__, __gt__ = map(_operator, ("Add", "Sub", "Mul", "Div", "Greater"))
+    __add__, __sub__, __mul__, __truediv__, __gt__ = map(
+        _operator, ("Add", "Sub", "Mul", "Div", "Greater")
+    )
 
     def __floordiv__(self, other: Any) -> "Value":
         return self.graph.add("Floor", self / other)
@@ -65,22 +67,37 @@ class Graph:
 
     def input(self, name: str, columns: int, dtype: str) -> Value:
         """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
-        taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
+        taken = name in ("", "label", "probabilities", "predictions") or name.startswith(
+            (_INNER, "x_")
+        )
         value = Value(self, f"x_{name}" if taken else name)
-        described = self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns])
+        described = self.onnx.helper.make_tensor_value_info(
+            value.name, self.kind(dtype), ["rows", columns]
+        )
         self.proto.input.append(described)
         return value
 
     def output(self, value: Value, name: str, dtype: str, *columns: int) -> None:
         """Make a tensor (rows,) or (rows, columns) an output of the model."""
         self.proto.node.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
-        self.proto.output.append(self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns]))
+        self.proto.output.append(
+            self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns])
+        )
 
-    def add(self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any) -> Value:
+    def add(
+        self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any
+    ) -> Value:
         """Add a node and return the first of its results; numbers and arrays among its operands become constants."""
-        names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
-        found = [f"{_INNER}{operator}{len(self.proto.node)}{'_' * place}" for place in range(results)]
-        self.proto.node.append(self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes))
+        names = [
+            value.name if isinstance(value, Value) else self.constant(value).name
+            for value in operands
+        ]
+        found = [
+            f"{_INNER}{operator}{len(self.proto.node)}{'_' * place}" for place in range(results)
+        ]
+        self.proto.node.append(
+            self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes)
+        )
         return Value(self, found[0])
 
     def constant(self, value: Any) -> Value:
@@ -102,7 +119,9 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise ModelFileError("ONNX files are written by the package onnx: pip install 'xpnet[onnx]'.") from error
+        raise ModelFileError(
+            "ONNX files are written by the package onnx: pip install 'xpnet[onnx]'."
+        ) from error
     spec, networks = exported.spec, exported.networks
     if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
@@ -114,21 +133,29 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     outputs = [_network(graph, x, spec, params) for params in networks]
     found = graph.add("Sum", *outputs) / numpy.asarray(len(networks), spec.dtype)
     if exported.rises:
-        found = graph.add("TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0)
+        found = graph.add(
+            "TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0
+        )
     if exported.target is not None:
         moved, spread, low, high = exported.target
         found = graph.add("Min", graph.add("Max", found.to("float64") * spread + moved, low), high)
     if exported.temperature != 1.0:
         least, power = numpy.array([numpy.finfo(spec.dtype).tiny, exported.temperature], spec.dtype)
-        found = graph.add("Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1)
+        found = graph.add(
+            "Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1
+        )
     if exported.classes is None:
         name = "predictions" if spec.loss in NUMERIC_LOSSES else "probabilities"
-        graph.output(found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1])
+        graph.output(
+            found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1]
+        )
     else:
         _add_labels(graph, found, spec, numpy.asarray(exported.classes))
     domains = sorted({node.domain for node in graph.proto.node})
     opset = [onnx.helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
-    model = onnx.helper.make_model(graph.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
+    model = onnx.helper.make_model(
+        graph.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet"
+    )
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 
@@ -143,7 +170,9 @@ def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) 
     return x if spec.members == 1 else graph.add("ReduceMean", x, axes=[0], keepdims=0)
 
 
-def _layer(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None) -> Value:
+def _layer(
+    graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None
+) -> Value:
     """Add an affine layer, of members as ``xpnet.layers.MemberAffine`` has it."""
     if scale_in is not None:
         x = x * scale_in[:, None, :]
@@ -166,7 +195,9 @@ def _express(graph: Graph, part: Any, x: Value, dtype: str) -> Any:
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
     """Make outputs with labels: the most probable ones, and the probabilities."""
     if not (classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
-        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
+        raise InputError(
+            f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first."
+        )
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:
@@ -194,8 +225,15 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
     categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
     if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
-        kinds = {encoding.column: "object" if isinstance(encoding, Category) else "float64" for encoding in encodings}
-        names = encoder.feature_names_in_ if named else [f"x{column}" for column in range(encoder.n_features_in_)]
+        kinds = {
+            encoding.column: "object" if isinstance(encoding, Category) else "float64"
+            for encoding in encodings
+        }
+        names = (
+            encoder.feature_names_in_
+            if named
+            else [f"x{column}" for column in range(encoder.n_features_in_)]
+        )
         inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
         each = numbers_of(numbers, lambda column, _: inputs[column])
     else:
@@ -221,6 +259,10 @@ def _category(text: Value, category: Category) -> Value:
     rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
     category.write(numpy.array([*range(len(values)), -1, -2]), rows)
     keys = {"": gap} | {value: index for index, value in enumerate(values)}
-    how: dict[str, Any] = {"keys_strings": list(keys), "values_int64s": list(keys.values()), "default_int64": unknown}
+    how: dict[str, Any] = {
+        "keys_strings": list(keys),
+        "values_int64s": list(keys.values()),
+        "default_int64": unknown,
+    }
     code = text.graph.add("LabelEncoder", text, domain="ai.onnx.ml", **how)
     return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)

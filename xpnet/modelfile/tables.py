@@ -18,7 +18,12 @@ from xpnet.models import Network
 from xpnet.tabular.encodings import LARGEST, PARTS, PERIODS, Category, Encoding, Number
 
 _FACTS: dict[str, dict[str, type]] = {
-    "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray, "temperature_": float},
+    "TabularClassifier": {
+        "best_epochs_": list,
+        "n_iter_": int,
+        "classes_": numpy.ndarray,
+        "temperature_": float,
+    },
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
 """``fit`` sets these attributes of these types, besides tensors and the encoder."""
@@ -51,7 +56,9 @@ def to_export(estimator: Any) -> Exported:
     check_is_fitted(estimator)
     if type(estimator.encoder_) is not xpnet.TableEncoder:
         kind = type(estimator.encoder_).__name__
-        raise InputError(f"Files hold a TableEncoder; received a {kind}. Save the estimator with skops.io.dump.")
+        raise InputError(
+            f"Files hold a TableEncoder; received a {kind}. Save the estimator with skops.io.dump."
+        )
     return Exported(
         replace(estimator.networks_[0].spec, seed=0),
         [network.values() for network in estimator.networks_],
@@ -62,7 +69,9 @@ def to_export(estimator: Any) -> Exported:
     )
 
 
-def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+def open_file(
+    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+) -> Any:
     """Return the estimator of a file, whose tensors are taken out of ``tensors``.
 
     Raises ValueError, KeyError or TypeError where they do not make an estimator, BackendError for a backend that is not
@@ -87,15 +96,21 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
         raise ValueError("its encoder has other outputs than its networks have inputs")
     every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
     rate = estimator.learning_rate_init
-    estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
+    estimator.networks_ = [
+        Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every
+    ]
     return estimator
 
 
 def _take_targets(estimator: Any, spec: NetworkSpec, tensors: dict[str, Any]) -> None:
     """Give a regressor what ``fit`` found of its targets."""
     out, rows = spec.widths[-1], len(tensors["residuals"])
-    if spec.loss_numbers != estimator._loss_numbers() or (estimator._flat and out != max(1, len(spec.loss_numbers))):
-        raise ValueError("its networks were trained on another loss or other targets than its parameters say")
+    if spec.loss_numbers != estimator._loss_numbers() or (
+        estimator._flat and out != max(1, len(spec.loss_numbers))
+    ):
+        raise ValueError(
+            "its networks were trained on another loss or other targets than its parameters say"
+        )
     for name, shape in zip(_TENSORS, ((4, out), (rows, out), (rows,)), strict=True):
         array = tensors.pop(name, None)
         if array is not None or name != "residual_weights":
@@ -123,7 +138,11 @@ def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
         entries.append({name: value for name, value in fields.items() if name not in own})
         arrays |= {f"encoder/{k}/{name}": array for name, array in own.items()}
     names = encoder.feature_names_in_.tolist() if hasattr(encoder, "feature_names_in_") else []
-    columns = {"columns": encoder.n_features_in_, "names": names, "left_out": dict(encoder.left_out_)}
+    columns = {
+        "columns": encoder.n_features_in_,
+        "names": names,
+        "left_out": dict(encoder.left_out_),
+    }
     params = kept_parameters(encoder) | {"random_state": None}
     return {"params": to_json(params), **columns, "encodings": entries}, arrays
 
@@ -136,19 +155,27 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
     encoder = with_parameters("TableEncoder", from_json(described["params"]))
     columns, names = typed(described["columns"], int), typed(described["names"], tuple[str, ...])
     left_out, entries = described["left_out"], enumerate(described["encodings"])
-    encoder.encodings_ = [_encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries]
-    ways = {(each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_}
+    encoder.encodings_ = [
+        _encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries
+    ]
+    ways = {
+        (each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_
+    }
     right = len({column for column, *_ in ways}) == len(ways) == columns - len(left_out)
     right = right and (not names or len(set(names)) == len(names) == columns)
     if not right or not all(type(reason) is str for reason in left_out.values()):
-        raise ValueError("each column has one name, and is encoded in one way or left out for a reason")
+        raise ValueError(
+            "each column has one name, and is encoded in one way or left out for a reason"
+        )
     encoder.n_features_in_, encoder.left_out_ = columns, left_out
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)
     return encoder
 
 
-def _encoding_of(entry: dict[str, Any], tensors: dict[str, Any], prefix: str, columns: int) -> Encoding:
+def _encoding_of(
+    entry: dict[str, Any], tensors: dict[str, Any], prefix: str, columns: int
+) -> Encoding:
     """Return the encoding of one of so many columns, whose tensors are taken out of ``tensors``."""
     if not 0 <= entry["column"] < columns:
         raise ValueError(f"a column is one of {columns}")
@@ -157,11 +184,20 @@ def _encoding_of(entry: dict[str, Any], tensors: dict[str, Any], prefix: str, co
         _check(edges, "float64", (len(edges),))
         number: Number = typed({**entry, "edges": edges}, Number)
         right = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
-        if not right or len(edges) in (1, 2) or (numpy.abs(edges) > LARGEST).any() or (numpy.diff(edges) <= 0).any():
-            raise ValueError("a number has a known part, and edges that increase, three or more or none")
+        if (
+            not right
+            or len(edges) in (1, 2)
+            or (numpy.abs(edges) > LARGEST).any()
+            or (numpy.diff(edges) <= 0).any()
+        ):
+            raise ValueError(
+                "a number has a known part, and edges that increase, three or more or none"
+            )
         return number
     # Values lie one behind the other as UTF-8; lengths count the characters of each.
-    text, lengths, details = (tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details"))
+    text, lengths, details = (
+        tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details")
+    )
     _check(text, "uint8", (len(text),))
     _check(lengths, "uint32", (len(lengths),))
     letters, ends = text.tobytes().decode(), [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]

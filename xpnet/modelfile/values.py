@@ -20,15 +20,26 @@ from xpnet.errors import InputError
 from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, StepDecay
 
 _DTYPES = {"str", "object", *(numpy.dtype(code).name for code in "?bhiqBHIQfd")}
-TENSORS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8", "uint32": "U32", "uint64": "U64"}
+TENSORS = {
+    "float32": "F32",
+    "float64": "F64",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint32": "U32",
+    "uint64": "U64",
+}
 """The dtypes that tensors of files have, and how safetensors calls them."""
-NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
+NESTING_LIMIT = (
+    256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
+)
 VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
 SCHEDULES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
 _types_of = cache(get_type_hints)
-_NO_PLACE = "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
+_NO_PLACE = (
+    "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
+)
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
@@ -37,8 +48,15 @@ def canonical(value: Any) -> str:
 
     Raises ValueError or TypeError for what JSON cannot hold: NaN, infinities, half characters, objects.
     """
-    how: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
-    text = json.dumps(value, default=numpy.generic.item, **how)  # JSON knows NumPy's numbers as Python's
+    how: dict[str, Any] = {
+        "sort_keys": True,
+        "separators": (",", ":"),
+        "allow_nan": False,
+        "ensure_ascii": False,
+    }
+    text = json.dumps(
+        value, default=numpy.generic.item, **how
+    )  # JSON knows NumPy's numbers as Python's
     text.encode("utf-8")
     return text
 
@@ -49,7 +67,9 @@ def parse(text: str | bytes) -> Any:
     Raises ValueError otherwise, and for a key that comes twice, of which readers take one or the other.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
-    if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:  # of objects; those in strings count, too
+    if (
+        sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT
+    ):  # of objects; those in strings count, too
         raise ValueError(f"it holds more than {VALUES_LIMIT} values")
     try:
         value = json.loads(text, object_pairs_hook=_unique)
@@ -70,7 +90,11 @@ def _check_nesting(value: Any) -> None:
     """Raise ValueError where a JSON value is nested too deeply."""
     level = [value]
     for _ in range(NESTING_LIMIT):
-        outer = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        outer = [
+            one.values() if isinstance(one, dict) else one
+            for one in level
+            if isinstance(one, dict | list)
+        ]
         level = [inner for values in outer for inner in values]
         if not level:
             return
@@ -104,7 +128,9 @@ def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -
             return _mark_array(value)
         name = path.rstrip("/")
         if name in tensors:
-            raise InputError(f"Two arrays of a state have one name, {name}. Leave slashes out of its names.")
+            raise InputError(
+                f"Two arrays of a state have one name, {name}. Leave slashes out of its names."
+            )
         tensors[name] = value
         return {"tensor": name}
     if type(value) in SCHEDULES.values():
@@ -128,8 +154,15 @@ def from_json(value: Any, tensors: dict[str, Any] | None = None) -> Any:
     """
     try:
         return _unmark(value, {} if tensors is None else tensors)
-    except (TypeError, ValueError, OverflowError, KeyError) as error:  # such as of a dict's item that is no pair
-        raise ValueError(f"its description holds a value that xpnet does not write: {error}") from error
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        KeyError,
+    ) as error:  # such as of a dict's item that is no pair
+        raise ValueError(
+            f"its description holds a value that xpnet does not write: {error}"
+        ) from error
 
 
 def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
@@ -141,7 +174,10 @@ def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
         kinds = _types_of(kind)
         if not isinstance(value, dict) or not set(value) <= set(kinds):
             raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
-        fields = {name: typed(field, kinds[name], f"{kind.__name__}.{name}") for name, field in value.items()}
+        fields = {
+            name: typed(field, kinds[name], f"{kind.__name__}.{name}")
+            for name, field in value.items()
+        }
         try:
             return kind(**fields)
         except TypeError:
@@ -153,7 +189,9 @@ def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if type(value) is not (get_origin(kind) or kind):
-        raise ValueError(f"{where} has a value of another type than {getattr(kind, '__name__', kind)}")
+        raise ValueError(
+            f"{where} has a value of another type than {getattr(kind, '__name__', kind)}"
+        )
     return value
 
 
@@ -180,7 +218,9 @@ def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
 
 
 def _unmark_array(values: list[Any], dtype: str) -> numpy.ndarray:
-    if dtype not in _DTYPES or not all(isinstance(v, {"str": str, "bool": bool}.get(dtype, object)) for v in values):
+    if dtype not in _DTYPES or not all(
+        isinstance(v, {"str": str, "bool": bool}.get(dtype, object)) for v in values
+    ):
         raise ValueError(f"an array cannot have the dtype {dtype}")
     array = numpy.empty(len(values), dtype=object)
     array[:] = values

@@ -21,14 +21,32 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
 
     Raises InputError otherwise.
     """
-    require(all(_is_count(width) for width in spec.widths), "Layer sizes are positive integers", spec.widths)
+    require(
+        all(_is_count(width) for width in spec.widths),
+        "Layer sizes are positive integers",
+        spec.widths,
+    )
     for activation in spec.activations:
-        require(activation in ACTIVATIONS, f"An activation is one of {', '.join(ACTIVATIONS)}", activation)
+        require(
+            activation in ACTIVATIONS,
+            f"An activation is one of {', '.join(ACTIVATIONS)}",
+            activation,
+        )
     require(spec.dtype in ("float32", "float64"), "dtype is 'float32' or 'float64'", spec.dtype)
-    require(all(0 <= rate < 1 for rate in spec.dropout), "Dropout rates lie in [0, 1)", spec.dropout)
+    require(
+        all(0 <= rate < 1 for rate in spec.dropout), "Dropout rates lie in [0, 1)", spec.dropout
+    )
     members = spec.members
-    require(isinstance(members, int) and _is_count(members), "members is a whole number of at least 1", members)
-    require(spec.member_scales in ("all", "first"), "member_scales is 'all' or 'first'", spec.member_scales)
+    require(
+        isinstance(members, int) and _is_count(members),
+        "members is a whole number of at least 1",
+        members,
+    )
+    require(
+        spec.member_scales in ("all", "first"),
+        "member_scales is 'all' or 'first'",
+        spec.member_scales,
+    )
     require(0 <= spec.l2 < float("inf"), "l2 is finite and not negative", spec.l2)
     _check_loss_numbers(spec)
     return spec
@@ -52,9 +70,15 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
     if known:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
         right = all(low < number < high for number in numbers)
-        require(right, f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}", numbers)
+        require(
+            right, f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}", numbers
+        )
     if spec.loss == "multi_softmax_cross_entropy":
-        require(list(numbers) == sorted(numbers), "The outputs of one target stand side by side", numbers)
+        require(
+            list(numbers) == sorted(numbers),
+            "The outputs of one target stand side by side",
+            numbers,
+        )
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
@@ -63,7 +87,11 @@ def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
     Raises InputError for another number of them.
     """
     values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
-    require(len(values) == layers, f"{name} is one value or one for each of {layers} hidden layers", values)
+    require(
+        len(values) == layers,
+        f"{name} is one value or one for each of {layers} hidden layers",
+        values,
+    )
     return values
 
 
@@ -83,14 +111,18 @@ def check_inputs(X: Array, columns: int) -> Array:
 def check_some_rows(rows: int) -> None:
     """Raise InputError unless there are rows to train on."""
     if not rows:
-        raise InputError("Training needs at least one row; X has none. Look at how the rows were selected.")
+        raise InputError(
+            "Training needs at least one row; X has none. Look at how the rows were selected."
+        )
 
 
 def check_finite(**arrays: Array | None) -> None:
     """Raise InputError for an array with NaN or infinity; each is given by the name the user knows it by."""
     for name, array in arrays.items():
         if array is not None and not is_finite(array):
-            raise InputError(f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows.")
+            raise InputError(
+                f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows."
+            )
 
 
 def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
@@ -98,7 +130,9 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
     rows = X.shape[0]
     for what, array in (("Y", Y), ("sample_weight", sample_weight)):
         if array is not None and (array.ndim == 0 or array.shape[0] != rows):
-            raise InputError(f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}.")
+            raise InputError(
+                f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}."
+            )
     if Y.ndim == 1:
         check_index_labels(Y, (rows, classes))
     else:
@@ -159,7 +193,11 @@ def check_label_types(y: Any, name: str = "y") -> None:
 
     NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0" become one label.
     """
-    if is_sparse(y) or (type(y) is numpy.ndarray and y.dtype.kind != "O") or numpy.asarray(y).dtype.kind not in "OU":
+    if (
+        is_sparse(y)
+        or (type(y) is numpy.ndarray and y.dtype.kind != "O")
+        or numpy.asarray(y).dtype.kind not in "OU"
+    ):
         return
     labels = numpy.asarray(y, dtype=object).ravel()
     kinds = {type(label) for label in labels}
@@ -169,4 +207,6 @@ def check_label_types(y: Any, name: str = "y") -> None:
             f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop such rows."
         )
     if any(isinstance(label, str) and label.endswith("\0") for label in labels):
-        raise InputError(f"A label does not end in a NUL character, which NumPy drops; {name} has such a label.")
+        raise InputError(
+            f"A label does not end in a NUL character, which NumPy drops; {name} has such a label."
+        )

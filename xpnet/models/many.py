@@ -97,9 +97,13 @@ def fit_many(
     """
     networks = list(networks)
     if len(set(map(id, networks))) < len(networks):
-        raise InputError("Each network trains once; received one twice. Make a network for each training.")
+        raise InputError(
+            "Each network trains once; received one twice. Make a network for each training."
+        )
     if rows is not None and len(rows) != len(networks):
-        raise InputError(f"rows has one entry for each of {len(networks)} networks; received {len(rows)}.")
+        raise InputError(
+            f"rows has one entry for each of {len(networks)} networks; received {len(rows)}."
+        )
     if not networks:
         return []
     given = [None] * len(networks) if rows is None else rows
@@ -107,9 +111,13 @@ def fit_many(
     there: dict[tuple[int, str], tuple[Array, Labels]] = {}
     for network in networks:
         arrays = network.checked(X, Y)[:2]
-        entered.append(there.setdefault((id(network.backend), network.dtype_), arrays))  # one copy for each dtype
+        entered.append(
+            there.setdefault((id(network.backend), network.dtype_), arrays)
+        )  # one copy for each dtype
     every = numpy.arange(entered[0][0].shape[0])  # rows may be given as a mask, too
-    chosen: list[Any] = [None if of_one is None else every[of_one if len(of_one) else slice(0)] for of_one in given]
+    chosen: list[Any] = [
+        None if of_one is None else every[of_one if len(of_one) else slice(0)] for of_one in given
+    ]
     shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
     groups: dict[Any, list[int]] = {}
     for k, network in enumerate(networks):
@@ -117,7 +125,11 @@ def fit_many(
         groups.setdefault(_kind(network, count, batch_size, shuffle, shared), []).append(k)
     for kind, places in groups.items():
         alike, of_each = [networks[k] for k in places], [chosen[k] for k in places]
-        if kind is None or epochs < 0 or not _fit_side_by_side(alike, entered[places[0]], of_each, epochs, *kind[-2:]):
+        if (
+            kind is None
+            or epochs < 0
+            or not _fit_side_by_side(alike, entered[places[0]], of_each, epochs, *kind[-2:])
+        ):
             for k in places:
                 taken = slice(None) if chosen[k] is None else networks[k].backend.asarray(chosen[k])
                 part = (array[taken] for array in entered[k])
@@ -125,7 +137,9 @@ def fit_many(
     return [network.history for network in networks]
 
 
-def _kind(network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
+def _kind(
+    network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]
+) -> Any:
     """Return what networks that train side by side have in common, with a batch's rows and whether they are shuffled.
 
     None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
@@ -158,13 +172,19 @@ def _fit_side_by_side(
     streams = [network.rng for network in networks] if shuffled else None
     with Interrupts() as interrupts, ExitStack() as held:
         interrupts.held = True
-        in_order = sorted(networks, key=id)  # two calls with the same networks do not wait for each other
+        in_order = sorted(
+            networks, key=id
+        )  # two calls with the same networks do not wait for each other
         for network in in_order:
             held.enter_context(network.lock.training())
-        for network in in_order:  # only now: a training that was waited for may call other networks of these
+        for (
+            network
+        ) in in_order:  # only now: a training that was waited for may call other networks of these
             held.enter_context(network.lock.calls)
         steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
-        together = steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
+        together = steps[0].side_by_side(
+            steps, X, Y, batch_size=batch_size, rows=rows, streams=streams
+        )
         train = held.enter_context(together)
         if train is not None:
             _make_epochs(networks, train, epochs, interrupts)

@@ -114,7 +114,9 @@ class Network(Saved):
         self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
         self.rng = None if rng is None else host_stream(rng)
         self.learning_rate = learning_rate
-        self._schedule: Schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
+        self._schedule: Schedule = (
+            learning_rate if callable(learning_rate) else Constant(learning_rate)
+        )
         self.history = History()
         self.compiled, self._fixed_dtype = compiled, dtype is not None
         self.settled = isinstance(backend, Choice)
@@ -163,7 +165,11 @@ class Network(Saved):
     @property
     def why_(self) -> str:
         """Say which backend and step run, and why, and on how many ranks it was trained, if on several."""
-        parts = f"backend {self.backend_} ({self.choice.reason})", self._ready().why, self.how_trained
+        parts = (
+            f"backend {self.backend_} ({self.choice.reason})",
+            self._ready().why,
+            self.how_trained,
+        )
         return "; ".join(filter(None, parts))
 
     @property
@@ -301,7 +307,9 @@ class Network(Saved):
         outputs = self.spec.widths[-1]
         require(0 <= output < outputs, f"output is a column of predict, 0 to {outputs - 1}", output)
         if is_sparse(X):
-            raise InputError("Gradients by inputs are of dense rows; received a SciPy sparse matrix. Pass X.toarray().")
+            raise InputError(
+                "Gradients by inputs are of dense rows; received a SciPy sparse matrix. Pass X.toarray()."
+            )
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).input_gradient(X, output)
 
@@ -347,7 +355,9 @@ class Network(Saved):
             X, Y, _ = self.checked(X, Y)
             step = self.trainable(sparse=is_sparse(X))
             batch_size, learning_rate = max(step.count_rows(X), 1), self.next_learning_rate
-            return self.exclusively(step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size)
+            return self.exclusively(
+                step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size
+            )
 
     def fit(
         self,
@@ -533,7 +543,9 @@ class Network(Saved):
                 'Pass X.toarray(), or move the network with .to("numba").'
             )
         if self._optimizer is not None:
-            step.load_state(StepState(step.params.to_host(), self._optimizer.buffers, self._optimizer.t))
+            step.load_state(
+                StepState(step.params.to_host(), self._optimizer.buffers, self._optimizer.t)
+            )
             self._optimizer = None
         step = on_all_ranks(step)
         self.how_trained = ranks_of(step).why
@@ -636,7 +648,9 @@ class Network(Saved):
         return lambda: on_all_ranks(self.step_for(X)).loss(X, Y)
 
     @locked
-    def checked(self, X: Array, Y: Labels, sample_weight: Array | None = None) -> tuple[Array, Labels, Array | None]:
+    def checked(
+        self, X: Array, Y: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Labels, Array | None]:
         """Bring rows to where the network lives, which without a backend of its own is where these arrays do.
 
         Parameters
@@ -711,7 +725,10 @@ class Network(Saved):
     def _adopt(self, arrays: list[Any]) -> None:
         check_in_memory(arrays)
         choice = self.choice if self.named else choose(*arrays)
-        self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))
+        self._move(
+            choice,
+            self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend),
+        )
         self.settled = True
 
     def _move(self, choice: Choice, dtype: str) -> None:
@@ -732,7 +749,9 @@ class Network(Saved):
     def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
         if self._step is None:
-            return {n: numpy.array(a, dtype=self.spec.dtype) for n, a in self._values.items()}, self._optimizer
+            return {
+                n: numpy.array(a, dtype=self.spec.dtype) for n, a in self._values.items()
+            }, self._optimizer
         state = self._step.state()
         return state.params, self._optimizer or StepState({}, state.buffers, state.t)
 

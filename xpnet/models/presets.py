@@ -70,9 +70,13 @@ class LogisticRegression(Network):
         compiled: bool = True,
     ) -> None:
         widths = num_features, num_classes
-        spec = NetworkSpec(widths, activations=(), rule=update_rule(optimizer), l2=l2, names=("W", "b"))
+        spec = NetworkSpec(
+            widths, activations=(), rule=update_rule(optimizer), l2=l2, names=("W", "b")
+        )
         initial: dict[str, Any] = {"W": numpy.zeros(widths), "b": numpy.zeros(num_classes)}
-        super().__init__(spec, initial, learning_rate, backend=backend, dtype=dtype, compiled=compiled)
+        super().__init__(
+            spec, initial, learning_rate, backend=backend, dtype=dtype, compiled=compiled
+        )
 
 
 class FeedforwardNeuralNet(Network):
@@ -159,7 +163,9 @@ class FeedforwardNeuralNet(Network):
         member_scales: Literal["all", "first"] = "all",
         compiled: bool = True,
     ) -> None:
-        hidden = (hidden_size,) if isinstance(hidden_size, int | numpy.integer) else tuple(hidden_size)
+        hidden = (
+            (hidden_size,) if isinstance(hidden_size, int | numpy.integer) else tuple(hidden_size)
+        )
         rates = one_each("dropout", dropout, len(hidden))
         spec = NetworkSpec(
             widths=(input_size, *hidden, output_size),

@@ -25,7 +25,16 @@ from xpnet.ops.gated import (
 from xpnet.ops.namespace import Array, namespace, zero
 
 ActivationName = Literal[
-    "identity", "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
+    "identity",
+    "relu",
+    "tanh",
+    "logistic",
+    "softplus",
+    "leaky_relu",
+    "elu",
+    "silu",
+    "gelu",
+    "gelu_tanh",
 ]
 
 LEAK = 0.01
@@ -488,7 +497,9 @@ class Activation(NamedTuple):
             The same activation, computed by the backend's kernels where it has them.
         """
         names = self.function.__name__, self.backward.__name__
-        return self._replace(function=getattr(operations, names[0]), backward=getattr(operations, names[1]))
+        return self._replace(
+            function=getattr(operations, names[0]), backward=getattr(operations, names[1])
+        )
 
 
 def _normal_tail_onnx() -> tuple[Any, ...]:
@@ -503,19 +514,29 @@ def _normal_tail_onnx() -> tuple[Any, ...]:
 
 
 _NOT_NEGATIVE = ("Relu", "x")
-_TANH_ARGUMENT = ("Mul", ("Mul", TANH_SCALE, "x"), ("Add", 1.0, ("Mul", TANH_CUBE, ("Mul", "x", "x"))))
+_TANH_ARGUMENT = (
+    "Mul",
+    ("Mul", TANH_SCALE, "x"),
+    ("Add", 1.0, ("Mul", TANH_CUBE, ("Mul", "x", "x"))),
+)
 
 ACTIVATIONS: dict[ActivationName, Activation] = {
     "identity": Activation(identity, identity_backward, ("Identity", "x")),
     "relu": Activation(relu, relu_backward, ("Relu", "x")),
     "tanh": Activation(tanh, tanh_backward, ("Tanh", "x")),
     "logistic": Activation(logistic, logistic_backward, ("Sigmoid", "x")),
-    "softplus": Activation(softplus, softplus_backward, ("Sub", _NOT_NEGATIVE, ("Log", ("Sigmoid", ("Abs", "x"))))),
+    "softplus": Activation(
+        softplus, softplus_backward, ("Sub", _NOT_NEGATIVE, ("Log", ("Sigmoid", ("Abs", "x"))))
+    ),
     "leaky_relu": Activation(leaky_relu, leaky_relu_backward, ("Max", "x", ("Mul", LEAK, "x"))),
-    "elu": Activation(elu, elu_backward, ("Sub", _NOT_NEGATIVE, ("Relu", ("Sub", 1.0, ("Exp", "x"))))),
+    "elu": Activation(
+        elu, elu_backward, ("Sub", _NOT_NEGATIVE, ("Relu", ("Sub", 1.0, ("Exp", "x"))))
+    ),
     "silu": Activation(silu, silu_backward, ("Mul", "x", ("Sigmoid", "x")), "x"),
     "gelu": Activation(gelu, gelu_backward, ("Sub", _NOT_NEGATIVE, _normal_tail_onnx()), "x"),
-    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward, ("Mul", "x", ("Sigmoid", _TANH_ARGUMENT)), "x"),
+    "gelu_tanh": Activation(
+        gelu_tanh, gelu_tanh_backward, ("Mul", "x", ("Sigmoid", _TANH_ARGUMENT)), "x"
+    ),
 }
 """Every activation by its name. A backend's kernels for one are called by the names of its two functions. (ONNX has a
 Softplus, an Elu and a LeakyRelu of its own, which onnxruntime computes in float32 alone.)"""

@@ -12,7 +12,9 @@ from xpnet.ops.namespace import Array, Labels, namespace, number, zero
 from xpnet.ops.rows import log_softmax, targets_of
 
 
-def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def softmax_cross_entropy(
+    logits: Array, labels: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute the cross-entropy of labels y and softmax(z), ``l_i = -sum_k y_ik log softmax(z_i)_k``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -54,7 +56,9 @@ def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | 
     labels = as_distribution(labels, logits)
     log_prob = log_softmax(logits)
     losses = -xp.sum(labels * xp.where(labels == 0, zero(logits), log_prob), axis=1, keepdims=True)
-    return _mean(losses, xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels, sample_weight)
+    return _mean(
+        losses, xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels, sample_weight
+    )
 
 
 def multi_softmax_cross_entropy(
@@ -107,7 +111,9 @@ def multi_softmax_cross_entropy(
     return sum(losses[1:], start=losses[0]), namespace(logits).concat(d_logits, axis=1)
 
 
-def logistic_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def logistic_cross_entropy(
+    logits: Array, labels: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute the binary cross-entropy of independent outputs, ``l_i = sum_k log(1 + exp(z_ik)) - z_ik y_ik``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -148,7 +154,9 @@ def logistic_cross_entropy(logits: Array, labels: Labels, sample_weight: Array |
     return _mean(softplus(logits) - logits * labels, logistic(logits) - labels, sample_weight)
 
 
-def squared_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def squared_error(
+    outputs: Array, targets: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute half the squared error, ``l_i = 1/2 sum_k (o_ik - y_ik)**2``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -183,7 +191,9 @@ def squared_error(outputs: Array, targets: Labels, sample_weight: Array | None =
     return 0.5 * xp.sum(error * d_outputs), d_outputs
 
 
-def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def poisson(
+    outputs: Array, targets: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute half the Poisson deviance of the prediction exp(o), ``l_i = sum_k exp(o) - y + y (log y - o)``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -223,7 +233,9 @@ def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None)
     return _mean(losses, mean - targets, sample_weight)
 
 
-def absolute_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def absolute_error(
+    outputs: Array, targets: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute the absolute error, ``l_i = sum_k |o_ik - y_ik|``, which is least at the median.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -360,7 +372,9 @@ def quantile(
     return -xp.sum(error * d_outputs), d_outputs
 
 
-def gamma(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+def gamma(
+    outputs: Array, targets: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Compute half the gamma deviance of the prediction exp(o), ``l_i = sum_k o - log y + y exp(-o) - 1``.
 
     The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
@@ -445,7 +459,9 @@ def tweedie(
     targets = xp.astype(targets, outputs.dtype)
     below, above = 1 - number(power, outputs), 2 - number(power, outputs)
     ratio, mean = targets * xp.exp(below * outputs), xp.exp(above * outputs)
-    least = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (below * above)
+    least = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (
+        below * above
+    )
     return _mean(least - ratio / below + mean / above, mean - ratio, sample_weight)
 
 

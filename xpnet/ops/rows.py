@@ -154,7 +154,9 @@ def multi_softmax(x: Array, *, target: float | Sequence[float] = 0.0) -> Array:
     >>> ops.multi_softmax(numpy.zeros((1, 5)), target=[0, 0, 1, 1, 1]).round(2)
     array([[0.5 , 0.5 , 0.33, 0.33, 0.33]])
     """
-    return namespace(x).concat([softmax(x[..., one]) for one in targets_of(target, x.shape[-1])], axis=-1)
+    return namespace(x).concat(
+        [softmax(x[..., one]) for one in targets_of(target, x.shape[-1])], axis=-1
+    )
 
 
 def targets_of(target: float | Sequence[float], outputs: int) -> list[slice]:
@@ -283,7 +285,9 @@ def member_product(x: Array, weight: Array) -> Array:
     <BLANKLINE>
            [[6.]]])
     """
-    if x.ndim == 3 and weight.ndim == 2:  # rows of all members go through the shared weight in one product
+    if (
+        x.ndim == 3 and weight.ndim == 2
+    ):  # rows of all members go through the shared weight in one product
         return namespace(x).reshape(_rows(x) @ weight, (*x.shape[:2], weight.shape[1]))
     return x @ weight
 

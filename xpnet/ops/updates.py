@@ -145,7 +145,9 @@ def adam_update(
     return (1 - learning_rate * weight_decay) * param - step, m, v
 
 
-def adam_scales(t: int, learning_rate: float, beta1: float, beta2: float, epsilon_hat: bool) -> tuple[float, float]:
+def adam_scales(
+    t: int, learning_rate: float, beta1: float, beta2: float, epsilon_hat: bool
+) -> tuple[float, float]:
     """Return ``scale`` and ``root`` of a step of Adam, in either form: p <- p - scale m / (root sqrt(v) + epsilon)."""
     power = float(t)  # of two floats: compiled code, too, raises them as Python does
     correction1, correction2 = 1 - beta1**power, (1 - beta2**power) ** 0.5

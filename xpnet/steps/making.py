@@ -30,7 +30,11 @@ def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> 
     if compiled:
         none = f"backend {backend.name} compiles none"
         step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
-    return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step
+    return (
+        ReferenceStep(spec, backend, f"the reference step: {step}")
+        if isinstance(step, str)
+        else step
+    )
 
 
 class NetworkLock:
@@ -85,7 +89,9 @@ class NetworkLock:
                 self._trainer = None
 
 
-def locked(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
+def locked(
+    method: Callable[Concatenate[Any, Given], Result],
+) -> Callable[Concatenate[Any, Given], Result]:
     """Let only one thread at a time into a method of an object with a ``lock``.
 
     The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.

@@ -11,7 +11,14 @@ from typing import Any
 
 
 def keep_mask(
-    shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int, first_row: int = 0, places: Any = None
+    shape: tuple[int, ...],
+    rate: float,
+    *,
+    seed: int,
+    t: int,
+    layer: int,
+    first_row: int = 0,
+    places: Any = None,
 ) -> Any:
     """Draw which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
 
@@ -29,5 +36,7 @@ def keep_mask(
     first, size = first_row * prod(shape[1:]), prod(shape)
     before = first % 16  # a count gives four words of 64 bits, and so sixteen numbers
     words.advance(first // 16)
-    numbers = words.random_raw((before + size + 3) // 4).astype("<u8").view("<u2")[before : before + size]
+    numbers = (
+        words.random_raw((before + size + 3) // 4).astype("<u8").view("<u2")[before : before + size]
+    )
     return (numbers >= min(int(rate * 65536 + 0.5), 65535)).reshape(shape)

@@ -72,7 +72,9 @@ class ReferenceStep(Step):
             if own:  # rows of members lie one behind the other
                 dense = x.toarray() if hasattr(x, "toarray") else x
                 x = self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
-            weight = float(x.shape[-2] if weights is None else weights[start : start + batch_size].sum())
+            weight = float(
+                x.shape[-2] if weights is None else weights[start : start + batch_size].sum()
+            )
             measured.append((weight, *self._backpropagate(x, y, w, BatchPart(weight), weight)))
             self.update(learning_rate=learning_rate)
             if self.report is not None:
@@ -82,12 +84,16 @@ class ReferenceStep(Step):
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
         batches = self._batches(X.shape[0], PREDICTION_ROWS, None)
-        blocks = [self.forward_of_each(self._take(X, rows)) for _, rows in batches] or [self.forward_of_each(X)]
+        blocks = [self.forward_of_each(self._take(X, rows)) for _, rows in batches] or [
+            self.forward_of_each(X)
+        ]
         if self.spec.members > 1:
             blocks = [self.backend.xp.mean(outputs, axis=0) for outputs in blocks]
         return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)
 
-    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+    def loss(
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
         total = weights = 0.0
@@ -96,7 +102,11 @@ class ReferenceStep(Step):
             weight = self._weight_of(x, w)
             total += weight * float(self.measure(self._through(x), y, w)[0])
             weights += weight
-        self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares()) if weights and self.spec.l2 else 0.0
+        self.penalty = (
+            self.spec.l2_for(weights) / 2 * float(self._squares())
+            if weights and self.spec.l2
+            else 0.0
+        )
         return total / weights + self.penalty if weights else 0.0
 
     def gradient(
@@ -113,7 +123,9 @@ class ReferenceStep(Step):
             indices = self.backend.asarray(rows)
             X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
         weight = self._weight_of(X, sample_weight)
-        return self._mean([(1.0, *self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight))])
+        return self._mean(
+            [(1.0, *self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight))]
+        )
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
@@ -149,7 +161,9 @@ class ReferenceStep(Step):
                 self.gradients[name] = self.gradients[name] + l2 * self.params[name]
         return share, loss, l2, squares
 
-    def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
+    def _walk(
+        self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart
+    ) -> Array:
         """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
         loss, d_out = self.measure(self._through(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
@@ -173,9 +187,13 @@ class ReferenceStep(Step):
             "exp": lambda: chosen * found,
             "logistic": lambda: chosen * found * (1 - found),
             "softmax": lambda: found[..., output : output + 1] * (chosen - found),
-            "multi_softmax": lambda: found[..., output : output + 1] * (chosen - found * self._beside(output, found)),
+            "multi_softmax": lambda: (
+                found[..., output : output + 1] * (chosen - found * self._beside(output, found))
+            ),
         }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
-        for k in reversed(range(self.spec.layers)):  # without the products that make gradients of the weights
+        for k in reversed(
+            range(self.spec.layers)
+        ):  # without the products that make gradients of the weights
             layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
             if "scale_out" in layer:
                 d_out = self.ops.member_scale(d_out, layer["scale_out"])
@@ -216,8 +234,13 @@ class ReferenceStep(Step):
         if not weights:
             self.penalty = 0.0
             return 0.0
-        total = sum(weight * share * float(loss) for weight, share, loss, _, _ in measured) / weights
-        self.penalty = sum(weight * l2 / 2 * float(squares) for weight, _, _, l2, squares in measured) / weights
+        total = (
+            sum(weight * share * float(loss) for weight, share, loss, _, _ in measured) / weights
+        )
+        self.penalty = (
+            sum(weight * l2 / 2 * float(squares) for weight, _, _, l2, squares in measured)
+            / weights
+        )
         return total + self.penalty
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
@@ -226,8 +249,15 @@ class ReferenceStep(Step):
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
         self.t += 1
-        columns = [self.params.groups, self.gradients.groups, *(b.groups for b in self.buffers.values())]
-        updated = [self._update_one(*arrays, learning_rate=learning_rate) for arrays in zip(*columns, strict=True)]
+        columns = [
+            self.params.groups,
+            self.gradients.groups,
+            *(b.groups for b in self.buffers.values()),
+        ]
+        updated = [
+            self._update_one(*arrays, learning_rate=learning_rate)
+            for arrays in zip(*columns, strict=True)
+        ]
         for k, parameters in enumerate([self.params, *self.buffers.values()]):
             parameters.replace_groups([arrays[k] for arrays in updated])
 
@@ -262,7 +292,9 @@ class ReferenceStep(Step):
             return None if array is None else array[rows]
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
-    def _through(self, x: Array, part: BatchPart | None = None, *, layers: int | None = None) -> Array:
+    def _through(
+        self, x: Array, part: BatchPart | None = None, *, layers: int | None = None
+    ) -> Array:
         """Compute what the first layers give, by default all: the network's last one without its output activation.
 
         x : (rows, in); a SciPy sparse matrix is never made dense, but for members, which scale their inputs
@@ -272,7 +304,11 @@ class ReferenceStep(Step):
         self.sparse = x if hasattr(x, "tocsr") else None
         for k, names in enumerate(self.spec.layer_names[:layers]):
             arrays = [self.params[name] for name in names.values()]
-            x = self.affine[k].forward(x, *arrays) if k or self.sparse is None else x @ arrays[0] + arrays[1]
+            x = (
+                self.affine[k].forward(x, *arrays)
+                if k or self.sparse is None
+                else x @ arrays[0] + arrays[1]
+            )
             if k < len(self.activations):
                 x, self.kept[k] = self.activations[k].forward(x)
                 if part is not None and self.rates[k]:
@@ -287,27 +323,46 @@ class ReferenceStep(Step):
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
         xp, shape = self.backend.xp, logits.shape
-        rows, times = xp.reshape(logits, (shape[0] * shape[1], shape[2])), shape[0] * shape[1] // max(Y.shape[0], 1)
-        repeated = [None if array is None else xp.concat([array] * times) for array in (Y, sample_weight)]
+        rows, times = (
+            xp.reshape(logits, (shape[0] * shape[1], shape[2])),
+            shape[0] * shape[1] // max(Y.shape[0], 1),
+        )
+        repeated = [
+            None if array is None else xp.concat([array] * times) for array in (Y, sample_weight)
+        ]
         loss, d_rows = self._row_loss(rows, *repeated)
         return loss, xp.reshape(d_rows, shape)
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
         rate, seed = self.rates[k], self.spec.seed
-        layers = range(k, k + self.spec.members * len(self.activations), len(self.activations))  # each member's own
+        layers = range(
+            k, k + self.spec.members * len(self.activations), len(self.activations)
+        )  # each member's own
         where: dict[str, Any] = {"first_row": part.first_row, "places": part.places}
-        masks = [keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where) for layer in layers]
+        masks = [
+            keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where)
+            for layer in layers
+        ]
         keep = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
-        return self.dropout[k].forward(x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate)
+        return self.dropout[k].forward(
+            x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate
+        )
 
     def _squares(self) -> Any:
         """Compute sum ||W||^2, a 0-d array."""
-        return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
+        return sum(
+            self.backend.xp.sum(self.params[name] * self.params[name])
+            for name in self.spec.weight_names
+        )
 
     def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:
         """Update one array. arrays : it, its gradient, and the optimizer's buffers"""
         numbers = dict(vars(self.spec.rule))
-        name, momentum, nesterov = (numbers.pop(field) for field in ("name", "momentum", "nesterov"))
+        name, momentum, nesterov = (
+            numbers.pop(field) for field in ("name", "momentum", "nesterov")
+        )
         if name == "sgd":
-            return self.ops.sgd_update(*arrays, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov)
+            return self.ops.sgd_update(
+                *arrays, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov
+            )
         return self.ops.adam_update(*arrays, t=self.t, learning_rate=learning_rate, **numbers)

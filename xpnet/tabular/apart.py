@@ -9,7 +9,9 @@ from scipy.special import softmax
 from xpnet.errors import InputError
 
 
-def conformal_margin(scores: numpy.ndarray, coverage: float, weight: numpy.ndarray | None = None) -> numpy.ndarray:
+def conformal_margin(
+    scores: numpy.ndarray, coverage: float, weight: numpy.ndarray | None = None
+) -> numpy.ndarray:
     """Return the least margin that a new score exceeds with a probability of at most 1 - coverage, by column.
 
     It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World,
@@ -29,10 +31,14 @@ def conformal_margin(scores: numpy.ndarray, coverage: float, weight: numpy.ndarr
             f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set "
             f"apart in training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
         )
-    return numpy.quantile(scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight)
+    return numpy.quantile(
+        scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight
+    )
 
 
-def best_temperature(probabilities: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None = None) -> float:
+def best_temperature(
+    probabilities: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None = None
+) -> float:
     """Return the temperature that makes these labels the most likely, between 1/20 and 20.
 
     probabilities : (rows, classes); labels : (rows,) class indices; weight : (rows,)

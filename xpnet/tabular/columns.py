@@ -55,7 +55,9 @@ class Table:
     def kind(self, index: int) -> tuple[Kind, str]:
         """Return the kind of a column, and its type as errors call it."""
         column = self.columns[index]
-        return ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column)
+        return (
+            ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column)
+        )
 
     def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
         """Return numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps.
@@ -103,7 +105,10 @@ def table_of(X: Any) -> Table:
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **how)
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
-        names, columns = [name for name, _ in X.items()], [_from_array(column) for _, column in X.items()]
+        names, columns = (
+            [name for name, _ in X.items()],
+            [_from_array(column) for _, column in X.items()],
+        )
     elif hasattr(X, "__arrow_c_stream__"):
         import pyarrow
 
@@ -111,29 +116,43 @@ def table_of(X: Any) -> Table:
         names, columns = table.column_names, table.columns
     else:
         given, X = X, check_array(X, **how)
-        if X.dtype.kind == "U" and not hasattr(given, "dtype"):  # NumPy made text of numbers beside text in a list
+        if X.dtype.kind == "U" and not hasattr(
+            given, "dtype"
+        ):  # NumPy made text of numbers beside text in a list
             X = check_array(given, **how | {"dtype": object})
         names, columns = [], [_from_array(column) for column in X.T]
     lengths = sorted({len(column) for column in columns})
-    check_array(numpy.broadcast_to(0, (max(lengths, default=0), len(columns))), **how)  # which refuses empty tables
+    check_array(
+        numpy.broadcast_to(0, (max(lengths, default=0), len(columns))), **how
+    )  # which refuses empty tables
     if len(lengths) > 1:
         raise InputError(f"Columns are of one length; received {lengths} rows.")
     named = all(isinstance(name, str) for name in names) and bool(names)  # as scikit-learn has it
     if named and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"Every column has a name of its own; {twice!r} stands there twice. Rename one.")
+        raise InputError(
+            f"Every column has a name of its own; {twice!r} stands there twice. Rename one."
+        )
     return Table(names if named else [f"x{index}" for index in range(len(columns))], columns, named)
 
 
 def _from_array(values: Any) -> Any:
     """Return a column of NumPy's numbers as it is, and all else as Arrow's array."""
-    values = values if hasattr(values, "dtype") or hasattr(values, "__arrow_array__") else numpy.asarray(values)
+    values = (
+        values
+        if hasattr(values, "dtype") or hasattr(values, "__arrow_array__")
+        else numpy.asarray(values)
+    )
     if getattr(values, "ndim", 1) != 1:
         raise InputError(f"A column has one dimension; received shape {values.shape}.")
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
-    return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in "fiub" else _to_arrow(values)
+    return (
+        numpy.asarray(values)
+        if isinstance(dtype, numpy.dtype) and dtype.kind in "fiub"
+        else _to_arrow(values)
+    )
 
 
 def _to_arrow(values: Any) -> Any:
@@ -141,7 +160,9 @@ def _to_arrow(values: Any) -> Any:
     try:
         import pyarrow
     except ImportError as error:
-        raise InputError("Tables with other columns than numbers need pyarrow: pip install 'xpnet[tables]'.") from error
+        raise InputError(
+            "Tables with other columns than numbers need pyarrow: pip install 'xpnet[tables]'."
+        ) from error
     if hasattr(values, "dt") and hasattr(values.dt, "to_timestamp"):  # pandas' periods
         values = values.dt.to_timestamp()
     if str(getattr(values, "dtype", "")).startswith("Sparse"):
@@ -160,7 +181,11 @@ def _to_arrow(values: Any) -> Any:
 
 def _is_gap(value: Any) -> bool:
     """Return whether a value says that there is none, in Python, NumPy or pandas."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and isnan(value))
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and isnan(value))
+    )
 
 
 def _text(value: Any) -> str:
@@ -175,18 +200,31 @@ def _kind_of(array: Any) -> tuple[Kind, str]:
     from pyarrow import types
 
     type_ = array.type
-    coded = types.is_dictionary(type_) and not (types.is_nested(type_.value_type) or types.is_binary(type_.value_type))
+    coded = types.is_dictionary(type_) and not (
+        types.is_nested(type_.value_type) or types.is_binary(type_.value_type)
+    )
     if coded or str(type_) in _TEXTS:
         return "category", "text"
     if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
         return "moment", "dates"
-    numeric = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_duration, types.is_null
+    numeric = (
+        types.is_integer,
+        types.is_floating,
+        types.is_boolean,
+        types.is_decimal,
+        types.is_duration,
+        types.is_null,
+    )
     return "number" if any(holds(type_) for holds in numeric) else "other", str(type_)
 
 
 def _is_empty(array: Any) -> bool:
     """Return whether a column holds gaps alone."""
-    return bool(numpy.isnan(array).all()) if isinstance(array, numpy.ndarray) else array.null_count == len(array)
+    return (
+        bool(numpy.isnan(array).all())
+        if isinstance(array, numpy.ndarray)
+        else array.null_count == len(array)
+    )
 
 
 def dates_of_text(array: Any) -> Any | None:
@@ -221,4 +259,6 @@ def _floats(array: Any) -> numpy.ndarray:
     kind = pyarrow.timestamp("us")
     if not (types.is_timestamp(array.type) or types.is_date(array.type)):
         kind = pyarrow.duration("us") if types.is_duration(array.type) else pyarrow.time64("us")
-    return numpy.asarray(array.cast(kind, safe=False).cast("int64").cast("float64", safe=False)) / 1e6
+    return (
+        numpy.asarray(array.cast(kind, safe=False).cast("int64").cast("float64", safe=False)) / 1e6
+    )

@@ -8,7 +8,12 @@ import numpy
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
@@ -195,7 +200,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         kinds = [table.kind(index) for index in range(len(table.columns))]
         bins = self._most_bins(table, kinds)
         finer = FINEST_BINS_OF_A_TREE if self.bins == "auto" and bins == MOST_BINS_OF_A_TREE else 0
-        how = Scaling(self.scaling == "robust", bins, finer, target if self.binning == "tree" else None)
+        how = Scaling(
+            self.scaling == "robust", bins, finer, target if self.binning == "tree" else None
+        )
         for index, (kind, type_) in enumerate(kinds):
             found: list[Encoding] | str = f"holds {type_}"
             if kind == "category":
@@ -203,14 +210,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             elif kind != "other":
                 x = table.numbers(index, kind)
                 counts = table.named and type_.lstrip("u").startswith("int") and _counts_rows(x)
-                found = "numbers the rows" if counts else fit_numbers(x, how, index, kind) or "holds one value only"
+                found = (
+                    "numbers the rows"
+                    if counts
+                    else fit_numbers(x, how, index, kind) or "holds one value only"
+                )
             if isinstance(found, str):
                 self.left_out_[table.names[index]] = found
             else:
                 self.encodings_ += found
         if not self.encodings_:
             reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_out_.items())
-            raise InputError(f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}.")
+            raise InputError(
+                f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}."
+            )
         return table, details
 
     def _target(self, y: Any, rows: int) -> Target:
@@ -222,7 +235,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_consistent_length(numpy.empty(rows), y)
         if task == "auto":
             task = "regression" if type_of_target(y).startswith("continuous") else "classification"
-        return Target(y if task == "regression" else numpy.unique(y, return_inverse=True)[1], task, random_state)
+        return Target(
+            y if task == "regression" else numpy.unique(y, return_inverse=True)[1],
+            task,
+            random_state,
+        )
 
     def _most_bins(self, table: Table, kinds: list[tuple[Kind, str]]) -> int:
         if self.bins != "auto":
@@ -233,10 +250,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * wide))
         return bins if bins >= LEAST_BINS else 0
 
-    def _fit_category(self, table: Table, index: int, target: Target, details: dict[int, Any]) -> list[Encoding] | str:
+    def _fit_category(
+        self, table: Table, index: int, target: Target, details: dict[int, Any]
+    ) -> list[Encoding] | str:
         """Return the category of a column, or why it is left out."""
         codes, names = table.categories(index)
-        least = self.min_frequency if self.min_frequency >= 1 else max(2, self.min_frequency * table.rows)
+        least = (
+            self.min_frequency
+            if self.min_frequency >= 1
+            else max(2, self.min_frequency * table.rows)
+        )
         most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
         category = fit_category(codes, names, column=index, least=int(least), most=most)
         if category is None:
@@ -270,21 +293,29 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = table_of(X)
         if table.named and hasattr(self, "feature_names_in_"):
             names = self.feature_names_in_
-            table = table.select(names.tolist(), {names[encoding.column] for encoding in self.encodings_})
+            table = table.select(
+                names.tolist(), {names[encoding.column] for encoding in self.encodings_}
+            )
         else:
             rows_and_columns = table.rows, len(table.columns)
-            validate_data(self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True)
+            validate_data(
+                self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True
+            )
         return self._encode(table, {})
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
         widths = [len(encoding.labels) for encoding in self.encodings_]
         out = numpy.empty((table.rows, sum(widths)), numpy.float32)
-        for encoding, part in zip(self.encodings_, numpy.split(out, numpy.cumsum(widths)[:-1], axis=1), strict=True):
+        for encoding, part in zip(
+            self.encodings_, numpy.split(out, numpy.cumsum(widths)[:-1], axis=1), strict=True
+        ):
             if isinstance(encoding, Category):
                 places = encoding.places(*table.categories(encoding.column))
                 encoding.write(places, part, details.get(encoding.column))
         numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, Number)]
-        (own,) = numpy.nonzero(numpy.repeat([isinstance(encoding, Number) for encoding in self.encodings_], widths))
+        (own,) = numpy.nonzero(
+            numpy.repeat([isinstance(encoding, Number) for encoding in self.encodings_], widths)
+        )
         for rows in gen_batches(table.rows, AT_ONCE // max(1, len(own)) + 1) if numbers else ():
             x = numpy.stack(numbers_of(numbers, table.part(rows).numbers), axis=1)
             with numpy.errstate(over="ignore"):
@@ -313,7 +344,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
         names: dict[str, int] = {}  # each with its number; one that was there before gets the next
-        for name in (f"{columns[each.column]}{label}" for each in self.encodings_ for label in each.labels):
+        for name in (
+            f"{columns[each.column]}{label}" for each in self.encodings_ for label in each.labels
+        ):
             free = name
             while free in names:
                 names[name] += 1

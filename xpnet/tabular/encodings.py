@@ -84,7 +84,9 @@ def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> tuple[list[Any
     x : (rows, numbers) float64; xp : NumPy, or what computes as it does
     returns arrays (rows, some), and the order: (outputs,)
     """
-    fill, low, high, centre, scale = numpy.array([(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]).T
+    fill, low, high, centre, scale = numpy.array(
+        [(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]
+    ).T
     clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
     scaled, gappy, cycles = (numpy.flatnonzero(which) for which in (scale, gaps, cycle))
     binned = numpy.repeat(numpy.arange(len(numbers)), [len(number.edges[1:]) for number in numbers])
@@ -104,7 +106,9 @@ def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> tuple[list[Any
         left = numpy.concatenate([number.edges[:-1] for number in numbers])
         width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
         found.append(xp.clip((x[:, binned] - left) / width, 0.0, 1.0))
-    return found, numpy.argsort(numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable")
+    return found, numpy.argsort(
+        numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable"
+    )
 
 
 def parts_of_moments(seconds: Any) -> dict[str, Any]:
@@ -116,13 +120,19 @@ def parts_of_moments(seconds: Any) -> dict[str, Any]:
     """
     with numpy.errstate(invalid="ignore"):
         days = seconds // DAY
-        from_march = days + 719468.0  # days since 1 March of the year 0, the first of an era of 400 years
+        from_march = (
+            days + 719468.0
+        )  # days since 1 March of the year 0, the first of an era of 400 years
         era = from_march // 146097.0
         day_of_era = from_march - era * 146097.0
-        years = (day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0) // 365.0
+        years = (
+            day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0
+        ) // 365.0
         day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
         month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
-        after_december = month_from_march // 10.0  # 1 in January and February, whose year began in March
+        after_december = (
+            month_from_march // 10.0
+        )  # 1 in January and February, whose year began in March
         return {
             "trend": seconds,
             "year": years + era * 400.0 + after_december,
@@ -172,7 +182,9 @@ def fit_numbers(x: numpy.ndarray, how: Scaling, column: int, kind: str) -> list[
 def _fit_number(x: numpy.ndarray, how: Scaling, column: int, part: str) -> Number | None:
     """Fit a number; None where there is nothing to tell rows apart by."""
     finite = numpy.abs(x) <= LARGEST
-    gaps = part in ("", "trend") and bool(numpy.isnan(x).any())  # which all parts of a moment have together
+    gaps = part in ("", "trend") and bool(
+        numpy.isnan(x).any()
+    )  # which all parts of a moment have together
     if not finite.any():
         return None
     known = numpy.sort(_sampled(x[finite]))
@@ -180,18 +192,24 @@ def _fit_number(x: numpy.ndarray, how: Scaling, column: int, part: str) -> Numbe
     centre, scale, two = _centre_and_scale(known, low, high, robust=how.robust)
     nothing = numpy.empty(0)
     fill = float(numpy.quantile(known, 0.5, method="lower"))
-    number = Number(column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing)
+    number = Number(
+        column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing
+    )
     if not scale:
         return number if gaps else None
     edges = nothing if two or how.bins < 2 else _edges(x, finite, known, how, number)
-    return replace(number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing)
+    return replace(
+        number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing
+    )
 
 
 def _sampled(x: numpy.ndarray) -> numpy.ndarray:
     return x[:: -(-len(x) // SAMPLE)]
 
 
-def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: bool) -> tuple[float, float, bool]:
+def _centre_and_scale(
+    known: numpy.ndarray, low: float, high: float, *, robust: bool
+) -> tuple[float, float, bool]:
     """Return centre and factor, and whether there are two values only, which become -1 and 1. known : sorted
 
     The robust one is (x - median) / interquartile range, or half the range where that is 0. (Holzmüller, Grinsztajn,
@@ -207,10 +225,16 @@ def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: 
         else:
             centre, spread = known.mean(), known.std()
         scale = numpy.float64(1.0) / spread
-    return (float(centre), float(scale), two) if numpy.isfinite([centre, scale]).all() else (0.0, 0.0, two)
+    return (
+        (float(centre), float(scale), two)
+        if numpy.isfinite([centre, scale]).all()
+        else (0.0, 0.0, two)
+    )
 
 
-def _edges(x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: Scaling, number: Number) -> Any:
+def _edges(
+    x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: Scaling, number: Number
+) -> Any:
     """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range.
 
     A tree that cuts a column seldom is helped by quantiles. It computes in float32, which does not hold every number as
@@ -218,7 +242,11 @@ def _edges(x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: S
     """
     if how.target is None:
         values, quantiles = numpy.unique(known), numpy.linspace(0, 1, how.bins + 1)
-        return values if len(values) <= len(quantiles) else numpy.unique(numpy.quantile(known, quantiles))
+        return (
+            values
+            if len(values) <= len(quantiles)
+            else numpy.unique(numpy.quantile(known, quantiles))
+        )
     with numpy.errstate(over="ignore"):
         z = numpy.clip((_sampled(x[finite]) - number.centre) * number.scale, -FARTHEST, FARTHEST)
     cuts = _cuts_of_tree(z, _sampled(how.target.y[finite]), how) / number.scale + number.centre
@@ -239,7 +267,9 @@ def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.nda
     grow = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
     def tree(bins: int, leaf: int, least: float) -> Any:
-        grown = grow(max_leaf_nodes=bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
+        grown = grow(
+            max_leaf_nodes=bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0
+        )
         return grown.fit(x[:, None], y).tree_
 
     least = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
@@ -280,7 +310,9 @@ class Category:
     @property
     def labels(self) -> list[str]:
         """Return what is added to the column's name to name each output."""
-        ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (self.hot - self.frequent)
+        ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (
+            self.hot - self.frequent
+        )
         return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
 
     def places(self, codes: numpy.ndarray, names: list[str]) -> numpy.ndarray:
@@ -291,7 +323,9 @@ class Category:
         places = {value: index for index, value in enumerate(self.values)}
         return numpy.array([*(places.get(name, -1) for name in names), -2], numpy.int64)[codes]
 
-    def write(self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None) -> None:
+    def write(
+        self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None
+    ) -> None:
         """Encode. codes : (rows,) places; out : (rows, outputs) float32, overwritten; details : those of these rows"""
         out[...] = 0.0
         (known,) = numpy.nonzero(codes >= 0)
@@ -303,7 +337,9 @@ class Category:
             out[known, at:] = self.details[codes[known]] if details is None else details[known]
 
 
-def fit_category(codes: numpy.ndarray, names: list[str], *, column: int, least: int, most: int) -> Category | None:
+def fit_category(
+    codes: numpy.ndarray, names: list[str], *, column: int, least: int, most: int
+) -> Category | None:
     """Fit a category without details; None where there is one value only. least : rows of a frequent value"""
     counts = numpy.bincount(codes[codes >= 0], minlength=len(names))
     order = sorted(numpy.flatnonzero(counts), key=lambda index: (-counts[index], names[index]))
@@ -314,10 +350,14 @@ def fit_category(codes: numpy.ndarray, names: list[str], *, column: int, least: 
     frequent = min(int((counts >= least).sum()), most)
     if len(values) - frequent == 1 and len(values) <= most:
         frequent = len(values)  # a single rare value needs no column for all rare ones
-    return Category(column, values, frequent, gaps, numpy.empty((len(values), 0), numpy.float32), ())
+    return Category(
+        column, values, frequent, gaps, numpy.empty((len(values), 0), numpy.float32), ()
+    )
 
 
-def with_details(category: Category, codes: numpy.ndarray, target: Target) -> tuple[Category, numpy.ndarray]:
+def with_details(
+    category: Category, codes: numpy.ndarray, target: Target
+) -> tuple[Category, numpy.ndarray]:
     """Add how frequent each value is and, for a target, its mean over the value's rows, shrunk to the mean of all.
 
     The rows themselves get means of other rows (cross-fitting), lest a network read their targets from them.
@@ -329,17 +369,27 @@ def with_details(category: Category, codes: numpy.ndarray, target: Target) -> tu
     details, of_rows = frequency[:, None], frequency[codes, None]
     if target.task is not None:
         y = target.y
-        columns = numpy.eye(int(y.max()) + 1)[y][:, 1:] if target.task == "classification" else y[:, None]
-        means, means_of_others = _mean_targets(codes, columns.astype(numpy.float64), len(counts), target.random_state)
+        columns = (
+            numpy.eye(int(y.max()) + 1)[y][:, 1:] if target.task == "classification" else y[:, None]
+        )
+        means, means_of_others = _mean_targets(
+            codes, columns.astype(numpy.float64), len(counts), target.random_state
+        )
         details, of_rows = numpy.hstack([details, means]), numpy.hstack([of_rows, means_of_others])
-        labels += ["target"] if means.shape[1] == 1 else [f"target_{index + 1}" for index in range(means.shape[1])]
+        labels += (
+            ["target"]
+            if means.shape[1] == 1
+            else [f"target_{index + 1}" for index in range(means.shape[1])]
+        )
     mean, spread = numpy.average(details, axis=0, weights=counts), of_rows[codes >= 0].std(axis=0)
     spread[spread == 0] = 1.0
     scaled = [((values - mean) / spread).astype(numpy.float32) for values in (details, of_rows)]
     return replace(category, details=scaled[0], detail_labels=tuple(labels)), scaled[1]
 
 
-def _mean_targets(codes: numpy.ndarray, y: numpy.ndarray, values: int, random_state: Any) -> tuple[Any, Any]:
+def _mean_targets(
+    codes: numpy.ndarray, y: numpy.ndarray, values: int, random_state: Any
+) -> tuple[Any, Any]:
     """Return the mean target of each value, and for each row the one over the rows of other folds.
 
     codes : (rows,), negative for gaps; y : (rows, columns); returns (values, columns) and (rows, columns)
@@ -353,7 +403,9 @@ def _mean_targets(codes: numpy.ndarray, y: numpy.ndarray, values: int, random_st
     def shrunk(of: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
         return (of + SHRINKING * mean) / (count + SHRINKING)
 
-    others = shrunk(sums.sum(axis=1, keepdims=True) - sums, counts.sum(axis=1, keepdims=True) - counts)
+    others = shrunk(
+        sums.sum(axis=1, keepdims=True) - sums, counts.sum(axis=1, keepdims=True) - counts
+    )
     return shrunk(sums.sum(axis=1), counts.sum(axis=1))[:values], others[value, folds]
 
 

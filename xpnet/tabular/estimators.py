@@ -20,7 +20,12 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
@@ -170,7 +175,9 @@ class Tabular(Saved, BaseEstimator):
         """Return targets as the loss takes them."""
 
     @abstractmethod
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
+    def _learn_apart(
+        self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> None:
         """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
 
     def _loss_numbers(self) -> tuple[float, ...]:
@@ -222,14 +229,20 @@ class Tabular(Saved, BaseEstimator):
         check_parameters(self)
         check_together(X_val, y_val, sample_weight_val)
         if y is None:
-            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            raise InputError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
         self._learn_targets(y)
         targets, apart, random_state = self._targets(y), None, check_random_state(self.random_state)
         self.encoder_ = self.new_encoder(random_state)
         encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
         if X_val is not None:
-            apart = self._rows(self.encoder_.transform(X_val), self._targets(y_val, "y_val"), sample_weight_val)
-        return self._train(self._rows(encoded, targets, sample_weight), apart, random_state, watch, began)
+            apart = self._rows(
+                self.encoder_.transform(X_val), self._targets(y_val, "y_val"), sample_weight_val
+            )
+        return self._train(
+            self._rows(encoded, targets, sample_weight), apart, random_state, watch, began
+        )
 
     def _rows(self, encoded: Any, targets: numpy.ndarray, sample_weight: Any = None) -> Rows:
         """Return encoded rows with their targets, and with their weights if those are right."""
@@ -239,15 +252,24 @@ class Tabular(Saved, BaseEstimator):
         if sample_weight is not None:
             weight = check_weights(sample_weight, len(X)).astype(self.dtype)
             if (weight < 0).any():
-                raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
+                raise InputError(
+                    "No sample weight is negative; some are. Leave sample_weight out, or mend it."
+                )
         return Rows(X, targets, self._weights(targets, weight))
 
     def _train(
-        self, rows: Rows, held: Rows | None, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
+        self,
+        rows: Rows,
+        held: Rows | None,
+        random_state: Any,
+        watch: Callable[[int], Watchers] | None,
+        began: float,
     ) -> Self:
         """Train the networks. held : rows that end the training, None for a part of the rows; began : when fit did"""
         apart: Any = self._folds(rows, random_state) if held is None else held
-        of_rows = next((least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows)
+        of_rows = next(
+            (least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows
+        )
         least, most = of_rows if isinstance(self.networks, str) else (self.networks, self.networks)
         recipe = self._recipe(rows, least, began + (self.time_limit or inf), watch)
         seeds = random_state.randint(2**31 - 1, size=most)
@@ -255,23 +277,37 @@ class Tabular(Saved, BaseEstimator):
         self.networks_: list[Network]
         # A linear model that is not at its minimum yet may help all the same.
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), least, jobs)
+            self.networks_, self.best_epochs_ = train_networks(
+                recipe, rows, apart, seeds.tolist(), least, jobs
+            )
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self._learn_apart(*self._predicted_apart(rows, apart))
         return self
 
-    def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
+    def _predicted_apart(
+        self, rows: Rows, apart: Any
+    ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
         """Return outputs (n, out) of networks for rows that did not train them, and targets and weights of these rows.
 
         apart : rows that ended the training of all, or indices for each network, or None
         """
         if isinstance(apart, Rows):
             X: Any = apart.X
-            parts = (part for k in range(X.blocks) for part in X.parts(k)) if isinstance(X, Source) else [X]
+            parts = (
+                (part for k in range(X.blocks) for part in X.parts(k))
+                if isinstance(X, Source)
+                else [X]
+            )
             means = [numpy.mean(self._outputs(part, "predict"), axis=0) for part in parts]
             return numpy.concatenate(means), apart.Y, apart.weight
-        pairs = [(network, apart[k % len(apart)][1]) for k, network in enumerate(self.networks_)] if apart else []
-        outputs = [network.backend.to_numpy(network.predict(rows.X[indices])) for network, indices in pairs]
+        pairs = (
+            [(network, apart[k % len(apart)][1]) for k, network in enumerate(self.networks_)]
+            if apart
+            else []
+        )
+        outputs = [
+            network.backend.to_numpy(network.predict(rows.X[indices])) for network, indices in pairs
+        ]
         there = numpy.concatenate([numpy.empty(0, numpy.int64), *(indices for _, indices in pairs)])
         nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]), self.dtype)
         weight = None if rows.weight is None else rows.weight[there]
@@ -357,15 +393,24 @@ class Tabular(Saved, BaseEstimator):
             y, y_val = self._targets(y), None if y_val is None else self._targets(y_val, "y_val")
         self.encoder_ = encoder
         apart = None if X_val is None else self._rows(X_val, y_val)
-        return self._train(self._rows(X, y), apart, check_random_state(self.random_state), watch, began)
+        return self._train(
+            self._rows(X, y), apart, check_random_state(self.random_state), watch, began
+        )
 
-    def _recipe(self, rows: Rows, least: int, end: float, watch: Callable[[int], Watchers] | None) -> Recipe:
+    def _recipe(
+        self, rows: Rows, least: int, end: float, watch: Callable[[int], Watchers] | None
+    ) -> Recipe:
         """Return what the networks of these rows have in common. least : how many there are at least"""
         loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
-        hidden = hidden_sizes(WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes)
+        hidden = hidden_sizes(
+            WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
+        )
         size = next(size for from_rows, size in ROWS_OF_A_BATCH if len(rows.X) >= from_rows)
-        solvers: dict[str, Any] = {"adamw": AdamW(weight_decay=self.weight_decay), "sgd": SGD(momentum=0.9)}
+        solvers: dict[str, Any] = {
+            "adamw": AdamW(weight_decay=self.weight_decay),
+            "sgd": SGD(momentum=0.9),
+        }
         members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
@@ -381,33 +426,48 @@ class Tabular(Saved, BaseEstimator):
         epochs = self.max_iter
         if isinstance(epochs, str):  # so many that a row costs no more than it may
             first, *others = (a * b for a, b in pairwise(spec.widths))
-            work = least * spec.members * (2 * first + 3 * sum(others))  # products; the first needs none for its inputs
+            work = (
+                least * spec.members * (2 * first + 3 * sum(others))
+            )  # products; the first needs none for its inputs
             may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
             epochs = int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
         return Recipe(self, spec, batch_size, epochs, *self._plain_models(spec, rows), end, watch)
 
-    def _plain_models(self, spec: NetworkSpec, rows: Rows) -> tuple[numpy.ndarray | None, csr_array | None]:
+    def _plain_models(
+        self, spec: NetworkSpec, rows: Rows
+    ) -> tuple[numpy.ndarray | None, csr_array | None]:
         """Return factors of inputs, and sums of them for a linear model, unless the user chooses the hidden layers."""
-        chosen = not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str)
+        chosen = not isinstance(self.encoder_, TableEncoder) or not isinstance(
+            self.hidden_layer_sizes, str
+        )
         if chosen or isinstance(rows.X, Source):
             return None, None
         encodings = self.encoder_.encodings_
         scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, self._task)
-        fits = spec.loss in ("squared_error", "softmax_cross_entropy") and spec.widths[-1] <= MOST_OUTPUTS
+        fits = (
+            spec.loss in ("squared_error", "softmax_cross_entropy")
+            and spec.widths[-1] <= MOST_OUTPUTS
+        )
         if not fits or set(spec.activations) != {"relu"} or len(rows.X) > MOST_ROWS:
             return scales, None
         return scales, few_numbers(encodings, codes=False)[0].multiply(1 / scales[:, None]).tocsr()
 
     def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
         """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""
-        count = min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
+        count = (
+            min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
+        )
         if count < 2 or isinstance(rows.X, Source):
             return None
         labels = rows.Y if self._task == "classification" else None
         stratified = labels is not None and numpy.bincount(labels).max() >= count
-        division = (StratifiedKFold if stratified else KFold)(count, shuffle=True, random_state=random_state)
+        division = (StratifiedKFold if stratified else KFold)(
+            count, shuffle=True, random_state=random_state
+        )
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class")  # has fewer rows than folds
+            warnings.filterwarnings(
+                "ignore", message="The least populated class"
+            )  # has fewer rows than folds
             return list(division.split(rows.X, labels))
 
     def predict_members(self, X: Any) -> numpy.ndarray:
@@ -440,7 +500,10 @@ class Tabular(Saved, BaseEstimator):
         """Return what a method of each network gives for encoded rows: (..., rows, outputs)."""
         rows = len(encoded)
         whole = numpy.pad(encoded, ((0, -rows % ROWS_AT_ONCE), (0, 0)))
-        return [network.backend.to_numpy(getattr(network, method)(whole))[..., :rows, :] for network in self.networks_]
+        return [
+            network.backend.to_numpy(getattr(network, method)(whole))[..., :rows, :]
+            for network in self.networks_
+        ]
 
     def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last.
@@ -451,7 +514,10 @@ class Tabular(Saved, BaseEstimator):
         if not isinstance(self.encoder_, TableEncoder):  # which may look at all rows together
             yield numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
             return
-        step = max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE)) * ROWS_AT_ONCE
+        step = (
+            max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE))
+            * ROWS_AT_ONCE
+        )
         table = table_of(X)
         for rows in gen_batches(table.rows, step):
             yield numpy.ascontiguousarray(self.encoder_.transform(table.part(rows)), self.dtype)
@@ -460,8 +526,12 @@ class Tabular(Saved, BaseEstimator):
         """Return outputs (..., out) in the target's unit, those of several quantiles in rising order."""
         return outputs
 
-    n_features_in_ = property(attrgetter("encoder_.n_features_in_"), doc="Number of columns of the table.")
-    feature_names_in_ = property(attrgetter("encoder_.feature_names_in_"), doc="Their names, where all are text.")
+    n_features_in_ = property(
+        attrgetter("encoder_.n_features_in_"), doc="Number of columns of the table."
+    )
+    feature_names_in_ = property(
+        attrgetter("encoder_.feature_names_in_"), doc="Their names, where all are text."
+    )
 
     @property
     def why_(self) -> str:
@@ -548,10 +618,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return sample_weight
         weight = compute_sample_weight(self.class_weight, self.classes_[targets]).astype(self.dtype)
         if (weight < 0).any():
-            raise InputError(f"No weight of a class is negative; received class_weight={self.class_weight}.")
+            raise InputError(
+                f"No weight of a class is negative; received class_weight={self.class_weight}."
+            )
         return weight if sample_weight is None else weight * sample_weight
 
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
+    def _learn_apart(
+        self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> None:
         self.temperature_ = 1.0
         if self.calibration is not None and len(outputs):
             self.temperature_ = best_temperature(outputs, targets, weight)
@@ -595,7 +669,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        places = self.predict_proba(X).argmax(axis=1)  # first, as it tells that the estimator is not fitted
+        places = self.predict_proba(X).argmax(
+            axis=1
+        )  # first, as it tells that the estimator is not fitted
         return self.classes_[places]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -688,14 +764,18 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         moved, spread = y.mean(axis=0), y.std(axis=0)
         if self._is_deviance():
             if not high.all():
-                raise InputError(f"loss={self.loss!r} takes targets that are not all 0. Look at how y was made.")
+                raise InputError(
+                    f"loss={self.loss!r} takes targets that are not all 0. Look at how y was made."
+                )
             moved, spread = numpy.zeros_like(low), moved
         self.target_ = numpy.stack([moved, numpy.where(spread > 0, spread, 1.0), low, high])
 
     def _checked(self, y: Any) -> numpy.ndarray:
         y = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name="y")
         if numpy.abs(y).max() > LARGEST_TARGET:
-            raise InputError(f"Targets lie within {LARGEST_TARGET:g} of 0; one is {numpy.abs(y).max():g}. Scale them.")
+            raise InputError(
+                f"Targets lie within {LARGEST_TARGET:g} of 0; one is {numpy.abs(y).max():g}. Scale them."
+            )
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _targets(self, y: Any, name: str = "y") -> numpy.ndarray:
@@ -733,7 +813,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         mean = self._predictions(self._mean(X))
         mean = mean[:, 0] if self._flat and mean.shape[1] == 1 else mean
-        return (mean, self.predict_members(X).std(axis=0).reshape(mean.shape)) if return_std else mean
+        return (
+            (mean, self.predict_members(X).std(axis=0).reshape(mean.shape)) if return_std else mean
+        )
 
     def _predictions(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs in the target's unit, kept to its range."""
@@ -744,12 +826,18 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         power = {"poisson": 1.0, "gamma": 2.0, "tweedie": self.power}.get(self.loss, 0.0)
         return numpy.maximum(predictions, TINY) ** (power / 2) if power else 1.0
 
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
+    def _learn_apart(
+        self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> None:
         found = self._predictions(self._units(outputs))
-        self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
+        self.residuals_ = numpy.asarray(
+            (self._units(targets) - found) / self._spread(found), numpy.float64
+        )
         self.residual_weights_ = None if weight is None else numpy.asarray(weight, numpy.float64)
 
-    def predict_interval(self, X: Any, coverage: float = 0.9, *, predictions: Any = None) -> numpy.ndarray:
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9, *, predictions: Any = None
+    ) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 
         Its margin is a quantile of the residuals of the rows that were set apart in training (split conformal
@@ -781,20 +869,31 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         check_is_fitted(self)
         residuals, weight, levels = self.residuals_, self.residual_weights_, self._loss_numbers()
         require(0 < coverage < 1, "The coverage of an interval lies between 0 and 1", coverage)
-        found = self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
+        found = (
+            self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
+        )
         found = found.reshape(len(found), -1)
         # Residuals may be off so far, and many targets may be alike, and stand just at an end.
-        rounding = numpy.finfo(self.dtype).eps * numpy.abs(self.target_[2:] - self.target_[0]).max(axis=0)
+        rounding = numpy.finfo(self.dtype).eps * numpy.abs(self.target_[2:] - self.target_[0]).max(
+            axis=0
+        )
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
-            margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage, weight)
+            margin = conformal_margin(
+                numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage, weight
+            )
             margin = margin + rounding[:1]
             ends = found[:, [low]] - margin, found[:, [high]] + margin
         else:
-            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found) + rounding
+            margin = (
+                conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found)
+                + rounding
+            )
             ends = found - margin, found + margin
-        interval = numpy.stack([numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2)
+        interval = numpy.stack(
+            [numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2
+        )
         return interval[:, 0] if self._flat else interval
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -815,4 +914,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             1 for predictions that are all right, 0 for the best constant one, negative for worse.
         """
         found, y = self.predict(X), self._checked(y)
-        return float(self._score_outputs(y.reshape(len(y), -1), found.reshape(len(found), -1), sample_weight))
+        return float(
+            self._score_outputs(y.reshape(len(y), -1), found.reshape(len(found), -1), sample_weight)
+        )

@@ -71,12 +71,16 @@ def scales_of_inputs(
     kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
     trees = kind(TREES, min_samples_leaf=LEAF, max_features=1.0, random_state=0, n_jobs=1)
     targets = Y[chosen] if Y.ndim == 1 or Y.shape[1] > 1 else Y[chosen, 0]
-    trees.fit(X[chosen] @ numbers.astype(X.dtype), targets, None if weight is None else weight[chosen])
+    trees.fit(
+        X[chosen] @ numbers.astype(X.dtype), targets, None if weight is None else weight[chosen]
+    )
     uses = numpy.bincount(columns, trees.feature_importances_)
     if not uses.any():
         return numpy.ones(numbers.shape[0])
     relative = numpy.sqrt(uses * len(set(columns)) / uses.sum()).clip(LEAST_SCALE, LARGEST_SCALE)
-    return numpy.concatenate([numpy.full(len(encoding.labels), relative[encoding.column]) for encoding in encodings])
+    return numpy.concatenate(
+        [numpy.full(len(encoding.labels), relative[encoding.column]) for encoding in encodings]
+    )
 
 
 def fit_linear(numbers: csr_array, rows: Any, apart: Any, spec: NetworkSpec) -> Linear | None:
@@ -112,14 +116,20 @@ def _sum(each: numpy.ndarray, weight: numpy.ndarray | None) -> float:
 
 def losses_by_share(network: Network, linear: Linear, apart: Any) -> numpy.ndarray:
     """Return the loss on rows set apart for each of SHARES of a linear model in the outputs: (shares,)."""
-    members = numpy.asarray(network.backend.to_numpy(network.predict_members(apart.X)), numpy.float64)
+    members = numpy.asarray(
+        network.backend.to_numpy(network.predict_members(apart.X)), numpy.float64
+    )
     beside = apart.X @ linear[0] + linear[1]
     losses = []
     for share in SHARES:
         if network.spec.loss == "squared_error":
-            losses.append(_squared_error((1 - share) * members.mean(axis=0) + share * beside, apart))
+            losses.append(
+                _squared_error((1 - share) * members.mean(axis=0) + share * beside, apart)
+            )
         else:
-            mean = softmax((1 - share) * numpy.log(members.clip(1e-30)) + share * beside, axis=-1).mean(axis=0)
+            mean = softmax(
+                (1 - share) * numpy.log(members.clip(1e-30)) + share * beside, axis=-1
+            ).mean(axis=0)
             each = -numpy.log(mean[numpy.arange(len(mean)), apart.Y].clip(1e-30))
             losses.append(_sum(each, apart.weight))
     return numpy.array(losses)
@@ -131,7 +141,9 @@ def best_share(losses: numpy.ndarray) -> float:
     return float(SHARES[best]) if losses[best] < (1 - GAIN) * losses[0] else 0.0
 
 
-def with_scaled_inputs(spec: NetworkSpec, values: dict[str, Any], scales: numpy.ndarray) -> dict[str, Any]:
+def with_scaled_inputs(
+    spec: NetworkSpec, values: dict[str, Any], scales: numpy.ndarray
+) -> dict[str, Any]:
     """Return parameters that take inputs as they are, of those that take inputs times scales."""
     name = spec.layer_names[0]["weight"]
     return values | {name: numpy.asarray(values[name]) * scales[:, None].astype(spec.dtype)}
@@ -149,7 +161,9 @@ def with_linear(
     first, *between, last = spec.layer_names
     new = dict(values)
     factors = values.get(first.get("scale_in", ""), numpy.ones((spec.members, spec.widths[0])))
-    factors = numpy.where(numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64))
+    factors = numpy.where(
+        numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64)
+    )
     both = numpy.stack([linear[0], -linear[0]], axis=-1)
     of_members = [(both / factor[:, None, None]).reshape(len(both), -1) for factor in factors]
     new[first["weight"]] = numpy.hstack([values[first["weight"]], *of_members])
@@ -164,9 +178,13 @@ def with_linear(
     heads = values[last["weight"]] * (1 - share)
     difference = block_diag(*[[[1.0], [-1.0]]] * spec.widths[-1])
     of_units = numpy.zeros((spec.members, spec.members, *difference.shape))
-    of_units[range(spec.members), range(spec.members)] = difference  # of the member's own units alone
+    of_units[range(spec.members), range(spec.members)] = (
+        difference  # of the member's own units alone
+    )
     of_units = of_units.reshape(*heads.shape[:-2], -1, spec.widths[-1])
     new[last["weight"]] = numpy.concatenate([heads, share * of_units], axis=-2)
     new[last["bias"]] = values[last["bias"]] * (1 - share) + share * linear[1]
     widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
-    return replace(spec, widths=widths), {name: value.astype(spec.dtype) for name, value in new.items()}
+    return replace(spec, widths=widths), {
+        name: value.astype(spec.dtype) for name, value in new.items()
+    }

@@ -20,7 +20,14 @@ from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
 from xpnet.optimizers import Constant, Schedule
-from xpnet.tabular.plain import Linear, best_share, fit_linear, losses_by_share, with_linear, with_scaled_inputs
+from xpnet.tabular.plain import (
+    Linear,
+    best_share,
+    fit_linear,
+    losses_by_share,
+    with_linear,
+    with_scaled_inputs,
+)
 from xpnet.training import Callback, EarlyStopping, Training, TrainingState
 
 FADING = 0.7
@@ -69,9 +76,14 @@ class BestEpoch(EarlyStopping):
         """Start counting and the clock; rows go where the network lives."""
         super().train_begin(training)
         if self.rows is not None:
-            there, (X, Y, weight) = self.network.backend.asarray, (self.rows.X, self.rows.Y, self.rows.weight)
+            there, (X, Y, weight) = (
+                self.network.backend.asarray,
+                (self.rows.X, self.rows.Y, self.rows.weight),
+            )
             rows = (there(Y), None if weight is None else there(weight))
-            self.rows = SourceRows.whole(X, *rows) if isinstance(X, Source) else Rows(there(X), *rows)
+            self.rows = (
+                SourceRows.whole(X, *rows) if isinstance(X, Source) else Rows(there(X), *rows)
+            )
         self.epochs_in_mean = 0.0
         self.mean: dict[str, numpy.ndarray] = {}
         self.end = time.monotonic() + self.seconds
@@ -82,7 +94,10 @@ class BestEpoch(EarlyStopping):
             now = training.step.state()
             self.epochs_in_mean = self.epochs_in_mean * FADING + 1
             share, before = 1 / self.epochs_in_mean, self.mean or now.params
-            self.mean = {name: before[name] + (value - before[name]) * share for name, value in now.params.items()}
+            self.mean = {
+                name: before[name] + (value - before[name]) * share
+                for name, value in now.params.items()
+            }
             training.step.load_state(replace(now, params=self.mean))
             training.history.validation_loss.append(_mean_loss(training.step, self.rows))
             super().epoch_end(training)
@@ -114,7 +129,12 @@ Trained = tuple[Network, int, Linear | None, numpy.ndarray | None]
 
 
 def train_networks(
-    recipe: Recipe, rows: Rows, folds: Folds | Rows | None, seeds: Sequence[int], least: int, jobs: int
+    recipe: Recipe,
+    rows: Rows,
+    folds: Folds | Rows | None,
+    seeds: Sequence[int],
+    least: int,
+    jobs: int,
 ) -> tuple[list[Network], list[int]]:
     """Train independent networks, one for each seed; those beyond the least only where they left epochs unused.
 
@@ -126,13 +146,22 @@ def train_networks(
     def train(number: int) -> Trained:
         left = recipe.end - time.monotonic()
         if isinstance(folds, Rows) or folds is None:
-            inner, outer = _taken(rows, None, recipe.scales), folds and _taken(folds, None, recipe.scales)
+            inner, outer = (
+                _taken(rows, None, recipe.scales),
+                folds and _taken(folds, None, recipe.scales),
+            )
         else:
-            inner, outer = (_taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)])
-        return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
+            inner, outer = (
+                _taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)]
+            )
+        return train_one(
+            recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs)
+        )
 
     with sharing_the_machine(max(1, get_threads() // jobs)):
-        found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(least))
+        found = Parallel(jobs, backend="threading")(
+            delayed(train)(number) for number in range(least)
+        )
     while len(found) < len(seeds) and time.monotonic() < recipe.end:
         usual = sum(network.history.epochs for network, *_ in found) / len(found)
         if usual * (len(found) + 1) > least * recipe.epochs:
@@ -144,23 +173,33 @@ def train_networks(
 def _taken(rows: Rows, indices: numpy.ndarray | None, scales: numpy.ndarray | None) -> Rows:
     """Return some of the rows, or all, their inputs times scales."""
     if indices is not None:
-        rows = Rows(rows.X[indices], rows.Y[indices], None if rows.weight is None else rows.weight[indices])
+        rows = Rows(
+            rows.X[indices], rows.Y[indices], None if rows.weight is None else rows.weight[indices]
+        )
     if scales is None:
         return rows
     out = None if indices is None else rows.X  # which is a copy
     return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype, out=out))
 
 
-def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float) -> Trained:
+def train_one(
+    recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float
+) -> Trained:
     """Fit a linear model, and train one network beside which it may stand; both within so many seconds."""
     began = time.monotonic()
-    linear = None if recipe.numbers is None or apart is None else fit_linear(recipe.numbers, rows, apart, recipe.spec)
+    linear = (
+        None
+        if recipe.numbers is None or apart is None
+        else fit_linear(recipe.numbers, rows, apart, recipe.spec)
+    )
     estimator, rng = recipe.estimator, numpy.random.default_rng(seed)
     rate, smoothing = estimator.learning_rate_init, getattr(estimator, "label_smoothing", 0.0)
     schedule = falling(rate, recipe.epochs) if estimator.max_iter == "auto" else Constant(rate)
     spec, values = replace(recipe.spec, seed=seed), initial_values(recipe.spec, rng)
     network = Network(spec, values, schedule, backend=estimator.backend, dtype=spec.dtype, rng=rng)
-    watch = BestEpoch(network, apart, estimator.n_iter_no_change, seconds - (time.monotonic() - began))
+    watch = BestEpoch(
+        network, apart, estimator.n_iter_no_change, seconds - (time.monotonic() - began)
+    )
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     how: dict[str, Any] = {
         "epochs": recipe.epochs,

@@ -184,7 +184,11 @@ class EarlyStopping(Callback):
         dict
             ``best``, ``waited`` and ``best_state``.
         """
-        return {"best": self.best, "waited": self.waited, "best_state": self.best_state and vars(self.best_state)}
+        return {
+            "best": self.best,
+            "waited": self.waited,
+            "best_state": self.best_state and vars(self.best_state),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on counting.
@@ -235,14 +239,29 @@ class Progress(Callback):
             The training under way.
         """
         first, ipython = training.ranks.rank == 0, sys.modules.get("IPython")
-        self.in_line = first and ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
-        if first and not self.in_line and sys.stderr and sys.stderr.isatty():  # pythonw has no stderr
+        self.in_line = (
+            first
+            and ipython is not None
+            and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+        )
+        if (
+            first and not self.in_line and sys.stderr and sys.stderr.isatty()
+        ):  # pythonw has no stderr
             from rich.console import Console  # imported late: few trainings show a bar
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-            numbers = MofNCompleteColumn(), "{task.fields[loss]}", "{task.fields[speed]}", TimeRemainingColumn()
-            self.bar = Progress("{task.description}", BarColumn(), *numbers, console=Console(stderr=True))
-            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
+            numbers = (
+                MofNCompleteColumn(),
+                "{task.fields[loss]}",
+                "{task.fields[speed]}",
+                TimeRemainingColumn(),
+            )
+            self.bar = Progress(
+                "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
+            )
+            self.task = self.bar.add_task(
+                "training", total=training.epochs, completed=training.done, loss="", speed=""
+            )
             self.bar.start()
 
     def within_epoch(self, training: "Training") -> None:
@@ -257,7 +276,9 @@ class Progress(Callback):
         if self.in_line:
             _write_over(f"epoch {training.done + 1} of {training.epochs}: {rows}")
         elif self.bar is not None:
-            self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
+            self.bar.update(
+                self.task, completed=training.done + training.rows_done / training.rows, speed=rows
+            )
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch.
@@ -272,7 +293,9 @@ class Progress(Callback):
         if self.in_line:
             _write_over(f"epoch {training.done} of {training.epochs}: loss {loss:.4f}, {speed}")
         elif self.bar is not None:
-            self.bar.update(self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed)
+            self.bar.update(
+                self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed
+            )
 
     def close(self, training: "Training") -> None:
         """Close the bar and give the terminal its cursor back; a notebook keeps the last line.

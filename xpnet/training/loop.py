@@ -68,7 +68,13 @@ class History:
         """Return the number of epochs made."""
         return len(self.loss)
 
-    def add(self, loss: float, learning_rate: float, seconds: float, validation_loss: float | None = None) -> None:
+    def add(
+        self,
+        loss: float,
+        learning_rate: float,
+        seconds: float,
+        validation_loss: float | None = None,
+    ) -> None:
         """Add one epoch.
 
         Parameters
@@ -205,8 +211,12 @@ class Training:
     lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
     _reported_at: float = field(default=0.0, init=False)
-    _stream: Any = field(default=None, init=False, repr=False, compare=False)  # a state of the random stream
-    _drawn: int = field(default=0, init=False, repr=False, compare=False)  # orders that were drawn since then
+    _stream: Any = field(
+        default=None, init=False, repr=False, compare=False
+    )  # a state of the random stream
+    _drawn: int = field(
+        default=0, init=False, repr=False, compare=False
+    )  # orders that were drawn since then
 
     @property
     def ranks(self) -> Ranks:
@@ -251,7 +261,9 @@ class Training:
         here = {"rows": self.rows, **asdict(self.step.spec)}
         others = [name for name in here if began[name] != here[name]]
         if others:
-            was, now = (", ".join(f"{name}={facts[name]!r}" for name in others) for facts in (began, here))
+            was, now = (
+                ", ".join(f"{name}={facts[name]!r}" for name in others) for facts in (began, here)
+            )
             raise InputError(
                 f"A training goes on with the network and the data it began with: {was}; received {now}. Give the "
                 "settings and data as before."
@@ -360,7 +372,9 @@ class Interrupts:
     def __enter__(self) -> Self:
         if get_ident() == main_thread().ident:
             before = signal.getsignal(signal.SIGINT)
-            if before is signal.default_int_handler or isinstance(getattr(before, "__self__", None), Interrupts):
+            if before is signal.default_int_handler or isinstance(
+                getattr(before, "__self__", None), Interrupts
+            ):
                 self._before = signal.signal(signal.SIGINT, self._heard)
         return self
 
@@ -463,15 +477,28 @@ def run(
     draw_one = prefetched(training) if ahead else lambda: training.rng.permutation(training.rows)
     draw = draw_one if members == 1 else lambda: numpy.stack([draw_one() for _ in range(members)])
     compute = step.epoch if epoch is None else epoch
-    settings = {"rows": training.rows, "batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
-    ranks.check_alike(step.spec, **settings, weighted=sample_weight is not None, validated=validate is not None)
+    settings = {
+        "rows": training.rows,
+        "batch_size": batch_size,
+        "epochs": training.epochs,
+        "shuffle": shuffle,
+    }
+    ranks.check_alike(
+        step.spec, **settings, weighted=sample_weight is not None, validated=validate is not None
+    )
 
     def make_epoch() -> None:
         nonlocal check
         learning_rate = schedule(len(history.loss), history.loss)
         started = training._reported_at = time.perf_counter()
-        order = draw() if shuffled else None  # kept until the validation, so that no later epoch takes more memory
-        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "sample_weight": sample_weight}
+        order = (
+            draw() if shuffled else None
+        )  # kept until the validation, so that no later epoch takes more memory
+        how: dict[str, Any] = {
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "sample_weight": sample_weight,
+        }
         # What there is to say of numbers that are not finite, check says.
         with nullcontext() if check is None else numpy.errstate(invalid="ignore"):
             loss = compute(X, Y, **how, order=order)
@@ -536,7 +563,12 @@ def _remember(training: Training, within: list[Callback], *, orders: int) -> Cal
 
 
 def _whole(
-    training: Training, make_epoch: Callable[[], None], interrupts: Interrupts, within: list[Callback], *, orders: int
+    training: Training,
+    make_epoch: Callable[[], None],
+    interrupts: Interrupts,
+    within: list[Callback],
+    *,
+    orders: int,
 ) -> None:
     """Make an epoch with the callbacks that belong to it, or leave everything as it was.
 
@@ -595,7 +627,9 @@ def is_finite(array: Array) -> bool:
         if array.dtype.kind != "f":
             return True
         with numpy.errstate(all="ignore"):
-            total = numpy.add.reduce(array, axis=None)  # one pass and no temporary; large finite numbers overflow
+            total = numpy.add.reduce(
+                array, axis=None
+            )  # one pass and no temporary; large finite numbers overflow
         return isfinite(total) or bool(numpy.isfinite(array).all())
     xp = namespace(array)
     return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))

@@ -90,14 +90,19 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     try:
         inner = state["state"]
         place = int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
-        for position, last in ((place, 624), (int(state.get("buffer_pos", 0)), 4)):  # NumPy checks neither
+        for position, last in (
+            (place, 624),
+            (int(state.get("buffer_pos", 0)), 4),
+        ):  # NumPy checks neither
             if not 0 <= position <= last:
                 raise ValueError(f"its position lies between 0 and {last}, and is {position}")
         if hasattr(rng, "check_state"):
             rng.check_state(state)
         _put(rng, state)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        raise InputError(f"A random stream goes on from a state of NumPy's; this is none: {error}") from error
+        raise InputError(
+            f"A random stream goes on from a state of NumPy's; this is none: {error}"
+        ) from error
 
 
 def _put(rng: Any, state: Any) -> None:

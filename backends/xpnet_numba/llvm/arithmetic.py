@@ -25,7 +25,12 @@ LANES = 16
 """Up to this width a row is one vector for :func:`normalise`."""
 
 
-_BITS = {types.float32: types.int32, types.float64: types.int64, types.int32: types.float32, types.int64: types.float64}
+_BITS = {
+    types.float32: types.int32,
+    types.float64: types.int64,
+    types.int32: types.float32,
+    types.int64: types.float64,
+}
 
 
 @instructions(lambda x: _BITS[x](x), typed=True)
@@ -68,12 +73,16 @@ def select(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value)
     return chosen
 
 
-def _of_row(source: Type, goal: Type, k: Type, scale: Type, marked: Type, columns: Type, d_bias: Type) -> Signature:
+def _of_row(
+    source: Type, goal: Type, k: Type, scale: Type, marked: Type, columns: Type, d_bias: Type
+) -> Signature:
     return scale(source, goal, types.int64, scale, types.int64, columns, d_bias)
 
 
 @instructions(_of_row, typed=True)
-def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
+def normalise(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> ir.Value:
     """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
 
     source, goal : pointers, where ``LANES`` numbers must be readable; marked : less than 0 for none
@@ -83,7 +92,9 @@ def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *valu
     Where nothing is added a row of a few numbers takes a shorter one.
     """
     *given, columns, _ = values
-    sums, widths = (None, (4, 8, LANES)) if signature.args[-1] == types.none else (columns, (LANES,))
+    sums, widths = (
+        (None, (4, 8, LANES)) if signature.args[-1] == types.none else (columns, (LANES,))
+    )
     total = cgutils.alloca_once(builder, given[3].type)
 
     def choose(width: int, *wider: int) -> None:
@@ -100,7 +111,9 @@ def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *valu
     return builder.load(total)
 
 
-def _normalise(builder: ir.IRBuilder, width: int, given: list[ir.Value], sums: ir.Value | None) -> ir.Value:
+def _normalise(
+    builder: ir.IRBuilder, width: int, given: list[ir.Value], sums: ir.Value | None
+) -> ir.Value:
     """One vector of a row: its sum, its share, and the store of what lies inside the row."""
     source, goal, k, scale, marked = given
     number = scale.type
@@ -109,12 +122,16 @@ def _normalise(builder: ir.IRBuilder, width: int, given: list[ir.Value], sums: i
     lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
 
     inside = builder.icmp_signed("<", lane, in_all_lanes(builder, builder.trunc(k, INT32), width))
-    row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
+    row = builder.select(
+        inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero
+    )
     add_up = declared(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
     total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
 
     scaled = builder.fmul(row, in_all_lanes(builder, builder.fdiv(scale, total), width))
-    here = builder.icmp_signed("==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width))
+    here = builder.icmp_signed(
+        "==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width)
+    )
     result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
     kinds = [vector, vector.as_pointer(), INT32, inside.type]
     put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
@@ -172,9 +189,16 @@ INT16, DRAWN = ir.IntType(16), 16
 """Four random words decide on 16 items, with 16 bits each."""
 
 
-@instructions(lambda source, goal, words, limit, scale: types.void(source, goal, words, types.int64, scale))
+@instructions(
+    lambda source, goal, words, limit, scale: types.void(source, goal, words, types.int64, scale)
+)
 def drop_by_bits(
-    builder: ir.IRBuilder, source: ir.Value, goal: ir.Value, words: ir.Value, limit: ir.Value, scale: ir.Value
+    builder: ir.IRBuilder,
+    source: ir.Value,
+    goal: ir.Value,
+    words: ir.Value,
+    limit: ir.Value,
+    scale: ir.Value,
 ) -> None:
     """Write ``DRAWN`` items times scale to goal, or times 0 where an item's 16 bits are below the limit.
 
@@ -185,9 +209,13 @@ def drop_by_bits(
     for lane, word in enumerate(cgutils.unpack_tuple(builder, words)):
         bits = builder.insert_element(bits, word, INT32(lane))
     bits = builder.bitcast(bits, ir.VectorType(INT16, DRAWN))
-    keep = builder.icmp_unsigned(">=", bits, in_all_lanes(builder, builder.trunc(limit, INT16), DRAWN))
+    keep = builder.icmp_unsigned(
+        ">=", bits, in_all_lanes(builder, builder.trunc(limit, INT16), DRAWN)
+    )
     vector = ir.VectorType(scale.type, DRAWN)
-    factors = builder.select(keep, in_all_lanes(builder, scale, DRAWN), ir.Constant(vector, [0.0] * DRAWN))
+    factors = builder.select(
+        keep, in_all_lanes(builder, scale, DRAWN), ir.Constant(vector, [0.0] * DRAWN)
+    )
     items = builder.load(builder.bitcast(source, vector.as_pointer()), align=4)
     builder.store(builder.fmul(items, factors), builder.bitcast(goal, vector.as_pointer()), align=4)
 
@@ -207,10 +235,15 @@ def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
     if X86:
         slot = cgutils.alloca_once(builder, INT32)
-        builder.call(declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        builder.call(
+            declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]),
+            [builder.bitcast(slot, BYTES)],
+        )
         before = builder.load(slot)
     elif ARM:
-        before = builder.trunc(builder.call(declared(builder, "llvm.aarch64.get.fpcr", INT64, []), []), INT32)
+        before = builder.trunc(
+            builder.call(declared(builder, "llvm.aarch64.get.fpcr", INT64, []), []), INT32
+        )
     else:
         return INT32(0)
     _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
@@ -227,7 +260,10 @@ def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
     """Set the register that holds the mode, where it is known. On x86 it goes through memory both ways."""
     if X86:
         slot = cgutils.alloca_once_value(builder, mode)
-        builder.call(declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        builder.call(
+            declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]),
+            [builder.bitcast(slot, BYTES)],
+        )
     if ARM:
         set_mode = declared(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [INT64])
         builder.call(set_mode, [builder.zext(mode, INT64)])

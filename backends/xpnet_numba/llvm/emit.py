@@ -56,17 +56,23 @@ def instructions(
         named = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         given = inspect.signature(signature).parameters.values()
         definition.__signature__ = inspect.Signature([named, *given])  # type: ignore[attr-defined]
-        return extending.intrinsic(prefer_literal=prefer_literal)(update_wrapper(definition, emit, updated=()))
+        return extending.intrinsic(prefer_literal=prefer_literal)(
+            update_wrapper(definition, emit, updated=())
+        )
 
     return made
 
 
-def declared(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+def declared(
+    builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]
+) -> ir.Function:
     """A function of that name from elsewhere, declared once in the module."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def field(target: Target, builder: ir.IRBuilder, kind: types.Record, record: ir.Value, name: str) -> ir.Value:
+def field(
+    target: Target, builder: ir.IRBuilder, kind: types.Record, record: ir.Value, name: str
+) -> ir.Value:
     """Return a field of a record."""
     number = target.get_value_type(kind.typeof(name))
     return builder.load(cgutils.get_record_member(builder, record, kind.offset(name), number))
@@ -76,7 +82,9 @@ def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Valu
     """Return a vector with the same number in all its lanes."""
     nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(nothing, number, INT32(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))
+    return builder.shuffle_vector(
+        first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width)
+    )
 
 
 # How functions are compiled, with the widest vectors where they gain by it.
@@ -87,7 +95,10 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
-INNER: Any = {**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True), **UNCOUNTED}
+INNER: Any = {
+    **known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True),
+    **UNCOUNTED,
+}
 """How a function is compiled that nothing but compiled code calls: without wrappers for Python and C, and without
 Numba's rewriting of code.
 """
@@ -150,6 +161,8 @@ def vector_bytes() -> int:
     from numba.core.registry import cpu_target
 
     triple, name, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
+    machine = binding.Target.from_triple(triple).create_target_machine(
+        cpu=name, features=features, opt=2
+    )
     code = machine.emit_assembly(binding.parse_assembly(ADDITION))
     return next((size for register, size in {"zmm": 64, "ymm": 32}.items() if register in code), 16)

@@ -17,7 +17,18 @@ from numba.np.arrayobj import populate_array
 
 from xpnet_numba.internals import value_of
 from xpnet_numba.kinds import Pointer
-from xpnet_numba.llvm.emit import ARM, BYTES, INT32, INT64, X86, Signature, Target, Type, declared, instructions
+from xpnet_numba.llvm.emit import (
+    ARM,
+    BYTES,
+    INT32,
+    INT64,
+    X86,
+    Signature,
+    Target,
+    Type,
+    declared,
+    instructions,
+)
 
 LINE = 64
 """Bytes that caches exchange: what different threads write lies on different lines."""
@@ -32,7 +43,9 @@ class Block(NamedTuple):
 
 
 @instructions(lambda pointer, items: types.void(pointer, types.int64), typed=True)
-def prefetch(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value) -> None:
+def prefetch(
+    target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value
+) -> None:
     """Ask for the cache lines of some items from a pointer on, to be read soon."""
     fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
     for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
@@ -44,7 +57,12 @@ def prefetch(target: Target, builder: ir.IRBuilder, signature: Signature, pointe
 
 @instructions(lambda source, goal, items: types.void(source, goal, types.int64), typed=True)
 def copy(
-    target: Target, builder: ir.IRBuilder, signature: Signature, source: ir.Value, goal: ir.Value, items: ir.Value
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    source: ir.Value,
+    goal: ir.Value,
+    items: ir.Value,
 ) -> None:
     """Copy some items from one pointer to another, which do not overlap."""
     cgutils.raw_memcpy(builder, goal, source, items, signature.args[0].dtype.bitwidth // 8)
@@ -52,11 +70,15 @@ def copy(
 
 def _pointer_type(address: Type, like: Type) -> Signature:
     kind = like.instance_type if isinstance(like, types.TypeRef) else like
-    return types.CPointer(kind if isinstance(kind, types.Record) else getattr(kind, "dtype", kind))(types.int64, like)
+    return types.CPointer(kind if isinstance(kind, types.Record) else getattr(kind, "dtype", kind))(
+        types.int64, like
+    )
 
 
 @instructions(_pointer_type, typed=True)
-def pointer(target: Target, builder: ir.IRBuilder, signature: Signature, address: ir.Value, like: ir.Value) -> ir.Value:
+def pointer(
+    target: Target, builder: ir.IRBuilder, signature: Signature, address: ir.Value, like: ir.Value
+) -> ir.Value:
     """Return an address as a pointer.
 
     like : tells of what: a pointer to such items, an item, or their type (``types.int64``)
@@ -65,7 +87,9 @@ def pointer(target: Target, builder: ir.IRBuilder, signature: Signature, address
 
 
 @instructions(lambda array: types.CPointer(array.dtype)(array), typed=True)
-def pointer_to(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> ir.Value:
+def pointer_to(
+    target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value
+) -> ir.Value:
     """Return a pointer to the first item of an array."""
     return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array).data
 
@@ -73,11 +97,15 @@ def pointer_to(target: Target, builder: ir.IRBuilder, signature: Signature, arra
 def _array_type(pointer: Type, shape: Type) -> Signature:
     if not isinstance(shape, types.BaseTuple):
         return types.Array(pointer.dtype, 1, "C")(pointer, types.int64)
-    return types.Array(pointer.dtype, len(shape), "C")(pointer, types.UniTuple(types.int64, len(shape)))
+    return types.Array(pointer.dtype, len(shape), "C")(
+        pointer, types.UniTuple(types.int64, len(shape))
+    )
 
 
 @instructions(_array_type, typed=True)
-def array(target: Target, builder: ir.IRBuilder, signature: Signature, data: ir.Value, shape: ir.Value) -> ir.Value:
+def array(
+    target: Target, builder: ir.IRBuilder, signature: Signature, data: ir.Value, shape: ir.Value
+) -> ir.Value:
     """Return the items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
     sizes = [shape] if signature.return_type.ndim == 1 else cgutils.unpack_tuple(builder, shape)
     return emit_array(target, builder, signature.return_type, data, sizes)
@@ -85,7 +113,12 @@ def array(target: Target, builder: ir.IRBuilder, signature: Signature, data: ir.
 
 @instructions(lambda array, first, count: array(array, types.int64, types.int64), typed=True)
 def section(
-    target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value, first: ir.Value, count: ir.Value
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    array: ir.Value,
+    first: ir.Value,
+    count: ir.Value,
 ) -> ir.Value:
     """``array[first : first + count]``, some items of a vector or rows of a matrix, all of which must be there: unlike
     Numba's own, it does not look at the bounds.
@@ -94,7 +127,12 @@ def section(
 
 
 def _emit_rows(
-    target: Target, builder: ir.IRBuilder, kind: Type, x: ir.Value, first: ir.Value, count: Callable[..., ir.Value]
+    target: Target,
+    builder: ir.IRBuilder,
+    kind: Type,
+    x: ir.Value,
+    first: ir.Value,
+    count: Callable[..., ir.Value],
 ) -> ir.Value:
     """Some rows of an array, or items of a vector, from the first on; ``count`` says how many, of how many it has."""
     whole = cgutils.create_struct_proxy(kind)(target, builder, value=x)
@@ -102,12 +140,19 @@ def _emit_rows(
     begin = first
     for size in columns:
         begin = builder.mul(begin, size)
-    return emit_array(target, builder, kind, builder.gep(whole.data, [begin]), [count(rows), *columns])
+    return emit_array(
+        target, builder, kind, builder.gep(whole.data, [begin]), [count(rows), *columns]
+    )
 
 
 @instructions(lambda values, first, end: values(values, types.int64, types.int64), typed=True)
 def parts_of(
-    target: Target, builder: ir.IRBuilder, signature: Signature, values: ir.Value, first: ir.Value, end: ir.Value
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    values: ir.Value,
+    first: ir.Value,
+    end: ir.Value,
 ) -> ir.Value:
     """``array[first:end]`` of each array of a tuple, which may have fewer rows, and what is no array as it is.
 
@@ -136,7 +181,9 @@ def block_type(item: Type) -> types.NamedTuple:
     return types.NamedTuple([types.CPointer(item), types.int64, types.int64], Block)
 
 
-def part_of_buffer(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
+def part_of_buffer(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> ir.Value:
     """Emit some items of a buffer as an array or a block, of which nothing is read on the way.
 
     values : any number of which nothing is read, the buffer's address, the offset of the first item, and one size of an
@@ -153,7 +200,13 @@ def part_of_buffer(target: Target, builder: ir.IRBuilder, signature: Signature, 
 
 
 @instructions(lambda function, arguments: types.void(types.int64, arguments), typed=True)
-def call(target: Target, builder: ir.IRBuilder, signature: Signature, function: ir.Value, arguments: ir.Value) -> None:
+def call(
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    function: ir.Value,
+    arguments: ir.Value,
+) -> None:
     """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
     blocks for arrays.
 
@@ -169,7 +222,11 @@ def call(target: Target, builder: ir.IRBuilder, signature: Signature, function: 
 
 
 def emit_array(
-    target: Target, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: Sequence[ir.Value]
+    target: Target,
+    builder: ir.IRBuilder,
+    kind: types.Array,
+    data: ir.Value,
+    sizes: Sequence[ir.Value],
 ) -> ir.Value:
     """An array over memory, which nobody owns who counts its users."""
     dtype = kind.dtype
@@ -202,7 +259,9 @@ def address(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
 
 
 @instructions(lambda pointer, items: pointer(pointer, items), typed=True, prefer_literal=True)
-def stack(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value) -> ir.Value:
+def stack(
+    target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value
+) -> ir.Value:
     """Return a 64-byte aligned pointer to stack memory for a literal number of items of the type of ``pointer``."""
     kind = target.get_value_type(signature.return_type.dtype)
     with builder.goto_entry_block():
@@ -223,7 +282,9 @@ def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 
 @instructions(lambda pointer: pointer.dtype(pointer), typed=True)
-def reload(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value) -> ir.Value:
+def reload(
+    target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value
+) -> ir.Value:
     """The value at a pointer, whose address came from :func:`spill`. The pointer's type says what is there."""
     kind = target.get_value_type(signature.return_type)
     value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
@@ -246,7 +307,9 @@ def item(builder: ir.IRBuilder, address: ir.Value, number: ir.Value) -> ir.Value
 @instructions(lambda address, value: types.int64(types.int64, types.int64))
 def fetch_add(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
     """Add to the int64 at an address, as one indivisible act; returns what was there before."""
-    return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
+    return builder.atomic_rmw(
+        "add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst"
+    )
 
 
 @instructions(lambda address: types.int64(types.int64))
@@ -262,7 +325,9 @@ def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
 
 
 @instructions(lambda address, expected, value: types.boolean(types.int64, types.int64, types.int64))
-def exchange_if(builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, value: ir.Value) -> ir.Value:
+def exchange_if(
+    builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, value: ir.Value
+) -> ir.Value:
     """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
     place = builder.inttoptr(address, INT64.as_pointer())
     result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
@@ -277,8 +342,12 @@ def pause(builder: ir.IRBuilder) -> None:
     if X86:
         builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
     elif ARM:  # its yield does nothing on most cores; a barrier takes as long as x86's pause
-        builder.call(declared(builder, "llvm.aarch64.isb", ir.VoidType(), [INT32]), [INT32(WHOLE_SYSTEM)])
+        builder.call(
+            declared(builder, "llvm.aarch64.isb", ir.VoidType(), [INT32]), [INT32(WHOLE_SYSTEM)]
+        )
 
 
-sched_yield = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+sched_yield = types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
+)
 """Let another thread have this core: the operating system's own function."""

@@ -69,7 +69,9 @@ PANEL = len(HEIGHTS) - 1
 
 
 @instructions(lambda a, b, c, rows, panel: types.void(a, b, c, types.int64, panel), typed=True)
-def multiply_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
+def multiply_tile(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
     """C = A B, or C += A B unless ``fresh``, for one tile, or for one of ``FEW`` rows where there are not so many.
 
     a, b, c : matrices; of c the columns lie side by side, and b must be readable for the tile's whole width
@@ -80,25 +82,43 @@ def multiply_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *
     *matrices, rows, panel = values
     memory = _Vectors(target, builder, signature.args[0])
     for width in memory.widths(cgutils.unpack_tuple(builder, panel)[-1]):
-        with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (whole, few):
+        with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (
+            whole,
+            few,
+        ):
             with whole:
-                _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], matrices, panel)
+                _multiply_rows(
+                    memory, width, [INT64(i) for i in range(HEIGHTS[width])], matrices, panel
+                )
             with few:  # the last row once more in the place of those that there are not
                 last = builder.sub(rows, INT64(1))
-                numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(FEW)]
+                numbers = [
+                    builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last)
+                    for i in range(FEW)
+                ]
                 _multiply_rows(memory, width, numbers, matrices, panel)
 
 
 def _multiply_rows(
-    memory: "_Vectors", width: int, numbers: list[ir.Value], matrices: list[ir.Value], panel: ir.Value
+    memory: "_Vectors",
+    width: int,
+    numbers: list[ir.Value],
+    matrices: list[ir.Value],
+    panel: ir.Value,
 ) -> None:
     """Emit :func:`multiply_tile` for one width and rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
-    (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
+    (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (
+        cgutils.unpack_tuple(builder, x) for x in matrices
+    )
     columns, terms, fresh, _ = cgutils.unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = memory.sums(len(c_rows), width)
-    places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
+    places = [
+        (row, v, kept)
+        for row, of_row in zip(c_rows, sums, strict=True)
+        for v, kept in enumerate(of_row)
+    ]
 
     with builder.if_then(builder.not_(fresh)):
         for inside in memory.masks(columns, width):
@@ -124,12 +144,16 @@ ROW = 8
 """Sums that :func:`multiply_row` has at a time: enough that a multiplication is always ready."""
 
 
-def _of_one_row(a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type) -> Signature:
+def _of_one_row(
+    a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type
+) -> Signature:
     return types.void(a, b, types.int64, a, types.int64, types.int64, vectors)
 
 
 @instructions(_of_one_row, typed=True, prefer_literal=True)
-def multiply_row(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
+def multiply_row(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
     """C = A B for one row of C, where B lies: nothing outside of it is read.
 
     a, b, c : pointers; b_term : items from one row of B to the next
@@ -164,15 +188,22 @@ def multiply_row(target: Target, builder: ir.IRBuilder, signature: Signature, *v
             memory.store(total, c, v, inside[v])
 
 
-@instructions(lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True)
-def copy_panel(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
+@instructions(
+    lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True
+)
+def copy_panel(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
     """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
 
     b : matrix, whose columns lie side by side; panel : pointer to room for terms rows of all vectors
     columns : that B has from its pointer on; vectors : 1 to ``PANEL``
     """
     b, panel, columns, terms, vectors = values
-    memory, (first, b_term, _) = _Vectors(target, builder, signature.args[0]), cgutils.unpack_tuple(builder, b)
+    memory, (first, b_term, _) = (
+        _Vectors(target, builder, signature.args[0]),
+        cgutils.unpack_tuple(builder, b),
+    )
     for width in memory.widths(vectors):
         for inside in memory.masks(columns, width):
             with cgutils.for_range(builder, terms) as loop:
@@ -182,8 +213,12 @@ def copy_panel(target: Target, builder: ir.IRBuilder, signature: Signature, *val
                     memory.store(memory.load(source, v, inside[v]), row, v, None)
 
 
-@instructions(lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True)
-def transpose_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
+@instructions(
+    lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True
+)
+def transpose_tile(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
     """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel: in each round pairs of
     vectors exchange blocks of their lanes, twice as long as in the round before.
 
@@ -194,18 +229,30 @@ def transpose_tile(target: Target, builder: ir.IRBuilder, signature: Signature, 
     (first, b_row, _), (goal, panel_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
     memory, last = _Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
     lanes = memory.lanes
-    numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
+    numbers = [
+        builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last)
+        for i in range(lanes)
+    ]
 
     for inside in memory.masks(columns, 1):
-        vectors = [memory.load(_row(builder, first, b_row, number), 0, inside[0]) for number in numbers]
+        vectors = [
+            memory.load(_row(builder, first, b_row, number), 0, inside[0]) for number in numbers
+        ]
         block = 1
         while block < lanes:
             for i in (i for i in range(lanes) if not i & block):
-                vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
+                vectors[i], vectors[i + block] = memory.exchange(
+                    vectors[i], vectors[i + block], block
+                )
             block *= 2
         for i, vector in enumerate(vectors):
             exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
-            memory.store(vector, _row(builder, goal, panel_row, INT64(i)), 0, None if inside[0] is None else exists)
+            memory.store(
+                vector,
+                _row(builder, goal, panel_row, INT64(i)),
+                0,
+                None if inside[0] is None else exists,
+            )
 
 
 def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value) -> ir.Value:
@@ -227,8 +274,15 @@ class _Vectors:
         pointer = given[0] if isinstance(given, types.BaseTuple) else given
         number, bits = target.get_value_type(pointer.dtype), pointer.dtype.bitwidth
         self.builder, self.lanes = builder, (lanes := 8 * BYTES_PER_VECTOR // bits)
-        self.kind, self.suffix, self.item_bytes = ir.VectorType(number, lanes), f"v{lanes}f{bits}", INT32(bits // 8)
-        self.zeros, self.mask = ir.Constant(self.kind, [0.0] * lanes), ir.VectorType(ir.IntType(1), lanes)
+        self.kind, self.suffix, self.item_bytes = (
+            ir.VectorType(number, lanes),
+            f"v{lanes}f{bits}",
+            INT32(bits // 8),
+        )
+        self.zeros, self.mask = (
+            ir.Constant(self.kind, [0.0] * lanes),
+            ir.VectorType(ir.IntType(1), lanes),
+        )
 
     def widths(self, vectors: ir.Value) -> Iterator[int]:
         """Each width of a panel; what is emitted for it is executed where it is that many vectors."""
@@ -255,7 +309,10 @@ class _Vectors:
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))
-        return [self.builder.icmp_signed("<", ir.Constant(kind, list(start)), wanted) for start in starts]
+        return [
+            self.builder.icmp_signed("<", ir.Constant(kind, list(start)), wanted)
+            for start in starts
+        ]
 
     def load(self, pointer: ir.Value, place: int, inside: ir.Value | None) -> ir.Value:
         """The vector; lanes outside are not read, and 0."""
@@ -263,16 +320,22 @@ class _Vectors:
             return self.load_whole(pointer, place)
         kinds = [self.kind.as_pointer(), INT32, self.mask, self.kind]
         load = declared(self.builder, f"llvm.masked.load.{self.suffix}.p0", self.kind, kinds)
-        return self.builder.call(load, [self._at(pointer, place), self.item_bytes, inside, self.zeros])
+        return self.builder.call(
+            load, [self._at(pointer, place), self.item_bytes, inside, self.zeros]
+        )
 
     def load_whole(self, pointer: ir.Value, place: int) -> ir.Value:
         """The vector, all of it: a masked load takes a turn of the units that multiply."""
         return self.builder.load(self._at(pointer, place), align=int(self.item_bytes.constant))
 
-    def store(self, vector: ir.Value, pointer: ir.Value, place: int, inside: ir.Value | None) -> None:
+    def store(
+        self, vector: ir.Value, pointer: ir.Value, place: int, inside: ir.Value | None
+    ) -> None:
         """Write the lanes inside."""
         if inside is None:
-            self.builder.store(vector, self._at(pointer, place), align=int(self.item_bytes.constant))
+            self.builder.store(
+                vector, self._at(pointer, place), align=int(self.item_bytes.constant)
+            )
             return
         kinds = [self.kind, self.kind.as_pointer(), INT32, self.mask]
         store = declared(self.builder, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), kinds)
@@ -281,7 +344,9 @@ class _Vectors:
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a b + c, rounded once where the processor can."""
         kinds = [self.kind] * 3
-        return self.builder.call(declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c])
+        return self.builder.call(
+            declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c]
+        )
 
     def exchange(self, a: ir.Value, b: ir.Value, block: int) -> tuple[ir.Value, ir.Value]:
         """Swap every second block of lanes of a with the block before it of b."""
@@ -289,18 +354,25 @@ class _Vectors:
         first = [i + self.lanes - block if i & block else i for i in places]
         second = [i + self.lanes if i & block else i + block for i in places]
         kind = ir.VectorType(INT32, self.lanes)
-        return tuple(self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second))  # type: ignore[return-value]
+        return tuple(
+            self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second)
+        )  # type: ignore[return-value]
 
     def prefetch(self, pointer: ir.Value, place: int) -> None:
         """Ask for the vector, to be read and written soon; there may be none."""
-        ask = declared(self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
+        ask = declared(
+            self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32]
+        )
         for_writing, much_reuse, data = INT32(0), INT32(3), INT32(1)
         at = self.builder.bitcast(self._at(pointer, place), BYTES)
         self.builder.call(ask, [at, for_writing, much_reuse, data])
 
     def sums(self, rows: int, width: int) -> list[list[ir.Value]]:
         """Variables, 0 at first, for rows of so many vectors: LLVM keeps them in registers."""
-        return [[cgutils.alloca_once_value(self.builder, self.zeros) for _ in range(width)] for _ in range(rows)]
+        return [
+            [cgutils.alloca_once_value(self.builder, self.zeros) for _ in range(width)]
+            for _ in range(rows)
+        ]
 
     def _at(self, pointer: ir.Value, place: int) -> ir.Value:
         item = self.builder.gep(pointer, [INT64(place * self.lanes)])

@@ -143,7 +143,9 @@ def gelu_tanh_backward(d_out: Scalar, x: Scalar) -> Scalar:
     number, a = type(x), scalars.magnitude(x)
     scale, cube = number(TANH_SCALE), number(TANH_CUBE) * a * a
     tail = scalars.logistic_tail(scale * a * (number(1) + cube))
-    return d_out * slope(x, tail * (number(1) - a * (number(1) - tail) * scale * (number(1) + number(3) * cube)))
+    return d_out * slope(
+        x, tail * (number(1) - a * (number(1) - tail) * scale * (number(1) + number(3) * cube))
+    )
 
 
 @inlined
@@ -202,11 +204,17 @@ def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector
 
 
 @inlined
-def backward_with_sums(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector) -> None:
+def backward_with_sums(
+    gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector
+) -> None:
     """:func:`backward`, whose result is added to the sums, number ``sums.size`` to the first once more."""
     for begin in range(0, d_out.size, larger(sums.size, 1)):
         count = smaller(sums.size, d_out.size - begin)
-        given, some, results = section(d_out, begin, count), section(kept, begin, count), section(d_x, begin, count)
+        given, some, results = (
+            section(d_out, begin, count),
+            section(kept, begin, count),
+            section(d_x, begin, count),
+        )
         for j in range(count):
             d = gradient(given[j], some[j])
             results[j] = d

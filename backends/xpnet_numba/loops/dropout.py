@@ -30,7 +30,9 @@ def philox(counter: FourWords, key: tuple[u8, u8]) -> FourWords:
 
 
 @inner
-def drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int) -> None:
+def drop(
+    x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int
+) -> None:
     """out = x keep / (1 - rate) for a run of items, of which the first is item ``first`` of the whole batch.
 
     x, out : (n,), which may be the same; seed : (2,) int64, its lower and upper 64 bits
@@ -40,7 +42,9 @@ def drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: 
     key = u8(seed[0]), u8(seed[1])
     from_x, to_out, part = pointer_to(x), pointer_to(out), stack(pointer_to(x), DRAWN)
     for count in range(first // DRAWN, (first + x.size + DRAWN - 1) // DRAWN):
-        words = philox((u8(count + 1), u8(0), u8(layer), u8(t)), key)  # NumPy counts before it draws
+        words = philox(
+            (u8(count + 1), u8(0), u8(layer), u8(t)), key
+        )  # NumPy counts before it draws
         at = count * DRAWN - first
         if at >= 0 and at + DRAWN <= x.size:
             drop_by_bits(shift(from_x, at), shift(to_out, at), words, limit, scale)

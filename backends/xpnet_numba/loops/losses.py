@@ -45,15 +45,27 @@ def softmax_cross_entropy_indices(
     A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
     """
     at, gradient = pointer_to(z), pointer_to(d_z)
-    scratch, shifts, rests, sums = stack(at, SCRATCH), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
-    h, rest, s, columns = array(shifts, MOST_ROWS), array(rests, MOST_ROWS), array(sums, MOST_ROWS), stack(at, LANES)
+    scratch, shifts, rests, sums = (
+        stack(at, SCRATCH),
+        stack(at, MOST_ROWS),
+        stack(at, MOST_ROWS),
+        stack(at, MOST_ROWS),
+    )
+    h, rest, s, columns = (
+        array(shifts, MOST_ROWS),
+        array(rests, MOST_ROWS),
+        array(sums, MOST_ROWS),
+        stack(at, LANES),
+    )
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
     clear(array(columns, LANES))
     for begin in range(0, len(z), step):
         rows = smaller(step, len(z) - begin)
         block, d_block = section(z, begin, rows), shift(gradient, begin * k)
         y, c = section(labels, begin, rows), section(scale, begin, rows)
-        for i in range(rows):  # before exponentials take their place, or a gradient, which would hold up the read
+        for i in range(
+            rows
+        ):  # before exponentials take their place, or a gradient, which would hold up the read
             if inside(y[i], k):
                 rest[i] = block[i, y[i]]
         e = scratch if k <= BLOCK else d_block
@@ -118,7 +130,10 @@ def multi_softmax_cross_entropy(
     for first in range(0, len(z), step):
         rows = smaller(step, len(z) - first)
         logits = flat(section(z, first, rows))
-        e, near = array(scratch if k <= BLOCK else pointer_to(logits), logits.size), k <= BLOCK and are_near(logits)
+        e, near = (
+            array(scratch if k <= BLOCK else pointer_to(logits), logits.size),
+            k <= BLOCK and are_near(logits),
+        )
         if near:  # one loop, as the classes of a target alone are too few to fill the vectors
             for n in range(logits.size):
                 e[n] = exp(logits[n])
@@ -132,7 +147,9 @@ def multi_softmax_cross_entropy(
 
 
 @inlined
-def softmax_of_target(z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, given: bool) -> float:
+def softmax_of_target(
+    z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, given: bool
+) -> float:
     """One target of a row: z becomes dL/dz, and its loss times c is returned; e : exp(z) where it is given, or room."""
     h, s = z.dtype.type(0), z.dtype.type(0)
     if not given:
@@ -151,7 +168,13 @@ def softmax_of_target(z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector
 
 @inner_by_type
 def normalise_long_rows(
-    e: Pointer, d_z: Pointer, k: int, scale: Vector, labels: Indices, sums: Vector, d_bias: Vector | None
+    e: Pointer,
+    d_z: Pointer,
+    k: int,
+    scale: Vector,
+    labels: Indices,
+    sums: Vector,
+    d_bias: Vector | None,
 ) -> None:
     """The gradients of the rows whose label is a class; e, d_z : k numbers for each."""
     stay_apart()
@@ -176,7 +199,9 @@ def weighted_losses(sums: Vector, rests: Vector, weights: Vector) -> float:
     stay_apart()
     added = 0.0
     for i in range(sums.size):
-        added += numpy.float64(weights[i]) * (log_normal(numpy.float64(sums[i])) + numpy.float64(rests[i]))
+        added += numpy.float64(weights[i]) * (
+            log_normal(numpy.float64(sums[i])) + numpy.float64(rests[i])
+        )
     return added
 
 
@@ -210,7 +235,13 @@ def subtract_labels(d_z: Vector, y: Vector, c: Scalar) -> None:
 
 @inlined
 def item_by_item(
-    formula: Formula, z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    formula: Formula,
+    z: Matrix,
+    labels: Matrix,
+    scale: Vector,
+    given: Vector,
+    d_bias: Vector,
+    loss: Numbers,
 ) -> None:
     """A loss that is a sum over the outputs of a row; z becomes dL/dz, the formula's slope times scale_i.
 
@@ -230,7 +261,13 @@ def item_by_item(
 
 @inlined
 def items_of_joined_rows(
-    formula: Formula, z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    formula: Formula,
+    z: Matrix,
+    labels: Matrix,
+    scale: Vector,
+    given: Vector,
+    d_bias: Vector,
+    loss: Numbers,
 ) -> None:
     """:func:`item_by_item` for formulas with exponentials: many short rows are one loop, which fills the vectors."""
     k, total = z.shape[1], 0.0
@@ -325,7 +362,16 @@ def log_positive(y: Scalar) -> float:
 
 FORMULAS = {
     formula.__name__: formula
-    for formula in (logistic_cross_entropy, squared_error, absolute_error, huber, quantile, poisson, gamma, tweedie)
+    for formula in (
+        logistic_cross_entropy,
+        squared_error,
+        absolute_error,
+        huber,
+        quantile,
+        poisson,
+        gamma,
+        tweedie,
+    )
 }
 """Losses that :func:`item_by_item` makes of one output's loss and slope."""
 

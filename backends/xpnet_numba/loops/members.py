@@ -24,7 +24,12 @@ def scale_backward(d: Matrix, x: Matrix, factors: Vector, d_factors: Vector) -> 
 
 @inner
 def scale_weight_backward(
-    d_scaled: Matrix, weight: Matrix, factors: Vector, d_weight: Matrix, d_factors: Vector, more: int
+    d_scaled: Matrix,
+    weight: Matrix,
+    factors: Vector,
+    d_weight: Matrix,
+    d_factors: Vector,
+    more: int,
 ) -> None:
     """Compute d_weight and d_factors from d_scaled of ``factors[:, None] * weight``: x (factors * W) = (x * factors) W.
 

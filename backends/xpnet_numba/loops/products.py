@@ -79,9 +79,15 @@ class Panel(NamedTuple):
     vectors: int
 
 
-def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
+def multiply(
+    a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
+) -> None:
     """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill the vectors."""
-    (m, n), k, lanes = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), BYTES_PER_VECTOR // c.itemsize
+    (m, n), k, lanes = (
+        c.shape,
+        choice(flags & TRANSPOSE_B, b.shape[1], len(b)),
+        BYTES_PER_VECTOR // c.itemsize,
+    )
     left, right = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B)
     # Rows of n columns may fill vectors so badly that C^T takes less time, for which A is transposed unless it is.
     transposing = choice(flags & TRANSPOSE_A, 0, 5)
@@ -118,7 +124,9 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
 @inner
 def operand(x: Matrix, is_transposed: int) -> Operand:
     """op(X)."""
-    return Operand(pointer_to(x), choice(is_transposed, 1, x.shape[1]), choice(is_transposed, x.shape[1], 1))
+    return Operand(
+        pointer_to(x), choice(is_transposed, 1, x.shape[1]), choice(is_transposed, x.shape[1], 1)
+    )
 
 
 @inner
@@ -139,7 +147,9 @@ def readable(b: Operand, width: int, columns: int, n: int, m: int, after: int) -
 
     What it has not is read from rows that follow, and goes where no column of C is.
     """
-    return ((columns == width) & (m < WORTH_A_COPY)) | ((n == columns) & (width - columns <= b.row * after))
+    return ((columns == width) & (m < WORTH_A_COPY)) | (
+        (n == columns) & (width - columns <= b.row * after)
+    )
 
 
 @inner
@@ -156,7 +166,10 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     stay_apart()
     for i in range(rows):
         row, copied = part_of(source, i, 0), part_of(target, i, 0)
-        given, taken = array(row.at, columns * row.column), array(copied.at, columns * copied.column)
+        given, taken = (
+            array(row.at, columns * row.column),
+            array(copied.at, columns * copied.column),
+        )
         for j in range(columns):
             taken[j * copied.column] = given[j * row.column]
 
@@ -171,7 +184,9 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
         i += choice(m - i >= height, height, FEW)
 
 
-def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
+def multiply_few(
+    a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
+) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags."""
     (m, n), k, lanes = c.shape, len(b), BYTES_PER_VECTOR // c.itemsize
     from_a, from_b = pointer_to(a), pointer_to(b)
@@ -186,7 +201,9 @@ def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, g
                 multiply_row(x, y, n, z, n - j, k, ROW)
 
 
-def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
+def multiply_by_blas(
+    a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
+) -> None:
     """op(A) op(B) by BLAS.
 
     BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T. It
@@ -196,11 +213,24 @@ def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vecto
     (m, n), k, one = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
     plain, transposed = ord("N"), ord("T")
-    op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain
-    columns, rows, terms, row_of_b, row_of_a = spill(n), spill(m), spill(k), spill(b.shape[1]), spill(a.shape[1])
+    op_a, op_b = (
+        transposed if flags & TRANSPOSE_A else plain,
+        transposed if flags & TRANSPOSE_B else plain,
+    )
+    columns, rows, terms, row_of_b, row_of_a = (
+        spill(n),
+        spill(m),
+        spill(k),
+        spill(b.shape[1]),
+        spill(a.shape[1]),
+    )
     sizes = spill(op_b), spill(op_a), columns, rows, terms
     given = spill(one), b.ctypes.data, row_of_b, a.ctypes.data, row_of_a
     call(gemm_at, sizes + given + (spill(beta), c.ctypes.data, columns))  # noqa: RUF005
 
 
-PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}
+PRODUCTS = {
+    "multiply": multiply,
+    "multiply_few": multiply_few,
+    "multiply_by_blas": multiply_by_blas,
+}

@@ -66,11 +66,20 @@ index: Any = None
 
 
 def sparse_times(
-    order: Indices, numbers: Vector, columns_at: Address, starts_at: Address, all_rows: int, weight: Matrix, out: Matrix
+    order: Indices,
+    numbers: Vector,
+    columns_at: Address,
+    starts_at: Address,
+    all_rows: int,
+    weight: Matrix,
+    out: Matrix,
 ) -> None:
     """out = X[order] W. weight : (in, out); out : (rows, out)."""
     widest_vectors()
-    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
+    columns, starts = (
+        array(pointer(columns_at, index), numbers.size),
+        array(pointer(starts_at, index), all_rows + 1),
+    )
     for i in range(order.size):
         sums = out[i]
         clear(sums)
@@ -92,7 +101,10 @@ def sparse_gradient(
 ) -> None:
     """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
     widest_vectors()
-    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
+    columns, starts = (
+        array(pointer(columns_at, index), numbers.size),
+        array(pointer(starts_at, index), all_rows + 1),
+    )
     for i in range(order.size):
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):
@@ -101,10 +113,18 @@ def sparse_gradient(
 
 
 def densify(
-    order: Indices, numbers: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix
+    order: Indices,
+    numbers: Vector,
+    columns_at: Address,
+    starts_at: Address,
+    all_rows: int,
+    out: Matrix,
 ) -> None:
     """out = X[order], (rows, in), its zeros written out."""
-    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
+    columns, starts = (
+        array(pointer(columns_at, index), numbers.size),
+        array(pointer(starts_at, index), all_rows + 1),
+    )
     for i in range(order.size):
         row = out[i]
         clear(row)

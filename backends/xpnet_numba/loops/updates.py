@@ -14,7 +14,9 @@ from xpnet_numba.llvm.emit import INNER, njit
 from xpnet_numba.loops import inner
 from xpnet_numba.scalars import EXACT
 
-RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
+RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(
+    8
+)
 """Places of the numbers of a rule."""
 
 scales_of = njit(**INNER)(adam_scales)
@@ -29,10 +31,16 @@ def sgd(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Number
 
 
 @inner
-def momentum(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
+def momentum(
+    param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int
+) -> None:
     """v <- mu v - lr g; p <- p + v, or with Nesterov's rule p <- p + mu v - lr g."""
     number = param.dtype.type
-    learning_rate, mu, nesterov = number(rule[LEARNING_RATE]), number(rule[MOMENTUM]), rule[NESTEROV] != 0.0
+    learning_rate, mu, nesterov = (
+        number(rule[LEARNING_RATE]),
+        number(rule[MOMENTUM]),
+        rule[NESTEROV] != 0.0,
+    )
     for i in range(param.size):
         down = learning_rate * grad[i]
         v = mu * first[i] - down
@@ -53,7 +61,9 @@ def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbe
     b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
     rest1, rest2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
     keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
-    scale, root = scales_of(t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2], rule[EPSILON_HAT] != 0.0)
+    scale, root = scales_of(
+        t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2], rule[EPSILON_HAT] != 0.0
+    )
     step, stretch = number(scale), number(root)
     for i in range(param.size):
         g = grad[i]

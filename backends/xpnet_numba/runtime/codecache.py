@@ -109,7 +109,11 @@ def _is_private(folder: Path) -> bool:
     if not hasattr(os, "geteuid"):
         return True
     status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & 0o022
+    )
 
 
 @cache
@@ -132,7 +136,9 @@ def fingerprint() -> str:
     import numba
     from numba.core.registry import cpu_target
 
-    settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in _NO_MATTER)
+    settings = sorted(
+        (k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in _NO_MATTER
+    )
     facts = [
         sys.version,
         *(module.__version__ for module in (numpy, numba, llvmlite)),

@@ -71,7 +71,11 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     given.
     Raises what Numba raises for code it cannot compile.
     """
-    function, name, module = unwrap(function), name_of(function, signature), sys.modules[function.__module__]
+    function, name, module = (
+        unwrap(function),
+        name_of(function, signature),
+        sys.modules[function.__module__],
+    )
 
     def compiled() -> Callable[..., Any]:
         with _compiler():
@@ -79,7 +83,9 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
         _keep(name, lambda: internals.machine_code(overload, for_python=True))
         return overload.entry_point
 
-    return _loaded_or_compiled(name, lambda code: internals.load_python_function(code, module), compiled)
+    return _loaded_or_compiled(
+        name, lambda code: internals.load_python_function(code, module), compiled
+    )
 
 
 def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> Any:
@@ -114,10 +120,14 @@ def _compiler() -> Iterator[None]:
             gc.enable()
         _compiling += time.perf_counter() - begin
         if _compiling > PATIENCE:
-            _say("xpnet: compiling for this machine, which it does once for each kind of work; a few seconds.")
+            _say(
+                "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
+            )
 
 
-def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]) -> Any:
+def _loaded_or_compiled(
+    name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]
+) -> Any:
     """A function from the cache or, where it is not there, from the compiler.
 
     The main thread lets another load and compile: a KeyboardInterrupt could come up anywhere in the compiler, where
@@ -146,7 +156,9 @@ def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Calla
 if hasattr(os, "register_at_fork"):
     # A child has no thread that would give the compiler's lock back: nothing compiles while a process forks.
     lock = global_compiler_lock
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    os.register_at_fork(
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+    )
 
 
 _named: dict[str, Callable[..., Any]] = {}
@@ -160,14 +172,18 @@ def name_of(function: Callable[..., Any], signature: Any) -> str:
     types = sha256(str(signature).encode()).hexdigest()[:16]
     name = f"{function.__module__}.{function.__qualname__}.{types}"
     if not _is_same(_named.setdefault(name, function), function):
-        raise RuntimeError(f"Functions must differ in module, name or types to be kept; two are called {name}.")
+        raise RuntimeError(
+            f"Functions must differ in module, name or types to be kept; two are called {name}."
+        )
     return name
 
 
 def _is_same(a: Any, b: Any) -> bool:
     """Return whether two functions have the same code, and their global names the same values."""
     values = (tuple(f.__globals__.get(name) for name in f.__code__.co_names) for f in (a, b))
-    return a is b or (a.__code__ == b.__code__ and all(x is y for x, y in zip(*values, strict=True)))
+    return a is b or (
+        a.__code__ == b.__code__ and all(x is y for x, y in zip(*values, strict=True))
+    )
 
 
 def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
@@ -181,7 +197,9 @@ def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
         return load(entry)
     except Exception as error:  # whatever it is, compiling again is right
         reason = f"{type(error).__name__}: {error}"
-        _say(f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason}).")
+        _say(
+            f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
+        )
         return None
 
 

@@ -29,7 +29,12 @@ ROOT = Path("/")
 
 HIERARCHIES = {
     "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "memory": (
+        "sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 }
 """The folder of control groups, their files of limit and use, and a key of memory.stat, by what stands between the
 colons of /proc/self/cgroup: version 2, and version 1."""
@@ -166,14 +171,19 @@ def choose_product(weight_bytes: int) -> tuple[str, str]:
     """
     named = os.environ.get(VARIABLE, "")
     if named and named not in FUNCTIONS:
-        raise BackendError(f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it.")
+        raise BackendError(
+            f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it."
+        )
     if named:
         return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
     if not WIDE:
         return BLAS, "BLAS, since there are no tiles for this processor"
     vectors = f"{TILES.name} vectors"
     if TILES is AVX2 and weight_bytes > LARGE_WEIGHT:
-        return BLAS, f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB"
+        return (
+            BLAS,
+            f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB",
+        )
     return OWN, f"tiles of {vectors}"
 
 

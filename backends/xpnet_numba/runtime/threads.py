@@ -26,7 +26,16 @@ from numba import types
 
 from xpnet_numba.kinds import Address
 from xpnet_numba.llvm.emit import INNER, njit
-from xpnet_numba.llvm.memory import call, exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.llvm.memory import (
+    call,
+    exchange_if,
+    fetch_add,
+    item,
+    load,
+    pause,
+    sched_yield,
+    store,
+)
 from xpnet_numba.runtime.compiling import python_function
 from xpnet_numba.runtime.machine import BLAS, hold_this_thread, products_that_may_run
 
@@ -108,7 +117,9 @@ def attend(board: Address, me: int) -> None:
             looks += 1
         store(item(board, ASLEEP + LINE * me), 1)
         # A job that was opened meanwhile is joined after all. One that opens after this look goes without this worker.
-        if load(item(board, OPEN)) <= seen or not exchange_if(item(board, ASLEEP + LINE * me), 1, 0):
+        if load(item(board, OPEN)) <= seen or not exchange_if(
+            item(board, ASLEEP + LINE * me), 1, 0
+        ):
             return
 
 
@@ -127,7 +138,9 @@ def share_entry() -> Any:
     return entry(share, types.void(*[types.int64] * 5))
 
 
-_core_function: Any = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+_core_function: Any = (
+    getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+)
 """The C library's function that tells on which core its caller runs; None where there is none."""
 
 
@@ -136,7 +149,9 @@ class Team:
 
     def __init__(self) -> None:
         self._busy, self._number, self._leaders_core = Lock(), 0, -1
-        self._workers: list[tuple[Thread, SimpleQueue[bool]]] = []  # and by what each is woken; worker 1 is the first
+        self._workers: list[
+            tuple[Thread, SimpleQueue[bool]]
+        ] = []  # and by what each is woken; worker 1 is the first
         self._memory = (ctypes.c_int64 * (ASLEEP + MOST_THREADS * LINE))()
         self._board = ctypes.addressof(self._memory)
 
@@ -174,7 +189,12 @@ class Team:
         """One more worker, unless the system allows no more threads."""
         signal: SimpleQueue[bool] = SimpleQueue()
         me = len(self._workers) + 1
-        worker = Thread(target=_attend, args=(self._board, me, signal, self._memory), name=f"xpnet-{me}", daemon=True)
+        worker = Thread(
+            target=_attend,
+            args=(self._board, me, signal, self._memory),
+            name=f"xpnet-{me}",
+            daemon=True,
+        )
         try:
             worker.start()
         except RuntimeError:

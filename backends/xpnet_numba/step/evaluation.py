@@ -72,7 +72,9 @@ def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | Non
     if order is not None:
         order = numpy.ascontiguousarray(order, numpy.int64)
     if sample_weight is not None:
-        sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+        sample_weight = numpy.ascontiguousarray(
+            sample_weight if order is None else sample_weight[order], dtype
+        )
     y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
     width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
     return Data(x, x_row, y, width, order, sample_weight, rows, places)
@@ -83,19 +85,33 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
     if loss == "softmax_cross_entropy":
         loss += "_indices" if indexed else "_rows"
-    job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
+    job.loss_at, job.indexed, job.label_width = (
+        functions.address(loss, dtype),
+        indexed,
+        data.label_width,
+    )
     job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
     job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
     if data.order is not None:
         job.gather_at = functions.address("gather", dtype)
         job.gather_labels_at = functions.address("gather_labels", dtype)
-    arrays = {"x_at": data.x, "y_at": data.y, "order_at": data.order, "weights_at": data.weights, "starts_at": None}
+    arrays = {
+        "x_at": data.x,
+        "y_at": data.y,
+        "order_at": data.order,
+        "weights_at": data.weights,
+        "starts_at": None,
+    }
     if data.places is not None:
         arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
         job.x_rows, job.filled = starts.size - 1, data.x.size
         for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
-    arrays |= {"batch_weights_at": data.sums, "shares_at": data.shares, "places_at": data.rows_of_batch}
+    arrays |= {
+        "batch_weights_at": data.sums,
+        "shares_at": data.shares,
+        "places_at": data.rows_of_batch,
+    }
     set_pointers(job, arrays)
 
 
@@ -106,7 +122,9 @@ def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
     if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
         X = X.tocsr().astype(dtype, copy=False)
         wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
-        starts, columns = (numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices))
+        starts, columns = (
+            numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices)
+        )
         return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
     (step, item), width = X.strides, X.shape[1]
     one_by_one = X.dtype == dtype and item == X.itemsize and X.flags.aligned
@@ -151,9 +169,14 @@ class EvaluatingStep(Step):
         self.spec, self._layers, self._size = spec, plan.layer_table(spec), plan.buffer_size(spec)
         self._flat: dict[str, Any] = {}
         self._allocate("params")
-        self.params, self._rule = plan.parameters(spec, self._flat["params"]), plan.rule_numbers(spec)
+        self.params, self._rule = (
+            plan.parameters(spec, self._flat["params"]),
+            plan.rule_numbers(spec),
+        )
         self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")
-        self._loss_numbers = numpy.array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
+        self._loss_numbers = numpy.array(
+            spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype
+        )
         largest = max(map(mul, spec.widths, spec.widths[1:]))
         product, self._reason = choose_product(largest * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
@@ -191,13 +214,17 @@ class EvaluatingStep(Step):
         check_memory(result.nbytes, f"A prediction for {rows} rows")
         with self._hold:
             work = self._size + WORK_PER_INPUT * self.spec.widths[0]  # of a row
-            blocks = max(WORK_PER_CALL // (plan.EVALUATED_ROWS * work), get_threads())  # one for each thread at least
+            blocks = max(
+                WORK_PER_CALL // (plan.EVALUATED_ROWS * work), get_threads()
+            )  # one for each thread at least
             for first in range(0, rows, blocks * plan.EVALUATED_ROWS):
                 some = slice(first, first + blocks * plan.EVALUATED_ROWS)
                 self._predict(X[some], result[some])
         return result
 
-    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+    def loss(
+        self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
             data = read(self.spec.dtype, X, Y, rows, sample_weight)
@@ -246,7 +273,9 @@ class EvaluatingStep(Step):
     def _evaluation(self) -> Job:
         """The job of predictions and losses, made when one is first asked for."""
         job = self._new_job()
-        job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
+        job.output_at = functions.address(
+            f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype
+        )
         job.find_nonfinite_at = functions.address("find_nonfinite", self.spec.dtype)
         return job
 
@@ -287,6 +316,10 @@ class EvaluatingStep(Step):
             gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
             **plan.functions_by_role(spec),
         )
-        numbers = {"rule_at": self._rule, "seed_at": self._seed, "loss_numbers_at": self._loss_numbers}
+        numbers = {
+            "rule_at": self._rule,
+            "seed_at": self._seed,
+            "loss_numbers_at": self._loss_numbers,
+        }
         set_pointers(job, {"params_at": self._flat["params"], **numbers})
         return job

@@ -14,8 +14,26 @@ from numba.core import cgutils
 
 from xpnet_numba.kinds import Numbers, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
-from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, Signature, Target, Type, field, instructions, njit
-from xpnet_numba.llvm.memory import LINE, Block, array, block_type, call, clear, part_of_buffer, pointer
+from xpnet_numba.llvm.emit import (
+    GIVES_ARRAY,
+    INNER,
+    Signature,
+    Target,
+    Type,
+    field,
+    instructions,
+    njit,
+)
+from xpnet_numba.llvm.memory import (
+    LINE,
+    Block,
+    array,
+    block_type,
+    call,
+    clear,
+    part_of_buffer,
+    pointer,
+)
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
@@ -58,21 +76,31 @@ matrix = instructions(_matrix_type, typed=True)(part_of_buffer)
 vector = instructions(_vector_type, typed=True)(part_of_buffer)
 """vector(job, buffer_at, offset, size): the part of a buffer from item ``offset`` on as a vector (size,)."""
 
-numbers = instructions(lambda at, offset, size: types.float64[::1](*[types.int64] * 3), typed=True)(part_of_buffer)
+numbers = instructions(lambda at, offset, size: types.float64[::1](*[types.int64] * 3), typed=True)(
+    part_of_buffer
+)
 """numbers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as float64s (size,)."""
 
-integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64] * 3), typed=True)(part_of_buffer)
+integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64] * 3), typed=True)(
+    part_of_buffer
+)
 """integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s (size,)."""
 
 
 def rows_of_buffer(buffer: str, column: str, width: str) -> Callable[[Job, Layer, Rows], Block]:
     """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
 
-    @instructions(lambda job, layer, rows: block_type(job.typeof("one"))(job, layer, rows), typed=True)
-    def part(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
+    @instructions(
+        lambda job, layer, rows: block_type(job.typeof("one"))(job, layer, rows), typed=True
+    )
+    def part(
+        target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+    ) -> ir.Value:
         (job, layer, _), (of_job, of_layer, of_rows) = signature.args, values
         _, number, offset, *_ = cgutils.unpack_tuple(builder, of_rows)
-        buffer_at, capacity = (field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows"))
+        buffer_at, capacity = (
+            field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows")
+        )
         begin, size = (field(target, builder, layer, of_layer, name) for name in (column, width))
         first = builder.add(builder.mul(capacity, begin), builder.mul(offset, size))
         return part_of_buffer(target, builder, signature, buffer_at, first, number, size)
@@ -100,7 +128,10 @@ def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, rows: Rows) 
     number : of the layer, by which its masks are drawn
     """
     places = integers(job.places_at, rows.first_row, choice(job.places_at, x.rows, 0))
-    call(job.drop_at, (x, out, rows.first_row, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t))
+    call(
+        job.drop_at,
+        (x, out, rows.first_row, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t),
+    )
 
 
 @njit(**INNER)
@@ -126,14 +157,19 @@ def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, row
 
 
 @njit(**INNER)
-def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: int) -> None:
+def sparse_gradient(
+    job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: int
+) -> None:
     """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
     ``more``. deltas : (rows, out); grad : (features, out).
     """
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     if not more:
         clear(array(grad.at, grad.rows * grad.columns))
-    call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
+    call(
+        job.sparse_gradient_at,
+        (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad),
+    )
 
 
 @njit(**GIVES_ARRAY)
@@ -145,7 +181,10 @@ def result_of(job: Job, me: int) -> Numbers:
 @njit(**INNER)
 def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> None:
     """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for flags."""
-    call(job.multiply_at, (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at))
+    call(
+        job.multiply_at,
+        (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at),
+    )
 
 
 @njit(**INNER)
@@ -167,7 +206,9 @@ def sum_of_totals(job: Job, first: int, count: int) -> float:
 
 
 @njit(**INNER)
-def forward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block, member: int, me: int) -> None:
+def forward(
+    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block, member: int, me: int
+) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in training, what their
@@ -188,15 +229,26 @@ def forward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block,
 
 
 @njit(**INNER)
-def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int) -> None:
+def times_weight(
+    job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int
+) -> None:
     """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in :func:`forward`."""
-    weight, first = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out), layer.number == 0
+    weight, first = (
+        matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out),
+        layer.number == 0,
+    )
     if first and job.parts:
         parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.columns)
         call(job.add_rows_at, (parts, rows.offset * z.columns, array(z.at, z.rows * z.columns)))
     elif first and job.starts_at:
-        order, numbers_of_x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
-        call(job.sparse_times_at, (order, numbers_of_x, job.columns_at, job.starts_at, job.x_rows, weight, z))
+        order, numbers_of_x = (
+            integers(job.order_at, rows.first, rows.number),
+            vector(job, job.x_at, 0, job.filled),
+        )
+        call(
+            job.sparse_times_at,
+            (order, numbers_of_x, job.columns_at, job.starts_at, job.x_rows, weight, z),
+        )
     else:
         multiply(job, x, weight, z, 0, me)
 
@@ -219,7 +271,10 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
     if job.indexed:
         indices = integers(job.y_at, rows.first, rows.number)
         if job.order_at:
-            order, labels = integers(job.order_at, rows.first, rows.number), integers(job.y_at, 0, job.x_rows)
+            order, labels = (
+                integers(job.order_at, rows.first, rows.number),
+                integers(job.y_at, 0, job.x_rows),
+            )
             indices = integers(job.batch_y_at, rows.offset, rows.number)
             call(job.gather_labels_at, (order, indices, labels))
         call(job.loss_at, (out, indices, scale, given, d_bias, loss))
@@ -241,7 +296,10 @@ def evaluate(job_at: Pointer, me: int) -> None:
         block = (me * job.blocks // job.threads + i) % job.blocks
         if job.threads == 1 or claim(job.claims_at, block, FIRST):
             # The rows' part of the buffers is the thread's own.
-            first, count = block * job.block_rows, smaller(job.block_rows, job.rows - block * job.block_rows)
+            first, count = (
+                block * job.block_rows,
+                smaller(job.block_rows, job.rows - block * job.block_rows),
+            )
             work(job, layers, Rows(first, count, me * job.block_rows, -1, 0), block, me)
     restore_denormals(mode)
 

@@ -17,7 +17,16 @@ from xpnet.backend import NetworkSpec
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
-from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, updates
+from xpnet_numba.loops import (
+    activations,
+    dropout,
+    losses,
+    members,
+    products,
+    rows,
+    softmax,
+    updates,
+)
 from xpnet_numba.loops.activations import JOINED_SIZE
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
@@ -52,19 +61,27 @@ def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
     activations.forward_with_bias(activations.identity, flat(z), tiled, flat(kept))
 
 
-def _softmax_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _softmax_loss(
+    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _indexed_loss(z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _indexed_loss(
+    z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _loss(
+    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+) -> None:
     losses.item_by_item(loss_of, z, labels, scale, given, d_bias, loss)
 
 
-def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _wide_loss(
+    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+) -> None:
     widest_vectors()
     losses.items_of_joined_rows(loss_of, z, labels, scale, given, d_bias, loss)
 
@@ -82,7 +99,16 @@ def _nothing(z: Matrix, given: Vector) -> None:
     pass
 
 
-def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed: Indices, layer: int, t: int) -> None:
+def _drop(
+    x: Matrix,
+    out: Matrix,
+    first: int,
+    places: Indices,
+    rate: float,
+    seed: Indices,
+    layer: int,
+    t: int,
+) -> None:
     """Dropout of rows: those from ``first`` on of a larger batch, or those at ``places`` in it."""
     columns = x.shape[1]
     for i in range(places.size):
@@ -91,8 +117,19 @@ def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed
         dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
 
 
-_LOOPS: list[Callable[..., None]] = [rows.gather, rows.gather_labels, rows.add_rows, rows.find_nonfinite]
-_LOOPS += [members.scale, members.scale_backward, members.scale_weight_backward, members.add_share, updates.penalize]
+_LOOPS: list[Callable[..., None]] = [
+    rows.gather,
+    rows.gather_labels,
+    rows.add_rows,
+    rows.find_nonfinite,
+]
+_LOOPS += [
+    members.scale,
+    members.scale_backward,
+    members.scale_weight_backward,
+    members.add_share,
+    updates.penalize,
+]
 _SPARSE_LOOPS: list[Callable[..., None]] = [rows.sparse_times, rows.sparse_gradient, rows.densify]
 
 FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
@@ -101,7 +138,10 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "identity_output": (_nothing, {}),
     "logistic_output": (_each, {"activation": logistic}),
     "exp_output": (_each, {"activation": exp}),
-    "softmax_cross_entropy_indices": (_indexed_loss, {"loss_of": losses.softmax_cross_entropy_indices}),
+    "softmax_cross_entropy_indices": (
+        _indexed_loss,
+        {"loss_of": losses.softmax_cross_entropy_indices},
+    ),
     "softmax_cross_entropy_rows": (_softmax_loss, {"loss_of": losses.softmax_cross_entropy_rows}),
     "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
     "keep": (_keep, {}),
@@ -114,8 +154,14 @@ FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
 FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
 for width in (types.int32, types.int64):
     FUNCTIONS |= {f"{loop.__name__}_{width}": (loop, {"index": width}) for loop in _SPARSE_LOOPS}
-FUNCTIONS |= {f"{name}_forward": (_forward, {"activation": f}) for name, (f, _) in activations.ACTIVATIONS.items()}
-FUNCTIONS |= {f"{name}_backward": (_backward, {"gradient": f}) for name, (_, f) in activations.ACTIVATIONS.items()}
+FUNCTIONS |= {
+    f"{name}_forward": (_forward, {"activation": f})
+    for name, (f, _) in activations.ACTIVATIONS.items()
+}
+FUNCTIONS |= {
+    f"{name}_backward": (_backward, {"gradient": f})
+    for name, (_, f) in activations.ACTIVATIONS.items()
+}
 for name, formula in losses.FORMULAS.items():
     FUNCTIONS[name] = (_wide_loss if name in losses.WIDEST else _loss, {"loss_of": formula})
 
@@ -124,10 +170,17 @@ for name, formula in losses.FORMULAS.items():
 def address(name: str, dtype: str) -> Address:
     """The address of a function for one dtype, compiled when it is first asked for."""
     (template, values), item = FUNCTIONS[name], ITEMS[dtype]
-    known: dict[Any, types.Type] = {Matrix: item[:, ::1], Vector: item[::1], float: types.float64, int: types.int64}
+    known: dict[Any, types.Type] = {
+        Matrix: item[:, ::1],
+        Vector: item[::1],
+        float: types.float64,
+        int: types.int64,
+    }
     # Results may go into ``Numbers``: a C function that is called by its address returns nothing.
     known |= {Indices: types.int64[::1], Numbers: types.float64[::1]}
-    arguments = (known[parameter.annotation] for parameter in inspect.signature(template).parameters.values())
+    arguments = (
+        known[parameter.annotation] for parameter in inspect.signature(template).parameters.values()
+    )
     return c_function(filled_in(template, name, **values), types.void(*arguments))
 
 
@@ -176,9 +229,18 @@ def _lead_prediction(
 ) -> None:
     """Tell a prediction's job of X and of where the outputs go, and share it."""
     job = array(pointer(job_at, JOB), 1)[0]
-    job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
+    job.x_at, job.x_row, job.result_at = (
+        x.ctypes.data,
+        x.strides[0] // x.itemsize,
+        result.ctypes.data,
+    )
     job.starts_at = job.order_at = 0
-    job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
+    job.rows, job.blocks, job.threads, job.claims_at = (
+        x.shape[0],
+        claims.size,
+        count,
+        claims.ctypes.data,
+    )
     threads.share(board, number, count, function, job_at)
 
 
@@ -192,4 +254,6 @@ def prediction_entry(dtype: str) -> Callable[..., None]:
     """
     item = ITEMS[dtype]
     lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
-    return threads.entry(lead, types.void(*[types.int64] * 5, item[:, :], item[:, ::1], types.int64[::1]))
+    return threads.entry(
+        lead, types.void(*[types.int64] * 5, item[:, :], item[:, ::1], types.int64[::1])
+    )

@@ -123,16 +123,30 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
-        *_fields("x_at x_rows x_row y_at label_width rows inputs outputs starts_at columns_at filled order_at"),
+        *_fields(
+            "x_at x_rows x_row y_at label_width rows inputs outputs starts_at columns_at filled order_at"
+        ),
         *_fields("weights_at indexed order_step result_at nonfinite_at"),
-        *_fields("seed_at first_row places_at first_step steps batch_weights_at shares_at updating penalized"),
+        *_fields(
+            "seed_at first_row places_at first_step steps batch_weights_at shares_at updating penalized"
+        ),
         *_fields("l2_over_batch phase first_piece end_piece first_thread updates_made rule_at"),
-        *_fields("batch_rows block_rows round_rows layers slices blocks parts threads layers_at slices_at"),
-        *_fields("block_gradients partial_size cores slice_starts_at claims_at done_at totals_at loss_numbers_at"),
-        *_fields("capacity_rows params_at gradients_at first_at second_at hidden_at deltas_at partials_at parts_at"),
+        *_fields(
+            "batch_rows block_rows round_rows layers slices blocks parts threads layers_at slices_at"
+        ),
+        *_fields(
+            "block_gradients partial_size cores slice_starts_at claims_at done_at totals_at loss_numbers_at"
+        ),
+        *_fields(
+            "capacity_rows params_at gradients_at first_at second_at hidden_at deltas_at partials_at parts_at"
+        ),
         *_fields("batch_x_at batch_y_at scales_at scratch_at results_at"),
-        *_fields("members scaled_at products_at first_gradient_at lanes lanes_at train_at streams_at rows_at"),
-        *_fields("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
+        *_fields(
+            "members scaled_at products_at first_gradient_at lanes lanes_at train_at streams_at rows_at"
+        ),
+        *_fields(
+            "gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"
+        ),
         *_fields("find_nonfinite_at drop_at keep_at sparse_times_at sparse_gradient_at densify_at"),
         *_fields("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
         *_fields("l2 loss penalty", ctypes.c_double),
@@ -171,7 +185,9 @@ def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
     """
     counts = [array.nbytes for arrays in many for array in arrays.values()]
     parts = iter(_parts(memory, counts))
-    return [{name: next(parts).view(array.dtype) for name, array in arrays.items()} for arrays in many]
+    return [
+        {name: next(parts).view(array.dtype) for name, array in arrays.items()} for arrays in many
+    ]
 
 
 def bytes_for(*many: dict[str, Any]) -> int:

@@ -55,7 +55,10 @@ def train_many(jobs_at: Pointer, me: int) -> None:
             integers(job.claims_at, 0, (job.done_at - job.claims_at) // 8 + 1)[:] = 0
             numbers(job.totals_at, 0, (job.blocks + job.slices) * (LINE // 8))[:] = 0
             if shared.streams_at:
-                order, rows = integers(job.order_at, 0, job.rows), integers(job.rows_at, 0, job.rows)
+                order, rows = (
+                    integers(job.order_at, 0, job.rows),
+                    integers(job.rows_at, 0, job.rows),
+                )
                 for row in range(rows.size):
                     order[row] = rows[row]
                 shuffle(integers(shared.streams_at, k * WORDS, WORDS), order)
@@ -76,7 +79,12 @@ def shuffle(stream: Indices, order: Indices) -> None:
         if left:
             drawn, left = rest, u8(0)
         else:
-            high = high_product(low, MULTIPLIER_LOW) + low * MULTIPLIER_HIGH + high * MULTIPLIER_LOW + step_high
+            high = (
+                high_product(low, MULTIPLIER_LOW)
+                + low * MULTIPLIER_HIGH
+                + high * MULTIPLIER_LOW
+                + step_high
+            )
             low = low * MULTIPLIER_LOW + step_low
             if low < step_low:
                 high += one
@@ -85,7 +93,9 @@ def shuffle(stream: Indices, order: Indices) -> None:
             drawn, rest, left = mixed & LOWER_HALF, mixed >> u8(32), one
         place = numpy.int64(drawn & mask)
         fits = place <= last
-        place = choice(fits, place, last)  # a number that is too large is drawn again: to jump would take longer
+        place = choice(
+            fits, place, last
+        )  # a number that is too large is drawn again: to jump would take longer
         order[place], order[last] = order[last], order[place]
         last -= choice(fits, 1, 0)
     stream[0], stream[1], stream[4], stream[5] = low, high, left, rest
@@ -119,7 +129,12 @@ def set_words(stream: Any, words: Any) -> None:
     """Put a Generator over PCG64 into a state."""
     low, high, step_low, step_high, left, rest = map(int, words.view("uint64"))
     state = {"state": low | high << 64, "inc": step_low | step_high << 64}
-    stream.bit_generator.state = {"bit_generator": "PCG64", "state": state, "has_uint32": left, "uinteger": rest}
+    stream.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": state,
+        "has_uint32": left,
+        "uinteger": rest,
+    }
 
 
 class ManyTrainings:
@@ -133,10 +148,15 @@ class ManyTrainings:
         self.steps, self.data, self.streams, spec = steps, data, streams, steps[0].spec
         self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
-        self._workspaces = [Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)]
+        self._workspaces = [
+            Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)
+        ]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         most = max(of_one.rows for of_one in data) if streams else 0
-        self._orders, self._claims = numpy.zeros((self.lanes, most), numpy.int64), numpy.zeros(self.lanes, numpy.int64)
+        self._orders, self._claims = (
+            numpy.zeros((self.lanes, most), numpy.int64),
+            numpy.zeros(self.lanes, numpy.int64),
+        )
         self.jobs = (job_class(spec.dtype) * len(steps))()
         for k, (step, of_step) in enumerate(zip(steps, data, strict=True)):
             self.jobs[k] = self._job_of(step, of_step, k % self.lanes)
@@ -171,5 +191,7 @@ class ManyTrainings:
 
     def close(self) -> None:
         """Put the streams into the states in which the drawn orders leave them."""
-        for stream, words in zip(self.streams or (), self._words if self.streams else (), strict=True):
+        for stream, words in zip(
+            self.streams or (), self._words if self.streams else (), strict=True
+        ):
             set_words(stream, words)

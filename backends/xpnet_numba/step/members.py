@@ -56,7 +56,9 @@ def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Ve
 @njit(**INNER)
 def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
     """Return a layer's weight (fan_in, fan_out) for a member, or its gradient."""
-    return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
+    return matrix(
+        job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out
+    )
 
 
 @njit(**GIVES_ARRAY)
@@ -96,16 +98,24 @@ def gather_dense(job: Job, rows: Rows) -> Block:
 
 
 @njit(**INNER)
-def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int) -> None:
+def times_weight(
+    job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int
+) -> None:
     """z (rows, fan_out) = x W, scaled by a member's factors before and after."""
     if layer.scale_in >= 0:
         scaled = scaled_of(job, layer, rows)
-        call(job.scale_at, (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled))
+        call(
+            job.scale_at,
+            (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled),
+        )
         x = scaled
     product = products_of(job, layer, rows) if layer.scale_out >= 0 else z
     multiply(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
     if layer.scale_out >= 0:
-        call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
+        call(
+            job.scale_at,
+            (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z),
+        )
 
 
 def _of_members(function: Any, **values: Any) -> Any:
@@ -148,7 +158,12 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
 
 @njit(**INNER)
 def backward_member(
-    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int, int, int], me: int
+    job: Job,
+    layers: Sequence[Layer],
+    x: Block,
+    rows: Rows,
+    part: tuple[int, int, int, int],
+    me: int,
 ) -> None:
     """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
 
@@ -167,32 +182,64 @@ def backward_member(
             own = member_weight(job, job.gradients_at, layer, member)
             multiply(job, inputs, d_out, own, TRANSPOSE_A + more_rows, me)
         elif i == 0:
-            multiply(job, inputs, d_out, first_gradient(job, layer, me), TRANSPOSE_A + more_rows, me)
+            multiply(
+                job, inputs, d_out, first_gradient(job, layer, me), TRANSPOSE_A + more_rows, me
+            )
         else:
             scaled = scaled_of(job, layer, rows) if layer.scale_in >= 0 else inputs
-            shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
+            shared = matrix(
+                job,
+                job.partials_at,
+                block * job.partial_size + layer.weight,
+                layer.fan_in,
+                layer.fan_out,
+            )
             multiply(job, scaled, d_out, shared, TRANSPOSE_A + more, me)
         if i > 0:
             before = layers[i - 1]
             d_inputs = deltas_of(job, before, rows)
-            multiply(job, d_out, member_weight(job, job.params_at, layer, member), d_inputs, TRANSPOSE_B, me)
+            multiply(
+                job,
+                d_out,
+                member_weight(job, job.params_at, layer, member),
+                d_inputs,
+                TRANSPOSE_B,
+                me,
+            )
             if layer.scale_in >= 0:
                 scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
                 d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
                 call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
             if before.rate > 0.0:
-                drop(job, before, before.number + member * (len(layers) - 1), d_inputs, d_inputs, rows)
-            call(before.backward, (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)))
+                drop(
+                    job,
+                    before,
+                    before.number + member * (len(layers) - 1),
+                    d_inputs,
+                    d_inputs,
+                    rows,
+                )
+            call(
+                before.backward,
+                (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)),
+            )
 
 
 @njit(**INNER)
-def first_layer_gradient(job: Job, layer: Layer, block: int, member: int, more: bool, me: int) -> None:
+def first_layer_gradient(
+    job: Job, layer: Layer, block: int, member: int, more: bool, me: int
+) -> None:
     """Compute the gradients of the first weight and of a member's input factors from x^T delta over all rows."""
     weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
-    shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
+    shared = matrix(
+        job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out
+    )
     scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
     d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
-    call(job.scale_weight_backward_at, (first_gradient(job, layer, me), weight, scales, shared, d_scales, int(more)))
+    call(
+        job.scale_weight_backward_at,
+        (first_gradient(job, layer, me), weight, scales, shared, d_scales, int(more)),
+    )
 
 
 @njit(**INNER)
@@ -212,11 +259,16 @@ def clear_member(job: Job, layers: Sequence[Layer], member: int) -> None:
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(
+    job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int
+) -> None:
     """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
     if not piece.own:
         partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)
-        call(job.add_rows_at, (partials, piece.start, vector(job, job.gradients_at, piece.start, piece.size)))
+        call(
+            job.add_rows_at,
+            (partials, piece.start, vector(job, job.gradients_at, piece.start, piece.size)),
+        )
     finish_slice(job, piece, batch, index, me)
 
 

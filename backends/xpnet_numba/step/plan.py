@@ -88,7 +88,9 @@ class Plan:
         return min(self.cores, max(self.blocks, *pieces.values()))
 
 
-def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False) -> Plan:
+def make_plan(
+    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False
+) -> Plan:
     """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
     item = 4 if spec.dtype == "float32" else 8
     work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers) * item
@@ -96,25 +98,47 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     rounds = -(-batch_rows // (workers * MOST_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
     blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
-    block_gradients = blocks > 1 and _keeps_block_gradients(spec, batch_rows, min(blocks, most), sparse=sparse)
+    block_gradients = blocks > 1 and _keeps_block_gradients(
+        spec, batch_rows, min(blocks, most), sparse=sparse
+    )
     if block_gradients and blocks > most:
         block_rows = -(-blocks // most) * round_rows
         blocks = -(-batch_rows // block_rows)
     row_bytes = item * (blocks if block_gradients else batch_rows)
-    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, row_bytes, cores)]
+    slices = [
+        piece
+        for index, layer in enumerate(layers)
+        for piece in _slices(index, layer, row_bytes, cores)
+    ]
     parts = 0 if block_gradients or sparse else _parts(spec, batch_rows, slices)
     ordered, starts = _share_out(slices, cores)
-    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, block_gradients, parts, ordered, starts)
+    return Plan(
+        cores,
+        batch_rows,
+        block_rows,
+        round_rows,
+        blocks,
+        sparse,
+        block_gradients,
+        parts,
+        ordered,
+        starts,
+    )
 
 
-def make_member_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool) -> Plan:
+def make_member_plan(
+    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool
+) -> Plan:
     """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of what is shared."""
     item = 4 if spec.dtype == "float32" else 8
     weights = sum(layer.fan_in * layer.fan_out for layer in layers)
     workers = _workers(spec.members * batch_rows * weights * item, cores)
     blocks = min(spec.members, MEMBER_BLOCKS_PER_CORE * workers) if workers > 1 else 1
     round_rows = -(-batch_rows // -(-batch_rows // MEMBER_ROWS))
-    of_layers = (_member_slices(spec, index, layer, item * blocks, cores) for index, layer in enumerate(layers))
+    of_layers = (
+        _member_slices(spec, index, layer, item * blocks, cores)
+        for index, layer in enumerate(layers)
+    )
     ordered, starts = _share_out(list(chain(*of_layers)), cores)
     return Plan(cores, batch_rows, batch_rows, round_rows, blocks, sparse, True, 0, ordered, starts)
 
@@ -125,7 +149,9 @@ def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
     return Plan(threads, threads * rows, rows, rows, threads, sparse, False, 0, [], [0])
 
 
-def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]:
+def _member_slices(
+    spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, cores: int
+) -> list[Slice]:
     """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members have for themselves."""
     weight, members = layer.fan_in * layer.fan_out, spec.members
     if layer.weight_step:
@@ -146,13 +172,20 @@ def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, 
     return found
 
 
-def _keeps_block_gradients(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:
+def _keeps_block_gradients(
+    spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool
+) -> bool:
     """Return whether the blocks' gradients move less between cores than the inputs and deltas of a whole batch.
 
     Sparse inputs count for nothing.
     """
-    parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False))
-    return BLOCK_GRADIENTS * blocks * parameters <= batch_rows * (sum(spec.widths[sparse:-1]) + sum(spec.widths[1:]))
+    parameters = sum(
+        (fan_in + 1) * fan_out
+        for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False)
+    )
+    return BLOCK_GRADIENTS * blocks * parameters <= batch_rows * (
+        sum(spec.widths[sparse:-1]) + sum(spec.widths[1:])
+    )
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
@@ -175,7 +208,10 @@ def _slices(index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]
     """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in the whole batch"""
     rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * row_bytes, cores))
     firsts = range(0, layer.fan_in, rows)
-    return [_slice(index, layer, f, min(rows, layer.fan_in - f), number) for number, f in enumerate(firsts)]
+    return [
+        _slice(index, layer, f, min(rows, layer.fan_in - f), number)
+        for number, f in enumerate(firsts)
+    ]
 
 
 def _slice(index: int, layer: Layer, first: int, rows: int, number: int) -> Slice:
@@ -218,7 +254,9 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
     roles = {"update": update, "add_rows": "add_rows"}
     sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
-    sometimes |= dict.fromkeys(("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1)
+    sometimes |= dict.fromkeys(
+        ("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1
+    )
     roles |= {role: role for role, needed in sometimes.items() if needed}
     return {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles.items()}
 
@@ -254,12 +292,18 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
     hidden = sum(spec.widths[1:-1])
-    after_dropout = hidden if any(spec.dropout) else 0  # the column from which on what is left of the outputs stands
+    after_dropout = (
+        hidden if any(spec.dropout) else 0
+    )  # the column from which on what is left of the outputs stands
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = spec.widths[i : i + 2]
         of_input = ACTIVATIONS[activation].keeps == "x"
         found = {role: slots[name] for role, name in spec.layer_names[i].items()}
-        offsets = {"scale_in": -1, "scale_out": -1, **{role: slot.offset for role, slot in found.items()}}
+        offsets = {
+            "scale_in": -1,
+            "scale_out": -1,
+            **{role: slot.offset for role, slot in found.items()},
+        }
         rows.append(
             Layer(
                 fan_in=fan_in,
@@ -269,13 +313,18 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
                 bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
                 scaled_column=scaled_column,
                 column=sum(spec.widths[1 : i + 1]),
-                input_column=sum(spec.widths[1:i]) + (after_dropout if rates[i - 1] else 0) if i else -1,
-                kept_column=sum(spec.widths[1 : i + 1]) + (hidden + after_dropout if of_input else 0),
+                input_column=sum(spec.widths[1:i]) + (after_dropout if rates[i - 1] else 0)
+                if i
+                else -1,
+                kept_column=sum(spec.widths[1 : i + 1])
+                + (hidden + after_dropout if of_input else 0),
                 number=i,
                 keeps=of_input,
                 rate=rates[i],
                 forward=functions.address(f"{activation}_forward", dtype),
-                backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
+                backward=functions.address(f"{activation}_backward", dtype)
+                if i < len(spec.activations)
+                else 0,
             )
         )
         scaled_column += fan_in if "scale_in" in found else 0
@@ -293,11 +342,17 @@ class Workspace:
     threads : how many work in it; None for as many as the plan has cores
     """
 
-    def __init__(self, spec: NetworkSpec, plan: Plan, label_width: int, threads: int | None = None) -> None:
+    def __init__(
+        self, spec: NetworkSpec, plan: Plan, label_width: int, threads: int | None = None
+    ) -> None:
         self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
         rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
         hidden, outputs, members = sum(widths[1:-1]), sum(widths[1:]), spec.members > 1
-        scaled = sum(width for width, names in zip(widths, spec.layer_names, strict=False) if "scale_in" in names)
+        scaled = sum(
+            width
+            for width, names in zip(widths, spec.layer_names, strict=False)
+            if "scale_in" in names
+        )
         self._partial_size = buffer_size(spec) if plan.block_gradients else outputs
         sizes = {
             "hidden_at": rows * hidden * (1 + any(spec.dropout) + keeps_inputs(spec)),
@@ -310,22 +365,39 @@ class Workspace:
             "first_gradient_at": threads * widths[0] * widths[1] if members and plan.slices else 0,
             "scratch_at": threads * SCRATCH,  # on the heap: a thread's stack may be small
             "batch_x_at": rows * widths[0] if label_width and (members or not plan.sparse) else 0,
-            "batch_y_at": rows * max(label_width, 2) if label_width else 0,  # an index is as wide as two float32
+            "batch_y_at": rows * max(label_width, 2)
+            if label_width
+            else 0,  # an index is as wide as two float32
         }
-        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": threads * LINE // 8}
+        totals = {
+            "totals_at": (plan.blocks + len(plan.slices)) * LINE // 8,
+            "results_at": threads * LINE // 8,
+        }
         self.arrays = aligned(spec.dtype, sizes) | aligned("float64", totals)
-        self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
+        self.arrays |= aligned(
+            "int64", {"claims_at": pieces + 1}
+        )  # the last one counts pieces that are done
         self.nbytes = sum(array.nbytes for array in self.arrays.values())
-        self._slices, self._starts = (Slice * len(plan.slices))(*plan.slices), numpy.array(plan.starts, numpy.int64)
+        self._slices, self._starts = (
+            (Slice * len(plan.slices))(*plan.slices),
+            numpy.array(plan.starts, numpy.int64),
+        )
 
     def bind(self, job: Job) -> None:
         """Set a job's fields of the plan and the buffers."""
         plan = self.plan
-        job.batch_rows, job.block_rows, job.round_rows = plan.batch_rows, plan.block_rows, plan.round_rows
+        job.batch_rows, job.block_rows, job.round_rows = (
+            plan.batch_rows,
+            plan.block_rows,
+            plan.round_rows,
+        )
         job.capacity_rows, job.blocks = plan.capacity_rows, plan.blocks
         job.slices, job.parts = len(plan.slices), plan.parts
         job.block_gradients, job.partial_size = plan.block_gradients, self._partial_size
-        job.slices_at, job.slice_starts_at = ctypes.addressof(self._slices), address_of(self._starts)
+        job.slices_at, job.slice_starts_at = (
+            ctypes.addressof(self._slices),
+            address_of(self._starts),
+        )
         job.cores = plan.cores
         set_pointers(job, self.arrays)
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
@@ -339,5 +411,10 @@ class Workspace:
 def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
     """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat buffers by name."""
     first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
-    names = {"params_at": "params", "gradients_at": "gradients", "first_at": first, "second_at": second}
+    names = {
+        "params_at": "params",
+        "gradients_at": "gradients",
+        "first_at": first,
+        "second_at": second,
+    }
     set_pointers(job, {field: flat[name] for field, name in names.items()})

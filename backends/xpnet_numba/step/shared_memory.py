@@ -30,11 +30,21 @@ class SharedMemoryTraining:
     label_width : numbers of a row of Y where rows have an order, else 0
     """
 
-    def __init__(self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, label_width: int) -> None:
-        self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
+    def __init__(
+        self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, label_width: int
+    ) -> None:
+        self.spec, self.group, self.plan, self.job, self.label_width = (
+            spec,
+            group,
+            plan,
+            job,
+            label_width,
+        )
         self.workspace = Workspace(spec, plan, label_width)
         names = "params", "gradients", *spec.rule.buffers
-        self.flat = aligned(spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size})
+        self.flat = aligned(
+            spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size}
+        )
         self._memory: Any = None
         rank, cores = group.rank, plan.cores // group.size
         job.penalized, job.first_thread = spec.l2 > 0, rank * cores
@@ -54,7 +64,9 @@ class SharedMemoryTraining:
         self.workspace.bind(self.job)
         return True
 
-    def train(self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None) -> tuple[float, float]:
+    def train(
+        self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None
+    ) -> tuple[float, float]:
         """The batches of the data that the job has been told of; returns the mean loss, and its penalty.
 
         weights : (batches,), by how much the mean loss of each counts
@@ -75,7 +87,9 @@ class SharedMemoryTraining:
             for phase in self._phases:
                 self._work(phase, count)
                 if clips and phase[0] == GRADIENT:
-                    self.flat["squares"][self.group.rank] = sum(float(run @ run) for run in self._gradients())
+                    self.flat["squares"][self.group.rank] = sum(
+                        float(run @ run) for run in self._gradients()
+                    )
                 self.group.barrier()
             if max_grad_norm is not None:
                 self._clip(max_grad_norm)
@@ -99,7 +113,10 @@ class SharedMemoryTraining:
     def _gradients(self) -> list[Any]:
         """Return the gradients of this rank's slices."""
         _, first, end = self._phases[-1]
-        return [self.flat["gradients"][piece.start : piece.start + piece.size] for piece in self.plan.slices[first:end]]
+        return [
+            self.flat["gradients"][piece.start : piece.start + piece.size]
+            for piece in self.plan.slices[first:end]
+        ]
 
     def _clip(self, max_grad_norm: float) -> None:
         """Scale the gradients of this rank's slices, once every rank has told the sum of the squares of its own."""

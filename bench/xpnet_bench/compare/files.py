@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpnet_bench.compare.statistics import LEAST_ROUNDS, Change, change, is_faster, is_slower, noise_of_controls
+from xpnet_bench.compare.statistics import (
+    LEAST_ROUNDS,
+    Change,
+    change,
+    is_faster,
+    is_slower,
+    noise_of_controls,
+)
 from xpnet_bench.report import Measurement, Results, read_results
 from xpnet_bench.report.units import seconds
 
@@ -87,7 +94,11 @@ def _in_both(old: Results, new: Results) -> list[dict[str, Pair]]:
     """Return for each job of both files the contenders that were measured both times."""
     before = {(m.job.name, m.contender): m for m in old.measurements}
     return [
-        {m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before}
+        {
+            m.contender: (before[job.name, m.contender], m)
+            for m in measurements
+            if (job.name, m.contender) in before
+        }
         for job, measurements in new.by_job().items()
     ]
 
@@ -101,22 +112,39 @@ def _undisturbed(jobs: list[dict[str, Pair]]) -> Iterator[dict[str, Pair]]:
 
 
 def _remarks(old: Results, new: Results, rows: list[Row]) -> list[str]:
-    remarks = [f"{which}: {results.last['noise']['verdict']}" for which, results in (("Old", old), ("New", new))]
+    remarks = [
+        f"{which}: {results.last['noise']['verdict']}"
+        for which, results in (("Old", old), ("New", new))
+    ]
     if _conditions(old) != _conditions(new):
         remarks.append(
             "The files come from two machines, numbers of threads or sets of instructions: only large changes mean "
             "anything."
         )
-    controls = {name for pairs in _in_both(old, new) for name, pair in pairs.items() if _is_control(pair)}
-    remarks.append(f"Controls: {', '.join(sorted(controls)) or 'none, so that every drift of the machine shows'}.")
-    disturbed = {m.job.name for m in (*old.measurements, *new.measurements) if m.disturbed and m.role == "xpnet"}
+    controls = {
+        name for pairs in _in_both(old, new) for name, pair in pairs.items() if _is_control(pair)
+    }
+    remarks.append(
+        f"Controls: {', '.join(sorted(controls)) or 'none, so that every drift of the machine shows'}."
+    )
+    disturbed = {
+        m.job.name
+        for m in (*old.measurements, *new.measurements)
+        if m.disturbed and m.role == "xpnet"
+    }
     if disturbed:
-        remarks.append(f"Not judged, since other processes used the processors: {', '.join(sorted(disturbed))}.")
+        remarks.append(
+            f"Not judged, since other processes used the processors: {', '.join(sorted(disturbed))}."
+        )
     left_out = (
-        {m.job.name for m in new.measurements if m.role == "xpnet"} - {row.new.job.name for row in rows} - disturbed
+        {m.job.name for m in new.measurements if m.role == "xpnet"}
+        - {row.new.job.name for row in rows}
+        - disturbed
     )
     if left_out:
-        remarks.append(f"Not in both files, or fewer than {LEAST_ROUNDS} rounds: {', '.join(sorted(left_out))}.")
+        remarks.append(
+            f"Not in both files, or fewer than {LEAST_ROUNDS} rounds: {', '.join(sorted(left_out))}."
+        )
     return remarks
 
 
@@ -126,7 +154,10 @@ def _conditions(results: Results) -> tuple[Any, ...]:
 
 def comparison_text(comparison: Comparison, show_all: bool) -> str:
     """Write a comparison for a terminal or a log."""
-    lines = [*comparison.remarks, f"Beyond the noise are changes by more than {comparison.noise:.3f}."]
+    lines = [
+        *comparison.remarks,
+        f"Beyond the noise are changes by more than {comparison.noise:.3f}.",
+    ]
     told: list[Row] = []
     for title, rows in (("Slower", comparison.slower), ("Faster", comparison.faster)):
         lines += [f"{title}:", *map(_line, rows)] if rows else []

@@ -58,5 +58,10 @@ def _speed(run: Results, backend: str, group: str) -> float:
 def _times(runs: Sequence[Results], backend: str) -> Table:
     by_run = [{m.job.name: m for m in run.measurements if m.contender == backend} for run in runs]
     names = list(dict.fromkeys(name for found in by_run for name in found))
-    rows = [[Cell(name), *(time_cell(run[name]) if name in run else NOTHING for run in by_run)] for name in names]
-    return Table(f"Times of {backend}", ["job", *(f"{run.date[:10]} {run.commit}" for run in runs)], rows)
+    rows = [
+        [Cell(name), *(time_cell(run[name]) if name in run else NOTHING for run in by_run)]
+        for name in names
+    ]
+    return Table(
+        f"Times of {backend}", ["job", *(f"{run.date[:10]} {run.commit}" for run in runs)], rows
+    )

@@ -32,7 +32,9 @@ class Change(NamedTuple):
     quickest: float
 
 
-def change(old: Times, new: Times, old_controls: Sequence[Times], new_controls: Sequence[Times]) -> Change:
+def change(
+    old: Times, new: Times, old_controls: Sequence[Times], new_controls: Sequence[Times]
+) -> Change:
     """Return the change of one contender beside its controls.
 
     old, new : (rounds,) seconds; the controls' rounds lie beside them in time
@@ -50,7 +52,9 @@ def _paired(times: Times, controls: Sequence[Times]) -> numpy.ndarray:
     """log(time / median of the controls in the same round), as far as all have rounds."""
     count = min(len(series) for series in (times, *controls))
     logs = numpy.log(times[:count])
-    return logs - numpy.median([numpy.log(c[:count]) for c in controls], axis=0) if controls else logs
+    return (
+        logs - numpy.median([numpy.log(c[:count]) for c in controls], axis=0) if controls else logs
+    )
 
 
 def _resampled_medians(times: Times, rng: numpy.random.Generator) -> Times:
@@ -76,7 +80,10 @@ def noise_of_controls(changes: Sequence[Change]) -> float:
         return 1.0
     logs = numpy.log([c.ratio for c in changes])
     return float(
-        numpy.exp(DEVIATIONS * median_abs_deviation(logs, center=lambda a, axis: numpy.zeros(()), scale="normal"))
+        numpy.exp(
+            DEVIATIONS
+            * median_abs_deviation(logs, center=lambda a, axis: numpy.zeros(()), scale="normal")
+        )
     )
 
 
@@ -87,4 +94,6 @@ def is_slower(found: Change, threshold: float, noise: float) -> bool:
 
 def is_faster(found: Change, threshold: float, noise: float) -> bool:
     """Return whether a change passes all three tests in the other direction."""
-    return found.upper < 1 / threshold and max(found.ratio, found.quickest) < 1 / max(threshold, noise)
+    return found.upper < 1 / threshold and max(found.ratio, found.quickest) < 1 / max(
+        threshold, noise
+    )

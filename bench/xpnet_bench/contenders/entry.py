@@ -80,19 +80,56 @@ SKLEARN = "from sklearn.neural_network import MLPClassifier"
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
 
 ENTRIES = (
-    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", NUMBA, (*COUNTED, "distributed")),
     Entry(
-        "xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED
+        "xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", NUMBA, (*COUNTED, "distributed")
     ),
-    Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)),
+    Entry(
+        "xpnet-numpy",
+        "xpnet_models",
+        "numpy",
+        "numpy",
+        "xpnet",
+        "import xpnet; xpnet.get_backend('numpy')",
+        COUNTED,
+    ),
+    Entry(
+        "xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)
+    ),
     Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", SKLEARN, COUNTED),
     Entry("xpnet-mpi", "ranked", "mpi", "mpi4py", "xpnet", "", ("distributed",)),
     Entry("torch", "pytorch", "eager", "torch", "peer", TORCH, (*CPU, "distributed")),
     Entry("torch-ddp", "ranked", "ddp", "torch", "peer", "", ("distributed",)),
     Entry("torch.compile", "pytorch", "compile", "torch", "peer", TORCH),
-    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", TORCH_CUDA, (*CPU, "gpu"), ("gpu_pytorch",)),
-    Entry("torch-cuda.compile", "pytorch", "cuda-compile", "torch", "peer", "", ("gpu",), ("gpu_pytorch",)),
-    Entry("torch-cuda.captured", "pytorch", "cuda-captured", "torch", "peer", "", ("gpu",), ("gpu_pytorch",)),
+    Entry(
+        "torch-cuda",
+        "pytorch",
+        "cuda",
+        "torch",
+        "peer",
+        TORCH_CUDA,
+        (*CPU, "gpu"),
+        ("gpu_pytorch",),
+    ),
+    Entry(
+        "torch-cuda.compile",
+        "pytorch",
+        "cuda-compile",
+        "torch",
+        "peer",
+        "",
+        ("gpu",),
+        ("gpu_pytorch",),
+    ),
+    Entry(
+        "torch-cuda.captured",
+        "pytorch",
+        "cuda-captured",
+        "torch",
+        "peer",
+        "",
+        ("gpu",),
+        ("gpu_pytorch",),
+    ),
     Entry("jax", "jax_jit", "step", "jax", "peer", "import jax.numpy"),
     Entry("jax.scan", "jax_jit", "scan", "jax", "peer", "", ("training",)),
     Entry("jax-cuda", "jax_jit", "cuda", "jax", "peer", "", ("gpu",), ("gpu_jax",), CUDA_OF_JAX),
@@ -107,7 +144,9 @@ def find_entry(name: str) -> Entry:
     for entry in ENTRIES:
         if entry.name == name:
             return entry
-    raise InputError(f"A contender is one of {', '.join(e.name for e in ENTRIES)}; received {name!r}.")
+    raise InputError(
+        f"A contender is one of {', '.join(e.name for e in ENTRIES)}; received {name!r}."
+    )
 
 
 def missing(entry: Entry) -> str:

@@ -34,7 +34,16 @@ class Library:
 
 def operations(library: Library) -> dict[str, Callable[[Job], Task]]:
     """The operations that estimators have, by name."""
-    found = (fit_lbfgs, fit_weighted, fit_dropout, fit_sparse, fit_plain, search, predict_label, predict_proba)
+    found = (
+        fit_lbfgs,
+        fit_weighted,
+        fit_dropout,
+        fit_sparse,
+        fit_plain,
+        search,
+        predict_label,
+        predict_proba,
+    )
     return {operation.__name__: partial(operation, library) for operation in found}
 
 
@@ -70,7 +79,9 @@ def fit_lbfgs(library: Library, job: Job) -> Task:
     """Full batches by L-BFGS on one of scikit-learn's small data sets, columns standardized."""
     X, y = getattr(datasets, f"load_{job.data}")(return_X_y=True)
     kind = library.regressor if job.data == "diabetes" else library.classifier
-    return _fit(_estimator(kind, library, job, solver="lbfgs"), StandardScaler().fit_transform(X), y)
+    return _fit(
+        _estimator(kind, library, job, solver="lbfgs"), StandardScaler().fit_transform(X), y
+    )
 
 
 def fit_plain(library: Library, job: Job) -> Task:
@@ -106,7 +117,10 @@ def search(library: Library, job: Job) -> Task:
     X, y = data.rows(job)
     penalties = list(numpy.geomspace(1e-6, 1e-1, job.sizes["candidates"]))
     grid = GridSearchCV(
-        _classifier(library, job), {"alpha": penalties}, cv=job.sizes["folds"], n_jobs=allowed_threads()
+        _classifier(library, job),
+        {"alpha": penalties},
+        cv=job.sizes["folds"],
+        n_jobs=allowed_threads(),
     )
     return Task(lambda: clone(grid).fit(X, y), lambda fitted: [])
 

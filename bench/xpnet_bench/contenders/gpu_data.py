@@ -19,7 +19,9 @@ def parameters(job: Job) -> list[numpy.ndarray]:
     """Weight and bias, layer by layer, float32."""
     rng, widths, arrays = numpy.random.default_rng(data.SEED), widths_of(job), []
     for fan_in, fan_out in zip(widths, widths[1:], strict=False):
-        weight = rng.standard_normal((fan_in, fan_out), dtype=numpy.float32) * numpy.float32((2 / fan_in) ** 0.5)
+        weight = rng.standard_normal((fan_in, fan_out), dtype=numpy.float32) * numpy.float32(
+            (2 / fan_in) ** 0.5
+        )
         arrays += [weight, numpy.zeros(fan_out, numpy.float32)]
     return arrays
 

@@ -22,10 +22,16 @@ def facts(variant: str) -> dict[str, str]:
     source, n = cupy.zeros(1 << 28, dtype=cupy.float32), 8192
     target = cupy.empty_like(source)
     _rates["bytes"] = 2 * source.nbytes / _least_seconds(lambda: cupy.copyto(target, source))
-    matrix = cupy.asarray(numpy.random.default_rng(0).random((n, n), dtype=numpy.float32))  # zeros would be faster
+    matrix = cupy.asarray(
+        numpy.random.default_rng(0).random((n, n), dtype=numpy.float32)
+    )  # zeros would be faster
     for bits, name in PRECISIONS.items():
         launcher: Any = Launcher(cupy, "float32", gpu_xpnet.PRECISIONS[bits]).of_batches
-        factor = matrix if not launcher.halved else (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)
+        factor = (
+            matrix
+            if not launcher.halved
+            else (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)
+        )
         product = launcher.product(FORWARD, factor, factor, cupy.empty_like(factor))
         _rates[name] = 2 * n**3 / _least_seconds(product)
     return {name: f"{rate / 1e12:.3g}e12 a second" for name, rate in _rates.items()}

@@ -30,19 +30,25 @@ def _cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
 
 
-def _step(X: jax.Array, y: jax.Array, halved: bool, state: State, rows: jax.Array) -> tuple[State, jax.Array]:
+def _step(
+    X: jax.Array, y: jax.Array, halved: bool, state: State, rows: jax.Array
+) -> tuple[State, jax.Array]:
     params, m, v, t = state
     loss, grads = jax.value_and_grad(_loss)(params, X[rows], y[rows], halved)
     t = t + 1
     m = [0.9 * a + 0.1 * g for a, g in zip(m, grads, strict=True)]
     v = [0.999 * a + 0.001 * g * g for a, g in zip(v, grads, strict=True)]
     scale, root = gpu_data.LEARNING_RATE / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t)
-    params = [p - scale * a / (jnp.sqrt(b) * root + 1e-8) for p, a, b in zip(params, m, v, strict=True)]
+    params = [
+        p - scale * a / (jnp.sqrt(b) * root + 1e-8) for p, a, b in zip(params, m, v, strict=True)
+    ]
     return (params, m, v, t), loss
 
 
 @partial(jax.jit, donate_argnums=0, static_argnums=4)
-def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array, halved: bool) -> tuple[State, jax.Array]:
+def _epoch(
+    state: State, X: jax.Array, y: jax.Array, order: jax.Array, halved: bool
+) -> tuple[State, jax.Array]:
     """X, y and order (steps, batch) are arguments: what a function closes over becomes a constant of its code."""
     state, losses = jax.lax.scan(partial(_step, X, y, halved), state, order)
     return state, losses.mean()
@@ -51,7 +57,10 @@ def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array, halved: b
 def gpu_train(job: Job) -> Task:
     """An epoch a call."""
     halved = job.sizes["bits"] == BFLOAT16_BITS
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if job.sizes["bits"] == TF32_BITS else "highest")
+    jax.config.update(
+        "jax_default_matmul_precision",
+        "tensorfloat32" if job.sizes["bits"] == TF32_BITS else "highest",
+    )
     X, y, order = map(jnp.asarray, gpu_data.rows(job))
     order = order.reshape(job.sizes["steps"], job.sizes["batch"])
     params = list(map(jnp.asarray, gpu_data.parameters(job)))

@@ -23,7 +23,9 @@ class Trainer:
     def __init__(self, job: Job, *, capturable: bool) -> None:
         torch.backends.cuda.matmul.allow_tf32 = job.sizes["bits"] == TF32_BITS
         self.halved = job.sizes["bits"] == BFLOAT16_BITS
-        self.X, self.y, order = (torch.from_numpy(array).to(pytorch.device()) for array in gpu_data.rows(job))
+        self.X, self.y, order = (
+            torch.from_numpy(array).to(pytorch.device()) for array in gpu_data.rows(job)
+        )
         self.order = order.reshape(job.sizes["steps"], job.sizes["batch"])
         self.cursor = torch.zeros(1, dtype=torch.int64, device=pytorch.device())
         self.total = torch.zeros((), device=pytorch.device())
@@ -36,7 +38,9 @@ class Trainer:
         """Return the loss of the step's rows; no copies of weights are kept, as a captured graph demands."""
         rows, params = self.order.index_select(0, self.cursor).reshape(-1), self.params
         hidden = self.X[rows]
-        with torch.autocast(pytorch.device().type, torch.bfloat16, enabled=self.halved, cache_enabled=False):
+        with torch.autocast(
+            pytorch.device().type, torch.bfloat16, enabled=self.halved, cache_enabled=False
+        ):
             for k in range(0, len(params) - 2, 2):
                 hidden = torch.relu(torch.addmm(params[k + 1], hidden, params[k]))
             return cross_entropy(torch.addmm(params[-1], hidden, params[-2]), self.y[rows])
@@ -120,7 +124,9 @@ def gpu_train(job: Job) -> Task:
 
 def gpu_cross_entropy(job: Job) -> Task:
     """Loss and gradient by autograd; a captured form of it is not offered."""
-    logits, labels = (torch.from_numpy(array).to(pytorch.device()) for array in gpu_data.logits_and_labels(job))
+    logits, labels = (
+        torch.from_numpy(array).to(pytorch.device()) for array in gpu_data.logits_and_labels(job)
+    )
     logits.requires_grad_()
     loss_of = torch.compile(cross_entropy) if pytorch.variant() == "cuda-compile" else cross_entropy
     return Task(

@@ -21,11 +21,17 @@ def gpu_train(job: Job) -> Task:
     """An epoch of the compiled step a call."""
     backend = xpnet_cupy.CupyBackend(PRECISIONS[job.sizes["bits"]])
     hidden: Any = ("relu",) * job.sizes["layers"]
-    step: Any = backend.compile_step(NetworkSpec(widths_of(job), hidden, rule=UpdateRule("adam"), dtype="float32"))
+    step: Any = backend.compile_step(
+        NetworkSpec(widths_of(job), hidden, rule=UpdateRule("adam"), dtype="float32")
+    )
     step.params.update(dict(zip(step.params, gpu_data.parameters(job), strict=True)))
     X, y, order = gpu_data.rows(job)
     X, y = backend.asarray(X), backend.asarray(y)
-    settings = {"learning_rate": gpu_data.LEARNING_RATE, "batch_size": job.sizes["batch"], "order": order}
+    settings = {
+        "learning_rate": gpu_data.LEARNING_RATE,
+        "batch_size": job.sizes["batch"],
+        "order": order,
+    }
     return Task(lambda: step.epoch(X, y, **settings), lambda loss: [float(loss)])
 
 
@@ -34,7 +40,9 @@ def gpu_cross_entropy(job: Job) -> Task:
     logits, labels = map(cupy.asarray, gpu_data.logits_and_labels(job))
     d_logits, row_loss = cupy.empty_like(logits), cupy.zeros(len(labels))
     batch = launches.Batch(indices=True, labels=labels)
-    launch = launches.loss(Launcher(cupy, "float32"), "softmax_cross_entropy", logits, batch, d_logits, row_loss)
+    launch = launches.loss(
+        Launcher(cupy, "float32"), "softmax_cross_entropy", logits, batch, d_logits, row_loss
+    )
     return Task(launch, lambda result: sample(cupy.asnumpy(d_logits)))
 
 

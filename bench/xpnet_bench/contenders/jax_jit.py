@@ -78,7 +78,8 @@ def cross_entropy(job: Job) -> Task:
     logits, y = _enter(data.logits(job)), jnp.asarray(data.labels(job))
     function = jax.jit(jax.value_and_grad(_loss))
     return Task(
-        lambda: jax.block_until_ready(function(logits, y)), lambda result: [float(result[0]), *sample(result[1])]
+        lambda: jax.block_until_ready(function(logits, y)),
+        lambda result: [float(result[0]), *sample(result[1])],
     )
 
 
@@ -88,7 +89,9 @@ def relu(job: Job) -> Task:
     return Task(lambda: function(x).block_until_ready(), sample)
 
 
-def _adam(param: jax.Array, grad: jax.Array, m: jax.Array, v: jax.Array, t: Any) -> tuple[jax.Array, ...]:
+def _adam(
+    param: jax.Array, grad: jax.Array, m: jax.Array, v: jax.Array, t: Any
+) -> tuple[jax.Array, ...]:
     m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad * grad
     step = 1e-3 / (1 - 0.9**t) * m / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
     return param - step, m, v
@@ -136,12 +139,16 @@ class State(NamedTuple):
 
 def _descend(state: State, X: jax.Array, y: jax.Array) -> State:
     gradients = jax.grad(_network_loss)(state.params, X, y)
-    return state._replace(params=[p - 1e-2 * gradient for p, gradient in zip(state.params, gradients, strict=True)])
+    return state._replace(
+        params=[p - 1e-2 * gradient for p, gradient in zip(state.params, gradients, strict=True)]
+    )
 
 
 def _adam_step(state: State, X: jax.Array, y: jax.Array) -> State:
     gradients, t = jax.grad(_network_loss)(state.params, X, y), state.t + 1
-    updated = [_adam(*arrays, t) for arrays in zip(state.params, gradients, state.m, state.v, strict=True)]
+    updated = [
+        _adam(*arrays, t) for arrays in zip(state.params, gradients, state.m, state.v, strict=True)
+    ]
     params, m, v = map(list, zip(*updated, strict=True))
     return State(params, m, v, t)
 
@@ -201,7 +208,9 @@ def _repeat(state: State, X: jax.Array, y: jax.Array, steps: int, adam: bool) ->
 
 
 @partial(jax.jit, static_argnums=(4, 5), donate_argnums=0)
-def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array, batch: int, adam: bool) -> State:
+def _epoch(
+    state: State, X: jax.Array, y: jax.Array, order: jax.Array, batch: int, adam: bool
+) -> State:
     """An epoch over the rows in that order; what is left after the last whole batch is a smaller one."""
 
     def step(state: State, rows: jax.Array) -> tuple[State, None]:
@@ -234,7 +243,11 @@ def train(job: Job) -> Task:
         network.epochs(X, y, job, rng)
         return network
 
-    return Task(call, lambda network: training_loss(job, numpy.asarray(network.predict(first_rows(job)))), reset)
+    return Task(
+        call,
+        lambda network: training_loss(job, numpy.asarray(network.predict(first_rows(job)))),
+        reset,
+    )
 
 
 def fit_many(job: Job) -> Task:
@@ -244,10 +257,15 @@ def fit_many(job: Job) -> Task:
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: State, order: jax.Array) -> State:
-        return jax.lax.scan(lambda s, rows: (step_of_all(s, X[rows], y[rows]), None), state, order)[0]
+        return jax.lax.scan(lambda s, rows: (step_of_all(s, X[rows], y[rows]), None), state, order)[
+            0
+        ]
 
     def call() -> None:
-        params, rng = [jnp.stack([_enter(a)] * count) for a in data.weights(job)], numpy.random.default_rng(data.SEED)
+        params, rng = (
+            [jnp.stack([_enter(a)] * count) for a in data.weights(job)],
+            numpy.random.default_rng(data.SEED),
+        )
         m, v = ([jnp.zeros_like(p) for p in params] for _ in range(2))
         state = State(params, m, v, jnp.zeros(count, params[0].dtype))
         for _ in range(job.sizes["epochs"]):
@@ -264,7 +282,9 @@ def accuracy(job: Job) -> Task:
 
     def start(seed: int) -> EpochByEpoch:
         network, rng = _network(job), numpy.random.default_rng(seed)
-        return EpochByEpoch(lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X)))
+        return EpochByEpoch(
+            lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X))
+        )
 
     return accuracy_task(job, start, test.y)
 

@@ -41,7 +41,9 @@ def softmax(job: Job) -> Task:
 def cross_entropy(job: Job) -> Task:
     """Return the loss and its gradient."""
     logits, y = data.logits(job), data.labels(job)
-    return Task(lambda: _cross_entropy(logits, y), lambda result: [float(result[0]), *sample(result[1])])
+    return Task(
+        lambda: _cross_entropy(logits, y), lambda result: [float(result[0]), *sample(result[1])]
+    )
 
 
 def relu(job: Job) -> Task:
@@ -66,7 +68,9 @@ def adam(job: Job) -> Task:
     return Task(call, sample, reset)
 
 
-def _adam(param: numpy.ndarray, grad: numpy.ndarray, m: numpy.ndarray, v: numpy.ndarray, t: int) -> None:
+def _adam(
+    param: numpy.ndarray, grad: numpy.ndarray, m: numpy.ndarray, v: numpy.ndarray, t: int
+) -> None:
     m *= 0.9
     m += 0.1 * grad
     v *= 0.999
@@ -95,7 +99,9 @@ class Network:
         hidden = numpy.maximum(X @ W1 + b1, 0)
         _, d_logits = _cross_entropy(hidden @ W2 + b2, y)
         d_hidden = (d_logits @ W2.T) * (hidden > 0)
-        self._update([X.T @ d_hidden, d_hidden.sum(axis=0), hidden.T @ d_logits, d_logits.sum(axis=0)])
+        self._update(
+            [X.T @ d_hidden, d_hidden.sum(axis=0), hidden.T @ d_logits, d_logits.sum(axis=0)]
+        )
 
     def _update(self, gradients: Arrays) -> None:
         self.t += 1
@@ -105,7 +111,9 @@ class Network:
             else:
                 param -= LEARNING_RATE[0] * gradient
 
-    def epochs(self, X: numpy.ndarray, y: numpy.ndarray, job: Job, rng: numpy.random.Generator) -> None:
+    def epochs(
+        self, X: numpy.ndarray, y: numpy.ndarray, job: Job, rng: numpy.random.Generator
+    ) -> None:
         """Epochs of minibatches; one batch of all rows is taken as it lies."""
         rows, batch = len(X), job.sizes["batch"]
         for _ in range(job.sizes["epochs"]):

@@ -36,7 +36,9 @@ def facts(variant: str) -> dict[str, str]:
     Raises BackendError where there is no CUDA device.
     """
     global _device, _compiled, _variant
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     _compiled, _variant = variant == "compile", variant
     if variant.startswith("cuda"):
         if not torch.cuda.is_available():
@@ -108,7 +110,11 @@ def adam(job: Job) -> Task:
         param.grad = first[1]
         optimizer = torch.optim.Adam([param], fused=True)
         step = torch.tensor(9.0, device=_device)
-        optimizer.state[param] = {"step": step, "exp_avg": first[2].clone(), "exp_avg_sq": first[3].clone()}
+        optimizer.state[param] = {
+            "step": step,
+            "exp_avg": first[2].clone(),
+            "exp_avg_sq": first[3].clone(),
+        }
         held[:] = [optimizer, param]
 
     def call() -> torch.Tensor:
@@ -154,7 +160,9 @@ class Network:
         if weight is None:
             loss = cross_entropy_of(self.model(X), y)
         else:
-            loss = (weight * cross_entropy_of(self.model(X), y, reduction="none")).sum() / weight.sum()
+            loss = (
+                weight * cross_entropy_of(self.model(X), y, reduction="none")
+            ).sum() / weight.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -176,7 +184,9 @@ def train(job: Job) -> Task:
     """Epochs from the first weights."""
     network = Network(job)
     task = _training(job, network, *map(_enter, data.rows(job)))
-    return replace(task, answer=lambda result: training_loss(job, _probabilities(network, first_rows(job))))
+    return replace(
+        task, answer=lambda result: training_loss(job, _probabilities(network, first_rows(job)))
+    )
 
 
 def fit_many(job: Job) -> Task:
@@ -184,10 +194,14 @@ def fit_many(job: Job) -> Task:
     (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
 
     def call() -> None:
-        stacked = [_enter(a.reshape(1, -1, a.shape[-1])).repeat(count, 1, 1) for a in data.weights(job)]
+        stacked = [
+            _enter(a.reshape(1, -1, a.shape[-1])).repeat(count, 1, 1) for a in data.weights(job)
+        ]
         W1, b1, W2, b2 = params = [p.requires_grad_() for p in stacked]
         optimizer = torch.optim.Adam(params, lr=1e-3, fused=True)
-        for chosen in (rows for _ in range(job.sizes["epochs"]) for rows in torch.randperm(len(X)).split(batch)):
+        for chosen in (
+            rows for _ in range(job.sizes["epochs"]) for rows in torch.randperm(len(X)).split(batch)
+        ):
             hidden = torch.baddbmm(b1, X[chosen].expand(count, -1, -1), W1).relu()
             logits = torch.baddbmm(b2, hidden, W2).flatten(0, 1)
             loss = cross_entropy_of(logits, y[chosen].repeat(count), reduction="sum") / len(chosen)

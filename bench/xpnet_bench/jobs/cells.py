@@ -13,7 +13,11 @@ SEARCH = {"candidates": 16, "folds": 4}
 
 def cell_jobs(quick: bool) -> list[Job]:
     """The cells; their fits are shorter in a quick run."""
-    fits = [*_lbfgs_fits(), *_minibatch_fits(4_096 if quick else 20_000), _search(2 if quick else 10)]
+    fits = [
+        *_lbfgs_fits(),
+        *_minibatch_fits(4_096 if quick else 20_000),
+        _search(2 if quick else 10),
+    ]
     return [*_calls(), *fits, *_many_networks(2 if quick else 20)]
 
 
@@ -31,12 +35,23 @@ def _calls() -> list[Job]:
 def _lbfgs_fits() -> list[Job]:
     """Two hidden layers of 10 units, so many iterations on a data set of scikit-learn's."""
     sizes = {"hidden": 10, "layers": 2, "epochs": LBFGS_ITERATIONS}
-    return [_fit(f"L-BFGS on {name}", "fit_lbfgs", sizes, data=name, dtype="float64") for name in SMALL_DATA]
+    return [
+        _fit(f"L-BFGS on {name}", "fit_lbfgs", sizes, data=name, dtype="float64")
+        for name in SMALL_DATA
+    ]
 
 
 def _minibatch_fits(rows: int) -> list[Job]:
     """784-100-10, Adam, five epochs."""
-    sizes = {"rows": rows, "features": 784, "hidden": 100, "classes": 10, "batch": 200, "adam": 1, "epochs": 5}
+    sizes = {
+        "rows": rows,
+        "features": 784,
+        "hidden": 100,
+        "classes": 10,
+        "batch": 200,
+        "adam": 1,
+        "epochs": 5,
+    }
     return [
         _fit("weighted rows", "fit_weighted", sizes),
         _fit("dropout of one half", "fit_dropout", {**sizes, "dropped_per_cent": 50}),
@@ -45,13 +60,29 @@ def _minibatch_fits(rows: int) -> list[Job]:
 
 
 def _search(epochs: int) -> Job:
-    sizes = {"rows": 1347, "features": 64, "hidden": 32, "classes": 10, "batch": 200, "adam": 1, "epochs": epochs}
+    sizes = {
+        "rows": 1347,
+        "features": 64,
+        "hidden": 32,
+        "classes": 10,
+        "batch": 200,
+        "adam": 1,
+        "epochs": epochs,
+    }
     return _fit("64 fits of 64-32-10 in GridSearchCV", "search", {**sizes, **SEARCH})
 
 
 def _many_networks(epochs: int) -> list[Job]:
     """64 networks of 30-32-2 on the same rows, at once and one after the other."""
-    sizes = {"networks": 64, "rows": 5_000, "features": 30, "hidden": 32, "classes": 2, "batch": 200, "adam": 1}
+    sizes = {
+        "networks": 64,
+        "rows": 5_000,
+        "features": 30,
+        "hidden": 32,
+        "classes": 2,
+        "batch": 200,
+        "adam": 1,
+    }
     sizes["epochs"] = epochs
     return [
         _fit("64 networks of 30-32-2 at once", "fit_many", sizes),
@@ -59,5 +90,7 @@ def _many_networks(epochs: int) -> list[Job]:
     ]
 
 
-def _fit(name: str, operation: str, sizes: dict[str, int], data: str = "", dtype: str = "float32") -> Job:
+def _fit(
+    name: str, operation: str, sizes: dict[str, int], data: str = "", dtype: str = "float32"
+) -> Job:
     return Job(name, "cells", operation, "cells", sizes, dtype, data=data)

@@ -14,9 +14,18 @@ def count_jobs() -> list[Job]:
     return [
         fit_of(1),
         fit_of(1 + FURTHER),
-        *(replace(fit_of(1), name=f"{call} of one row", operation=call) for call in ("predict_label", "predict_proba")),
         *(
-            replace(over_rows(operation, 200, 10, "float32"), name=name, suite="counts", group="counts", counted=True)
+            replace(fit_of(1), name=f"{call} of one row", operation=call)
+            for call in ("predict_label", "predict_proba")
+        ),
+        *(
+            replace(
+                over_rows(operation, 200, 10, "float32"),
+                name=name,
+                suite="counts",
+                group="counts",
+                counted=True,
+            )
             for operation, name in (("softmax", "softmax"), ("cross_entropy", "cross-entropy"))
         ),
     ]
@@ -24,6 +33,14 @@ def count_jobs() -> list[Job]:
 
 def fit_of(epochs: int) -> Job:
     """A warm fit of a 64-32-10 classifier for so many epochs."""
-    sizes = {"rows": 1347, "features": 64, "hidden": 32, "classes": 10, "batch": 200, "adam": 1, "epochs": epochs}
+    sizes = {
+        "rows": 1347,
+        "features": 64,
+        "hidden": 32,
+        "classes": 10,
+        "batch": 200,
+        "adam": 1,
+        "epochs": epochs,
+    }
     name = f"fit of {epochs} epoch{'s' * (epochs > 1)}"
     return Job(name, "counts", "fit_plain", "counts", sizes, counted=True)

@@ -67,7 +67,9 @@ def rows(job: Job) -> Rows:
 def _digits(job: Job) -> Rows:
     """Read without importing scikit-learn, whose thread pools would join the contender's."""
     (package,) = importlib.util.find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr, misc]
-    table = numpy.loadtxt(Path(package, "datasets", "data", "digits.csv.gz"), delimiter=",")[: job.sizes["rows"]]
+    table = numpy.loadtxt(Path(package, "datasets", "data", "digits.csv.gz"), delimiter=",")[
+        : job.sizes["rows"]
+    ]
     return Rows(table[:, :-1].astype(job.dtype), table[:, -1].astype(numpy.int64))
 
 
@@ -91,10 +93,14 @@ def check_file(path: str) -> None:
 
 def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     if not Path(path).is_file():
-        raise InputError(f"--data names an .npz file with arrays X and y; received {path}, which is no file.")
+        raise InputError(
+            f"--data names an .npz file with arrays X and y; received {path}, which is no file."
+        )
     with numpy.load(path) as arrays:
         if not {"X", "y"} <= set(arrays):
-            raise InputError(f"The data file holds arrays X and y; received {', '.join(arrays)} in {path}.")
+            raise InputError(
+                f"The data file holds arrays X and y; received {', '.join(arrays)} in {path}."
+            )
         X, y = arrays["X"], arrays["y"].astype(numpy.int64)
     if X.dtype != numpy.uint8 or X.shape != (70_000, 784) or y.shape != (70_000,):
         raise InputError(

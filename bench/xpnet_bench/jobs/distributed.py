@@ -11,7 +11,11 @@ BATCHES = (128, 256, 512, 1024)
 def distributed_jobs(quick: bool, threads: int) -> list[Job]:
     """784-256-10 by plain descent over batch sizes, for each way to divide the threads among two ranks or more."""
     ways = [ranks for ranks in range(2, threads + 1) if threads % ranks == 0]
-    return [_job(batch, ranks, threads, quick) for ranks in ways for batch in BATCHES[:: 3 if quick else 1]]
+    return [
+        _job(batch, ranks, threads, quick)
+        for ranks in ways
+        for batch in BATCHES[:: 3 if quick else 1]
+    ]
 
 
 def _job(batch: int, ranks: int, threads: int, quick: bool) -> Job:

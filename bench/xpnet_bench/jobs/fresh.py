@@ -22,6 +22,14 @@ def memory_jobs(quick: bool) -> list[Job]:
     rows = 12_000 if quick else 60_000
     train, predict = mini_batch(rows, 100, 200), prediction_jobs(quick)[1]
     return [
-        replace(train, name=f"train {rows} rows once", suite="memory", group="memory", units=1, flops=0),
-        replace(predict, name=f"predict {predict.sizes['rows']} rows once", suite="memory", group="memory", flops=0),
+        replace(
+            train, name=f"train {rows} rows once", suite="memory", group="memory", units=1, flops=0
+        ),
+        replace(
+            predict,
+            name=f"predict {predict.sizes['rows']} rows once",
+            suite="memory",
+            group="memory",
+            flops=0,
+        ),
     ]

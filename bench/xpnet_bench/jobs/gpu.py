@@ -13,13 +13,21 @@ ADAM_PASSES = 7
 
 def gpu_jobs() -> list[Job]:
     """A small network, where launches count, and a wide one, where products do, in several precisions."""
-    networks = [training(64, 32, 10, layers=1, batch=128, steps=400, bits=bits) for bits in (23, 10)] + [
-        training(784, 1024, 10, layers=2, batch=8192, steps=20, bits=bits) for bits in PRECISIONS
+    networks = [
+        training(64, 32, 10, layers=1, batch=128, steps=400, bits=bits) for bits in (23, 10)
+    ] + [training(784, 1024, 10, layers=2, batch=8192, steps=20, bits=bits) for bits in PRECISIONS]
+    return [
+        *networks,
+        *(
+            cross_entropy(rows, classes)
+            for rows, classes in ((8192, 10), (4096, 1000), (4096, 32000))
+        ),
     ]
-    return [*networks, *(cross_entropy(rows, classes) for rows, classes in ((8192, 10), (4096, 1000), (4096, 32000)))]
 
 
-def training(features: int, hidden: int, classes: int, *, layers: int, batch: int, steps: int, bits: int = 23) -> Job:
+def training(
+    features: int, hidden: int, classes: int, *, layers: int, batch: int, steps: int, bits: int = 23
+) -> Job:
     """Describe one step of Adam, the average over an epoch of so many.
 
     bits : of the fraction of what products take; of bfloat16, 7, parameters and their gradients stay float32
@@ -72,4 +80,6 @@ def floor_seconds(job: Job, rates: Mapping[str, float]) -> float:
 
     rates : ``bytes`` a second, and operations a second in each of ``PRECISIONS``
     """
-    return max(job.traffic / rates["bytes"], job.flops / rates[PRECISIONS[job.sizes.get("bits", 23)]])
+    return max(
+        job.traffic / rates["bytes"], job.flops / rates[PRECISIONS[job.sizes.get("bits", 23)]]
+    )

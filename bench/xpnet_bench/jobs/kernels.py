@@ -15,7 +15,9 @@ ADAM_ARRAYS = 7
 
 def kernel_jobs(quick: bool) -> list[Job]:
     """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes."""
-    single, double = (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
+    single, double = (
+        (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
+    )
     rowwise = [
         over_rows(operation, rows, classes, dtype)
         for operation in ("softmax", "cross_entropy")
@@ -24,7 +26,9 @@ def kernel_jobs(quick: bool) -> list[Job]:
     ]
     dtypes, last = (("float32",), 2) if quick else (("float32", "float64"), 3)
     relu = [flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
-    adam = [flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]]
+    adam = [
+        flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]
+    ]
     return rowwise + relu + adam
 
 

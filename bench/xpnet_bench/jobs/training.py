@@ -23,7 +23,12 @@ def training_jobs(quick: bool, threads: int) -> list[Job]:
     counts = [count for count in (1, 2, 4, 8, 16, 32, 64) if count < threads] + [threads]
     scaled = [middle] if quick else [middle, large]
     over_threads = [
-        replace(job, name=f"{job.name}, {count} thread{'s' * (count > 1)}", group="threads", threads=count)
+        replace(
+            job,
+            name=f"{job.name}, {count} thread{'s' * (count > 1)}",
+            group="threads",
+            threads=count,
+        )
         for job in scaled
         for count in counts
     ]

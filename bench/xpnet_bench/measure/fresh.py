@@ -46,7 +46,12 @@ def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> d
     task.reset()
     task.call()
     seconds = time.perf_counter() - start - making
-    return {"seconds": max(seconds, 1e-6), "data_mib": before, "import_mib": imported, "peak_mib": peak_mib()}
+    return {
+        "seconds": max(seconds, 1e-6),
+        "data_mib": before,
+        "import_mib": imported,
+        "peak_mib": peak_mib(),
+    }
 
 
 def _seconds(call: Any) -> float:

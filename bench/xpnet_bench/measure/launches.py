@@ -16,7 +16,12 @@ from xpnet_bench.measure.pinning import pinned_environment
 from xpnet_bench.measure.process import TIMEOUT
 from xpnet_bench.measure.race import OUT_OF_TIME, Lane
 
-CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "CUPY_CACHE_DIR")
+CACHES = (
+    "NUMBA_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "JAX_COMPILATION_CACHE_DIR",
+    "CUPY_CACHE_DIR",
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class Start:
     held: Mapping[str, str]
 
 
-def launch_rounds(names: Sequence[str], start: Start, rounds: int, end: float = float("inf")) -> dict[str, Lane]:
+def launch_rounds(
+    names: Sequence[str], start: Start, rounds: int, end: float = float("inf")
+) -> dict[str, Lane]:
     """Every contender in a new process each round; after the moment ``end`` of ``time.monotonic`` none is started."""
     entries = [find_entry(name) for name in names]
     lanes = {entry.name: Lane(entry.name, failed=missing(entry)) for entry in entries}
@@ -61,7 +68,14 @@ def _launch_into(lane: Lane, entry: Entry, start: Start, folder: Path, number: i
 def _launch(entry: Entry, start: Start, caches: Path) -> dict[str, Any]:
     job = replace(start.job, data=entry.statement) if start.job.operation == "import" else start.job
     done = subprocess.run(
-        [sys.executable, "-m", "xpnet_bench.measure.fresh", entry.name, str(start.threads), json.dumps(job.to_json())],
+        [
+            sys.executable,
+            "-m",
+            "xpnet_bench.measure.fresh",
+            entry.name,
+            str(start.threads),
+            json.dumps(job.to_json()),
+        ],
         env=pinned_environment(start.threads, start.held, _cache_variables(caches)),
         capture_output=True,
         text=True,

@@ -9,7 +9,17 @@ import psutil
 from xpnet import BackendError, get_backend
 from xpnet_bench.measure.pinning import allowed_threads
 
-PACKAGES = ("xpnet", "numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "jaxlib", "pytest-benchmark")
+PACKAGES = (
+    "xpnet",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "torch",
+    "jax",
+    "jaxlib",
+    "pytest-benchmark",
+)
 
 
 def describe_machine() -> dict[str, Any]:
@@ -30,7 +40,9 @@ def describe_machine() -> dict[str, Any]:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            return next(
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
 

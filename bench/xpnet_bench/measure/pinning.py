@@ -79,7 +79,10 @@ def _xla_knows(flag: str) -> bool:
 
 
 def _contains(file: Path, text: bytes) -> bool:
-    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        open(file, "rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         return content.find(text) >= 0
 
 
@@ -89,7 +92,9 @@ def _numpy_features() -> list[str]:
     return [*found.get("found", []), *found.get("not found", [])]
 
 
-def pinned_environment(threads: int, held: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def pinned_environment(
+    threads: int, held: Mapping[str, str], extra: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the environment of a contender's process.
 
     The compilers of ``torch.compile`` run in that process, too, since helper processes would work beside the others.

@@ -52,7 +52,9 @@ class ContenderProcess:
             self._handle.resume()
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-            answer = json.loads(self._answers.get(timeout=TIMEOUT) or '{"failed": "its process ended"}')
+            answer = json.loads(
+                self._answers.get(timeout=TIMEOUT) or '{"failed": "its process ended"}'
+            )
             self._handle.suspend()
         except queue.Empty:
             self.close()

@@ -104,7 +104,9 @@ class Team:
         self.running.clear()
 
 
-def race(team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")) -> dict[str, Lane]:
+def race(
+    team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")
+) -> dict[str, Lane]:
     """Prepare everybody, then give turns, each time beginning with another contender; lanes by contender.
 
     end : moment of ``time.monotonic`` after which nobody begins anything more
@@ -183,7 +185,9 @@ def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
     reference = found[0]
     for lane in lanes.values():
         if not lane.failed and lane.answer and not agree(lane.answer, reference.answer, job):
-            lane.failed = f"its answer differs: {lane.answer[:3]} where {reference.answer[:3]} is right"
+            lane.failed = (
+                f"its answer differs: {lane.answer[:3]} where {reference.answer[:3]} is right"
+            )
 
 
 def agree(answer: list[float], reference: list[float], job: Job) -> bool:
@@ -196,4 +200,6 @@ def agree(answer: list[float], reference: list[float], job: Job) -> bool:
     if job.operation == "train":  # scikit-learn's Adam has epsilon at another place
         relative = 0.3 if job.sizes["batch"] < job.sizes["rows"] else 1e-6
     absolute = 2e-3 if relative == 0.3 else relative / 100
-    return len(answer) == len(reference) and bool(numpy.allclose(answer, reference, rtol=relative, atol=absolute))
+    return len(answer) == len(reference) and bool(
+        numpy.allclose(answer, reference, rtol=relative, atol=absolute)
+    )

@@ -62,7 +62,9 @@ class DdpRank:
 
     def train(self) -> Trained:
         """One epoch; returns what predicts."""
-        order = self._torch.from_numpy(numpy.random.default_rng(data.SEED).permutation(len(self._y)))
+        order = self._torch.from_numpy(
+            numpy.random.default_rng(data.SEED).permutation(len(self._y))
+        )
         for rows in order.split(self._job.sizes["batch"]):
             own = rows.tensor_split(self._size)[self.rank]
             self._network.optimizer.zero_grad()
@@ -89,8 +91,16 @@ def joined(kind: str, threads: int, job: Job) -> Iterator[XpnetRank | DdpRank]:
 
 def main() -> None:
     """Do what the pipe says until it is closed."""
-    kind, folder, threads, job = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Job(**json.loads(sys.argv[4]))
-    with joined(kind, threads, job) as rank, (folder / str(rank.rank)).open(encoding="utf-8") as commands:
+    kind, folder, threads, job = (
+        sys.argv[1],
+        Path(sys.argv[2]),
+        int(sys.argv[3]),
+        Job(**json.loads(sys.argv[4])),
+    )
+    with (
+        joined(kind, threads, job) as rank,
+        (folder / str(rank.rank)).open(encoding="utf-8") as commands,
+    ):
         answers = (folder / "answer").open("w", encoding="utf-8") if rank.rank == 0 else None
         for command in commands:
             found = {} if command == "reset\n" else _timed(rank, job)

@@ -157,7 +157,9 @@ def main() -> None:
     """``python -m xpnet_bench.measure.worker CONTENDER THREADS``."""
     end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # what libraries print must not mix with the answers
     pin_cores(int(sys.argv[2]))
     serve(Worker(sys.argv[1]), sys.stdin, answers)
 

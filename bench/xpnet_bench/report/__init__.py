@@ -3,4 +3,12 @@
 from xpnet_bench.report.page import facts, write_chart, write_page, write_report
 from xpnet_bench.report.results import Measurement, Results, read_results
 
-__all__ = ["Measurement", "Results", "facts", "read_results", "write_chart", "write_page", "write_report"]
+__all__ = [
+    "Measurement",
+    "Results",
+    "facts",
+    "read_results",
+    "write_chart",
+    "write_page",
+    "write_report",
+]

@@ -38,7 +38,9 @@ def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
 def _is_headline(job: Job) -> bool:
     if job.suite == "kernels":
         shape = job.sizes.get("rows"), job.sizes.get("classes")
-        return job.dtype == "float32" and (shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES)
+        return job.dtype == "float32" and (
+            shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES
+        )
     return job.group in ("training", "accuracy", "latency", "throughput", "cells", "gpu")
 
 
@@ -52,14 +54,21 @@ def speed_chart(results: Results) -> Chart:
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         drawn.axes.axvline(1, color=INK, linewidth=0.9)
         held = ", ".join(f"{name}={value}" for name, value in results.last["held"].items())
-        drawn.axes.set_xlabel("speed; the best peer is 1" + (f"\nmeasured under {held}" if held else ""))
+        drawn.axes.set_xlabel(
+            "speed; the best peer is 1" + (f"\nmeasured under {held}" if held else "")
+        )
         drawn.axes.margins(x=0.12)
         drawn.legend()
     return drawn.chart
 
 
 def _two_lines(job: Job) -> str:
-    return re.sub(r" (?=full|batch|to)", "\n", job.name.replace("full batch", "full\N{NO-BREAK SPACE}batch"), count=1)
+    return re.sub(
+        r" (?=full|batch|to)",
+        "\n",
+        job.name.replace("full batch", "full\N{NO-BREAK SPACE}batch"),
+        count=1,
+    )
 
 
 def _speed_row(drawn: Drawing, y: float, measurements: list[Measurement], mine: str) -> None:
@@ -69,9 +78,18 @@ def _speed_row(drawn: Drawing, y: float, measurements: list[Measurement], mine: 
             continue
         speed = ratio(best, m)
         colour, ahead = STAND_INS[m.contender], m.contender == mine
-        drawn.axes.plot([speed.lower, speed.upper], [y, y], color=colour, linewidth=2.5 if ahead else 1.2)
+        drawn.axes.plot(
+            [speed.lower, speed.upper], [y, y], color=colour, linewidth=2.5 if ahead else 1.2
+        )
         size = 8 if ahead else 5
-        drawn.line(m.contender, [speed.median], [y], linestyle="", markersize=size, zorder=4 if ahead else 3)
+        drawn.line(
+            m.contender,
+            [speed.median],
+            [y],
+            linestyle="",
+            markersize=size,
+            zorder=4 if ahead else 3,
+        )
         if ahead:
             drawn.label(times(speed.median), speed.median, y)
 
@@ -82,7 +100,9 @@ def _plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     lower, upper = axis.get_data_interval()
     few = upper / lower < MANY
-    axis.set_minor_formatter(lambda value, _: f"{value:g}" if few and f"{value:.0e}"[0] in "25" else "")
+    axis.set_minor_formatter(
+        lambda value, _: f"{value:g}" if few and f"{value:.0e}"[0] in "25" else ""
+    )
 
 
 def roofline(results: Results, operation: str, title: str) -> Chart:
@@ -134,7 +154,10 @@ def _curves(drawn: Drawing, jobs: dict[Job, list[Measurement]], point: Curve) ->
     """Draw a line for each contender through its points, from left to right."""
     for entry in ENTRIES:
         points = sorted(
-            point(job, m) for job, measurements in jobs.items() for m in measurements if m.contender == entry.name
+            point(job, m)
+            for job, measurements in jobs.items()
+            for m in measurements
+            if m.contender == entry.name
         )
         if points:
             drawn.line(entry.name, *zip(*points, strict=True))
@@ -145,7 +168,11 @@ def latency_chart(results: Results) -> Chart:
     with drawing("Latency of predicting one row") as drawn:
         for measurements in results.by_job(group="latency").values():
             for m in measurements:
-                drawn.line(m.contender, range(len(PERCENTILES)), [value * 1e6 for _, value, *_ in m.percentiles])
+                drawn.line(
+                    m.contender,
+                    range(len(PERCENTILES)),
+                    [value * 1e6 for _, value, *_ in m.percentiles],
+                )
         drawn.axes.set_xticks(range(len(PERCENTILES)), [f"{p:g} %" for p in PERCENTILES])
         _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
         drawn.axes.set_xlabel("percentile of calls")
@@ -154,7 +181,9 @@ def latency_chart(results: Results) -> Chart:
     return drawn.chart
 
 
-def bars(results: Results, suite: str, title: str, unit: str, value: Callable[[Measurement], float]) -> Chart:
+def bars(
+    results: Results, suite: str, title: str, unit: str, value: Callable[[Measurement], float]
+) -> Chart:
     """Horizontal bars: a block for each contender, in it one bar for each job of the suite."""
     jobs = results.by_job(suite=suite)
     names = [e.name for e in ENTRIES if any(named(ms, e.name) for ms in jobs.values())]
@@ -165,7 +194,9 @@ def bars(results: Results, suite: str, title: str, unit: str, value: Callable[[M
                 if m := named(measurements, name):
                     places.append(-(block * (len(jobs) + 0.8) + bar))
                     labels.append(
-                        f"{name}, {job.name}" if len(jobs) == 1 else f"{name if bar == 0 else ''}  {job.name}"
+                        f"{name}, {job.name}"
+                        if len(jobs) == 1
+                        else f"{name if bar == 0 else ''}  {job.name}"
                     )
                     drawn.axes.barh(places[-1], value(m), color=STAND_INS[name], height=0.75)
         drawn.axes.set_yticks(places, labels)

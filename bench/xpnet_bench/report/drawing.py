@@ -50,18 +50,27 @@ class Drawing:
     def line(self, contender: str, x: Any, y: Any, **keywords: Any) -> None:
         """Draw a contender's values, joined, in its colour and with its mark."""
         dashed = {"linestyle": "--", "marker": ""} if contender == "floor" else {}
-        look = {"color": STAND_INS[contender], "marker": LOOKS[contender].marker, "label": contender, **dashed}
+        look = {
+            "color": STAND_INS[contender],
+            "marker": LOOKS[contender].marker,
+            "label": contender,
+            **dashed,
+        }
         self.axes.plot(x, y, **(look | keywords))
 
     def label(self, text: str, x: float, y: float) -> None:
         """Write a short text above a point."""
-        self.axes.annotate(text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontweight="bold")
+        self.axes.annotate(
+            text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontweight="bold"
+        )
 
     def legend(self, columns: int = 3) -> None:
         """Below the axes, each contender once."""
         handles, names = self.axes.get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
-        self.figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
+        self.figure.legend(
+            unique.values(), unique.keys(), loc="outside lower center", ncols=columns
+        )
 
 
 @contextmanager
@@ -71,7 +80,9 @@ def drawing(title: str, height: float = 2.9) -> Iterator[Drawing]:
         drawn = Drawing(title, height)
         yield drawn
         buffer = io.StringIO()
-        drawn.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        drawn.figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
         drawn.chart = Chart(title, _inline(buffer.getvalue(), title))
 
 
@@ -83,7 +94,9 @@ def _inline(document: str, title: str) -> str:
     svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("<g ", "\n<g ")
     svg = re.sub(r'font-family: [^;"]+', "font-family: var(--font)", svg)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1; font-family: var(--font)", svg)
-    svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)  # only markers and clip paths are referred to
+    svg = re.sub(
+        r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg
+    )  # only markers and clip paths are referred to
     head = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])
     prefix = f"c{zlib.crc32(title.encode()):x}"
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg[svg.index(">") :])

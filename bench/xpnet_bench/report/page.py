@@ -19,7 +19,8 @@ def write_report(results: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / "report.html", "xpnet on this machine", facts(found), parts)
     (folder / "report.md").write_text(
-        render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts), encoding="utf-8"
+        render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts),
+        encoding="utf-8",
     )
 
 
@@ -77,7 +78,12 @@ def facts(results: Results) -> dict[str, str]:
 
 def _cards(results: Results) -> dict[str, str]:
     """Return the graphics card, where a contender ran on one."""
-    found = {facts["card"] for run in results.used_runs for facts in run["contenders"].values() if "card" in facts}
+    found = {
+        facts["card"]
+        for run in results.used_runs
+        for facts in run["contenders"].values()
+        if "card" in facts
+    }
     return {"Card": ", ".join(sorted(found))} if found else {}
 
 
@@ -87,6 +93,5 @@ def _variables(head: str, found: dict[str, str]) -> str:
 
 def _run(run: Run) -> str:
     kind = "quick" if run["quick"] else "full"
-    return (
-        f"{run['date'][:16].replace('T', ' ')}, {kind}: {', '.join(run['suites'])}; commit {run['commit'] or 'unknown'}"
-    )
+    date, suites = run["date"][:16].replace("T", " "), ", ".join(run["suites"])
+    return f"{date}, {kind}: {suites}; commit {run['commit'] or 'unknown'}"

@@ -49,7 +49,9 @@ def floor_of(measurements: list[Measurement]) -> Measurement | None:
     return next((m for m in measurements if m.role == "floor"), None)
 
 
-def against_best_peer(jobs: Mapping[Job, list[Measurement]], contender: str) -> list[tuple[Job, Ratio]]:
+def against_best_peer(
+    jobs: Mapping[Job, list[Measurement]], contender: str
+) -> list[tuple[Job, Ratio]]:
     """Return for each job that the contender and a peer did how many times as fast as the best peer it is."""
     found = []
     for job, measurements in jobs.items():

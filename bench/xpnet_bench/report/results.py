@@ -123,7 +123,9 @@ def read_results(path: Path) -> Results:
         rows.sort(key=lambda m: order.index(m.job.name))
         return Results(found["runs"], rows)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataFileError(f"A results file is one that `xpnet bench` wrote; {path} is not: {error!r}.") from error
+        raise DataFileError(
+            f"A results file is one that `xpnet bench` wrote; {path} is not: {error!r}."
+        ) from error
 
 
 def _measurement(row: dict[str, Any], jobs: dict[str, Job], runs: list[Run]) -> Measurement:

@@ -101,7 +101,9 @@ def behind_sentence(results: Results) -> list[str]:
     behind = [f"{job.name} ({times(speed)})" for job, speed in contested if speed < 1]
     if not behind:
         return ["It is behind a peer on no job."] if contested else []
-    return [f"It is behind the best peer on {len(behind)} job{'s' * (len(behind) > 1)}: {', '.join(behind)}."]
+    return [
+        f"It is behind the best peer on {len(behind)} job{'s' * (len(behind) > 1)}: {', '.join(behind)}."
+    ]
 
 
 def training(results: Results) -> Section:
@@ -114,9 +116,13 @@ def training(results: Results) -> Section:
         "products alone, through BLAS."
     ]
     if not all(run["data"] for run in results.used_runs if "training" in run["suites"]):
-        text.append("No data file was given: time to accuracy is measured on made-up, MNIST-shaped data.")
+        text.append(
+            "No data file was given: time to accuracy is measured on made-up, MNIST-shaped data."
+        )
     tables = [time_table("Training jobs, one update", results, jobs)]
-    return Section("Training", text, [], tables + ([accuracy_table(accuracy)] if accuracy else []), "training")
+    return Section(
+        "Training", text, [], tables + ([accuracy_table(accuracy)] if accuracy else []), "training"
+    )
 
 
 def kernels(results: Results) -> Section:
@@ -128,8 +134,12 @@ def kernels(results: Results) -> Section:
         "Bytes that must be read and written, over time. The dashed line is a plain copy of as many bytes into memory "
         "that exists already: no kernel that reads and writes main memory is much above it."
     ]
-    drawn = [charts.roofline(results, name, title) for name, title in OPERATIONS.items() if found[name]]
-    tables = [time_table(title, results, found[name]) for name, title in OPERATIONS.items() if found[name]]
+    drawn = [
+        charts.roofline(results, name, title) for name, title in OPERATIONS.items() if found[name]
+    ]
+    tables = [
+        time_table(title, results, found[name]) for name, title in OPERATIONS.items() if found[name]
+    ]
     return Section("Kernels against size", text, drawn, tables, "kernels")
 
 
@@ -139,7 +149,9 @@ def scaling(results: Results) -> Section:
     if not threads and not batch:
         return _not_measured("Scaling with threads and batch size", "scaling")
     widths = sorted({job.sizes["hidden"] for job in threads})
-    drawn = [charts.threads_chart(results, width) for width in widths] + [charts.batch_chart(results)]
+    drawn = [charts.threads_chart(results, width) for width in widths] + [
+        charts.batch_chart(results)
+    ]
     tables = [
         time_table("By threads, one update", results, threads),
         time_table("By batch size, one update", results, batch),
@@ -192,7 +204,13 @@ def distributed(results: Results) -> Section:
         "so many threads each; the others are one process with all threads. Ranks of xpnet-mpi on one machine share "
         "memory as threads do; they are for several machines, and no quicker than threads on one."
     ]
-    return Section("Several processes", text, [], [time_table("Ranks and threads", results, jobs)], "distributed")
+    return Section(
+        "Several processes",
+        text,
+        [],
+        [time_table("Ranks and threads", results, jobs)],
+        "distributed",
+    )
 
 
 def gpu(results: Results) -> Section:
@@ -218,7 +236,9 @@ def first_use(results: Results) -> Section:
         "being there already, to the end of ten updates on the digits."
     ]
     drawn = [charts.bars(results, "startup", "Import and first use", "seconds", lambda m: m.median)]
-    return Section("First use", text, drawn, [time_table("Import and first use", results, jobs)], "first-use")
+    return Section(
+        "First use", text, drawn, [time_table("Import and first use", results, jobs)], "first-use"
+    )
 
 
 def memory(results: Results) -> Section:
@@ -227,9 +247,17 @@ def memory(results: Results) -> Section:
     if not jobs:
         return _not_measured("Memory", "memory")
     drawn = [
-        charts.bars(results, "memory", "Peak memory", "MiB", lambda m: median(note["peak_mib"] for note in m.notes))
+        charts.bars(
+            results,
+            "memory",
+            "Peak memory",
+            "MiB",
+            lambda m: median(note["peak_mib"] for note in m.notes),
+        )
     ]
-    text = ["Each round is a new process, data included; import and job are what they add to the peak before them."]
+    text = [
+        "Each round is a new process, data included; import and job are what they add to the peak before them."
+    ]
     return Section("Memory", text, drawn, [memory_table(jobs)], "memory")
 
 
@@ -251,7 +279,9 @@ def left_out(results: Results) -> Section:
     if results.last["not_asked"]:
         text.append(f"Not asked for: {', '.join(results.last['not_asked'])}.")
     tables = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
-    return Section("Left out", text or ([] if rows else ["Everybody did every job."]), [], tables, "left-out")
+    return Section(
+        "Left out", text or ([] if rows else ["Everybody did every job."]), [], tables, "left-out"
+    )
 
 
 def _unmeasured(run: Run) -> str:

@@ -34,8 +34,14 @@ LOOKS = {
     "floor-cuda": Look("#1d232b", "#e6eaf0", "_"),
 }
 INK, QUIET, LINE = "#010101", "#020202", "#030303"
-GROUND = {"ink": ("#1d232b", "#e6eaf0"), "quiet": ("#59636f", "#a3adba"), "line": ("#d5dae0", "#3a424d")}
-STAND_INS = {name: f"#04{number:02x}04" for number, name in enumerate(entry.name for entry in ENTRIES)}
+GROUND = {
+    "ink": ("#1d232b", "#e6eaf0"),
+    "quiet": ("#59636f", "#a3adba"),
+    "line": ("#d5dae0", "#3a424d"),
+}
+STAND_INS = {
+    name: f"#04{number:02x}04" for number, name in enumerate(entry.name for entry in ENTRIES)
+}
 
 
 def css_name(contender: str) -> str:

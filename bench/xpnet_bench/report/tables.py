@@ -26,7 +26,11 @@ def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Median and quartiles of everybody, and how our backend stands to the best peer and to the floor."""
     columns = columns_of(jobs.values())
-    mine = ours(results) if ours(results) in columns else next((c for c in columns if c.startswith("xpnet")), "")
+    mine = (
+        ours(results)
+        if ours(results) in columns
+        else next((c for c in columns if c.startswith("xpnet")), "")
+    )
     rows = [
         [Cell(job.name), *_standing(measurements, mine), *_times(measurements, columns)]
         for job, measurements in jobs.items()
@@ -64,11 +68,17 @@ def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: 
 def percentile_table(jobs: Jobs) -> Table:
     """Latency by percentile of calls, a row for each contender."""
     rows = [
-        [Cell(m.contender), *map(_percentile, m.percentiles), Cell(str(m.summary.count), value=m.summary.count)]
+        [
+            Cell(m.contender),
+            *map(_percentile, m.percentiles),
+            Cell(str(m.summary.count), value=m.summary.count),
+        ]
         for measurements in jobs.values()
         for m in measurements
     ]
-    return Table("Latency of one row", ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows)
+    return Table(
+        "Latency of one row", ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows
+    )
 
 
 def _percentile(found: list[float]) -> Cell:
@@ -88,7 +98,11 @@ def accuracy_table(jobs: Jobs) -> Table:
                 [
                     Cell(m.contender, job.name),
                     time_cell(m, best=m.median == quickest),
-                    Cell(f"{numpy.median(epochs):g}", f"{min(epochs)}–{max(epochs)}", float(numpy.median(epochs))),
+                    Cell(
+                        f"{numpy.median(epochs):g}",
+                        f"{min(epochs)}–{max(epochs)}",
+                        float(numpy.median(epochs)),
+                    ),
                     Cell(
                         f"{numpy.median(reached):.2%}",
                         f"{min(reached):.2%}–{max(reached):.2%}",
@@ -96,20 +110,28 @@ def accuracy_table(jobs: Jobs) -> Table:
                     ),
                 ]
             )
-    return Table("Time to accuracy", ["contender", "time in training", "epochs", "accuracy at the end"], rows)
+    return Table(
+        "Time to accuracy", ["contender", "time in training", "epochs", "accuracy at the end"], rows
+    )
 
 
 def count_table(jobs: Jobs) -> Table:
     """Python calls by job and contender, and what each further epoch of a fit takes."""
     columns = columns_of(jobs.values())
-    found = {job.name: {m.contender: m.notes[0] for m in measurements} for job, measurements in jobs.items()}
+    found = {
+        job.name: {m.contender: m.notes[0] for m in measurements}
+        for job, measurements in jobs.items()
+    }
     short, long = (found.get(fit_of(epochs).name, {}) for epochs in (1, 1 + FURTHER))
     found["each further epoch of a fit"] = {
         name: {key: (long[name][key] - short[name][key]) / FURTHER for key in short[name]}
         for name in short
         if name in long
     }
-    rows = [[Cell(name), *(_count(notes.get(column)) for column in columns)] for name, notes in found.items()]
+    rows = [
+        [Cell(name), *(_count(notes.get(column)) for column in columns)]
+        for name, notes in found.items()
+    ]
     return Table("Python calls", ["call", *columns], rows)
 
 
@@ -125,7 +147,9 @@ def memory_table(jobs: Jobs) -> Table:
     rows = []
     for job, measurements in jobs.items():
         for m in measurements:
-            peak, imported, data = ([note[key] for note in m.notes] for key in ("peak_mib", "import_mib", "data_mib"))
+            peak, imported, data = (
+                [note[key] for note in m.notes] for key in ("peak_mib", "import_mib", "data_mib")
+            )
             rows.append(
                 [
                     Cell(m.contender, job.name),

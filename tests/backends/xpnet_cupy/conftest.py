@@ -27,7 +27,9 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=[False, True], ids=["forward", "reversed"])
-def launcher(request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]) -> Iterator[HostLauncher]:
+def launcher(
+    request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]
+) -> Iterator[HostLauncher]:
     """A launcher for ``dtype`` that runs fibers first to last, and one that runs them last to first."""
     made = HostLauncher(libraries[dtype], dtype, reversed=request.param)
     yield made

@@ -40,9 +40,15 @@ def assert_close(found: Any, wanted: Any, dtype: str, scale: Any = None) -> None
         scale = finite.max(axis=-1, keepdims=True, initial=0) if wanted.ndim else finite
     assert np.asarray(found).dtype == dtype and np.shape(found) == wanted.shape
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
-    np.testing.assert_array_equal(np.where(np.isfinite(wanted), 0, found), np.where(np.isfinite(wanted), 0, wanted))
-    error = np.abs(np.where(np.isfinite(wanted), found, 0) - np.where(np.isfinite(wanted), wanted, 0))
-    assert (error <= rounds * eps * scale + np.finfo(dtype).tiny).all(), f"off by {error.max()} of {np.max(scale)}"
+    np.testing.assert_array_equal(
+        np.where(np.isfinite(wanted), 0, found), np.where(np.isfinite(wanted), 0, wanted)
+    )
+    error = np.abs(
+        np.where(np.isfinite(wanted), found, 0) - np.where(np.isfinite(wanted), wanted, 0)
+    )
+    assert (error <= rounds * eps * scale + np.finfo(dtype).tiny).all(), (
+        f"off by {error.max()} of {np.max(scale)}"
+    )
 
 
 def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tuple[Any, Any]:
@@ -60,7 +66,9 @@ def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tupl
 def relu_backward_bias(launcher: HostLauncher, d_out: Any, x: Any) -> tuple[Any, Any]:
     """The gradient through ReLU and its sums of columns on guarded copies, and in float64."""
     found = launcher.xp.empty(x.shape, x.dtype), launcher.xp.empty(x.shape[1:], x.dtype)
-    for launch in launches.backward_bias(launcher, "relu", launcher.xp.guarded(d_out), launcher.xp.guarded(x), *found):
+    for launch in launches.backward_bias(
+        launcher, "relu", launcher.xp.guarded(d_out), launcher.xp.guarded(x), *found
+    ):
         launch()
     wanted = ops.relu_backward(d_out.astype(np.float64), x)
     return found, (wanted, wanted.sum(axis=0))
@@ -69,9 +77,14 @@ def relu_backward_bias(launcher: HostLauncher, d_out: Any, x: Any) -> tuple[Any,
 def assert_row_losses(launcher: HostLauncher, logits: Any, labels: Any, dtype: str) -> None:
     """Cross-entropy adds each row's loss to what was there, and gives the reference's gradient."""
     xp = launcher.xp
-    d_logits, row_loss = xp.empty(logits.shape, dtype), xp.guarded(np.arange(len(logits), dtype=np.float64))
+    d_logits, row_loss = (
+        xp.empty(logits.shape, dtype),
+        xp.guarded(np.arange(len(logits), dtype=np.float64)),
+    )
     batch = launches.Batch(labels.ndim == 1, xp.guarded(labels))
-    launches.loss(launcher, "softmax_cross_entropy", xp.guarded(logits), batch, d_logits, row_loss)()
+    launches.loss(
+        launcher, "softmax_cross_entropy", xp.guarded(logits), batch, d_logits, row_loss
+    )()
     wide = logits.astype(np.float64)
     for row in range(len(logits)):
         wanted, _ = ops.softmax_cross_entropy(wide[row : row + 1], labels[row : row + 1])
@@ -90,14 +103,16 @@ class HostBackend(NumpyBackend):
         self.xp = xp
 
 
-
 def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
     return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
 
 
 def weights(spec: NetworkSpec) -> dict[str, Any]:
     rng = np.random.default_rng(7)
-    return {s.name: (rng.standard_normal(s.shape) / s.shape[0] ** 0.5).astype(spec.dtype) for s in spec.slots()}
+    return {
+        s.name: (rng.standard_normal(s.shape) / s.shape[0] ** 0.5).astype(spec.dtype)
+        for s in spec.slots()
+    }
 
 
 def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:
@@ -115,18 +130,32 @@ def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:
 
 
 def train(
-    step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled: bool = True, rows: int = 0
+    step: Any,
+    X: Any,
+    Y: Any,
+    *,
+    batch: int,
+    weight: Any = None,
+    shuffled: bool = True,
+    rows: int = 0,
 ) -> list[float]:
     """The losses of a few epochs; rows : of all ranks, where X has those of one"""
     rng, losses = np.random.default_rng(9), []
     for epoch in range(EPOCHS):
         order = rng.permutation(rows or len(X)) if shuffled else None
-        options = {"learning_rate": 0.05 / (1 + epoch), "batch_size": batch, "order": order, "sample_weight": weight}
+        options = {
+            "learning_rate": 0.05 / (1 + epoch),
+            "batch_size": batch,
+            "order": order,
+            "sample_weight": weight,
+        }
         losses.append(step.epoch(X, Y, **options))
     return losses
 
 
-def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
+def assert_same_gradient(
+    spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
+) -> CompiledStep:
     """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss without gradients."""
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     rtol = 300 * float(np.finfo(spec.dtype).eps)
@@ -136,7 +165,9 @@ def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: A
     np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     for name in step.gradients:
         scale = np.abs(reference.gradients[name]).max()
-        np.testing.assert_allclose(step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol * scale)
+        np.testing.assert_allclose(
+            step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol * scale
+        )
     return step
 
 
@@ -155,11 +186,15 @@ def assert_parts_agree(
     placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
     """
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    rows = np.split(np.random.default_rng(5).permutation(len(X)), [0, 9, 14, 16, 17])  # the first in memory that is NaN
+    rows = np.split(
+        np.random.default_rng(5).permutation(len(X)), [0, 9, 14, 16, 17]
+    )  # the first in memory that is NaN
     of_batches = ((12.0, 0), (3.0, 5), (9.5, 3), (2.0, 1), (7.0, 0), (6.0, 8))
     parts = [BatchPart(total, first_row) for total, first_row in of_batches]
     if placed:
-        places = [np.random.default_rng(k).permutation(20)[: len(own)] for k, own in enumerate(rows)]
+        places = [
+            np.random.default_rng(k).permutation(20)[: len(own)] for k, own in enumerate(rows)
+        ]
         parts = [replace(part, places=at) for part, at in zip(parts, places, strict=True)]
     for one in (step, reference):
         one.params.update(weights(spec))
@@ -168,7 +203,9 @@ def assert_parts_agree(
         for indices, part in list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]:
             how = {"sample_weight": weight, "rows": indices, "part": part}
             found, wanted = (one.gradient(X, Y, **how) for one in (step, reference))
-            np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol, atol=rtol)
+            np.testing.assert_allclose(
+                (found, step.penalty), (wanted, reference.penalty), rtol=rtol, atol=rtol
+            )
             for one in (step, reference):
                 one.update(learning_rate=0.05)
     for name, array in reference.params.items():
@@ -176,7 +213,9 @@ def assert_parts_agree(
     return step
 
 
-def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
+def assert_agrees(
+    spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
+) -> CompiledStep:
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
@@ -184,11 +223,16 @@ def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **o
     # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.
     rtol = 3e3 * np.finfo(spec.dtype).eps
     with step.running(), reference.running():
-        np.testing.assert_allclose(train(step, X, Y, **options), train(reference, X, Y, **options), rtol=rtol)
+        np.testing.assert_allclose(
+            train(step, X, Y, **options), train(reference, X, Y, **options), rtol=rtol
+        )
     np.testing.assert_allclose(step.penalty, reference.penalty, rtol=rtol)
     found, wanted = step.state(), reference.state()
     assert found.t == wanted.t and found.buffers.keys() == wanted.buffers.keys()
-    compared = [(found.params, wanted.params), *((found.buffers[b], wanted.buffers[b]) for b in found.buffers)]
+    compared = [
+        (found.params, wanted.params),
+        *((found.buffers[b], wanted.buffers[b]) for b in found.buffers),
+    ]
     for mine, theirs in compared:
         for name in theirs:
             np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
@@ -210,8 +254,15 @@ def assert_agrees_by_rows(
     rtol = 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(3):
         order = np.roll(np.arange(ROWS), -5 * epoch)  # the first batch has no weight, then the last
-        how: dict[str, Any] = {"learning_rate": 0.05, "batch_size": BATCH, "order": order, "sample_weight": weight}
-        found, wanted = (one.weighted_epoch(X, Y, max_grad_norm=norm, **how) for one in (step, reference))
+        how: dict[str, Any] = {
+            "learning_rate": 0.05,
+            "batch_size": BATCH,
+            "order": order,
+            "sample_weight": weight,
+        }
+        found, wanted = (
+            one.weighted_epoch(X, Y, max_grad_norm=norm, **how) for one in (step, reference)
+        )
         np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     assert step.state().t == reference.state().t == (7 if weighted else 9)
     for name, array in reference.params.items():

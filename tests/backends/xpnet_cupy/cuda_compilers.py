@@ -23,7 +23,16 @@ def _kinds(real: str) -> tuple[str, list[str]]:
 def nvcc(arch: str, real: str, folder: Path) -> str:
     """What nvcc says of registers and spills."""
     text, defined = _kinds(real)
-    options = ["-cubin", f"-arch={arch}", *defined, "-std=c++17", "-Xptxas", "-v", "-Werror", "all-warnings"]
+    options = [
+        "-cubin",
+        f"-arch={arch}",
+        *defined,
+        "-std=c++17",
+        "-Xptxas",
+        "-v",
+        "-Werror",
+        "all-warnings",
+    ]
     source = folder / "kernels.cu"
     source.write_text(text)
     command = ["nvcc", *options, str(source), "-o", str(folder / "kernels.cubin")]
@@ -36,14 +45,21 @@ def has_nvcc() -> bool:
 
 def find_nvrtc() -> str | None:
     """The file of NVRTC's library: where cuda-pathfinder finds it, or in a package on Python's path."""
-    if importlib.util.find_spec("cuda") is not None and importlib.util.find_spec("cuda.pathfinder") is not None:
+    if (
+        importlib.util.find_spec("cuda") is not None
+        and importlib.util.find_spec("cuda.pathfinder") is not None
+    ):
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         try:
             return load_nvidia_dynamic_lib("nvrtc").abs_path
         except RuntimeError:  # not in the places it looks at
             pass
-    found = [f for folder in sys.path for f in sorted(glob.glob(f"{folder}/nvidia/*/lib/libnvrtc.so.1[23]"))]
+    found = [
+        f
+        for folder in sys.path
+        for f in sorted(glob.glob(f"{folder}/nvidia/*/lib/libnvrtc.so.1[23]"))
+    ]
     return found[-1] if found else None
 
 
@@ -69,7 +85,12 @@ def _compiled(arch: str, kind: tuple[str, list[str]], path: str) -> list[str]:
     """NVRTC's log, and its PTX."""
     library, program = ctypes.CDLL(path), ctypes.c_void_p()
     text, defined = kind
-    assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    assert (
+        library.nvrtcCreateProgram(
+            ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
+        )
+        == 0
+    )
     options = [f"-arch={arch}", *defined, "--std=c++17", "--ptxas-options=-v"]
     given: Any = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     status, texts = library.nvrtcCompileProgram(program, len(options), given), []

@@ -19,27 +19,56 @@ from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import KERNELS, Launcher
 
 HERE = Path(__file__).parent
-C_TYPES = {"int": "int", "long": "long long", "double": "double", "real": "real", "stored": "stored"}
+C_TYPES = {
+    "int": "int",
+    "long": "long long",
+    "double": "double",
+    "real": "real",
+    "stored": "stored",
+}
 needs_compiler = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("g++") is None, reason="kernels run on a Linux host through g++"
+    sys.platform != "linux" or shutil.which("g++") is None,
+    reason="kernels run on a Linux host through g++",
 )
 
 
-def build(text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False) -> ctypes.CDLL:
+def build(
+    text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False
+) -> ctypes.CDLL:
     """The kernels of a source text, loaded; the table's types are checked by the compiler on the way."""
-    return ctypes.CDLL(str(compiled(text, dtype, folder, "-O1" if optimise else "-O0", *(["-DBF16"] if bf16 else []))))
+    return ctypes.CDLL(
+        str(
+            compiled(
+                text, dtype, folder, "-O1" if optimise else "-O0", *(["-DBF16"] if bf16 else [])
+            )
+        )
+    )
 
 
-def compiled(text: str, dtype: str, folder: Path, *options: str, header: str = "cuda_on_host.h") -> Path:
+def compiled(
+    text: str, dtype: str, folder: Path, *options: str, header: str = "cuda_on_host.h"
+) -> Path:
     """The kernels of a source text as a shared library."""
-    here = {name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)}
+    here = {
+        name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)
+    }
     glue = "".join(_entry(name, parameters) for name, parameters in here.items())
-    stem = f"{dtype}_{'_'.join(options)}".replace("-", "")  # a library of the same name would not be loaded anew
+    stem = f"{dtype}_{'_'.join(options)}".replace(
+        "-", ""
+    )  # a library of the same name would not be loaded anew
     source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     source.write_text(f'#include "{HERE}/{header}"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
-    every = ["-std=c++17", *options, "-ffp-contract=off", f"-DREAL={real}", "-shared", "-fPIC", "-w"]
+    every = [
+        "-std=c++17",
+        *options,
+        "-ffp-contract=off",
+        f"-DREAL={real}",
+        "-shared",
+        "-fPIC",
+        "-w",
+    ]
     subprocess.run(["g++", *every, str(source), "-o", str(library)], check=True, timeout=120)
     return library
 
@@ -56,7 +85,9 @@ def run_kernel(
     """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
     run = getattr(library, f"run_{name}")
     run.restype = ctypes.c_char_p
-    kept = [np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments]
+    kept = [
+        np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments
+    ]
     pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
     if error := run(pointers, _three(grid), _three(block), int(reversed)):
         raise RuntimeError(f"{name}: {error.decode()}")
@@ -64,7 +95,8 @@ def run_kernel(
 
 def _entry(name: str, parameters: tuple[str, ...]) -> str:
     values = ", ".join(
-        f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
+        f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]"
+        for i, kind in enumerate(parameters)
     )
     return (
         f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
@@ -98,7 +130,9 @@ class GuardedNumpy:
     def check(self) -> None:
         """Nobody has written beyond an array."""
         for buffer in self._buffers:
-            assert (buffer[: self.GUARD] == 255).all() and (buffer[-self.GUARD :] == 255).all(), "written out of bounds"
+            assert (buffer[: self.GUARD] == 255).all() and (buffer[-self.GUARD :] == 255).all(), (
+                "written out of bounds"
+            )
 
 
 class HostLane:
@@ -125,7 +159,10 @@ class HostLauncher(Launcher):
         reversed: bool = False,
         bf16: ctypes.CDLL | None = None,
     ) -> None:
-        self._bf16, self.precision = bf16, "fp64" if dtype == "float64" else "fp32" if bf16 is None else "bf16"
+        self._bf16, self.precision = (
+            bf16,
+            "fp64" if dtype == "float64" else "fp32" if bf16 is None else "bf16",
+        )
         self.library, self.lt, self.reversed = library, lt, reversed
         self.dtype = self.stored = dtype
         self.full, self.xp, self.cupy = self, GuardedNumpy(), np
@@ -136,7 +173,9 @@ class HostLauncher(Launcher):
     def kernel(self, name: str) -> Callable[..., None]:
         library = self._bf16 if self.halved else self.library
 
-        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        def launch(
+            grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]
+        ) -> None:
             self.launched.append(name)
             run_kernel(library, name, grid, block, arguments, reversed=self.reversed)
 
@@ -144,7 +183,11 @@ class HostLauncher(Launcher):
 
     def prepare(self, name: str, grid: Any, block: Any, *arguments: Any) -> Any:
         launch = super().prepare(name, grid, block, *arguments)
-        arrays = [(kind, a) for kind, a in zip(KERNELS[name], arguments, strict=True) if "*" in kind and a is not None]
+        arrays = [
+            (kind, a)
+            for kind, a in zip(KERNELS[name], arguments, strict=True)
+            if "*" in kind and a is not None
+        ]
         for k, (kind, array) in enumerate(arrays):
             others = [other for i, (_, other) in enumerate(arrays) if i != k]
             overlaps = "!" in kind and any(np.may_share_memory(array, other) for other in others)
@@ -156,7 +199,9 @@ class HostLauncher(Launcher):
             return self._counted(product, by_matmul(product, a, b, out))
         return super().product(product, a, b, out)
 
-    def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
+    def fused_product(
+        self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None
+    ) -> Any:
         if self.lt is None:
             return None
         launch = super().fused_product(product, a, b, out, vector=vector, mask=mask)
@@ -221,7 +266,16 @@ def _three(sizes: tuple[int, ...]) -> Any:
 def build_cublaslt(folder: Path) -> ctypes.CDLL:
     """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to compute."""
     library = folder / "fake_cublaslt.so"
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", str(HERE / "fake_cublaslt.cpp"), "-o", str(library)]
+    command = [
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-shared",
+        "-fPIC",
+        str(HERE / "fake_cublaslt.cpp"),
+        "-o",
+        str(library),
+    ]
     subprocess.run(command, check=True, timeout=120)
     return ctypes.CDLL(str(library))
 

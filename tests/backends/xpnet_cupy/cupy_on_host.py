@@ -60,7 +60,9 @@ class CudaError(RuntimeError):
     """cupy.cuda.driver.CUDADriverError and cupy.cuda.runtime.CUDARuntimeError."""
 
     def __init__(self, status: int) -> None:
-        super().__init__("CUDA_ERROR_OUT_OF_MEMORY: out of memory" if status == 2 else f"status {status}")
+        super().__init__(
+            "CUDA_ERROR_OUT_OF_MEMORY: out of memory" if status == 2 else f"status {status}"
+        )
         self.status = status
 
 
@@ -126,12 +128,16 @@ class Capture:
         unjoined = any(not stream.tip <= done for stream in self.streams)
         for stream in self.streams:
             stream.capture, stream.tip = None, set()
-        assert not unjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED: a stream has not been joined to the first"
+        assert not unjoined, (
+            "CUDA_ERROR_STREAM_CAPTURE_UNJOINED: a stream has not been joined to the first"
+        )
         for k, node in enumerate(self.nodes):
             before = node.follows()
             for other in self.nodes[:k]:
                 shared = node.alone and node.alone == other.alone
-                assert not shared or other in before, "two calls at the same time with one workspace or communicator"
+                assert not shared or other in before, (
+                    "two calls at the same time with one workspace or communicator"
+                )
 
 
 class Graph:
@@ -203,7 +209,9 @@ class Stream:
             assert self.capture is None, "an event outside of the capture"
             event.wait()
             return
-        assert self.capture in (None, event.capture) and event.capture.origin.capture, "an event of another capture"
+        assert self.capture in (None, event.capture) and event.capture.origin.capture, (
+            "an event of another capture"
+        )
         if self.capture is None:
             self.capture = event.capture
             self.capture.streams.append(self)
@@ -317,8 +325,12 @@ class Kernel:
 
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
         for argument in arguments:
-            assert not isinstance(argument, np.ndarray) or type(argument) is Array, "RawKernel takes CuPy's arrays"
-            assert not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument)), "a host pointer"
+            assert not isinstance(argument, np.ndarray) or type(argument) is Array, (
+                "RawKernel takes CuPy's arrays"
+            )
+            assert (
+                not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument))
+            ), "a host pointer"
         launched.append(self.name)
         current().ask(lambda: self.run(grid, block, arguments))
 
@@ -405,8 +417,14 @@ def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
         result = function(*arguments, **options)
         limit = cupy.pool.limit
         if limit and isinstance(result, np.ndarray) and result.nbytes + cupy.pool.counted() > limit:
-            raise OutOfMemoryError(f"Out of memory allocating {result.nbytes:,} bytes (limit set to: {limit:,} bytes)")
-        return cupy.pool.adopt(result.view(Array)) if isinstance(result, np.ndarray | np.number) else result
+            raise OutOfMemoryError(
+                f"Out of memory allocating {result.nbytes:,} bytes (limit set to: {limit:,} bytes)"
+            )
+        return (
+            cupy.pool.adopt(result.view(Array))
+            if isinstance(result, np.ndarray | np.number)
+            else result
+        )
 
     return call
 

@@ -100,7 +100,9 @@ def stand_in(*, devices: int) -> Any:
     )
     memory = SimpleNamespace(OutOfMemoryError=OutOfMemory)
     available = bool(devices)
-    cupy.cuda = SimpleNamespace(is_available=lambda: available, runtime=runtime, memory=memory, Device=Device)
+    cupy.cuda = SimpleNamespace(
+        is_available=lambda: available, runtime=runtime, memory=memory, Device=Device
+    )
     cupy.from_dlpack = cupy.asarray = on_device
     cupy.asnumpy = np.asarray
     return cupy
@@ -170,7 +172,9 @@ def test_arrays_on_a_device_are_adopted_without_a_copy(made: Any, kind: int) -> 
 def test_arrays_on_the_host_are_copied_to_the_device(made: Any) -> None:
     made[1].asarray(Foreign(1))
     made[1].asarray([1.0, 1.0])
-    assert all(isinstance(data, np.ndarray) for data in made[0].adopted) and len(made[0].adopted) == 2
+    assert (
+        all(isinstance(data, np.ndarray) for data in made[0].adopted) and len(made[0].adopted) == 2
+    )
 
 
 def test_columns_and_frames_of_cudf(made: Any) -> None:
@@ -181,11 +185,15 @@ def test_columns_and_frames_of_cudf(made: Any) -> None:
 
 
 def test_out_of_memory_names_the_size_and_a_remedy(made: Any) -> None:
-    with pytest.raises(DeviceMemoryError, match="0.0 MiB must fit.*allocating 8,000 bytes.*free_all_blocks"):
+    with pytest.raises(
+        DeviceMemoryError, match="0.0 MiB must fit.*allocating 8,000 bytes.*free_all_blocks"
+    ):
         made[1].asarray(np.ones(1000))
 
 
-def test_it_describes_driver_toolkit_card_and_memory(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_describes_driver_toolkit_card_and_memory(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
     assert made[1].describe() == {
         "cupy": "14.2.0",
@@ -207,14 +215,19 @@ def test_the_device_of_the_arrays_is_used(made: Any) -> None:
         choose(here, there)
 
 
-def test_cublaslt_of_cupys_own_major_version_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cublaslt_of_cupys_own_major_version_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """cuda-pathfinder gives the newest, whatever CuPy was built for."""
 
     class Library:
         def __init__(self, path: str) -> None:
             if not Path(path).exists():
                 raise OSError(path)
-            self.path, self.cublasLtGetVersion = path, type("Version", (), {"__call__": lambda _: self.version()})()
+            self.path, self.cublasLtGetVersion = (
+                path,
+                type("Version", (), {"__call__": lambda _: self.version()})(),
+            )
 
         def version(self) -> int:
             return 10000 * int(self.path.rpartition(".")[2])
@@ -245,4 +258,9 @@ with cupy_on_host.installed():
 assert sys.modules["cupy"] is real
 """
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=600)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=600,
+    )

@@ -14,7 +14,10 @@ from xpnet_bench.contenders import Task  # noqa: E402
 
 JOB = gpu.training(12, 8, 5, layers=1, batch=16, steps=3)
 HALVED = gpu.training(12, 8, 5, layers=1, batch=16, steps=3, bits=7)
-TOLERANCES = {JOB: 1e-5, HALVED: 5 * 2 * 2**-8}  # bfloat16: a rounding for each number on a path, five a layer
+TOLERANCES = {
+    JOB: 1e-5,
+    HALVED: 5 * 2 * 2**-8,
+}  # bfloat16: a rounding for each number on a path, five a layer
 
 
 def losses(task: Task) -> list[float]:
@@ -68,7 +71,11 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> None:
             update(trainer, loss)
 
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    for name, value in {"Stream": lambda: stream, "current_stream": lambda: stream, "CUDAGraph": Graph}.items():
+    for name, value in {
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "CUDAGraph": Graph,
+    }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", capture)
@@ -79,7 +86,11 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("variant", ["cuda", "cuda-captured"])
 @pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
 def test_pytorch_prints_the_same_losses(
-    ours: dict[gpu.Job, list[float]], job: gpu.Job, variant: str, captures: None, monkeypatch: pytest.MonkeyPatch
+    ours: dict[gpu.Job, list[float]],
+    job: gpu.Job,
+    variant: str,
+    captures: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from xpnet_bench.contenders import gpu_pytorch, pytorch
 
@@ -87,17 +98,23 @@ def test_pytorch_prints_the_same_losses(
     assert losses(gpu_pytorch.gpu_train(job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
 
 
-def test_what_stays_where_it_is_is_told_to_pytorchs_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stays_where_it_is_is_told_to_pytorchs_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its graphs would copy it at every step; one kernel makes Adam's update from numbers on the device."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from xpnet_bench.contenders import gpu_pytorch
 
     compiled: list[Any] = []
-    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled.append((function.__self__, mode)))
+    monkeypatch.setattr(
+        torch, "compile", lambda function, mode: compiled.append((function.__self__, mode))
+    )
     gpu_pytorch.EPOCHS["cuda-compile"](JOB)
     ((trainer, mode),) = compiled
     static = (trainer.X, trainer.y, trainer.order, trainer.cursor, *trainer.params)
-    assert {tensor._dynamo_static_input_type for tensor in static} == {"unguarded"} and mode == "reduce-overhead"
+    assert {tensor._dynamo_static_input_type for tensor in static} == {
+        "unguarded"
+    } and mode == "reduce-overhead"
     assert trainer.optimizer.defaults["fused"] and trainer.optimizer.defaults["capturable"]
 
 

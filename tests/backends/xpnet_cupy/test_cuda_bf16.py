@@ -27,7 +27,9 @@ def bf16(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(params=[False, True], ids=["forward", "reversed"])
-def halved(request: pytest.FixtureRequest, libraries: dict[str, Any], lt: Any, bf16: Any) -> Iterator[HostLauncher]:
+def halved(
+    request: pytest.FixtureRequest, libraries: dict[str, Any], lt: Any, bf16: Any
+) -> Iterator[HostLauncher]:
     made = HostLauncher(libraries["float32"], "float32", lt, reversed=request.param, bf16=bf16)
     yield made
     made.xp.check()
@@ -47,20 +49,28 @@ def values(bits: Any) -> Any:
 def test_parameters_are_rounded_to_the_nearest(halved: HostLauncher) -> None:
     x = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     ties = rounded(x[:100]) * np.float32(1 + 2.0**-8)  # most in the middle of two
-    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 3.4e38, 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8], np.float32)
+    special = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 3.4e38, 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8], np.float32
+    )
     given = halved.xp.guarded(np.concatenate([x, ties, special]))
     copy = halved.xp.empty(given.shape, "uint16")
     launches.copy_parameters(halved.of_batches, given, copy)()
     found = values(copy)
     finite = np.abs(np.nan_to_num(given, nan=np.inf)) < 3.39e38
     np.testing.assert_array_equal(found[finite], rounded(given[finite]))
-    assert found[-7:-2].tolist()[:3] == [-0.0, np.inf, -np.inf] and np.isnan(found[-4]) and np.isinf(found[-3])
+    assert (
+        found[-7:-2].tolist()[:3] == [-0.0, np.inf, -np.inf]
+        and np.isnan(found[-4])
+        and np.isinf(found[-3])
+    )
 
 
 def assert_near(step: Any, spec: NetworkSpec, X: Any, Y: Any, **options: Any) -> None:
     """The gradient is float64's up to one rounding for each number on a path: input, weight and output of each layer on
     the way forth, gradient and weight on the way back. Errors add up at worst; the largest gradient is the scale."""
-    wide = ReferenceStep(NetworkSpec(spec.widths, spec.activations, loss=spec.loss, l2=spec.l2), NumpyBackend(), "")
+    wide = ReferenceStep(
+        NetworkSpec(spec.widths, spec.activations, loss=spec.loss, l2=spec.l2), NumpyBackend(), ""
+    )
     for one in (step, wide):
         one.params.update(weights(spec))
     found = step.gradient(X, Y, **options)
@@ -70,15 +80,27 @@ def assert_near(step: Any, spec: NetworkSpec, X: Any, Y: Any, **options: Any) ->
     assert found == pytest.approx(wanted, rel=paths)
     for name, gradient in wide.gradients.items():
         error = np.abs(step.gradients[name] - gradient).max()
-        assert error <= paths * np.abs(gradient).max(), f"{name}: {error / np.abs(gradient).max() / ROUNDING} roundings"
+        assert error <= paths * np.abs(gradient).max(), (
+            f"{name}: {error / np.abs(gradient).max() / ROUNDING} roundings"
+        )
 
 
-@pytest.mark.parametrize("form", ["indices", "soft", "squared_error", "logistic_cross_entropy", "poisson"])
+@pytest.mark.parametrize(
+    "form", ["indices", "soft", "squared_error", "logistic_cross_entropy", "poisson"]
+)
 @pytest.mark.parametrize(
     "activations",
-    [("relu", "relu"), ("tanh", "relu"), ("logistic", "softplus"), ("gelu", "silu"), ("elu", "leaky_relu")],
+    [
+        ("relu", "relu"),
+        ("tanh", "relu"),
+        ("logistic", "softplus"),
+        ("gelu", "silu"),
+        ("elu", "leaky_relu"),
+    ],
 )
-def test_a_gradient_is_that_of_float64_within_8_bits(halved: HostLauncher, activations: Any, form: Any) -> None:
+def test_a_gradient_is_that_of_float64_within_8_bits(
+    halved: HostLauncher, activations: Any, form: Any
+) -> None:
     loss = {} if form in ("indices", "soft") else {"loss": form}
     spec = NetworkSpec((7, 12, 10, 4), activations, dtype="float32", l2=0.1, **loss)  # type: ignore[arg-type]
     step = make(spec, halved)
@@ -90,12 +112,16 @@ def test_a_gradient_is_that_of_float64_within_8_bits(halved: HostLauncher, activ
 
 @pytest.mark.parametrize("widths", [(7, 6, 1), (1, 5, 3), (8, 16, 24, 8)])
 @pytest.mark.parametrize("rows", [1, ROWS])
-def test_widths_and_batches_of_one(halved: HostLauncher, widths: tuple[int, ...], rows: int) -> None:
+def test_widths_and_batches_of_one(
+    halved: HostLauncher, widths: tuple[int, ...], rows: int
+) -> None:
     spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), loss="squared_error", dtype="float32")
     assert_near(make(spec, halved), spec, *data(spec, "values", rows=rows))
 
 
-@pytest.mark.parametrize("epilogue", [4, 134, 136, 256], ids=["bias", "relu_aux_bias", "drelu", "bgrada"])
+@pytest.mark.parametrize(
+    "epilogue", [4, 134, 136, 256], ids=["bias", "relu_aux_bias", "drelu", "bgrada"]
+)
 def test_a_missing_epilogue_falls_back(libraries: Any, lt: Any, bf16: Any, epilogue: int) -> None:
     fresh = type(lt)(lt.library, lambda: 0, 0)
     spec = NetworkSpec((7, 12, 10, 4), ("relu", "relu"), dtype="float32")
@@ -116,7 +142,10 @@ def test_training_goes_where_float64s_goes(halved: HostLauncher, rule: Any) -> N
     step, reference = make(spec, halved), ReferenceStep(wide, NumpyBackend(), "")
     for one in (step, reference):
         one.params.update(weights(spec))
-    found, wanted = train(step, X, Y, batch=BATCH), train(reference, X.astype(np.float64), Y, batch=BATCH)
+    found, wanted = (
+        train(step, X, Y, batch=BATCH),
+        train(reference, X.astype(np.float64), Y, batch=BATCH),
+    )
     np.testing.assert_allclose(found, wanted, rtol=5 * spec.layers * ROUNDING)
     np.testing.assert_array_equal(values(step._network.copies.flat), rounded(step.params.flat))
 
@@ -159,7 +188,9 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mistake_in_the_source_is_noticed(mutation: str, libraries: Any, lt: Any, tmp_path: Any) -> None:
+def test_a_mistake_in_the_source_is_noticed(
+    mutation: str, libraries: Any, lt: Any, tmp_path: Any
+) -> None:
     old, new = MUTATIONS[mutation]
     text = SOURCE
     assert old in text
@@ -180,7 +211,9 @@ class TestOnACard:
     """Over the stand-in for CuPy."""
 
     def test_it_is_told_and_recorded(self) -> None:
-        spec = NetworkSpec((20, 140, 140, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32")
+        spec = NetworkSpec(
+            (20, 140, 140, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32"
+        )
         X, Y = cupy.asarray(np.ones((20, 20), "float32")), cupy.asarray(np.arange(20) % 10)
         step: Any = CupyBackend("bf16").compile_step(spec)
         step.params.update(weights(spec))

@@ -13,7 +13,10 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.steps import make_step
 
-pytestmark = [needs_compiler, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = [
+    needs_compiler,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 ROWS = 60
 RNG = np.random.default_rng(0)
 X, Y, WEIGHT = RNG.standard_normal((ROWS, 7)), RNG.integers(0, 3, ROWS), RNG.random(ROWS)
@@ -38,7 +41,10 @@ def assert_same(plain: Any, found: Any) -> None:
     for mine, theirs in zip(found.coefs_, plain.coefs_, strict=True):
         np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(
-        np.asarray(found.predict_proba(cupy.asarray(X))), plain.predict_proba(X), rtol=1e-7, atol=1e-9
+        np.asarray(found.predict_proba(cupy.asarray(X))),
+        plain.predict_proba(X),
+        rtol=1e-7,
+        atol=1e-9,
     )
 
 
@@ -56,7 +62,9 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_fit(way: str, weighted: bool) -> None:
     def fit(backend: str, bring: Any) -> Any:
-        model = xpnet.MLPClassifier((6,), max_iter=6, batch_size=16, random_state=0, backend=backend, **WAYS[way])
+        model = xpnet.MLPClassifier(
+            (6,), max_iter=6, batch_size=16, random_state=0, backend=backend, **WAYS[way]
+        )
         return model.fit(bring(X), bring(Y), sample_weight=bring(WEIGHT) if weighted else None)
 
     assert_same(*both(fit))

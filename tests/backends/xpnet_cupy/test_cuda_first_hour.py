@@ -31,17 +31,26 @@ def first_hour(monkeypatch: pytest.MonkeyPatch) -> Any:
     return first_hour
 
 
-def test_each_part_is_reported_as_it_ended(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_part_is_reported_as_it_ended(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(first_hour, "SECONDS", 2)
     codes = {"good": "print('fine')", "bad": "print('oh', flush=True); 1 / 0", "long": LONG}
     parts = [first_hour.Part(name, f"It is {name}.", ["-c", code]) for name, code in codes.items()]
     parts.append(first_hour.Part("none", "A tool.", [], program="no-such-tool"))
     results = [(part, first_hour.run(part, tmp_path, False)[0]) for part in parts]
     first_hour.write_report(tmp_path, results, False)
-    started = Path("/proc") / (tmp_path / "long.txt").read_text(encoding="utf-8").split()[0] / "stat"
+    started = (
+        Path("/proc") / (tmp_path / "long.txt").read_text(encoding="utf-8").split()[0] / "stat"
+    )
     assert ends(started)  # what a part has started ends with it
     ended = [status.split(" after")[0] for _, status in results]
-    assert ended == ["done", "failed with exit code 1", "ended by the clock", "left out: no-such-tool is not installed"]
+    assert ended == [
+        "done",
+        "failed with exit code 1",
+        "ended by the clock",
+        "left out: no-such-tool is not installed",
+    ]
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## good\n\nIt is good.\n\n```\nfine\n```" in report and "ZeroDivisionError" in report
     assert "what was found so far" in report
@@ -60,23 +69,37 @@ def ends(stat: Path) -> bool:
     return False
 
 
-def test_all_is_on_disk_when_a_part_ends(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_is_on_disk_when_a_part_ends(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look = f"print('first' in open({str(tmp_path / 'report.md')!r}).read())"
-    parts = [first_hour.Part("first", "", ["-c", "print('seen')"]), first_hour.Part("second", "", ["-c", look])]
+    parts = [
+        first_hour.Part("first", "", ["-c", "print('seen')"]),
+        first_hour.Part("second", "", ["-c", look]),
+    ]
     monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
     monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
-    assert first_hour.main() == 0 and (tmp_path / "second.txt").read_text(encoding="utf-8") == "True\n"
+    assert (
+        first_hour.main() == 0 and (tmp_path / "second.txt").read_text(encoding="utf-8") == "True\n"
+    )
     parts[1] = first_hour.Part("second", "", ["-c", "print('again')"])
     monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path), "--only", "second"])
     assert first_hour.main() == 0
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "## first\n" in report and "again" in report and "True" not in report  # one part's place is taken
+    assert (
+        "## first\n" in report and "again" in report and "True" not in report
+    )  # one part's place is taken
     assert first_hour.SECONDS + first_hour.GRACE < 600
 
 
-def test_without_a_card_it_says_why_and_ends(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_card_it_says_why_and_ends(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = first_hour.CUPY.replace("'cupy'", "'cupi'")
-    parts = [first_hour.Part("cupy", "", ["-c", code], required=True), first_hour.Part("next", "", ["-c", ""])]
+    parts = [
+        first_hour.Part("cupy", "", ["-c", code], required=True),
+        first_hour.Part("next", "", ["-c", ""]),
+    ]
     monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
     monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
     assert first_hour.main() == 1 and not (tmp_path / "next.txt").exists()
@@ -84,13 +107,19 @@ def test_without_a_card_it_says_why_and_ends(first_hour: Any, tmp_path: Path, mo
     assert "received 'cupi'" in report and "Traceback" not in report
 
 
-def test_what_a_checker_finds_is_a_failure(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_checker_finds_is_a_failure(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """NVIDIA's checkers end as the program does, unless they are told which code to end with."""
     program = tmp_path / "compute-sanitizer"
-    program.write_text('#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --error-exitcode ] && exit $2; shift; done\n')
+    program.write_text(
+        '#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --error-exitcode ] && exit $2; shift; done\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    checks = [part for part in first_hour.parts(tmp_path, False) if part.program == "compute-sanitizer"]
+    checks = [
+        part for part in first_hour.parts(tmp_path, False) if part.program == "compute-sanitizer"
+    ]
     assert [part.name for part in checks] == ["memcheck", "racecheck", "synccheck"]
     ended = {first_hour.run(part, tmp_path, False)[0].split(" after")[0] for part in checks}
     assert ended == {"failed with exit code 1"}
@@ -105,24 +134,49 @@ def test_a_part_that_lacks_a_package_is_left_out(first_hour: Any, tmp_path: Path
 @needs_compiler
 def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None:
     pytest.importorskip("click", reason="the command line needs click, which is not installed")
-    command = [sys.executable, str(GPU / "first_hour.py"), "--rehearse", "-o", str(tmp_path), "--only"]
+    command = [
+        sys.executable,
+        str(GPU / "first_hour.py"),
+        "--rehearse",
+        "-o",
+        str(tmp_path),
+        "--only",
+    ]
     parts = ["cupy", "doctor", "step", "smallest", "memcheck"]
     subprocess.run([*command, *parts], check=True, capture_output=True, timeout=500)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "a host, cuda:0 of 1" in report and "left out: it needs a card" in report
     # Eight nodes a batch; one before the first, one after the last.
     graphs = ("8 batches: 65 nodes", "8 batches: 64 nodes", "4 batches: 33 nodes")
-    assert "\n".join(f"  a graph of {graph}" for graph in graphs) in report and "float32 bf16 " in report
+    assert (
+        "\n".join(f"  a graph of {graph}" for graph in graphs) in report
+        and "float32 bf16 " in report
+    )
 
 
-def test_a_test_that_is_left_out_is_a_failure(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_that_is_left_out_is_a_failure(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Since a package is missing, since there is no time, or since pytest skips it; other parts may be left out."""
     skips = tmp_path / "test_skips.py"
     skips.write_text("import pytest\ndef test_a():\n    pytest.skip('no card')\n")
-    pytest_of = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skips)]
+    pytest_of = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(skips),
+    ]
     ended = {}
     for name, part, seconds in (
-        ("package", first_hour.Part("tests", "", ["-c", ""], needs=("no_such_package",), test=True), 60),
+        (
+            "package",
+            first_hour.Part("tests", "", ["-c", ""], needs=("no_such_package",), test=True),
+            60,
+        ),
         ("time", first_hour.Part("tests", "", ["-c", ""], test=True), 1),
         ("skipped", first_hour.Part("tests", "", pytest_of, test=True), 60),
         ("other", first_hour.Part("bench", "", ["-c", ""], needs=("no_such_package",)), 60),
@@ -136,7 +190,9 @@ def test_a_test_that_is_left_out_is_a_failure(first_hour: Any, tmp_path: Path, m
     assert ended == {"package": 1, "time": 1, "skipped": 1, "other": 0}
 
 
-def test_results_of_two_cards_do_not_meet(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_two_cards_do_not_meet(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = [first_hour.Part(name, "", ["-c", ""]) for name in ("first", "second")]
     monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
     for card, only in (("GPU 0: H100", []), ("GPU 0: H200", ["--only", "second"])):
@@ -152,6 +208,8 @@ def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> 
     hide = "import sys; sys.modules['sklearn'] = sys.modules['array_api_compat'] = None; "
     run = f"import runpy; runpy.run_path({str(GPU / 'register.py')!r}, run_name='__main__')"
     code = f"{hide}sys.argv[1:] = [{str(tmp_path)!r}]; {run}"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600
+    )
     assert ended.returncode == 0, ended.stderr
     assert list(tmp_path.glob("xpnet-*.dist-info/entry_points.txt"))

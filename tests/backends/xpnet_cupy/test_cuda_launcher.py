@@ -47,7 +47,9 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
     assert isinstance(relu, Array) and relu.tolist() == [[1, 0, 3]]
 
 
-def test_without_cublaslt_there_is_no_compiled_step(backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cublaslt_there_is_no_compiled_step(
+    backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Products that cannot be captured leave nothing to compile; the reference step trains there."""
     monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
     why = backend.compile_step(spec_and_data("float32")[0])
@@ -90,14 +92,22 @@ class TestPredictions:
             one.params.update(weights(spec))
         counts = []
         for k in range(5):
-            rows = backend.asarray(rng.standard_normal(X.shape))  # of another dtype, at another place
+            rows = backend.asarray(
+                rng.standard_normal(X.shape)
+            )  # of another dtype, at another place
             asked, made, replayed = len(cupy_on_host.launched), Graph.made, Graph.launched
             found = step.forward(rows)
-            np.testing.assert_allclose(found, reference.forward(np.asarray(rows, "float32")), rtol=1e-5, atol=1e-6)
-            counts.append((len(cupy_on_host.launched) - asked, Graph.made - made, Graph.launched - replayed))
+            np.testing.assert_allclose(
+                found, reference.forward(np.asarray(rows, "float32")), rtol=1e-5, atol=1e-6
+            )
+            counts.append(
+                (len(cupy_on_host.launched) - asked, Graph.made - made, Graph.launched - replayed)
+            )
             if k == 3:
                 for one in (step, reference):  # parameters may change
-                    one.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X))
+                    one.epoch(
+                        backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X)
+                    )
         # A launch after the other, then recorded; from then on nothing is asked for but a replay.
         # What goes before, gather, ReLU, softmax, and outputs go where they belong.
         assert counts == [(5, 0, 0), (5, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
@@ -128,7 +138,9 @@ class TestPredictions:
             assert (Graph.made - made, Graph.launched - replayed) == ((0, 0), (2, 2))[count]
             np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
 
-    def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_kept_is_bounded(
+        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("xpnet_cupy.plan.KEPT", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
@@ -136,7 +148,10 @@ class TestPredictions:
             step.forward(X[:rows])
         runs = step._inference(step.launcher.lane)
         assert [shape.rows for shape in runs.works] == [20] and runs.memory.rows == 20
-        assert {work for group in runs.recorded for work, _ in group} == {runs.begin, *runs.works.values()}
+        assert {work for group in runs.recorded for work, _ in group} == {
+            runs.begin,
+            *runs.works.values(),
+        }
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -150,7 +165,10 @@ class TestPredictions:
         other.start()
         other.join()
         work()
-        assert not np.shares_memory(*(one.memory.x for one in found)) and found[0].epoch is not found[1].epoch
+        assert (
+            not np.shares_memory(*(one.memory.x for one in found))
+            and found[0].epoch is not found[1].epoch
+        )
 
 
 class TestLosses:
@@ -169,15 +187,22 @@ class TestLosses:
         for one in (step, reference):
             one.params.update(weights(spec))
         for k in range(4):
-            X, order = rng.standard_normal(X.shape).astype("float32"), rng.permutation(23) if ordered else None
+            X, order = (
+                rng.standard_normal(X.shape).astype("float32"),
+                rng.permutation(23) if ordered else None,
+            )
             weight = rng.random(23).astype("float32") if k % 2 else None
             device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
             made, replayed = Graph.made, Graph.launched
             found = step.loss(*device[:2], sample_weight=device[2], rows=order)
             # Without weights and with them: launch by launch when it first comes, then recorded, blocks and all.
             assert (Graph.made - made, Graph.launched - replayed) == (k // 2, k // 2)
-            assert found == pytest.approx(reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5)
-            step.epoch(*device[:2], learning_rate=0.1, batch_size=23)  # whose clock and sums are others
+            assert found == pytest.approx(
+                reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5
+            )
+            step.epoch(
+                *device[:2], learning_rate=0.1, batch_size=23
+            )  # whose clock and sums are others
             reference.epoch(X, Y, learning_rate=0.1, batch_size=23)
 
     def test_labels_of_two_kinds(self, backend: CupyBackend) -> None:
@@ -185,7 +210,11 @@ class TestLosses:
         step = backend.compile_step(spec)
         step.params.update(weights(spec))
         shares = np.eye(4, dtype="float32")[Y]
-        found = [step.loss(backend.asarray(X), backend.asarray(labels)) for _ in range(3) for labels in (Y, shares)]
+        found = [
+            step.loss(backend.asarray(X), backend.asarray(labels))
+            for _ in range(3)
+            for labels in (Y, shares)
+        ]
         np.testing.assert_allclose(found, found[0], rtol=1e-6)
 
 
@@ -193,7 +222,9 @@ def test_precision_reaches_the_products(backend: CupyBackend, cuda: Any) -> None
     spec, X, Y = spec_and_data("float32")
     step = CupyBackend("tf32").compile_step(spec)
     assert not isinstance(step, str) and "tf32" in step.why
-    assert np.isfinite(step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5))
+    assert np.isfinite(
+        step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
+    )
 
 
 def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
@@ -203,7 +234,9 @@ def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
     X, Y = backend.asarray(np.tile(X, (50, 1))), backend.asarray(np.tile(Y, 50))
     cupy.pool.set_limit(40_000)
     try:
-        with pytest.raises(DeviceMemoryError, match="Training on batches of 1150 rows .*limit set to: 40,000"):
+        with pytest.raises(
+            DeviceMemoryError, match="Training on batches of 1150 rows .*limit set to: 40,000"
+        ):
             step.epoch(X, Y, learning_rate=0.1, batch_size=1150)
     finally:
         cupy.pool.set_limit(0)
@@ -211,9 +244,13 @@ def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["forward", "loss"])
-def test_what_follows_a_prediction_that_had_no_memory_is_right(backend: CupyBackend, kind: str) -> None:
+def test_what_follows_a_prediction_that_had_no_memory_is_right(
+    backend: CupyBackend, kind: str
+) -> None:
     """Its buffers were not taken, so that those of fewer rows are not parts of them."""
-    spec = NetworkSpec((7, 60, 4), ("relu",), dtype="float32")  # the inputs fit, the hidden outputs do not
+    spec = NetworkSpec(
+        (7, 60, 4), ("relu",), dtype="float32"
+    )  # the inputs fit, the hidden outputs do not
     X, Y = data(spec, "indices")
     step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
@@ -227,7 +264,9 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(backend: CupyBack
         cupy.pool.set_limit(0)
     found = backend.to_numpy(step.forward(backend.asarray(X)))
     np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5)
-    assert step.loss(backend.asarray(X), backend.asarray(Y)) == pytest.approx(reference.loss(X, Y), rel=1e-5)
+    assert step.loss(backend.asarray(X), backend.asarray(Y)) == pytest.approx(
+        reference.loss(X, Y), rel=1e-5
+    )
 
 
 def test_it_describes_what_it_found(backend: CupyBackend) -> None:
@@ -236,7 +275,9 @@ def test_it_describes_what_it_found(backend: CupyBackend) -> None:
 
 
 def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
-    spec = NetworkSpec((784, 1024, 1024, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32", l2=0.01)
+    spec = NetworkSpec(
+        (784, 1024, 1024, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32", l2=0.01
+    )
     step = backend.compile_step(spec)
     X, Y = backend.asarray(np.ones((20, 784), "float32")), backend.asarray(np.arange(20) % 10)
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
@@ -253,7 +294,14 @@ def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
     step.params.update(weights(spec))
     X, Y = cupy.asarray(X), cupy.asarray(Y)
     for ways in ({}, {"sample_weight": cupy.asarray(np.ones(60))}, {"max_grad_norm": 1.0}):
-        run = partial(step.weighted_epoch if ways else step.epoch, X, Y, learning_rate=0.1, batch_size=60, **ways)
+        run = partial(
+            step.weighted_epoch if ways else step.epoch,
+            X,
+            Y,
+            learning_rate=0.1,
+            batch_size=60,
+            **ways,
+        )
         for _ in range(2):
             run()
         cupy_on_host.launched[:], made, replayed, calls = [], Graph.made, Graph.launched, []
@@ -268,14 +316,19 @@ def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
             run()
         finally:
             sys.setprofile(None)
-        assert not cupy_on_host.launched and (Graph.made - made, Graph.launched - replayed) == (0, 1)
+        assert not cupy_on_host.launched and (Graph.made - made, Graph.launched - replayed) == (
+            0,
+            1,
+        )
         assert len(calls) <= (43 if ways else 40), calls
 
 
 class TestResources:
     """What is kept, and for how long."""
 
-    def test_many_steps_share_a_stream_and_a_workspace(self, backend: CupyBackend, cuda: Any) -> None:
+    def test_many_steps_share_a_stream_and_a_workspace(
+        self, backend: CupyBackend, cuda: Any
+    ) -> None:
         spec, X, Y = spec_and_data("float32")
         X, Y = backend.asarray(X), backend.asarray(Y)
         backend.compile_step(spec).epoch(X, Y, learning_rate=0.1, batch_size=5)
@@ -300,7 +353,9 @@ class TestResources:
             counts.append((Stream.made, Graph.made, cupy.pool.used))
         assert counts[1:] == counts[:1] * 5
 
-    def test_streams_and_threads_have_workspaces_of_their_own(self, backend: CupyBackend, cuda: Any) -> None:
+    def test_streams_and_threads_have_workspaces_of_their_own(
+        self, backend: CupyBackend, cuda: Any
+    ) -> None:
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         cuda.library.workspaces.clear()
@@ -328,7 +383,9 @@ class TestResources:
         wait, caller, seen = Stream.wait_event, Stream(non_blocking=True), []
         own = step.launcher.lane.stream
         monkeypatch.setattr(
-            Stream, "wait_event", lambda stream, event: (seen.append((stream, event._stream)), wait(stream, event))
+            Stream,
+            "wait_event",
+            lambda stream, event: (seen.append((stream, event._stream)), wait(stream, event)),
         )
         with caller:
             if what == "epoch":
@@ -413,7 +470,13 @@ class TestOutOfMemory:
 
     @pytest.mark.parametrize("place", ["instantiate", "upload"])
     def test_without_memory_for_a_recording_it_goes_on_launch_by_launch(
-        self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        step: Any,
+        backend: CupyBackend,
+        cuda: Any,
+        told: Any,
+        place: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A recording takes its memory on the card before anything of its epoch has changed a parameter."""
         reference = ReferenceStep(step.spec, NumpyBackend(), "")
@@ -426,7 +489,9 @@ class TestOutOfMemory:
             assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
         assert not recorded(step)
 
-    def test_what_a_capture_ends_with_does_not_hide_its_cause(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_a_capture_ends_with_does_not_hide_its_cause(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """CUDA ends a capture that went wrong with an error of its own."""
 
         def end(stream: Stream) -> Graph:
@@ -441,7 +506,9 @@ class TestOutOfMemory:
         with launcher.stream(), pytest.raises(BackendError, match="the cause"):
             launcher.record(run)
 
-    def test_other_failures_are_not_taken_for_it(self, step: Any, backend: CupyBackend, told: Any) -> None:
+    def test_other_failures_are_not_taken_for_it(
+        self, step: Any, backend: CupyBackend, told: Any
+    ) -> None:
         told(load=999)
         with pytest.raises(RuntimeError, match="status 999"):
             self.epoch(step, backend)
@@ -450,7 +517,9 @@ class TestOutOfMemory:
         self, step: Any, backend: CupyBackend, cuda: Any, told: Any
     ) -> None:
         cuda.library.fake_answer(15, 0)
-        with pytest.raises(BackendError, match="must have a product in fp32 .*Use precision='fp32'"):
+        with pytest.raises(
+            BackendError, match="must have a product in fp32 .*Use precision='fp32'"
+        ):
             self.epoch(step, backend)
 
     def test_what_was_kept_for_later_is_let_go(

@@ -56,7 +56,16 @@ class Nccl:
     def abort(self, rank: int) -> None:
         self.aborted += 1
 
-    def add(self, rank: int, source: int, target: int, count: int, kind: int, operation: int, stream: int) -> None:
+    def add(
+        self,
+        rank: int,
+        source: int,
+        target: int,
+        count: int,
+        kind: int,
+        operation: int,
+        stream: int,
+    ) -> None:
         assert (operation, stream, target) == (self.NCCL_SUM, current().ptr, source)
         assert current().capture is None, "a rank that records waits for ranks that do not"
         own = np.ctypeslib.as_array((TYPES[kind] * count).from_address(source))
@@ -104,7 +113,9 @@ def groups(nccl: Any, timeout: float = 30) -> list[NcclGroup]:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_arrays_of_the_device_are_added_up_where_they_lie(dtype: str) -> None:
     made = groups(Nccl())
-    arrays = [cupy.asarray(np.arange(6, dtype=dtype).reshape(2, 3) * 10**rank) for rank in range(RANKS)]
+    arrays = [
+        cupy.asarray(np.arange(6, dtype=dtype).reshape(2, 3) * 10**rank) for rank in range(RANKS)
+    ]
     with ThreadPoolExecutor(RANKS) as pool:
         sums = list(pool.map(lambda group, array: group.allreduce(array), made, arrays))
     for array, total in zip(arrays, sums, strict=True):
@@ -114,14 +125,28 @@ def test_arrays_of_the_device_are_added_up_where_they_lie(dtype: str) -> None:
 
 def test_what_lies_on_the_host_goes_over_the_host() -> None:
     group = groups(Nccl())[1]
-    assert isinstance(group, Group) and group.allreduce(np.ones(2)).tolist() == [3, 3] and group.broadcast("a") == "a"
-    assert (group.rank, group.size, group.library, group.why) == (1, RANKS, "cupy", "NCCL 2.23.4 and threads")
+    assert (
+        isinstance(group, Group)
+        and group.allreduce(np.ones(2)).tolist() == [3, 3]
+        and group.broadcast("a") == "a"
+    )
+    assert (group.rank, group.size, group.library, group.why) == (
+        1,
+        RANKS,
+        "cupy",
+        "NCCL 2.23.4 and threads",
+    )
 
 
-def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     nccl = Nccl()
     monkeypatch.setattr(nccl, "add", lambda *given: None)
-    monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=600)))
+    monkeypatch.setattr(
+        "cupy_on_host.Stream.record",
+        lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=600)),
+    )
     group = groups(nccl, timeout=0.01)[2]
     with pytest.raises(BackendError, match=r"Rank 2 of 3 waited 0.01 s for the sum") as caught:
         group.allreduce(cupy.asarray(np.ones(3)))
@@ -130,12 +155,19 @@ def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(monkeypa
 
 
 def test_a_device_that_failed_is_no_rank_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=700)))
-    with pytest.raises(BackendError, match="GPU of rank 0 must finish its work; CUDA ended it with status 700"):
+    monkeypatch.setattr(
+        "cupy_on_host.Stream.record",
+        lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=700)),
+    )
+    with pytest.raises(
+        BackendError, match="GPU of rank 0 must finish its work; CUDA ended it with status 700"
+    ):
         groups(Nccl())[0]._wait(cupy.cuda.get_current_stream().record())
 
 
-def test_the_other_ranks_are_told_before_a_communicator_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_ranks_are_told_before_a_communicator_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """NCCL may wait for ever for their part in it."""
     group, ended = groups(Nccl())[1], threading.Event()
     monkeypatch.setattr(own, "ABORT_SECONDS", 0.01)
@@ -148,7 +180,10 @@ def test_the_other_ranks_are_told_before_a_communicator_is_given_up(monkeypatch:
 def test_more_ranks_than_gpus_are_refused() -> None:
     with own._own_device(cupy, Host(0)):
         pass
-    with pytest.raises(BackendError, match="rank 2 is number 3 on .*, which has 1"), own._own_device(cupy, Host(2)):
+    with (
+        pytest.raises(BackendError, match="rank 2 is number 3 on .*, which has 1"),
+        own._own_device(cupy, Host(2)),
+    ):
         pass
 
 
@@ -263,7 +298,9 @@ def test_where_some_parts_have_no_rows() -> None:
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
 
 
-def test_a_rank_that_waits_too_long_gives_up_the_communicator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_waits_too_long_gives_up_the_communicator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waits: dict[Any, int] = {}
 
     def wait(group: NcclGroup, event: Any) -> None:

@@ -44,7 +44,9 @@ def test_softmax(launcher: HostLauncher, name: str, shape: tuple[int, int], dtyp
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_softmax_along_another_axis_of_a_view(launcher: HostLauncher, name: str, dtype: str) -> None:
+def test_softmax_along_another_axis_of_a_view(
+    launcher: HostLauncher, name: str, dtype: str
+) -> None:
     x = draw((4, 12, 3), dtype)[:, ::2].transpose(2, 0, 1)
     found = table(launching(launcher))[name].launch(x, axis=1)
     assert_close(found, getattr(ops, name)(x.astype(np.float64), axis=1), dtype)
@@ -73,7 +75,9 @@ def test_softmax_cross_entropy(
     }[form]
     weight = rng.random(shape[0]).astype(dtype) if weighted else None
     found, wanted = run(launcher, "softmax_cross_entropy", draw(shape, dtype), labels, weight)
-    share = np.full(shape[0], 1 / shape[0]) if weight is None else weight / weight.sum(dtype=np.float64)
+    share = (
+        np.full(shape[0], 1 / shape[0]) if weight is None else weight / weight.sum(dtype=np.float64)
+    )
     mass = labels.sum(axis=1) if labels.ndim == 2 else 1
     assert_close(found[0], wanted[0], dtype)
     assert_close(found[1], wanted[1], dtype, scale=(share * mass)[:, None])
@@ -82,13 +86,23 @@ def test_softmax_cross_entropy(
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", FEW)
-def test_other_losses(launcher: HostLauncher, name: str, shape: tuple[int, int], weighted: bool, dtype: str) -> None:
+def test_other_losses(
+    launcher: HostLauncher, name: str, shape: tuple[int, int], weighted: bool, dtype: str
+) -> None:
     rng = np.random.default_rng(2)
-    targets = rng.poisson(1, shape).astype(dtype) if name == "poisson" else rng.random(shape).astype(dtype)
+    targets = (
+        rng.poisson(1, shape).astype(dtype)
+        if name == "poisson"
+        else rng.random(shape).astype(dtype)
+    )
     weight = rng.random(shape[0]).astype(dtype) if weighted else None
     outputs = draw(shape, dtype, scale=2)
     argument, _, (low, high) = LOSS_NUMBERS.get(name, ("", 0.0, (0.0, 0.0)))  # type: ignore[call-overload]
-    numbers = {argument: rng.uniform(low + 0.1, min(high, 2) - 0.1, shape[1:]).tolist()} if argument else {}
+    numbers = (
+        {argument: rng.uniform(low + 0.1, min(high, 2) - 0.1, shape[1:]).tolist()}
+        if argument
+        else {}
+    )
     found, wanted = run(launcher, name, outputs, targets, weight, **numbers)
     assert_close(found[0], wanted[0], dtype)
     assert_close(found[1], wanted[1], dtype, scale=np.exp(np.abs(outputs).max()) / shape[0])
@@ -96,11 +110,17 @@ def test_other_losses(launcher: HostLauncher, name: str, shape: tuple[int, int],
 
 @pytest.mark.parametrize("labels", ["indices", "soft"])
 @pytest.mark.parametrize("cols", [10, 1000])
-def test_rows_with_nan_and_infinities(launcher: HostLauncher, cols: int, labels: str, dtype: str) -> None:
+def test_rows_with_nan_and_infinities(
+    launcher: HostLauncher, cols: int, labels: str, dtype: str
+) -> None:
     x = draw((7, cols), dtype)
     x[0, 3], x[1, 3], x[2, 3], x[3], x[4, :5] = np.nan, np.inf, -np.inf, -np.inf, -np.inf
     x[5] = 1e4 * np.sign(x[5])
-    y = np.array([0, 3, 0, 1, 5, 2, 4]) if labels == "indices" else np.eye(7, cols, dtype=dtype)[[0, 3, 0, 1, 5, 2, 4]]
+    y = (
+        np.array([0, 3, 0, 1, 5, 2, 4])
+        if labels == "indices"
+        else np.eye(7, cols, dtype=dtype)[[0, 3, 0, 1, 5, 2, 4]]
+    )
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for name in ("softmax", "log_softmax"):
@@ -125,7 +145,9 @@ def test_rows_are_read_from_memory_once(
     assert launcher.take_counts() == (reads * 3 * cols * 4, reads * 3 * cols)
 
 
-def test_updates_and_gathers_move_sixteen_bytes_at_a_time(launcher: HostLauncher, dtype: str) -> None:
+def test_updates_and_gathers_move_sixteen_bytes_at_a_time(
+    launcher: HostLauncher, dtype: str
+) -> None:
     item, arrays = np.dtype(dtype).itemsize, [draw((1000,), dtype) ** 2 for _ in range(4)]
     launcher.take_counts()
     run(launcher, "adam_update", *arrays, t=1, learning_rate=0.1)
@@ -136,21 +158,29 @@ def test_updates_and_gathers_move_sixteen_bytes_at_a_time(launcher: HostLauncher
     assert launcher.take_counts() == (10 * 64 * item, 10 * 64 * item // 16)
 
 
-def test_a_label_outside_of_the_classes_is_a_row_of_zeros(launcher: HostLauncher, dtype: str) -> None:
-    found, wanted = run(launcher, "softmax_cross_entropy", draw((3, 10), dtype), np.array([-1, 10, 4]))
+def test_a_label_outside_of_the_classes_is_a_row_of_zeros(
+    launcher: HostLauncher, dtype: str
+) -> None:
+    found, wanted = run(
+        launcher, "softmax_cross_entropy", draw((3, 10), dtype), np.array([-1, 10, 4])
+    )
     assert_close(found[0], wanted[0], dtype)
     assert_close(found[1], wanted[1], dtype, scale=1)
 
 
 @pytest.mark.parametrize("rows", [1, 37, 700])
 @pytest.mark.parametrize("cols", [1, 10, 33, 100])
-def test_relu_backward_with_bias_gradient(launcher: HostLauncher, rows: int, cols: int, dtype: str) -> None:
+def test_relu_backward_with_bias_gradient(
+    launcher: HostLauncher, rows: int, cols: int, dtype: str
+) -> None:
     d_out, x = draw((rows, cols), dtype), draw((rows + 1, cols), dtype)[1:]
     x[0, 0] = np.nan
     found, wanted = relu_backward_bias(launcher, d_out, x)
     assert_close(found[0], wanted[0], dtype)
     # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
-    np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max())
+    np.testing.assert_allclose(
+        found[1], wanted[1], rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max()
+    )
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1000,), (7, 33), (2, 3, 5)])
@@ -180,7 +210,9 @@ def test_gradient_descent(launcher: HostLauncher, options: dict[str, Any], dtype
         assert_close(found[1], wanted[1], dtype)
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"epsilon_hat": True}, {"beta1": 0.5, "epsilon": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight_decay": 0.1}, {"epsilon_hat": True}, {"beta1": 0.5, "epsilon": 0.1}]
+)
 def test_adam(launcher: HostLauncher, options: dict[str, Any], dtype: str) -> None:
     param, grad, m = (draw((n, 33), dtype) for n in (30, 31, 32))
     arrays = param, grad[1:], m[2:], np.abs(draw((33, 33), dtype))[3:]
@@ -189,14 +221,19 @@ def test_adam(launcher: HostLauncher, options: dict[str, Any], dtype: str) -> No
         assert_close(one, other, dtype)
 
 
-def test_adams_first_moments_are_right_to_a_few_roundings(launcher: HostLauncher, dtype: str) -> None:
+def test_adams_first_moments_are_right_to_a_few_roundings(
+    launcher: HostLauncher, dtype: str
+) -> None:
     """1 - beta2 is 0.001 to the last digit: taken in float32, it would be off by a hundred roundings."""
     param, grad = (draw((n, 33), dtype) for n in (30, 31))
     zero = np.zeros((30, 33), dtype)
     (_, m, v), (_, exact_m, exact_v) = run(
         launcher, "adam_update", param, grad[1:], zero, zero, t=1, learning_rate=0.01
     )
-    for moment, exact in ((m, exact_m), (v, exact_v)):  # two products, and the constant's own rounding
+    for moment, exact in (
+        (m, exact_m),
+        (v, exact_v),
+    ):  # two products, and the constant's own rounding
         np.testing.assert_allclose(moment, exact, rtol=4 * np.finfo(dtype).eps)
 
 

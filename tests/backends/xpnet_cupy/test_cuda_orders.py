@@ -57,13 +57,23 @@ def test_the_numbers_are_those_without() -> None:
     np.testing.assert_array_equal(step.params.flat, plain.params.flat)
 
 
-def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And before the losses are waited for."""
     seen: list[str] = []
     synchronize, launch, upload = Event.synchronize, Graph.launch, Launcher.upload
-    monkeypatch.setattr(Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event)))
-    monkeypatch.setattr(Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph)))
-    monkeypatch.setattr(Launcher, "upload", lambda launcher, order: (seen.append("send"), upload(launcher, order))[1])
+    monkeypatch.setattr(
+        Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event))
+    )
+    monkeypatch.setattr(
+        Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph))
+    )
+    monkeypatch.setattr(
+        Launcher,
+        "upload",
+        lambda launcher, order: (seen.append("send"), upload(launcher, order))[1],
+    )
     step, _ = fit()
     # The order was sent beside the work of the epoch before: it has arrived when it is waited for.
     wanted = [*["wait", "launch", "send"] * 2, "wait", "launch", "wait"]
@@ -101,7 +111,9 @@ def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
     assert not drawn
 
 
-def test_an_order_is_kept_as_long_as_the_device_may_read_it(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_is_kept_as_long_as_the_device_may_read_it(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next one, which is sent meanwhile, would else be given its memory."""
     read, upload, orders, lived = NetworkMemory.read, Launcher.upload, [], []
 
@@ -150,20 +162,30 @@ class TestMistakes:
         assert fit()[1] == wanted
         upload = Launcher.upload
         too_early = SimpleNamespace(synchronize=lambda: None)
-        monkeypatch.setattr(Launcher, "upload", lambda launcher, order: (upload(launcher, order)[0], too_early))
+        monkeypatch.setattr(
+            Launcher, "upload", lambda launcher, order: (upload(launcher, order)[0], too_early)
+        )
         assert fit()[1] != wanted
 
-    def test_what_an_epoch_was_told_stays_until_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_an_epoch_was_told_stays_until_it_is_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """And losses are waited for, though a prediction is not."""
         step, _ = fit()
         asked, waited = [], []
         record, synchronize = Stream.record, Event.synchronize
-        monkeypatch.setattr(Stream, "record", lambda stream: (event := record(stream), asked.append(event))[0])
-        monkeypatch.setattr(Event, "synchronize", lambda event: (waited.append(event), synchronize(event)))
+        monkeypatch.setattr(
+            Stream, "record", lambda stream: (event := record(stream), asked.append(event))[0]
+        )
+        monkeypatch.setattr(
+            Event, "synchronize", lambda event: (waited.append(event), synchronize(event))
+        )
         X, Y = (cupy.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
         for count in range(2):
             step.forward(X)
-            assert len(waited) == count  # for the prediction before, which may not have read yet where its rows lie
+            assert (
+                len(waited) == count
+            )  # for the prediction before, which may not have read yet where its rows lie
         assert waited[0] in asked
         step.loss(X, Y)
         assert len(waited) == 3

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_host import by_matmul, needs_compiler
-from xpnet_cupy.cublaslt import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, CublasLt, Product, mask_stride
+from xpnet_cupy.cublaslt import (
+    FORWARD,
+    INPUT_GRADIENT,
+    WEIGHT_GRADIENT,
+    CublasLt,
+    Product,
+    mask_stride,
+)
 
 from xpnet.errors import BackendError
 
@@ -92,14 +99,24 @@ class TestCublasLt:
         mask[:, :1] = np.packbits(on, axis=1, bitorder="little")
         dX, d_bias = np.full((ROWS, IN), np.nan), np.full(IN, np.nan)
         product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad")
-        lt.prepare(product, "fp64", placed(matrices["W"], matrices["dZ"], dX), address(d_bias), address(mask))()
+        lt.prepare(
+            product,
+            "fp64",
+            placed(matrices["W"], matrices["dZ"], dX),
+            address(d_bias),
+            address(mask),
+        )()
         wanted = matrices["dZ"] @ matrices["W"].T * on
         np.testing.assert_allclose(dX, wanted, rtol=1e-13)
         np.testing.assert_allclose(d_bias, wanted.sum(axis=0), rtol=1e-13)
 
-    def test_what_it_refuses_is_none_or_an_error(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
+    def test_what_it_refuses_is_none_or_an_error(
+        self, lt: CublasLt, matrices: dict[str, Any]
+    ) -> None:
         out = np.empty((ROWS, OUT))
         without_bias = replace(FORWARD, epilogue="bias")
         assert lt.prepare(without_bias, "fp64", placed(matrices["W"], matrices["X"], out)) is None
-        with pytest.raises(BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"):
+        with pytest.raises(
+            BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"
+        ):
             lt.described("MatmulDesc", 70, 1, attributes={99: np.ctypeslib.as_ctypes(np.zeros(1))})

@@ -25,12 +25,16 @@ def libtsan() -> str:
 @needs_compiler
 def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Path) -> None:
     if not Path(libtsan()).is_absolute():
-        pytest.skip("g++ has no ThreadSanitizer here (on Debian: apt-get install libtsan2, with libgcc's headers)")
+        pytest.skip(
+            "g++ has no ThreadSanitizer here (on Debian: apt-get install libtsan2, with libgcc's headers)"
+        )
     # Each block has shared memory of its own, where a declaration has its place.
     declared = r"static char key; auto &\2 = *(\1(*)\3)host::shared(&key, sizeof(\1\3));"
     text, count = re.subn(r"__shared__ (\w+) (\w+)((?:\[\w+\])+);", declared, SOURCE)
     assert count == SOURCE.count("__shared__")
-    built = compiled(text, "float64", tmp_path, "-O1", "-g", "-fsanitize=thread", header="cuda_on_tsan.h")
+    built = compiled(
+        text, "float64", tmp_path, "-O1", "-g", "-fsanitize=thread", header="cuda_on_tsan.h"
+    )
     paths = [str(HERE), str(HERE.parents[1]), *filter(None, sys.path)]
     environment = {
         **os.environ,
@@ -40,7 +44,9 @@ def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Pa
         "OPENBLAS_NUM_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", str(HERE / "tsan_battery.py"), str(built)]
-    if shutil.which("setarch"):  # ThreadSanitizer's own memory may lie where Linux puts other things at random
+    if shutil.which(
+        "setarch"
+    ):  # ThreadSanitizer's own memory may lie where Linux puts other things at random
         command = ["setarch", "-R", *command]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     if "unexpected memory mapping" in done.stderr or "personality" in done.stderr:
@@ -50,4 +56,6 @@ def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Pa
     assert done.returncode == 0 and "done" in races, done.stderr[-2000:]
     assert races["as it is"] == 0, done.stderr[:4000]
     for barrier in range(BARRIERS):
-        assert races[f"without barrier {barrier}"], f"barrier {barrier} could be taken away and nothing be noticed"
+        assert races[f"without barrier {barrier}"], (
+            f"barrier {barrier} could be taken away and nothing be noticed"
+        )

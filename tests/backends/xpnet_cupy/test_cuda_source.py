@@ -34,7 +34,9 @@ NVRTC = find_nvrtc()
 
 
 def assert_no_spills(log: str) -> None:
-    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    spills = re.findall(
+        r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log
+    )
     assert len(spills) >= len(KERNELS), log
     assert {numbers for numbers in spills} == {("0", "0", "0")}, log
 
@@ -97,12 +99,16 @@ def test_rows_are_gathered_sixteen_bytes_at_a_time(real: str) -> None:
     """Where they lie is read from memory, so that NVRTC does not say of their loads that they are global."""
     if NVRTC is None:
         pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
-    found = re.findall(rf"\b(ld|st)(?:\.global)?\.{SIXTEEN_BYTES[real]}\b", ptx(real, NVRTC)["next_batch"])
+    found = re.findall(
+        rf"\b(ld|st)(?:\.global)?\.{SIXTEEN_BYTES[real]}\b", ptx(real, NVRTC)["next_batch"]
+    )
     assert found[:2] == ["ld", "st"]
 
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
-@pytest.mark.parametrize("kernel", ["softmax_warp", "cross_entropy_indices_warp", "cross_entropy_indices_block"])
+@pytest.mark.parametrize(
+    "kernel", ["softmax_warp", "cross_entropy_indices_warp", "cross_entropy_indices_block"]
+)
 @pytest.mark.nvrtc
 def test_a_row_is_loaded_before_any_of_it_is_stored(kernel: str, real: str) -> None:
     """As much of it as its threads keep in registers."""
@@ -118,9 +124,15 @@ def test_four_numbers_of_a_copy_in_bfloat16_are_stored_as_one() -> None:
 def signatures(text: str) -> dict[str, list[str]]:
     """The parameters of every kernel as a source declares them, macros written out by the preprocessor."""
     command = ["g++", "-E", "-P", "-x", "c++", "-"]
-    done = subprocess.run(command, input=text, check=True, capture_output=True, text=True, timeout=600)
-    found = re.findall(r"__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\) \{", done.stdout)
-    return {name: [" ".join(one.split()) for one in parameters.split(",")] for name, parameters in found}
+    done = subprocess.run(
+        command, input=text, check=True, capture_output=True, text=True, timeout=600
+    )
+    found = re.findall(
+        r"__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\) \{", done.stdout
+    )
+    return {
+        name: [" ".join(one.split()) for one in parameters.split(",")] for name, parameters in found
+    }
 
 
 @needs_compiler
@@ -160,7 +172,9 @@ class TestArguments:
 
     def test_a_view_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
         x = np.zeros((4, 6), dtype)
-        with pytest.raises(InputError, match=r"softmax_warp takes C-contiguous arrays of .* received .* of strides"):
+        with pytest.raises(
+            InputError, match=r"softmax_warp takes C-contiguous arrays of .* received .* of strides"
+        ):
             launcher.prepare("softmax_warp", (1,), (32, 1), x.T, x, 6, 4)
 
     def test_another_dtype_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
@@ -172,13 +186,21 @@ class TestArguments:
         with pytest.raises(ValueError, match="shorter"):
             launcher.prepare("softmax_warp", (1,), (32, 1), np.zeros((4, 6), dtype))
 
-    def test_a_written_array_at_the_place_of_another_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+    def test_a_written_array_at_the_place_of_another_is_refused(
+        self, launcher: HostLauncher, dtype: str
+    ) -> None:
         x = np.zeros((4, 6), dtype)
-        with pytest.raises(AssertionError, match="softmax_warp writes to memory where another of its arrays lies"):
+        with pytest.raises(
+            AssertionError, match="softmax_warp writes to memory where another of its arrays lies"
+        ):
             launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 4, 6)
-        launcher.prepare("relu_backward", (1,), (32, 1), x, x, x, 24)  # works item by item, so it may
+        launcher.prepare(
+            "relu_backward", (1,), (32, 1), x, x, x, 24
+        )  # works item by item, so it may
 
-    def test_a_number_that_does_not_fit_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+    def test_a_number_that_does_not_fit_is_refused(
+        self, launcher: HostLauncher, dtype: str
+    ) -> None:
         x = np.zeros((1, 6), dtype)
         with pytest.raises(OverflowError):
             launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 2**31, 6)
@@ -209,31 +231,59 @@ MUTATIONS = {
     "the next cursor is taken for this batch's": ("clock[CURSOR] = clock[NEXT_CURSOR];", "", 1),
     "updates are not counted": ("clock[UPDATES] + counts;", "clock[UPDATES];", 1),
     "the update penalizes biases": ("bool found = false;", "bool found = matrices > 0;", 1),
-    "a pack is updated once for all its items": ("for (int k = 0; k < width; k++)", "for (int k = 0; k < 1; k++)", 2),
-    "the rest after whole packs is forgotten": ("clip, copy, whole, size)", "clip, copy, size, size)", 1),
-    "a batch without weight is updated": ("counts = !clock || rates[SHARE] != 0;", "counts = true;", 1),
+    "a pack is updated once for all its items": (
+        "for (int k = 0; k < width; k++)",
+        "for (int k = 0; k < 1; k++)",
+        2,
+    ),
+    "the rest after whole packs is forgotten": (
+        "clip, copy, whole, size)",
+        "clip, copy, size, size)",
+        1,
+    ),
+    "a batch without weight is updated": (
+        "counts = !clock || rates[SHARE] != 0;",
+        "counts = true;",
+        1,
+    ),
     "losses of a batch count by its weight": ("rows / sum;", "1;", 1),
     "gradients are made longer": ("norm > most ? most / norm : 1", "most / norm", 1),
     "gradients are not scaled": ("clock ? rates[CLIP] : 1", "1", 1),
     "predictions go to the first rows": ("+ (long long)clock[CURSOR] * cols;", ";", 1),
     "a loss reads the first rows again": ("if (moves && first_thread())", "if (false)", 1),
     "rows in order are the first ones": ("(order ? 0 : cursor * cols)", "0", 1),
-    "the weight of all batches is that of the last": ("rates[TOTAL] += sum;", "rates[TOTAL] = sum;", 1),
+    "the weight of all batches is that of the last": (
+        "rates[TOTAL] += sum;",
+        "rates[TOTAL] = sum;",
+        1,
+    ),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
     "dropout knows no places": ("data[i] = given[i];", "data[i] = i == PLACES ? 0 : given[i];", 1),
-    "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
+    "dropout leaves out what is left of a row": (
+        "cols % 4 ? (cols + 6) / 4 : cols / 4",
+        "cols / 4",
+        1,
+    ),
     "a row that is not there keeps what was there": (
         "= {};\n      if (source >= 0)",
         ";\n      if (source < 0) continue;",
         1,
     ),
-    "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[0] = 1;", 1),
+    "a row that is not there has a gradient": (
+        "d_outputs[row * cols + col] = 0;",
+        "d_outputs[0] = 1;",
+        1,
+    ),
     "dropout counts from the first row of another batch": ("clock[FIRST_ROW] = numbers[3];", "", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
     "the penalty takes the first matrix for all": ("begin = bounds[2 * k]", "begin = bounds[0]", 1),
-    "the softmax of a block is not divided": ("const real scale = 1 / total.sum", "const real scale = 1", 1),
+    "the softmax of a block is not divided": (
+        "const real scale = 1 / total.sum",
+        "const real scale = 1",
+        1,
+    ),
 }
 
 
@@ -250,7 +300,9 @@ def battery(library: Any, *, reversed: bool) -> None:
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # graphs of eight and of one
+    assert_agrees(
+        spec, launcher, *data(spec, "indices"), batch=2, weight=weight
+    )  # graphs of eight and of one
     assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
     # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left alone.
     assert_agrees_by_rows(replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0)
@@ -258,7 +310,9 @@ def battery(library: Any, *, reversed: bool) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
     for placed in (False, True):
-        assert_parts_agree(replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight, placed=placed)
+        assert_parts_agree(
+            replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight, placed=placed
+        )
     arrays = [draw((3, 7), "float64") ** 2] * 4
     found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")

@@ -31,7 +31,9 @@ pytestmark = needs_compiler
 
 @pytest.mark.parametrize("form", ["indices", "one-hot", "soft"])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-def test_every_rule_and_label_form(launcher: HostLauncher, rule: UpdateRule, form: str, dtype: str) -> None:
+def test_every_rule_and_label_form(
+    launcher: HostLauncher, rule: UpdateRule, form: str, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), rule=rule, dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, form), batch=BATCH)
 
@@ -48,11 +50,17 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
     spec = NetworkSpec((7, 130, 5, 4), ("relu", "relu"), rule=RULES[rule], dtype=dtype, l2=0.01)
     assert_agrees(spec, fused, *data(spec, form), batch=BATCH)
     # Predictions alone have ReLU in a launch of its own.
-    assert not {n for n in fused.launched if n.endswith("_bias") or n in ("bias_identity", "column_sum")}
+    assert not {
+        n for n in fused.launched if n.endswith("_bias") or n in ("bias_identity", "column_sum")
+    }
 
 
-@pytest.mark.parametrize("epilogue", [4, 134, 152, 256], ids=["bias", "relu_aux_bias", "drelu_bgrad", "bgrada"])
-def test_a_missing_epilogue_falls_back(libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int) -> None:
+@pytest.mark.parametrize(
+    "epilogue", [4, 134, 152, 256], ids=["bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
+)
+def test_a_missing_epilogue_falls_back(
+    libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int
+) -> None:
     launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, lambda: 0, 0))
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
     lt.library.fake_refuse(epilogue)
@@ -64,21 +72,31 @@ def test_a_missing_epilogue_falls_back(libraries: dict[str, Any], lt: Any, dtype
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "softmax_cross_entropy"])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_every_loss_and_activation(launcher: HostLauncher, loss: Any, activation: Any, dtype: str) -> None:
+def test_every_loss_and_activation(
+    launcher: HostLauncher, loss: Any, activation: Any, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 3), (activation,), loss=loss, dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, "values"), batch=BATCH)
 
 
-@pytest.mark.parametrize(("l2", "over_batch", "weighted"), [*product([0.0, 0.1], [False, True], [False, True])])
-def test_penalty_and_weights(launcher: HostLauncher, l2: float, over_batch: bool, weighted: bool, dtype: str) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=l2, l2_over_batch=over_batch)
+@pytest.mark.parametrize(
+    ("l2", "over_batch", "weighted"), [*product([0.0, 0.1], [False, True], [False, True])]
+)
+def test_penalty_and_weights(
+    launcher: HostLauncher, l2: float, over_batch: bool, weighted: bool, dtype: str
+) -> None:
+    spec = NetworkSpec(
+        (7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=l2, l2_over_batch=over_batch
+    )
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight)
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 0.3)])
 @pytest.mark.parametrize("products", ["plain", "fused"])
-def test_dropout(libraries: dict[str, Any], lt: Any, products: str, rates: tuple[float, float], dtype: str) -> None:
+def test_dropout(
+    libraries: dict[str, Any], lt: Any, products: str, rates: tuple[float, float], dtype: str
+) -> None:
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     activations: Any = ("relu", "tanh") if products == "plain" else ("relu", "relu")
     for seed in (5, 2**64 - 3, 2**100 + 1):
@@ -118,7 +136,9 @@ def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> No
         H = np.where(Z > 0, Z, 0)
         E = np.exp(H @ W2 + b2)
         P = E / E.sum(axis=1, keepdims=True)
-        assert loss == pytest.approx(-np.log(P[np.arange(ROWS), Y]).mean(), rel=100 * float(np.finfo(dtype).eps))
+        assert loss == pytest.approx(
+            -np.log(P[np.arange(ROWS), Y]).mean(), rel=100 * float(np.finfo(dtype).eps)
+        )
         D = (P - np.eye(4)[Y]) / ROWS
         DZ = (D @ W2.T) * (Z > 0)
         gradients = X.T @ DZ, DZ.sum(axis=0), H.T @ D, D.sum(axis=0)
@@ -126,7 +146,9 @@ def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> No
             # Adam's first step is lr g / (|g| + eps), whatever the betas.
             moved = gradient if rule.momentum else gradient / (np.abs(gradient) + 1e-8)
             # That quotient amplifies a rounding of g by scale / |g|: gradients here are above 1e-3 of their terms.
-            np.testing.assert_allclose(step.params[name], value - 0.1 * moved, atol=1e3 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(
+                step.params[name], value - 0.1 * moved, atol=1e3 * np.finfo(dtype).eps
+            )
 
 
 def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
@@ -139,9 +161,13 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
         one.params.update(weights(spec))
     for _ in range(3):
         found, wanted = (one.gradient(X, Y, sample_weight=weight) for one in (step, reference))
-        assert found == pytest.approx(wanted, rel=rtol) and step.penalty == pytest.approx(reference.penalty, rel=rtol)
+        assert found == pytest.approx(wanted, rel=rtol) and step.penalty == pytest.approx(
+            reference.penalty, rel=rtol
+        )
         for name in step.gradients:
-            np.testing.assert_allclose(step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol)
+            np.testing.assert_allclose(
+                step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol
+            )
         assert step.state().t == reference.state().t
         for one in (step, reference):
             one.update(learning_rate=0.01)
@@ -151,11 +177,18 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_loss_without_gradients(
-    launcher: HostLauncher, loss: Any, weighted: bool, ordered: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+    launcher: HostLauncher,
+    loss: Any,
+    weighted: bool,
+    ordered: bool,
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 10)  # 23 rows are three blocks
     monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
-    spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss, dtype=dtype, l2=0.1, l2_over_batch=weighted, dropout=(0.5,))
+    spec = NetworkSpec(
+        (7, 6, 4), ("relu",), loss=loss, dtype=dtype, l2=0.1, l2_over_batch=weighted, dropout=(0.5,)
+    )
     X, Y = data(spec, "indices" if loss == "softmax_cross_entropy" else "values")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
     rows = np.random.default_rng(4).permutation(ROWS)[:21] if ordered else None
@@ -176,7 +209,9 @@ def test_gradients_of_parts_add_up(
 ) -> None:
     """Two parts of a batch, with dropout masks by the row of the whole batch, penalty in one of them."""
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
-    spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), dtype=dtype, l2=0.1, dropout=(0.3, 0.5), seed=5)
+    spec = NetworkSpec(
+        (7, 6, 5, 4), ("relu", "tanh"), dtype=dtype, l2=0.1, dropout=(0.3, 0.5), seed=5
+    )
     X, Y = data(spec, "indices")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype)
     order, total = np.random.default_rng(4).permutation(ROWS), float(weight.sum())
@@ -184,7 +219,10 @@ def test_gradients_of_parts_add_up(
     for one in (step, reference):
         one.params.update(weights(spec))
     wanted, flat, loss = reference.gradient(X, Y, sample_weight=weight, rows=order), 0, 0.0
-    for rows, first, penalized in ((order[:first_row], 0, True), (order[first_row:], first_row, False)):
+    for rows, first, penalized in (
+        (order[:first_row], 0, True),
+        (order[first_row:], first_row, False),
+    ):
         part = BatchPart(total, first, penalized)
         loss += step.gradient(X, Y, sample_weight=weight, rows=rows, part=part)
         flat = flat + step.gradients.flat
@@ -201,22 +239,33 @@ def test_dropout_of_rows_that_stand_apart_in_their_batch(
 ) -> None:
     """Each row has the mask of its place, for widths that divide into four words and for those that do not."""
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
-    spec = NetworkSpec((7, 6, 8, 1, 4), ("relu", "tanh", "relu"), dtype=dtype, dropout=(0.3, 0.5, 0.2), seed=5)
+    spec = NetworkSpec(
+        (7, 6, 8, 1, 4), ("relu", "tanh", "relu"), dtype=dtype, dropout=(0.3, 0.5, 0.2), seed=5
+    )
     X, Y = data(spec, "indices")
     order = np.random.default_rng(4).permutation(40)
-    assert_same_gradient(spec, launcher, X, Y, part=BatchPart(40.0, first_row=5, places=order[:ROWS]))
+    assert_same_gradient(
+        spec, launcher, X, Y, part=BatchPart(40.0, first_row=5, places=order[:ROWS])
+    )
     assert_parts_agree(spec, launcher, X, Y, placed=True)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"])
+@pytest.mark.parametrize(
+    "loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"]
+)
 @pytest.mark.parametrize("products", ["plain", "fused"])
 def test_parts_of_batches(
     libraries: dict[str, Any], lt: Any, products: str, loss: Any, weighted: bool, dtype: str
 ) -> None:
     """One of them has no rows."""
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
-    settings: dict[str, Any] = {"dropout": (0.3, 0.0), "seed": 5, "l2": 0.1, "l2_over_batch": weighted}
+    settings: dict[str, Any] = {
+        "dropout": (0.3, 0.0),
+        "seed": 5,
+        "l2": 0.1,
+        "l2_over_batch": weighted,
+    }
     form = loss if loss in ("indices", "soft") else "values"
     if form == "values":
         settings["loss"] = loss
@@ -226,7 +275,9 @@ def test_parts_of_batches(
     launcher.xp.check()
 
 
-def test_outputs_of_rows_that_are_not_there_may_be_anything(launcher: HostLauncher, dtype: str) -> None:
+def test_outputs_of_rows_that_are_not_there_may_be_anything(
+    launcher: HostLauncher, dtype: str
+) -> None:
     """The exponential of the last bias is infinite."""
     spec = NetworkSpec((2, 1), (), loss="poisson", dtype=dtype)
     step = make(spec, launcher)
@@ -248,20 +299,32 @@ def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
 def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1, l2_over_batch=True)
     weight = np.arange(ROWS, dtype=dtype) // BATCH
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight, shuffled=False)
+    assert_agrees(
+        spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight, shuffled=False
+    )
 
 
 @pytest.mark.parametrize("widths", [(7, 6, 1), (1, 1), (1, 5, 3), (7, 6, 1, 1)])
 @pytest.mark.parametrize("batch", [1, BATCH])
-def test_widths_and_batches_of_one(fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str) -> None:
+def test_widths_and_batches_of_one(
+    fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str
+) -> None:
     """cuBLASLt has no epilogues on the way back where the sum has one term."""
-    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), loss="squared_error", rule=RULES["adam"], dtype=dtype)
+    spec = NetworkSpec(
+        widths, ("relu",) * (len(widths) - 2), loss="squared_error", rule=RULES["adam"], dtype=dtype
+    )
     assert_agrees(spec, fused, *data(spec, "values"), batch=batch)
 
 
-@pytest.mark.parametrize(("widths", "batch"), [((7, 6, 1), BATCH), ((7, 6, 3), 1)], ids=["one output", "one row"])
+@pytest.mark.parametrize(
+    ("widths", "batch"), [((7, 6, 1), BATCH), ((7, 6, 3), 1)], ids=["one output", "one row"]
+)
 def test_an_epilogue_over_one_term_is_noticed(
-    fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+    fused: HostLauncher,
+    widths: tuple[int, ...],
+    batch: int,
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("xpnet_cupy.cublaslt.Product.has_epilogue", lambda product, k: True)
     spec = NetworkSpec(widths, ("relu",), loss="squared_error", dtype=dtype)
@@ -283,7 +346,9 @@ def test_state_goes_on_where_it_was(launcher: HostLauncher, dtype: str) -> None:
     assert resumed.state().t == 0 and not resumed.state().buffers["m"]["W1"].any()
 
 
-def test_batches_are_replayed_several_at_once_whatever_the_data(launcher: HostLauncher, dtype: str) -> None:
+def test_batches_are_replayed_several_at_once_whatever_the_data(
+    launcher: HostLauncher, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
     X, Y = data(spec, "indices", rows=11 * BATCH + 5)
     step = make(spec, launcher)
@@ -296,11 +361,16 @@ def test_batches_are_replayed_several_at_once_whatever_the_data(launcher: HostLa
     assert launcher.recordings == 2 + 2
 
 
-def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch(launcher: HostLauncher) -> None:
+def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch(
+    launcher: HostLauncher,
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=launcher.dtype)
     X, Y = data(spec, "indices", rows=40)
     make(spec, launcher).epoch(X, Y, learning_rate=0.1, batch_size=1)
-    assert (launcher.recordings, launcher.replays) == (1, 3)  # and the first eight and the last eight launch by launch
+    assert (launcher.recordings, launcher.replays) == (
+        1,
+        3,
+    )  # and the first eight and the last eight launch by launch
 
 
 CLIPPED: dict[str, dict[str, Any]] = {
@@ -323,7 +393,9 @@ def test_epochs_as_scikit_learn_counts_them(
     assert step.state().t == reference.state().t + 1
 
 
-def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(fused: HostLauncher, dtype: str) -> None:
+def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(
+    fused: HostLauncher, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
     step = make(spec, fused)
@@ -352,7 +424,9 @@ def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) ->
         one.params.update(weights(spec))
     wide = np.empty((ROWS, 14), dtype)
     wide[:, ::2] = X
-    assert train(step, X, Y, batch=BATCH) == train(other, wide[:, ::2], Y.astype(np.int8), batch=BATCH)
+    assert train(step, X, Y, batch=BATCH) == train(
+        other, wide[:, ::2], Y.astype(np.int8), batch=BATCH
+    )
 
 
 def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
@@ -363,16 +437,22 @@ def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
     assert step.forward(X[:0]).shape == (0, 4)
 
 
-@pytest.mark.parametrize("rows", [[20, 21, 22, 3, 4], np.random.default_rng(1).permutation(ROWS)], ids=["some", "all"])
+@pytest.mark.parametrize(
+    "rows", [[20, 21, 22, 3, 4], np.random.default_rng(1).permutation(ROWS)], ids=["some", "all"]
+)
 def test_a_loss_is_over_the_weights_of_the_rows_that_are_asked_for(
     launcher: HostLauncher, rows: Any, dtype: str
 ) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype)
-    assert_same_gradient(spec, launcher, *data(spec, "indices"), sample_weight=weight, rows=np.asarray(rows))
+    assert_same_gradient(
+        spec, launcher, *data(spec, "indices"), sample_weight=weight, rows=np.asarray(rows)
+    )
 
 
-def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(launcher: HostLauncher, dtype: str) -> None:
+def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(
+    launcher: HostLauncher, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
     step = make(spec, launcher)
@@ -384,7 +464,9 @@ def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(launcher: Host
         one.update(learning_rate=0.1)
     tolerance = 300 * np.finfo(dtype).eps
     for name, array in reference.params.items():
-        np.testing.assert_allclose(step.params[name], array, rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(
+            step.params[name], array, rtol=tolerance, atol=tolerance, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
@@ -414,7 +496,9 @@ def test_infinite_gradients_of_both_signs_are_no_nan(launcher: HostLauncher, dty
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
-def test_nan_is_not_hidden(libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str) -> None:
+def test_nan_is_not_hidden(
+    libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES[rule], dtype=dtype)
     X, Y = data(spec, "indices")
     step, clean = make(spec, HostLauncher(libraries[dtype], dtype, lt if fused else None)), X.copy()
@@ -429,7 +513,9 @@ def test_nan_is_not_hidden(libraries: dict[str, Any], lt: Any, fused: bool, rule
     assert np.isnan(step.gradient(clean, Y))
 
 
-def test_out_of_memory_is_told_and_leaves_the_step_usable(launcher: HostLauncher, dtype: str) -> None:
+def test_out_of_memory_is_told_and_leaves_the_step_usable(
+    launcher: HostLauncher, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
     X, Y = data(spec, "indices", rows=64)
     step = make(spec, launcher)
@@ -444,7 +530,8 @@ def test_out_of_memory_is_told_and_leaves_the_step_usable(launcher: HostLauncher
 
     launcher.xp.empty = limited
     with pytest.raises(
-        DeviceMemoryError, match="batches of 64 rows must fit .*limit is reached.*smaller batch_size"
+        DeviceMemoryError,
+        match="batches of 64 rows must fit .*limit is reached.*smaller batch_size",
     ):
         step.epoch(X, Y, learning_rate=0.1, batch_size=64)
     after = step.state()
@@ -455,10 +542,20 @@ def test_out_of_memory_is_told_and_leaves_the_step_usable(launcher: HostLauncher
 
 
 @pytest.mark.parametrize("elsewhere", ["X", "Y", "sample_weight"])
-def test_arrays_of_another_device_are_refused(launcher: HostLauncher, elsewhere: str, dtype: str) -> None:
+def test_arrays_of_another_device_are_refused(
+    launcher: HostLauncher, elsewhere: str, dtype: str
+) -> None:
     spec = NetworkSpec((7, 4), (), dtype=dtype)
     step, (X, Y) = make(spec, launcher), data(spec, "indices")
     given = {"X": X, "Y": Y, "sample_weight": np.ones(ROWS, dtype)}
     step.backend.device = lambda array: "cuda:1" if array is given[elsewhere] else "cuda:0"  # type: ignore[method-assign]
-    with pytest.raises(MixedArraysError, match="parameters are on cuda:0, received an array on cuda:1"):
-        step.epoch(given["X"], given["Y"], sample_weight=given["sample_weight"], learning_rate=0.1, batch_size=4)
+    with pytest.raises(
+        MixedArraysError, match="parameters are on cuda:0, received an array on cuda:1"
+    ):
+        step.epoch(
+            given["X"],
+            given["Y"],
+            sample_weight=given["sample_weight"],
+            learning_rate=0.1,
+            batch_size=4,
+        )

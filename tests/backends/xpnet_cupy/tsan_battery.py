@@ -38,7 +38,10 @@ class Capped(HostLauncher):
         def launch(grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
             if not name.endswith("backward_bias") and name != "column_sum":
-                block = (min(block[0], THREADS), *(max(1, min(size, THREADS // block[0])) for size in block[1:]))
+                block = (
+                    min(block[0], THREADS),
+                    *(max(1, min(size, THREADS // block[0])) for size in block[1:]),
+                )
             run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
@@ -79,7 +82,9 @@ def every(launcher: HostLauncher) -> None:
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1, dropout=(0.5,), seed=3)
     assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
-    assert_parts_agree(replace(spec, rule=RULES["sgd"]), launcher, *data(spec, "indices"), placed=True)
+    assert_parts_agree(
+        replace(spec, rule=RULES["sgd"]), launcher, *data(spec, "indices"), placed=True
+    )
     assert set(launcher.launched) == set(KERNELS), set(KERNELS) - set(launcher.launched)
 
 

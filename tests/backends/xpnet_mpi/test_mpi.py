@@ -27,7 +27,11 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
 @pytest.mark.parametrize(
     "what, code, said",
     [
-        ("raise", 1, "rank 1 of 2 on * failed, which ends all ranks: ValueError: the shelf is empty"),
+        (
+            "raise",
+            1,
+            "rank 1 of 2 on * failed, which ends all ranks: ValueError: the shelf is empty",
+        ),
         ("exit", 3, "rank 1 of 2 on * failed, which ends all ranks: SystemExit: 3"),
         ("exit in silence", 1, "rank 1 of 2 on * failed, which ends all ranks: SystemExit:"),
         ("miss", 1, f"rank 0 of 2 waited {WAITED:g} s in a sum for rank 1, which did not come"),
@@ -40,8 +44,16 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
             1,
             f"rank 0 of 2 waited {WAITED:g} s in a step of training for rank 1, which did not come",
         ),
-        ("nan", 1, "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X"),
-        ("dtype", 1, "InputError: All ranks train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'"),
+        (
+            "nan",
+            1,
+            "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X",
+        ),
+        (
+            "dtype",
+            1,
+            "InputError: All ranks train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'",
+        ),
     ],
 )
 def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
@@ -56,8 +68,12 @@ def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
 
 
 def test_the_page_holds_what_it_shows(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "user_guide" / "distributed.md").read_text(encoding="utf-8")
-    (tmp_path / "train.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "user_guide" / "distributed.md").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "train.py").write_text(
+        page.split("```python\n")[1].split("```")[0], encoding="utf-8"
+    )
     ended = mpirun(2, sys.executable, "train.py", cwd=tmp_path)
     assert (ended.code, ended.left) == (0, []), ended.stderr
     assert ended.stdout.startswith("accuracy 0.9") and ended.stdout.endswith("by 2 ranks\n")

@@ -21,7 +21,9 @@ def relative(got: Any, want: Any) -> float:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-6), ("float64", 1e-14)])
-def test_softmax_of_logits_up_to_64(columns: int, dtype: str, bound: float, rng: np.random.Generator) -> None:
+def test_softmax_of_logits_up_to_64(
+    columns: int, dtype: str, bound: float, rng: np.random.Generator
+) -> None:
     x = rng.uniform(-64, 64, (3, columns)).astype(dtype)
     want = ops.softmax(x.astype(np.longdouble))
     seen = want > np.finfo(dtype).tiny  # what is less is not a normal number, and has fewer digits
@@ -30,13 +32,18 @@ def test_softmax_of_logits_up_to_64(columns: int, dtype: str, bound: float, rng:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_softmax_beyond_is_no_worse_than_scipys(columns: int, dtype: str, rng: np.random.Generator) -> None:
+def test_softmax_beyond_is_no_worse_than_scipys(
+    columns: int, dtype: str, rng: np.random.Generator
+) -> None:
     x = rng.uniform(-400, 400, (3, columns)).astype(dtype)
     want = ops.softmax(x.astype(np.longdouble))
     seen = want > np.finfo(dtype).tiny
     scipys = relative(scipy.special.softmax(x, axis=-1)[seen], want[seen])
     # Both round z - max alike; two roundings more allow for the order of the sum and the final product.
-    assert relative(backend.kernels["softmax"].launch(x)[seen], want[seen]) <= scipys + 4 * ROUNDING[dtype]
+    assert (
+        relative(backend.kernels["softmax"].launch(x)[seen], want[seen])
+        <= scipys + 4 * ROUNDING[dtype]
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -44,11 +51,15 @@ def test_log_softmax_and_loss_of_wide_rows(dtype: str, rng: np.random.Generator)
     x, index = rng.uniform(-20, 20, (4, 32000)).astype(dtype), rng.integers(0, 32000, 4)
     wide = x.astype(np.longdouble)
     bound = 200 * ROUNDING[dtype]  # numbers of up to 50 are subtracted
-    np.testing.assert_allclose(backend.kernels["log_softmax"].launch(x), ops.log_softmax(wide), rtol=0, atol=bound)
+    np.testing.assert_allclose(
+        backend.kernels["log_softmax"].launch(x), ops.log_softmax(wide), rtol=0, atol=bound
+    )
     loss, gradient = backend.kernels["softmax_cross_entropy"].launch(x, index)
     want_loss, want_gradient = ops.softmax_cross_entropy(wide, index)
     np.testing.assert_allclose(loss, np.float64(want_loss), rtol=20 * ROUNDING[dtype])
-    np.testing.assert_allclose(gradient, np.float64(want_gradient), rtol=50 * ROUNDING[dtype], atol=1e-30)
+    np.testing.assert_allclose(
+        gradient, np.float64(want_gradient), rtol=50 * ROUNDING[dtype], atol=1e-30
+    )
 
 
 @numba.njit(**EXACT)
@@ -64,9 +75,15 @@ def _fill_logs(x: Any, logs: Any) -> None:
         logs[i] = log_normal(x[i])
 
 
-@pytest.mark.parametrize(("dtype", "lowest", "highest"), [("float32", -87.33, 88.72), ("float64", -708.39, 709.78)])
-def test_exponential_on_its_whole_range(dtype: str, lowest: float, highest: float, rng: np.random.Generator) -> None:
-    x = np.concatenate([rng.uniform(lowest, highest, 100_000), rng.uniform(0.01, 1, 100_000) ** 9]).astype(dtype)
+@pytest.mark.parametrize(
+    ("dtype", "lowest", "highest"), [("float32", -87.33, 88.72), ("float64", -708.39, 709.78)]
+)
+def test_exponential_on_its_whole_range(
+    dtype: str, lowest: float, highest: float, rng: np.random.Generator
+) -> None:
+    x = np.concatenate(
+        [rng.uniform(lowest, highest, 100_000), rng.uniform(0.01, 1, 100_000) ** 9]
+    ).astype(dtype)
     e, less_one = np.empty_like(x), np.empty_like(x)
     _fill(x, e, less_one)
     assert relative(e, np.exp(x.astype(np.longdouble))) < 2 * ROUNDING[dtype]
@@ -75,8 +92,12 @@ def test_exponential_on_its_whole_range(dtype: str, lowest: float, highest: floa
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_exponential_beyond_its_range(dtype: str) -> None:
-    quiet = np.array([0x7FC00001], np.int32).view("f4") if dtype == "float32" else np.array([np.nan])
-    x = np.concatenate([[0.0, -0.0, np.inf, -np.inf, 1e30, -1e30, 89.5 * 8, -88.0 * 9], quiet]).astype(dtype)
+    quiet = (
+        np.array([0x7FC00001], np.int32).view("f4") if dtype == "float32" else np.array([np.nan])
+    )
+    x = np.concatenate(
+        [[0.0, -0.0, np.inf, -np.inf, 1e30, -1e30, 89.5 * 8, -88.0 * 9], quiet]
+    ).astype(dtype)
     e, less_one = np.empty_like(x), np.empty_like(x)
     _fill(x, e, less_one)
     np.testing.assert_array_equal(e, [1, 1, np.inf, 0, np.inf, 0, np.inf, 0, np.nan])
@@ -88,7 +109,10 @@ def test_logarithm(rng: np.random.Generator) -> None:
     logs = np.empty_like(x)
     _fill_logs(x, logs)
     want = np.log(x.astype(np.longdouble))
-    assert float(np.max(np.abs(logs - want) / np.maximum(np.abs(want), 1e-3))) < 4 * ROUNDING["float64"]
+    assert (
+        float(np.max(np.abs(logs - want) / np.maximum(np.abs(want), 1e-3)))
+        < 4 * ROUNDING["float64"]
+    )
     special = np.array([1.0, np.inf, np.nan])
     _fill_logs(special, special)
     np.testing.assert_array_equal(special, [0, np.inf, np.nan])

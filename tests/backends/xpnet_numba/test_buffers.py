@@ -13,6 +13,9 @@ def test_arrays_lie_apart() -> None:
         ends = [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in found]
         assert all(start % LINE == 0 for start, _ in ends)
         gaps = [GAP if end - begin >= PAGE else 0 for begin, end in ends]
-        assert all(start >= end + gap for (_, end), gap, (start, _) in zip(ends, gaps, ends[1:], strict=False))
+        assert all(
+            start >= end + gap
+            for (_, end), gap, (start, _) in zip(ends, gaps, ends[1:], strict=False)
+        )
         assert all(not array.any() for array in found)
     assert [array.dtype for array in again[1].values()] == ["float64"]

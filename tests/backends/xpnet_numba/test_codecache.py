@@ -41,7 +41,9 @@ def test_what_was_stored_is_found_by_its_name_alone(cache: CodeCache, tmp_path: 
     assert cache.load("loo") is None and CodeCache([tmp_path], "elsewhere").load("loop") is None
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.integers(0, len(CONTENT)), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(cache: CodeCache, place: int, bit: int) -> None:
     cache.store("loop", CONTENT)
@@ -62,7 +64,15 @@ def test_a_flipped_bit_is_noticed(cache: CodeCache, place: int, bit: int) -> Non
         lambda whole: whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2),
         lambda whole: b"#!/bin/sh\n",
     ],
-    ids=["empty", "half", "one byte short", "one byte long", "zeroed", "second half zeroed", "another kind of file"],
+    ids=[
+        "empty",
+        "half",
+        "one byte short",
+        "one byte long",
+        "zeroed",
+        "second half zeroed",
+        "another kind of file",
+    ],
 )
 def test_a_damaged_entry_counts_as_absent_and_is_replaced(cache: CodeCache, damage) -> None:
     cache.store("loop", CONTENT)
@@ -177,7 +187,9 @@ def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
 
     def run() -> float:
         command = [sys.executable, "-c", EXP_OF_ZERO]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+        ended = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=600, check=True
+        )
         return float(ended.stdout)
 
     assert run() == 1.0
@@ -196,7 +208,9 @@ sys.stdin.readline()
 
 @pytest.mark.attack
 @pytest.mark.parametrize("more", ["", "import xpnet_numba.scalars", "import xpnet_numba.step.step"])
-def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(tmp_path: Path, more: str) -> None:
+def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(
+    tmp_path: Path, more: str
+) -> None:
     """The program has imported the old version, all of it or some, and compiles only after the upgrade."""
     package = tmp_path / "xpnet_numba"
     shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -205,13 +219,17 @@ def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_versio
     command, text = [sys.executable, "-c"], (package / "scalars.py").read_text()
     changed = text.replace("if x < -708.3964:", "if x < 1000.0:")
     program = [*command, IMPORTS_AND_WAITS.format(more=more) + EXP_OF_ZERO]
-    with subprocess.Popen(program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
+    with subprocess.Popen(
+        program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as old:
         assert old.stdout is not None and old.stdout.readline() == "imported\n"
         (package / "scalars.py").write_text(changed)
         assert float(old.communicate("\n", timeout=600)[0]) == (1.0 if more else 0.0)
     for content, expected in [(changed, 0.0), (text, 1.0)]:
         (package / "scalars.py").write_text(content)
-        ended = subprocess.run([*command, EXP_OF_ZERO], env=environment, capture_output=True, text=True, timeout=600)
+        ended = subprocess.run(
+            [*command, EXP_OF_ZERO], env=environment, capture_output=True, text=True, timeout=600
+        )
         assert float(ended.stdout) == expected, ended.stderr
 
 
@@ -230,7 +248,9 @@ def test_a_kernel_that_was_kept_is_loaded_without_compiling(tmp_path: Path) -> N
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SOFTMAX]
     runs = [
-        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+        subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=600, check=True
+        )
         for _ in range(2)
     ]
     assert [run.stdout for run in runs] == ["1.0\n"] * 2
@@ -276,7 +296,9 @@ def test_what_cannot_be_loaded_is_compiled_again(
     own_cache: CodeCache, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, store = [], own_cache.store
-    monkeypatch.setattr(own_cache, "store", lambda name, content: (names.append(name), store(name, content)))
+    monkeypatch.setattr(
+        own_cache, "store", lambda name, content: (names.append(name), store(name, content))
+    )
     assert gives_zero()
     (name,) = names
     assert name.startswith("xpnet_numba.loops.rows.add_rows")
@@ -303,7 +325,9 @@ def test_no_folder_costs_one_line(
     assert capfd.readouterr().err.count("NUMBA_CACHE_DIR") == 1
 
 
-def test_another_formula_that_is_compiled_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_formula_that_is_compiled_is_another_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Some of ``xpnet.ops`` are: code of the formula before must not be found."""
     before = codecache.fingerprint()
 

@@ -29,7 +29,9 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def test_importing_imports_neither_numba_nor_scipy() -> None:
@@ -53,7 +55,9 @@ def call(function: int, x: float) -> float:
 
 
 @pytest.mark.parametrize("collected", [True, False])
-def test_garbage_is_collected_afterwards_as_before(collected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_is_collected_afterwards_as_before(
+    collected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While something compiles it is not; a compilation that fails changes nothing, either."""
     seen = []
 
@@ -91,7 +95,9 @@ def test_two_functions_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])
-def test_without_a_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, stream: str | None) -> None:
+def test_without_a_stderr_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, stream: str | None
+) -> None:
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed if stream else None)
@@ -99,7 +105,9 @@ def test_without_a_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, strea
     assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
 
 
-def test_where_no_thread_can_be_started_it_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_thread_can_be_started_it_compiles_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

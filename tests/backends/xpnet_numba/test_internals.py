@@ -32,7 +32,6 @@ print([str(w.message) for w in caught])
 """
 
 
-
 def fitted(before: str, cache: Path) -> tuple[str, list[float], str, str]:
     """Return backend, some numbers, warnings and stderr of a fit in a process from which something was removed."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
@@ -57,7 +56,9 @@ NOTHING_WAITS = """
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 JITCPUCodegen.create_library = property(lambda self: lambda name: JITCodeLibrary(self, name))
 """
-COUNTED = "from xpnet_numba import internals; internals.UNCOUNTED.clear(); internals.COUNTED.clear()"
+COUNTED = (
+    "from xpnet_numba import internals; internals.UNCOUNTED.clear(); internals.COUNTED.clear()"
+)
 REWRITTEN = """
 from numba.core.registry import cpu_target
 owner = next(kind for kind in cpu_target.options.__mro__ if "no_rewrites" in vars(kind))
@@ -67,12 +68,16 @@ NOT_KEPT = """
 from numba.core.codegen import CPUCodeLibrary
 del CPUCodeLibrary.serialize_using_object_code
 """
-EACH_IS_OPTIMIZED = "from xpnet_numba.internals import WaitingLibrary; del WaitingLibrary._optimize_functions"
+EACH_IS_OPTIMIZED = (
+    "from xpnet_numba.internals import WaitingLibrary; del WaitingLibrary._optimize_functions"
+)
 NOT_LOADED = "from numba.core import environment; numba._dynfunc = None"
 
 
 def test_what_only_saves_time_may_be_missing(expected: list[float], tmp_path: Path) -> None:
-    backend, numbers, caught, stderr = fitted(REWRITTEN + NOTHING_WAITS + COUNTED + NOT_KEPT, tmp_path)
+    backend, numbers, caught, stderr = fitted(
+        REWRITTEN + NOTHING_WAITS + COUNTED + NOT_KEPT, tmp_path
+    )
     assert backend == "numba" and caught == "[]"
     assert stderr.count("compiling takes longer") == 1 and stderr.count("cannot be kept") == 1
     np.testing.assert_allclose(numbers, expected, rtol=1e-12)
@@ -81,14 +86,21 @@ def test_what_only_saves_time_may_be_missing(expected: list[float], tmp_path: Pa
 def test_what_loads_kept_code_may_be_missing(expected: list[float], tmp_path: Path) -> None:
     assert fitted(EACH_IS_OPTIMIZED, tmp_path)[0] == "numba"
     backend, numbers, caught, stderr = fitted(NOT_LOADED, tmp_path)
-    assert backend == "numba" and caught == "[]" and stderr.count("cannot be loaded and is compiled again") == 1
+    assert (
+        backend == "numba"
+        and caught == "[]"
+        and stderr.count("cannot be loaded and is compiled again") == 1
+    )
     np.testing.assert_allclose(numbers, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
     "before, named",
     [
-        ("import numba.core.codegen as c; c.Gone = c.JITCodeLibrary; del c.JITCodeLibrary", "JITCodeLibrary"),
+        (
+            "import numba.core.codegen as c; c.Gone = c.JITCodeLibrary; del c.JITCodeLibrary",
+            "JITCodeLibrary",
+        ),
         ("import numba.np.arrayobj as a; del a.populate_array", "populate_array"),
         ("import numba.core.cgutils as c; del c._StructProxy._getvalue", "_getvalue"),
         ("import sys; sys.modules['numba'] = None", "numba"),
@@ -123,10 +135,16 @@ def test_functions_wait_for_their_callers() -> None:
     with global_compiler_lock, functions_wait():
         assert caller(np.arange(6.0)) == 2 * (0 + 1 + 2 + 3 + 3 + 3)
     (inner,), (outer,) = twice.overloads.values(), caller.overloads.values()
-    assert isinstance(inner.library, WaitingLibrary) and inner.library.waits and not outer.library.waits
+    assert (
+        isinstance(inner.library, WaitingLibrary)
+        and inner.library.waits
+        and not outer.library.waits
+    )
     # What has waited serves callers that Numba compiles as it does for everybody.
     other = numba.njit(lambda x: twice(x) + 1)
-    assert other(2.0) == 5.0 and not isinstance(next(iter(other.overloads.values())).library, WaitingLibrary)
+    assert other(2.0) == 5.0 and not isinstance(
+        next(iter(other.overloads.values())).library, WaitingLibrary
+    )
 
 
 def test_nothing_counts_who_uses_an_array() -> None:

@@ -71,7 +71,9 @@ def test_every_shape_gives_its_own(numbers: Callable[[int], Any], name: str) -> 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("rows", [5, 3_000])
-def test_how_labels_lie_makes_no_difference(rng: np.random.Generator, layout: str, rows: int) -> None:
+def test_how_labels_lie_makes_no_difference(
+    rng: np.random.Generator, layout: str, rows: int
+) -> None:
     logits, labels = rng.standard_normal((rows, 7)), rng.integers(0, 7, rows)
     for kind in (np.int64, np.uint8, np.int16):
         loss, d_logits = xpnet.softmax_cross_entropy(logits, LAYOUTS[layout](labels.astype(kind)))

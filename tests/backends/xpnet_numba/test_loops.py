@@ -30,9 +30,13 @@ def run(name: str, *arguments: Any) -> None:
     _run(functions.address(name, arguments[0].dtype.name), arguments)
 
 
-def magnitudes(rng: np.random.Generator, dtype: str, shape: Any = SHAPE, largest: float | None = None) -> Any:
+def magnitudes(
+    rng: np.random.Generator, dtype: str, shape: Any = SHAPE, largest: float | None = None
+) -> Any:
     """Numbers of all magnitudes, from denormal ones on, and of both signs."""
-    exponents = rng.uniform(-1.17 * LARGEST[dtype], LARGEST[dtype] if largest is None else largest, shape)
+    exponents = rng.uniform(
+        -1.17 * LARGEST[dtype], LARGEST[dtype] if largest is None else largest, shape
+    )
     return (rng.choice([-1.0, 1.0], shape) * 10.0**exponents).astype(dtype)
 
 
@@ -45,7 +49,10 @@ def assert_close(found: Any, wanted: Any, roundings: float, scale: Any = None) -
     size = np.where(size >= finite.tiny, size, finite.tiny / finite.eps)
     inside = np.abs(wanted) <= finite.max
     np.testing.assert_array_equal(np.isinf(found), ~inside)
-    assert float(np.max(np.abs(found - wanted)[inside] / size[inside], initial=0)) <= roundings * finite.eps
+    assert (
+        float(np.max(np.abs(found - wanted)[inside] / size[inside], initial=0))
+        <= roundings * finite.eps
+    )
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -75,7 +82,9 @@ def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("name", ops.ACTIVATIONS)
-def test_a_bias_is_added_before_the_activation(name: Any, dtype: str, rng: np.random.Generator) -> None:
+def test_a_bias_is_added_before_the_activation(
+    name: Any, dtype: str, rng: np.random.Generator
+) -> None:
     z, bias = rng.normal(size=(7, 5)).astype(dtype), rng.normal(size=5).astype(dtype)
     (wanted, _), out = ops.ACTIVATIONS[name].forward(z + bias), z.copy()
     run(f"{name}_forward", out, bias)
@@ -123,7 +132,9 @@ def test_short_rows_are_exact_however_many_are_taken_at_once(
 @pytest.mark.parametrize("columns", [1, 2, 10, 17, 300, 3000])
 @pytest.mark.parametrize("largest", [0, 1, 4])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses(name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
+def test_losses(
+    name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator
+) -> None:
     """Beside a large logit what is added to it has lost digits: errors are measured by the largest number of a row."""
     wide = WIDER[dtype]
     with_exp = name in ("poisson", "gamma", "tweedie")
@@ -164,7 +175,9 @@ def test_updates(name: str, nesterov: bool, dtype: str, rng: np.random.Generator
         step = (np.abs(before[1]) + np.abs(before[2])) / (np.sqrt(wanted[2]) + 1e-8)
     else:
         velocity = None if name == "sgd" else before[2]
-        wanted = ops.sgd_update(*before[:2], velocity, learning_rate=0.1, momentum=0.9, nesterov=nesterov)
+        wanted = ops.sgd_update(
+            *before[:2], velocity, learning_rate=0.1, momentum=0.9, nesterov=nesterov
+        )
         step = np.abs(before[1]) + np.abs(before[2])
     assert_close(param, wanted[0], 8, scale=np.abs(before[0]) + step)
     assert len(updates.RULE) == rule.size

@@ -22,13 +22,19 @@ def with_files(root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str
     monkeypatch.setattr(machine, "ROOT", root)
 
 
-def test_without_files_the_allocation_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_files_the_allocation_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_files(tmp_path, monkeypatch, {})
     assert machine.available_memory() == float("inf")
 
 
-def test_what_the_system_can_free_and_swap_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_files(tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"})
+def test_what_the_system_can_free_and_swap_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_files(
+        tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"}
+    )
     assert machine.available_memory() == 1024 * 1024
 
 
@@ -49,7 +55,9 @@ def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.M
     assert machine.available_memory() == 5000 - 2000 + 300
 
 
-def test_control_groups_of_the_first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_groups_of_the_first_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_files(
         tmp_path,
         monkeypatch,
@@ -70,11 +78,15 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "available_memory", lambda: 1e5)
 
 
-def test_a_fit_that_needs_more_says_so_before_it_starts(crowded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_needs_more_says_so_before_it_starts(
+    crowded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = xpnet.FeedforwardNeuralNet(20, (30,), 4, optimizer="adam", backend="numba", rng=0)
     X, Y = np.random.default_rng(0).normal(size=(5000, 20)), np.arange(5000) % 4
     before = model.values()
-    with pytest.raises(xpnet.DeviceMemoryError, match=r"batches of 3000 rows needs .* GiB .* smaller batch_size"):
+    with pytest.raises(
+        xpnet.DeviceMemoryError, match=r"batches of 3000 rows needs .* GiB .* smaller batch_size"
+    ):
         model.fit(X, Y, epochs=3, batch_size=3000, rng=1)
     assert model.history.epochs == 0
     assert all((values == before[name]).all() for name, values in model.values().items())

@@ -18,7 +18,9 @@ from xpnet_numba.step import functions
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A Python process with other settings."""
     command, environment = [sys.executable, "-c", code], os.environ | environment
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def test_with_numbas_compiler_off_numpy_computes_and_says_why() -> None:
@@ -29,7 +31,10 @@ def test_with_numbas_compiler_off_numpy_computes_and_says_why() -> None:
 
 
 def test_doctor_says_why_numba_is_not_usable() -> None:
-    ended = run("import sys; from xpnet.cli import main; sys.argv[1:] = ['doctor']; main()", NUMBA_DISABLE_JIT="1")
+    ended = run(
+        "import sys; from xpnet.cli import main; sys.argv[1:] = ['doctor']; main()",
+        NUMBA_DISABLE_JIT="1",
+    )
     assert ended.returncode == 0 and "NUMBA_DISABLE_JIT" in ended.stdout
 
 
@@ -37,12 +42,20 @@ def test_doctor_says_why_numba_is_not_usable() -> None:
 def test_blas_reads_its_integers_in_either_width(integer: Any) -> None:
     seen: list[int] = []
 
-    def stand_in(_a: Any, _b: Any, n: int, m: int, k: int, _al: Any, _pb: Any, ldb: int, *rest: int) -> None:
+    def stand_in(
+        _a: Any, _b: Any, n: int, m: int, k: int, _al: Any, _pb: Any, ldb: int, *rest: int
+    ) -> None:
         seen.extend(integer.from_address(at).value for at in (m, n, k, ldb, rest[1], rest[4]))
 
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(stand_in)
     a, b, c = np.zeros((10, 40)), np.zeros((30, 20)), np.zeros((10, 20))
-    multiply(functions.address("multiply_by_blas", "float64"), a, b, c, ctypes.cast(function, ctypes.c_void_p).value)
+    multiply(
+        functions.address("multiply_by_blas", "float64"),
+        a,
+        b,
+        c,
+        ctypes.cast(function, ctypes.c_void_p).value,
+    )
     assert seen == [10, 20, 30, 20, 40, 20]
 
 

@@ -31,7 +31,9 @@ def _call(address: Any, a: Any, b: Any, c: Any, flags: Any, scratch: Any) -> Non
     call(address, (a, b, c, flags, scratch, 0))
 
 
-def multiply(a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0, name: str = "multiply") -> None:
+def multiply(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0, name: str = "multiply"
+) -> None:
     _call(functions.address(name, a.dtype.name), a, b, c, flags, np.full(SCRATCH, np.nan, a.dtype))
 
 
@@ -51,7 +53,12 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_shape_is_exact_and_nothing_beyond_is_touched(
-    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, more: bool, dtype: str, seed: int
+    sizes: tuple[int, int, int],
+    transposed: tuple[bool, bool],
+    gap: int,
+    more: bool,
+    dtype: str,
+    seed: int,
 ) -> None:
     (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
     a = operand(rng, k, m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
@@ -68,7 +75,10 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
 @wide
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Generator) -> None:
-    a, b = rng.standard_normal((100, 784)).astype(dtype), rng.standard_normal((784, 100)).astype(dtype)
+    a, b = (
+        rng.standard_normal((100, 784)).astype(dtype),
+        rng.standard_normal((784, 100)).astype(dtype),
+    )
     c = np.empty((100, 100), dtype)
     multiply(a, b, c)
     want = a.astype(np.longdouble) @ b.astype(np.longdouble)
@@ -79,8 +89,14 @@ def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Gen
 
 @wide
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_reaches_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
-    a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, 40, "float64") + 9, np.empty((20, 40))
+def test_what_is_not_finite_reaches_its_row_and_no_other(
+    special: float, rng: np.random.Generator
+) -> None:
+    a, b, c = (
+        operand(rng, 20, 30, "float64"),
+        operand(rng, 30, 40, "float64") + 9,
+        np.empty((20, 40)),
+    )
     a[13, 7] = special
     multiply(a, b, c)
     np.testing.assert_array_equal(c, a @ b)
@@ -130,13 +146,19 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
     code = "from xpnet_numba.llvm.emit import vector_bytes; print(vector_bytes())"
     environment = os.environ | settings_of_numba
     ended = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=600
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
     )
     assert int(ended.stdout) == vector_bytes
 
 
 @pytest.mark.parametrize(
-    ("tiles", "weight_bytes", "by_blas"), [(AVX512, 1 << 24, False), (AVX2, 1 << 20, False), (AVX2, 1 << 21, True)]
+    ("tiles", "weight_bytes", "by_blas"),
+    [(AVX512, 1 << 24, False), (AVX2, 1 << 20, False), (AVX2, 1 << 21, True)],
 )
 def test_blas_multiplies_where_it_is_faster(
     tiles: Any, weight_bytes: int, by_blas: bool, monkeypatch: pytest.MonkeyPatch
@@ -147,10 +169,15 @@ def test_blas_multiplies_where_it_is_faster(
     assert (function == machine.BLAS) == by_blas and ("BLAS" if by_blas else "tiles") in reason
 
 
-def test_the_product_can_be_named_and_a_step_says_which_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_product_can_be_named_and_a_step_says_which_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("tiles", "blas"):
         monkeypatch.setenv(machine.VARIABLE, name)
-        assert f"products by {name}, named by {machine.VARIABLE}" in compile_step(NetworkSpec((3, 2), ())).why
+        assert (
+            f"products by {name}, named by {machine.VARIABLE}"
+            in compile_step(NetworkSpec((3, 2), ())).why
+        )
         assert machine.products_that_may_run() == {machine.FUNCTIONS[name]}
     monkeypatch.setenv(machine.VARIABLE, "mkl")
     with pytest.raises(BackendError, match="tiles or blas; received 'mkl'"):
@@ -160,4 +187,6 @@ def test_the_product_can_be_named_and_a_step_says_which_runs(monkeypatch: pytest
 def test_without_tiles_blas_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(machine.VARIABLE, raising=False)
     monkeypatch.setattr(machine, "WIDE", False)
-    assert machine.choose_product(0)[0] == machine.BLAS and machine.products_that_may_run() == {machine.BLAS}
+    assert machine.choose_product(0)[0] == machine.BLAS and machine.products_that_may_run() == {
+        machine.BLAS
+    }

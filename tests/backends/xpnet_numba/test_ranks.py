@@ -11,7 +11,12 @@ from xpnet_numba.step import plan, step
 import xpnet
 from xpnet.training import Training
 
-CUTS = {"wide": (0, 0, 200_000), "by rows": (0, 0, 1), "narrow": (100, 0, 1), "in parts": (0, 100, 1)}
+CUTS = {
+    "wide": (0, 0, 200_000),
+    "by rows": (0, 0, 1),
+    "narrow": (100, 0, 1),
+    "in parts": (0, 100, 1),
+}
 """How a batch is cut: BLOCK_GRADIENTS, FEATURES and GRAIN of the plan."""
 
 
@@ -38,7 +43,9 @@ def close(found: list[Any], expected: list[Any]) -> None:
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("cut", CUTS)
-def test_every_way_to_cut_a_batch(cut: str, weighted: bool, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_to_cut_a_batch(
+    cut: str, weighted: bool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
     step._plan.cache_clear()
@@ -62,14 +69,22 @@ def test_every_way_to_cut_a_batch(cut: str, weighted: bool, size: int, monkeypat
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("members", [1, 2])
-def test_clipped_gradients(members: int, weighted: bool, cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clipped_gradients(
+    members: int, weighted: bool, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
     step._plan.cache_clear()
     X, y, w = rows()
 
     def work(group: Any) -> list[Any]:
-        settings = {"max_iter": 3, "batch_size": 13, "random_state": 0, "alpha": 0.1, "members": members}
+        settings = {
+            "max_iter": 3,
+            "batch_size": 13,
+            "random_state": 0,
+            "alpha": 0.1,
+            "members": members,
+        }
         model = xpnet.MLPClassifier((11, 7), max_grad_norm=0.3, dropout=0.2, **settings)
         model.fit(X, y, sample_weight=w if weighted else None)
         assert group is None or group._memory is not None
@@ -89,7 +104,9 @@ def test_sparse_rows() -> None:
     matrix = sparse.csr_matrix(np.where(X > 0.5, X, 0))
 
     def work(group: Any) -> list[Any]:
-        model = xpnet.MLPClassifier((11, 7), max_iter=3, n_iter_no_change=5, batch_size=13, random_state=0)
+        model = xpnet.MLPClassifier(
+            (11, 7), max_iter=3, n_iter_no_change=5, batch_size=13, random_state=0
+        )
         model.fit(matrix, y)
         assert group is None or group._memory is not None
         return [np.array(model.loss_curve_), *model.coefs_, *model.intercepts_]
@@ -100,7 +117,9 @@ def test_sparse_rows() -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_the_bits_are_those_of_one_process_with_as_many_cores(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bits_are_those_of_one_process_with_as_many_cores(
+    cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
     step._plan.cache_clear()
@@ -125,7 +144,10 @@ def test_networks_that_take_turns() -> None:
     X, y, _ = rows()
 
     def work(group: ThreadsGroup) -> list[list[Any]]:
-        models = [xpnet.FeedforwardNeuralNet(9, width, 4, rng=np.random.default_rng(0)) for width in (5, 300)]
+        models = [
+            xpnet.FeedforwardNeuralNet(9, width, 4, rng=np.random.default_rng(0))
+            for width in (5, 300)
+        ]
         for _ in range(2):
             for model in models:
                 model.fit(X, y, epochs=2, batch_size=13, rng=np.random.default_rng(1))

@@ -32,11 +32,15 @@ def made(spec: NetworkSpec = SPEC) -> CompiledStep:
 
 def data(rows: int, spec: NetworkSpec = SPEC) -> tuple[Any, Any]:
     rng = np.random.default_rng(1)
-    return rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype), rng.integers(0, spec.widths[-1], rows)
+    return rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype), rng.integers(
+        0, spec.widths[-1], rows
+    )
 
 
 @pytest.mark.parametrize("failing", range(4))
-def test_memory_that_runs_out_leaves_the_step_as_it_was(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_leaves_the_step_as_it_was(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever allocation for a larger batch fails, smaller batches go on as if nothing had happened."""
     step, same = made(), made()
     X, Y = data(400)
@@ -73,7 +77,9 @@ def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch
     X, Y = data(333)
     for _ in range(3):
         arguments = {"learning_rate": 0.01, "batch_size": 333, "order": np.arange(333)[::-1]}
-        assert step.epoch(X, Y, **arguments) == pytest.approx(reference.epoch(X, Y, **arguments), rel=1e-12)
+        assert step.epoch(X, Y, **arguments) == pytest.approx(
+            reference.epoch(X, Y, **arguments), rel=1e-12
+        )
     for name, values in reference.params.items():
         np.testing.assert_allclose(step.params[name], values, atol=1e-12)
 
@@ -179,9 +185,14 @@ def test_loss_and_parts_of_a_gradient_are_the_references(rows: int, weighted: bo
     weight = np.random.default_rng(2).random(900) if weighted else None
     some = np.random.default_rng(3).permutation(900)[:rows]
     arguments = {"sample_weight": weight, "rows": some}
-    assert step.loss(X, Y, **arguments) == pytest.approx(reference.loss(X, Y, **arguments), rel=1e-12)
+    assert step.loss(X, Y, **arguments) == pytest.approx(
+        reference.loss(X, Y, **arguments), rel=1e-12
+    )
     for part in (None, BatchPart(2000.0, 5), BatchPart(2000.0, 5, penalized=False)):
         found, wanted = (each.gradient(X, Y, part=part, **arguments) for each in (step, reference))
-        assert (found, step.penalty) == (pytest.approx(wanted, rel=1e-12), pytest.approx(reference.penalty, rel=1e-12))
+        assert (found, step.penalty) == (
+            pytest.approx(wanted, rel=1e-12),
+            pytest.approx(reference.penalty, rel=1e-12),
+        )
         for name, gradient in reference.gradients.items():
             np.testing.assert_allclose(step.gradients[name], gradient, rtol=1e-9, atol=1e-14)

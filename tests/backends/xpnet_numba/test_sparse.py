@@ -16,7 +16,9 @@ ROWS, FEATURES = 600, 50
 
 def make_step(widths: tuple[int, ...] = (FEATURES, 30, 20, 5), **how: Any) -> Any:
     """A compiled step with parameters."""
-    spec = NetworkSpec(widths=widths, activations=("relu",) * (len(widths) - 2), rule=UpdateRule("adam"), **how)
+    spec = NetworkSpec(
+        widths=widths, activations=("relu",) * (len(widths) - 2), rule=UpdateRule("adam"), **how
+    )
     step: Any = compile_step(spec)
     rng = numpy.random.default_rng(1)
     for array in step.params.values():
@@ -44,15 +46,28 @@ def test_same_numbers(data: Any, widths: tuple[int, ...], index: str, dtype: str
     numbers = []
     for rows in (X, S):
         step = make_step(widths, dtype=dtype, l2=0.01, dropout=(0.3,) * (len(widths) - 2) or ())
-        found = [step.epoch(rows, y, learning_rate=0.01, batch_size=64, order=order, sample_weight=weight)]
+        found = [
+            step.epoch(
+                rows, y, learning_rate=0.01, batch_size=64, order=order, sample_weight=weight
+            )
+        ]
         found += [step.epoch(rows, y, learning_rate=0.01, batch_size=ROWS)]
         found += [step.gradient(rows, y), *(g.copy() for g in step.gradients.values())]
-        found += [step.gradient(rows, y, rows=order[:9], part=BatchPart(30.0, 5)), step.gradients["W1"].copy()]
-        found += [step.loss(rows, y, sample_weight=weight), step.loss(rows, y, rows=order), step.forward(rows)]
+        found += [
+            step.gradient(rows, y, rows=order[:9], part=BatchPart(30.0, 5)),
+            step.gradients["W1"].copy(),
+        ]
+        found += [
+            step.loss(rows, y, sample_weight=weight),
+            step.loss(rows, y, rows=order),
+            step.forward(rows),
+        ]
         numbers.append(found)
     for dense, compressed in zip(*numbers, strict=True):
         # The same terms in another order.
-        numpy.testing.assert_allclose(compressed, dense, rtol=0, atol=2e-5 if dtype == "float32" else 1e-13)
+        numpy.testing.assert_allclose(
+            compressed, dense, rtol=0, atol=2e-5 if dtype == "float32" else 1e-13
+        )
 
 
 def test_dense_and_sparse_in_turn(data: Any) -> None:
@@ -63,7 +78,9 @@ def test_dense_and_sparse_in_turn(data: Any) -> None:
     for i in range(6):
         one.epoch(S if i % 2 else X, y, learning_rate=0.01, batch_size=100, order=order)
         other.epoch(X, y, learning_rate=0.01, batch_size=100, order=order)
-        assert one.loss(X if i % 2 else S, y, rows=order) == pytest.approx(other.loss(X, y, rows=order), rel=1e-12)
+        assert one.loss(X if i % 2 else S, y, rows=order) == pytest.approx(
+            other.loss(X, y, rows=order), rel=1e-12
+        )
         numpy.testing.assert_allclose(one.forward(X if i % 2 else S), other.forward(X), rtol=1e-9)
         numpy.testing.assert_allclose(one.forward(X), other.forward(X), rtol=1e-9)
 
@@ -95,7 +112,9 @@ def test_places_outside_are_left_out(data: Any) -> None:
 def test_room_does_not_grow_with_the_features() -> None:
     """Rows are not made dense: a batch of a million columns needs room for its outputs alone."""
     step = make_step((10**6, 2, 2))
-    S = sparse.csr_array((numpy.ones(1000), (numpy.arange(1000), numpy.arange(0, 10**6, 1000))), shape=(1000, 10**6))
+    S = sparse.csr_array(
+        (numpy.ones(1000), (numpy.arange(1000), numpy.arange(0, 10**6, 1000))), shape=(1000, 10**6)
+    )
     step.epoch(S, numpy.zeros(1000, int), learning_rate=0.01, batch_size=1000)
     assert step._workspace.nbytes < 10**7
 
@@ -104,13 +123,17 @@ def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.M
     """Ctrl-C is heard between calls of compiled code; the outputs are those of one call."""
     S, step, called = sparse.csr_matrix(data[0]), make_step(), []
     whole, begin = step.forward(S), step._cut
-    monkeypatch.setattr(step, "_cut", lambda rows, *a, **k: called.append(rows) or begin(rows, *a, **k))
+    monkeypatch.setattr(
+        step, "_cut", lambda rows, *a, **k: called.append(rows) or begin(rows, *a, **k)
+    )
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     numpy.testing.assert_array_equal(step.forward(S), whole)
     assert len(called) > 1 and sum(called) == ROWS
 
 
-def test_the_order_of_rows_lives_while_they_are_predicted(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_rows_lives_while_they_are_predicted(
+    data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads that predict other numbers of rows would let another's go, if a cache alone had it."""
     orders, alive, run = [], [], evaluation.run_job
 
@@ -119,7 +142,9 @@ def test_the_order_of_rows_lives_while_they_are_predicted(data: Any, monkeypatch
         return order
 
     monkeypatch.setattr(evaluation, "natural_order", natural_order)
-    monkeypatch.setattr(evaluation, "run_job", lambda *job: alive.append(orders[-1]() is not None) or run(*job))
+    monkeypatch.setattr(
+        evaluation, "run_job", lambda *job: alive.append(orders[-1]() is not None) or run(*job)
+    )
     make_step().forward(sparse.csr_matrix(data[0]))
     assert alive and all(alive)
 

@@ -37,7 +37,14 @@ RULES = {
     "adamw": UpdateRule("adam", weight_decay=0.1),
     "epsilon hat": UpdateRule("adam", epsilon_hat=True, epsilon=1e-3),
 }
-LEARNING_RATE = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adam": 0.002, "adamw": 0.002, "epsilon hat": 0.002}
+LEARNING_RATE = {
+    "sgd": 0.05,
+    "momentum": 0.02,
+    "nesterov": 0.02,
+    "adam": 0.002,
+    "adamw": 0.002,
+    "epsilon hat": 0.002,
+}
 LABELS = {
     "indices": "softmax_cross_entropy",
     "int32 indices": "softmax_cross_entropy",
@@ -123,9 +130,13 @@ def plain_loss(loss, z, y):
         return numpy.abs(z - y).sum(axis=1), numpy.sign(z - y)
     if loss == "huber":
         e, inside = z - y, numpy.abs(z - y) < 1
-        return numpy.where(inside, e * e / 2, numpy.abs(e) - 0.5).sum(axis=1), numpy.where(inside, e, numpy.sign(e))
+        return numpy.where(inside, e * e / 2, numpy.abs(e) - 0.5).sum(axis=1), numpy.where(
+            inside, e, numpy.sign(e)
+        )
     if loss == "quantile":
-        return numpy.maximum(0.5 * (y - z), 0.5 * (z - y)).sum(axis=1), numpy.where(y > z, -0.5, 0.5)
+        return numpy.maximum(0.5 * (y - z), 0.5 * (z - y)).sum(axis=1), numpy.where(
+            y > z, -0.5, 0.5
+        )
     if loss == "gamma":
         return (z - numpy.log(y) + y / numpy.exp(z) - 1).sum(axis=1), 1 - y / numpy.exp(z)
     if loss == "tweedie":
@@ -142,7 +153,9 @@ class PlainStep:
     def __init__(self, spec, params):
         self.spec, self.t, self.penalty = spec, 0, 0.0
         self.params = {name: numpy.array(p, numpy.float64) for name, p in params.items()}
-        self.state = {name: [numpy.zeros(p.shape), numpy.zeros(p.shape)] for name, p in self.params.items()}
+        self.state = {
+            name: [numpy.zeros(p.shape), numpy.zeros(p.shape)] for name, p in self.params.items()
+        }
 
     def gradient(self, x, y, w):
         """The loss with penalty, and the gradient by name."""
@@ -177,9 +190,19 @@ class PlainStep:
             p -= learning_rate * rule.weight_decay * p
             correction1, correction2 = 1 - rule.beta1**self.t, 1 - rule.beta2**self.t
             if rule.epsilon_hat:
-                p -= learning_rate * correction2**0.5 / correction1 * first / (numpy.sqrt(second) + rule.epsilon)
+                p -= (
+                    learning_rate
+                    * correction2**0.5
+                    / correction1
+                    * first
+                    / (numpy.sqrt(second) + rule.epsilon)
+                )
             else:
-                p -= learning_rate * (first / correction1) / (numpy.sqrt(second / correction2) + rule.epsilon)
+                p -= (
+                    learning_rate
+                    * (first / correction1)
+                    / (numpy.sqrt(second / correction2) + rule.epsilon)
+                )
 
     def epoch(self, X, Y, *, learning_rate, batch_size, order=None, sample_weight=None):
         order = numpy.arange(len(X)) if order is None else order
@@ -195,7 +218,9 @@ class PlainStep:
 
 def draw_labels(kind, rows, classes, dtype, rng):
     if kind in ("indices", "int32 indices"):
-        return rng.integers(0, classes, rows).astype("int32" if kind == "int32 indices" else "int64")
+        return rng.integers(0, classes, rows).astype(
+            "int32" if kind == "int32 indices" else "int64"
+        )
     if kind == "one-hot":
         return numpy.eye(classes, dtype=dtype)[rng.integers(0, classes, rows)]
     if kind.startswith("soft"):
@@ -221,7 +246,9 @@ def distance(step, other):
     return max(float(abs(step.params[name] - other.params[name]).max()) for name in step.params)
 
 
-def train_both(spec, kind, *, rows=60, batch_size=25, updates=50, weighted=False, shuffled=True, other=None):
+def train_both(
+    spec, kind, *, rows=60, batch_size=25, updates=50, weighted=False, shuffled=True, other=None
+):
     """How far losses and parameters are apart after so many updates."""
     rng = numpy.random.default_rng(1)
     step, plain = make_pair(spec)
@@ -233,7 +260,12 @@ def train_both(spec, kind, *, rows=60, batch_size=25, updates=50, weighted=False
     apart = 0.0
     for _ in range(-(-updates // -(-rows // batch_size))):
         order = rng.permutation(rows) if shuffled else None
-        arguments = {"learning_rate": rate, "batch_size": batch_size, "order": order, "sample_weight": w}
+        arguments = {
+            "learning_rate": rate,
+            "batch_size": batch_size,
+            "order": order,
+            "sample_weight": w,
+        }
         losses = [s.epoch(X, Y, **arguments) for s in (step, plain)]
         apart = max(apart, abs(losses[0] - losses[1]))
     return max(apart, distance(step, plain))
@@ -258,7 +290,13 @@ def test_every_activation(pair, dtype):
 @pytest.mark.parametrize("over_batch", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_depth_weights_and_penalty(every_way, weighted, over_batch, depth):
-    spec = NetworkSpec((5, *[6] * depth, 3), ("tanh",) * depth, rule=RULES["adam"], l2=0.5, l2_over_batch=over_batch)
+    spec = NetworkSpec(
+        (5, *[6] * depth, 3),
+        ("tanh",) * depth,
+        rule=RULES["adam"],
+        l2=0.5,
+        l2_over_batch=over_batch,
+    )
     assert train_both(spec, "soft", weighted=weighted) < 1e-10
 
 
@@ -269,11 +307,15 @@ def test_equals_the_reference_step(kind):
         made.load_state(step.state())
         return made
 
-    spec = NetworkSpec((7, 9, 5, 4), ("relu", "logistic"), LABELS[kind], RULES["adamw"], l2=0.1, l2_over_batch=True)
+    spec = NetworkSpec(
+        (7, 9, 5, 4), ("relu", "logistic"), LABELS[kind], RULES["adamw"], l2=0.1, l2_over_batch=True
+    )
     assert train_both(spec, kind, weighted=True, other=reference) < 1e-10
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     rows=st.integers(1, 70),
     batch_size=st.integers(1, 80),
@@ -283,8 +325,12 @@ def test_equals_the_reference_step(kind):
 )
 def test_any_shape(every_way, rows, batch_size, widths, threads, shuffled):
     set_threads(threads)
-    spec = NetworkSpec(tuple(widths), ("logistic",) * (len(widths) - 2), "squared_error", RULES["sgd"])
-    apart = train_both(spec, "targets", rows=rows, batch_size=batch_size, updates=3, shuffled=shuffled)
+    spec = NetworkSpec(
+        tuple(widths), ("logistic",) * (len(widths) - 2), "squared_error", RULES["sgd"]
+    )
+    apart = train_both(
+        spec, "targets", rows=rows, batch_size=batch_size, updates=3, shuffled=shuffled
+    )
     assert apart < 1e-10
 
 
@@ -298,7 +344,8 @@ def train_large(threads, rows=1100, batch_size=1000):
     step, _ = make_pair(LARGE)
     X, Y = rng.standard_normal((rows, 120)).astype("float32"), rng.integers(0, 10, rows)
     losses = [
-        step.epoch(X, Y, learning_rate=1e-3, batch_size=batch_size, order=rng.permutation(rows)) for _ in range(5)
+        step.epoch(X, Y, learning_rate=1e-3, batch_size=batch_size, order=rng.permutation(rows))
+        for _ in range(5)
     ]
     return losses, step.params.flat.copy(), step.forward(X)
 
@@ -356,7 +403,11 @@ def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
     step, _ = make_pair(spec)
     fresh, _ = make_pair(spec)
     rng = numpy.random.default_rng(3)
-    X, Y, other = rng.standard_normal((30, 7)).astype(dtype), rng.integers(0, 4, 30), rng.standard_normal((12, 7))
+    X, Y, other = (
+        rng.standard_normal((30, 7)).astype(dtype),
+        rng.integers(0, 4, 30),
+        rng.standard_normal((12, 7)),
+    )
     how = {"sample_weight": rng.random(30) if weighted else None}
 
     def agree():
@@ -454,9 +505,17 @@ def test_a_diverging_loss_ends_as_nan_and_not_in_an_error():
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adamw"])
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("kind", LABELS)
-def test_a_batch_without_weight_has_no_gradient_as_in_the_reference_step(kind, members, rule, over_batch):
+def test_a_batch_without_weight_has_no_gradient_as_in_the_reference_step(
+    kind, members, rule, over_batch
+):
     spec = NetworkSpec(
-        (7, 5, 4), ("relu",), LABELS[kind], RULES[rule], members=members, l2=0.1, l2_over_batch=over_batch
+        (7, 5, 4),
+        ("relu",),
+        LABELS[kind],
+        RULES[rule],
+        members=members,
+        l2=0.1,
+        l2_over_batch=over_batch,
     )
     step, reference = compile_step(spec), ReferenceStep(spec, numpy_backend, "")
     rng = numpy.random.default_rng(0)
@@ -465,7 +524,10 @@ def test_a_batch_without_weight_has_no_gradient_as_in_the_reference_step(kind, m
     X, w = rng.standard_normal((9, 7)), numpy.array([1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0])
     Y = draw_labels(kind, 9, 4, "float64", rng)
     for _ in range(3):
-        losses = [s.epoch(X, Y, learning_rate=0.01, batch_size=2, sample_weight=w) for s in (step, reference)]
+        losses = [
+            s.epoch(X, Y, learning_rate=0.01, batch_size=2, sample_weight=w)
+            for s in (step, reference)
+        ]
         assert losses[0] == pytest.approx(losses[1], abs=1e-10)
     assert distance(step, reference) < 1e-10
 
@@ -475,23 +537,32 @@ def test_far_logits_lose_nothing():
     step = compile_step(spec)
     step.params["W1"] = [[1.0, 0.0, -1.0]]
     X = numpy.array([[1e5], [-3e4], [700.0], [20.0]])
-    numpy.testing.assert_allclose(step.forward(X)[:3], [[1, 0, 0], [0, 0, 1], [1, 0, 0]], atol=1e-300)
+    numpy.testing.assert_allclose(
+        step.forward(X)[:3], [[1, 0, 0], [0, 0, 1], [1, 0, 0]], atol=1e-300
+    )
     assert step.gradient(X[:2], numpy.array([1, 2])) == pytest.approx(0.5e5)
 
 
 def test_arrays_of_other_layouts():
     step, plain = make_pair(NetworkSpec((7, 9, 4), ("relu",), rule=RULES["sgd"]))
     rng = numpy.random.default_rng(7)
-    X, Y = numpy.asfortranarray(rng.standard_normal((60, 7)))[::2], rng.integers(0, 4, 60).astype("uint8")[::2]
+    X, Y = (
+        numpy.asfortranarray(rng.standard_normal((60, 7)))[::2],
+        rng.integers(0, 4, 60).astype("uint8")[::2],
+    )
     X.flags.writeable = False
     arguments = {"learning_rate": 0.1, "batch_size": 7, "order": rng.permutation(30)[::-1]}
     assert step.epoch(X, Y, **arguments) == pytest.approx(plain.epoch(X, Y, **arguments), rel=1e-12)
 
 
-@pytest.mark.parametrize("layout", ["a part of wider rows", "every other row", "backwards", "across", "in records"])
+@pytest.mark.parametrize(
+    "layout", ["a part of wider rows", "every other row", "backwards", "across", "in records"]
+)
 def test_rows_that_do_not_lie_together(every_way, layout):
     wide = numpy.random.default_rng(7).standard_normal((60, 12))
-    records = numpy.zeros(30, {"names": ["x"], "formats": [("f8", 7)], "offsets": [4], "itemsize": 100})
+    records = numpy.zeros(
+        30, {"names": ["x"], "formats": [("f8", 7)], "offsets": [4], "itemsize": 100}
+    )
     records["x"] = wide[:30, :7]
     X = {
         "a part of wider rows": wide[:30, 2:9],
@@ -504,7 +575,9 @@ def test_rows_that_do_not_lie_together(every_way, layout):
     step, plain = make_pair(NetworkSpec((7, 9, 4), ("relu",), rule=RULES["sgd"]))
     for arguments in ({"batch_size": 7, "order": order}, {"batch_size": 30}):
         expected = plain.epoch(X, Y, learning_rate=0.1, **arguments)
-        assert step.epoch(X, Y, learning_rate=0.1, **arguments) == pytest.approx(expected, rel=1e-10)
+        assert step.epoch(X, Y, learning_rate=0.1, **arguments) == pytest.approx(
+            expected, rel=1e-10
+        )
     numpy.testing.assert_array_equal(step.forward(X), step.forward(X.copy()))
 
 
@@ -548,7 +621,9 @@ def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)
-    monkeypatch.setattr(evaluation, "WORK_PER_CALL", 600 * (step._size + 5 * evaluation.WORK_PER_INPUT))
+    monkeypatch.setattr(
+        evaluation, "WORK_PER_CALL", 600 * (step._size + 5 * evaluation.WORK_PER_INPUT)
+    )
     numpy.testing.assert_array_equal(step.forward(X), whole)
     assert sizes == [256, 256, 188, 512, 188]
     X[699, 4] = numpy.nan
@@ -637,7 +712,9 @@ def test_a_worker_that_went_to_sleep_is_woken():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where another test has imported it
+@pytest.mark.filterwarnings(
+    "ignore:os.fork:RuntimeWarning"
+)  # JAX's, where another test has imported it
 def test_a_forked_child_trains():
     expected = train_large(2)[1]
     child = os.fork()
@@ -654,19 +731,27 @@ def test_dropout_leaves_out_the_units_that_the_reference_leaves_out(every_way, s
         made.load_state(step.state())
         return made
 
-    spec = NetworkSpec((7, 9, 5, 4), ("relu", "tanh"), rule=RULES["adam"], dropout=(0.3, 0.5), seed=seed, l2=0.1)
+    spec = NetworkSpec(
+        (7, 9, 5, 4), ("relu", "tanh"), rule=RULES["adam"], dropout=(0.3, 0.5), seed=seed, l2=0.1
+    )
     assert train_both(spec, "indices", shuffled=shuffled, updates=20, other=reference) < 1e-10
 
 
 def test_parts_of_a_batch_drop_what_the_batch_drops():
-    spec = NetworkSpec((7, 9, 5, 4), ("logistic", "relu"), dropout=(0.0, 0.4), seed=3, dtype="float32")
+    spec = NetworkSpec(
+        (7, 9, 5, 4), ("logistic", "relu"), dropout=(0.0, 0.4), seed=3, dtype="float32"
+    )
     step, _ = make_pair(spec)
     rng = numpy.random.default_rng(11)
     X, Y = rng.standard_normal((60, 7)).astype("float32"), rng.integers(0, 4, 60)
     step.gradient(X, Y)
     whole, total = step.gradients.flat.copy(), numpy.zeros_like(step.gradients.flat)
     for first in (0, 17, 40):
-        rows = numpy.arange(60)[first:] if first == 40 else numpy.arange(60)[first : first + 23 if first else 17]
+        rows = (
+            numpy.arange(60)[first:]
+            if first == 40
+            else numpy.arange(60)[first : first + 23 if first else 17]
+        )
         step.gradient(X, Y, rows=rows, part=BatchPart(60.0, first))
         total += step.gradients.flat
     numpy.testing.assert_allclose(total, whole, atol=1e-6)

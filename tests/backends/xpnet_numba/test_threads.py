@@ -39,7 +39,9 @@ def results(dtype: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_threads(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bits_do_not_depend_on_threads(
+    dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = results(dtype)
     monkeypatch.setattr(kernels, "get_threads", lambda: 1)
     for a, b in zip(shared, results(dtype), strict=True):
@@ -59,7 +61,9 @@ def test_workers_sleep_and_wake(threads: int) -> None:
     wanted = KERNELS["softmax"](x)
     for _ in range(5):
         np.testing.assert_array_equal(KERNELS["softmax"](x), wanted)
-        subprocess.run([sys.executable, "-c", ""], check=True, timeout=600)  # long enough for workers to fall asleep
+        subprocess.run(
+            [sys.executable, "-c", ""], check=True, timeout=600
+        )  # long enough for workers to fall asleep
 
 
 FORK = """
@@ -85,13 +89,19 @@ if __name__ == "__main__":
 
 def test_forked_workers_have_workers_of_their_own() -> None:
     """In a process of its own, so that no other library's threads are forked with it."""
-    ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=600, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=600, check=False
+    )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("5000.0") == 5 or ended.stdout.count("4999.9") + ended.stdout.count("5000.0") == 5
+    assert (
+        ended.stdout.count("5000.0") == 5
+        or ended.stdout.count("4999.9") + ended.stdout.count("5000.0") == 5
+    )
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs Linux and two cores",
 )
 def test_workers_keep_off_the_leaders_core() -> None:
     from xpnet_numba.runtime.threads import team
@@ -106,10 +116,17 @@ def test_workers_keep_off_the_leaders_core() -> None:
 @pytest.mark.parametrize(("value", "threads_of"), [("1", 1), ("", 0), ("none", 0)])
 def test_a_process_is_limited_by_its_environment(value: str, threads_of: int) -> None:
     """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules it."""
-    program = "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
+    program = (
+        "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
+    )
     environment = {**os.environ, "NUMBA_NUM_THREADS": value}
-    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=600)
-    assert list(map(int, output.split())) == [threads_of or allowed_threads(), min(2, allowed_threads())]
+    output = subprocess.check_output(
+        [sys.executable, "-c", program], env=environment, text=True, timeout=600
+    )
+    assert list(map(int, output.split())) == [
+        threads_of or allowed_threads(),
+        min(2, allowed_threads()),
+    ]
 
 
 def test_fits_of_a_search_divide_the_cores() -> None:

@@ -41,7 +41,9 @@ def test_a_program_may_open_groups_one_after_another() -> None:
 def test_a_rank_that_does_not_come_to_the_opening() -> None:
     ended = torchrun(2, PROGRAMS, "alone", "torch")
     assert ended.code not in (0, None) and ended.left == [] and ended.stdout == ""
-    assert "needs all processes that a launcher of PyTorch starts, within 2 s" in ended.stderr, ended.stderr
+    assert "needs all processes that a launcher of PyTorch starts, within 2 s" in ended.stderr, (
+        ended.stderr
+    )
 
 
 @pytest.mark.attack
@@ -54,11 +56,17 @@ def test_all_ranks_end(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["SIGKILL", "SIGSTOP"])
-def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Without torchrun, which may end the other rank first: as where each machine has a launcher of its own.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        address = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": "2",
+        }
     command = [sys.executable, str(PROGRAMS), "failing", "torch", what]
     lost = subprocess.Popen(command, env={**os.environ, **address, "RANK": "1"})
     try:
@@ -70,7 +78,9 @@ def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(what: str, monkeyp
         lost.wait()
     said = "rank 0 of 2 failed: BackendError: All ranks must stay until the end; rank 0 of 2 has lost another ("
     reason = "(closed|reset) by peer" if what == "SIGKILL" else "Timed out waiting"
-    assert (ended.code, ended.left) == (1, []) and re.search(rf"{re.escape(said)}[^)]*{reason}", ended.stderr)
+    assert (ended.code, ended.left) == (1, []) and re.search(
+        rf"{re.escape(said)}[^)]*{reason}", ended.stderr
+    )
 
 
 def test_without_a_launcher(monkeypatch: Any) -> None:
@@ -80,14 +90,20 @@ def test_without_a_launcher(monkeypatch: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize("package, page", [("ray.train", "train_on_ray"), ("pyspark", "train_on_spark")])
+@pytest.mark.parametrize(
+    "package, page", [("ray.train", "train_on_ray"), ("pyspark", "train_on_spark")]
+)
 def test_the_page_holds_what_it_shows(package: str, page: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(package.partition(".")[0]) is None:
         pytest.skip(f"{package} is not installed")
     if package == "pyspark" and shutil.which("java") is None:
         pytest.skip("Spark needs a Java runtime")
-    text = (Path(__file__).parents[3] / "docs" / "how_to" / f"{page}.md").read_text(encoding="utf-8")
-    (tmp_path / "train.py").write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "how_to" / f"{page}.md").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "train.py").write_text(
+        text.split("```python\n")[1].split("```")[0], encoding="utf-8"
+    )
     ended = run([sys.executable, "train.py"], cwd=tmp_path)
     assert ended.code == 0, ended.stderr
     assert "'accuracy': 0.9" in ended.stdout and "'ranks': 2" in ended.stdout
