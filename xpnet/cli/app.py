@@ -3,10 +3,10 @@
 from typing import Any
 
 import click
-from xpnet_bench.cli import bench
 
 from xpnet import __version__
 from xpnet.cli.doctor import backends, doctor, warmup
+from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
 from xpnet.cli.inspect import export, inspect
 from xpnet.cli.output import visible
 from xpnet.cli.predict import evaluate, explain, predict
@@ -18,7 +18,24 @@ EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that
 
 
 class Commands(click.Group):
-    """A group that turns the errors a user can cause into one line and an exit code."""
+    """A group that turns the errors a user can cause into one line and an exit code.
+
+    Commands that other packages add are imported when they are asked for.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of xpnet's own commands and of those that other packages add."""
+        return sorted({*super().list_commands(ctx), *find_extensions()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command of xpnet, or import one that another package adds; None if there is none."""
+        command = super().get_command(ctx, cmd_name)
+        entry = None if command else find_extensions().get(cmd_name)
+        if entry is None:
+            return command
+        extension = load_extension(entry)
+        extension.epilog = extension.epilog or EPILOG
+        return extension
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; raises ClickException (which click prints and exits with) in place of those errors."""
@@ -30,6 +47,9 @@ class Commands(click.Group):
                 visible(f"{error.format_message()} See {path} --help.")
             ) from error
         except ModuleNotFoundError as error:
+            extension = find_extensions().get(ctx.invoked_subcommand or "")
+            if extension is not None:
+                raise click.ClickException(visible(explain_failure(extension, error))) from error
             if (error.name or "").partition(".")[0] != "pyarrow":
                 raise
             raise click.ClickException(
@@ -73,7 +93,6 @@ for command in (
     backends,
     doctor,
     warmup,
-    bench,
 ):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG

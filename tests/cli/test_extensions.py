@@ -1,0 +1,96 @@
+"""Commands that other packages add to ``xpnet`` through entry points."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from said import Run, check_one_line
+
+HELLO = """
+import click
+
+@click.command(short_help="Greet.")
+@click.argument("name")
+def hello(name):
+    click.echo(f"Hello {name}")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``install("hello", source)``: a package of that command's name, as an installer leaves it."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def write(command: str, source: str) -> None:
+        metadata = folder / f"{command}_package-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {command}-package\nVersion: 1.0\n"
+        )
+        entry = f"[xpnet.commands]\n{command} = {command}_module:{command}\n"
+        (metadata / "entry_points.txt").write_text(entry)
+        (folder / f"{command}_module.py").write_text(source)
+
+    yield write
+    for name in [name for name in sys.modules if name.endswith("_module")]:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_a_command_of_another_package_is_listed_and_runs(run: Run, install) -> None:
+    install("hello", HELLO)
+    assert "hello      Greet." in run("--help").stdout
+    assert run("hello", "Ada").stdout == "Hello Ada\n"
+    assert "Exit codes: 0 done" in run("hello", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import a_package_that_nobody_has", "No module named 'a_package_that_nobody_has'"),
+        ("raise RuntimeError('half an installation')", "half an installation"),
+        ("broken = 3", "broken_module:broken is not a click.Command"),
+    ],
+)
+def test_a_broken_command_is_listed_and_ends_in_one_line(
+    run: Run, install, source: str, reason: str
+) -> None:
+    install("broken", source)
+    listing = run("--help").stdout
+    assert "broken     Not available" in listing and "train" in listing
+    for arguments in (("broken",), ("broken", "--help"), ("broken", "a", "--option", "b")):
+        check_one_line(run(*arguments, code=1), reason)
+        check_one_line(run(*arguments, code=1), "pip install broken-package")
+
+
+@pytest.mark.parametrize("module", ["xpnet_bench", "psutil", "pytest_benchmark"])
+def test_the_benchmarks_without_their_extra_end_in_a_line_that_names_it(
+    tmp_path: Path, module: str
+) -> None:
+    arguments = ["xpnet", "bench", "--quick", "--suite", "counts", "-o", "out"]
+    code = f"import sys; sys.modules[{module!r}] = None; sys.argv[:] = {arguments}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; from xpnet.cli import main; main()"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert module in done.stderr and "pip install 'xpnet[bench]'" in done.stderr
+
+
+def test_the_command_line_imports_no_command_of_others_before_it_is_asked_for() -> None:
+    code = (
+        "import sys\nfrom xpnet.cli.app import app\n"
+        "app(['backends', '--help'], standalone_mode=False)\n"
+        "print([name for name in sys.modules if name.startswith('xpnet_bench')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
