@@ -92,8 +92,8 @@ def test_every_float_comes_back_as_it_was(
         ("a,b,y\n1,2,3,4\n", "Row #2: Expected 3 columns, got 4"),
         ("a,b,y\n1,2,\n3,4,\n", "none of 2 has one in column 'y'"),
         ("a,y\n1,2024-01-02\n", "labels are numbers or text; column 'y' holds date32"),
-        (b"a,b,y\n1,2,\xe9t\xe9\n", "can't decode byte 0xe9 in position 10"),
-        ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "text has no zero bytes"),
+        (b"a,b,y\n1,2,\xe9t\xe9\n", "row 2, column 'y' holds the byte 0xe9"),
+        ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "row 1, column 1 holds a zero byte"),
         ('a,b,y\n1,2,"x\n', "a quote is opened and never closed"),
     ],
 )

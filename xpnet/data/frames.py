@@ -307,7 +307,7 @@ def read_labels(
     elif (
         types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
     ):
-        labels, there = _from_texts(column, decimal)
+        labels, there = _from_texts(column, decimal, frame.name, target)
     else:
         raise DataFileError(
             f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it."
@@ -336,7 +336,9 @@ def _from_numbers(numbers: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]
     return (labels.astype(numpy.int64) if whole else labels), there
 
 
-def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.ndarray]:
+def _from_texts(
+    column: Any, decimal: str | None, name: str, target: str
+) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return labels from texts, each of which is looked at once."""
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
@@ -344,6 +346,10 @@ def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.
         "" if text is None else str(text).strip()
         for text in [*encoded.dictionary.to_pylist(), None]
     ]
+    if any(text.endswith("\0") for text in texts):  # NumPy's texts end before their last zero bytes
+        raise DataFileError(
+            f"{name}: labels must not end in a zero byte; some in column {target!r} do. Remove it."
+        )
     codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
     there = numpy.asarray([bool(text) for text in texts])[codes]
     coded = any(

@@ -21,6 +21,7 @@ import pyarrow
 from pyarrow import csv, parquet, types
 
 from xpnet.data import sources
+from xpnet.data.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
 from xpnet.data.files import COMPRESSED, STDIN, reading, suffix_of
 from xpnet.data.frames import ROWS, Frame, number_format_of, parquet_frame
 
@@ -51,6 +52,10 @@ Result = TypeVar("Result")
 
 Opened = Callable[[dict[str, Any]], AbstractContextManager[csv.CSVStreamingReader]]
 """Opens a reader of some columns, whose types it is given."""
+
+
+class ZeroByteError(ValueError):
+    """Text holds a zero byte."""
 
 
 @dataclass
@@ -91,6 +96,8 @@ class TextFile:
         self.names = (
             [f"x{place}" for place in range(len(rows[0]))] if self.no_header else _names(rows[0])
         )
+        if holds_bad_bytes(text):
+            self._raise_for_bad_bytes()
         self.notes = []
         if self.decimal is None and _has_decimal_commas(rows[1:], self.separator):
             self.decimal = ","
@@ -109,7 +116,10 @@ class TextFile:
         self.encoding = self.encoding or (
             "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
         )
-        with self._content() as stream, io.TextIOWrapper(stream, self.encoding, newline="") as text:
+        with (
+            self._content() as stream,
+            io.TextIOWrapper(stream, self.encoding, errors=KEEP_BYTES, newline="") as text,
+        ):
             first = [text.readline(LONGEST) for _ in range(3)]
             found = "".join(first) + text.read(SAMPLE)
         if max(map(len, first)) == LONGEST:
@@ -118,9 +128,31 @@ class TextFile:
             raise ValueError(
                 "the first line must name the columns; it is blank, or the file is empty"
             )
-        if "\0" in found:
-            raise ValueError("text has no zero bytes, but those of other encodings")
         return found.removeprefix("\ufeff")
+
+    @contextmanager
+    def _bad_bytes_located(self) -> Iterator[None]:
+        """Raise DataFileError with row and column in place of errors about bytes."""
+        try:
+            yield
+        except (UnicodeDecodeError, ZeroByteError):
+            self._raise_for_bad_bytes()
+            raise
+        except pyarrow.ArrowInvalid as error:
+            if "invalid UTF8" in str(error):
+                self._raise_for_bad_bytes()
+            raise
+
+    def _raise_for_bad_bytes(self) -> None:
+        """Raise DataFileError for the first cell with bytes that are not text, if there is one."""
+        with self._content() as stream:
+            raise_for_bad_bytes(
+                stream,
+                name=self.name,
+                encoding=str(self.encoding),
+                separator=str(self.separator),
+                names=self.names,
+            )
 
     def read(
         self,
@@ -137,7 +169,7 @@ class TextFile:
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
-        with reading(self.name, REMEDY):
+        with reading(self.name, REMEDY), self._bad_bytes_located():
             opened = partial(self._opened, list(columns), gaps)
             kinds = _first_kinds(opened, text, target)
             with self._content() as stream:  # which a file may unpack to a thousand times its size
@@ -187,7 +219,7 @@ class TextFile:
 
     def _in_memory(self, opened: Opened, kinds: dict[str, Any]) -> Frame:
         """Return the frame of all rows."""
-        table = self._retried(opened, kinds, csv.CSVStreamingReader.read_all)
+        table = self._retried(opened, kinds, _whole_table)
         starts = numpy.asarray([0, table.num_rows])
         return Frame(
             self.name,
@@ -205,7 +237,7 @@ class TextFile:
             "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
         )
         remedy = f"{REMEDY}; a file this large is kept as Parquet in {place} meanwhile, TMPDIR names a folder with room"
-        with ExitStack() as stack, reading(self.name, remedy):
+        with ExitStack() as stack, reading(self.name, remedy), self._bad_bytes_located():
             folder = tempfile.TemporaryDirectory(
                 prefix="xpnet-", dir=place, ignore_cleanup_errors=True
             )
@@ -255,13 +287,39 @@ class TextFile:
 def _first_kinds(opened: Opened, text: Sequence[str], target: str | None) -> dict[str, Any]:
     """Return the types of columns as far as the beginning shows."""
     with opened(dict.fromkeys(text, STRING)) as reader:
-        kinds = {
-            one.name: pyarrow.float64() if types.is_null(one.type) else one.type
-            for one in reader.schema
-        }
+        kinds = {column.name: _kind_to_read(column.type) for column in reader.schema}
     if target is not None and (types.is_integer(kinds[target]) or types.is_boolean(kinds[target])):
         kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
     return kinds
+
+
+def _kind_to_read(inferred: Any) -> Any:
+    """Return the type in which a column is read whose first cells seem to have another one."""
+    if types.is_null(inferred):  # a column of gaps may hold numbers later
+        return pyarrow.float64()
+    if types.is_binary(inferred):  # text of another encoding, which is an error when it is read
+        return STRING
+    return inferred
+
+
+def _batches(reader: csv.CSVStreamingReader) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the rows of a reader, some thousand at a time; raise ZeroByteError for text with one."""
+    for batch in reader:
+        for column in batch.columns:
+            if column.type == STRING and _holds_zero_byte(column):
+                raise ZeroByteError("text cannot hold a zero byte")
+        yield batch
+
+
+def _holds_zero_byte(column: Any) -> bool:
+    """Return whether some cell of an array of text has a zero byte."""
+    content = column.buffers()[2]
+    return content is not None and b"\0" in content.to_pybytes()
+
+
+def _whole_table(reader: csv.CSVStreamingReader) -> pyarrow.Table:
+    """Return all rows of a reader."""
+    return pyarrow.Table.from_batches(_batches(reader), reader.schema)
 
 
 def _write(path: Path, reader: csv.CSVStreamingReader) -> None:
@@ -271,7 +329,8 @@ def _write(path: Path, reader: csv.CSVStreamingReader) -> None:
     ]  # other columns rarely repeat enough
     how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
     with parquet.ParquetWriter(path, reader.schema, **how) as writer:
-        while blocks := list(islice(reader, GROUP)):
+        checked = _batches(reader)
+        while blocks := list(islice(checked, GROUP)):
             writer.write_table(pyarrow.Table.from_batches(blocks))
 
 
