@@ -1,11 +1,14 @@
-"""The direction of imports, and which room may do what, read from the source with ``ast``."""
+"""The direction of imports, and what each room may do, read from the source with ``ast``."""
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [
@@ -22,14 +25,15 @@ ROOMS = [
     {"modelfile"},
     {"cli", "dask"},
 ]
-"""From the ground up; a room may import from those before it and from those beside it."""
+"""Rooms from the bottom up; a room may import from lower floors and from its own floor."""
 ROOM_NAMES = set().union(*ROOMS)
 
-BESIDE = {"layers": set(), "optimizers": set()}
-EVERYWHERE = {"errors"}
-BACKENDS_MAY = {"backend", "ops", "errors"}
+SEPARATE = {"layers", "optimizers"}
+"""Rooms that must not import the other rooms of their floor."""
+OPEN_TO_ALL = {"errors"}
+BACKENDS_MAY_IMPORT = {"backend", "ops", "errors"}
 ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
-FILES = {"data", "modelfile", "cli"}
+FILE_ROOMS = {"data", "modelfile", "cli"}
 OPENERS = {
     "open",
     "read_text",
@@ -41,8 +45,43 @@ OPENERS = {
     "savetxt",
     "loadtxt",
 }
-PRINTING, PRINTERS = {"cli"}, {"print", "echo", "secho"}
-NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/steps/reference.py")
+PRINTING_ROOMS = {"cli"}
+PRINTERS = {"print", "echo", "secho"}
+WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/steps/reference.py")
+
+CLASS_NAMES_DEFINED_TWICE = {
+    "Activation",
+    "Batch",
+    "CompiledStep",
+    "Data",
+    "Layer",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Number",
+    "Parameters",
+    "Rows",
+}
+"""Class names that two files define today. The set may only shrink, and is to become empty."""
+
+TUPLE_RECORDS = {
+    "BlockOrder",
+    "Checkpoints",
+    "FittedState",
+    "Linear",
+    "Matrix",
+    "Prepared",
+    "Share",
+    "Trained",
+    "Watchers",
+    "Penalty",
+    "_backpropagate",
+    "_taken",
+    "read_columns",
+}
+"""Records that are tuples today. The set may only shrink, and is to become empty."""
+
+
+# ---- reading the source --------------------------------------------------------------------
 
 
 def sources(folder: str) -> list[Path]:
@@ -50,133 +89,328 @@ def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of what a file imports, by a statement or by ``import_module`` with a name that is written there.
+@cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
-    Names under ``if TYPE_CHECKING`` are left out: they are never imported.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file that run: those under ``if TYPE_CHECKING`` are left out."""
     typing_only = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+    return [node for node in ast.walk(tree(path)) if id(node) not in typing_only]
+
+
+@cache
+def exports() -> dict[str, str]:
+    """Where the names that ``xpnet/__init__.py`` exports are defined: save -> xpnet.modelfile.save.
+
+    The imports of that file say it, those of the lazy table under ``TYPE_CHECKING`` included.
+    """
+    names = {}
+    for node in ast.walk(tree(ROOT / "xpnet/__init__.py")):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "xpnet":
+            names |= {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def resolved(module: str) -> str:
+    """The full name of what ``xpnet.NAME`` means; other names as they are."""
+    package, _, name = module.partition(".")
+    first, _, remainder = name.partition(".")
+    if package != "xpnet" or first not in exports():
+        return module
+    return ".".join(filter(None, (exports()[first], remainder)))
+
+
+@cache
+def imports(path: Path) -> list[str]:
+    """Full names of what a file imports, the names that it takes from the package xpnet included.
+
+    A name is imported by a statement, by ``import_module`` with a literal name, or as ``xpnet.NAME`` after
+    ``import xpnet``.
+    """
+    modules, aliases = [], set()
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            modules += [alias.name for alias in node.names]
+            aliases |= {a.asname or a.name for a in node.names if a.name == "xpnet"}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports relative to itself"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            modules += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (
-                a.value
-                for a in node.args
-                if isinstance(a, ast.Constant) and isinstance(a.value, str)
-            )
+            literals = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            modules += [value for value in literals if isinstance(value, str)]
+    modules += [f"xpnet.{name}" for name in attributes(path, aliases)]
+    return [resolved(module) for module in modules]
+
+
+def attributes(path: Path, aliases: set[str]) -> list[str]:
+    """Attributes that a file reads from the names ``aliases``."""
+    return [
+        node.attr
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in aliases
+    ]
+
+
+def names(path: Path) -> Iterator[str]:
+    """Names and dotted names that a file uses."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield ast.unparse(node)
+
+
+def calls(path: Path) -> Iterator[str]:
+    """What a file calls, as it is written there."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
 
 
 def room(module: str) -> str:
-    """``layers`` for ``xpnet.layers.affine``; "" for ``xpnet`` itself and for names it exports."""
+    """``layers`` for ``xpnet.layers.affine``; "" for ``xpnet`` itself and for other packages."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "xpnet" else ""
 
 
 def room_of(path: Path) -> str:
-    """The room a file of ``xpnet/`` lies in."""
+    """The room that a file of ``xpnet/`` lies in."""
     return path.relative_to(ROOT / "xpnet").parts[0].removesuffix(".py")
 
 
+def files_of(room_name: str) -> list[Path]:
+    """The files of a room."""
+    return [path for path in sources("xpnet") if room_of(path) == room_name]
+
+
 def floor(name: str) -> int | None:
-    """How far from the ground a room lies; None for what is no room."""
-    return next((level for level, names in enumerate(ROOMS) if name in names), None)
+    """Index of a room's floor, 0 for the lowest; None for what is no room."""
+    return next((level for level, rooms in enumerate(ROOMS) if name in rooms), None)
 
 
-@pytest.mark.parametrize("path", sources("xpnet"), ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_arrows_point_to_the_ground(path: Path) -> None:
-    own = room_of(path)
-    if own in ("__init__", "__main__") or own in EVERYWHERE:
-        return
-    here = floor(own)
-    assert here is not None, f"{own} has no place in ROOMS"
-    for module in imports(path):
-        other = room(module)
-        there = floor(other)
-        if there is None or other == own:
-            continue
-        assert there <= here, f"{path.name} in {own} imports {module}"
-        assert there < here or own not in BESIDE, f"{own} must not know {other}"
+def shown(path: Path) -> str:
+    """A path as it is named in a complaint."""
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", sources("backends"), ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_backends_know_the_contract_only(path: Path) -> None:
-    for module in imports(path):
-        if module.split(".")[0] == "xpnet":
-            assert room(module) in BACKENDS_MAY, f"{path.name} imports {module}"
+# ---- directions of imports -----------------------------------------------------------------
+
+
+def upward_imports(room_name: str) -> list[str]:
+    """Imports of a room that lead to a higher floor, or to a room that it must not know."""
+    complaints, level = [], floor(room_name)
+    for path in files_of(room_name):
+        for module in imports(path):
+            other = floor(room(module))
+            if other is None or room(module) == room_name:
+                continue
+            if other > level or (other == level and room_name in SEPARATE):
+                complaints.append(f"{shown(path)} imports {module}")
+    return complaints
+
+
+def test_the_rooms_are_those_of_the_source() -> None:
+    without_room = {"__init__", "__main__"} | OPEN_TO_ALL
+    assert {room_of(path) for path in sources("xpnet")} - without_room == ROOM_NAMES
+
+
+# The two marked rooms read names of higher rooms from the package (xpnet.save, xpnet.Checkpoint). When
+# a room is mended, its mark goes; when both are, this becomes one test over all rooms.
+UPWARD = pytest.mark.xfail(
+    strict=True, reason="takes a name of a higher room from the package xpnet"
+)
+
+
+@pytest.mark.parametrize(
+    "room_name",
+    [
+        pytest.param(name, marks=[UPWARD] * (name in {"models", "estimators"}))
+        for name in sorted(ROOM_NAMES)
+    ],
+)
+def test_imports_point_down(room_name: str) -> None:
+    assert upward_imports(room_name) == []
+
+
+def test_backends_import_the_contract_only() -> None:
+    complaints = [
+        f"{shown(path)} imports {module}"
+        for path in sources("backends")
+        for module in imports(path)
+        if module.split(".")[0] == "xpnet" and room(module) not in BACKENDS_MAY_IMPORT
+    ]
+    assert complaints == []
 
 
 def test_no_two_rooms_import_each_other() -> None:
     arrows = {
         (room_of(path), room(module))
         for path in sources("xpnet")
+        if room_of(path) not in {"models", "estimators"}  # as above, until they are mended
         for module in imports(path)
         if room(module) in ROOM_NAMES
     }
     assert [(a, b) for a, b in arrows if a < b and (b, a) in arrows] == []
 
 
-def test_core_names_no_backend() -> None:
-    backends = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
-    assert "xpnet_numba" in backends
-    found = [
-        (path.name, m)
+def test_the_library_imports_neither_its_backends_nor_its_benchmarks() -> None:
+    packages = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
+    assert "xpnet_numba" in packages
+    complaints = [
+        f"{shown(path)} imports {module}"
         for path in sources("xpnet")
-        for m in imports(path)
-        if m.split(".")[0] in backends
+        for module in imports(path)
+        if module.split(".")[0] in packages | {"xpnet_bench"}
     ]
-    assert found == []
+    assert complaints == []
+
+
+# ---- circles of files ----------------------------------------------------------------------
+
+
+def module_of(path: Path, folder: str) -> str:
+    """The module that a file is, under a folder of packages."""
+    parts = path.relative_to(ROOT / folder).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def circles(paths: list[Path], folder: str = "") -> list[list[str]]:
+    """Groups of files that import one another, directly or through others, also inside functions."""
+    modules = [module_of(path, folder) for path in paths]
+    index = {module: k for k, module in enumerate(modules)}
+    arrows = sparse.lil_array((len(paths), len(paths)), dtype=bool)
+    for k, path in enumerate(paths):
+        for module in imports(path):
+            target = index.get(module, index.get(module.rpartition(".")[0]))
+            if target is not None and target != k:
+                arrows[k, target] = True
+    count, labels = connected_components(arrows.tocsr(), connection="strong")
+    groups = [[modules[k] for k in (labels == label).nonzero()[0]] for label in range(count)]
+    return [group for group in groups if len(group) > 1]
+
+
+# The files of `data` form a circle today. When they do not, the mark goes, and the test is one over all rooms.
+CIRCLE = pytest.mark.xfail(strict=True, reason="its files import one another")
+
+
+@pytest.mark.parametrize(
+    "room_name",
+    [pytest.param(name, marks=[CIRCLE] * (name == "data")) for name in sorted(ROOM_NAMES)],
+)
+def test_no_files_of_a_room_import_one_another(room_name: str) -> None:
+    assert circles(files_of(room_name)) == []
+
+
+def test_no_files_of_backends_and_benchmarks_import_one_another() -> None:
+    assert circles(sources("backends"), "backends") == []
+    assert circles(sources("bench/xpnet_bench"), "bench") == []
+
+
+# ---- what happens in one room only ---------------------------------------------------------
 
 
 def test_the_mathematics_receives_its_namespace() -> None:
-    pure = [
-        path for path in sources("xpnet") if path.relative_to(ROOT).as_posix().startswith(NO_NUMPY)
-    ]
-    assert pure
-    assert [(p.name, m) for p in pure for m in imports(p) if m.split(".")[0] == "numpy"] == []
+    paths = [path for path in sources("xpnet") if shown(path).startswith(WITHOUT_NUMPY)]
+    assert paths
+    assert [(p.name, m) for p in paths for m in imports(p) if m.split(".")[0] == "numpy"] == []
 
 
-def test_the_environment_is_read_where_backends_and_ranks_are_chosen_and_for_threads_only() -> None:
+def test_the_environment_is_read_where_backends_ranks_and_threads_are_chosen() -> None:
     paths = [path for path in sources("xpnet") if any(name in ENVIRONMENT for name in names(path))]
     assert {room_of(path) for path in paths} == {"dispatch", "distributed", "backend"}
     assert [path.name for path in paths if room_of(path) == "backend"] == ["threads.py"]
 
 
 def test_printing_happens_in_the_command_line_only() -> None:
-    """Elsewhere ``print`` is only what a parameter called ``sink`` is by default, and never called."""
-    found = [
-        (path, name)
+    """Elsewhere ``print`` is only the default of a parameter called ``sink``, and is never called."""
+    rooms = {
+        room_of(path)
         for path in sources("xpnet")
         for name in calls(path)
         if name.split(".")[-1] in PRINTERS
-    ]
-    assert {room_of(path) for path, _ in found} == PRINTING
+    }
+    assert rooms == PRINTING_ROOMS
     for path in sources("xpnet"):
-        if room_of(path) not in PRINTING:
-            mentioned = sum(name == "print" for name in names(path))
-            assert mentioned == sum(default == ("sink", "print") for default in defaults(path)), (
-                path
-            )
+        if room_of(path) not in PRINTING_ROOMS:
+            mentions = sum(name == "print" for name in names(path))
+            assert mentions == defaults(path).count(("sink", "print")), path
 
 
 def test_files_are_opened_in_their_rooms_only() -> None:
-    found = [
+    paths = [
         path
         for path in sources("xpnet")
         if any(name.split(".")[-1] in OPENERS for name in calls(path))
     ]
-    assert {room_of(path) for path in found} == FILES
+    assert {room_of(path) for path in paths} == FILE_ROOMS
+
+
+def defaults(path: Path) -> list[tuple[str, str]]:
+    """Name and default of all parameters in a file that have one, as they are written there."""
+    pairs = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef):
+            positional = [*node.args.posonlyargs, *node.args.args]
+            with_default = positional[len(positional) - len(node.args.defaults) :]
+            pairs += zip(with_default, node.args.defaults, strict=True)
+            pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return [(name.arg, ast.unparse(default)) for name, default in pairs if default is not None]
+
+
+# ---- names and records ---------------------------------------------------------------------
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    defined: dict[str, list[str]] = {}
+    for path in sources("xpnet") + sources("backends"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                defined.setdefault(node.name, []).append(shown(path))
+    twice = {name: paths for name, paths in defined.items() if len(paths) > 1}
+    assert {k: v for k, v in twice.items() if k not in CLASS_NAMES_DEFINED_TWICE} == {}
+
+
+def test_no_record_is_a_bare_tuple() -> None:
+    """A tuple with a name, or of four values or more, whose values are of several types, is a record."""
+    complaints = [
+        f"{shown(path)}: {name}"
+        for path in sources("xpnet") + sources("backends")
+        for name in tuple_records(path)
+        if name not in TUPLE_RECORDS
+    ]
+    assert complaints == []
+
+
+def tuple_records(path: Path) -> Iterator[str]:
+    """Names of aliases and functions of a file whose value is a record in a tuple."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Assign) and mixed_types(node.value) >= 2:
+            yield ast.unparse(node.targets[0])
+        elif isinstance(node, ast.AnnAssign) and node.value and mixed_types(node.value) >= 2:
+            yield ast.unparse(node.target)
+        elif isinstance(node, ast.FunctionDef) and node.returns and mixed_types(node.returns) >= 4:
+            yield node.name
+
+
+def mixed_types(annotation: ast.expr) -> int:
+    """The number of values of ``tuple[A, B, ...]`` where their types differ, else 0."""
+    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "tuple"):
+        return 0
+    types = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
+    texts = [ast.unparse(type_) for type_ in types]
+    return len(texts) if len(set(texts)) > 1 and "..." not in texts else 0
+
+
+# ---- pages that name the rooms -------------------------------------------------------------
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
@@ -185,42 +419,13 @@ def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
         (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
-    floors = [ROOMS.index(next(names for names in ROOMS if row in names)) for row in rows]
+    floors = [floor(row) for row in rows]
     assert sorted(rows) == sorted(ROOM_NAMES)
     assert floors == sorted(floors, reverse=True)
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_the_pages_name_every_package_beside_xpnet(page: str) -> None:
+def test_the_pages_name_the_packages_of_backends(page: str) -> None:
     packages = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
-    assert [name for name in sorted(packages) if f"`{name}`" not in (ROOT / page).read_text()] == []
-
-
-def names(path: Path) -> Iterator[str]:
-    """Every name and dotted name a file uses."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Name | ast.Attribute):
-            yield ast.unparse(node)
-
-
-def calls(path: Path) -> Iterator[str]:
-    """What a file calls, as it is written there."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func)
-
-
-def defaults(path: Path) -> Iterator[tuple[str, str]]:
-    """Every parameter with a default in a file, and the default, as it is written there."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef):
-            given = node.args
-            plain = [*given.posonlyargs, *given.args]
-            last = plain[len(plain) - len(given.defaults) :]
-            pairs = [
-                *zip(last, given.defaults, strict=True),
-                *zip(given.kwonlyargs, given.kw_defaults, strict=True),
-            ]
-            yield from (
-                (name.arg, ast.unparse(default)) for name, default in pairs if default is not None
-            )
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [name for name in sorted(packages) if f"`{name}`" not in text] == []

@@ -21,6 +21,12 @@ from xpnet_cupy.cublaslt import Launch, Product
 
 Grid = tuple[int, ...]
 
+UPDATE_BLOCKS = 1024
+"""Maximum number of blocks of an update, and of a sum of squared weights or gradients.
+
+The sums keep one number for each block, so memory and kernels must agree on it.
+"""
+
 # What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
 # to each other, `*` marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
 # no other array of the call may lie there.

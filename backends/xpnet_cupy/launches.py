@@ -5,21 +5,18 @@ grid dimensions have limits.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.ops import Array
 from xpnet_cupy.cublaslt import Launch
-from xpnet_cupy.launcher import Grid, Launcher
-
-if TYPE_CHECKING:
-    from xpnet_cupy.memory import EpochMemory
+from xpnet_cupy.launcher import UPDATE_BLOCKS, Grid, Launcher
+from xpnet_cupy.memory import EpochMemory
 
 BLOCK_COLUMNS = 257  # from so many columns on a row is shared by a block, below by a warp, which keeps 8 items a lane
 ROW_THREADS = 512  # of a block that shares a row, at most
 FLAT_BLOCKS = 2048  # of 256 threads: every multiprocessor of today's cards is full
 SUM_BLOCKS = 256  # that sum columns: about two for every multiprocessor
-UPDATE_BLOCKS = 1024  # of an update, and of what adds up the squares of weights, at most
 PACK_BYTES = 16  # what a thread loads at once
 
 
@@ -89,7 +86,7 @@ def backward_bias(
 
 
 def dropout(
-    launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: "EpochMemory"
+    launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: EpochMemory
 ) -> Launch:
     """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and places.
 
@@ -142,7 +139,7 @@ def loss(
 
 
 def next_batch(
-    launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: Array | None
+    launcher: Launcher, rule: UpdateRule, epoch: EpochMemory, out: Array | None
 ) -> Launch:
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape
@@ -152,13 +149,13 @@ def next_batch(
     return launcher.prepare("next_batch", grid, block, *arguments)
 
 
-def batch_weight(launcher: Launcher, epoch: "EpochMemory", rows: int) -> Launch:
+def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int) -> Launch:
     """The weight of a batch is summed, and with it how much its losses count."""
     arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
     return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows)
 
 
-def put(launcher: Launcher, epoch: "EpochMemory", outputs: Array) -> Launch:
+def put(launcher: Launcher, epoch: EpochMemory, outputs: Array) -> Launch:
     """Outputs of a prediction (rows, cols) go where they belong."""
     return launcher.prepare(
         "put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape
@@ -185,18 +182,18 @@ def l2_penalty(
     )
 
 
-def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: "EpochMemory") -> Launch:
+def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: EpochMemory) -> Launch:
     """Sums parts of the squared norm of all gradients, and looks for numbers that are lost."""
     arrays = (param, grad, param.size, epoch.norms, epoch.rates)
     return launcher.prepare("gradient_norm", _update_grid(param.size), (256,), *arrays)
 
 
-def clip(launcher: Launcher, size: int, epoch: "EpochMemory") -> Launch:
+def clip(launcher: Launcher, size: int, epoch: EpochMemory) -> Launch:
     """The scale of gradients of so many items follows from their norm."""
     return launcher.prepare("clip", (1,), (512,), epoch.norms, *_update_grid(size), epoch.rates)
 
 
-def begin(launcher: Launcher, epoch: "EpochMemory", row_loss: Array) -> Launch:
+def begin(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
     """Before the first batch: what was told is taken over, the cursor turned back, and the sums are cleared."""
     grid = _flat(max(1, row_loss.size, epoch.squares.size))
     sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
@@ -204,7 +201,7 @@ def begin(launcher: Launcher, epoch: "EpochMemory", row_loss: Array) -> Launch:
     return launcher.prepare("begin", *grid, *arrays, *sums)
 
 
-def finish(launcher: Launcher, epoch: "EpochMemory", row_loss: Array) -> Launch:
+def finish(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
     """The sums of losses, squares and weights, and whether a parameter is not finite, go to the host."""
     sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
     return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)

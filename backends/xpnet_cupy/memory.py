@@ -12,8 +12,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet_cupy.cublaslt import mask_stride
-from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import UPDATE_BLOCKS
+from xpnet_cupy.launcher import UPDATE_BLOCKS, Launcher
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 RATES = 9  # numbers in `rates`
