@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import libraries
 import numpy as np
 import pytest
+from helpers import libraries
+from helpers.oracles import Network
 from hypothesis import HealthCheck, settings
-from reference import Network
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import joblib
 import pytest
-from ranks.launch import run
-from short_training import trained
+from helpers.ranks.launch import run
+from helpers.short_training import trained
 
 BACKENDS = ["numpy", "numba"]
 FORK = """
 import multiprocessing, sys
 import numpy as np
-from short_training import trained
+from helpers.short_training import trained
 
 rng = np.random.default_rng(0)
 rows = rng.normal(size=(120, 7)), rng.integers(0, 4, 120)

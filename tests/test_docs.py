@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from public_rooms import ROOMS
+from helpers.public_rooms import ROOMS
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 

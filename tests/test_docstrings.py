@@ -9,8 +9,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import public_rooms
 import pytest
+from helpers import public_rooms
 from numpydoc.validate import validate
 
 ROOMS = [*public_rooms.ROOMS, "xpnet.models"]

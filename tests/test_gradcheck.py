@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import Library
+from helpers.libraries import Library
 
 from xpnet import (
     Affine,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mypy.api
 import pytest
-from public_rooms import NAMED, ROOMS
+from helpers.public_rooms import NAMED, ROOMS
 
 import xpnet
 

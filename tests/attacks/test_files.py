@@ -7,19 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mutants import mutants
-from test_damaged_data import FILES, count_told
+from helpers.damaged_data import FILES, count_told
+from helpers.mutants import mutants
+from helpers.programs import run_module
 
 import xpnet
 
-MODELFILE = Path(__file__).parents[1] / "modelfile"
-
 
 def run(script: str, count: int) -> str:
-    """Run one of the programs of tests/modelfile so many times; what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(MODELFILE / script), str(count)], capture_output=True, text=True
-    )
+    """Run one of the programs of tests/helpers so many times; what it printed."""
+    done = run_module(script, count, timeout=7200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -28,13 +25,13 @@ def run(script: str, count: int) -> str:
     ("script", "few", "many", "name"),
     [
         (
-            "fuzz.py",
+            "fuzz",
             100,
             52_000,
             "mutated model files and checkpoints, 0 crashes, 0 wrong ones opened",
         ),
         pytest.param(
-            *("kills.py", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
+            *("kills", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
             marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows"),
         ),
     ],

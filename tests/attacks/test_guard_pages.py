@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import guard
 import pytest
+from helpers import guard
+from helpers.programs import TESTS, run_module
 
 pytestmark = pytest.mark.skipif(guard.missing() is not None, reason=str(guard.missing()))
 
@@ -30,15 +31,7 @@ def test_nothing_lies_outside(
     tally: Callable[[str, int], None],
 ) -> None:
     count = times(few, many)
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("guarded_run.py")),
-        str(library),
-        what,
-        side,
-        "1",
-    ]
-    done = subprocess.run([*command, str(count)], capture_output=True, text=True)
+    done = run_module("guarded_run", library, what, side, 1, count)
     last = done.stdout.splitlines()[-1:]
     assert done.returncode == 0, (
         f"{what} {side}: exit {done.returncode} after {last}\n{done.stderr[-2000:]}"
@@ -49,12 +42,10 @@ def test_nothing_lies_outside(
 @pytest.mark.parametrize(("side", "offset"), [(1, 40), (0, -1)])
 def test_the_guard_bites(library: Path, side: int, offset: int) -> None:
     program = (
-        "import ctypes, sys; from pathlib import Path; import numpy; from guard import guarded, load\n"
+        "import ctypes, sys; from pathlib import Path; import numpy; from helpers.guard import guarded, load\n"
         f"with guarded(load(Path({str(library)!r})), at_end={bool(side)}):\n"
         "    array = numpy.zeros(10, 'float32')\n"
         f"    print(ctypes.string_at(array.ctypes.data + {offset}, 1))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=TESTS, capture_output=True)
     assert done.returncode == -signal.SIGSEGV, done

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 from click.testing import CliRunner
-from made_up import measured, some_jobs, write
+from helpers.made_up import measured, some_jobs, write
 from xpnet_bench.cli import bench
 from xpnet_bench.compare.files import compare_results
 from xpnet_bench.compare.statistics import change, is_slower, noise_of_controls

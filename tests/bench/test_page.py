@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy
 import pytest
 from click.testing import CliRunner
-from made_up import measured, some_jobs, without, write
+from helpers.made_up import measured, some_jobs, without, write
 from xpnet_bench.cli import bench
 
 if TYPE_CHECKING:
-    from browser import Browser
+    from helpers.browser import Browser
 
 SECTIONS = (
     "answer",
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     """Headless Chromium."""
     pytest.importorskip("selenium", reason="selenium is not installed (it is in the extra 'test')")
-    from browser import CHROMIUM, DRIVER, Browser
+    from helpers.browser import CHROMIUM, DRIVER, Browser
 
     if not (CHROMIUM and DRIVER):
         pytest.skip(

@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import replace
 
 import pytest
-from ranks.launch import missing
+from helpers.ranks.launch import missing
 from xpnet_bench.contenders import ranked, xpnet_models
 from xpnet_bench.jobs.distributed import distributed_jobs
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 import pytest
-from made_up import run
+from helpers.made_up import run
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.race import Lane
 from xpnet_bench.record import Record

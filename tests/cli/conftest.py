@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from said import Run
+from helpers.command_line import Run
 
 from xpnet.cli.app import app
 

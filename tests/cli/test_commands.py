@@ -8,7 +8,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from said import Run
+from helpers.command_line import Run
 from threadpoolctl import threadpool_info
 
 from xpnet.backend.threads import get_threads

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from helpers.ranks.launch import LIMIT, MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 from pyarrow import parquet
-from ranks.launch import LIMIT, MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 
 import xpnet
 

@@ -10,7 +10,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
-from said import Run, check_one_line
+from helpers.command_line import Run, check_one_line
 
 import xpnet
 from xpnet.cli import training

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from anonymous_memory import linux, peak_of
+from helpers.anonymous_memory import linux, peak_of
 from pyarrow import csv, parquet
 
 COMMAND = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from said import Run, check_one_line
+from helpers.command_line import Run, check_one_line
 
 import xpnet
 

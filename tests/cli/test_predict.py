@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from modelfile.damage import sealed
-from said import Run, check_one_line
+from helpers.command_line import Run, check_one_line
+from helpers.damage import sealed
 
 import xpnet
 

@@ -1,7 +1,7 @@
 """``xpnet reproduce``: the notebook's numbers."""
 
 import pytest
-from said import Run
+from helpers.command_line import Run
 
 from xpnet.cli.reproduce import NETWORK
 

@@ -11,7 +11,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
-from said import Run
+from helpers.command_line import Run
 from sklearn import metrics
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from said import Run, check_one_line
+from helpers.command_line import Run, check_one_line
 from sklearn.datasets import load_iris, load_wine
 from sklearn.model_selection import train_test_split
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from said import Run, check_one_line
+from helpers.command_line import Run, check_one_line
 
 import xpnet
 

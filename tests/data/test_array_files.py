@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutants import mutants
-from opened import contents, look
+from helpers.data_files import contents, look
+from helpers.mutants import mutants
 
 from xpnet.data import DATASETS, open_data, sources
 from xpnet.data.sources import ArraySource

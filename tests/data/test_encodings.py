@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from opened import read
+from helpers.data_files import read
 
 from xpnet.data import sources
 from xpnet.errors import DataFileError
@@ -89,7 +89,7 @@ def test_labels_that_end_in_a_zero_byte_are_no_other_label(tmp_path: Path) -> No
     """NumPy would take them for the label without it."""
     import pyarrow
     import pyarrow.parquet
-    from opened import look
+    from helpers.data_files import look
 
     table = pyarrow.table({"x": [1.0, 2.0, 3.0], "y": ["p", "p\0", "q"]})
     pyarrow.parquet.write_table(table, tmp_path / "d.parquet")

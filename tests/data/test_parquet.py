@@ -10,7 +10,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
-from opened import look
+from helpers.data_files import look
 
 from xpnet.errors import DataFileError
 

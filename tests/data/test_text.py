@@ -14,10 +14,10 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from helpers.data_files import look, read
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from opened import look, read
 
 from xpnet.data import open_data, sources
 from xpnet.errors import DataFileError

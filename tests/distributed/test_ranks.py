@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ranks.threads_group import on_ranks
+from helpers.ranks.threads_group import on_ranks
 
 import xpnet
 from xpnet.distributed import current_ranks

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import Library
-from ranks.threads_group import ThreadsGroup, on_ranks
+from helpers.libraries import Library
+from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 
 import xpnet
 from xpnet.training import EarlyStopping, Training

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from reference import pytorchs_activations
+from helpers.estimators import SETTINGS, assert_close
+from helpers.oracles import pytorchs_activations
 from sklearn.base import clone
-from trainings import SETTINGS, assert_close
 
 import xpnet
 

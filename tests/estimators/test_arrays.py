@@ -3,9 +3,9 @@
 import pickle
 from typing import Any
 
-import libraries
 import numpy as np
 import pytest
+from helpers import libraries
 
 import xpnet
 from xpnet.dispatch.choice import by_arrays

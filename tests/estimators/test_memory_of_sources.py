@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from anonymous_memory import linux, peak_of
+from helpers.anonymous_memory import linux, peak_of
 
 FIT = """
 import warnings

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.estimators import SETTINGS, assert_close
 from sklearn.base import clone
-from trainings import SETTINGS, assert_close
 
 import xpnet
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import SETTINGS
+from helpers.estimators import SETTINGS
 
 import xpnet
 

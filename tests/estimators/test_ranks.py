@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks.threads_group import ThreadsGroup, on_ranks
+from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from scipy import sparse
 
 import xpnet

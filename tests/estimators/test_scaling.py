@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from ranks.threads_group import ThreadsGroup, on_ranks
+from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from scipy import sparse
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 

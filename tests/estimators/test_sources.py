@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from ranks.threads_group import ThreadsGroup, on_ranks
+from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from sklearn.exceptions import ConvergenceWarning
 
 import xpnet

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import SETTINGS, assert_close
+from helpers.estimators import SETTINGS, assert_close
 
 import xpnet
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.neural_network
+from helpers.estimators import SETTINGS
 from sklearn.metrics import log_loss, mean_squared_error, r2_score
-from trainings import SETTINGS
 
 import xpnet
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.estimators import SETTINGS, assert_close
 from sklearn.base import clone
 from sklearn.utils.class_weight import compute_sample_weight
-from trainings import SETTINGS, assert_close
 
 import xpnet
 

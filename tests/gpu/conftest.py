@@ -1,6 +1,5 @@
 """Everything here needs a GPU, and is skipped with the reason where there is none."""
 
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 
 from xpnet.errors import BackendError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "backends" / "xpnet_cupy"))
 
 
 def _missing() -> str | None:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
-STAND_IN = ROOT / "tests" / "backends" / "xpnet_cupy"
 SECONDS, GRACE = 580, 15  # of a part, and what it is given to end by itself
 SHORTEST = 20  # seconds for which a part is still begun
 CANNOT_REHEARSE = (
@@ -316,10 +315,10 @@ def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
         return [_program(part.program) or part.program, *part.command], environment
     if not rehearse:
         return [sys.executable, *part.command], environment
-    paths = [str(STAND_IN), environment.get("PYTHONPATH", "")]
+    paths = [str(ROOT / "tests"), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     if "pytest" in part.command:
-        return [sys.executable, *part.command, "-p", "cupy_on_host"], environment
+        return [sys.executable, *part.command, "-p", "helpers.cuda.cupy_on_host"], environment
     return [sys.executable, str(HERE / "stand_in.py"), *part.command], environment
 
 

@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-import cupy_on_host
+from helpers.cuda import cupy_on_host
 
 if __name__ == "__main__":
     cupy_on_host.pytest_configure()

@@ -22,8 +22,8 @@ assert not active.value, "a context was made"
 
 # A child of a rehearsal has the stand-in for CuPy that its parent has.
 STAND_IN = (
-    "import cupy_on_host; cupy_on_host.pytest_configure(); "
-    if "cupy_on_host" in sys.modules
+    "from helpers.cuda import cupy_on_host; cupy_on_host.pytest_configure(); "
+    if "helpers.cuda.cupy_on_host" in sys.modules
     else ""
 )
 

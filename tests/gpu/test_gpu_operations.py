@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import assert_close, draw
+from helpers.cuda.checks import assert_close, draw
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import LOSSES
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import RULES, weights
+from helpers.cuda.checks import RULES, weights
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from xpnet_cupy.launcher import Launcher
 
 # Over the stand-in for CuPy, whose threads are fibers of one processor, the wider network would take minutes a test.
-MIDDLE = (40, 24, 20, 10) if "cupy_on_host" in sys.modules else (784, 256, 128, 10)
+MIDDLE = (40, 24, 20, 10) if "helpers.cuda.cupy_on_host" in sys.modules else (784, 256, 128, 10)
 TWO_LAYERS = (*MIDDLE[:2], 10)
 WIDTHS = [(64, 32, 10), MIDDLE, (20, 700)]
 

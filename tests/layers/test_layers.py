@@ -2,12 +2,12 @@
 
 from contextlib import nullcontext
 
-import libraries
 import numpy as np
 import pytest
+from helpers import libraries
+from helpers.oracles import pytorchs_activations
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import pytorchs_activations
 
 import xpnet
 from xpnet import ops

@@ -2,14 +2,14 @@
 
 import contextlib
 import errno
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import libraries
 import numpy as np
 import pytest
+from helpers import libraries
+from helpers.programs import run_module
 
 import xpnet
 from xpnet.modelfile.checkpoint import read_checkpoint, write_checkpoint
@@ -17,7 +17,6 @@ from xpnet.models import Network
 from xpnet.optimizers import Cosine, Plateau
 from xpnet.training import Callback, EarlyStopping, Training
 
-KILLS = Path(__file__).parent / "kills.py"
 STREAMS = {
     "PCG64": lambda: np.random.default_rng(1),
     "MT19937": lambda: np.random.Generator(np.random.MT19937(1)),
@@ -326,8 +325,6 @@ def test_counts_are_at_least_one(tmp_path: Path, counts: dict[str, int]) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 def test_killed_at_random_moments() -> None:
     # In a process of its own, since it forks, which is not for a process that has run other libraries' threads.
-    found = subprocess.run(
-        [sys.executable, KILLS, "9"], check=False, capture_output=True, text=True, timeout=600
-    )
+    found = run_module("kills", 9)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("9 kills") and found.stdout.endswith("wrong: []\n")

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import corpus
 import numpy as np
 import pytest
+from helpers import corpus
 
 import xpnet
 

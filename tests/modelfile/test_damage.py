@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import damage
 import pytest
-from fuzz import fuzz, originals
+from helpers import damage
+from helpers.fuzz import fuzz, originals
 
 import xpnet
 from xpnet.modelfile import disk

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import damage
 import numpy as np
 import pytest
+from helpers import damage
 
 import xpnet
 from xpnet.modelfile import checkpoint

@@ -5,9 +5,9 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-import damage
 import pytest
-from fuzz import originals
+from helpers import damage
+from helpers.fuzz import originals
 
 import xpnet
 from xpnet.modelfile.values import NESTING_LIMIT, VALUES_LIMIT

@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-import damage
 import numpy as np
 import pandas
 import pytest
+from helpers import damage
 from sklearn.preprocessing import StandardScaler
 
 import xpnet

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.special
+from helpers.libraries import ALL
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import ALL
 from sklearn import metrics
 
 from xpnet import ops

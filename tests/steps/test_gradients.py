@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reference import pytorchs_activations
+from helpers.oracles import pytorchs_activations
 
 from xpnet.backend import NetworkSpec
 from xpnet.dispatch import get_backend

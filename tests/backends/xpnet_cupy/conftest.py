@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cuda_host import HostLauncher, build, host_cublaslt
+from helpers.cuda.host import HostLauncher, build, host_cublaslt
 from xpnet_cupy.cuda import SOURCE
 
 

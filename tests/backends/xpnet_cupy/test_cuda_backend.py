@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend, backend, cublaslt
 
 import xpnet
@@ -251,16 +252,11 @@ def test_the_stand_in_and_a_cupy_that_is_installed_do_not_meet() -> None:
 import sys
 from types import ModuleType
 real = sys.modules["cupy"] = ModuleType("cupy")
-import cupy_on_host
+from helpers.cuda import cupy_on_host
 from xpnet_cupy import CupyBackend
 with cupy_on_host.installed():
     assert CupyBackend()._cupy is sys.modules["cupy"] is cupy_on_host.cupy
 assert sys.modules["cupy"] is real
 """
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        env={**os.environ, "PYTHONPATH": path},
-        timeout=600,
-    )
+    environment = with_helpers(os.environ, *filter(None, sys.path))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=600)

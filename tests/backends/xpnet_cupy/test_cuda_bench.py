@@ -5,9 +5,9 @@ from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
-import cupy_on_host
 import pytest
-from cuda_host import needs_compiler
+from helpers.cuda import cupy_on_host
+from helpers.cuda.host import needs_compiler
 
 gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
 from xpnet_bench.contenders import Task  # noqa: E402

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import BATCH, ROWS, RULES, assert_parts_agree, data, make, train, weights
-from cuda_host import HostLauncher, build, needs_compiler
-from cupy_on_host import Graph, cupy
+from helpers.cuda import cupy_on_host
+from helpers.cuda.checks import BATCH, ROWS, RULES, assert_parts_agree, data, make, train, weights
+from helpers.cuda.cupy_on_host import Graph, cupy
+from helpers.cuda.host import HostLauncher, build, needs_compiler
 from xpnet_cupy import CupyBackend, launches
 from xpnet_cupy.cuda import SOURCE
 from xpnet_numpy import NumpyBackend

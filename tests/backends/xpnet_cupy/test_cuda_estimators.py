@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import cupy_on_host
 import numpy as np
 import pytest
-from cuda_host import needs_compiler
-from cupy_on_host import Stream, cupy, current
+from helpers.cuda import cupy_on_host
+from helpers.cuda.cupy_on_host import Stream, cupy, current
+from helpers.cuda.host import needs_compiler
 
 import xpnet
 from xpnet.backend import NetworkSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cuda_host import needs_compiler
+from helpers.cuda.host import needs_compiler
 
 GPU = Path(__file__).parents[2] / "gpu"
 

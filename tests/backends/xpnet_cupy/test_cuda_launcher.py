@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import BATCH, RULES, data, train, weights
-from cuda_host import needs_compiler
-from cupy_on_host import Array, Failing, Graph, Stream, cupy
+from helpers.cuda import cupy_on_host
+from helpers.cuda.checks import BATCH, RULES, data, train, weights
+from helpers.cuda.cupy_on_host import Array, Failing, Graph, Stream, cupy
+from helpers.cuda.host import needs_compiler
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import Launcher
 from xpnet_numpy import NumpyBackend

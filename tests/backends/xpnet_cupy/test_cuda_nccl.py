@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
-import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import EPOCHS, RULES, data, train, weights
-from cuda_host import needs_compiler
-from cupy_on_host import cupy, current
-from ranks.threads_group import Meeting, ThreadsGroup
+from helpers.cuda import cupy_on_host
+from helpers.cuda.checks import EPOCHS, RULES, data, train, weights
+from helpers.cuda.cupy_on_host import cupy, current
+from helpers.cuda.host import needs_compiler
+from helpers.ranks.threads_group import Meeting, ThreadsGroup
 from xpnet_cupy import CupyBackend
 from xpnet_cupy import nccl as own
 from xpnet_cupy.nccl import NcclGroup
@@ -144,7 +144,7 @@ def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(
     nccl = Nccl()
     monkeypatch.setattr(nccl, "add", lambda *given: None)
     monkeypatch.setattr(
-        "cupy_on_host.Stream.record",
+        "helpers.cuda.cupy_on_host.Stream.record",
         lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=600)),
     )
     group = groups(nccl, timeout=0.01)[2]
@@ -156,7 +156,7 @@ def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(
 
 def test_a_device_that_failed_is_no_rank_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "cupy_on_host.Stream.record",
+        "helpers.cuda.cupy_on_host.Stream.record",
         lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=700)),
     )
     with pytest.raises(
@@ -247,7 +247,7 @@ def test_the_answer_is_that_of_one_process(
     settings: str, late: bool, shuffled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nine batches of 10 rows, of which ranks have 3, 3 and 4, and one of 7."""
-    monkeypatch.setattr("cupy_on_host.Graph.late", late)
+    monkeypatch.setattr("helpers.cuda.cupy_on_host.Graph.late", late)
     spec, nccl = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), **SETTINGS[settings]), Nccl()
     X, Y = data(spec, "indices", rows=97)
     reference = ReferenceStep(spec, NumpyBackend(), "")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import assert_close, assert_row_losses, draw, relu_backward_bias, run
-from cuda_host import HostLauncher, launching, needs_compiler
+from helpers.cuda.checks import assert_close, assert_row_losses, draw, relu_backward_bias, run
+from helpers.cuda.host import HostLauncher, launching, needs_compiler
 from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES

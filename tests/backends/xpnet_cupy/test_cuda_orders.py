@@ -7,12 +7,12 @@ from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
-import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import RULES, data, weights
-from cuda_host import needs_compiler
-from cupy_on_host import Event, Graph, Stream, cupy
+from helpers.cuda import cupy_on_host
+from helpers.cuda.checks import RULES, data, weights
+from helpers.cuda.cupy_on_host import Event, Graph, Stream, cupy
+from helpers.cuda.host import needs_compiler
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import NetworkMemory

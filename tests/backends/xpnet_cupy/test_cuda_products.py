@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_host import by_matmul, needs_compiler
+from helpers.cuda.host import by_matmul, needs_compiler
 from xpnet_cupy.cublaslt import (
     FORWARD,
     INPUT_GRADIENT,

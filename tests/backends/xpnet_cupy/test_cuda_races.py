@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cuda_host import compiled, needs_compiler
-from tsan_battery import BARRIERS
+from helpers.cuda.host import compiled, needs_compiler
+from helpers.cuda.tsan_battery import BARRIERS
+from helpers.programs import with_helpers
 from xpnet_cupy.cuda import SOURCE
-
-HERE = Path(__file__).parent
 
 
 def libtsan() -> str:
@@ -35,15 +34,13 @@ def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Pa
     built = compiled(
         text, "float64", tmp_path, "-O1", "-g", "-fsanitize=thread", header="cuda_on_tsan.h"
     )
-    paths = [str(HERE), str(HERE.parents[1]), *filter(None, sys.path)]
     environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
+        **with_helpers(os.environ, *filter(None, sys.path)),
         "LD_PRELOAD": libtsan(),
         "TSAN_OPTIONS": "exitcode=0 suppress_equal_stacks=0 suppress_equal_addresses=0 symbolize=0",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-W", "ignore", str(HERE / "tsan_battery.py"), str(built)]
+    command = [sys.executable, "-W", "ignore", "-m", "helpers.cuda.tsan_battery", str(built)]
     if shutil.which(
         "setarch"
     ):  # ThreadSanitizer's own memory may lie where Linux puts other things at random

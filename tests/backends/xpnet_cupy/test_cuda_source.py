@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import (
+from helpers.cuda.checks import (
     RULES,
     assert_agrees,
     assert_agrees_by_rows,
@@ -22,8 +22,8 @@ from cuda_checks import (
     relu_backward_bias,
     run,
 )
-from cuda_compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
-from cuda_host import HostLauncher, build, needs_compiler
+from helpers.cuda.compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
+from helpers.cuda.host import HostLauncher, build, needs_compiler
 from xpnet_cupy.cuda import SOURCE
 from xpnet_cupy.launcher import KERNELS
 

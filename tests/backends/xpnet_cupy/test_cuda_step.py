@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import (
+from helpers.cuda.checks import (
     BATCH,
     ROWS,
     RULES,
@@ -18,7 +18,7 @@ from cuda_checks import (
     train,
     weights,
 )
-from cuda_host import HostLauncher, needs_compiler
+from helpers.cuda.host import HostLauncher, needs_compiler
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
 from xpnet_numpy import NumpyBackend
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks.launch import PROGRAMS, mpirun, needs_mpi
-from ranks.programs import WAITED, facts, fit, rows
+from helpers.ranks.launch import PROGRAMS, mpirun, needs_mpi
+from helpers.ranks.programs import WAITED, facts, fit, rows
 
 pytestmark = needs_mpi
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks.threads_group import SharedMemoryThreadsGroup, ThreadsGroup, on_ranks
+from helpers.ranks.threads_group import SharedMemoryThreadsGroup, ThreadsGroup, on_ranks
 from scipy import sparse
 from xpnet_numba.step import plan, step
 

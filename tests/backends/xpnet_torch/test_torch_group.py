@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks.launch import PROGRAMS, run, torchrun
-from ranks.programs import facts, fit, rows
+from helpers.ranks.launch import PROGRAMS, run, torchrun
+from helpers.ranks.programs import facts, fit, rows
 
 import xpnet
 

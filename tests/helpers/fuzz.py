@@ -1,4 +1,4 @@
-"""Damaged and hostile files by the thousand: ``python tests/modelfile/fuzz.py 10000``.
+"""Damaged and hostile files by the thousand: ``PYTHONPATH=tests python -m helpers.fuzz 10000``.
 
 Whatever a file holds, opening it ends soon, with a ModelFileError or with the model that the file describes, and takes
 no more memory than a small multiple of the file. Files damaged by accident always end in a ModelFileError.
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import damage
 import numpy as np
 
 import xpnet
+from helpers import damage
 from xpnet.modelfile.checkpoint import read_checkpoint
 from xpnet.optimizers import Cosine
 

@@ -1,8 +1,8 @@
 """As much of CuPy as the backend uses, on the host: arrays are NumPy's, kernels fibers, graphs calls in order.
 
 It lets what is written for a GPU run where there is none: ``xpnet_cupy.cuda`` in the tests, and with
-``pytest -p cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments and the order of calls are right; what
-a GPU does with them it cannot show.
+``pytest -p helpers.cuda.cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments and the
+order of calls are right; what a GPU does with them it cannot show.
 """
 
 import sys
@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
-from cuda_host import build, build_cublaslt, run_kernel
+
+from helpers.cuda.host import build, build_cublaslt, run_kernel
 
 FOLDER, SESSION, FIBERS = Path(tempfile.mkdtemp()), ExitStack(), threading.Lock()
 

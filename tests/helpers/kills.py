@@ -1,4 +1,4 @@
-"""Trainings that are killed at random moments and gone on with: ``python tests/modelfile/kills.py 200``.
+"""Trainings that are killed at random moments and gone on with: ``PYTHONPATH=tests python -m helpers.kills 200``.
 
 Each training runs in a process of its own, which gets SIGKILL after a random time; then the same program is started
 again on the same folder, and may be killed again, until it ends. Its weights must then be, bit for bit, those of a run

@@ -1,6 +1,6 @@
-"""Write a small file of each kind, and what it predicts, for later versions: ``python tests/modelfile/corpus.py``.
+"""Write a small file of each kind, and what it predicts, for later versions.
 
-It is run once for each release. What a release has written is never changed.
+``PYTHONPATH=tests python -m helpers.corpus`` is run once for each release. What a release has written is never changed.
 """
 
 import json
@@ -15,7 +15,7 @@ import pandas as pd
 
 import xpnet
 
-FOLDER = Path(__file__).parent / "corpus"
+FOLDER = Path(__file__).parents[1] / "modelfile" / "corpus"
 
 
 def numbers() -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Runs every kernel under ThreadSanitizer, then some without one barrier each: ``tsan_battery.py LIBRARY``.
+"""Runs every kernel under ThreadSanitizer, then some without one barrier each: ``tsan_battery LIBRARY``.
 
 ThreadSanitizer writes its reports to standard error, and this script where each part begins.
 """
@@ -9,7 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from cuda_checks import (
+from xpnet_cupy import launches
+from xpnet_cupy.launcher import ACTIVATIONS, KERNELS, LOSSES
+
+from helpers.cuda.checks import (
     RULES,
     assert_agrees_by_rows,
     assert_infers_in_blocks,
@@ -21,10 +24,7 @@ from cuda_checks import (
     relu_backward_bias,
     run,
 )
-from cuda_host import HostLauncher, run_kernel
-from xpnet_cupy import launches
-from xpnet_cupy.launcher import ACTIVATIONS, KERNELS, LOSSES
-
+from helpers.cuda.host import HostLauncher, run_kernel
 from xpnet.backend import NetworkSpec
 
 BARRIERS = 3

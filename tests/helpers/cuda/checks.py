@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_host import HostLauncher, launching
 from xpnet_cupy import launches
 from xpnet_cupy.operations import table
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
+from helpers.cuda.host import HostLauncher, launching
 from xpnet import ops
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 from xpnet.steps import ReferenceStep

@@ -1,4 +1,4 @@
-"""Run kernels and steps on arrays against protected pages: ``guarded_run.py LIBRARY WHAT SIDE SEED COUNT``.
+"""Run kernels and steps on arrays against protected pages: ``helpers.guarded_run LIBRARY WHAT SIDE SEED COUNT``.
 
 Each case is printed before it runs, so that the last line names the one that ended the process.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from guard import guarded, load
 from scipy.sparse import csr_matrix
 
+from helpers.guard import guarded, load
 from xpnet import get_backend, set_threads
 from xpnet.backend import NetworkSpec, Operations, UpdateRule
 from xpnet.ops import ACTIVATIONS
