@@ -1,26 +1,26 @@
-# make digits, make test and the rest work on a fresh clone: they make .venv and install what they need into it.
-# PYTHON=python3.13 chooses the interpreter that .venv is made from.
+# All targets work on a fresh clone: they create .venv and install what they need into it.
+# PYTHON=python3.13 chooses the interpreter of .venv.
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 QUICK := not attack and not nvrtc
-# A test that takes ten minutes hangs: its process says where each thread is, and ends; the others go on in a new one.
+# Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits test test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
 
-digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
+digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
 	mkdir -p $(OUT)
 	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
-test: lint  ## the linter, and all tests but attacks, those of a built wheel, and builds by NVIDIA's compiler, on two cores
+test: lint  ## the linter, and all tests except attacks, tests of a built wheel, and builds with NVIDIA's compiler; two cores
 	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
 
-attack: .venv/ready  ## everything that SECURITY.md counts, and CUDA kernels through NVIDIA's compiler: about an hour
+attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
@@ -29,25 +29,25 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
 	build/oldest/$(notdir $(BIN))/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)"
 
-test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emulated ARM processor: 15 minutes to an hour
+test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
 	build/aarch64/python -m pytest -n 2 -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
 		tests/steps tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators
 
-types: .venv/ready  ## the type checker, on xpnet and backends
+types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
 
-lint: .venv/ready  ## the linter and the formatter: what pyproject.toml asks of every file
+lint: .venv/ready  ## the linter, and whether the formatter would change a file
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 
-format: .venv/ready  ## lay out every Python file with the formatter
+format: .venv/ready  ## format all Python files
 	$(BIN)/python -m ruff format
 
 bench: .venv/ready  ## a short run of every benchmark
 	$(BIN)/xpnet bench --quick -o $(OUT)/bench
 
-docs: .venv/docs  ## the documentation site, into docs/_build/html; warnings are errors
+docs: .venv/docs  ## the documentation site, in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html, or: make docs-serve"
 
@@ -60,35 +60,35 @@ wheel: .venv/ready  ## dist/xpnet-*.whl
 sdist: .venv/ready  ## dist/xpnet-*.tar.gz
 	$(BIN)/python -m hatchling build -t sdist
 
-release-check:  ## what a package index would refuse, looked at before it is asked; builds wheel and sdist twice
+release-check:  ## the checks of a package index, on wheel and sdist, which are built twice
 	bash .ci/release-check
 
-# A machine with a GPU may reach no package index: these run from the clone with the interpreter that has CuPy.
+# A machine with a GPU may have no access to a package index: these run from the clone, with the interpreter that has CuPy.
 GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)
 
 test-gpu:  ## tests that need an NVIDIA GPU and CuPy
 	$(GPU_RUN) -m pytest -m gpu tests/gpu
 
-bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
+bench-gpu:  ## benchmarks on an NVIDIA GPU, in bench/results
 	$(GPU_RUN) -m xpnet_bench --suite gpu -o bench/results/gpu
 
-gpu-first:  ## all that is to be known of a new card, part by part, into out/gpu-first
+gpu-first:  ## all measurements and tests of a new card, in out/gpu-first
 	$(GPU_RUN) tests/gpu/first_hour.py -o $(OUT)/gpu-first
 
-# Made again only when pyproject.toml has changed.
+# Created again only when pyproject.toml has changed.
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "xpnet needs Python 3.11 or newer as $(PYTHON); name another with: make PYTHON=python3.13" >&2; exit 1; }
-	@echo "Making .venv and installing xpnet with its packages into it: a minute or two, once."
+		{ echo "PYTHON must be Python 3.11 or newer; got $(PYTHON); name another with: make PYTHON=python3.13" >&2; exit 1; }
+	@echo "Creating .venv and installing xpnet with its packages: a minute or two, once."
 	@$(PYTHON) -m venv --clear .venv || \
-		{ echo "$(PYTHON) cannot make an environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+		{ echo "$(PYTHON) cannot create an environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
-		{ echo "The packages in pyproject.toml could not be installed: no network, or no mirror in pip's settings?" >&2; exit 1; }
+		{ echo "The packages of pyproject.toml could not be installed. Check the network, and the index in pip's settings." >&2; exit 1; }
 	@touch $@
 
 .venv/docs: .venv/ready
 	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
-clean:  ## everything that can be made again
+clean:  ## remove all files that can be created again
 	rm -rf .venv build dist docs/_build docs/api/generated docs/auto_gallery $(OUT)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -139,9 +140,11 @@ def changed_wheel(sources: Path, version: int) -> Path:
         )
     for name in ("README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
-    project = (ROOT / "pyproject.toml").read_text()
-    (sources / "pyproject.toml").write_text(
-        project.replace('version = "0.1.0"', f'version = "99.{version}"')
+    shutil.copy(ROOT / "pyproject.toml", sources)
+    package = sources / "xpnet" / "__init__.py"
+    later = f'__version__ = "99.{version}"'
+    package.write_text(
+        re.sub('^__version__ = ".+"$', later, package.read_text(), flags=re.MULTILINE)
     )
     for name, (formula, changed) in FORMULAS.items():
         path = sources / "backends" / "xpnet_numba" / name

@@ -5,6 +5,7 @@ and takes array-api-compat from scikit-learn, which carries a copy, where it is 
 PYTHONPATH beside ``.``, ``backends`` and ``bench``, backends are found.
 """
 
+import re
 import shutil
 import sys
 import tomllib
@@ -17,10 +18,12 @@ ROOT = Path(__file__).parents[2]
 def register(folder: Path) -> None:
     """Writes ``folder/xpnet-VERSION.dist-info``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    info = folder / f"{project['name']}-{project['version']}.dist-info"
+    source = (ROOT / "xpnet" / "__init__.py").read_text()
+    version = re.search('^__version__ = "(.+)"$', source, flags=re.MULTILINE)[1]
+    info = folder / f"{project['name']}-{version}.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {version}\n"
     )
     groups = {"console_scripts": project["scripts"], **project["entry-points"]}
     sections = [
