@@ -1,98 +1,179 @@
-"""CONTRIBUTING's backend, built from its very text: listed, and trained with, in a process with it on its path."""
+"""The recipes of docs/contributing, followed to the letter in a copy of the tree, and the commands that they name."""
 
+import importlib
+import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.recipes import FOLDER, apply_changes, blocks
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
+
+ACTIVATION = """
+import numpy, xpnet
+from xpnet import gradcheck
+
+x = numpy.array([-1.0, 0.5, 9.0, numpy.nan, numpy.inf])
+numpy.testing.assert_array_equal(xpnet.relu6(x), [0, 0.5, 6, numpy.nan, 6])
+rng = numpy.random.default_rng(0)
+X, y = 3 * rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+for backend in ("numpy", "numba"):
+    network = xpnet.FeedforwardNeuralNet(
+        4, (6, 5), 3, activation="relu6", dtype="float64", backend=backend, rng=0
+    )
+    gradcheck.check_model(network, X, y)
+    assert ("compiled step" in network.why_) == (backend == "numba"), network.why_
+    print(network.fit(X, y, epochs=3, batch_size=20).loss[-1])
+"""
+
+LOSS = """
+import numpy, xpnet
+
+rng = numpy.random.default_rng(0)
+X = rng.normal(size=(200, 3))
+y = X @ [1.0, 2.0, -1.0]
+for backend in ("numpy", "numba"):
+    regressor = xpnet.MLPRegressor(
+        hidden_layer_sizes=(8,), loss="log_cosh", alpha=0, solver="lbfgs", max_iter=100,
+        random_state=0, backend=backend,
+    ).fit(X, y)
+    expected = numpy.log(numpy.cosh(regressor.predict(X) - y)).mean()
+    assert abs(regressor.loss_ - expected) < 1e-9 and expected < 0.01
+    assert ("compiled step" in regressor.why_) == (backend == "numba"), regressor.why_
+    print(expected)
+"""
 
 
-def block(language: str) -> str:
-    """The one block of code in that language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
-    return found
+def python(tree: Path, *arguments: str, timeout: int = 300) -> str:
+    """Return the output of Python in a process that imports xpnet from a tree."""
+    path = os.pathsep.join(str(tree / folder) for folder in ("", "backends", "bench", "tests"))
+    outcome = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    return outcome.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository to which every recipe has been applied."""
+    copy = tmp_path_factory.mktemp("repository")
+    skipped = shutil.ignore_patterns("__pycache__", "corpus", "_build", "generated", "auto_gallery")
+    for folder in ("xpnet", "backends", "bench", "tests", "docs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=skipped)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    (copy / "xpnet" / "cli" / "size.py").write_text(blocks("add_a_command.md", "python")[0])
+    for page in RECIPES:
+        apply_changes(page, copy)
+    return copy
+
+
+@pytest.mark.parametrize("program", [ACTIVATION, LOSS], ids=["activation", "loss"])
+def test_what_a_recipe_adds_computes_on_both_backends(tree: Path, program: str) -> None:
+    """The reference step and the compiled step give the same loss."""
+    losses = [float(line) for line in python(tree, "-c", program).split()]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_the_command_prints_the_number_of_parameters(tree: Path, tmp_path: Path) -> None:
+    import xpnet
+
+    file = tmp_path / "model.safetensors"
+    xpnet.FeedforwardNeuralNet(5, 7, 2, rng=0).save(file)
+    assert str(5 * 7 + 7 + 7 * 2 + 2) in python(tree, "-m", "xpnet", "size", str(file))
+    assert "Show the number of parameters" in python(tree, "-m", "xpnet", "--help")
+
+
+def test_the_command_of_a_package_is_registered_where_xpnet_looks() -> None:
+    (metadata,) = blocks("add_a_command.md", "toml")
+    from xpnet.cli.extensions import GROUP
+
+    assert GROUP in tomllib.loads(metadata)["project"]["entry-points"]
+
+
+def test_the_recipes_own_test_passes(tree: Path) -> None:
+    """The test that the recipe for a command shows, beside those of the command line."""
+    (tree / "tests" / "cli" / "test_size.py").write_text(blocks("add_a_command.md", "python")[1])
+    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cli/test_size.py")
+
+
+@pytest.mark.parametrize("page", [*RECIPES, "../../CONTRIBUTING.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    text = (FOLDER / page).read_text(encoding="utf-8")
+    commands = re.findall(r"`pytest ([^`]+)`", text)
+    assert commands
+    named = [word for command in commands for word in command.split() if word.startswith("tests/")]
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder that holds the package as an installer would have left it."""
-    project = tomllib.loads(block("toml"))["project"]
-    (tmp_path / "xpnet_scipy.py").write_text(block("python"))
-    metadata = tmp_path / f"xpnet_scipy-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
+    """A folder that holds the backend of the recipe as an installer would have left it."""
+    (metadata,) = blocks("add_a_backend.md", "toml")
+    project = tomllib.loads(metadata)["project"]
+    (tmp_path / "xpnet_scipy.py").write_text(blocks("add_a_backend.md", "{code-cell}")[0])
+    folder = tmp_path / f"xpnet_scipy-{project['version']}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
-    lines = [
-        f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in names.items())
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in names.items())
         for group, names in project["entry-points"].items()
     ]
-    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "entry_points.txt").write_text("\n".join(groups))
     return tmp_path
 
 
-def xpnet(site: Path, *arguments: str) -> str:
-    """The output of the command line in a process that sees the package."""
-    command = [sys.executable, "-c", "from xpnet.cli import main; main()", *arguments]
-    done = subprocess.run(
-        command,
+def xpnet_with(site: Path, *arguments: str) -> str:
+    """Return the output of the command line in a process that sees the package."""
+    outcome = subprocess.run(
+        [sys.executable, "-m", "xpnet", *arguments],
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
 
 
-def test_the_example_is_short() -> None:
-    assert len(block("python").splitlines()) <= 22
+def test_the_backend_is_listed(site: Path) -> None:
+    listed = json.loads(xpnet_with(site, "backends", "--json"))
+    backend = {entry["name"]: entry for entry in listed}["scipy"]
+    assert backend["usable"]
+    assert "scipy" in backend["facts"]
 
 
-def test_it_is_listed(site: Path) -> None:
-    found = {backend["name"]: backend for backend in json.loads(xpnet(site, "backends", "--json"))}
-    assert found["scipy"]["usable"]
-    assert "scipy" in found["scipy"]["facts"]
-
-
-def test_it_trains(site: Path) -> None:
-    shown = xpnet(
-        site,
-        "train",
-        "iris",
-        "--backend",
-        "scipy",
-        "--hidden",
-        "8",
-        "--lr",
-        "0.01",
-        "--epochs",
-        "30",
-        "--metrics-json",
-        str(site / "m.json"),
-    )
+def test_the_backend_trains(site: Path) -> None:
+    options = "--backend scipy --hidden 8 --lr 0.01 --epochs 30 --metrics-json".split()
+    shown = xpnet_with(site, "train", "iris", *options, str(site / "m.json"))
     metrics = json.loads((site / "m.json").read_text(encoding="utf-8"))
     assert "backend scipy" in shown
     assert metrics["history"]["loss"][-1] < 0.5 * metrics["history"]["loss"][0]
 
 
-def test_its_kernel_has_the_reference_signature(
+def test_the_backends_kernel_has_the_reference_signature(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import inspect
-
     from xpnet import ops
 
     monkeypatch.syspath_prepend(site)
-    from xpnet_scipy import backend  # type: ignore[import-not-found]
-
-    for name, kernel in backend.kernels.items():
+    kernels = importlib.import_module("xpnet_scipy").backend.kernels
+    for name, kernel in kernels.items():
         assert list(inspect.signature(kernel.launch).parameters) == list(
             inspect.signature(getattr(ops, name)).parameters
         )
