@@ -234,6 +234,37 @@ def test_text_that_is_left_out_is_no_input(tmp_path: Path, table: pandas.DataFra
     np.testing.assert_allclose(probabilities, model.predict_proba(numbers), atol=1e-6)
 
 
+def zones_and_words(zone: str | None) -> tuple[pandas.DataFrame, np.ndarray]:
+    """Instants of a zone, categories with empty text, floats as categories; labels of the local clock."""
+    rng = np.random.default_rng(0)
+    hours = pandas.to_timedelta(rng.integers(0, 24 * 300, ROWS), "h")
+    when = pandas.Series(pandas.Timestamp("2024-01-01", tz="UTC") + hours)
+    local = when.dt.tz_convert(zone) if zone else when.dt.tz_localize(None)
+    word = rng.choice(["", "a", "b"], ROWS)
+    half = pandas.Categorical(rng.integers(0, 5, ROWS) / 2)
+    frame = pandas.DataFrame({"when": local, "word": word, "half": half})
+    return frame, np.where((local.dt.hour < 12) == (word == ""), "yes", "no")
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", None])
+def test_onnx_reads_seconds_on_the_clock_of_the_training(tmp_path: Path, zone: str | None) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    frame, label = zones_and_words(zone)
+    model = classifier(max_iter=15).fit(frame, label)
+    model.export_onnx(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    expected = model.predict_proba(frame)
+    when = frame["when"].dt.tz_convert("UTC").dt.tz_localize(None) if zone else frame["when"]
+    for whole in ("{:g}", "{:.1f}"):  # a category of floats with and without the decimal
+        halves = [whole.format(value) for value in frame["half"]]
+        feed = fed(session, frame.assign(when=when, half=halves))
+        (probabilities,) = session.run(["probabilities"], feed)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    gaps = frame.assign(word=None)
+    empty = model.predict_proba(frame.assign(word=""))
+    np.testing.assert_array_equal(model.predict_proba(gaps), empty)
+
+
 # A small file takes little, whatever it says.
 
 
@@ -302,6 +333,7 @@ def test_hostile_files_end_in_an_error_or_in_an_estimator(
     assert told > 100
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")  # of an encoder that lost its names
 def test_an_encoder_that_was_tampered_with_is_refused(
     tmp_path: Path, table: pandas.DataFrame
 ) -> None:

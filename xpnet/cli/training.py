@@ -24,7 +24,7 @@ from xpnet.distributed import current_ranks
 from xpnet.errors import ModelFileError, XpnetError
 from xpnet.modelfile.disk import write_whole
 from xpnet.tabular.columns import dates_of_text
-from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE, USUAL_CATEGORIES
+from xpnet.tabular.encoder import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress
 
 SAMPLE_ROWS = 2**16
@@ -284,10 +284,10 @@ def _fit_encoded(model: Any, rows: tables.Rows, settings: SimpleNamespace) -> An
     share = settings.validation_size if by_blocks or model.networks == 1 else 0.0
     training, watched = tables.split(rows, share, settings.seed, "--validation-size")
     chosen = training.some(SAMPLE_ROWS)
-    bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
+    bins: Any = min(most, MAX_TREE_BINS) if most >= MIN_BINS else None
     encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
     encoder.max_categories = min(
-        encoder.max_categories, max(USUAL_CATEGORIES, MOST_ENCODED // len(rows))
+        encoder.max_categories, max(GUARANTEED_CATEGORIES, MOST_ENCODED // len(rows))
     )
     encoder.fit(chosen.table(), chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows

@@ -104,8 +104,9 @@ def _kind(model: Any) -> str:
 def export_model(model: Any, path: str | Path) -> None:
     """Write a model as an ONNX file for other runtimes, or as one file of C.
 
-    A file whose name ends in ``.c`` is C99 without dependencies, which computes in float32: ``xpnet_predict`` takes the
-    columns of one row, text and moments included, and gives what ``predict_proba`` or ``predict`` of a regressor gives.
+    A file whose name ends in ``.c`` is C99 without dependencies, which computes in float32:
+    ``xpnet_predict`` takes the columns of one row, text and timestamps included, and gives what
+    ``predict_proba`` or ``predict`` of a regressor gives.
 
     Parameters
     ----------
@@ -124,10 +125,12 @@ def export_model(model: Any, path: str | Path) -> None:
 
     Notes
     -----
-    Rows of numbers are one input ``X`` (rows, features). Where a table holds text, dates or times, or columns that are
-    left out, each column that is used is an input (rows, 1) by its name (``x_`` and the name, where it is that of an
-    output): text, numbers, or seconds since 1970. Empty text and NaN are gaps. Estimators of tables take float64, and
-    predict float64.
+    Rows of numbers are one input ``X`` (rows, features). Where a table holds text, dates or times,
+    or columns that are left out, each column that is used is an input (rows, 1) by its name (``x_``
+    and the name, where it is that of an output): text, numbers, or seconds since 1970. These count
+    on the clock of UTC where the training's dates had a time zone (they are Unix time), and on the
+    column's own clock where they had none. Empty text and NaN are gaps, in C also NULL. Estimators
+    of tables take float64, and predict float64.
 
     Examples
     --------

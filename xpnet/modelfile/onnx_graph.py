@@ -16,7 +16,14 @@ from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import Category, Number, encode_numbers, numbers_of
+from xpnet.tabular.encodings import (
+    GAP,
+    UNKNOWN,
+    Category,
+    Number,
+    encode_numbers,
+    numbers_of,
+)
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
@@ -235,7 +242,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
             else [f"x{column}" for column in range(encoder.n_features_in_)]
         )
         inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
-        each = numbers_of(numbers, lambda column, _: inputs[column])
+        each = numbers_of(numbers, lambda number: inputs[number.column])
     else:
         table = graph.input("X", encoder.n_features_in_, "float64")
         inputs, each = {}, [table[:, numpy.array([number.column for number in numbers])]]
@@ -244,8 +251,8 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     concat = partial(graph.add, "Concat", axis=1)
     outputs = []
     if numbers:
-        found, order = encode_numbers(numbers, concat(*each), xp)
-        outputs.append(concat(*found)[:, order].to("float32"))
+        encoded = encode_numbers(numbers, concat(*each), xp)
+        outputs.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
     outputs += [_category(inputs[category.column], category) for category in categories]
     first_numbers = sorted(range(len(encodings)), key=lambda k: isinstance(encodings[k], Category))
     places = numpy.repeat(first_numbers, [len(encodings[k].labels) for k in first_numbers])
@@ -255,14 +262,15 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
 def _category(text: Value, category: Category) -> Value:
     """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
     values = category.values
-    unknown, gap = len(values), len(values) + 1
+    unknown = len(values)
+    row_of = {UNKNOWN: unknown, GAP: unknown + 1}
     rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
-    category.write(numpy.array([*range(len(values)), -1, -2]), rows)
-    keys = {"": gap} | {value: index for index, value in enumerate(values)}
-    how: dict[str, Any] = {
-        "keys_strings": list(keys),
-        "values_int64s": list(keys.values()),
+    category.write(numpy.array([*range(len(values)), UNKNOWN, GAP]), rows)
+    indices = category.known_texts()
+    lookup: dict[str, Any] = {
+        "keys_strings": list(indices),
+        "values_int64s": [row_of.get(index, index) for index in indices.values()],
         "default_int64": unknown,
     }
-    code = text.graph.add("LabelEncoder", text, domain="ai.onnx.ml", **how)
+    code = text.graph.add("LabelEncoder", text, domain="ai.onnx.ml", **lookup)
     return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)

@@ -15,7 +15,7 @@ from xpnet.modelfile.estimators import constructed, kept_parameters, with_parame
 from xpnet.modelfile.networks import Exported, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
-from xpnet.tabular.encodings import LARGEST, PARTS, PERIODS, Category, Encoding, Number
+from xpnet.tabular.encodings import MAX_FINITE, PARTS, PERIODS, Category, Encoding, Number
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -141,6 +141,7 @@ def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
     columns = {
         "columns": encoder.n_features_in_,
         "names": names,
+        "labels": list(encoder._labels),
         "left_out": dict(encoder.left_out_),
     }
     params = kept_parameters(encoder) | {"random_state": None}
@@ -162,12 +163,15 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
         (each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_
     }
     right = len({column for column, *_ in ways}) == len(ways) == columns - len(left_out)
-    right = right and (not names or len(set(names)) == len(names) == columns)
+    labels = typed(described.get("labels", []), tuple[str, ...])
+    for own_names in (names, labels):
+        right = right and (not own_names or len(set(own_names)) == len(own_names) == columns)
     if not right or not all(type(reason) is str for reason in left_out.values()):
         raise ValueError(
             "each column has one name, and is encoded in one way or left out for a reason"
         )
     encoder.n_features_in_, encoder.left_out_ = columns, left_out
+    encoder._labels = labels
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)
     return encoder
@@ -187,7 +191,7 @@ def _encoding_of(
         if (
             not right
             or len(edges) in (1, 2)
-            or (numpy.abs(edges) > LARGEST).any()
+            or (numpy.abs(edges) > MAX_FINITE).any()
             or (numpy.diff(edges) <= 0).any()
         ):
             raise ValueError(

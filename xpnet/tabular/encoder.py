@@ -1,6 +1,8 @@
-"""The encoder of tables: frames in, float32 out."""
+"""The encoder of tables: it takes frames and returns float32 arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, Self
 
@@ -17,9 +19,9 @@ from sklearn.utils.validation import (
 
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
-from xpnet.tabular.columns import Kind, Table, table_of
+from xpnet.tabular.columns import ColumnKind, Table, enumerated, table_of, warn_of_names
 from xpnet.tabular.encodings import (
-    AT_ONCE,
+    OUTPUTS_AT_ONCE,
     Category,
     Encoding,
     Number,
@@ -32,52 +34,70 @@ from xpnet.tabular.encodings import (
     with_details,
 )
 
-ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS, MOST_BINS_OF_A_TREE, FINEST_BINS_OF_A_TREE = 20, 4, 48, 16, 64
-ROWS_FOR_BINS = 7
-"""A table has so many rows for each bin of all columns together, those of a tree; more would fit to noise."""
-MOST_NUMBERS = 1 << 26
-"""Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
-USUAL_CATEGORIES = 100
-"""A category has columns of their own for so many values at least, however many rows the table has."""
-MANY_VALUES = 20
-"""Categories of more values have details: frequency and mean target."""
-ROWS_TO_TELL = 20
-"""In tables of fewer rows nothing is taken for an identifier."""
-DIFFERENT, DENSE = 0.5, 0.5
-"""Text of which this share is different is free; whole numbers that fill this share of their range count rows."""
+MIN_ROWS_PER_BIN = 20
+"""Minimum number of rows for each bin of a number."""
+MIN_BINS = 4
+"""Minimum number of bins of a number; one that would have fewer has none."""
+MAX_BINS = 48
+"""Maximum number of bins of quantiles of a number."""
+MAX_TREE_BINS = 16
+"""Maximum number of bins of a tree."""
+MAX_FINE_TREE_BINS = 64
+"""Maximum number of bins of a tree where the target rises and falls many times along the column."""
+MIN_ROWS_PER_TREE_BIN = 7
+"""Minimum number of rows for each tree bin of all columns together; more bins would fit noise."""
+MAX_ENCODED_NUMBERS = 1 << 26
+"""Maximum number of numbers in the encoded training table, which decides how many bins and
+categories it has; 256 MiB in float32."""
+GUARANTEED_CATEGORIES = 100
+"""Number of values of a category that may have columns of their own in tables of any length."""
+MAX_VALUES_WITHOUT_DETAILS = 20
+"""Number of values above which a category has details: frequency and mean target."""
+MIN_ROWS_FOR_IDENTIFIERS = 20
+"""Minimum number of rows of a table in which columns are examined for identifiers."""
+MAX_DISTINCT_SHARE = 0.5
+"""Share of distinct values above which text is free text and left out."""
+MIN_COUNTER_SHARE = 0.5
+"""Share of their range that distinct whole numbers fill from which they are a row counter."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TableEncoder(TransformerMixin, BaseEstimator):
-    """Encode a table as numbers for a network: numbers, categories, booleans, dates and times, with gaps.
+    """Encode a table as numbers for a network: numbers, categories, booleans, dates, times, gaps.
 
-    Numbers are scaled, and their place among bins says how far through each bin they are (piecewise-linear encoding),
-    so that a network bends where the data bends. Categories have a column for each frequent value. Gaps have a column
-    of their own where training rows have gaps. Dates and times become a trend, year, month, day, weekday and hour,
-    as far as these vary. Constant columns, identifiers and free text are left out, and `left_out_` tells why.
+    Numbers are scaled, and each bin says how far through it a number is (piecewise-linear
+    encoding), so that a network can change its slope from bin to bin. Categories have a column for each
+    frequent value. Gaps have a column of their own where training rows have gaps. Dates and times
+    become a trend, year, month, day, weekday and hour, as far as these vary. Constant columns,
+    identifiers and free text are left out, and `left_out_` says why.
 
     Parameters
     ----------
     scaling : {"robust", "standard"}, default "robust"
-        ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to (-3, 3):
-        z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the standard deviation.
+        ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to
+        (-3, 3): z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the
+        standard deviation.
     bins : int, "auto" or None, default "auto"
-        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most, fewer where the encoded table would hold
-        more than 2^26 numbers; of a tree 4 to 16, as many as leave 7 rows to each bin of all columns together, and 64
-        where the target rises and falls many times along the column; None for no bins.
+        Maximum number of bins of a number. ``"auto"`` is one bin for each 20 rows, at most 48, and
+        fewer where the encoded table would hold more than 2^26 numbers; of a tree 4 to 16, so that
+        each bin of all columns together has 7 rows, and 64 where the target rises and falls many
+        times along the column. None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
-        Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target, with eight
-        quantiles where these are fewer than four, since the column may matter together with others alone.
+        Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the
+        target, with eight quantiles where these are fewer than four: the column may tell the target
+        only together with others.
     min_frequency : int or float, default 0.001
-        Rows that a value needs for a column of its own, or their share, at least 2; all rarer values have one.
+        Minimum number of rows of a value with a column of its own, or their share, at least 2 rows;
+        all rarer values share one column.
     max_categories : int, default 400
-        Values of a category with a column of their own at most; 100 where more would make the encoded training table
-        hold more than 2^26 numbers.
+        Maximum number of values of a category with a column of their own; 100 where more would make
+        the encoded training table hold more than 2^26 numbers.
     task : {"auto", "classification", "regression"} or None, default "auto"
-        What the target is, which trees and the mean target of many values need; ``"auto"`` asks
-        `sklearn.utils.multiclass.type_of_target`, None does not use it.
+        What the target is, which trees and the mean target of many values need. ``"auto"`` asks
+        `sklearn.utils.multiclass.type_of_target`; None does not use the target.
     random_state : int, numpy.random.RandomState or None, default None
-        How rows are divided for means of the target over other rows (cross-fitting, in `fit_transform`).
+        Draws the folds of the rows for means of the target over other rows (cross-fitting, in
+        `fit_transform`).
 
     Attributes
     ----------
@@ -96,15 +116,25 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Values that were not there in training are 0 in all columns of a category. A gap where training rows had none is
-    filled with the median. Infinite numbers count as the largest and smallest that were seen. Columns are found by
-    name where tables have names; further columns are ignored. NumPy's numbers need no other library; frames need
-    pyarrow.
+    Values that training did not see are 0 in all columns of a category. A gap where training rows
+    had none is filled with the median. Infinite numbers count as the largest and smallest that
+    training saw. Columns are found by name where tables have names; further columns are ignored.
+    NumPy's numbers need no other library; frames need pyarrow.
+
+    A date with a time zone is an instant, and it is read on the clock of UTC: the same instants are
+    encoded the same in any zone. A date without a zone is read on its own clock. Where the local
+    hour tells the target, remove the zone and keep the clock: ``dt.tz_localize(None)`` in pandas.
+    Both kinds are not mixed: a column that had a zone in training needs one later.
+
+    Empty text is a gap, as in CSV files; so are the masked values of NumPy's masked arrays. Whole
+    numbers above 2^53 that are different and equal in float64 are categories where they are few.
 
     References
     ----------
-    Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning, 2022.
-    Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data, 2024.
+    Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
+    2022.
+    Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+    Tabular Data, 2024.
 
     Examples
     --------
@@ -152,7 +182,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For no rows, two columns of one name, nothing to learn from, and trees without a target.
+            For no rows, two columns of one name, a table whose columns hold one value each, and
+            trees without a target.
+        TypeError
+            For names of columns of several types.
         """
         self._fit(X, y)
         return self
@@ -160,8 +193,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Learn how to encode a table, and encode it.
 
-        The mean target of categories of many values is that of other rows here, lest a network read a row's target
-        from it; `transform` gives the mean of all rows.
+        The mean target of categories of many values is that of other rows here, so that a network
+        cannot read a row's target from it; `transform` gives the mean of all rows.
 
         Parameters
         ----------
@@ -178,16 +211,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For no rows, two columns of one name, nothing to learn from, and trees without a target.
+            For no rows, two columns of one name, a table whose columns hold one value each, and
+            trees without a target.
+        TypeError
+            For names of columns of several types.
         """
         table, details = self._fit(X, y)
         return self._encode(table, details)
 
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, numpy.ndarray]]:
-        """Fit; return the details of the training rows by category."""
+        """Fit; return the table, and the details of the training rows by the category's column."""
         check_parameters(self)
         table = table_of(X)
         self.n_features_in_ = len(table.columns)
+        self._labels = table.labels
         self.__dict__.pop("feature_names_in_", None)
         if table.named:
             self.feature_names_in_ = numpy.array(table.names, dtype=object)
@@ -198,31 +235,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.encodings_: list[Encoding] = []
         details: dict[int, numpy.ndarray] = {}
         kinds = [table.kind(index) for index in range(len(table.columns))]
-        bins = self._most_bins(table, kinds)
-        finer = FINEST_BINS_OF_A_TREE if self.bins == "auto" and bins == MOST_BINS_OF_A_TREE else 0
-        how = Scaling(
-            self.scaling == "robust", bins, finer, target if self.binning == "tree" else None
-        )
-        for index, (kind, type_) in enumerate(kinds):
-            found: list[Encoding] | str = f"holds {type_}"
-            if kind == "category":
-                found = self._fit_category(table, index, target, details)
-            elif kind != "other":
-                x = table.numbers(index, kind)
-                counts = table.named and type_.lstrip("u").startswith("int") and _counts_rows(x)
-                found = (
-                    "numbers the rows"
-                    if counts
-                    else fit_numbers(x, how, index, kind) or "holds one value only"
-                )
-            if isinstance(found, str):
-                self.left_out_[table.names[index]] = found
+        scaling = self._scaling(table, kinds, target)
+        for index, kind in enumerate(kinds):
+            encodings = self._fit_column(table, index, kind, scaling, target, details)
+            if isinstance(encodings, str):
+                self.left_out_[table.names[index]] = encodings
             else:
-                self.encodings_ += found
+                self.encodings_ += encodings
         if not self.encodings_:
-            reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_out_.items())
+            reasons = enumerated(f"{name} {reason}" for name, reason in self.left_out_.items())
             raise InputError(
-                f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}."
+                f"A column must vary from row to row; got n_samples={table.rows} in which none "
+                f"does: {reasons}."
             )
         return table, details
 
@@ -235,40 +259,90 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_consistent_length(numpy.empty(rows), y)
         if task == "auto":
             task = "regression" if type_of_target(y).startswith("continuous") else "classification"
-        return Target(
-            y if task == "regression" else numpy.unique(y, return_inverse=True)[1],
-            task,
-            random_state,
+        if task == "classification":
+            y = numpy.unique(y, return_inverse=True)[1]
+        return Target(y, task, random_state)
+
+    def _scaling(self, table: Table, kinds: list[ColumnKind], target: Target) -> Scaling:
+        max_bins = self._max_bins(table, kinds)
+        may_be_fine = self.bins == "auto" and max_bins == MAX_TREE_BINS
+        return Scaling(
+            robust=self.scaling == "robust",
+            max_bins=max_bins,
+            max_fine_bins=MAX_FINE_TREE_BINS if may_be_fine else 0,
+            target=target if self.binning == "tree" else None,
         )
 
-    def _most_bins(self, table: Table, kinds: list[tuple[Kind, str]]) -> int:
+    def _max_bins(self, table: Table, kinds: list[ColumnKind]) -> int:
         if self.bins != "auto":
             return int(self.bins or 0)
-        wide = max(1, sum({"number": 1, "moment": 4}.get(kind, 0) for kind, _ in kinds))
-        of_tree = min(MOST_BINS_OF_A_TREE, max(LEAST_BINS, table.rows // (ROWS_FOR_BINS * wide)))
-        most = of_tree if self.binning == "tree" else MOST_BINS
-        bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * wide))
-        return bins if bins >= LEAST_BINS else 0
+        numbers_of_kind = {"number": 1, "timestamp": 4}
+        numbers = max(1, sum(numbers_of_kind.get(kind, 0) for kind, _ in kinds))
+        maximum = MAX_BINS
+        if self.binning == "tree":
+            maximum = max(MIN_BINS, table.rows // (MIN_ROWS_PER_TREE_BIN * numbers))
+            maximum = min(MAX_TREE_BINS, maximum)
+        of_memory = MAX_ENCODED_NUMBERS // (table.rows * numbers)
+        bins = min(table.rows // MIN_ROWS_PER_BIN, maximum, of_memory)
+        return bins if bins >= MIN_BINS else 0
+
+    def _fit_column(
+        self,
+        table: Table,
+        index: int,
+        kind: ColumnKind,
+        scaling: Scaling,
+        target: Target,
+        details: dict[int, numpy.ndarray],
+    ) -> Sequence[Encoding] | str:
+        """Return the encodings of a column, or why it is left out."""
+        if kind.kind == "other":
+            return f"holds {kind.type_name}"
+        if kind.kind == "category":
+            return self._fit_category(table, index, target, details)
+        if kind.kind == "timestamp":
+            clock = table.clock(index)
+            seconds = table.timestamps(index, clock)
+            encodings = fit_numbers(seconds, scaling, index, "timestamp", clock)
+            return encodings or "holds one value only"
+        is_merged = table.is_merged_by_float64(index)
+        if is_merged:
+            categories = self._fit_category(table, index, target, details)
+            if not isinstance(categories, str):
+                return categories
+        x = table.numbers(index)
+        is_integer = kind.type_name.lstrip("u").startswith("int")
+        if table.named and is_integer and _is_row_counter(x):
+            return "numbers the rows"
+        encodings = fit_numbers(x, scaling, index, "number")
+        if not encodings and is_merged:
+            return "holds whole numbers above 2^53 that are one number in float64"
+        return encodings or "holds one value only"
 
     def _fit_category(
-        self, table: Table, index: int, target: Target, details: dict[int, Any]
+        self, table: Table, index: int, target: Target, details: dict[int, numpy.ndarray]
     ) -> list[Encoding] | str:
         """Return the category of a column, or why it is left out."""
-        codes, names = table.categories(index)
-        least = (
-            self.min_frequency
-            if self.min_frequency >= 1
-            else max(2, self.min_frequency * table.rows)
+        codes = table.categories(index)
+        min_rows = self.min_frequency
+        if min_rows < 1:
+            min_rows = max(2, min_rows * table.rows)
+        max_columns = max(GUARANTEED_CATEGORIES, MAX_ENCODED_NUMBERS // table.rows)
+        category = fit_category(
+            codes,
+            column=index,
+            min_rows=int(min_rows),
+            max_columns=min(self.max_categories, max_columns),
         )
-        most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
-        category = fit_category(codes, names, column=index, least=int(least), most=most)
         if category is None:
             return "holds one value only"
-        known = int((codes >= 0).sum())
-        if known >= ROWS_TO_TELL and len(category.values) > DIFFERENT * known:
+        indices = category.indices(codes)
+        rows = int((indices >= 0).sum())
+        is_free_text = len(category.values) > MAX_DISTINCT_SHARE * rows
+        if rows >= MIN_ROWS_FOR_IDENTIFIERS and is_free_text:
             return "holds text that differs from row to row"
-        if len(category.values) > MANY_VALUES:
-            category, details[index] = with_details(category, category.places(codes, names), target)
+        if len(category.values) > MAX_VALUES_WITHOUT_DETAILS:
+            category, details[index] = with_details(category, indices, target)
         return [category]
 
     def transform(self, X: Any) -> Any:
@@ -277,7 +351,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The table; its columns have the names they had in training, in any order.
+            The table; its columns have the names that they had in training, in any order. The
+            columns of an array are those of the training in their order.
 
         Returns
         -------
@@ -287,41 +362,57 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            For a column that is missing, or that held numbers or dates in training and does not now.
+            For a column that is missing, and for one that held numbers or dates in training and
+            does not now, or held dates with a time zone and now holds dates without one, or the
+            reverse.
+        TypeError
+            For names of columns of several types.
         """
         check_is_fitted(self)
-        table = table_of(X)
+        return self._encode(self._in_order_of_training(table_of(X)), {})
+
+    def _in_order_of_training(self, table: Table) -> Table:
+        """Return a table with the columns of the training: by name, or else by position."""
+        names: Sequence[str] = ()
         if table.named and hasattr(self, "feature_names_in_"):
-            names = self.feature_names_in_
-            table = table.select(
-                names.tolist(), {names[encoding.column] for encoding in self.encodings_}
-            )
-        else:
-            rows_and_columns = table.rows, len(table.columns)
-            validate_data(
-                self, numpy.broadcast_to(True, rows_and_columns), reset=False, skip_check_array=True
-            )
-        return self._encode(table, {})
+            names = self.feature_names_in_.tolist()
+        elif table.labels and self._labels:
+            names = self._labels
+        if names:
+            return table.select(names, {names[encoding.column] for encoding in self.encodings_})
+        if table.named:
+            warn_of_names()
+        shape = (table.rows, len(table.columns))
+        validate_data(self, numpy.broadcast_to(True, shape), reset=False, skip_check_array=True)
+        return table
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
+        """Return the outputs: (rows, outputs) float32. details : of training rows, by column"""
         widths = [len(encoding.labels) for encoding in self.encodings_]
         out = numpy.empty((table.rows, sum(widths)), numpy.float32)
-        for encoding, part in zip(
-            self.encodings_, numpy.split(out, numpy.cumsum(widths)[:-1], axis=1), strict=True
-        ):
+        outputs = numpy.split(out, numpy.cumsum(widths)[:-1], axis=1)
+        for encoding, part in zip(self.encodings_, outputs, strict=True):
             if isinstance(encoding, Category):
-                places = encoding.places(*table.categories(encoding.column))
-                encoding.write(places, part, details.get(encoding.column))
-        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, Number)]
-        (own,) = numpy.nonzero(
-            numpy.repeat([isinstance(encoding, Number) for encoding in self.encodings_], widths)
-        )
-        for rows in gen_batches(table.rows, AT_ONCE // max(1, len(own)) + 1) if numbers else ():
-            x = numpy.stack(numbers_of(numbers, table.part(rows).numbers), axis=1)
-            with numpy.errstate(over="ignore"):
-                found, order = encode_numbers(numbers, x, numpy)
-            out[rows, own[order.argsort()]] = numpy.concatenate(found, axis=1)
+                indices = encoding.indices(table.categories(encoding.column))
+                encoding.write(indices, part, details.get(encoding.column))
+        self._encode_numbers(table, widths, out)
         return out
+
+    def _encode_numbers(self, table: Table, widths: list[int], out: numpy.ndarray) -> None:
+        """Write the outputs of numbers and timestamps into ``out``, a block of rows at a time."""
+        is_number = [isinstance(encoding, Number) for encoding in self.encodings_]
+        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, Number)]
+        if not numbers:
+            return
+        (columns,) = numpy.nonzero(numpy.repeat(is_number, widths))
+        rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
+        for rows in gen_batches(table.rows, rows_at_once):
+            block = table.part(rows)
+            x = numpy.stack(numbers_of(numbers, partial(_read, block)), axis=1)
+            with numpy.errstate(over="ignore"):
+                encoded = encode_numbers(numbers, x, numpy)
+            joined = numpy.concatenate(encoded.blocks, axis=1)
+            out[rows, columns[encoded.order.argsort()]] = joined
 
     def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:
         """Name the outputs: the column's name, then what the output says of it.
@@ -343,21 +434,34 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
-        names: dict[str, int] = {}  # each with its number; one that was there before gets the next
-        for name in (
-            f"{columns[each.column]}{label}" for each in self.encodings_ for label in each.labels
-        ):
-            free = name
-            while free in names:
-                names[name] += 1
-                free = f"{name}_{names[name]}"
-            names[free] = 1
-        return numpy.array(list(names), object)
+        names = [
+            f"{columns[encoding.column]}{label}"
+            for encoding in self.encodings_
+            for label in encoding.labels
+        ]
+        uses: dict[str, int] = {}  # how often each name was asked for; a repeated one gets a number
+        for name in names:
+            unique = name
+            while unique in uses:
+                uses[name] += 1
+                unique = f"{name}_{uses[name]}"
+            uses[unique] = 1
+        return numpy.array(list(uses), object)
 
 
-def _counts_rows(x: numpy.ndarray) -> bool:
-    """Return whether whole numbers are all different and close together, as row numbers are. x : (rows,), gaps NaN"""
+def _read(table: Table, number: Number) -> numpy.ndarray:
+    """Return the column of a number: (rows,) float64."""
+    if number.part:
+        return table.timestamps(number.column, number.clock)
+    return table.numbers(number.column)
+
+
+def _is_row_counter(x: numpy.ndarray) -> bool:
+    """Return whether whole numbers are all different and close together, as row numbers are.
+
+    x : (rows,) float64, NaN for gaps
+    """
     x = x[~numpy.isnan(x)]
-    if len(x) < ROWS_TO_TELL or len(x) < DENSE * (x.max() - x.min() + 1):
+    if len(x) < MIN_ROWS_FOR_IDENTIFIERS or len(x) < MIN_COUNTER_SHARE * (x.max() - x.min() + 1):
         return False
     return len(numpy.unique(x)) == len(x)

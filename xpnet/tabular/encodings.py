@@ -1,50 +1,65 @@
-"""An encoding turns one column into float32 columns: it scales and bins numbers, or looks categories up.
+"""An encoding turns a column into float32 columns: it scales and bins numbers, or looks up values.
 
-Each encoding is a frozen record of numbers: it is fitted by a function, written to files as plain arrays, and so simple
-(affine, clip, look up) that another runtime can repeat it.
+Each encoding is a frozen record of numbers: a function fits it, model files hold it as plain
+arrays, and it is so simple (affine, clip, look up) that another runtime can repeat it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from xpnet.tabular.columns import CategoryCodes, Clock, Kind
+
 Task = Literal["classification", "regression"]
 
-SAMPLE = 200_000
-"""Rows of a column that quantiles are taken of; more rows move them by less than a bin."""
-FARTHEST = 1e5
-"""Scaled numbers lie within these bounds, so that none overflows in float32."""
-LARGEST = 1e300
-"""Larger numbers count as infinite: the difference of two others is finite."""
-AT_ONCE = 1 << 19
-"""Outputs of a block of rows: what is computed on the way to them takes little memory."""
+MAX_QUANTILE_ROWS = 200_000
+"""Number of rows from which quantiles are computed; more rows move them by less than a bin."""
+MAX_SCALED = 1e5
+"""Largest absolute value of a scaled number, so that none overflows in float32."""
+MAX_FINITE = 1e300
+"""Largest finite number; larger ones count as infinite, so that differences are finite."""
+OUTPUTS_AT_ONCE = 1 << 19
+"""Block size in outputs of the encoder; it bounds temporary memory."""
+MEANS_AT_ONCE = 1 << 20
+"""Block size in numbers of the mean targets of values; it bounds temporary memory."""
 FOLDS = 5
-"""Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
-SHRINKING = 10.0
-"""This many rows of the mean target of all count with the rows of a value."""
-FEWEST_CUTS, EVEN_BINS = 4, 8
-"""A column that a tree cuts less often has so many bins by quantiles, too: it may matter together with others alone."""
-LEAST_LEAF, BEYOND_CHANCE = 8, 20.0
-"""A cut explains this share of the target, divided by the rows, where it tells more than the best of many by chance."""
-TELLS_MORE = 0.01
-"""A tree has more cuts than usual where these explain so much more of the target's variance."""
-DAY = 86400.0
+"""Number of parts of the training rows. The mean target of a row's value is taken over the rows of
+the other parts."""
+SMOOTHING_ROWS = 10.0
+"""Number of rows with the overall mean target that are added to the rows of each value."""
+MIN_CUTS = 4
+"""Number of cuts of a tree below which a column also gets bins of quantiles: a column that does
+not tell the target alone may tell it together with others."""
+QUANTILE_BINS = 8
+"""Number of bins of quantiles that such a column gets."""
+MIN_LEAF_ROWS = 8
+"""Minimum number of rows in a leaf of a tree."""
+MIN_CUT_GAIN = 20.0
+"""Minimum share of the impurity that a cut of a fine tree removes, times the number of rows. The
+best of many cuts reaches less by chance."""
+MIN_FINE_TREE_GAIN = 0.01
+"""Minimum share of the impurity that a fine tree removes beyond a usual one."""
+SECONDS_PER_DAY = 86400.0
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
-"""First value and length of the cycles of a moment."""
+"""First value and length of the cycles of a timestamp."""
 PARTS = ("trend", "year", *PERIODS)
+"""The parts of a timestamp."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a row: scaled, an indicator of gaps, its place in a cycle, its place among bins.
+    """One number of a row: scaled, an indicator of gaps, its place in a cycle and among bins.
 
-    column : index of the table's column; part : "" or the part of a moment; fill : what stands for a gap
-    low, high : the range seen, which infinite values are set to; scale : 0 where only gaps vary
-    edges : (bins + 1,) float64, increasing, or none
+    column : index of the table's column; part : "" or the part of a timestamp
+    fill : replaces a gap; low, high : the range seen in training, which replaces infinite values
+    centre, scale : the scaled number is (x - centre) scale; scale is 0 where only gaps vary
+    clip : whether scaled numbers are clipped smoothly to (-3, 3)
+    gaps, cycle : whether there are outputs for gaps, and for sine and cosine of the cycle
+    edges : (bins + 1,) float64, increasing, or empty; clock : of a timestamp
     """
 
     column: int
@@ -58,71 +73,98 @@ class Number:
     gaps: bool
     cycle: bool
     edges: numpy.ndarray
+    clock: Clock = ""
 
     @property
     def labels(self) -> list[str]:
         """Return what is added to the column's name to name each output."""
         ending = f"_{self.part}" if self.part else ""
-        ways = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
-        ways += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
-        return ways + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
+        labels = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
+        labels += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
+        return labels + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
 
-def numbers_of(numbers: Sequence[Number], read: Callable[[int, Any], Any]) -> list[Any]:
-    """Return for each number its column, or the part of a moment. read : gives a column's numbers of a kind"""
-    kinds = {number.column: "moment" if number.part else "number" for number in numbers}
-    columns = {column: _parts(read(column, kind), kind) for column, kind in kinds.items()}
+def numbers_of(numbers: Sequence[Number], read: Callable[[Number], Any]) -> list[Any]:
+    """Return for each number its column, or the part of a timestamp.
+
+    read : returns the column of a number; it is called once for each column
+    """
+    columns: dict[int, dict[str, Any]] = {}
+    for number in numbers:
+        if number.column not in columns:
+            kind: Kind = "timestamp" if number.part else "number"
+            columns[number.column] = _parts(read(number), kind)
     return [columns[number.column][number.part] for number in numbers]
 
 
-def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> tuple[list[Any], numpy.ndarray]:
-    """Return the outputs of some numbers, those of each kind together, and the order in which they stand by number.
+class EncodedNumbers(NamedTuple):
+    """The outputs of numbers.
 
-    Bins below x are 1, bins above it 0, its own bin says how far through x is. (Gorishniy, Rubachev, Babenko, On
-    Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside of the bins it stays 0 and 1.)
+    blocks : arrays (rows, outputs of a sort): all scaled numbers, all indicators of gaps, ...
+    order : (outputs,) indices that put the joined blocks in the order of the numbers
+    """
 
-    x : (rows, numbers) float64; xp : NumPy, or what computes as it does
-    returns arrays (rows, some), and the order: (outputs,)
+    blocks: list[Any]
+    order: numpy.ndarray
+
+
+def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> EncodedNumbers:
+    """Return the outputs of numbers.
+
+    A bin below x is 1 and a bin above it 0; the bin that holds x says how far through the bin x
+    is (Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
+    2022, eq. 1; but outside of all bins they stay 0 and 1).
+
+    This function is executed in two ways. With NumPy's arrays it computes. With a tensor of an ONNX
+    graph as x, and functions that add nodes to the graph as xp, it writes the same formula into an
+    ONNX file (``xpnet.modelfile.onnx_graph``). So it only uses what both know: arithmetic, columns
+    by index, and functions of xp. ``predict.c`` repeats the formula in C.
+
+    x : (rows, numbers) float64; xp : NumPy, or functions of the same names
     """
     fill, low, high, centre, scale = numpy.array(
         [(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]
     ).T
     clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
-    scaled, gappy, cycles = (numpy.flatnonzero(which) for which in (scale, gaps, cycle))
-    binned = numpy.repeat(numpy.arange(len(numbers)), [len(number.edges[1:]) for number in numbers])
-    missing = xp.isnan(x)
-    x = xp.where(missing, fill, x)
-    x = xp.where(xp.abs(x) > LARGEST, xp.minimum(xp.maximum(x, low), high), x)
-    z = xp.clip((x - centre) * scale, -FARTHEST, FARTHEST)
+    scaled_columns = numpy.flatnonzero(scale)
+    gap_columns = numpy.flatnonzero(gaps)
+    cycle_columns = numpy.flatnonzero(cycle)
+    bin_counts = [len(number.edges[1:]) for number in numbers]
+    bin_columns = numpy.repeat(numpy.arange(len(numbers)), bin_counts)
+    is_gap = xp.isnan(x)
+    x = xp.where(is_gap, fill, x)
+    x = xp.where(xp.abs(x) > MAX_FINITE, xp.minimum(xp.maximum(x, low), high), x)
+    z = xp.clip((x - centre) * scale, -MAX_SCALED, MAX_SCALED)
     z = xp.where(clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
-    found = [z[:, scaled]]
-    if len(gappy):
-        found.append(xp.where(missing, 1.0, 0.0)[:, gappy])
-    if len(cycles):
-        first, length = numpy.array([PERIODS[number.part] for number in numbers if number.cycle]).T
-        angle = (x[:, cycles] - first) * (2 * numpy.pi / length)
-        found += [xp.sin(angle), xp.cos(angle)]
-    if len(binned):
+    blocks = [z[:, scaled_columns]]
+    if len(gap_columns):
+        blocks.append(xp.where(is_gap, 1.0, 0.0)[:, gap_columns])
+    if len(cycle_columns):
+        cycles = [PERIODS[number.part] for number in numbers if number.cycle]
+        first, length = numpy.array(cycles).T
+        angle = (x[:, cycle_columns] - first) * (2 * numpy.pi / length)
+        blocks += [xp.sin(angle), xp.cos(angle)]
+    if len(bin_columns):
         left = numpy.concatenate([number.edges[:-1] for number in numbers])
         width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
-        found.append(xp.clip((x[:, binned] - left) / width, 0.0, 1.0))
-    return found, numpy.argsort(
-        numpy.concatenate([scaled, gappy, cycles, cycles, binned]), kind="stable"
-    )
+        blocks.append(xp.clip((x[:, bin_columns] - left) / width, 0.0, 1.0))
+    columns = [scaled_columns, gap_columns, cycle_columns, cycle_columns, bin_columns]
+    return EncodedNumbers(blocks, numpy.argsort(numpy.concatenate(columns), kind="stable"))
 
 
-def parts_of_moments(seconds: Any) -> dict[str, Any]:
-    """Return the parts of moments, in NumPy's arrays or what computes as they do; NaN and infinity give NaN.
+def parts_of_timestamps(seconds: Any) -> dict[str, Any]:
+    """Return the parts of timestamps; NaN and infinity give NaN.
 
-    (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
+    The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
+    graph's tensors, as ``encode_numbers`` does. (The calendar from days: Hinnant,
+    chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
 
     seconds : (rows,) float64 since 1970, NaN for gaps
     """
     with numpy.errstate(invalid="ignore"):
-        days = seconds // DAY
-        from_march = (
-            days + 719468.0
-        )  # days since 1 March of the year 0, the first of an era of 400 years
+        days = seconds // SECONDS_PER_DAY
+        # Days since 1 March of the year 0, the first day of an era of 400 years.
+        from_march = days + 719468.0
         era = from_march // 146097.0
         day_of_era = from_march - era * 146097.0
         years = (
@@ -130,24 +172,25 @@ def parts_of_moments(seconds: Any) -> dict[str, Any]:
         ) // 365.0
         day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
         month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
-        after_december = (
-            month_from_march // 10.0
-        )  # 1 in January and February, whose year began in March
+        # 1 in January and February, which belong to a year that began in March.
+        after_december = month_from_march // 10.0
         return {
             "trend": seconds,
             "year": years + era * 400.0 + after_december,
             "month": month_from_march + 3.0 - after_december * 12.0,
             "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
             "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
-            "hour": (seconds - days * DAY) / 3600.0,
+            "hour": (seconds - days * SECONDS_PER_DAY) / 3600.0,
         }
 
 
 @dataclass(frozen=True)
 class Target:
-    """What rows are to be told apart by. y : (rows,) class indices or numbers; without a task it is not used
+    """The target of the rows.
 
-    random_state : where divisions of the rows are drawn from
+    y : (rows,) class indices or numbers; None without a task
+    task : what y is; None where the encoder does not use it
+    random_state : draws the folds of the rows
     """
 
     y: Any
@@ -157,142 +200,194 @@ class Target:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Says how numbers are scaled.
+    """How numbers are scaled.
 
-    bins : at most so many; finer : so many where a tree tells more by them; target : of trees, None for quantiles
+    robust : by median and interquartile range instead of mean and standard deviation
+    max_bins : maximum number of bins
+    max_fine_bins : maximum number where a tree gains clearly from more bins; 0 for none
+    target : of trees; None for bins of quantiles
     """
 
     robust: bool
-    bins: int
-    finer: int
+    max_bins: int
+    max_fine_bins: int
     target: Target | None
 
 
-def _parts(x: Any, kind: str) -> dict[str, Any]:
-    """Return the numbers that a column of numbers or of moments is encoded as, by their names. x : (rows,) float64"""
-    return parts_of_moments(x) if kind == "moment" else {"": x}
+def _parts(x: Any, kind: Kind) -> dict[str, Any]:
+    """Return by their names the numbers that a column of numbers or of timestamps is encoded as.
+
+    x : (rows,) float64
+    """
+    return parts_of_timestamps(x) if kind == "timestamp" else {"": x}
 
 
-def fit_numbers(x: numpy.ndarray, how: Scaling, column: int, kind: str) -> list[Any]:
-    """Fit a column of numbers, or the parts of moments that tell rows apart. x : (rows,) float64"""
-    found = [_fit_number(values, how, column, part) for part, values in _parts(x, kind).items()]
-    return [number for number in found if number is not None]
+def fit_numbers(
+    x: numpy.ndarray, scaling: Scaling, column: int, kind: Kind, clock: Clock = ""
+) -> list[Number]:
+    """Fit a column of numbers, or the parts of timestamps that vary. x : (rows,) float64"""
+    fitted = [
+        _fit_number(values, scaling, column, part) for part, values in _parts(x, kind).items()
+    ]
+    return [replace(number, clock=clock) for number in fitted if number is not None]
 
 
-def _fit_number(x: numpy.ndarray, how: Scaling, column: int, part: str) -> Number | None:
-    """Fit a number; None where there is nothing to tell rows apart by."""
-    finite = numpy.abs(x) <= LARGEST
-    gaps = part in ("", "trend") and bool(
-        numpy.isnan(x).any()
-    )  # which all parts of a moment have together
-    if not finite.any():
+def _fit_number(x: numpy.ndarray, scaling: Scaling, column: int, part: str) -> Number | None:
+    """Fit a number; None where it has one value only."""
+    is_finite = numpy.abs(x) <= MAX_FINITE
+    # A gap in a timestamp is a gap in all its parts: one indicator is enough.
+    gaps = part in ("", "trend") and bool(numpy.isnan(x).any())
+    if not is_finite.any():
         return None
-    known = numpy.sort(_sampled(x[finite]))
-    low, high = float(x[finite].min()), float(x[finite].max())
-    centre, scale, two = _centre_and_scale(known, low, high, robust=how.robust)
-    nothing = numpy.empty(0)
-    fill = float(numpy.quantile(known, 0.5, method="lower"))
+    sample = numpy.sort(_sampled(x[is_finite]))
+    low, high = float(x[is_finite].min()), float(x[is_finite].max())
+    scale = _fit_scale(sample, low, high, robust=scaling.robust)
+    no_edges = numpy.empty(0)
     number = Number(
-        column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing
+        column=column,
+        part=part,
+        fill=float(numpy.quantile(sample, 0.5, method="lower")),
+        low=low,
+        high=high,
+        centre=scale.centre,
+        scale=scale.factor,
+        clip=scaling.robust and not scale.is_binary,
+        gaps=gaps,
+        cycle=False,
+        edges=no_edges,
     )
-    if not scale:
+    if not number.scale:
         return number if gaps else None
-    edges = nothing if two or how.bins < 2 else _edges(x, finite, known, how, number)
+    edges = no_edges
+    if not scale.is_binary and scaling.max_bins >= 2:
+        edges = _edges(x, is_finite, sample, scaling, number)
     return replace(
-        number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing
+        number,
+        cycle=part in PERIODS and not scale.is_binary,
+        edges=edges if len(edges) > 2 else no_edges,
     )
 
 
 def _sampled(x: numpy.ndarray) -> numpy.ndarray:
-    return x[:: -(-len(x) // SAMPLE)]
+    """Return every k-th row, so that no more than MAX_QUANTILE_ROWS are left."""
+    return x[:: -(-len(x) // MAX_QUANTILE_ROWS)]
 
 
-def _centre_and_scale(
-    known: numpy.ndarray, low: float, high: float, *, robust: bool
-) -> tuple[float, float, bool]:
-    """Return centre and factor, and whether there are two values only, which become -1 and 1. known : sorted
+class _Scale(NamedTuple):
+    """How one number is scaled: (x - centre) factor; is_binary : whether it has two values only."""
 
-    The robust one is (x - median) / interquartile range, or half the range where that is 0. (Holzmüller, Grinsztajn,
-    Steinwart, Better by Default, 2024, section 3.)
+    centre: float
+    factor: float
+    is_binary: bool
+
+
+def _fit_scale(sample: numpy.ndarray, low: float, high: float, *, robust: bool) -> _Scale:
+    """Return how numbers are scaled; two values become -1 and 1. sample : sorted
+
+    The robust scale is (x - median) / interquartile range, or half the range where that is 0.
+    (Holzmüller, Grinsztajn, Steinwart, Better by Default, 2024, section 3.)
     """
-    two = bool(((known == low) | (known == high)).all())
+    is_binary = bool(((sample == low) | (sample == high)).all())
     with numpy.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        if two:
-            centre, spread = low / 2 + high / 2, high / 2 - low / 2
+        if is_binary:
+            centre = low / 2 + high / 2
+            spread = high / 2 - low / 2
         elif robust:
-            first, centre, third = numpy.quantile(known, [0.25, 0.5, 0.75])
+            first, centre, third = numpy.quantile(sample, [0.25, 0.5, 0.75])
             spread = third - first or high / 2 - low / 2
         else:
-            centre, spread = known.mean(), known.std()
-        scale = numpy.float64(1.0) / spread
-    return (
-        (float(centre), float(scale), two)
-        if numpy.isfinite([centre, scale]).all()
-        else (0.0, 0.0, two)
-    )
+            centre = sample.mean()
+            spread = sample.std()
+        factor = numpy.float64(1.0) / spread
+    if not numpy.isfinite([centre, factor]).all():
+        return _Scale(0.0, 0.0, is_binary)
+    return _Scale(float(centre), float(factor), is_binary)
 
 
 def _edges(
-    x: numpy.ndarray, finite: numpy.ndarray, known: numpy.ndarray, how: Scaling, number: Number
-) -> Any:
-    """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range.
+    x: numpy.ndarray,
+    is_finite: numpy.ndarray,
+    sample: numpy.ndarray,
+    scaling: Scaling,
+    number: Number,
+) -> numpy.ndarray:
+    """Return edges of bins: all values where they are few, quantiles, or a tree's thresholds.
 
-    A tree that cuts a column seldom is helped by quantiles. It computes in float32, which does not hold every number as
-    it is, and so sees scaled ones.
+    A column that a tree cuts less than MIN_CUTS times gets bins of quantiles as well. The tree
+    computes in float32, which does not hold all float64 numbers, and so it gets scaled numbers.
     """
-    if how.target is None:
-        values, quantiles = numpy.unique(known), numpy.linspace(0, 1, how.bins + 1)
-        return (
-            values
-            if len(values) <= len(quantiles)
-            else numpy.unique(numpy.quantile(known, quantiles))
-        )
+    if scaling.target is None:
+        values = numpy.unique(sample)
+        levels = numpy.linspace(0, 1, scaling.max_bins + 1)
+        if len(values) <= len(levels):
+            return values
+        return numpy.unique(numpy.quantile(sample, levels))
     with numpy.errstate(over="ignore"):
-        z = numpy.clip((_sampled(x[finite]) - number.centre) * number.scale, -FARTHEST, FARTHEST)
-    cuts = _cuts_of_tree(z, _sampled(how.target.y[finite]), how) / number.scale + number.centre
-    cuts = numpy.clip(cuts, known[0], known[-1])
-    if len(cuts) < FEWEST_CUTS:
-        even = min(EVEN_BINS, how.bins - len(cuts))
-        cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))
-    return numpy.unique([known[0], *cuts, known[-1]])
+        z = (_sampled(x[is_finite]) - number.centre) * number.scale
+        z = numpy.clip(z, -MAX_SCALED, MAX_SCALED)
+    thresholds = _thresholds_of_tree(z, _sampled(scaling.target.y[is_finite]), scaling)
+    cuts = numpy.clip(thresholds / number.scale + number.centre, sample[0], sample[-1])
+    if len(cuts) < MIN_CUTS:
+        bins = min(QUANTILE_BINS, scaling.max_bins - len(cuts))
+        quantiles = numpy.quantile(sample, numpy.linspace(0, 1, bins + 1))
+        cuts = numpy.append(cuts, quantiles)
+    return numpy.unique([sample[0], *cuts, sample[-1]])
 
 
-def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.ndarray:
+def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) -> numpy.ndarray:
     """Return thresholds of a decision tree of one column on the target.
 
-    A target that rises and falls many times along the column, as where numbers were given out group by group, takes
-    more cuts than usual. Each of these must tell more than chance would, and all together clearly more than the usual.
+    A target that rises and falls many times along the column, as where numbers were assigned group
+    by group, takes more cuts than usual. Each of these must remove more impurity than chance
+    would, and all together clearly more than the usual cuts.
     """
-    classifies = how.target is not None and how.target.task == "classification"
-    grow = DecisionTreeClassifier if classifies else DecisionTreeRegressor
+    classifies = scaling.target is not None and scaling.target.task == "classification"
+    tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
-    def tree(bins: int, leaf: int, least: float) -> Any:
-        grown = grow(
-            max_leaf_nodes=bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0
+    def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> Any:
+        tree = tree_class(
+            max_leaf_nodes=max_leaves,
+            min_samples_leaf=min_leaf_rows,
+            min_impurity_decrease=min_decrease,
+            random_state=0,
         )
-        return grown.fit(x[:, None], y).tree_
+        return tree.fit(x[:, None], y).tree_
 
-    least = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
-    nodes = tree(how.bins, int(min(64, max(LEAST_LEAF, len(x) // 40))), least)
-    if how.finer > how.bins == nodes.n_leaves:
-        finer = tree(how.finer, LEAST_LEAF, max(least, BEYOND_CHANCE / len(x) * nodes.impurity[0]))
-        if _impurity_left(nodes) - _impurity_left(finer) > TELLS_MORE * nodes.impurity[0]:
-            nodes = finer
+    min_decrease = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
+    min_leaf_rows = int(min(64, max(MIN_LEAF_ROWS, len(x) // 40)))
+    nodes = nodes_of_tree(scaling.max_bins, min_leaf_rows, min_decrease)
+    if scaling.max_fine_bins > scaling.max_bins == nodes.n_leaves:
+        impurity = nodes.impurity[0]
+        min_fine_decrease = max(min_decrease, MIN_CUT_GAIN / len(x) * impurity)
+        fine = nodes_of_tree(scaling.max_fine_bins, MIN_LEAF_ROWS, min_fine_decrease)
+        if _impurity_of_leaves(nodes) - _impurity_of_leaves(fine) > MIN_FINE_TREE_GAIN * impurity:
+            nodes = fine
     return nodes.threshold[nodes.children_left != nodes.children_right]
 
 
-def _impurity_left(nodes: Any) -> float:
-    """Return the impurity of a tree's leaves, by their rows."""
+def _impurity_of_leaves(nodes: Any) -> float:
+    """Return the mean impurity of a tree's leaves, weighted by their rows."""
     leaves = nodes.children_left == nodes.children_right
     return float(numpy.average(nodes.impurity[leaves], weights=nodes.n_node_samples[leaves]))
 
 
+UNKNOWN = -1
+"""The index of a value that was not seen in training."""
+GAP = -2
+"""The index of a gap."""
+
+
 @dataclass(frozen=True)
 class Category:
-    """A category: one column for each frequent value, one for all rare ones, one for gaps, and details of many values.
+    """A category: a column for each frequent value, one for all rare values, one for gaps, details.
 
-    Unknown values are 0 in all of them. values : the known ones, the most frequent first; frequent : how many have a
-    column of their own; details : (values, columns) float32, or (values, 0)
+    Unknown values are 0 in all of these columns.
+
+    values : the values of the training, the most frequent first
+    frequent : number of values that have a column of their own
+    gaps : whether there is a column for gaps
+    details : (values, columns) float32: frequency and mean targets of categories of many values
+    detail_labels : (columns,) names of the details
     """
 
     column: int
@@ -304,109 +399,189 @@ class Category:
 
     @property
     def hot(self) -> int:
-        """Return columns of values: the frequent ones and, where there are rare ones, theirs."""
+        """Return the number of columns of values: the frequent ones, and one of rare ones."""
         return self.frequent + (self.frequent < len(self.values))
 
     @property
     def labels(self) -> list[str]:
         """Return what is added to the column's name to name each output."""
-        ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (
-            self.hot - self.frequent
-        )
-        return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
+        labels = [f"_{value}" for value in self.values[: self.frequent]]
+        labels += ["_rare"] * (self.hot - self.frequent) + ["_missing"] * self.gaps
+        return labels + [f"_{label}" for label in self.detail_labels]
 
-    def places(self, codes: numpy.ndarray, names: list[str]) -> numpy.ndarray:
-        """Return indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps.
+    def indices(self, codes: CategoryCodes) -> numpy.ndarray:
+        """Return for each row the index of its value: (rows,) int64; or UNKNOWN or GAP."""
+        index_of_text = self._index_of_text()
+        indices = [
+            index_of_text.get(text, index_of_text.get(other_form(text), UNKNOWN))
+            for text in codes.texts
+        ]
+        return numpy.array([*indices, GAP], numpy.int64)[codes.codes]
 
-        codes : (rows,) indices into names, -1 for gaps
+    def _index_of_text(self) -> dict[str, int]:
+        """Return the index of each value, and GAP for empty text.
+
+        Empty text may be a value in files of a release that took it for one.
         """
-        places = {value: index for index, value in enumerate(self.values)}
-        return numpy.array([*(places.get(name, -1) for name in names), -2], numpy.int64)[codes]
+        return {"": GAP} | {value: index for index, value in enumerate(self.values)}
+
+    def known_texts(self) -> dict[str, int]:
+        """Return the index of each text that is not unknown: a value, its other form, or GAP."""
+        indices = self._index_of_text()
+        other_forms = {other_form(value): index for value, index in indices.items()}
+        return other_forms | indices
 
     def write(
-        self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None
+        self, indices: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None
     ) -> None:
-        """Encode. codes : (rows,) places; out : (rows, outputs) float32, overwritten; details : those of these rows"""
+        """Encode rows.
+
+        indices : (rows,) of values; out : (rows, outputs) float32, overwritten
+        details : of these rows, (rows, columns); None for those of their values
+        """
         out[...] = 0.0
-        (known,) = numpy.nonzero(codes >= 0)
-        out[known, numpy.minimum(codes[known], self.hot - 1)] = 1.0
+        (known_rows,) = numpy.nonzero(indices >= 0)
+        out[known_rows, numpy.minimum(indices[known_rows], self.hot - 1)] = 1.0
         if self.gaps:
-            out[:, self.hot] = codes == -2
+            out[:, self.hot] = indices == GAP
         if self.detail_labels:
-            at = self.hot + self.gaps
-            out[known, at:] = self.details[codes[known]] if details is None else details[known]
+            first = self.hot + self.gaps
+            if details is None:
+                out[known_rows, first:] = self.details[indices[known_rows]]
+            else:
+                out[known_rows, first:] = details[known_rows]
+
+
+def other_form(value: str) -> str:
+    """Return "1" for "1.0" and "1.0" for "1"; the text itself where it is no whole number.
+
+    Whole numbers of a column of floats have a decimal in CSV files, and none in ``CategoryCodes``.
+    """
+    whole = value.removesuffix(".0")
+    digits = whole.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and len(digits) > 1):
+        return value
+    return whole if value != whole else f"{whole}.0"
 
 
 def fit_category(
-    codes: numpy.ndarray, names: list[str], *, column: int, least: int, most: int
+    codes: CategoryCodes, *, column: int, min_rows: int, max_columns: int
 ) -> Category | None:
-    """Fit a category without details; None where there is one value only. least : rows of a frequent value"""
-    counts = numpy.bincount(codes[codes >= 0], minlength=len(names))
-    order = sorted(numpy.flatnonzero(counts), key=lambda index: (-counts[index], names[index]))
-    values = tuple(names[index] for index in order)
-    gaps = bool((codes == -1).any())
+    """Fit a category without details; None where it has one value only. Empty text is a gap.
+
+    min_rows : minimum number of rows of a frequent value
+    max_columns : maximum number of frequent values
+    """
+    texts = codes.texts
+    counts = numpy.bincount(codes.codes[codes.codes >= 0], minlength=len(texts))
+    present = [index for index in numpy.flatnonzero(counts) if texts[index]]
+    order = sorted(present, key=lambda index: (-counts[index], texts[index]))
+    values = tuple(texts[index] for index in order)
+    gaps = bool(counts[order].sum() < len(codes.codes))
     if len(values) + gaps < 2:
         return None
-    frequent = min(int((counts >= least).sum()), most)
-    if len(values) - frequent == 1 and len(values) <= most:
-        frequent = len(values)  # a single rare value needs no column for all rare ones
-    return Category(
-        column, values, frequent, gaps, numpy.empty((len(values), 0), numpy.float32), ()
-    )
+    frequent = min(int((counts[order] >= min_rows).sum()), max_columns)
+    if len(values) - frequent == 1 and len(values) <= max_columns:
+        frequent = len(values)  # a single rare value needs no column for all rare values
+    no_details = numpy.empty((len(values), 0), numpy.float32)
+    return Category(column, values, frequent, gaps, no_details, ())
 
 
-def with_details(
-    category: Category, codes: numpy.ndarray, target: Target
-) -> tuple[Category, numpy.ndarray]:
-    """Add how frequent each value is and, for a target, its mean over the value's rows, shrunk to the mean of all.
+class _Details(NamedTuple):
+    """Details of values (values, columns), and of the rows (rows, columns), both float64."""
 
-    The rows themselves get means of other rows (cross-fitting), lest a network read their targets from them.
+    of_values: numpy.ndarray
+    of_rows: numpy.ndarray
 
-    returns the category, and the details of these rows: (rows, columns) float32
+
+class DetailedCategory(NamedTuple):
+    """A category with details, and the details of its training rows: (rows, columns) float32."""
+
+    category: Category
+    row_details: numpy.ndarray
+
+
+def with_details(category: Category, indices: numpy.ndarray, target: Target) -> DetailedCategory:
+    """Add the frequency of each value and, for a target, its smoothed mean over the value's rows.
+
+    The training rows get means over other rows (cross-fitting), so that a network cannot read
+    their targets from them.
+
+    indices : (rows,) of values, negative for gaps
     """
-    counts = numpy.bincount(codes[codes >= 0], minlength=len(category.values)).astype(numpy.float64)
-    frequency, labels = numpy.log1p(counts), ["frequency"]
-    details, of_rows = frequency[:, None], frequency[codes, None]
-    if target.task is not None:
-        y = target.y
-        columns = (
-            numpy.eye(int(y.max()) + 1)[y][:, 1:] if target.task == "classification" else y[:, None]
-        )
-        means, means_of_others = _mean_targets(
-            codes, columns.astype(numpy.float64), len(counts), target.random_state
-        )
-        details, of_rows = numpy.hstack([details, means]), numpy.hstack([of_rows, means_of_others])
-        labels += (
-            ["target"]
-            if means.shape[1] == 1
-            else [f"target_{index + 1}" for index in range(means.shape[1])]
-        )
-    mean, spread = numpy.average(details, axis=0, weights=counts), of_rows[codes >= 0].std(axis=0)
-    spread[spread == 0] = 1.0
-    scaled = [((values - mean) / spread).astype(numpy.float32) for values in (details, of_rows)]
-    return replace(category, details=scaled[0], detail_labels=tuple(labels)), scaled[1]
+    labels = ["frequency"]
+    if target.task == "regression":
+        labels.append("target")
+    elif target.task == "classification":
+        classes = int(target.y.max()) + 1
+        names = [f"target_{index}" for index in range(1, classes)]
+        labels += ["target"] if classes == 2 else names
+    counts = numpy.bincount(indices[indices >= 0], minlength=len(category.values))
+    counts = counts.astype(numpy.float64)
+    details = numpy.empty((len(counts), len(labels)), numpy.float32)
+    row_details = numpy.empty((len(indices), len(labels)), numpy.float32)
+    first = 0
+    for of_values, of_rows in _detail_blocks(indices, counts, target):
+        columns = slice(first, first + of_values.shape[1])
+        mean = numpy.average(of_values, axis=0, weights=counts)
+        spread = of_rows[indices >= 0].std(axis=0)
+        spread[spread == 0] = 1.0
+        details[:, columns] = (of_values - mean) / spread
+        row_details[:, columns] = (of_rows - mean) / spread
+        first = columns.stop
+    detailed = replace(category, details=details, detail_labels=tuple(labels))
+    return DetailedCategory(detailed, row_details)
+
+
+def _detail_blocks(
+    indices: numpy.ndarray, counts: numpy.ndarray, target: Target
+) -> Iterator[_Details]:
+    """Yield the details that ``with_details`` adds, a few columns at a time to bound memory."""
+    frequency = numpy.log1p(counts)
+    frequencies = _Details(frequency[:, None], frequency[indices, None])
+    if target.task is None:
+        yield frequencies
+        return
+    folds = target.random_state.permutation(len(indices)) % FOLDS
+    max_columns = MEANS_AT_ONCE // max(len(indices), FOLDS * len(counts))
+    for block, y in enumerate(_target_blocks(target, max(3, max_columns))):
+        means = _mean_targets(indices, y, len(counts), folds)
+        if block == 0:
+            means = _Details(*map(numpy.hstack, zip(frequencies, means, strict=True)))
+        yield means
+
+
+def _target_blocks(target: Target, max_columns: int) -> Iterator[numpy.ndarray]:
+    """Yield the target as columns: (rows, columns) float64; all classes but the first have one."""
+    if target.task == "regression":
+        yield target.y[:, None].astype(numpy.float64)
+        return
+    classes = numpy.arange(1, int(target.y.max()) + 1)
+    for block in numpy.array_split(classes, max(1, -(-len(classes) // max_columns))):
+        yield (target.y[:, None] == block).astype(numpy.float64)
 
 
 def _mean_targets(
-    codes: numpy.ndarray, y: numpy.ndarray, values: int, random_state: Any
-) -> tuple[Any, Any]:
-    """Return the mean target of each value, and for each row the one over the rows of other folds.
+    indices: numpy.ndarray, y: numpy.ndarray, values: int, folds: numpy.ndarray
+) -> _Details:
+    """Return the mean target of each value, and of each row's value over the rows of other folds.
 
-    codes : (rows,), negative for gaps; y : (rows, columns); returns (values, columns) and (rows, columns)
+    indices : (rows,) of values, negative for gaps; y : (rows, columns); folds : (rows,)
     """
-    folds, mean = random_state.permutation(len(codes)) % FOLDS, y.mean(axis=0)
-    value = numpy.where(codes < 0, values, codes)
-    sums, counts = numpy.zeros((values + 1, FOLDS, y.shape[1])), numpy.zeros((values + 1, FOLDS, 1))
+    mean = y.mean(axis=0)
+    value = numpy.where(indices < 0, values, indices)
+    sums = numpy.zeros((values + 1, FOLDS, y.shape[1]))
+    counts = numpy.zeros((values + 1, FOLDS, 1))
     numpy.add.at(sums, (value, folds), y)
     numpy.add.at(counts, (value, folds), 1)
 
-    def shrunk(of: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
-        return (of + SHRINKING * mean) / (count + SHRINKING)
+    def smoothed(total: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
+        return (total + SMOOTHING_ROWS * mean) / (count + SMOOTHING_ROWS)
 
-    others = shrunk(
-        sums.sum(axis=1, keepdims=True) - sums, counts.sum(axis=1, keepdims=True) - counts
-    )
-    return shrunk(sums.sum(axis=1), counts.sum(axis=1))[:values], others[value, folds]
+    other_sums = sums.sum(axis=1, keepdims=True) - sums
+    other_counts = counts.sum(axis=1, keepdims=True) - counts
+    of_values = smoothed(sums.sum(axis=1), counts.sum(axis=1))[:values]
+    return _Details(of_values, smoothed(other_sums, other_counts)[value, folds])
 
 
 Encoding = Number | Category
