@@ -336,7 +336,7 @@ def _from_array(values: Any, name: Any) -> Any:
     if dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
     if isinstance(values, numpy.ma.MaskedArray) and numpy.ma.is_masked(values):
-        return values.astype(numpy.float64).filled(numpy.nan)
+        return numpy.ma.filled(values.astype(numpy.float64), numpy.nan)
     return numpy.asarray(values)
 
 
