@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import libraries
-from helpers.oracles import Network
 from hypothesis import HealthCheck, settings
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
@@ -74,12 +73,6 @@ def dtype(request: pytest.FixtureRequest) -> str:
 def rng() -> np.random.Generator:
     """Random numbers, the same for every test."""
     return np.random.default_rng(20260101)
-
-
-@pytest.fixture
-def reference() -> type[Network]:
-    """The independent float64 network."""
-    return Network
 
 
 @pytest.fixture

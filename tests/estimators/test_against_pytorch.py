@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from helpers.estimators import SETTINGS, assert_close
-from helpers.oracles import pytorchs_activations
+from helpers.oracles import pytorch_activations
 from sklearn.base import clone
 
 import xpnet
@@ -56,7 +56,7 @@ def test_activations_per_layer(torch: Any, data: Any, backend: str, pair: tuple[
     model.set_params(
         activation=list(pair), solver="sgd", momentum=0, alpha=0.1, learning_rate_init=0.5
     )
-    functions = [pytorchs_activations()[name] for name in pair]
+    functions = [pytorch_activations()[name] for name in pair]
     weights = torch_training(torch, data, model, lambda p: torch.optim.SGD(p, lr=0.5), functions)
     assert_close(model.fit(data.X, data.counts), weights)
 

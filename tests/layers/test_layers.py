@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers import libraries
-from helpers.oracles import pytorchs_activations
+from helpers.oracles import pytorch_activations, pytorch_row_losses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +50,7 @@ def test_affine(library, dtype, rng):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    theirs = pytorchs_activations()[name]
+    theirs = pytorch_activations()[name]
     x, d_out = (5 * rng.normal(size=(4, 3, 2)).astype(dtype) for _ in range(2))
     leaf = torch.tensor(x, requires_grad=True)
     expected = theirs(leaf)
@@ -149,37 +149,12 @@ def test_inputs_may_be_read_only_and_strided(library, rng):
     np.testing.assert_array_equal(library.numpy(x), before)
 
 
-def pytorchs_loss(torch, name, outputs, targets):
-    """By PyTorch's own losses: summed over the outputs of a row, averaged over the rows."""
-    functional, rows = torch.nn.functional, len(outputs)
-    if name == "squared_error":
-        return functional.mse_loss(outputs, targets, reduction="sum") / 2 / rows
-    if name == "logistic_cross_entropy":
-        return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum") / rows
-    if name == "multi_softmax_cross_entropy":  # of one target
-        return functional.cross_entropy(outputs, targets)
-    if name == "absolute_error":
-        return functional.l1_loss(outputs, targets, reduction="sum") / rows
-    if name == "huber":
-        return functional.huber_loss(outputs, targets, reduction="sum") / rows
-    if name == "quantile":  # half of the absolute error at the median
-        return functional.l1_loss(outputs, targets, reduction="sum") / 2 / rows
-    if name == "gamma":
-        return (outputs - torch.log(targets) + targets * torch.exp(-outputs) - 1).sum() / rows
-    if name == "tweedie":
-        mean = torch.exp(outputs)
-        return (-4 * targets**0.5 + 2 * targets * mean**-0.5 + 2 * mean**0.5).sum() / rows
-    assert name == "poisson"
-    likelihood = functional.poisson_nll_loss(outputs, targets, log_input=True, reduction="sum")
-    return (likelihood + (torch.xlogy(targets, targets) - targets).sum()) / rows
-
-
 @pytest.mark.parametrize("name", [n for n in OUTPUT_ACTIVATIONS if n != "softmax_cross_entropy"])
 def test_other_losses_are_pytorchs(name, library, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     outputs, targets = rng.normal(size=(5, 2)), rng.uniform(size=(5, 2))
     leaf = torch.tensor(outputs, requires_grad=True)
-    expected = pytorchs_loss(torch, name, leaf, torch.tensor(targets))
+    expected = pytorch_row_losses(name, leaf, torch.tensor(targets)).mean()
     expected.backward()
     layer = ElementwiseLoss(name, backend=library.backend)
     assert layer.forward(library.make(outputs), library.make(targets)) == pytest.approx(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.oracles import PlainStep
 
 import xpnet
 from xpnet.backend import NetworkSpec
@@ -18,7 +19,7 @@ def one_hot(y, classes):
 @pytest.mark.parametrize("hidden", [8, (6, 5)], ids=str)
 @pytest.mark.parametrize("optimizer", [None, "adam"])
 def test_twenty_steps_are_those_of_the_independent_network(
-    library, dtype, blobs, reference, hidden, optimizer
+    library, dtype, blobs, hidden, optimizer
 ):
     X, y = blobs[0].astype(dtype), blobs[1]
     Y = one_hot(y, 4).astype(dtype)
@@ -31,17 +32,15 @@ def test_twenty_steps_are_those_of_the_independent_network(
         rng=np.random.RandomState(1),
         optimizer=optimizer,
     )
-    independent = reference(
-        [library.numpy(a) if library.backend else np.asarray(a) for a in model.params.values()]
-    )
+    independent = PlainStep(model.spec, {name: np.asarray(a) for name, a in model.params.items()})
     for _ in range(20):
         loss = model.step(library.make(X), library.make(Y))
-        expected = (independent.adam if optimizer else independent.sgd)(X, Y, 0.05)
+        expected = independent.step(X, Y, 0.05)
         assert isinstance(loss, float)
         assert loss == pytest.approx(expected, rel=TOLERANCE[dtype])
-    for ours, right in zip(model.params.values(), independent.weights, strict=True):
+    for name, right in independent.params.items():
         np.testing.assert_allclose(
-            library.numpy(ours), right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+            library.numpy(model.params[name]), right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
         )
     probabilities = model.predict(library.make(X))
     assert (
@@ -51,24 +50,23 @@ def test_twenty_steps_are_those_of_the_independent_network(
     np.testing.assert_allclose(library.numpy(probabilities).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_minibatches_follow_the_orders_drawn_on_the_host(library, blobs, reference):
+def test_minibatches_follow_the_orders_drawn_on_the_host(library, blobs):
     X, y = blobs
     model = xpnet.FeedforwardNeuralNet(
         7, 8, 4, 0.1, backend=library.backend, rng=np.random.RandomState(1)
     )
-    independent = reference([np.asarray(a) for a in model.params.values()])
+    independent = PlainStep(model.spec, {name: np.asarray(a) for name, a in model.params.items()})
     history = model.fit(
         library.make(X), library.make(y), epochs=3, batch_size=50, rng=np.random.default_rng(5)
     )
     stream = np.random.default_rng(5)
     for epoch in range(3):
-        order, total = stream.permutation(len(X)), 0.0
-        for start in range(0, len(X), 50):
-            rows = order[start : start + 50]
-            total += len(rows) * independent.sgd(X[rows], one_hot(y, 4)[rows], 0.1)
-        assert history.loss[epoch] == pytest.approx(total / len(X), rel=1e-10)
-    for ours, right in zip(model.params.values(), independent.weights, strict=True):
-        np.testing.assert_allclose(library.numpy(ours), right, rtol=1e-9, atol=1e-10)
+        expected = independent.epoch(
+            X, y, learning_rate=0.1, batch_size=50, order=stream.permutation(len(X))
+        )
+        assert history.loss[epoch] == pytest.approx(expected, rel=1e-10)
+    for name, right in independent.params.items():
+        np.testing.assert_allclose(library.numpy(model.params[name]), right, rtol=1e-9, atol=1e-10)
 
 
 def test_the_notebooks_own_update_means_what_it_says(library, blobs):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 from helpers.libraries import ALL
+from helpers.oracles import pytorch_row_losses
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -61,37 +62,13 @@ NUMBERS = {
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_are_pytorchs(name, weighted, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    functional, levels = (
-        torch.nn.functional,
-        torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64),
-    )
-    theirs = {
-        "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
-        "multi_softmax_cross_entropy": lambda z, y: (
-            functional.cross_entropy(z[:, :1], y[:, :1], reduction="none")
-            + functional.cross_entropy(z[:, 1:], y[:, 1:], reduction="none")
-        ),
-        "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(
-            z, y, reduction="none"
-        ).sum(1),
-        "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
-        "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
-        "absolute_error": lambda z, y: functional.l1_loss(z, y, reduction="none").sum(1),
-        "huber": lambda z, y: functional.huber_loss(z, y, reduction="none", delta=0.7).sum(1),
-        "quantile": lambda z, y: torch.maximum(levels * (y - z), (levels - 1) * (y - z)).sum(1),
-        "gamma": lambda z, y: (z - torch.log(y) + y * torch.exp(-z) - 1).sum(1),
-        "tweedie": lambda z, y: (
-            y**0.7 / (-0.3 * 0.7) - y * torch.exp(z) ** -0.3 / -0.3 + torch.exp(z) ** 0.7 / 0.7
-        ).sum(1),
-    }[name]
     outputs, targets = rng.normal(size=(7, 4)), soft_labels(rng, (7, 4))
-    weight = rng.uniform(size=7) if weighted else np.ones(7)
+    weight, numbers = rng.uniform(size=7) if weighted else np.ones(7), NUMBERS.get(name, {})
     z = torch.tensor(outputs, requires_grad=True)
-    expected = (theirs(z, torch.tensor(targets)) * torch.tensor(weight)).sum() / weight.sum()
+    losses = pytorch_row_losses(name, z, torch.tensor(targets), np.ravel([*numbers.values()]))
+    expected = (losses * torch.tensor(weight)).sum() / weight.sum()
     expected.backward()
-    loss, gradient = getattr(ops, name)(
-        outputs, targets, weight if weighted else None, **NUMBERS.get(name, {})
-    )
+    loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None, **numbers)
     assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
 

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import numpy
 import pytest
-import scipy.special
+from helpers.oracles import PlainStep
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
@@ -83,137 +83,6 @@ def every_way(request, monkeypatch):
     if way == "in parts":  # however little there is to do
         monkeypatch.setattr(plan, "GRAIN", 1)
     monkeypatch.setenv("XPNET_PRODUCTS", products)
-
-
-def plain_activation(name, z):
-    """f(z), and its derivative."""
-    if name == "relu":
-        return numpy.maximum(z, 0), (z > 0) * 1.0
-    if name == "tanh":
-        return numpy.tanh(z), 1 / numpy.cosh(z) ** 2
-    if name == "logistic":
-        f = 1 / (1 + numpy.exp(-z))
-        return f, f * (1 - f)
-    if name == "softplus":
-        return numpy.logaddexp(0, z), 1 / (1 + numpy.exp(-z))
-    if name == "leaky_relu":
-        return numpy.where(z > 0, z, 0.01 * z), numpy.where(z > 0, 1, 0.01)
-    if name == "elu":
-        return numpy.where(z > 0, z, numpy.expm1(z)), numpy.where(z > 0, 1, numpy.exp(z))
-    if name == "silu":
-        f = 1 / (1 + numpy.exp(-z))
-        return z * f, f + z * f * (1 - f)
-    if name == "gelu":
-        f = scipy.special.ndtr(z)
-        return z * f, f + z * numpy.exp(-z * z / 2) / numpy.sqrt(2 * numpy.pi)
-    if name == "gelu_tanh":
-        scale = numpy.sqrt(2 / numpy.pi)
-        f = numpy.tanh(scale * (z + 0.044715 * z**3))
-        return z * (1 + f) / 2, (1 + f) / 2 + z / 2 * (1 - f * f) * scale * (1 + 0.134145 * z * z)
-    assert name == "identity"
-    return z, numpy.ones_like(z)
-
-
-def plain_loss(loss, z, y):
-    """Each row's loss, and its gradient by z."""
-    if loss in ("softmax_cross_entropy", "multi_softmax_cross_entropy"):
-        if y.ndim == 1:
-            y = numpy.eye(z.shape[1])[y]
-        log_prob = z - numpy.log(numpy.exp(z).sum(axis=1, keepdims=True))
-        return -(y * log_prob).sum(axis=1), numpy.exp(log_prob) * y.sum(axis=1, keepdims=True) - y
-    if loss == "squared_error":
-        return 0.5 * ((z - y) ** 2).sum(axis=1), z - y
-    if loss == "logistic_cross_entropy":
-        p = 1 / (1 + numpy.exp(-z))
-        return -(y * numpy.log(p) + (1 - y) * numpy.log(1 - p)).sum(axis=1), p - y
-    if loss == "absolute_error":
-        return numpy.abs(z - y).sum(axis=1), numpy.sign(z - y)
-    if loss == "huber":
-        e, inside = z - y, numpy.abs(z - y) < 1
-        return numpy.where(inside, e * e / 2, numpy.abs(e) - 0.5).sum(axis=1), numpy.where(
-            inside, e, numpy.sign(e)
-        )
-    if loss == "quantile":
-        return numpy.maximum(0.5 * (y - z), 0.5 * (z - y)).sum(axis=1), numpy.where(
-            y > z, -0.5, 0.5
-        )
-    if loss == "gamma":
-        return (z - numpy.log(y) + y / numpy.exp(z) - 1).sum(axis=1), 1 - y / numpy.exp(z)
-    if loss == "tweedie":
-        mean = numpy.exp(z)
-        deviance = -4 * y**0.5 + 2 * y / mean**0.5 + 2 * mean**0.5
-        return deviance.sum(axis=1), mean**0.5 - y / mean**0.5
-    deviance = numpy.exp(z) - y + y * (numpy.log(numpy.where(y > 0, y, 1)) - z)
-    return deviance.sum(axis=1), numpy.exp(z) - y
-
-
-class PlainStep:
-    """The textbook's algorithm, in float64, with nothing shared with the library."""
-
-    def __init__(self, spec, params):
-        self.spec, self.t, self.penalty = spec, 0, 0.0
-        self.params = {name: numpy.array(p, numpy.float64) for name, p in params.items()}
-        self.state = {
-            name: [numpy.zeros(p.shape), numpy.zeros(p.shape)] for name, p in self.params.items()
-        }
-
-    def gradient(self, x, y, w):
-        """The loss with penalty, and the gradient by name."""
-        layers = len(self.spec.widths) - 1
-        inputs, slopes = [x], []
-        for k in range(layers):
-            z = inputs[-1] @ self.params[f"W{k + 1}"] + self.params[f"b{k + 1}"]
-            f, slope = plain_activation((*self.spec.activations, "identity")[k], z)
-            inputs.append(f)
-            slopes.append(slope)
-        row_losses, d = plain_loss(self.spec.loss, z, y)
-        scale = w / w.sum()
-        d, grads = d * scale[:, None], {}
-        l2 = self.spec.l2 / w.sum() if self.spec.l2_over_batch else self.spec.l2
-        for k in reversed(range(layers)):
-            W = self.params[f"W{k + 1}"]
-            grads[f"W{k + 1}"], grads[f"b{k + 1}"] = inputs[k].T @ d + l2 * W, d.sum(axis=0)
-            d = d @ W.T * slopes[k - 1] if k else d
-        squares = sum((self.params[f"W{k + 1}"] ** 2).sum() for k in range(layers))
-        return (scale * row_losses).sum() + l2 / 2 * squares, grads
-
-    def update(self, grads, learning_rate):
-        rule, self.t = self.spec.rule, self.t + 1
-        for name, g in grads.items():
-            p, (first, second) = self.params[name], self.state[name]
-            if rule.name == "sgd":
-                first[...] = rule.momentum * first - learning_rate * g
-                p += rule.momentum * first - learning_rate * g if rule.nesterov else first
-                continue
-            first[...] = rule.beta1 * first + (1 - rule.beta1) * g
-            second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
-            p -= learning_rate * rule.weight_decay * p
-            correction1, correction2 = 1 - rule.beta1**self.t, 1 - rule.beta2**self.t
-            if rule.epsilon_hat:
-                p -= (
-                    learning_rate
-                    * correction2**0.5
-                    / correction1
-                    * first
-                    / (numpy.sqrt(second) + rule.epsilon)
-                )
-            else:
-                p -= (
-                    learning_rate
-                    * (first / correction1)
-                    / (numpy.sqrt(second / correction2) + rule.epsilon)
-                )
-
-    def epoch(self, X, Y, *, learning_rate, batch_size, order=None, sample_weight=None):
-        order = numpy.arange(len(X)) if order is None else order
-        w = numpy.ones(len(X)) if sample_weight is None else sample_weight.astype(numpy.float64)
-        total = 0.0
-        for start in range(0, len(X), batch_size):
-            rows = order[start : start + batch_size]
-            loss, grads = self.gradient(X[rows].astype(numpy.float64), Y[rows], w[rows])
-            total += w[rows].sum() * loss
-            self.update(grads, learning_rate)
-        return total / w.sum()
 
 
 def draw_labels(kind, rows, classes, dtype, rng):
