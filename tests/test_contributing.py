@@ -110,6 +110,10 @@ def test_the_recipes_own_test_passes(tree: Path) -> None:
     python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cli/test_size.py")
 
 
+def test_the_oracles_of_a_recipe_agree_with_pytorch(tree: Path) -> None:
+    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_oracles.py")
+
+
 @pytest.mark.parametrize("page", [*RECIPES, "../../CONTRIBUTING.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     text = (FOLDER / page).read_text(encoding="utf-8")
