@@ -31,7 +31,7 @@ from xpnet.functional import (
 )
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, fit_many, xavier_init
-from xpnet.optimizers import SGD, Adam, AdamW
+from xpnet.optimizers import SGD, Adam, AdamW, Lion, Nadam, RMSprop
 
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
@@ -64,6 +64,7 @@ __all__ = [
     "FeedforwardNeuralNet",
     "ImportanceDisplay",
     "InputError",
+    "Lion",
     "LogisticRegression",
     "LossCurveDisplay",
     "MLPClassifier",
@@ -71,6 +72,8 @@ __all__ = [
     "MixedArraysError",
     "ModelFileError",
     "ModelInUseError",
+    "Nadam",
+    "RMSprop",
     "ReLU",
     "TableEncoder",
     "TabularClassifier",

@@ -41,7 +41,7 @@ class InputError(XpnetError, ValueError):
     >>> xpnet.SGD(momentum=1.5)
     Traceback (most recent call last):
         ...
-    xpnet.errors.InputError: momentum lies in [0, 1); received 1.5. Try 0.9.
+    xpnet.errors.InputError: `momentum` must lie in [0, 1); got 1.5. Try 0.9, or leave it out.
     """
 
 

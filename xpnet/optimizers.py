@@ -1,18 +1,20 @@
 """Optimizers as a user names them, and learning rates that change from epoch to epoch.
 
-An optimizer holds its numbers only. The formulas are ``xpnet.ops.sgd_update`` and ``xpnet.ops.adam_update``; the
-learning rate comes from the model, since it may change from epoch to epoch.
+An optimizer holds its numbers only. Its formulas are an update of ``xpnet.ops.UPDATES``; the learning rate comes from
+the model, since it may change from epoch to epoch.
 
 A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It has no state of its own, so
 a training that continues from a file goes on with the same learning rates.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import cos, inf, pi
+from typing import ClassVar
 
 from xpnet.backend import UpdateRule
 from xpnet.errors import InputError
+from xpnet.ops import UpdateName
 
 __all__ = [
     "SGD",
@@ -22,8 +24,12 @@ __all__ = [
     "Cosine",
     "OneCycle",
     "Exponential",
+    "Lion",
+    "Nadam",
+    "OPTIMIZERS",
     "Optimizer",
     "Plateau",
+    "RMSprop",
     "Schedule",
     "StepDecay",
     "update_rule",
@@ -31,7 +37,35 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class SGD:
+class Optimizer:
+    """The base of the optimizers: an update of ``xpnet.ops.UPDATES`` and the numbers that a user may set.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import Adam
+    >>> Adam(beta2=0.99).rule.beta2
+    0.99
+    """
+
+    update: ClassVar[UpdateName]
+    """The name of the update in ``xpnet.ops.UPDATES``."""
+
+    def __post_init__(self) -> None:
+        _ = self.rule  # checks the numbers
+
+    @classmethod
+    def numbers(cls) -> tuple[str, ...]:
+        """Return the names of the numbers that a user may set."""
+        return tuple(field.name for field in fields(cls))
+
+    @property
+    def rule(self) -> UpdateRule:
+        """Return the rule that a training step is made from."""
+        return UpdateRule(self.update, **vars(self))
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
     """Gradient descent: plain, with momentum, or with Nesterov's momentum.
 
     Parameters
@@ -53,28 +87,27 @@ class SGD:
     Examples
     --------
     >>> import xpnet
-    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=0.1, optimizer=xpnet.SGD(momentum=0.9))
+    >>> optimizer = xpnet.SGD(momentum=0.9)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=0.1, optimizer=optimizer)
     """
 
+    update: ClassVar[UpdateName] = "sgd"
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum lies in [0, 1); received {self.momentum}. Try 0.9.")
+            raise InputError(
+                f"`momentum` must lie in [0, 1); got {self.momentum}. Try 0.9, or leave it out."
+            )
         if self.nesterov and not self.momentum:
             raise InputError(
-                "Nesterov's method needs a momentum greater than 0; received momentum 0. Try 0.9."
+                "`momentum` must be greater than 0 with nesterov=True; got 0. Try 0.9."
             )
-
-    @property
-    def rule(self) -> UpdateRule:
-        """Return the rule that a training step is made from."""
-        return UpdateRule("sgd", **vars(self))
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     Parameters
@@ -98,20 +131,14 @@ class Adam:
     Examples
     --------
     >>> import xpnet
-    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=xpnet.Adam(beta2=0.99))
+    >>> optimizer = xpnet.Adam(beta2=0.99)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
     """
 
+    update: ClassVar[UpdateName] = "adam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        _ = self.rule  # which checks its numbers
-
-    @property
-    def rule(self) -> UpdateRule:
-        """Return the rule that a training step is made from."""
-        return UpdateRule("adam", **vars(self))
 
 
 @dataclass(frozen=True)
@@ -141,16 +168,134 @@ class AdamW(Adam):
     Examples
     --------
     >>> import xpnet
-    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=xpnet.AdamW(weight_decay=0.1))
+    >>> optimizer = xpnet.AdamW(weight_decay=0.1)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
     """
 
     weight_decay: float = 1e-2
 
 
-Optimizer = SGD | Adam
-"""An optimizer of this module (AdamW is an Adam)."""
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by a running mean of the squared gradient.
 
-_BY_NAME: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+    Parameters
+    ----------
+    beta2 : float, default 0.99
+        Decay of the mean of the squared gradient, in [0, 1); ``alpha`` in PyTorch, ``rho`` in Keras.
+    epsilon : float, default 1e-8
+        Added to the root of the mean square, greater than 0.
+    weight_decay : float, default 0.0
+        Strength of decoupled weight decay, not negative. It is applied to all parameters.
+
+    Raises
+    ------
+    InputError
+        For numbers outside their range.
+
+    See Also
+    --------
+    xpnet.ops.rmsprop_update : The formulas and their source.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> optimizer = xpnet.RMSprop(beta2=0.9)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
+    """
+
+    update: ClassVar[UpdateName] = "rmsprop"
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Nadam(Optimizer):
+    """Nadam: Adam with Nesterov's momentum.
+
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Decay of the mean of the gradient, in [0, 1).
+    beta2 : float, default 0.999
+        Decay of the mean of the squared gradient, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the root of the mean square, greater than 0.
+    weight_decay : float, default 0.0
+        Strength of decoupled weight decay, not negative. It is applied to all parameters.
+
+    Raises
+    ------
+    InputError
+        For numbers outside their range.
+
+    See Also
+    --------
+    xpnet.ops.nadam_update : The formulas and their source.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> optimizer = xpnet.Nadam(beta2=0.99)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
+    """
+
+    update: ClassVar[UpdateName] = "nadam"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Lion: every parameter moves by the learning rate, in the direction of a mean of the gradient.
+
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Share of the mean in the direction of the step, in [0, 1).
+    beta2 : float, default 0.99
+        Decay of the mean of the gradient, in [0, 1).
+    weight_decay : float, default 0.0
+        Strength of decoupled weight decay, not negative. It is applied to all parameters.
+
+    Raises
+    ------
+    InputError
+        For numbers outside their range.
+
+    See Also
+    --------
+    xpnet.ops.lion_update : The formulas and their source.
+
+    Notes
+    -----
+    A third to a tenth of the learning rate that suits Adam suits Lion.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> optimizer = xpnet.Lion(weight_decay=0.1)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-4, optimizer=optimizer)
+    """
+
+    update: ClassVar[UpdateName] = "lion"
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "nadam": Nadam,
+    "lion": Lion,
+}
+"""Every optimizer by the name that a user may pass in its place."""
 
 
 def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
@@ -158,8 +303,8 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
 
     Parameters
     ----------
-    optimizer : {"sgd", "adam", "adamw"}, SGD, Adam, AdamW or None
-        The optimizer; None for plain gradient descent.
+    optimizer : str, Optimizer or None
+        The optimizer, or its name in `OPTIMIZERS`; None for plain gradient descent.
 
     Returns
     -------
@@ -180,11 +325,12 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
     if optimizer is None:
         return UpdateRule()
     if isinstance(optimizer, str):
-        if optimizer not in _BY_NAME:
+        if optimizer not in OPTIMIZERS:
+            names = ", ".join(OPTIMIZERS)
             raise InputError(
-                f"optimizer is one of {', '.join(_BY_NAME)}, or an instance; received {optimizer!r}."
+                f"`optimizer` must be one of {names}, or an instance of their classes; got {optimizer!r}."
             )
-        return _BY_NAME[optimizer]().rule
+        return OPTIMIZERS[optimizer]().rule
     return optimizer.rule
 
 

@@ -262,10 +262,11 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 // What changes from batch to batch lies on the device, where a captured graph reads it anew:
 //   clock (5,)  updates made, and the first row of the batch in the order of the epoch, now and for the next batch; rows
 //               of the whole batch that stand before these
-//   rates (9,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
-//               BROKEN, 1 once a parameter is not finite; SHARE, by which the losses of a batch count beside their
-//               weights, 0 for a batch that changes nothing; CLIP, by which gradients are scaled, and the norm that
-//               they may have; TOTAL, the sum of the weights of all batches so far
+//   rates (10,) learning rate; scale and root of Adam and Nadam (`adam_scales` and `nadam_scales` in
+//               `xpnet.ops.updates`); 1 - learning rate x decay; BROKEN, 1 once a parameter is not finite; SHARE, by
+//               which the losses of a batch count beside their weights, 0 for a batch that changes nothing; CLIP, by
+//               which gradients are scaled, and the norm that they may have; TOTAL, the sum of the weights of all
+//               batches so far; GRAD_SCALE, by which Nadam scales the gradient
 //   data (7,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
 //               several processes share the batch, PLACES, or null, where each row of the order stands in its whole batch;
 //               OUT, where predictions go; BY_ROWS, 1 where the losses of batches are averaged by their rows and not by
@@ -273,7 +274,9 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
-enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL };
+enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL, GRAD_SCALE };
+// The updates, in the order of `xpnet.ops.UPDATES`.
+enum Update { SGD, ADAM, RMSPROP, NADAM, LION };
 enum Data { X, LABELS, WEIGHT, ORDER, PLACES, OUT, BY_ROWS, DATA };
 
 // --------------------------------------------------------------------------------------------------------- dropout
@@ -748,27 +751,48 @@ KERNEL begin(const volatile long long *given, int *clock, double *rates, long lo
   rates[SHARE] = rates[CLIP] = 1;
 }
 
-// The clock goes on to the next batch, and what depends on the number of its update follows. One thread.
-__device__ inline void tick(int *clock, double *rates, double beta1, double beta2, double weight_decay,
-                            int epsilon_hat) {
-  clock[UPDATES] = clock[NEXT_UPDATES];
-  clock[CURSOR] = clock[NEXT_CURSOR];
-  const double t = clock[UPDATES] + 1, learning_rate = rates[LEARNING_RATE];
+// `adam_scales` of `xpnet.ops.updates`, for update t.
+__device__ inline void adam_scales(double *rates, double t, double beta1, double beta2, int epsilon_hat) {
+  const double learning_rate = rates[LEARNING_RATE];
   const double correction1 = 1 - pow(beta1, t), correction2 = sqrt(1 - pow(beta2, t));
   rates[SCALE] = learning_rate * (epsilon_hat ? correction2 : 1) / correction1;
   rates[ROOT] = epsilon_hat ? 1 : 1 / correction2;
-  rates[KEEP] = 1 - learning_rate * weight_decay;
+}
+
+// `nadam_scales` of `xpnet.ops.updates`, for update t. A product below 2^-54 leaves 1 - product at 1.
+__device__ inline void nadam_scales(double *rates, double t, double beta1, double beta2) {
+  const double learning_rate = rates[LEARNING_RATE], factor = 0.9998367253526753;  // 0.96^(1 / 250)
+  double product = 1, held_back = 0.5;
+  for (double i = 0; i < t && product > 0x1p-54; i++) {
+    held_back *= factor;
+    product *= beta1 * (1 - held_back);
+  }
+  const double decay = beta1 * (1 - 0.5 * pow(factor, t)), next_decay = beta1 * (1 - 0.5 * pow(factor, t + 1));
+  rates[SCALE] = learning_rate * next_decay / (1 - product * next_decay);
+  rates[GRAD_SCALE] = learning_rate * (1 - decay) / (1 - product);
+  rates[ROOT] = 1 / sqrt(1 - pow(beta2, t));
+}
+
+// The clock goes on to the next batch, and the numbers that depend on the count of updates follow. One thread.
+__device__ inline void tick(int *clock, double *rates, int update, double beta1, double beta2, double weight_decay,
+                            int epsilon_hat) {
+  clock[UPDATES] = clock[NEXT_UPDATES];
+  clock[CURSOR] = clock[NEXT_CURSOR];
+  const double t = clock[UPDATES] + 1;
+  if (update == ADAM) adam_scales(rates, t, beta1, beta2, epsilon_hat);
+  if (update == NADAM) nadam_scales(rates, t, beta1, beta2);
+  rates[KEEP] = 1 - rates[LEARNING_RATE] * weight_decay;
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), if there
 // is one.
-KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
-                  int epsilon_hat, stored *out, int rows, int cols) {
+KERNEL next_batch(const long long *data, int *clock, double *rates, int update, double beta1, double beta2,
+                  double weight_decay, int epsilon_hat, stored *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   const long long cursor = clock[NEXT_CURSOR];
   const real *x = (const real *)data[X] + (order ? 0 : cursor * cols);
   if (out) gather_rows(x, order ? order + cursor : nullptr, out, rows, cols);
-  if (first_thread()) tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
+  if (first_thread()) tick(clock, rates, update, beta1, beta2, weight_decay, epsilon_hat);
 }
 
 // total[0] = the sum of the weights of a batch, in one block, and by how much its losses count.
@@ -857,6 +881,36 @@ struct Adam {
     m = b1 * m + rest1 * g;
     v = b2 * v + rest2 * g * g;
     param = keep * param - scale * m / (sqrt(v) * root + epsilon);
+  }
+};
+
+struct RmsProp {
+  static const int BUFFERS = 1;
+  real b2, rest2, epsilon, learning_rate, keep;
+  __device__ void step(real &param, real g, real &v, real &) const {
+    v = b2 * v + rest2 * g * g;
+    param = keep * param - learning_rate * g / (sqrt(v) + epsilon);
+  }
+};
+
+struct Nadam {
+  static const int BUFFERS = 2;
+  real b1, rest1, b2, rest2, epsilon, scale, grad_scale, root, keep;
+  __device__ void step(real &param, real g, real &m, real &v) const {
+    m = b1 * m + rest1 * g;
+    v = b2 * v + rest2 * g * g;
+    param = keep * param - (scale * m + grad_scale * g) / (sqrt(v) * root + epsilon);
+  }
+};
+
+struct Lion {
+  static const int BUFFERS = 1;
+  real b1, rest1, b2, rest2, learning_rate, keep;
+  __device__ void step(real &param, real g, real &m, real &) const {
+    const real direction = b1 * m + rest1 * g;
+    const real sign = direction > 0 ? real(1) : direction < 0 ? real(-1) : direction;  // NaN stays NaN
+    m = b2 * m + rest2 * g;
+    param = keep * param - learning_rate * sign;
   }
 };
 
@@ -956,6 +1010,26 @@ KERNEL momentum(real *__restrict__ param, const real *__restrict__ grad, real *_
 KERNEL adam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
             double beta1, double beta2, double epsilon, UPDATE_ENDS) {
   update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), UPDATE_REST);
+}
+
+KERNEL rmsprop(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ v, double beta2,
+               double epsilon, UPDATE_ENDS) {
+  const RmsProp rule = {real(beta2), real(1 - beta2), real(epsilon), real(rates[LEARNING_RATE]), real(rates[KEEP])};
+  update(param, grad, v, nullptr, rule, UPDATE_REST);
+}
+
+KERNEL nadam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
+             double beta1, double beta2, double epsilon, UPDATE_ENDS) {
+  const Nadam rule = {real(beta1),   real(1 - beta1),    real(beta2),             real(1 - beta2),   real(epsilon),
+                      real(rates[SCALE]), real(rates[GRAD_SCALE]), real(rates[ROOT]), real(rates[KEEP])};
+  update(param, grad, m, v, rule, UPDATE_REST);
+}
+
+KERNEL lion(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, double beta1, double beta2,
+            UPDATE_ENDS) {
+  const Lion rule = {real(beta1),     real(1 - beta1),            real(beta2),
+                     real(1 - beta2), real(rates[LEARNING_RATE]), real(rates[KEEP])};
+  update(param, grad, m, nullptr, rule, UPDATE_REST);
 }
 
 // The parameters as products read them, before the first update of an epoch.

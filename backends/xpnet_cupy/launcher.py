@@ -15,7 +15,7 @@ import numpy
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import BackendError, InputError
-from xpnet.ops import Array
+from xpnet.ops import UPDATES, Array, UpdateName
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch, Product
 
@@ -52,6 +52,30 @@ ACTIVATIONS = frozenset({"identity", *_BENT})
 LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
 """Losses that have a kernel."""
 
+NUMBERS_IN_RATES = frozenset({"weight_decay", "epsilon_hat"})
+"""Numbers of updates that kernels of updates do not take: `next_batch` makes numbers in ``rates`` of them."""
+
+
+def update_kernel(name: str, *, has_buffers: bool) -> str:
+    """Return the name of the kernel of an update in ``xpnet.ops.UPDATES``."""
+    if name == "sgd":
+        return "momentum" if has_buffers else "gradient_descent"
+    return name
+
+
+def update_numbers(name: UpdateName) -> list[str]:
+    """Return the names of the numbers that the kernel of an update with buffers takes, in order."""
+    return [number for number in UPDATES[name].numbers if number not in NUMBERS_IN_RATES]
+
+
+def _update_parameters(name: UpdateName) -> str:
+    """Return what the kernel of an update with buffers takes."""
+    defaults = UPDATES[name].numbers
+    numbers = ["int" if defaults[n] is False else "double" for n in update_numbers(name)]
+    arrays = ["real*!", "real*", *["real*!"] * len(UPDATES[name].buffers)]
+    return " ".join([*arrays, *numbers, _UPDATE])
+
+
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
@@ -72,13 +96,12 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
         **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
         "begin": "long* int* double* long* real* double* int double* int",
-        "next_batch": "long* int* double* double double double int stored*? int int",
+        "next_batch": "long* int* double* int double double double int stored*? int int",
         "batch_weight": "long* int* double* real* int",
         "put": "long* int* real* int int",
         "finish": "double* int double* int double* double*",
         "gradient_descent": f"real*! real* {_UPDATE}",
-        "momentum": f"real*! real* real*! double int {_UPDATE}",
-        "adam": f"real*! real* real*! real*! double double double {_UPDATE}",
+        **{update_kernel(name, has_buffers=True): _update_parameters(name) for name in UPDATES},
         "copy_parameters": "real* stored* long",
         "l2_penalty": "real* real*?! long* int double int real*? double*? int double*",
         "gradient_norm": "real* real* long double* double*",

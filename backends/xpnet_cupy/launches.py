@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from xpnet.backend import NetworkSpec, UpdateRule
-from xpnet.ops import Array
+from xpnet.ops import UPDATES, Array
 from xpnet_cupy.cublaslt import Launch
-from xpnet_cupy.launcher import UPDATE_BLOCKS, Grid, Launcher
+from xpnet_cupy.launcher import UPDATE_BLOCKS, Grid, Launcher, update_kernel, update_numbers
 from xpnet_cupy.memory import EpochMemory
 
 BLOCK_COLUMNS = 257  # from so many columns on a row is shared by a block, below by a warp, which keeps 8 items a lane
@@ -143,7 +143,8 @@ def next_batch(
 ) -> Launch:
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape
-    numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
+    update = list(UPDATES).index(rule.name)  # kernels.cu counts them in this order
+    numbers = (update, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
     grid, block = _packed_tiles(launcher, rows, cols)
     arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, out, rows, cols)
     return launcher.prepare("next_batch", grid, block, *arguments)
@@ -233,11 +234,8 @@ def update(
     size, buffers = arrays[0].size, arrays[2:]
     grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
     ends = (*penalty, rates, clock, rows, copy, size)
-    numbers: tuple[float, ...] = ()
-    if buffers:
-        momentum = (rule.momentum, rule.nesterov)
-        numbers = (rule.beta1, rule.beta2, rule.epsilon) if rule.name == "adam" else momentum
-    name = rule.name if rule.name == "adam" else "momentum" if buffers else "gradient_descent"
+    name = update_kernel(rule.name, has_buffers=bool(buffers))
+    numbers = [getattr(rule, number) for number in update_numbers(rule.name)] if buffers else []
     return launcher.prepare(name, grid, (256,), *arrays, *numbers, *ends)
 
 

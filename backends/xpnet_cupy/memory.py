@@ -15,7 +15,7 @@ from xpnet_cupy.cublaslt import mask_stride
 from xpnet_cupy.launcher import UPDATE_BLOCKS, Launcher
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
-RATES = 9  # numbers in `rates`
+RATES = 10  # numbers in `rates`
 ADDRESSES = 7  # in `data`
 
 
@@ -42,7 +42,7 @@ class EpochMemory:
     """Holds how far an epoch is, what it was told, and its sums.
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
-    rates : (9,) float64: learning rate, what follows from it and the number of the update, what losses and gradients
+    rates : (10,) float64: learning rate, what follows from it and the number of the update, what losses and gradients
         are scaled by, the weight of all batches so far, whether a parameter is not finite
     data : (7,) int64: addresses of the epoch's inputs, labels, weights, order, places and outputs, and how losses count
     total_weight : (1,), the weight of a batch

@@ -12,8 +12,7 @@ import numpy
 from xpnet import ops
 from xpnet.backend import Kernel, UpdateRule
 from xpnet.backend.spec import LOSS_NUMBERS
-from xpnet.ops import Array, Labels
-from xpnet.ops.updates import adam_scales
+from xpnet.ops import UPDATES, Array, Labels, UpdateName
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 from xpnet_cupy.launches import Batch
@@ -26,8 +25,10 @@ Launching = Callable[[Array], AbstractContextManager[Launcher]]
 def table(launching: Launching) -> Mapping[str, Kernel]:
     """The kernels of losses, updates, softmax, and activations forward and back; identity does nothing."""
     found: dict[str, Callable[..., Any]] = {
-        "sgd_update": partial(_sgd_update, launching),
-        "adam_update": partial(_adam_update, launching),
+        **{
+            update.function.__name__: partial(_update, launching, name)
+            for name, update in UPDATES.items()
+        },
         **{name: partial(_softmax, launching, name) for name in ("softmax", "log_softmax")},
         "bias_relu": partial(_activation, launching, "relu"),
         **{name: partial(_loss, launching, name) for name in LOSSES},
@@ -40,52 +41,35 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
     return {name: Kernel(kernel) for name, kernel in found.items()}
 
 
-def _sgd_update(
-    launching: Launching,
-    param: Array,
-    grad: Array,
-    velocity: Array | None = None,
-    *,
-    learning_rate: float,
-    **numbers: Any,
-) -> tuple[Array, Array | None]:
-    """Take one step of gradient descent, in place. numbers : of the rule"""
-    buffers = [] if velocity is None else [velocity]
-    param, *updated = _update(
-        launching, UpdateRule("sgd", **numbers), [param, grad, *buffers], [learning_rate]
-    )
-    return param, updated[0] if updated else None
-
-
-def _adam_update(
-    launching: Launching,
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    *,
-    t: int,
-    learning_rate: float,
-    **numbers: Any,
-) -> tuple[Array, ...]:
-    """Take one step of Adam or AdamW, in place. numbers : of the rule"""
-    rule = UpdateRule("adam", **numbers)
-    scales = adam_scales(t, learning_rate, rule.beta1, rule.beta2, rule.epsilon_hat)
-    rates = [learning_rate, *scales, 1 - learning_rate * rule.weight_decay]
-    return tuple(_update(launching, rule, [param, grad, m, v], rates))
-
-
 def _update(
-    launching: Launching, rule: UpdateRule, arrays: list[Array], rates: list[float]
-) -> list[Array]:
-    """Update the first array by the second; returns it and the rule's buffers."""
-    with launching(arrays[0]) as launcher:
-        param, grad, *buffers = _contiguous(launcher, *arrays)
-        on_device = launcher.xp.asarray(
-            [*rates, *[0.0] * (RATES - len(rates))], dtype=launcher.xp.float64
-        )
-        launches.update(launcher, rule, [param, grad, *buffers], on_device)()
-        return [param, *buffers]
+    launching: Launching,
+    name: UpdateName,
+    param: Array,
+    grad: Array,
+    *buffers: Array | None,
+    learning_rate: float,
+    t: int = 1,
+    **numbers: Any,
+) -> tuple[Array | None, ...]:
+    """Make one step of an update, in place. numbers : of its rule, and perhaps buffers by their names"""
+    named = [numbers.pop(buffer, None) for buffer in UPDATES[name].buffers[len(buffers) :]]
+    buffers = (*buffers, *named)
+    rule = UpdateRule(name, **numbers)
+    with launching(param) as launcher:
+        present = [array for array in buffers if array is not None]
+        arrays = _contiguous(launcher, param, grad, *present)
+        rates = launcher.xp.asarray(_rates(rule, t, learning_rate), dtype=launcher.xp.float64)
+        launches.update(launcher, rule, arrays, rates)()
+    updated = iter(arrays[2:])
+    return arrays[0], *(None if array is None else next(updated) for array in buffers)
+
+
+def _rates(rule: UpdateRule, t: int, learning_rate: float) -> list[float]:
+    """Return what `next_batch` writes into ``rates`` for an update, in the order of kernels.cu."""
+    scale, root, grad_scale, *_ = (*rule.scales(t, learning_rate), 0.0, 0.0, 0.0)
+    keep = 1 - learning_rate * rule.weight_decay
+    rates = [learning_rate, scale, root, keep]
+    return [*rates, *[0.0] * (RATES - 1 - len(rates)), grad_scale]
 
 
 def _activation(launching: Launching, name: str, x: Array, bias: Array | None = None) -> Array:

@@ -2,6 +2,7 @@
 signature.
 """
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache, lru_cache, wraps
@@ -14,7 +15,7 @@ from numpy import empty, ndarray, zeros  # by their names: calls of a few number
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
-from xpnet.ops import Array, Labels
+from xpnet.ops import Array, Labels, Update, UpdateName
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors
@@ -361,54 +362,40 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
     return weight / weight.sum()
 
 
-# Updates, in place: param, velocity, m and v are written where they lie, and returned.
+# Updates, in place: the parameters and the buffers are written where they lie, and returned.
 
 
-def sgd_update(
-    param: Array,
-    grad: Array,
-    velocity: Array | None = None,
-    *,
-    learning_rate: float,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-) -> tuple[Array, Array | None]:
-    """Kernel of :func:`xpnet.ops.sgd_update`."""
-    param, grad = writable(param), contiguous(grad)
-    velocity = None if velocity is None else writable(velocity)
-    rule = numpy.array([learning_rate, momentum, nesterov, 0.0, 0.0, 0.0, 0.0, 0.0])
-    first = param if velocity is None else velocity
-    _update("sgd" if velocity is None else "momentum", (param, grad, first, first), rule, 1)
-    return param, velocity
+def _update_kernel(name: UpdateName, update: Update) -> Callable[..., tuple[Array | None, ...]]:
+    """Make the kernel of an update in ``xpnet.ops``, with its name and signature."""
+    defaults = update.numbers
+
+    def kernel(
+        param: Array,
+        grad: Array,
+        *buffers: Array | None,
+        learning_rate: float,
+        t: int = 1,
+        **numbers: Any,
+    ) -> tuple[Array | None, ...]:
+        named = [numbers.pop(buffer, None) for buffer in update.buffers[len(buffers) :]]
+        kept = [None if array is None else writable(array) for array in (*buffers, *named)]
+        param, grad = writable(param), contiguous(grad)
+        present = [array for array in kept if array is not None]
+        first, second, *_ = (*present, param, param)
+        loop = updates.UPDATES[updates.loop_name(name, has_buffers=bool(present))]
+        runs = tuple(array.reshape(-1) for array in (param, grad, first, second))
+        rule = updates.number_array({**defaults, **numbers, "learning_rate": learning_rate})
+        launch(loop, runs, (rule, t), chunk_rows=rows_of(STREAMS, param.size))
+        return param, *kept
+
+    kernel.__name__ = kernel.__qualname__ = update.function.__name__
+    kernel.__signature__ = inspect.signature(update.function)  # type: ignore[attr-defined]
+    return kernel
 
 
-def adam_update(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    *,
-    t: int,
-    learning_rate: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 0.0,
-    epsilon_hat: bool = False,
-) -> tuple[Array, Array, Array]:
-    """Kernel of :func:`xpnet.ops.adam_update`."""
-    param, grad, m, v = writable(param), contiguous(grad), writable(m), writable(v)
-    rule = numpy.array([learning_rate, 0.0, 0.0, beta1, beta2, epsilon, weight_decay, epsilon_hat])
-    _update("adam", (param, grad, m, v), rule, t)
-    return param, m, v
+UPDATES = [_update_kernel(name, update) for name, update in ops.UPDATES.items()]
 
-
-def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
-    flat = tuple(array.reshape(-1) for array in arrays)
-    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=rows_of(STREAMS, flat[0].size))
-
-
-OTHERS = (adam_update, bias_relu, log_softmax, sgd_update, softmax, softmax_cross_entropy)
+OTHERS: tuple[Any, ...] = (bias_relu, log_softmax, softmax, softmax_cross_entropy, *UPDATES)
 
 KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()}
 KERNELS |= {kernel.__name__: Kernel(kernel) for kernel in OTHERS}
@@ -426,6 +413,7 @@ def warmup() -> None:
             bias_relu(x, x[0])
             softmax_cross_entropy(x, index)
             softmax_cross_entropy(x, x)
-            sgd_update(x.copy(), x, learning_rate=0.0)
-            sgd_update(x.copy(), x, x.copy(), learning_rate=0.0)
-            adam_update(x.copy(), x, x.copy(), x.copy(), t=1, learning_rate=0.0)
+            for kernel, update in zip(UPDATES, ops.UPDATES.values(), strict=True):
+                kernel(x.copy(), x, *(x.copy() for _ in update.buffers), learning_rate=0.0)
+                if update.buffers_need:
+                    kernel(x.copy(), x, learning_rate=0.0)

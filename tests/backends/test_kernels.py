@@ -22,7 +22,7 @@ Call = tuple[list[Any], dict[str, Any]]
 # Rounding grows with the sum of a row: an absolute error of some roundings of 1, beside a relative one.
 TOLERANCE = {"float32": {"rtol": 3e-6, "atol": 2e-6}, "float64": {"rtol": 1e-13, "atol": 1e-14}}
 
-UPDATES = ("sgd_update", "adam_update")
+UPDATES = tuple(update.function.__name__ for update in ops.UPDATES.values())
 
 
 def usable() -> list[tuple[Backend, str]]:
@@ -126,6 +126,32 @@ class Example:
             (arrays, rule | {"epsilon_hat": True}),
         ]
 
+    def rmsprop_update(self) -> list[Call]:
+        arrays = [self.matrix(), self.matrix(), self.matrix() ** 2]
+        rule = {"learning_rate": 0.1}
+        return [
+            (arrays, rule),
+            (arrays, rule | {"weight_decay": 0.1, "beta2": 0.8, "epsilon": 1e-3}),
+        ]
+
+    def nadam_update(self) -> list[Call]:
+        arrays = [self.matrix(), self.matrix(), self.matrix(), self.matrix() ** 2]
+        rule = {"t": 3, "learning_rate": 0.1}
+        return [
+            (arrays, rule),
+            (arrays, rule | {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3}),
+            (arrays, rule | {"t": 500}),
+        ]
+
+    def lion_update(self) -> list[Call]:
+        param, grad = self.matrix(), self.matrix()
+        mean = grad * self.vector(1)  # of the gradient's sign: their sum never cancels
+        rule = {"learning_rate": 0.1}
+        return [
+            ([param, grad, mean], rule),
+            ([param, grad, mean], rule | {"weight_decay": 0.1, "beta1": 0.5, "beta2": 0.9}),
+        ]
+
 
 def run(backend: Backend, function: Callable[..., Any], call: Call) -> list[Any]:
     """What a kernel returns, as a list of NumPy arrays."""
@@ -166,6 +192,11 @@ def test_every_backend_has_every_activation() -> None:
     assert set(launcher.ACTIVATIONS) == names and kernels <= set(
         operations.table(lambda array: None)
     )  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("table", [KERNELS, operations.table(lambda array: None)])  # type: ignore[arg-type, return-value]
+def test_every_backend_has_every_update(table: Any) -> None:
+    assert set(UPDATES) <= set(table)
 
 
 @every_kernel

@@ -67,6 +67,9 @@ def side_by_side() -> Iterator[list[int]]:
 SETTINGS: dict[str, dict[str, Any]] = {
     "Adam": {},
     "momentum, float64": {"optimizer": xpnet.SGD(momentum=0.9), "dtype": "float64"},
+    "RMSprop": {"optimizer": "rmsprop"},
+    "Nadam": {"optimizer": "nadam"},
+    "Lion, members": {"optimizer": "lion", "members": 2},
     "dropout": {"dropout": 0.2},
     "kept inputs": {"activation": "gelu"},
     "members": {"members": 3},

@@ -1,59 +1,176 @@
-"""Updates against PyTorch's optimizers."""
+"""Updates against PyTorch's optimizers, and Lion against its paper's algorithm in NumPy."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from xpnet import ops
+from xpnet.backend import UpdateRule
 
 LEARNING_RATE = 0.05
 
+TORCH_CASES = [
+    ("sgd", {}, "SGD", {}),
+    ("sgd", {"momentum": 0.9}, "SGD", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}, "SGD", {"momentum": 0.9, "nesterov": True}),
+    ("adam", {}, "Adam", {}),
+    ("adam", {"weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
+    ("rmsprop", {}, "RMSprop", {}),
+    ("rmsprop", {"beta2": 0.8, "epsilon": 1e-3}, "RMSprop", {"alpha": 0.8, "eps": 1e-3}),
+    ("nadam", {}, "NAdam", {}),
+    ("nadam", {"beta1": 0.5, "beta2": 0.9}, "NAdam", {"betas": (0.5, 0.9)}),
+    ("nadam", {"beta1": 0.0}, "NAdam", {"betas": (0.0, 0.999)}),
+    (
+        "nadam",
+        {"weight_decay": 0.1},
+        "NAdam",
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
+]
+"""Name and numbers of an update, and the optimizer of PyTorch with the same formulas."""
 
-def run_ours(update, gradients, start, buffers):
-    param = start
+
+@pytest.fixture
+def torch() -> Iterator[Any]:
+    """PyTorch with scalars in float64: NAdam keeps its product of decays in the default dtype."""
+    module = pytest.importorskip("torch", reason="PyTorch is not installed")
+    before = module.get_default_dtype()
+    module.set_default_dtype(module.float64)
+    yield module
+    module.set_default_dtype(before)
+
+
+def run_update(name: str, start: Any, gradients: Any, **numbers: float) -> Any:
+    """Parameters after one step for each gradient."""
+    rule = UpdateRule(name, **numbers)  # type: ignore[arg-type]
+    param, buffers = start.copy(), [np.zeros_like(start) for _ in rule.buffers]
     for t, grad in enumerate(gradients, start=1):
-        param, *buffers = update(param, grad, *buffers, t)
+        arguments = rule.arguments(t)
+        param, *buffers = rule.update.function(
+            param, grad, *buffers, learning_rate=LEARNING_RATE, **arguments
+        )
+        buffers = [array for array in buffers if array is not None]
     return param
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("SGD", {}),
-        ("SGD", {"momentum": 0.9}),
-        ("SGD", {"momentum": 0.9, "nesterov": True}),
-        ("Adam", {}),
-        ("AdamW", {"weight_decay": 0.1}),
-    ],
-    ids=str,
-)
-def test_updates_are_pytorchs(name, settings, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    start, gradients = rng.normal(size=11), rng.normal(size=(20, 11))
-    theirs = torch.nn.Parameter(torch.tensor(start))
-    optimizer = getattr(torch.optim, name)([theirs], lr=LEARNING_RATE, **settings)
+@pytest.mark.parametrize("steps", [1, 20, 300])
+@pytest.mark.parametrize(("name", "numbers", "theirs", "settings"), TORCH_CASES, ids=str)
+def test_updates_are_pytorchs(
+    name: str,
+    numbers: dict[str, Any],
+    theirs: str,
+    settings: dict[str, Any],
+    steps: int,
+    torch: Any,
+    rng: np.random.Generator,
+) -> None:
+    start, gradients = rng.normal(size=11), rng.normal(size=(steps, 11))
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    optimizer = getattr(torch.optim, theirs)([parameter], lr=LEARNING_RATE, **settings)
     for grad in gradients:
-        theirs.grad = torch.tensor(grad)
+        parameter.grad = torch.tensor(grad)
         optimizer.step()
-    if name == "SGD":
-        velocity = np.zeros(11) if settings else None
-
-        def update(param, grad, velocity, t):
-            return ops.sgd_update(param, grad, velocity, learning_rate=LEARNING_RATE, **settings)
-
-        ours = run_ours(update, gradients, start, [velocity])
-    else:
-
-        def update(param, grad, m, v, t):
-            return ops.adam_update(param, grad, m, v, t=t, learning_rate=LEARNING_RATE, **settings)
-
-        ours = run_ours(update, gradients, start, [np.zeros(11), np.zeros(11)])
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
+    param = run_update(name, start, gradients, **numbers)
+    np.testing.assert_allclose(param, parameter.detach().numpy(), rtol=1e-12, atol=1e-13)
 
 
-def test_the_two_forms_of_epsilon_meet_where_gradients_are_large():
+def test_decoupled_weight_decay_of_rmsprop_shrinks_before_the_step(
+    torch: Any, rng: np.random.Generator
+) -> None:
+    start, gradients = rng.normal(size=11), rng.normal(size=(20, 11))
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch.optim.RMSprop([parameter], lr=LEARNING_RATE)
+    for grad in gradients:
+        with torch.no_grad():
+            parameter.mul_(1 - LEARNING_RATE * 0.2)
+        parameter.grad = torch.tensor(grad)
+        optimizer.step()
+    param = run_update("rmsprop", start, gradients, weight_decay=0.2)
+    np.testing.assert_allclose(param, parameter.detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("betas", [(0.9, 0.99), (0.95, 0.98)])
+def test_lion_is_algorithm_2_of_its_paper(
+    betas: tuple[float, float], weight_decay: float, rng: np.random.Generator
+) -> None:
+    start, gradients = rng.normal(size=11), rng.normal(size=(20, 11))
+    gradients[0, :3] = 0.0  # a direction of 0 leaves the parameter, but for the decay
+    theta, momentum = start.tolist(), [0.0] * 11
+    for grad in gradients.tolist():
+        for i, g in enumerate(grad):
+            c = betas[0] * momentum[i] + (1 - betas[0]) * g
+            sign = math.copysign(1.0, c) if c else 0.0
+            theta[i] -= LEARNING_RATE * (sign + weight_decay * theta[i])
+            momentum[i] = betas[1] * momentum[i] + (1 - betas[1]) * g
+    param = run_update(
+        "lion", start, gradients, beta1=betas[0], beta2=betas[1], weight_decay=weight_decay
+    )
+    np.testing.assert_allclose(param, theta, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("t", [1, 2, 10, 48, 60, 1000])
+@pytest.mark.parametrize("beta1", [0.0, 0.9, 0.999])
+def test_nadams_product_of_decays_is_that_of_all_steps(beta1: float, t: int) -> None:
+    decays = [beta1 * (1 - 0.5 * 0.96 ** (i / 250)) for i in range(1, t + 2)]
+    product = math.prod(decays[:t])
+    wanted = (
+        0.1 * decays[t] / (1 - product * decays[t]),
+        1 / math.sqrt(1 - 0.99**t),
+        0.1 * (1 - decays[t - 1]) / (1 - product),
+    )
+    np.testing.assert_allclose(ops.updates.nadam_scales(t, 0.1, beta1, 0.99), wanted, rtol=1e-13)
+
+
+def test_the_two_forms_of_epsilon_meet_where_gradients_are_large() -> None:
     arrays = np.ones(3), np.full(3, 1e6), np.zeros(3), np.zeros(3)
     plain, hat = (
         ops.adam_update(*arrays, t=1, learning_rate=0.1, epsilon_hat=form)[0]
         for form in (False, True)
     )
     np.testing.assert_allclose(plain, hat, rtol=1e-12)
+
+
+NUMBERS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
+    "sgd": (("velocity",), {"momentum": 0.0, "nesterov": False}),
+    "adam": (
+        ("m", "v"),
+        {
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "epsilon": 1e-8,
+            "weight_decay": 0.0,
+            "epsilon_hat": False,
+        },
+    ),
+    "rmsprop": (("v",), {"beta2": 0.99, "epsilon": 1e-8, "weight_decay": 0.0}),
+    "nadam": (
+        ("m", "v"),
+        {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
+    ),
+    "lion": (("m",), {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}),
+}
+
+
+def test_the_table_reads_buffers_and_numbers_from_the_signatures() -> None:
+    table: dict[str, Any] = {
+        name: (update.buffers, update.numbers) for name, update in ops.UPDATES.items()
+    }
+    assert table == NUMBERS
+    counting = {name for name, update in ops.UPDATES.items() if update.counts_steps}
+    assert counting == {"adam", "nadam"}
+
+
+def test_every_update_keeps_dtype_and_shape(rng: np.random.Generator) -> None:
+    for name in ops.UPDATES:
+        rule = UpdateRule(name, momentum=0.5)
+        function: Callable[..., Any] = rule.update.function
+        arrays = [np.abs(rng.normal(size=(2, 3))).astype("float32") for _ in range(4)]
+        used = arrays[: 2 + len(rule.buffers)]
+        results = function(*used, learning_rate=0.1, **rule.arguments(1))
+        assert [(array.dtype, array.shape) for array in results] == [(np.float32, (2, 3))] * (
+            1 + len(rule.buffers)
+        ), name

@@ -6,6 +6,7 @@ Parameters are views of one flat buffer where arrays can be written in place, an
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from inspect import signature
 from math import inf, prod
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy
 from xpnet.backend.contract import Backend, dtype_name
 from xpnet.errors import InputError
 from xpnet.ops import ActivationName, Array
+from xpnet.ops.updates import UPDATE_DEFAULTS, UPDATE_RANGES, UPDATES, Update, UpdateName
 
 Loss = Literal[
     "softmax_cross_entropy",
@@ -60,37 +62,46 @@ between.
 """
 
 
+OWN_DEFAULT: Any = None
+"""Stands for the default that an update has in ``xpnet.ops.UPDATES``."""
+
+
 @dataclass(frozen=True)
 class UpdateRule:
-    """The rule of an update: ``ops.sgd_update`` or ``ops.adam_update`` with these numbers.
+    """An update of ``xpnet.ops.UPDATES`` with its numbers.
 
     The learning rate is not part of the rule, since it may change from step to step.
 
     Parameters
     ----------
-    name : {"sgd", "adam"}, default "sgd"
-        The update: `xpnet.ops.sgd_update` or `xpnet.ops.adam_update`.
-    momentum : float, default 0.0
-        Decay of the velocity, in [0, 1]; 0 for plain gradient descent. Used by ``sgd``.
-    nesterov : bool, default False
-        Whether Nesterov's momentum is used. Used by ``sgd``.
-    beta1, beta2 : float, default 0.9 and 0.999
-        Decays of the means of the gradient and of its square, in [0, 1). Used by ``adam``.
-    epsilon : float, default 1e-8
-        Added to the root of the mean square, greater than 0. Used by ``adam``.
-    weight_decay : float, default 0.0
-        Decoupled weight decay, not negative. Used by ``adam``.
-    epsilon_hat : bool, default False
-        Whether epsilon is added before the bias correction, as scikit-learn does. Used by ``adam``.
+    name : str, default "sgd"
+        The name of the update in ``xpnet.ops.UPDATES``.
+    momentum : float, optional
+        Decay of the velocity, in [0, 1]; 0 for plain gradient descent.
+    nesterov : bool, optional
+        Whether Nesterov's momentum is used.
+    beta1, beta2 : float, optional
+        Decays of the means of the gradient and of its square, in [0, 1).
+    epsilon : float, optional
+        Added to the root of the mean square, greater than 0.
+    weight_decay : float, optional
+        Decoupled weight decay, not negative.
+    epsilon_hat : bool, optional
+        Whether epsilon is added before the bias correction, as scikit-learn does.
 
     Raises
     ------
     InputError
-        For numbers outside their ranges.
+        For an unknown name and for numbers outside their ranges.
 
     See Also
     --------
     xpnet.optimizers : The optimizers that a user names; each has a rule.
+
+    Notes
+    -----
+    The functions in ``xpnet.ops`` say which of the numbers an update reads, and their defaults. The others have no
+    effect.
 
     Examples
     --------
@@ -99,37 +110,79 @@ class UpdateRule:
     ('velocity',)
     """
 
-    name: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.0
-    nesterov: bool = False
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    epsilon_hat: bool = False
+    name: UpdateName = "sgd"
+    momentum: float = OWN_DEFAULT
+    nesterov: bool = OWN_DEFAULT
+    beta1: float = OWN_DEFAULT
+    beta2: float = OWN_DEFAULT
+    epsilon: float = OWN_DEFAULT
+    weight_decay: float = OWN_DEFAULT
+    epsilon_hat: bool = OWN_DEFAULT
 
     def __post_init__(self) -> None:
-        _require("momentum lies in [0, 1]", self.momentum, 0 <= self.momentum <= 1)
-        _require("beta1 lies in [0, 1)", self.beta1, 0 <= self.beta1 < 1)
-        _require("beta2 lies in [0, 1)", self.beta2, 0 <= self.beta2 < 1)
-        _require(
-            "epsilon, which keeps a division from zero, is greater than 0",
-            self.epsilon,
-            self.epsilon > 0,
-        )
-        _require("weight_decay is not negative", self.weight_decay, self.weight_decay >= 0)
+        if self.name not in UPDATES:
+            raise InputError(f"`name` must be one of {', '.join(UPDATES)}; got {self.name!r}.")
+        for name, default in (UPDATE_DEFAULTS | self.update.numbers).items():
+            if getattr(self, name) is OWN_DEFAULT:
+                object.__setattr__(self, name, default)
+            _check_range(name, getattr(self, name))
+
+    @property
+    def update(self) -> Update:
+        """Return the update's entry in the table."""
+        return UPDATES[self.name]
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """Name the arrays that an update keeps for each parameter: none, a velocity, or Adam's two moments."""
-        if self.name == "adam":
-            return ("m", "v")
-        return ("velocity",) if self.momentum else ()
+        """Return the names of the arrays that the update keeps for each parameter."""
+        needed = self.update.buffers_need
+        return () if needed and not getattr(self, needed) else self.update.buffers
+
+    def arguments(self, t: int) -> dict[str, float]:
+        """Return the keyword arguments of the update's function, but for the learning rate.
+
+        Parameters
+        ----------
+        t : int
+            The number of the step, from 1.
+
+        Returns
+        -------
+        dict of str to float
+            The numbers that the update reads, and ``t`` if it counts the steps.
+        """
+        numbers = {name: getattr(self, name) for name in self.update.numbers}
+        return numbers | {"t": t} if self.update.counts_steps else numbers
+
+    def scales(self, t: int, learning_rate: float) -> tuple[float, ...]:
+        """Compute what all items of a step are scaled by.
+
+        Parameters
+        ----------
+        t : int
+            The number of the step, from 1.
+        learning_rate : float
+            The learning rate of the step.
+
+        Returns
+        -------
+        tuple of float
+            ``scale``, ``root`` and perhaps ``grad_scale``; empty for an update without such numbers.
+        """
+        function = self.update.scales
+        if function is None:
+            return ()
+        values = {**vars(self), "t": t, "learning_rate": learning_rate}
+        return function(**{name: values[name] for name in signature(function).parameters})
 
 
-def _require(rule: str, received: float, holds: bool) -> None:
-    if not holds:
-        raise InputError(f"The update's {rule}; received {received}. The default is a good choice.")
+def _check_range(name: str, value: float) -> None:
+    """Raise InputError for a number of an update outside its range."""
+    allowed = UPDATE_RANGES.get(name)
+    if allowed is not None and not allowed.contains(value):
+        raise InputError(
+            f"`{name}` of an optimizer must {allowed.text}; got {value}. Keep its default if in doubt."
+        )
 
 
 class Slot(NamedTuple):

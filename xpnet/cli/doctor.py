@@ -97,7 +97,7 @@ def doctor(as_json: bool, group: str | None) -> None:
     from xpnet import FeedforwardNeuralNet
 
     try:  # on what would a small network be trained, and why?
-        why = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
+        why = FeedforwardNeuralNet(64, 32, 10).why_
     except BackendError as error:
         why = str(error)
     others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"

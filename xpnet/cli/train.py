@@ -13,6 +13,7 @@ from xpnet.distributed import use_group
 from xpnet.distributed.group import TIMEOUT
 from xpnet.distributed.ranks import launched
 from xpnet.ops import ACTIVATIONS
+from xpnet.optimizers import OPTIMIZERS
 
 
 def _check_together(settings: SimpleNamespace) -> None:
@@ -123,9 +124,9 @@ _training = options.options_of("The training")
 )
 @_training(
     "--optimizer",
-    type=click.Choice(["adamw", "adam", "sgd"]),
+    type=click.Choice(list(OPTIMIZERS)),
     default="adamw",
-    help="Minimise the loss by this rule.",
+    help="Optimizer that minimises the loss.",
 )
 @_training(
     "--lr",
@@ -135,7 +136,7 @@ _training = options.options_of("The training")
 @_training(
     "--weight-decay",
     type=options.Number(0),
-    help="Shrink parameters by this (adamw). [default: 0.2 for classes, 0.01 for numbers, else 0.0003]",
+    help="Decoupled weight decay; none with adam and sgd. [default: 0.2 for classes, 0.01 for numbers, else 0.0003]",
 )
 @_training("--jobs", type=int, default=1, help="Train so many networks at a time; -1: one a core.")
 @_training(

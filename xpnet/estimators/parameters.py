@@ -19,10 +19,13 @@ from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import warn_caller
 from xpnet.models.inputs import one_each, require
-from xpnet.optimizers import Schedule
+from xpnet.optimizers import OPTIMIZERS, Schedule
 
-STOCHASTIC = ("sgd", "adam", "adamw")
-"""Solvers that train by epochs of minibatches."""
+STOCHASTIC = tuple(OPTIMIZERS)
+"""Solvers that train by epochs of minibatches: the optimizers."""
+
+DECAYING = tuple(name for name in OPTIMIZERS if "weight_decay" in OPTIMIZERS[name].numbers())
+"""Solvers with decoupled weight decay."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,9 @@ class Parameters(BaseEstimator):
         Units of each hidden layer, or of the only one.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
-    solver : {"adam", "sgd", "adamw", "lbfgs"}, default "adam"
-        How the loss is minimised: ``"adam"`` (Kingma, Ba, 2015), ``"sgd"``, gradient descent with momentum,
-        ``"adamw"``, Adam with decoupled weight decay (Loshchilov, Hutter, 2019), or ``"lbfgs"``, which takes all rows
-        at once, in memory.
+    solver : str, default "adam"
+        How the loss is minimised: a name in ``xpnet.optimizers.OPTIMIZERS``, or ``"lbfgs"``, which takes all rows at
+        once, in memory. ``"sgd"`` is gradient descent with momentum.
     alpha : float, default 1e-4
         Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
     batch_size : int or "auto", default "auto"
@@ -172,11 +174,12 @@ class Parameters(BaseEstimator):
     validation_fraction : float, default 0.1
         The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
     beta_1 : float, default 0.9
-        Decay of the mean of the gradients in Adam, in [0, 1).
+        Decay of the mean of the gradients, in [0, 1), for solvers that have one.
     beta_2 : float, default 0.999
-        Decay of the mean of their squares, in [0, 1).
+        Decay of the mean of their squares, in [0, 1); of Lion's mean of the gradients. 0.99 is usual with
+        ``"rmsprop"`` and ``"lion"``.
     epsilon : float, default 1e-8
-        Keeps Adam's division from zero.
+        Added to the root of the mean of squares, which divides a step.
     n_iter_no_change : int, default 10
         Epochs without improvement before training ends, or the adaptive learning rate falls.
     max_fun : int, default 15000
@@ -184,7 +187,8 @@ class Parameters(BaseEstimator):
     dropout : float or sequence of float, default 0.0
         Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
     weight_decay : float, default 0.01
-        With ``"adamw"`` every update shrinks all parameters by learning rate times this; ``alpha`` stays.
+        With solvers other than ``"sgd"``, ``"adam"`` and ``"lbfgs"`` every update shrinks all parameters by learning
+        rate times this; ``alpha`` stays.
     max_grad_norm : float or None, default None
         Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
     members : int, default 1
@@ -264,34 +268,30 @@ class Parameters(BaseEstimator):
         return ()
 
     def _update_rule(self) -> UpdateRule:
-        if self.solver == "sgd":
-            momentum = float(self.momentum)
-            return UpdateRule(
-                "sgd", momentum=momentum, nesterov=bool(self.nesterovs_momentum and momentum)
-            )
         if self.solver == "lbfgs":
             return UpdateRule()
-        decoupled = self.solver == "adamw"
-        return UpdateRule(
-            "adam",
-            beta1=float(self.beta_1),
-            beta2=float(self.beta_2),
-            epsilon=float(self.epsilon),
-            weight_decay=float(self.weight_decay) if decoupled else 0.0,
-            epsilon_hat=not decoupled,
-        )
+        optimizer = OPTIMIZERS[self.solver]
+        numbers: dict[str, Any] = {
+            "momentum": float(self.momentum),
+            "nesterov": bool(self.nesterovs_momentum and self.momentum),
+            "beta1": float(self.beta_1),
+            "beta2": float(self.beta_2),
+            "epsilon": float(self.epsilon),
+            "weight_decay": float(self.weight_decay),
+        }
+        used = {name: numbers[name] for name in optimizer.numbers()}
+        return UpdateRule(optimizer.update, epsilon_hat=self.solver == "adam", **used)
 
     def _warn_of_settings_without_effect(self) -> None:
         """Warn of each parameter that was set and that the solver does not read."""
-        ignored = {"weight_decay": "'adamw'"} if self.solver != "adamw" else {}
+        ignored = {} if self.solver in DECAYING else {"weight_decay": DECAYING}
         if self.solver not in STOCHASTIC:
-            ignored |= dict.fromkeys(
-                ("checkpoint", "max_grad_norm", "time_limit"), "'sgd', 'adam' or 'adamw'"
-            )
+            ignored |= dict.fromkeys(("checkpoint", "max_grad_norm", "time_limit"), STOCHASTIC)
         for name, solvers in ignored.items():
             if getattr(self, name) != getattr(Parameters, name):
                 warn_caller(
-                    f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it."
+                    f"`{name}` must be left at its default with solver={self.solver!r}, which does not read it; the "
+                    f"solvers that do are {', '.join(solvers)}."
                 )
         if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")

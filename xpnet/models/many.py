@@ -87,7 +87,8 @@ def fit_many(
     >>> X, y = load_iris(return_X_y=True)
     >>> folds = list(StratifiedKFold(3).split(X, y))
     >>> rates = [0.001, 0.01]
-    >>> nets = [xpnet.FeedforwardNeuralNet(4, 16, 3, rate, optimizer="adam", rng=0) for rate in rates for _ in folds]
+    >>> rule = xpnet.Adam()
+    >>> nets = [xpnet.FeedforwardNeuralNet(4, 16, 3, rate, optimizer=rule, rng=0) for rate in rates for _ in folds]
     >>> histories = xpnet.fit_many(nets, X, y, epochs=50, batch_size=32, rows=[train for train, _ in folds] * 2)
     >>> tests = [test for _, test in folds] * 2
     >>> right = [(net.predict(X[test]).argmax(axis=1) == y[test]).mean() for net, test in zip(nets, tests)]

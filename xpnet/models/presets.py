@@ -29,8 +29,8 @@ class LogisticRegression(Network):
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional
         None adopts that of the first arrays (for whole numbers, their library's default).
-    optimizer : {"sgd", "adam", "adamw"} or Optimizer, optional
-        None for plain gradient descent.
+    optimizer : str or Optimizer, optional
+        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient descent.
     l2 : float, default 0.0
         Strength of the penalty l2 / 2 ||W||^2.
     compiled : bool, default True
@@ -100,8 +100,8 @@ class FeedforwardNeuralNet(Network):
         None adopts that of the first arrays (for whole numbers, their library's default).
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
         Where the initial weights and the orders of ``fit`` are drawn from; None for NumPy's global stream.
-    optimizer : {"sgd", "adam", "adamw"} or Optimizer, optional
-        None for plain gradient descent.
+    optimizer : str or Optimizer, optional
+        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient descent.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
     l2 : float, default 0.0
@@ -138,7 +138,7 @@ class FeedforwardNeuralNet(Network):
     >>> import xpnet
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = xpnet.FeedforwardNeuralNet(4, 16, 3, learning_rate=0.01, optimizer="adam", rng=0)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 16, 3, 0.01, optimizer=xpnet.Adam(), rng=0)
     >>> net.fit(X, y, epochs=100, batch_size=32)
     History(epochs=100, loss=...)
     >>> float((net.predict(X).argmax(axis=1) == y).mean()) > 0.9

@@ -21,8 +21,10 @@ __all__ = [
     "ActivationName",
     "Array",
     "Labels",
+    "UPDATES",
+    "Update",
+    "UpdateName",
     "absolute_error",
-    "adam_update",
     "affine",
     "affine_backward",
     "bias_relu",
@@ -40,11 +42,11 @@ __all__ = [
     "namespace",
     "poisson",
     "quantile",
-    "sgd_update",
     "softmax",
     "softmax_cross_entropy",
     "squared_error",
     "tweedie",
 ]
-# What an activation is called stands in one table.
+# The names of activations and of updates are written once, in their tables.
 __all__ += [function for name in ACTIVATIONS for function in (name, f"{name}_backward")]
+__all__ += [update.function.__name__ for update in UPDATES.values()]

@@ -1,4 +1,13 @@
-"""Parameter updates. A kernel may write into the arrays that are passed, so callers use only what is returned."""
+"""The updates of the optimizers, and the table that lists them.
+
+A kernel may write into the arrays that are passed, so callers use only what is returned.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 from xpnet.ops.namespace import Array, namespace
 
@@ -19,7 +28,7 @@ def sgd_update(
     param : array, any shape
         The parameters p.
     grad : array, shape of param
-        The gradient g of the loss by the parameters.
+        The gradient g of the loss with respect to the parameters.
     velocity : array, shape of param, optional
         The velocity v, zeros before the first step; None for plain gradient descent.
     learning_rate : float
@@ -86,7 +95,7 @@ def adam_update(
     param : array, any shape
         The parameters p.
     grad : array, shape of param
-        The gradient g of the loss by the parameters.
+        The gradient g of the loss with respect to the parameters.
     m : array, shape of param
         The mean of the gradient, zeros before the first step.
     v : array, shape of param
@@ -154,3 +163,331 @@ def adam_scales(
     if epsilon_hat:
         return learning_rate * correction2 / correction1, 1.0
     return learning_rate / correction1, 1 / correction2
+
+
+def rmsprop_update(
+    param: Array,
+    grad: Array,
+    v: Array,
+    *,
+    learning_rate: float,
+    beta2: float = 0.99,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Array]:
+    """Make one step of RMSprop.
+
+    Parameters
+    ----------
+    param : array, any shape
+        The parameters p.
+    grad : array, shape of param
+        The gradient g of the loss with respect to the parameters.
+    v : array, shape of param
+        The mean of the squared gradient, zeros before the first step.
+    learning_rate : float
+        The learning rate lr.
+    beta2 : float, default 0.99
+        Decay of the mean, in [0, 1); ``alpha`` in PyTorch, ``rho`` in Keras.
+    epsilon : float, default 1e-8
+        Added to the root, greater than 0.
+    weight_decay : float, default 0.0
+        Decoupled weight decay, not negative.
+
+    Returns
+    -------
+    param : array, shape of param
+        The new parameters.
+    v : array, shape of param
+        The new mean of the squared gradient.
+
+    Notes
+    -----
+    ::
+
+        v <- beta2 v + (1 - beta2) g^2
+        p <- (1 - lr weight_decay) p - lr g / (sqrt(v) + epsilon)
+
+    The arrays that are passed must not be used afterwards: a kernel may write into them.
+
+    References
+    ----------
+    .. [1] T. Tieleman, G. Hinton, Lecture 6.5 - rmsprop: Divide the gradient by a running average of its recent
+       magnitude, Coursera: Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> param, v = ops.rmsprop_update(
+    ...     numpy.array([1.0]), numpy.array([2.0]), numpy.zeros(1), learning_rate=0.1
+    ... )
+    >>> param.round(4), v.round(4)
+    (array([0.]), array([0.04]))
+    """
+    v = beta2 * v + (1 - beta2) * grad * grad
+    step = learning_rate * grad / (namespace(v).sqrt(v) + epsilon)
+    return (1 - learning_rate * weight_decay) * param - step, v
+
+
+NADAM_DECAY = 0.96 ** (1 / 250)
+"""Factor per step of the part of beta1 that Nadam still holds back: Dozat's 0.96 ** (t / 250) at step t."""
+
+NEGLIGIBLE_PRODUCT = 2.0**-54
+"""A product of decays below this leaves 1 minus the product at exactly 1 in float64."""
+
+
+def nadam_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    t: int,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Array, Array]:
+    """Make one step of Nadam, which is Adam with Nesterov's momentum.
+
+    Parameters
+    ----------
+    param : array, any shape
+        The parameters p.
+    grad : array, shape of param
+        The gradient g of the loss with respect to the parameters.
+    m : array, shape of param
+        The mean of the gradient, zeros before the first step.
+    v : array, shape of param
+        The mean of the squared gradient, zeros before the first step.
+    t : int
+        The number of the step, from 1.
+    learning_rate : float
+        The learning rate lr.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decays of the two means, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the root, greater than 0.
+    weight_decay : float, default 0.0
+        Decoupled weight decay, not negative.
+
+    Returns
+    -------
+    param : array, shape of param
+        The new parameters.
+    m : array, shape of param
+        The new mean of the gradient.
+    v : array, shape of param
+        The new mean of the squared gradient.
+
+    Notes
+    -----
+    ::
+
+        mu_i = beta1 (1 - 0.96^(i / 250) / 2),  P_i = mu_1 mu_2 ... mu_i
+        m <- beta1 m + (1 - beta1) g
+        v <- beta2 v + (1 - beta2) g^2,         v_hat = v / (1 - beta2^t)
+        step = mu_(t+1) m / (1 - P_(t+1)) + (1 - mu_t) g / (1 - P_t)
+        p <- (1 - lr weight_decay) p - lr step / (sqrt(v_hat) + epsilon)
+
+    These are also PyTorch's formulas (``torch.optim.NAdam`` with its default ``momentum_decay``).
+    The arrays that are passed must not be used afterwards: a kernel may write into them.
+
+    References
+    ----------
+    .. [1] T. Dozat, Incorporating Nesterov Momentum into Adam, ICLR Workshop, 2016.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> zero = numpy.zeros(1)
+    >>> param, m, v = ops.nadam_update(
+    ...     numpy.array([1.0]), numpy.array([2.0]), zero, zero, t=1, learning_rate=0.1
+    ... )
+    >>> param.round(4), m.round(4), v.round(4)
+    (array([0.8944]), array([0.2]), array([0.004]))
+    """
+    scale, root, grad_scale = nadam_scales(t, learning_rate, beta1, beta2)
+    m = beta1 * m + (1 - beta1) * grad
+    v = beta2 * v + (1 - beta2) * grad * grad
+    step = (scale * m + grad_scale * grad) / (namespace(v).sqrt(v) * root + epsilon)
+    return (1 - learning_rate * weight_decay) * param - step, m, v
+
+
+def nadam_scales(
+    t: int, learning_rate: float, beta1: float, beta2: float
+) -> tuple[float, float, float]:
+    """Return ``scale``, ``root`` and ``grad_scale`` of a step of Nadam.
+
+    The step is p <- p - (scale m + grad_scale g) / (root sqrt(v) + epsilon).
+    """
+    power = float(t)
+    product, held_back, i = 1.0, 0.5, 0
+    while i < t and product > NEGLIGIBLE_PRODUCT:
+        held_back *= NADAM_DECAY
+        product *= beta1 * (1 - held_back)
+        i += 1
+    decay = beta1 * (1 - 0.5 * NADAM_DECAY**power)
+    next_decay = beta1 * (1 - 0.5 * NADAM_DECAY ** (power + 1))
+    scale = learning_rate * next_decay / (1 - product * next_decay)
+    grad_scale = learning_rate * (1 - decay) / (1 - product)
+    return scale, 1 / (1 - beta2**power) ** 0.5, grad_scale
+
+
+def lion_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    *,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Array]:
+    """Make one step of Lion: all parameters move by the learning rate, up or down.
+
+    Parameters
+    ----------
+    param : array, any shape
+        The parameters p.
+    grad : array, shape of param
+        The gradient g of the loss with respect to the parameters.
+    m : array, shape of param
+        The mean of the gradient, zeros before the first step.
+    learning_rate : float
+        The learning rate lr. A third to a tenth of what suits Adam.
+    beta1 : float, default 0.9
+        Share of the mean in the direction of the step, in [0, 1).
+    beta2 : float, default 0.99
+        Decay of the mean, in [0, 1).
+    weight_decay : float, default 0.0
+        Decoupled weight decay, not negative.
+
+    Returns
+    -------
+    param : array, shape of param
+        The new parameters.
+    m : array, shape of param
+        The new mean of the gradient.
+
+    Notes
+    -----
+    ::
+
+        p <- (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g)
+        m <- beta2 m + (1 - beta2) g
+
+    The sign of 0 is 0. The arrays that are passed must not be used afterwards: a kernel may write into them.
+
+    References
+    ----------
+    .. [1] X. Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> param, m = ops.lion_update(
+    ...     numpy.array([1.0]), numpy.array([2.0]), numpy.zeros(1), learning_rate=0.1
+    ... )
+    >>> param.round(4), m.round(4)
+    (array([0.9]), array([0.02]))
+    """
+    direction = namespace(m).sign(beta1 * m + (1 - beta1) * grad)
+    m = beta2 * m + (1 - beta2) * grad
+    return (1 - learning_rate * weight_decay) * param - learning_rate * direction, m
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a number of an update must lie.
+
+    text : the range, as a person reads it
+    contains : whether a number lies in it; false for NaN
+    """
+
+    text: str
+    contains: Callable[[float], bool]
+
+
+FRACTION = Range("lie in [0, 1)", lambda number: 0 <= number < 1)
+
+UPDATE_RANGES: dict[str, Range] = {
+    "momentum": Range("lie in [0, 1]", lambda number: 0 <= number <= 1),
+    "beta1": FRACTION,
+    "beta2": FRACTION,
+    "epsilon": Range("be greater than 0", lambda number: number > 0),
+    "weight_decay": Range("be at least 0", lambda number: number >= 0),
+}
+"""Where the numbers of updates must lie, by name; flags are not listed."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """An entry of `UPDATES`. All that it says of an update follows from its function's signature.
+
+    Parameters
+    ----------
+    function : callable
+        The update. Its arrays are the parameters, their gradient, and the buffers that it keeps for them. Its keyword
+        arguments are ``learning_rate``, ``t`` if it counts the steps, and its numbers, which have defaults.
+    scales : callable, optional
+        Computes from ``t``, ``learning_rate`` and numbers of the update what all items of a step are scaled by:
+        ``scale``, ``root`` and, of an update that adds the gradient to the mean, ``grad_scale``. Compiled backends call
+        it once a step.
+    buffers_need : str, optional
+        The number without which the update has no buffers.
+
+    Examples
+    --------
+    >>> from xpnet.ops.updates import UPDATES
+    >>> UPDATES["lion"].buffers, UPDATES["lion"].numbers
+    (('m',), {'beta1': 0.9, 'beta2': 0.99, 'weight_decay': 0.0})
+    """
+
+    function: Callable[..., tuple[Any, ...]]
+    scales: Callable[..., tuple[float, ...]] | None = None
+    buffers_need: str = ""
+
+    @cached_property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.function).parameters.values())
+
+    @cached_property
+    def buffers(self) -> tuple[str, ...]:
+        """Return the names of the arrays that are kept for each parameter, in the order of the arguments."""
+        arrays = [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        return tuple(arrays[2:])
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers of the update and their defaults, in the order of the arguments."""
+        options = [p for p in self._parameters if p.kind is p.KEYWORD_ONLY]
+        return {p.name: p.default for p in options if p.default is not p.empty}
+
+    @cached_property
+    def counts_steps(self) -> bool:
+        """Return whether the update takes the number of the step, ``t``."""
+        return any(p.name == "t" for p in self._parameters)
+
+
+UpdateName = Literal["sgd", "adam", "rmsprop", "nadam", "lion"]
+
+UPDATES: dict[UpdateName, Update] = {
+    "sgd": Update(sgd_update, buffers_need="momentum"),
+    "adam": Update(adam_update, adam_scales),
+    "rmsprop": Update(rmsprop_update),
+    "nadam": Update(nadam_update, nadam_scales),
+    "lion": Update(lion_update),
+}
+"""Every update by its name. Specification, steps, kernels and estimators read it."""
+
+UPDATE_DEFAULTS: dict[str, float] = {
+    name: default
+    for update in reversed(UPDATES.values())
+    for name, default in update.numbers.items()
+}
+"""A default for each number of any update: that of the first update that has it."""

@@ -357,12 +357,9 @@ class ReferenceStep(Step):
 
     def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:
         """Update one array. arrays : it, its gradient, and the optimizer's buffers"""
-        numbers = dict(vars(self.spec.rule))
-        name, momentum, nesterov = (
-            numbers.pop(field) for field in ("name", "momentum", "nesterov")
+        rule = self.spec.rule
+        update = getattr(self.ops, rule.update.function.__name__)
+        updated: tuple[Array, ...] = update(
+            *arrays, learning_rate=learning_rate, **rule.arguments(self.t)
         )
-        if name == "sgd":
-            return self.ops.sgd_update(
-                *arrays, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov
-            )
-        return self.ops.adam_update(*arrays, t=self.t, learning_rate=learning_rate, **numbers)
+        return updated

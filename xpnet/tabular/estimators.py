@@ -50,7 +50,7 @@ from xpnet.estimators.parameters import (
 from xpnet.models import Network
 from xpnet.models.inputs import check_label_types, one_each, require
 from xpnet.models.saving import Saved
-from xpnet.optimizers import SGD, AdamW, update_rule
+from xpnet.optimizers import OPTIMIZERS, Optimizer
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.columns import table_of
 from xpnet.tabular.encoder import TableEncoder
@@ -98,12 +98,12 @@ class Tabular(Saved, BaseEstimator):
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
-    solver : {"adamw", "adam", "sgd"}, default "adamw"
+    solver : str, default "adamw"
         How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float, default 0.004
         The learning rate. Where ``max_iter`` is ``"auto"`` it falls evenly over the last third of the epochs.
     weight_decay : float, default 0.2 for labels, 0.01 for numbers
-        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
+        Every update shrinks all parameters by learning rate times this; not with ``"sgd"`` and ``"adam"``.
     dropout : float, default 0.1 for labels, 0 for numbers
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
@@ -145,7 +145,7 @@ class Tabular(Saved, BaseEstimator):
     networks: int | str = allowing("auto", COUNT, {"auto"})
     encoder: Any = None
     activation: Any = allowing("relu", str, ARRAY_LIKE)
-    solver: str = allowing("adamw", {"adamw", "adam", "sgd"})
+    solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float = allowing(0.004, POSITIVE)
     weight_decay: float = allowing(0.2, NOT_NEGATIVE)
     dropout: float = allowing(0.1, FRACTION)
@@ -397,6 +397,13 @@ class Tabular(Saved, BaseEstimator):
             self._rows(X, y), apart, check_random_state(self.random_state), watch, began
         )
 
+    def _optimizer(self) -> Optimizer:
+        """Return the optimizer that the parameters name, with the numbers of the recipe."""
+        numbers = {"momentum": 0.9, "weight_decay": self.weight_decay}
+        optimizer = OPTIMIZERS[self.solver]
+        used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
+        return optimizer(**used)
+
     def _recipe(
         self, rows: Rows, least: int, end: float, watch: Callable[[int], Watchers] | None
     ) -> Recipe:
@@ -407,10 +414,6 @@ class Tabular(Saved, BaseEstimator):
             WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
         )
         size = next(size for from_rows, size in ROWS_OF_A_BATCH if len(rows.X) >= from_rows)
-        solvers: dict[str, Any] = {
-            "adamw": AdamW(weight_decay=self.weight_decay),
-            "sgd": SGD(momentum=0.9),
-        }
         members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
@@ -418,7 +421,7 @@ class Tabular(Saved, BaseEstimator):
             activations=one_each("activation", self.activation, len(hidden)),
             loss=loss,
             loss_numbers=self._loss_numbers(),
-            rule=update_rule(solvers.get(self.solver, self.solver)),
+            rule=self._optimizer().rule,
             dtype=self.dtype,
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
         )

@@ -1,25 +1,38 @@
 """Update rules over a run of parameters, in place: the formulas are those of ``xpnet.ops.updates``.
 
 param, grad : (n,)
-first, second : (n,), the rule's buffers (velocity, or m and v); what a rule has no use for is not touched
-rule : (8,) float64, its numbers, in the order of ``RULE``
-t : which update this is, from 1 on
+first, second : (n,), the rule's buffers in their order; a rule does not touch those that it does not have
+rule : (8,) float64, its numbers, in the order of ``RULE_NUMBERS``
+t : number of the update, from 1
 """
 
 import math
+from collections.abc import Callable, Mapping
 
-from xpnet.ops.updates import adam_scales
+import numpy
+
+from xpnet.ops.updates import adam_scales, nadam_scales
 from xpnet_numba.kinds import Numbers, Scalar, Vector
 from xpnet_numba.llvm.emit import INNER, njit
 from xpnet_numba.loops import inner
 from xpnet_numba.scalars import EXACT
 
-RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(
-    8
+RULE_NUMBERS = (
+    "learning_rate",
+    "momentum",
+    "nesterov",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "weight_decay",
+    "epsilon_hat",
 )
-"""Places of the numbers of a rule."""
+"""Names of the numbers of a rule, in the order in which compiled code has them."""
+
+LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
 
 scales_of = njit(**INNER)(adam_scales)
+nadam_scales_of = njit(**INNER)(nadam_scales)
 
 
 @inner
@@ -74,7 +87,78 @@ def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbe
         param[i] = keep * param[i] - step * m / (math.sqrt(v) * stretch + epsilon)
 
 
-UPDATES = {"sgd": sgd, "momentum": momentum, "adam": adam}
+@inner
+def rmsprop(
+    param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int
+) -> None:
+    """v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - lr g / (sqrt(v) + eps)."""
+    number = param.dtype.type
+    learning_rate, epsilon = number(rule[LEARNING_RATE]), number(rule[EPSILON])
+    b2, rest2 = number(rule[BETA2]), number(1 - rule[BETA2])
+    keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
+    for i in range(param.size):
+        g = grad[i]
+        v = decayed_square(first[i], g, b2, rest2)
+        first[i] = v
+        param[i] = keep * param[i] - learning_rate * g / (math.sqrt(v) + epsilon)
+
+
+@inner
+def nadam(
+    param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int
+) -> None:
+    """m, v as Adam's; p <- (1 - lr decay) p - (scale m + grad_scale g) / (root sqrt(v) + eps)."""
+    number = param.dtype.type
+    b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
+    rest1, rest2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
+    keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
+    scales = nadam_scales_of(t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2])
+    scale, root, grad_scale = number(scales[0]), number(scales[1]), number(scales[2])
+    for i in range(param.size):
+        g = grad[i]
+        m = b1 * first[i] + rest1 * g
+        v = decayed_square(second[i], g, b2, rest2)
+        first[i] = m
+        second[i] = v
+        param[i] = keep * param[i] - (scale * m + grad_scale * g) / (math.sqrt(v) * root + epsilon)
+
+
+@inner
+def lion(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
+    """p <- (1 - lr decay) p - lr sign(b1 m + (1 - b1) g); m <- b2 m + (1 - b2) g."""
+    number = param.dtype.type
+    learning_rate = number(rule[LEARNING_RATE])
+    b1, rest1 = number(rule[BETA1]), number(1 - rule[BETA1])
+    b2, rest2 = number(rule[BETA2]), number(1 - rule[BETA2])
+    keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
+    one = number(1)
+    for i in range(param.size):
+        g, m = grad[i], first[i]
+        direction = b1 * m + rest1 * g
+        sign = one if direction > 0 else -one if direction < 0 else direction  # NaN stays NaN
+        first[i] = b2 * m + rest2 * g
+        param[i] = keep * param[i] - learning_rate * sign
+
+
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adam": adam,
+    "rmsprop": rmsprop,
+    "nadam": nadam,
+    "lion": lion,
+}
+"""The loops: one for each name in ``xpnet.ops.UPDATES``, and that of gradient descent with a velocity."""
+
+
+def loop_name(update: str, *, has_buffers: bool) -> str:
+    """Return the name in ``UPDATES`` of the loop of an update in ``xpnet.ops.UPDATES``."""
+    return "momentum" if update == "sgd" and has_buffers else update
+
+
+def number_array(numbers: Mapping[str, float]) -> Numbers:
+    """Return numbers of a rule in the order of ``RULE_NUMBERS``, 0 for those that are missing."""
+    return numpy.array([numbers.get(name, 0.0) for name in RULE_NUMBERS], "float64")
 
 
 @inner

@@ -23,20 +23,19 @@ from typing import Any
 
 import numpy
 
-from xpnet.ops import activations, gated
-from xpnet.ops.updates import adam_scales
+from xpnet.ops import activations, gated, updates
 
 KEPT = 8
 """Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
 
 DIGEST = 32  # bytes of a SHA-256
 
-FORMULAS = (adam_scales,)
+FORMULAS = tuple(update.scales for update in updates.UPDATES.values() if update.scales is not None)
 """The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
 
 NUMBERS = {
     (module.__name__, name): value
-    for module in (activations, gated)
+    for module in (activations, gated, updates)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, float | tuple)
 }

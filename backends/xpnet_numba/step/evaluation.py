@@ -13,6 +13,7 @@ from xpnet.backend import NetworkSpec, Step, get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm.emit import gemm_address
+from xpnet_numba.loops.updates import number_array
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.machine import BLAS, check_memory, choose_product, one_thread
 from xpnet_numba.step import functions, plan
@@ -169,10 +170,8 @@ class EvaluatingStep(Step):
         self.spec, self._layers, self._size = spec, plan.layer_table(spec), plan.buffer_size(spec)
         self._flat: dict[str, Any] = {}
         self._allocate("params")
-        self.params, self._rule = (
-            plan.parameters(spec, self._flat["params"]),
-            plan.rule_numbers(spec),
-        )
+        self.params = plan.parameters(spec, self._flat["params"])
+        self._rule = number_array(vars(spec.rule))
         self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")
         self._loss_numbers = numpy.array(
             spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype

@@ -18,8 +18,9 @@ from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS
-from xpnet_numba.kinds import Address, Numbers, Vector
+from xpnet_numba.kinds import Address, Vector
 from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.loops import updates
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.step import functions
 from xpnet_numba.step.job import Job, Layer, Slice, address_of, aligned, set_pointers
@@ -251,7 +252,8 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
     """The addresses of the functions that every call needs, by the fields of a job; those of activations stand with
     their layers.
     """
-    update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
+    rule = spec.rule
+    update = updates.loop_name(rule.name, has_buffers=bool(rule.buffers))
     roles = {"update": update, "add_rows": "add_rows"}
     sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
     sometimes |= dict.fromkeys(
@@ -264,15 +266,6 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
 def keeps_inputs(spec: NetworkSpec) -> bool:
     """Return whether the gradient of an activation is read from its input, which then is kept."""
     return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
-
-
-def rule_numbers(spec: NetworkSpec) -> Numbers:
-    """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each
-    call.
-    """
-    rule = spec.rule
-    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon
-    return numpy.array([*numbers, rule.weight_decay, rule.epsilon_hat], "float64")
 
 
 def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:

@@ -221,6 +221,23 @@ def test_adam(launcher: HostLauncher, options: dict[str, Any], dtype: str) -> No
         assert_close(one, other, dtype)
 
 
+@pytest.mark.parametrize("t", [1, 3, 500])
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "beta2": 0.8}])
+@pytest.mark.parametrize("name", ["rmsprop", "nadam", "lion"])
+def test_updates_with_decay(
+    launcher: HostLauncher, name: str, options: dict[str, Any], t: int, dtype: str
+) -> None:
+    update = ops.UPDATES[name]  # type: ignore[index]
+    param, grad, positive = (draw((30, 33), dtype) for _ in range(3))
+    mean = 0.5 * grad  # a sum that cancels has a sign by rounding
+    buffers = {"m": mean, "v": np.abs(positive)}
+    arrays = [param, grad, *(buffers[buffer] for buffer in update.buffers)]
+    steps = {"t": t} if update.counts_steps else {}
+    found, wanted = run(launcher, f"{name}_update", *arrays, learning_rate=0.01, **steps, **options)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, dtype)
+
+
 def test_adams_first_moments_are_right_to_a_few_roundings(
     launcher: HostLauncher, dtype: str
 ) -> None:

@@ -29,6 +29,8 @@ from xpnet_cupy.launcher import KERNELS
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
+from xpnet.ops import UPDATES
+from xpnet.ops.updates import NADAM_DECAY
 
 NVRTC = find_nvrtc()
 
@@ -339,3 +341,10 @@ def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> No
         except (AssertionError, RuntimeError):
             noticed = True
     assert noticed, f"{mutation}: not noticed"
+
+
+def test_the_updates_have_the_order_and_the_constants_of_the_table() -> None:
+    (order,) = re.findall(r"enum Update \{ (.+) \};", SOURCE)
+    assert order.split(", ") == [name.upper() for name in UPDATES]
+    (factor,) = re.findall(r"factor = ([\d.]+);", SOURCE)
+    assert float(factor) == NADAM_DECAY

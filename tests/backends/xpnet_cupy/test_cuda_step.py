@@ -45,7 +45,7 @@ def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> HostLauncher:
 
 
 @pytest.mark.parametrize("form", ["indices", "soft"])
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "rmsprop", "nadam", "lion"])
 def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -> None:
     spec = NetworkSpec((7, 130, 5, 4), ("relu", "relu"), rule=RULES[rule], dtype=dtype, l2=0.01)
     assert_agrees(spec, fused, *data(spec, form), batch=BATCH)
@@ -494,7 +494,7 @@ def test_infinite_gradients_of_both_signs_are_no_nan(launcher: HostLauncher, dty
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "lion"])
 @pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
 def test_nan_is_not_hidden(
     libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str

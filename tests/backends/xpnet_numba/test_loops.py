@@ -180,7 +180,33 @@ def test_updates(name: str, nesterov: bool, dtype: str, rng: np.random.Generator
         )
         step = np.abs(before[1]) + np.abs(before[2])
     assert_close(param, wanted[0], 8, scale=np.abs(before[0]) + step)
-    assert len(updates.RULE) == rule.size
+    assert len(updates.RULE_NUMBERS) == rule.size
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "nadam", "lion"])
+def test_updates_with_decay(name: str, dtype: str, rng: np.random.Generator) -> None:
+    wide, largest = WIDER[dtype], LARGEST[dtype] // 2 - 2  # a gradient is squared
+    param, grad, first, second = (magnitudes(rng, dtype, 200, largest) for _ in range(4))
+    update, second = ops.UPDATES[name], np.abs(second)  # type: ignore[index]
+    if name == "rmsprop":
+        first = np.abs(first)
+    if name == "lion":  # a sum that cancels has a sign by rounding
+        first = np.copysign(first, grad)
+    numbers = update.numbers | {"weight_decay": 0.01}
+    untouched = second.copy()
+    before = [a.astype(wide) for a in (param, grad, first, second)][: 2 + len(update.buffers)]
+    rule = updates.number_array({**numbers, "learning_rate": 0.1})
+    run(name, param, grad, first, second, rule, 3)
+    steps = {"t": 3} if update.counts_steps else {}
+    wanted = update.function(*before, learning_rate=0.1, **steps, **numbers)
+    scale = np.abs(before[0]) + np.abs(wanted[0] - before[0])
+    if name == "nadam":  # its step adds two parts, which may cancel
+        scale += (np.abs(before[1]) + np.abs(before[2])) / (np.sqrt(wanted[2]) + 1e-8)
+    assert_close(param, wanted[0], 8, scale=scale)
+    for buffer, result in zip((first, second), wanted[1:], strict=False):
+        assert_close(buffer, result, 8, scale=np.abs(before[2]) + np.abs(before[1]))
+    if len(update.buffers) == 1:
+        np.testing.assert_array_equal(second, untouched)
 
 
 @pytest.mark.parametrize("power", [0.45, 0.5, 0.505, 0.51, 0.6, 0.99])

@@ -23,6 +23,9 @@ RULES = {
     "adam": UpdateRule("adam"),
     "adam, epsilon hat": UpdateRule("adam", beta1=0.8, epsilon=1e-3, epsilon_hat=True),
     "adamw": UpdateRule("adam", weight_decay=0.05),
+    "rmsprop": UpdateRule("rmsprop", weight_decay=0.05),
+    "nadam": UpdateRule("nadam", weight_decay=0.05),
+    "lion": UpdateRule("lion", weight_decay=0.05),
 }
 ROWS, BATCH, EPOCHS = 23, 9, 3
 
