@@ -56,19 +56,22 @@ def test_losses_are_pytorchs(numbers: dict, rng: np.random.Generator) -> None:
         (UpdateRule(momentum=0.9, nesterov=True), "SGD", {"momentum": 0.9, "nesterov": True}),
         (UpdateRule("adam"), "Adam", {}),
         (UpdateRule("adam", weight_decay=0.1), "AdamW", {"weight_decay": 0.1}),
+        (UpdateRule("rmsprop"), "RMSprop", {}),
+        (UpdateRule("nadam"), "NAdam", {}),
     ],
     ids=str,
 )
 def test_updates_are_pytorchs(
     rule: UpdateRule, name: str, settings: dict, rng: np.random.Generator
 ) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("torch", reason="PyTorch is not installed")
     p, state = rng.normal(size=11), [np.zeros(11), np.zeros(11)]
-    theirs = torch.nn.Parameter(torch.tensor(p))
-    optimizer = getattr(torch.optim, name)([theirs], lr=0.05, **settings)
-    for t in range(1, 21):
-        gradient = rng.normal(size=11)
-        theirs.grad = torch.tensor(gradient)
-        optimizer.step()
-        oracles.UPDATES[rule.name](rule, t, 0.05, p, gradient, state)
+    with oracles.pytorch_in_float64() as torch:
+        theirs = torch.nn.Parameter(torch.tensor(p))
+        optimizer = getattr(torch.optim, name)([theirs], lr=0.05, **settings)
+        for t in range(1, 21):
+            gradient = rng.normal(size=11)
+            theirs.grad = torch.tensor(gradient)
+            optimizer.step()
+            oracles.UPDATES[rule.name](rule, t, 0.05, p, gradient, state)
     np.testing.assert_allclose(p, theirs.detach().numpy(), 1e-11, 1e-13)

@@ -5,7 +5,8 @@ own functions and derivatives they are: ``pytorch_activations`` and ``pytorch_lo
 holds the two against each other. A new activation, loss or optimizer needs one entry in each table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,38 @@ def _adam(rule: Any, t: int, learning_rate: float, p: Any, g: Any, state: list[A
         p -= learning_rate * (first / correction1) / (np.sqrt(second / correction2) + rule.epsilon)
 
 
-UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "adam": _adam}
+def _rmsprop(rule: Any, t: int, learning_rate: float, p: Any, g: Any, state: list[Any]) -> None:
+    (square, _) = state
+    square[...] = rule.beta2 * square + (1 - rule.beta2) * g**2
+    p -= learning_rate * rule.weight_decay * p
+    p -= learning_rate * g / (np.sqrt(square) + rule.epsilon)
+
+
+def _nadam(rule: Any, t: int, learning_rate: float, p: Any, g: Any, state: list[Any]) -> None:
+    mean, square = state
+    decays = rule.beta1 * (1 - 0.5 * 0.96 ** (np.arange(1, t + 2) / 250))
+    mean[...] = rule.beta1 * mean + (1 - rule.beta1) * g
+    square[...] = rule.beta2 * square + (1 - rule.beta2) * g**2
+    ahead = decays[t] * mean / (1 - np.prod(decays))
+    ahead += (1 - decays[t - 1]) * g / (1 - np.prod(decays[:t]))
+    p -= learning_rate * rule.weight_decay * p
+    p -= learning_rate * ahead / (np.sqrt(square / (1 - rule.beta2**t)) + rule.epsilon)
+
+
+def _lion(rule: Any, t: int, learning_rate: float, p: Any, g: Any, state: list[Any]) -> None:
+    (mean, _) = state
+    direction = np.sign(rule.beta1 * mean + (1 - rule.beta1) * g)
+    p -= learning_rate * (direction + rule.weight_decay * p)
+    mean[...] = rule.beta2 * mean + (1 - rule.beta2) * g
+
+
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "rmsprop": _rmsprop,
+    "nadam": _nadam,
+    "lion": _lion,
+}
 """What a rule does to a parameter and its two buffers in step t, in place."""
 
 
@@ -252,6 +284,19 @@ class PlainStep:
             total += w[rows].sum() * loss
             self.update(gradients, learning_rate)
         return total / w.sum()
+
+
+@contextmanager
+def pytorch_in_float64() -> Iterator[Any]:
+    """PyTorch with scalars in float64: its NAdam keeps a product of decays in the default dtype."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield torch
+    finally:
+        torch.set_default_dtype(before)
 
 
 def pytorch_activations() -> dict[str, Callable[[Any], Any]]:

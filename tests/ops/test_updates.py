@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import oracles
 
 from xpnet import ops
 from xpnet.backend import UpdateRule
@@ -35,12 +36,10 @@ TORCH_CASES = [
 
 @pytest.fixture
 def torch() -> Iterator[Any]:
-    """PyTorch with scalars in float64: NAdam keeps its product of decays in the default dtype."""
-    module = pytest.importorskip("torch", reason="PyTorch is not installed")
-    before = module.get_default_dtype()
-    module.set_default_dtype(module.float64)
-    yield module
-    module.set_default_dtype(before)
+    """PyTorch with scalars in float64."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    with oracles.pytorch_in_float64() as module:
+        yield module
 
 
 def run_update(name: str, start: Any, gradients: Any, **numbers: float) -> Any:
