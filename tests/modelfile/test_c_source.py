@@ -1,8 +1,11 @@
-"""Models as C: compiled by gcc as C99, and compared with predict."""
+"""Models as C: compiled as strict C99 with sanitizers, run, and compared with predict."""
 
-import ctypes
+import os
+import re
 import shutil
+import struct
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +18,71 @@ from xpnet.modelfile import export_model
 from xpnet.ops import ACTIVATIONS
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("gcc") is None, reason="a C compiler is needed"),
+    pytest.mark.skipif(
+        shutil.which("gcc") is None and "CI" not in os.environ, reason="a C compiler is needed"
+    ),
     pytest.mark.filterwarnings("ignore:Stochastic Optimizer"),
 ]
 QUICK: dict[str, Any] = {"hidden_layer_sizes": (7, 6), "max_iter": 3, "random_state": 0}
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+SANITIZERS = ["-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
+MAIN = """#include "predict.c"
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void) {
+  for (;;) {
+    xpnet_value row[XPNET_COLUMNS];
+    float result[XPNET_RESULTS];
+    for (int k = 0; k < XPNET_COLUMNS; k++) {
+      double number;
+      int bytes; /* of the text; -1 for NULL */
+      if (fread(&number, sizeof number, 1, stdin) != 1 || fread(&bytes, sizeof bytes, 1, stdin) != 1) return 0;
+      char *text = NULL;
+      if (bytes >= 0) {
+        text = calloc((size_t)bytes + 1, 1);
+        if (text == NULL || fread(text, 1, (size_t)bytes, stdin) != (size_t)bytes) return 1;
+      }
+      row[k].number = number;
+      row[k].text = text;
+    }
+    xpnet_predict(row, result);
+    fwrite(result, sizeof result, 1, stdout);
+    for (int k = 0; k < XPNET_COLUMNS; k++) free((void *)row[k].text);
+  }
+}
+"""
 
 
-class Value(ctypes.Structure):
-    """A column of a row, as the C file has it."""
+@cache
+def sanitizers() -> tuple[str, ...]:
+    """The sanitizers that this machine's compiler can link."""
+    probe = ["gcc", *SANITIZERS, "-x", "c", "-", "-o", os.devnull]
+    program = subprocess.run(probe, input=b"int main(void) { return 0; }", capture_output=True)
+    return tuple(SANITIZERS) if program.returncode == 0 else ()
 
-    _fields_ = [("number", ctypes.c_double), ("text", ctypes.c_char_p)]
+
+def packed(value: Any) -> bytes:
+    """A value as the program reads it. value : a number, text, or None for a gap"""
+    if isinstance(value, str):
+        return struct.pack("di", 0.0, len(value.encode())) + value.encode()
+    return struct.pack("di", np.nan if value is None else value, -1)
 
 
-def compiled(model: Any, rows: list[list[Any]], columns: int, folder: Path) -> np.ndarray:
-    """What the C file of a model predicts. rows : numbers, text, or None for gaps"""
+def compiled(
+    model: Any, rows: list[list[Any]], columns: int, folder: Path, optimize: str = "-O0"
+) -> np.ndarray:
+    """The predictions of a model's C file. rows : numbers, text, or None for gaps"""
     export_model(model, folder / "predict.c")
-    strict = [
-        "-std=c99",
-        "-pedantic",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-Wno-unused-function",
-        "-Wno-unused-variable",
-    ]
-    strict += ["-Wno-unused-const-variable", "-Wno-type-limits", "-Wno-missing-field-initializers"]
-    command = ["gcc", *strict, "-shared", "-fPIC", "-O0", "predict.c", "-o", "predict.so", "-lm"]
-    subprocess.run(command, cwd=folder, check=True, timeout=300)
-    predict = ctypes.CDLL(str(folder / "predict.so")).xpnet_predict
-    found = np.zeros((len(rows), columns), np.float32)
-    for row, out in zip(rows, found, strict=True):
-        values = [
-            Value(0, v.encode()) if isinstance(v, str) else Value(np.nan if v is None else v, None)
-            for v in row
-        ]
-        predict((Value * len(row))(*values), out.ctypes.data_as(ctypes.c_void_p))
-    return found
+    (folder / "main.c").write_text(MAIN)
+    alone = ["gcc", *STRICT, optimize, "-c", "predict.c", "-o", "predict.o"]
+    subprocess.run(alone, cwd=folder, check=True, timeout=300)
+    program = ["gcc", *STRICT, *sanitizers(), optimize, "main.c", "-o", "main", "-lm"]
+    subprocess.run(program, cwd=folder, check=True, timeout=300)
+    content = b"".join(packed(value) for row in rows for value in row)
+    ran = subprocess.run(folder / "main", input=content, capture_output=True, timeout=300)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    return np.frombuffer(ran.stdout, np.float32).reshape(len(rows), columns)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -149,3 +181,110 @@ def test_a_classifier_of_tables(tmp_path: Path) -> None:
     found = compiled(model, as_values(frame), 2, tmp_path)
     np.testing.assert_allclose(found, model.predict_proba(frame), atol=1e-5)
     assert '"high", "low"' in (tmp_path / "predict.c").read_text()
+
+
+def words(values: list[Any]) -> Any:
+    """A classifier of a column of words and one of numbers; the first word decides."""
+    rng = np.random.default_rng(0)
+    word = rng.choice(np.array(values, dtype=object), 300)
+    frame = pandas.DataFrame({"number": rng.normal(size=300), "word": word})
+    settings = {**QUICK, "max_iter": 12, "networks": 1}
+    model = xpnet.TabularClassifier(**settings)
+    return model.fit(frame, np.where(frame["word"] == values[0], "yes", "no"))
+
+
+def test_empty_text_and_null_are_gaps(tmp_path: Path) -> None:
+    model = words(["", "a", "b", None])
+    asked = ["", None, "a", "unknown"]
+    frame = pandas.DataFrame({"number": 0.1, "word": pandas.Series(asked, dtype=object)})
+    wanted = model.predict_proba(frame)
+    np.testing.assert_allclose(
+        compiled(model, [[0.1, word] for word in asked], 2, tmp_path, "-O2"), wanted, atol=1e-5
+    )
+    np.testing.assert_array_equal(wanted[0], wanted[1])
+    assert abs(wanted[0] - wanted[2]).max() > 0.1
+
+
+def test_null_alone_is_a_gap_where_a_file_of_a_release_has_the_value_of_empty_text(
+    tmp_path: Path,
+) -> None:
+    model = words(["x", "a", "b", None])
+    category = model.encoder_.encodings_[-1]
+    at = category.values.index("x")
+    renamed = tuple("" if value == "x" else value for value in category.values)
+    vars(category)["values"] = renamed  # as a release wrote it that took empty text for a value
+    asked = ["", None, "a", "unknown"]
+    frame = pandas.DataFrame({"number": 0.1, "word": pandas.Series(asked, dtype=object)})
+    assert renamed[at] == ""
+    model.save(tmp_path / "m.safetensors")
+    wanted = xpnet.load(tmp_path / "m.safetensors").predict_proba(frame)
+    assert abs(wanted[0] - wanted[1]).max() > 0.1
+    found = compiled(model, [[0.1, word] for word in asked], 2, tmp_path)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_whole_numbers_as_text_are_known_with_and_without_decimals(tmp_path: Path) -> None:
+    model = words(["1", "2", "07", "-3"])
+    asked = ["1", "1.0", "07", "7", "07.0", "-3.0", "2.00", "1e0", "-", "3.0"]
+    frame = pandas.DataFrame({"number": 0.1, "word": asked})
+    wanted = model.predict_proba(frame)
+    found = compiled(model, [[0.1, word] for word in asked], 2, tmp_path)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert abs(wanted[1] - wanted[6]).max() > 0.01
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", None])
+def test_seconds_count_on_the_clock_of_the_training(tmp_path: Path, zone: str | None) -> None:
+    hours = np.random.default_rng(0).integers(0, 24 * 300, 300)
+    instants = pandas.Timestamp("2024-01-01", tz="UTC") + pandas.to_timedelta(hours, "h")
+    when = pandas.Series(instants).dt.tz_convert(zone or "UTC")
+    frame = pandas.DataFrame({"when": when if zone else when.dt.tz_localize(None)})
+    settings = {**QUICK, "max_iter": 12, "networks": 1}
+    model = xpnet.TabularClassifier(**settings).fit(frame, when.dt.hour < 12)
+    unix = (instants - pandas.Timestamp(0, tz="UTC")).total_seconds()
+    found = compiled(model, [[second] for second in unix], 2, tmp_path)
+    np.testing.assert_allclose(found, model.predict_proba(frame), atol=1e-5)
+
+
+def test_long_text_and_a_table_of_one_kind(tmp_path: Path) -> None:
+    long = "ü" * 5000
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"word": rng.choice([long, "b"], 300)})
+    model = xpnet.TabularClassifier(**QUICK, networks=1)
+    model.fit(frame, np.where(frame["word"] == long, long, "no"))
+    found = compiled(model, [[long], ["b"], [None]], 2, tmp_path)
+    wanted = model.predict_proba(pandas.DataFrame({"word": [long, "b", None]}))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", np.nan), ("float64", 1e200)])
+def test_parameters_that_are_not_finite_are_refused(
+    tmp_path: Path, dtype: Any, value: float
+) -> None:
+    network = xpnet.FeedforwardNeuralNet(3, 4, 2, rng=0, dtype=dtype, backend="numpy")
+    network.params["W1"] = np.full((3, 4), value)
+    with pytest.raises(xpnet.InputError, match=re.escape(f"{value:g} in W1")):
+        export_model(network, tmp_path / "predict.c")
+    assert not (tmp_path / "predict.c").exists()
+
+
+@pytest.mark.parametrize("where", ["category", "label"])
+def test_text_with_nul_is_refused(tmp_path: Path, where: str) -> None:
+    if where == "category":
+        model = words(["a\0b", "a", "b"])
+    else:
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        model = xpnet.MLPClassifier(**QUICK).fit(X, np.array(["a\0b", "b"] * 30))
+    with pytest.raises(xpnet.InputError, match=r"NUL.*'a\\x00b'"):
+        export_model(model, tmp_path / "predict.c")
+    assert not (tmp_path / "predict.c").exists()
+
+
+@pytest.mark.parametrize("name", ["predict.c", "model.onnx"])
+def test_labels_that_are_not_unicode_are_refused(tmp_path: Path, name: str) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    labels = np.array(["\ud800", "b"] * 30, dtype=object)
+    model = xpnet.MLPClassifier(**QUICK).fit(X, labels)
+    with pytest.raises(xpnet.InputError, match=r"Unicode.*ud800"):
+        export_model(model, tmp_path / name)
+    assert not (tmp_path / name).exists()

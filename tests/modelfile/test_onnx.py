@@ -113,6 +113,21 @@ def test_several_labels_a_row(tmp_path: Path, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(found["label"], (logits > 0).astype(np.int64), strict=True)
 
 
+@pytest.mark.parametrize(
+    ("classes", "received"),
+    [
+        (np.array([3, 2**64 - 1], np.uint64), "18446744073709551615"),
+        (np.array([0.5, 1.5]), "float"),
+    ],
+)
+def test_labels_that_onnx_cannot_hold_are_refused(
+    tmp_path: Path, rng: np.random.Generator, classes: Any, received: str
+) -> None:
+    with pytest.raises(xpnet.InputError, match=received):
+        labelled(tmp_path / "model", rng, 2, "softmax_cross_entropy", classes)
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize(("loss", "link"), [("squared_error", np.positive), ("poisson", np.exp)])
 def test_regression(tmp_path: Path, rng: np.random.Generator, loss: str, link: Any) -> None:
     logits, found = labelled(tmp_path / "model", rng, 2, loss, None)

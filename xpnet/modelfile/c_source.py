@@ -1,124 +1,210 @@
-"""Models as one file of C99 that needs neither Python nor a library: the program in ``predict.c``, with their data."""
+"""Models as one file of C99 without dependencies: the program ``predict.c`` and the model's data.
+
+The preprocessor leaves out the functions of ``predict.c`` that a model does not use, and only the
+operators of its activations are written, so that no compiler warns of unused code.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.errors import InputError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
+from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import PARTS, PERIODS, Number
+from xpnet.tabular.encodings import PARTS, PERIODS, Category, Number
+
+MAX_STRING_BYTES = 4095
+"""Length in bytes of the longest string literal that each compiler of C99 must take; longer text is
+an array of numbers."""
+
+_OPERATORS = {
+    "Identity": "static float Identity(float x) { return x; }",
+    "Relu": "static float Relu(float x) { return fmaxf(x, 0); }",
+    "Tanh": "static float Tanh(float x) { return tanhf(x); }",
+    "Abs": "static float Abs(float x) { return fabsf(x); }",
+    "Exp": "static float Exp(float x) { return expf(x); }",
+    "Log": "static float Log(float x) { return logf(x); }",
+    "Max": "static float Max(float a, float b) { return fmaxf(a, b); }",
+    "Min": "static float Min(float a, float b) { return fminf(a, b); }",
+    "Add": "static float Add(float a, float b) { return a + b; }",
+    "Sub": "static float Sub(float a, float b) { return a - b; }",
+    "Mul": "static float Mul(float a, float b) { return a * b; }",
+    "Div": "static float Div(float a, float b) { return a / b; }",
+    "Sigmoid": """static float Sigmoid(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0 ? e : 1) / (1 + e);
+}""",
+}
+"""Functions for the operators of ONNX in which activations are described."""
 
 
 def write_c(path: str | Path, exported: Exported) -> None:
     """Write a model as a C file.
 
-    Raises ModelFileError where the file cannot be written.
+    Raises InputError for parameters that are not finite in float32 and for text that C cannot
+    hold, ModelFileError where the file cannot be written.
     """
-    spec, classes, target, out = (
-        exported.spec,
-        exported.classes,
-        exported.target,
-        exported.spec.widths[-1],
-    )
-    two = spec.loss == "logistic_cross_entropy" and classes is not None and len(classes) <= 2
-    numbers, categories = _encodings(exported.encoder)
-    facts = {
-        "XPNET_COLUMNS": spec.widths[0]
-        if exported.encoder is None
-        else exported.encoder.n_features_in_,
-        "XPNET_RESULTS": 2 if two else out,
+    source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
+    source = source.replace("/* SIZES */", _sizes(exported))
+    source = source.replace("/* OPERATORS */", _activations(exported.spec))
+    source = source.replace("/* DATA */", _data(exported))
+    write_whole(path, source.encode())
+
+
+def _sizes(exported: Exported) -> str:
+    """Return the definitions of the model's sizes, and of the steps that it has."""
+    spec, classes, encoder = exported.spec, exported.classes, exported.encoder
+    outputs = spec.widths[-1]
+    has_logistic_output = spec.loss == "logistic_cross_entropy"
+    is_binary = has_logistic_output and classes is not None and len(classes) <= 2
+    encodings = [] if encoder is None else encoder.encodings_
+    numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
+    sizes: dict[str, Any] = {
+        "XPNET_COLUMNS": spec.widths[0] if encoder is None else encoder.n_features_in_,
+        "XPNET_RESULTS": 2 if is_binary else outputs,
         "NUMBERS": len(numbers),
-        "CATEGORIES": len(categories),
-        "OUTPUTS": out,
+        "TIMESTAMPS": sum(bool(number.part) for number in numbers),
+        "CATEGORIES": len(encodings) - len(numbers),
+        "OUTPUTS": outputs,
         "OUTPUT": f"'{OUTPUT_ACTIVATIONS[spec.loss][0]}'",
         "LAYERS": spec.layers,
         "WIDEST": max(spec.widths),
         "NETWORKS": len(exported.networks),
         "MEMBERS": spec.members,
-        "TEMPERATURE": f"{exported.temperature!r}",
-        "SCALED": int(target is not None),
+        "CALIBRATED": int(exported.temperature != 1.0),
+        "TEMPERATURE": _literal(float(exported.temperature)),
+        "SCALED": int(exported.target is not None),
         "SORTED": int(exported.rises),
     }
+    return "\n".join(f"#define {name} {value}" for name, value in sizes.items())
+
+
+def _data(exported: Exported) -> str:
+    """Return the tables of the model: those that it has."""
+    encodings = _encodings(exported.encoder)
+    target = exported.target
     tables = {
-        "number numbers[]": numbers,
-        "category categories[]": categories,
-        "layer layers[]": _layers(spec, exported.networks),
-        "double target[4][OUTPUTS]": [[0.0]] if target is None else target.tolist(),
+        "static const number numbers[]": encodings.numbers,
+        "static const category categories[]": encodings.categories,
+        "static const layer layers[]": _layers(exported.spec, exported.networks),
+        "static const double target[4][OUTPUTS]": [] if target is None else target.tolist(),
     }
-    head = [f"#define {name} {value}" for name, value in facts.items()]
-    data = [f"static const {name} = {_literal(values or [0])};" for name, values in tables.items()]
-    if classes is not None:
-        labels = [str(label) for label in numpy.asarray(classes).tolist()]
-        data.append(f"const char *const xpnet_classes[] = {_literal(labels)};")
-    source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
-    write_whole(
-        path, source.replace("/* DATA */", "\n".join([*head, *data, _activations(spec)])).encode()
-    )
+    if exported.classes is not None:
+        labels = [str(label) for label in numpy.asarray(exported.classes).tolist()]
+        tables["const char *const xpnet_classes[]"] = labels
+    return "\n".join(f"{name} = {_literal(rows)};" for name, rows in tables.items() if rows)
 
 
-def _encodings(encoder: Any) -> tuple[list[Any], list[Any]]:
-    """Return a row for each number, and one for each category."""
-    numbers, categories, start = [], [], 0
+class _EncodingTables(NamedTuple):
+    """A row for each number and for each category, with the fields of the structures in C."""
+
+    numbers: list[list[Any]]
+    categories: list[list[Any]]
+
+
+def _encodings(encoder: Any) -> _EncodingTables:
+    """Return the tables of an encoder; empty ones for None."""
+    tables = _EncodingTables([], [])
+    first_output = 0
     for encoding in [] if encoder is None else encoder.encodings_:
         if isinstance(encoding, Number):
-            part, cycle = ("", *PARTS).index(encoding.part), PERIODS.get(encoding.part, (0.0, 1.0))
-            scaling = encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale
-            flags = encoding.clip, encoding.gaps, encoding.cycle
-            bins = len(encoding.edges[1:]), encoding.edges
-            numbers.append([start, encoding.column, part, *scaling, *flags, *cycle, *bins])
+            tables.numbers.append(_number(encoding, first_output))
         else:
-            sizes = len(encoding.values), encoding.hot, encoding.gaps, len(encoding.detail_labels)
-            names = numpy.array(encoding.values, dtype=object)
-            categories.append([start, encoding.column, *sizes, names, encoding.details])
-        start += len(encoding.labels)
-    return numbers, categories
+            tables.categories.append(_category(encoding, first_output))
+        first_output += len(encoding.labels)
+    return tables
 
 
-def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> list[Any]:
-    """Return a row for each layer of each network."""
+def _number(number: Number, first_output: int) -> list[Any]:
+    """Return the fields of a number."""
+    part = ("", *PARTS).index(number.part)
+    period = PERIODS.get(number.part, (0.0, 1.0))
+    scaling = [number.fill, number.low, number.high, number.centre, number.scale]
+    flags = [number.clip, number.gaps, number.cycle]
+    bins = len(number.edges[1:])
+    return [first_output, number.column, part, *scaling, *flags, *period, bins, number.edges]
+
+
+def _category(category: Category, first_output: int) -> list[Any]:
+    """Return the fields of a category."""
+    sizes = [len(category.values), category.hot, category.gaps, len(category.detail_labels)]
+    names = numpy.array(category.values, dtype=object)
+    return [first_output, category.column, *sizes, names, category.details]
+
+
+def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Return the fields of each layer of each network."""
     rows = []
     for params in networks:
         for (inputs, outputs), names in zip(pairwise(spec.widths), spec.layer_names, strict=True):
-            arrays = {role: params[name].astype(numpy.float32) for role, name in names.items()}
+            arrays = {role: _float32(name, params[name]) for role, name in names.items()}
             weight, bias = arrays["weight"], arrays["bias"]
-            of_members = inputs * outputs * (weight.ndim == 3), outputs * (bias.ndim == 2)
-            scales = arrays.get("scale_in"), arrays.get("scale_out")
-            rows.append([inputs, outputs, weight, bias, *scales, *of_members])
+            weight_stride = inputs * outputs if weight.ndim == 3 else 0
+            bias_stride = outputs if bias.ndim == 2 else 0
+            scales = [arrays.get("scale_in"), arrays.get("scale_out")]
+            rows.append([inputs, outputs, weight, bias, *scales, weight_stride, bias_stride])
     return rows
 
 
+def _float32(name: str, values: numpy.ndarray) -> numpy.ndarray:
+    """Return a parameter in float32. Raises InputError where it is not finite there."""
+    with numpy.errstate(over="ignore"):
+        converted = values.astype(numpy.float32)
+    is_finite = numpy.isfinite(converted)
+    if not is_finite.all():
+        raise InputError(
+            f"Parameters of a C file must be finite in float32; got {values[~is_finite][0]:g} in "
+            f"{name}. Train the model again, for example with a smaller learning rate."
+        )
+    return converted
+
+
 def _activations(spec: NetworkSpec) -> str:
-    """Return a function for each activation, and those of the layers."""
-    every = *spec.activations, "identity"
-    functions = [
-        f"static float activate_{name}(float x) {{ return {_expression(ACTIVATIONS[name].onnx)}; }}"  # type: ignore[index]
-        for name in sorted(set(every))
-    ]
-    pointers = ", ".join(f"activate_{name}" for name in every)
-    return "\n".join([*functions, f"static float (*const activate[])(float) = {{{pointers}}};"])
+    """Return the operators that are used, a function for each activation, and those of the layers."""
+    names = [*spec.activations, "identity"]
+    operators: set[str] = {"Sigmoid"} if OUTPUT_ACTIVATIONS[spec.loss] == "logistic" else set()
+    functions = []
+    for name in sorted(set(names)):
+        expression = ACTIVATIONS[name].onnx  # type: ignore[index]
+        operators |= _operators_of(expression)
+        functions.append(f"static float activate_{name}(float x) {{ return {_call(expression)}; }}")
+    pointers = ", ".join(f"activate_{name}" for name in names)
+    table = f"static float (*const activate[])(float) = {{{pointers}}};"
+    used = [source for name, source in _OPERATORS.items() if name in operators]
+    return "\n".join([*used, *functions, table])
 
 
-def _expression(part: Any) -> str:
-    """Return an expression of ONNX's operators as one of C, where functions have their names."""
-    if isinstance(part, str):
-        return part
-    if isinstance(part, float):
-        return _literal(numpy.float32(part))
-    operator, *operands = part
-    return f"{operator}({', '.join(map(_expression, operands))})"
+def _operators_of(expression: Any) -> set[str]:
+    """Return the names of the operators of an expression."""
+    if isinstance(expression, str | float):
+        return set()
+    operator, *operands = expression
+    return {operator}.union(*map(_operators_of, operands))
+
+
+def _call(expression: Any) -> str:
+    """Return an expression of ONNX's operators in C, where functions have their names."""
+    if isinstance(expression, str):
+        return expression
+    if isinstance(expression, float):
+        return _literal(numpy.float32(expression))
+    operator, *operands = expression
+    return f"{operator}({', '.join(map(_call, operands))})"
 
 
 def _literal(value: Any) -> str:
-    """Return a value as C, which reads back the same.
+    """Return a value in C, which reads back the same.
 
-    A list is in braces, an array of NumPy's is a pointer to its values, None is NULL. Text is bytes of UTF-8, of which
-    all but letters and digits are escaped.
+    A list is in braces, an array of NumPy is a pointer to its values, None is NULL.
+
+    Raises InputError for numbers that are not finite, and for text that C cannot hold.
     """
     if value is None:
         return "NULL"
@@ -128,13 +214,34 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"{{{', '.join(map(_literal, value))}}}"
     if isinstance(value, str):
-        return (
-            '"'
-            + "".join(
-                chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in value.encode()
-            )
-            + '"'
-        )
+        return _string(value)
+    if isinstance(value, float | numpy.float32) and not numpy.isfinite(value):
+        raise InputError(f"Numbers of a C file must be finite; got {value}. Train the model again.")
     if isinstance(value, numpy.float32):
         return f"{value:.9e}f"
     return f"{value:.17e}" if isinstance(value, float) else str(int(value))
+
+
+def _string(text: str) -> str:
+    """Return text as bytes of UTF-8, in which only letters and digits are not escaped.
+
+    Raises InputError for text that is not valid Unicode or contains NUL, which ends text in C.
+    """
+    check_unicode(text)
+    if "\0" in text:
+        raise InputError(
+            f"Text of a C file must not contain NUL characters; got {text!r}. Replace them in the "
+            "training data, or export the model to ONNX."
+        )
+    content = text.encode()
+    if len(content) > MAX_STRING_BYTES:
+        return (
+            f"(const char[]){{{', '.join(str(byte - 256 * (byte > 127)) for byte in content)}, 0}}"
+        )
+    return f'"{"".join(map(_character, content))}"'
+
+
+def _character(byte: int) -> str:
+    """Return a byte in a string of C: a letter or digit as it is, any other byte in octal."""
+    letter = chr(byte)
+    return letter if letter.isascii() and letter.isalnum() else f"\\{byte:03o}"

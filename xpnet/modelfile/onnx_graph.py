@@ -15,6 +15,7 @@ from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
+from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.tabular.encodings import (
     GAP,
@@ -27,6 +28,7 @@ from xpnet.tabular.encodings import (
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
+MAX_INT64 = 2**63 - 1
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
 _FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
@@ -201,10 +203,7 @@ def _express(graph: Graph, part: Any, x: Value, dtype: str) -> Any:
 
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
     """Make outputs with labels: the most probable ones, and the probabilities."""
-    if not (classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
-        raise InputError(
-            f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first."
-        )
+    _check_labels(classes)
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:
@@ -219,6 +218,23 @@ def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.nd
     chosen = graph.add("ArgMax", found, axis=1, keepdims=0)
     graph.output(graph.add("Gather", labels, chosen), "label", labels.dtype.name)
     graph.output(found, "probabilities", spec.dtype, len(labels))
+
+
+def _check_labels(classes: numpy.ndarray) -> None:
+    """Raise InputError for labels that ONNX has no type for."""
+    if all(isinstance(label, str) for label in classes):
+        for label in classes:
+            check_unicode(label)
+    elif classes.dtype.kind not in "iub":
+        raise InputError(
+            f"Labels of an ONNX file must be integers or text; got {classes.dtype}. "
+            "Encode the labels before training."
+        )
+    elif int(classes.max()) > MAX_INT64:
+        raise InputError(
+            f"Labels of an ONNX file must fit into int64; got {int(classes.max())}. "
+            "Use smaller labels, or text."
+        )
 
 
 def encode_table(graph: Graph, encoder: Any) -> Value:

@@ -2,12 +2,15 @@
  *
  *   void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]);
  *
- * A value is one column of a row: a number (seconds since 1970 for a date or time, NAN for a gap), or text (NULL or ""
- * for a gap). The result is what predict or predict_proba gives for the row. Calls may run side by side.
+ * A value is one column of a row: a number, or text. NAN, NULL and "" are gaps. A date or time is the number of seconds
+ * since 1970: on the clock of UTC (Unix time) if the dates of the training had a time zone, else on their own clock.
+ * The result is what predict or predict_proba gives for the row. Several threads may call the function at a time.
  */
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
+
+/* SIZES */
 
 typedef struct {
   double number;
@@ -17,9 +20,16 @@ typedef struct {
 typedef struct {
   int in, out;
   const float *weight, *bias, *scale_in, *scale_out; /* NULL where there is no scale */
-  int weight_of_member, bias_of_member; /* how far that of the next member is away; 0 where they share one */
+  int weight_stride, bias_stride; /* distance to those of the next member; 0 where members share them */
 } layer;
 
+/* OPERATORS */
+
+#if NUMBERS || SCALED
+static double clipped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+#endif
+
+#if NUMBERS
 typedef struct {
   int start, column, part; /* start: the first output */
   double fill, low, high, centre, scale;
@@ -28,53 +38,6 @@ typedef struct {
   int bins;
   const double *edges;
 } number;
-
-typedef struct {
-  int start, column, values, hot, gaps, details;
-  const char *const *names;
-  const float *table; /* of details, a row for each value */
-} category;
-
-/* The operators in which activations are described, under ONNX's names. */
-static float Identity(float x) { return x; }
-static float Relu(float x) { return fmaxf(x, 0); }
-static float Tanh(float x) { return tanhf(x); }
-static float Abs(float x) { return fabsf(x); }
-static float Exp(float x) { return expf(x); }
-static float Log(float x) { return logf(x); }
-static float Max(float a, float b) { return fmaxf(a, b); }
-static float Min(float a, float b) { return fminf(a, b); }
-static float Add(float a, float b) { return a + b; }
-static float Sub(float a, float b) { return a - b; }
-static float Mul(float a, float b) { return a * b; }
-static float Div(float a, float b) { return a / b; }
-static float Sigmoid(float x) {
-  const float e = expf(-fabsf(x));
-  return (x < 0 ? e : 1) / (1 + e);
-}
-
-/* DATA */
-
-static double clipped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
-
-/* A part of a moment; the calendar from days as Hinnant's civil_from_days has it. */
-static double part_of(double seconds, int part) {
-  if (part <= 1) return seconds;
-  if (!isfinite(seconds)) return NAN;
-  const double days = floor(seconds / 86400), from_march = days + 719468, era = floor(from_march / 146097);
-  const double of_era = from_march - era * 146097;
-  const double years =
-      floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
-  const double of_year = of_era - (years * 365 + floor(years / 4) - floor(years / 100));
-  const double month = floor((of_year * 5 + 2) / 153), after_december = floor(month / 10);
-  switch (part) {
-    case 2: return years + era * 400 + after_december;
-    case 3: return month + 3 - after_december * 12;
-    case 4: return of_year - floor((month * 153 + 2) / 5) + 1;
-    case 5: return days + 3 - floor((days + 3) / 7) * 7;
-    default: return (seconds - days * 86400) / 3600;
-  }
-}
 
 static void encode_number(const number *n, double x, float *out) {
   const int missing = isnan(x);
@@ -93,24 +56,84 @@ static void encode_number(const number *n, double x, float *out) {
   for (const double *left = n->edges; left < n->edges + n->bins; left++)
     *out++ = (float)clipped((x - left[0]) / (left[1] - left[0]), 0, 1);
 }
+#endif
 
-static void encode_category(const category *c, const char *text, float *out) {
-  const int gap = text == NULL || !*text;
-  int found = gap ? c->values : 0;
-  while (found < c->values && strcmp(c->names[found], text)) found++;
-  for (int k = 0; k < c->hot; k++) out[k] = found < c->values && k == (found < c->hot ? found : c->hot - 1);
-  out += c->hot;
-  if (c->gaps) *out++ = (float)gap;
-  for (int k = 0; k < c->details; k++) out[k] = found < c->values ? c->table[found * c->details + k] : 0;
+#if TIMESTAMPS
+/* A part of a timestamp; the calendar from days is Hinnant's civil_from_days. */
+static double part_of(double seconds, int part) {
+  if (part <= 1) return seconds;
+  if (!isfinite(seconds)) return NAN;
+  const double days = floor(seconds / 86400), from_march = days + 719468, era = floor(from_march / 146097);
+  const double of_era = from_march - era * 146097;
+  const double years =
+      floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
+  const double of_year = of_era - (years * 365 + floor(years / 4) - floor(years / 100));
+  const double month = floor((of_year * 5 + 2) / 153), after_december = floor(month / 10);
+  switch (part) {
+    case 2: return years + era * 400 + after_december;
+    case 3: return month + 3 - after_december * 12;
+    case 4: return of_year - floor((month * 153 + 2) / 5) + 1;
+    case 5: return days + 3 - floor((days + 3) / 7) * 7;
+    default: return (seconds - days * 86400) / 3600;
+  }
+}
+#elif NUMBERS
+static double part_of(double x, int part) {
+  (void)part; /* of tables without timestamps */
+  return x;
+}
+#endif
+
+#if CATEGORIES
+typedef struct {
+  int start, column, values, hot, gaps, details;
+  const char *const *names;
+  const float *table; /* of details, a row for each value */
+} category;
+
+/* The length of the whole number that text is, with or without the decimal of a float: of "12" and "12.0"; else 0. */
+static size_t whole_number(const char *text) {
+  const size_t sign = *text == '-', digits = strspn(text + sign, "0123456789");
+  const char *end = text + sign + digits;
+  if (digits == 0 || (digits > 1 && text[sign] == '0')) return 0;
+  return *end == 0 || strcmp(end, ".0") == 0 ? sign + digits : 0;
 }
 
+/* The index of a value; the number of values for an unknown one. */
+static int index_of(const category *c, const char *text) {
+  for (int k = 0; k < c->values; k++)
+    if (strcmp(c->names[k], text) == 0) return k;
+  const size_t length = whole_number(text);
+  for (int k = 0; k < c->values && length > 0; k++)
+    if (whole_number(c->names[k]) == length && memcmp(c->names[k], text, length) == 0) return k;
+  return c->values;
+}
+
+static void encode_category(const category *c, const char *text, float *out) {
+  const int index = text ? index_of(c, text) : c->values;
+  const int is_known = index < c->values;
+  const int is_gap = !is_known && (text == NULL || *text == 0);
+  for (int k = 0; k < c->hot; k++) out[k] = is_known && k == (index < c->hot ? index : c->hot - 1);
+  out += c->hot;
+  if (c->gaps) *out++ = (float)is_gap;
+  for (int k = 0; k < c->details; k++) out[k] = is_known ? c->table[index * c->details + k] : 0;
+}
+#endif
+
+/* DATA */
+
 static void encode(const xpnet_value *row, float *x) {
-  if (NUMBERS + CATEGORIES == 0) /* the columns are numbers, and not encoded */
-    for (int k = 0; k < XPNET_COLUMNS; k++) x[k] = (float)row[k].number;
+#if NUMBERS + CATEGORIES == 0 /* the columns are numbers, and not encoded */
+  for (int k = 0; k < XPNET_COLUMNS; k++) x[k] = (float)row[k].number;
+#endif
+#if NUMBERS
   for (int k = 0; k < NUMBERS; k++)
     encode_number(&numbers[k], part_of(row[numbers[k].column].number, numbers[k].part), x + numbers[k].start);
+#endif
+#if CATEGORIES
   for (int k = 0; k < CATEGORIES; k++)
     encode_category(&categories[k], row[categories[k].column].text, x + categories[k].start);
+#endif
 }
 
 /* The outputs of one member of a network, before the output activation. */
@@ -119,8 +142,8 @@ static void forward(const layer *network, int member, const float *inputs, float
   memcpy(x, inputs, sizeof(float) * (size_t)network[0].in);
   for (int k = 0; k < LAYERS; k++) {
     const layer *l = &network[k];
-    const float *weight = l->weight + (size_t)member * (size_t)l->weight_of_member;
-    const float *bias = l->bias + member * l->bias_of_member;
+    const float *weight = l->weight + (size_t)member * (size_t)l->weight_stride;
+    const float *bias = l->bias + member * l->bias_stride;
     const float *scale_in = l->scale_in ? l->scale_in + member * l->in : NULL;
     const float *scale_out = l->scale_out ? l->scale_out + member * l->out : NULL;
     for (int j = 0; j < l->out; j++) out[j] = 0;
@@ -133,44 +156,64 @@ static void forward(const layer *network, int member, const float *inputs, float
   }
 }
 
+#if OUTPUT == 's' || CALIBRATED
 /* Exponentials of values / temperature that sum to 1. */
 static void softmax(double *values, double temperature) {
-  double most = values[0], sum = 0;
-  for (int k = 1; k < OUTPUTS; k++) most = values[k] > most ? values[k] : most;
-  for (int k = 0; k < OUTPUTS; k++) sum += values[k] = exp((values[k] - most) / temperature);
+  double maximum = values[0], sum = 0;
+  for (int k = 1; k < OUTPUTS; k++) maximum = values[k] > maximum ? values[k] : maximum;
+  for (int k = 0; k < OUTPUTS; k++) sum += values[k] = exp((values[k] - maximum) / temperature);
   for (int k = 0; k < OUTPUTS; k++) values[k] /= sum;
 }
+#endif
 
-static void finish(double *found, float *result) {
-  if (TEMPERATURE != 1) {
-    for (int k = 0; k < OUTPUTS; k++) found[k] = log(found[k] > 1.1754944e-38 ? found[k] : 1.1754944e-38);
-    softmax(found, TEMPERATURE);
+/* Add the outputs of one member to sums. */
+static void add_member(const float *out, double *sums) {
+  double outputs[OUTPUTS];
+  for (int j = 0; j < OUTPUTS; j++) {
+#if OUTPUT == 'e'
+    outputs[j] = exp(out[j]);
+#elif OUTPUT == 'l'
+    outputs[j] = Sigmoid(out[j]);
+#else
+    outputs[j] = out[j];
+#endif
   }
-  if (SCALED)
-    for (int k = 0; k < OUTPUTS; k++)
-      found[k] = clipped(found[k] * target[1][k] + target[0][k], target[2][k], target[3][k]);
-  if (SORTED)
-    for (int k = 1; k < OUTPUTS; k++)
-      for (int j = k; j > 0 && found[j - 1] > found[j]; j--) {
-        const double swapped = found[j];
-        found[j] = found[j - 1];
-        found[j - 1] = swapped;
-      }
-  if (XPNET_RESULTS != OUTPUTS) *result++ = (float)(1 - found[0]); /* of two classes the first */
-  for (int k = 0; k < OUTPUTS; k++) result[k] = (float)found[k];
+#if OUTPUT == 's'
+  softmax(outputs, 1);
+#endif
+  for (int j = 0; j < OUTPUTS; j++) sums[j] += outputs[j] / (NETWORKS * MEMBERS);
+}
+
+/* Calibrate, scale and sort the mean outputs, and write the result. */
+static void finish(double *mean, float *result) {
+#if CALIBRATED
+  for (int k = 0; k < OUTPUTS; k++) mean[k] = log(mean[k] > 1.1754944e-38 ? mean[k] : 1.1754944e-38);
+  softmax(mean, TEMPERATURE);
+#endif
+#if SCALED
+  for (int k = 0; k < OUTPUTS; k++)
+    mean[k] = clipped(mean[k] * target[1][k] + target[0][k], target[2][k], target[3][k]);
+#endif
+#if SORTED
+  for (int k = 1; k < OUTPUTS; k++)
+    for (int j = k; j > 0 && mean[j - 1] > mean[j]; j--) {
+      const double swapped = mean[j];
+      mean[j] = mean[j - 1];
+      mean[j - 1] = swapped;
+    }
+#endif
+  if (XPNET_RESULTS != OUTPUTS) *result++ = (float)(1 - mean[0]); /* of two classes the first */
+  for (int k = 0; k < OUTPUTS; k++) result[k] = (float)mean[k];
 }
 
 void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]) {
   float x[WIDEST], out[WIDEST];
-  double found[OUTPUTS] = {0};
+  double mean[OUTPUTS] = {0};
   encode(row, x);
   for (int k = 0; k < NETWORKS; k++)
     for (int member = 0; member < MEMBERS; member++) {
-      double one[OUTPUTS];
       forward(layers + k * LAYERS, member, x, out);
-      for (int j = 0; j < OUTPUTS; j++) one[j] = OUTPUT == 'e' ? exp(out[j]) : OUTPUT == 'l' ? Sigmoid(out[j]) : out[j];
-      if (OUTPUT == 's') softmax(one, 1);
-      for (int j = 0; j < OUTPUTS; j++) found[j] += one[j] / (NETWORKS * MEMBERS);
+      add_member(out, mean);
     }
-  finish(found, result);
+  finish(mean, result);
 }

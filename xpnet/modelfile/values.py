@@ -43,6 +43,17 @@ _NO_PLACE = (
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
+def check_unicode(text: str) -> None:
+    """Raise InputError for text with lone surrogates, which no file holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"Text must be valid Unicode; got {text!r}. Replace its lone surrogates, for example by "
+            "text.encode('utf-8', 'replace').decode()."
+        ) from None
+
+
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, shortest floats.
 
