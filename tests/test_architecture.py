@@ -298,14 +298,7 @@ def circles(paths: list[Path], folder: str = "") -> list[list[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-# The files of `data` form a circle today. When they do not, the mark goes, and the test is one over all rooms.
-CIRCLE = pytest.mark.xfail(strict=True, reason="its files import one another")
-
-
-@pytest.mark.parametrize(
-    "room_name",
-    [pytest.param(name, marks=[CIRCLE] * (name == "data")) for name in sorted(ROOM_NAMES)],
-)
+@pytest.mark.parametrize("room_name", sorted(ROOM_NAMES))
 def test_no_files_of_a_room_import_one_another(room_name: str) -> None:
     assert circles(files_of(room_name)) == []
 

@@ -4,6 +4,8 @@ Every one is an :class:`XpnetError` and also the built-in error that a caller wo
 ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
+from collections.abc import Iterable, Mapping
+
 
 class XpnetError(Exception):
     """The base of every error that xpnet raises on purpose.
@@ -105,3 +107,44 @@ class DeviceMemoryError(XpnetError, MemoryError):
     >>> issubclass(xpnet.DeviceMemoryError, MemoryError)
     True
     """
+
+
+def did_you_mean(
+    name: object, choices: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> str:
+    """Suggest a name for one that is none of the choices, as the last sentence of a message.
+
+    Parameters
+    ----------
+    name : object
+        What was received. Only text gets a suggestion.
+    choices : iterable of str
+        The names that are possible.
+    aliases : mapping of str to str, optional
+        Names that others use, with the choice that means the same.
+
+    Returns
+    -------
+    str
+        ``Did you mean 'relu'?``, or nothing where no choice is similar.
+
+    Examples
+    --------
+    >>> from xpnet.errors import did_you_mean
+    >>> did_you_mean("lbgfs", ["adam", "lbfgs", "sgd"])
+    "Did you mean 'lbfgs'?"
+    >>> did_you_mean("swish", ["relu", "silu"], {"swish": "silu"})
+    "Did you mean 'silu'?"
+    >>> did_you_mean("abacus", ["relu", "silu"])
+    ''
+    """
+    from difflib import get_close_matches  # needed for errors alone
+
+    if not isinstance(name, str):
+        return ""
+    spellings = {choice.lower(): choice for choice in choices}
+    alias = (aliases or {}).get(name.lower())
+    if alias in spellings.values():
+        return f"Did you mean {alias!r}?"
+    close = get_close_matches(name.lower(), spellings, n=1)
+    return f"Did you mean {spellings[close[0]]!r}?" if close else ""

@@ -15,7 +15,7 @@ from helpers.command_line import Run, check_one_line
 import xpnet
 from xpnet.cli import training
 from xpnet.cli.tables import EncodedRows, Rows
-from xpnet.data import open_data, sources
+from xpnet.data import frames, open_data, sources
 
 ROWS = 1200
 
@@ -23,7 +23,7 @@ ROWS = 1200
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is larger than memory."""
-    monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
     monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
     monkeypatch.setattr(training, "MOST_ENCODED", 1000)
 
@@ -117,7 +117,7 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     shell = np.array([line.split(",")[2:] for line in by_blocks.splitlines()[1:]], dtype=float)
     np.testing.assert_allclose(xpnet.load("m").predict_proba(frame), shell, atol=1e-6)
     scores = json.loads(run("evaluate", "m", "rows", "--json").stdout)
-    monkeypatch.setattr(sources, "LARGE_TABLE", 10**9)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", "rows", "--proba", "--id", "when").stdout == by_blocks
     assert json.loads(run("evaluate", "m", "rows", "--json").stdout) == scores
 
@@ -129,7 +129,7 @@ def test_a_table_that_fits_into_memory_once_it_is_encoded_has_all_members(
     monkeypatch.setattr(training, "MOST_ENCODED", 2**26)
     monkeypatch.setattr(training, "SAMPLE_ROWS", 2000)
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
-    monkeypatch.setattr(sources, "LARGE_TABLE", 10**9)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
     by_blocks = xpnet.load("m")
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
     frame = pandas.read_parquet("rows")
@@ -209,5 +209,5 @@ def test_stores(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trained(run, data=name)["scores"]["test"]["rows"] == 300
     by_blocks = run("predict", "m", name).stdout
     assert json.loads(run("evaluate", "m", name, "--json").stdout)["accuracy"] > 0.95
-    monkeypatch.setattr(sources, "LARGE_TABLE", 10**9)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", name).stdout == by_blocks

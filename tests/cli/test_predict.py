@@ -127,5 +127,5 @@ def test_several_labels_or_numbers_a_row(run: Run) -> None:
 def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", "iris", "--epochs", "2", "-o", "m.safetensors", "--hidden", "5", "--members", "1")
     whole = run("predict", "m.safetensors", "iris", "--proba").stdout
-    monkeypatch.setattr("xpnet.data.frames.ROWS", 40)
+    monkeypatch.setattr("xpnet.data.frames.BATCH_ROWS", 40)
     assert run("predict", "m.safetensors", "iris", "--proba").stdout == whole

@@ -18,9 +18,9 @@ BAD_DATA = {
         "a,Y\n1,p\n2,q\n",
         "there is no column 'y'; the columns are 'a', 'Y'. Did you mean 'Y'?",
     ),
-    "numbers.csv": ("1.5,2\n1,2\n", "Where the first line is no names: --no-header"),
-    "alone.csv": ("y\n1\n2\n", "at least one column beside the target"),
-    "empty.csv": ("", "the file is empty"),
+    "numbers.csv": ("1.5,2\n1,2\n", "add --no-header"),
+    "alone.csv": ("y\n1\n2\n", "at least one column besides the target"),
+    "empty.csv": ("", "empty.csv is empty"),
     "labels.csv": ("a,y\n1,\n2,\n", "none of 2 has one in column 'y'"),
     "few.csv": ("a,y\n1,p\n2,q\n3,p\n4,q\n", "4 rows are too few for --test-size 0.9"),
 }
@@ -38,7 +38,7 @@ def test_a_target_that_is_not_named(run: Run) -> None:
     Path("d.csv").write_text("a,y\n1,p\n")
     check_one_line(
         run("train", "d.csv", code=1),
-        "--target names the column that holds the labels, one of 'a', 'y'",
+        "--target must name the column that holds the labels, one of 'a', 'y'",
     )
     check_one_line(run("train", "iris", "--target", "kind", code=1), "there is no column 'kind'")
 
@@ -107,7 +107,7 @@ def test_wrong_usage_is_told_in_one_line_before_any_work(
 
 
 def test_weights_are_for_classes_that_are_there(run: Run) -> None:
-    check_one_line(run("train", "iris", "--class-weight", "tulip=2", code=1), "received 'tulip'")
+    check_one_line(run("train", "iris", "--class-weight", "tulip=2", code=1), "got 'tulip'")
 
 
 def test_an_unknown_backend_in_the_environment(run: Run) -> None:

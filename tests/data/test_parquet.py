@@ -39,7 +39,7 @@ def test_parquet_from_pandas(tmp_path: Path) -> None:
 
 def test_parquet_that_is_compressed_as_a_whole_is_told(tmp_path: Path) -> None:
     (tmp_path / "d.parquet.gz").write_bytes(gzip.compress(parquet(tmp_path, a=[1, 2]).read_bytes()))
-    with pytest.raises(DataFileError, match=r"d.parquet.gz is none of these"):
+    with pytest.raises(DataFileError, match=r"d.parquet.gz: files that end in .gz"):
         look(tmp_path / "d.parquet.gz")
 
 

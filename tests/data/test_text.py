@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xpnet.data import open_data, sources
+from xpnet.data import frames, open_data
+from xpnet.data.column_choice import pick_columns
 from xpnet.errors import DataFileError
 
 GOOD = "a,b,y\n1,2,x\n3,4.5,z\n"
@@ -85,13 +86,15 @@ def test_every_float_comes_back_as_it_was(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "the file is empty"),
+        ("", "data.csv is empty"),
         ("\n\n", "it is blank"),
-        ("a,b,y\n", "it has no row below the header"),
+        ("a,b,y\n", "has a header and no rows"),
+        ("a,b,y", "has a header and no rows"),
+        ("a,b,y\n\n\n", "has a header and no rows"),
         ("a,b,y\n1,2,3\n4,5\n", "Row #3: Expected 3 columns, got 2: 4,5. Quote"),
         ("a,b,y\n1,2,3,4\n", "Row #2: Expected 3 columns, got 4"),
         ("a,b,y\n1,2,\n3,4,\n", "none of 2 has one in column 'y'"),
-        ("a,y\n1,2024-01-02\n", "labels are numbers or text; column 'y' holds date32"),
+        ("a,y\n1,2024-01-02\n", "column 'y' holds date32"),
         (b"a,b,y\n1,2,\xe9t\xe9\n", "row 2, column 'y' holds the byte 0xe9"),
         ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "row 1, column 1 holds a zero byte"),
         ('a,b,y\n1,2,"x\n', "a quote is opened and never closed"),
@@ -104,26 +107,7 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: st
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("no.csv", "no.csv is not there"),
-        ("sub.csv", "sub.csv is none of these"),
-        ("d.xlsx", "d.xlsx is none of these. Save tables as CSV UTF-8 or Parquet."),
-        ("diggits", "diggits is not there"),
-    ],
-)
-def test_what_is_no_file_is_told(tmp_path: Path, name: str, said: str) -> None:
-    (tmp_path / "sub.csv").mkdir()
-    (tmp_path / "d.xlsx").touch()
-    with pytest.raises(
-        DataFileError, match="Data is one of digits, iris, wine, breast_cancer, diabetes, or a"
-    ) as caught:
-        open_data(tmp_path / name)
-    assert said in str(caught.value)
-
-
-COMMA = "a comma stands before decimals; --decimal . if it parts thousands"
+COMMA = "commas are read as decimal marks; --decimal . if they part thousands"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +157,7 @@ def test_how_a_file_writes_its_numbers_is_recognised(
     by_blocks: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     found = read(tmp_path, content)
     np.testing.assert_array_equal(found.X, numbers)
     assert [note for note in found.frame.notes if "Parquet" not in note] == notes
@@ -198,7 +182,7 @@ def test_words_of_few_kinds_among_numbers_are_gaps_and_told(tmp_path: Path) -> N
     found = read(tmp_path, "\n".join(lines))
     assert found.cells["b"][:3] == [None, 1, 2]
     assert found.frame.notes == [
-        "b: 3 cells hold 'unknown' among numbers, and are gaps; --text takes all as text"
+        "b: 3 cells hold 'unknown' among numbers, and are gaps; --text reads the column as text"
     ]
     assert found.cells["c"][:2] == ["x", "1"]
     assert read(tmp_path, "\n".join(lines), text=["b"]).cells["b"][:2] == ["unknown", "1"]
@@ -225,12 +209,12 @@ def test_labels_are_whole_numbers_numbers_or_text(
 
 def test_rows_without_a_label_are_known(tmp_path: Path) -> None:
     found = read(tmp_path, "a,y\n1,p\n2,\n3,NA\n4, \n5,q\n")
-    assert (found.labels.tolist(), found.there.tolist()) == (
+    assert (found.labels.tolist(), found.labelled.tolist()) == (
         ["p", "q"],
         [True, False, False, False, True],
     )
     found = read(tmp_path, "a,y\n1,1.5\n2,\n3,2\n")
-    assert (found.labels.tolist(), found.there.tolist()) == ([1.5, 2], [True, False, True])
+    assert (found.labels.tolist(), found.labelled.tolist()) == ([1.5, 2], [True, False, True])
 
 
 def test_dates_are_moments(tmp_path: Path) -> None:
@@ -274,7 +258,7 @@ def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
 def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
     tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE", 2**16 if by_blocks else 2**28)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 2**16 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
     X = np.random.default_rng(0).normal(size=(40_000, 3))
     whole = gzip.compress(
@@ -288,7 +272,7 @@ def test_a_small_file_of_much_text_is_read_by_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that are equal take a hundredth of their bytes, or less."""
-    monkeypatch.setattr(sources, "LARGE_TABLE", 2**20)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 2**20)
     packed = gzip.compress(b"a,y\n" + b"1.5,2.5\n" * 300_000)
     assert len(packed) < 2**16
     assert "Parquet" in read(tmp_path, packed, "d.csv.gz").frame.notes[0]
@@ -315,7 +299,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
 def test_types_are_those_of_the_whole_column(
     tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     lines = ["whole,half,late,empty,date,y"] + [
         f"{k},{k},{k % 5},,2024-01-0{k % 9 + 1},p" for k in range(90_000)
     ]
@@ -329,9 +313,42 @@ def test_types_are_those_of_the_whole_column(
     assert found.cells["late"][79_998:80_000] == ["3", "word"]
 
 
-def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    found = read(tmp_path, "a,a,a.1,,y\n1,2,3,4,p\n")
-    assert list(found.cells) == ["a", "a.1", "a.1.1", "Unnamed: 3"]
+def test_columns_of_one_name_are_told_apart_and_noted(tmp_path: Path) -> None:
+    table = read(tmp_path, "a,a,a.1,,y\n1,2,3,4,p\n")
+    assert list(table.cells) == ["a", "a.1", "a.1.1", "Unnamed: 3"]
+    (note,) = table.frame.notes
+    assert "2 columns 'a'" in note
+    assert "'a', 'a.1'" in note
+    assert read(tmp_path, "a,b,y\n1,2,p\n").frame.notes == []
+
+
+@pytest.mark.parametrize("target", ["y", "y.1"])
+def test_a_target_that_the_header_names_twice_is_an_error(tmp_path: Path, target: str) -> None:
+    """The other column of its name would be a feature that holds the labels."""
+    (tmp_path / "d.csv").write_text("a,y,y\n1,p,p\n2,q,q\n")
+    other = "y.1" if target == "y" else "y"
+    opened = open_data(tmp_path / "d.csv")
+    with pytest.raises(DataFileError, match=f"d.csv.* 2 .*'{target}'.*--drop {other}"):
+        pick_columns(opened, target, labelled=True)
+    assert pick_columns(opened, target, drop=[other], labelled=True) == (["a"], target)
+    assert pick_columns(opened, target, features=["a"], labelled=True) == (["a"], target)
+
+
+def test_a_row_that_is_longer_than_those_at_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
+    monkeypatch.setattr("xpnet.data.text.MAX_LINE", 200_000)
+    lines = ["a,b,y"] + [f"{k},word,p" for k in range(30_000)]
+    lines[20_000] = f"1,{'x' * 150_000},q"
+    assert len(read(tmp_path, "\n".join(lines)).cells["b"][19_999]) == 150_000
+    lines[20_000] = f"1,{'x' * 1_000_000},q"
+    with pytest.raises(DataFileError, match="a row has 200,000 bytes, or more"):
+        read(tmp_path, "\n".join(lines))
+
+
+def test_a_row_without_header_and_line_end(tmp_path: Path) -> None:
+    assert read(tmp_path, "1,2,p", target="x2", no_header=True).cells == {"x0": [1], "x1": [2]}
 
 
 def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
@@ -363,7 +380,7 @@ def test_many_columns_and_long_cells(tmp_path: Path) -> None:
 def test_a_line_without_an_end_is_told_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.LONGEST", 1000)
+    monkeypatch.setattr("xpnet.data.text.MAX_LINE", 1000)
     assert read(tmp_path, f"a,y\n{'1' * 990},p\n2,q\n").frame.rows == 2
     with pytest.raises(DataFileError, match="a line has 1,000 characters, or more"):
         read(tmp_path, f"a,y\n{'1' * 5000},p\n")
@@ -372,8 +389,8 @@ def test_a_line_without_an_end_is_told_before_it_is_read(
 def test_a_large_file_is_kept_as_parquet_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
-    monkeypatch.setattr("xpnet.data.text.GROUP", 1)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
+    monkeypatch.setattr("xpnet.data.text.GROUP_BLOCKS", 1)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     lines = ["a,b,when,code,y"] + [  # more than a block of text
@@ -382,8 +399,8 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
     ]
     large = read(tmp_path, "\n".join(lines), text=["code"])
     assert large.frame.blocks > 1
-    assert "read by way of a Parquet file" in large.frame.notes[0]
-    monkeypatch.setattr(sources, "LARGE_TABLE", 2**28)
+    assert "the rows are kept in a Parquet file" in large.frame.notes[0]
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 2**28)
     whole = read(tmp_path, "\n".join(lines), text=["code"])
     assert whole.cells == large.cells
     np.testing.assert_array_equal(whole.labels, large.labels)
@@ -397,7 +414,7 @@ def test_a_large_file_is_kept_in_few_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever opens the Parquet file holds what it tells of each group: many small ones would take much memory."""
-    monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
     line = ",".join(["0.123456"] * 20) + "\n"
     text = ",".join([*(f"x{k}" for k in range(19)), "y"]) + "\n" + line * 70_000
     frame = read(tmp_path, text).frame
@@ -408,7 +425,7 @@ def test_a_large_file_is_kept_in_few_groups(
 def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE", 0)
+    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 0)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     with pytest.raises(DataFileError, match="Row #3001: Expected 2 columns, got 3"):

@@ -191,8 +191,8 @@ def test_narrow_numbers_are_widened_block_by_block(
 def test_a_memory_map_is_a_source_where_it_or_its_copy_would_be_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: dict[str, Any], is_source: bool
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE", 1000 * 4)
-    monkeypatch.setattr(sources, "LARGE_COPY", 1000 * 4 - 1)
+    monkeypatch.setattr(sources, "LARGE_MAP_BYTES", 1000 * 4)
+    monkeypatch.setattr(sources, "LARGE_COPY_BYTES", 1000 * 4 - 1)
     mapped = np.memmap(tmp_path / "X", kind, "w+", shape=(500, 2))
     assert (as_source(mapped, **how) is not None) == is_source
     assert as_source(np.asarray(mapped), **how) is None

@@ -97,7 +97,7 @@ def count_told(path: Path, files: Iterable[bytes], whole: bytes) -> int:
             assert path.name in str(error)
             assert len(str(error)) < 1000
         else:
-            assert table.frame.rows == len(table.there)
+            assert table.frame.rows == len(table.labelled)
             if path.suffix == ".csv":
                 check_text(table, damaged)
             else:

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow
 
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, pick_columns, read_labels
+from xpnet.data.column_choice import pick_columns
+from xpnet.data.frames import Frame
+from xpnet.data.labels import read_labels
 
 
 class Opened(NamedTuple):
@@ -17,7 +19,7 @@ class Opened(NamedTuple):
     frame: Frame
     cells: dict[str, list[Any]]
     labels: np.ndarray
-    there: np.ndarray
+    labelled: np.ndarray
 
     @property
     def X(self) -> np.ndarray:
@@ -50,5 +52,5 @@ def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: A
     opened = open_data(path, **dialect)
     features, _ = pick_columns(opened, target, (), (), text, labelled=True)
     frame = opened.read(opened.names, text, target)
-    labels, there = read_labels(frame, target, dialect.get("decimal"))
-    return Opened(frame, contents(frame, features), labels, there)
+    labels, labelled = read_labels(frame, target, dialect.get("decimal"))
+    return Opened(frame, contents(frame, features), labels, labelled)

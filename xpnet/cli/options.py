@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.data.files import DATASETS
+from xpnet.data import DATASETS
 from xpnet.dispatch import get_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -191,7 +191,7 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
     """
     from xpnet import load
     from xpnet.cli.tables import Rows, TableModel, numbers_of, read_columns
-    from xpnet.data.frames import class_indices, read_labels
+    from xpnet.data.labels import class_indices, read_labels
 
     opened = TableModel(load(model, backend=how["backend"]))
     if opened.several:
@@ -199,12 +199,12 @@ def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel"
             "Models with several labels or numbers a row are measured in Python: model.score(X, y)."
         )
     _, frame, features, label = read_columns(data, how, opened)
-    labels, there = read_labels(frame, label, how["decimal"])
+    labels, labelled = read_labels(frame, label, how["decimal"])
     if opened.classes is None:
         y = numbers_of(frame.name, label, labels)
     else:
         y = class_indices(frame.name, labels, opened.classes)
-    return opened, Rows(frame, features, there, y, opened.classes)
+    return opened, Rows(frame, features, labelled, y, opened.classes)
 
 
 @click.command(

@@ -13,7 +13,8 @@ from sklearn.model_selection import train_test_split
 
 from xpnet.cli.output import show_table, working
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, pick_columns
+from xpnet.data.column_choice import pick_columns
+from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.models import Network

@@ -18,8 +18,9 @@ from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor,
 from xpnet.cli import tables
 from xpnet.cli.output import few, show_facts, to_json
 from xpnet.cli.plot import draw_losses
-from xpnet.data import sources
-from xpnet.data.frames import Frame, class_indices, is_text, read_labels
+from xpnet.data import frames
+from xpnet.data.frames import Frame, is_text
+from xpnet.data.labels import class_indices, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import ModelFileError, XpnetError
 from xpnet.modelfile.disk import write_whole
@@ -103,7 +104,7 @@ def run(settings: SimpleNamespace) -> None:
 def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
     _, frame, features, target = tables.read_columns(settings.data, vars(settings))
-    labels, there = read_labels(frame, target, settings.decimal)
+    labels, labelled = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = tables.choose_task(frame.name, target, labels, settings.task)
     if task == "classify" and settings.loss is not None:
@@ -131,7 +132,7 @@ def _read(settings: SimpleNamespace) -> tuple[tables.Rows, dict[str, Any]]:
         "data": data,
         "task": {"name": task, "why": why},
     }
-    return tables.Rows(frame, features, there, y, classes), report
+    return tables.Rows(frame, features, labelled, y, classes), report
 
 
 def _holds_words(frame: Frame, name: str) -> bool:
@@ -266,7 +267,7 @@ def fit(rows: tables.Rows, settings: SimpleNamespace) -> Any:
         )  # which the task was asked for
         same = None if settings.checkpoint_dir is None else SameRows(rows)
         model.watch(lambda member: _watchers(settings, same, member))
-        if rows.frame.rows * len(rows.frame.schema) * 8 > sources.LARGE_TABLE:
+        if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
         return model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
 

@@ -1,15 +1,24 @@
-"""Data files as columns: text, Parquet, NumPy's files, HDF5, Zarr, scikit-learn's data sets; and rows beyond memory.
+"""Data files as columns: text, Parquet, NumPy's files, HDF5, Zarr, scikit-learn's data sets.
 
-``files``    any of them, by name or by ending
-``text``     separated text
-``frames``   the rows of a file as columns of Arrow's, at once or block by block, their labels, and texts that are
-             numbers in a form of their own
-``sources``  matrices of numbers that are read block by block, as the estimators take them
-``buffers``  their rows, shuffled
+``files``            opens any of them, by name or by ending
+``formats``          what reads each ending: the place where a format is added
+``names``            names of data sets, and endings of compressed files
+``text``             separated text; ``text_dialect`` finds how it is written, ``bad_bytes`` finds
+                     what is not text
+``parquet_frames``   Parquet
+``array_files``      NumPy's files, HDF5 and Zarr; ``hdf5_safety`` and ``zarr_safety`` check them
+``frames``           the rows of a file as Arrow columns, at once or block by block
+``column_choice``    which columns a model takes
+``labels``           labels of a frame
+``number_format``    texts that are numbers in a format of their own
+``sources``          matrices of numbers, read block by block as the estimators take them
+``buffers``          shuffled rows of sources
+``file_errors``      one error for what the libraries raise
 
-Everything that is no table is a :class:`~xpnet.errors.DataFileError` whose sentence names the file.
+A file that is no table raises :class:`~xpnet.errors.DataFileError`, whose sentence names the file.
 """
 
-from xpnet.data.files import DATASETS, open_data
+from xpnet.data.files import open_data
+from xpnet.data.names import DATASETS
 
 __all__ = ["DATASETS", "open_data"]

@@ -7,24 +7,28 @@ from typing import Any
 
 import numpy
 
+from xpnet.data.zarr_safety import check_zarr
 from xpnet.errors import DataFileError, InputError
 
 __all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
 
 BLOCK_BYTES = 2**23
-"""Bytes of a block: large enough that a disk reads it about as fast as one block after the other."""
+"""Usual bytes of a block: a disk reads such blocks in any order about as fast as in their own."""
 
-BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
-"""The most that is shuffled at a time. A source that is smaller is loaded whole, and trains as its array would."""
+MAX_BLOCK_BYTES = 2**27
+"""Maximum bytes of a block, whatever the chunks in which an array is stored."""
 
-LARGE, LARGE_COPY = 2**32, 2**29
-"""Bytes from which on a memory-mapped array is read as a source: as it lies, or of the copy where one would be made."""
+BUFFER_ROWS = 2**18
+"""Maximum rows that are shuffled at a time; a smaller source is loaded whole."""
 
-LARGE_TABLE = 2**26
-"""Bytes of a table, as numbers or as text, from which on the command line reads it block by block."""
+BUFFER_BYTES = 2**27
+"""Maximum bytes that are shuffled at a time."""
 
-MOST_BYTES = 2**27
-"""Bytes of a block at most, whatever the chunks in which an array is stored."""
+LARGE_MAP_BYTES = 2**32
+"""Size from which on a memory-mapped array is read as a source."""
+
+LARGE_COPY_BYTES = 2**29
+"""The same for one that would be copied, in bytes of the copy."""
 
 
 class Source:
@@ -163,13 +167,11 @@ class ArraySource(Source):
     """
 
     def __init__(self, array: Any) -> None:
-        from xpnet.data.files import codecs_of
-
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
                 f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
-        codecs_of(array)
+        check_zarr(array)
         self.array, self.dtype, self.shape = (
             array,
             numpy.dtype(array.dtype),
@@ -179,7 +181,7 @@ class ArraySource(Source):
         chunk = int((getattr(array, "chunks", None) or (1,))[0])
         size = -(-max(1, BLOCK_BYTES // row_bytes) // chunk) * chunk
         # Chunks that are taller, as those of single columns, are read in parts, each several times.
-        size = min(size, max(1, MOST_BYTES // row_bytes))
+        size = min(size, max(1, MAX_BLOCK_BYTES // row_bytes))
         self.starts = numpy.append(numpy.arange(0, self.shape[0], size), self.shape[0])
 
     def read(self, block: int) -> numpy.ndarray:
@@ -252,9 +254,12 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
+        # pyarrow is installed with the extra `tables` only.
         from pyarrow import types
 
-        from xpnet.data.frames import parquet_frame, pick_columns, read_labels
+        from xpnet.data.column_choice import pick_columns
+        from xpnet.data.labels import read_labels
+        from xpnet.data.parquet_frames import parquet_frame
 
         self.frame, self.dtype = parquet_frame(path, str(path)), numpy.dtype(dtype)
         self.features, _ = pick_columns(
@@ -398,7 +403,9 @@ def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Sour
             dtype or (X.dtype if X.dtype in ("float32", "float64") else "float64")
         )
         copied = copied or X.dtype != used_in
-        large = X.size * used_in.itemsize > LARGE_COPY if copied else X.nbytes > LARGE
+        large = (
+            X.size * used_in.itemsize > LARGE_COPY_BYTES if copied else X.nbytes > LARGE_MAP_BYTES
+        )
         return ArraySource(X) if large else None
     if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
         return ArraySource(X)

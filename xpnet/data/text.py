@@ -1,7 +1,6 @@
-"""Comma- and tab-separated text, plain or compressed, read by pyarrow: how it is written, its types, its rows."""
+"""Comma- and tab-separated text, plain or compressed, read by pyarrow."""
 
 import codecs
-import csv as lines
 import io
 import os
 import re
@@ -20,38 +19,57 @@ import numpy
 import pyarrow
 from pyarrow import csv, parquet, types
 
-from xpnet.data import sources
+from xpnet.data import frames
 from xpnet.data.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
-from xpnet.data.files import COMPRESSED, STDIN, reading, suffix_of
-from xpnet.data.frames import ROWS, Frame, number_format_of, parquet_frame
+from xpnet.data.file_errors import reading
+from xpnet.data.frames import BATCH_ROWS, Frame
+from xpnet.data.names import COMPRESSED, STDIN, format_suffix
+from xpnet.data.number_format import number_format_of
+from xpnet.data.parquet_frames import parquet_frame
+from xpnet.data.text_dialect import find_separator, has_decimal_commas, header_of
+from xpnet.errors import DataFileError
 
-lines.field_size_limit(2**31 - 1)  # Python's reader takes cells as long as pyarrow's
+SAMPLE = 2**19
+"""Characters after the first three lines that are looked at before the file is read."""
 
-SAMPLE, LONGEST = 2**19, 2**24
-"""Characters that are looked at first, behind three lines of fewer than so many."""
+MAX_LINE = 2**24
+"""Maximum characters of a line."""
 
-GROUP = 8
-"""Blocks of text, of about a megabyte, that are kept as one group of rows: few groups take little memory."""
+MIN_BLOCK_BYTES_PER_COLUMN = 2**13
+"""Bytes of a block of text for each column, so that the block shows the types of many columns."""
+
+MAX_BLOCK_BYTES = 2**28
+"""Maximum bytes of a block of text."""
+
+GROUP_BLOCKS = 8
+"""Blocks of text, of about a megabyte, that become one group of Parquet rows.
+
+Few groups take little memory.
+"""
+
+PART_BYTES = 2**20
+"""Bytes that are read at a time where content is counted."""
 
 MISSING = [*csv.ConvertOptions().null_values, "<NA>", "None"]
-"""An empty cell holds one of these: pandas' list, so that a frame read by pandas gets the same predictions."""
+"""Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
 REMEDY = (
-    "Quote values that hold the separator or a line end; --encoding names another encoding than UTF-8, such as cp1252 "
-    "(Windows), latin-1 or utf-16"
+    "Quote values that hold the separator or a line end; --encoding names another encoding than "
+    "UTF-8, such as cp1252 (Windows), latin-1 or utf-16"
 )
 
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-"""Compressed content begins with these bytes."""
+"""First bytes of compressed content."""
 
-_RETRIES = 8  # readings with other types, until all columns that may change are read as text
+_MAX_RETRIES = 8
+"""Readings with other types, after which all columns whose type may change are read as text."""
 
 STRING = pyarrow.string()
 
 Result = TypeVar("Result")
 
-Opened = Callable[[dict[str, Any]], AbstractContextManager[csv.CSVStreamingReader]]
-"""Opens a reader of some columns, whose types it is given."""
+OpenReader = Callable[[dict[str, Any]], AbstractContextManager[csv.CSVStreamingReader]]
+"""Opens a reader of some columns, for types by column; other types are inferred."""
 
 
 class ZeroByteError(ValueError):
@@ -60,13 +78,17 @@ class ZeroByteError(ValueError):
 
 @dataclass
 class TextFile:
-    """A text file or standard input, whose beginning was looked at, and which can be read more than once.
+    """A text file or standard input, whose beginning was looked at, and which can be read again.
 
     Arguments say how it is written; None means that the file itself shows it.
 
+    separator : between two values; decimal : before the fraction of a number
+    thousands : between thousands; encoding : a name that Python knows
+    no_header : whether the first line has values, not names
+
     name : for messages; names : of the columns
-    separator : between two values; decimal : before the fraction of a number; thousands : between thousands
-    encoding : a name that Python knows; no_header : whether the first line has values, not names
+    repeated_names : groups of columns that have one name in the file
+    notes : sentences for the user about how the file is read
 
     Raises DataFileError for an empty file, and for bytes of another encoding.
     """
@@ -87,21 +109,43 @@ class TextFile:
             self.compression = next(
                 (kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None
             )
+        self.notes: list[str] = []
         with reading(self.name, REMEDY):
             text = self._beginning()
-            usual = "\t" if suffix_of(self.path) == ".tsv" else ",;\t|"
-            parted = {mark: _rows(text, mark) for mark in self.separator or usual}
-        self.separator, rows = max(parted.items(), key=_columns)
-        self.looked_at, self.quoted = len(text), '"' in text
-        self.names = (
-            [f"x{place}" for place in range(len(rows[0]))] if self.no_header else _names(rows[0])
-        )
+            usual = "\t" if format_suffix(self.path) == ".tsv" else ",;\t|"
+            self.separator, rows = find_separator(text, self.separator or usual)
+        self._name_columns(rows[0])
         if holds_bad_bytes(text):
             self._raise_for_bad_bytes()
-        self.notes = []
-        if self.decimal is None and _has_decimal_commas(rows[1:], self.separator):
+        if len(rows) == 1 and not self.no_header and len(text) < SAMPLE:
+            raise self._no_rows()
+        self.block_bytes = max(2 * len(text), MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
+        self.block_bytes = min(self.block_bytes, MAX_BLOCK_BYTES)
+        self.quoted = '"' in text
+        if self.decimal is None and has_decimal_commas(rows[1:], self.separator):
             self.decimal = ","
-            self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
+            self.notes.append(
+                "commas are read as decimal marks; --decimal . if they part thousands"
+            )
+
+    def _name_columns(self, first_row: Sequence[str]) -> None:
+        """Set the names of the columns, and note those that the file has twice."""
+        if self.no_header:
+            self.names = [f"x{place}" for place in range(len(first_row))]
+            self.repeated_names: list[list[str]] = []
+            return
+        self.names, self.repeated_names = header_of(first_row)
+        for names in self.repeated_names:
+            self.notes.append(
+                f"the header names {len(names)} columns {names[0]!r}; they are read as "
+                f"{', '.join(map(repr, names))}"
+            )
+
+    def _no_rows(self) -> DataFileError:
+        """Return the error for a file without rows."""
+        return DataFileError(
+            f"{self.name} has a header and no rows. Give a file with rows below the header."
+        )
 
     def _content(self) -> Any:
         """Return a stream over the content, decompressed."""
@@ -109,10 +153,21 @@ class TextFile:
         raw = pyarrow.py_buffer(self.piped) if str(self.source) == STDIN else self.path.open("rb")
         return pyarrow.input_stream(raw, compression=self.compression)
 
+    def _parts(self) -> Iterator[bytes]:
+        """Yield the content, decompressed, some bytes at a time."""
+        with self._content() as stream:
+            while part := stream.read(PART_BYTES):
+                yield part
+
     def _beginning(self) -> str:
-        """Return the first lines, the last of which may be cut. The encoding is what their first bytes say."""
+        """Return the first lines, the last of which may be cut.
+
+        The first bytes show the encoding. Bytes that are not of it are kept as `KEEP_BYTES` does.
+        """
         with self._content() as stream:
             mark = stream.read(2)
+        if not mark:
+            raise DataFileError(f"{self.name} is empty. Give a file with a header and rows.")
         self.encoding = self.encoding or (
             "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
         )
@@ -120,15 +175,15 @@ class TextFile:
             self._content() as stream,
             io.TextIOWrapper(stream, self.encoding, errors=KEEP_BYTES, newline="") as text,
         ):
-            first = [text.readline(LONGEST) for _ in range(3)]
-            found = "".join(first) + text.read(SAMPLE)
-        if max(map(len, first)) == LONGEST:
-            raise ValueError(f"a line has {LONGEST:,} characters, or more")
-        if not found.partition("\n")[0].strip():
-            raise ValueError(
-                "the first line must name the columns; it is blank, or the file is empty"
+            first = [text.readline(MAX_LINE) for _ in range(3)]
+            beginning = "".join(first) + text.read(SAMPLE)
+        if max(map(len, first)) == MAX_LINE:
+            raise ValueError(f"a line has {MAX_LINE:,} characters, or more")
+        if not beginning.partition("\n")[0].strip():
+            raise DataFileError(
+                f"{self.name}: the first line must name the columns; it is blank. Remove it."
             )
-        return found.removeprefix("\ufeff")
+        return beginning.removeprefix("\ufeff")
 
     @contextmanager
     def _bad_bytes_located(self) -> Iterator[None]:
@@ -162,51 +217,60 @@ class TextFile:
         *,
         gaps: bool = True,
     ) -> Frame:
-        """Return some columns of all rows: numbers, truth values, moments, or text.
+        """Return some columns of all rows: numbers, truth values, timestamps, or text.
 
-        text : columns that are read as text; target : the column of labels, which is read as text unless it
-        holds fractions; gaps : whether words such as NA are gaps in text, too
+        text : columns that are read as text
+        target : the column of labels, which is read as text unless it holds fractions
+        gaps : whether words such as NA are gaps in text, too
 
-        Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
+        Raises DataFileError for a file that is no separated text, and if a disk has no room for a
+        large one.
         """
         with reading(self.name, REMEDY), self._bad_bytes_located():
-            opened = partial(self._opened, list(columns), gaps)
-            kinds = _first_kinds(opened, text, target)
-            with self._content() as stream:  # which a file may unpack to a thousand times its size
-                sizes = accumulate(len(part) for part in iter(lambda: stream.read(2**20), b""))
-                large = any(size > sources.LARGE_TABLE for size in sizes)
-            frame = (
-                self._kept_as_parquet(opened, kinds) if large else self._in_memory(opened, kinds)
-            )
-            words = [name for name in columns if kinds[name] == STRING]
-            self._check_end(frame, words)
+            open_reader = partial(self._opened, list(columns), gaps)
+            kinds = self._first_kinds(open_reader, text, target)
+            # Counted, since a compressed file may have a thousand times its size.
+            sizes = accumulate(map(len, self._parts()))
+            if any(size > frames.LARGE_TABLE_BYTES for size in sizes):
+                frame = self._kept_as_parquet(open_reader, kinds)
+            else:
+                frame = self._in_memory(open_reader, kinds)
+            text_columns = [name for name in columns if kinds[name] == STRING]
+            self._check_end(frame, text_columns)
             frame.notes += self.notes
-            frame.take_as_text(words)
-            for name in [word for word in words if word not in (*text, target)]:
-                cells = (batch.column(0) for batch in frame.all_batches([name]))
-                found = number_format_of(cells, self.decimal, self.thousands)
-                if found is not None:
-                    frame.notes += [f"{name}: {found.note}"] if found.note else []
-                    frame.convert(name, pyarrow.float64(), found.numbers)
+            frame.take_as_text(text_columns)
+            self._convert_numbers(
+                frame, [name for name in text_columns if name not in (*text, target)]
+            )
             return frame
+
+    def _convert_numbers(self, frame: Frame, columns: Sequence[str]) -> None:
+        """Read columns of text as numbers where they hold numbers in a format of their own."""
+        for name in columns:
+            cells = (batch.column(0) for batch in frame.all_batches([name]))
+            number_format = number_format_of(cells, self.decimal, self.thousands)
+            if number_format is not None:
+                frame.notes += [f"{name}: {number_format.note}"] if number_format.note else []
+                frame.convert(name, pyarrow.float64(), number_format.numbers)
 
     @contextmanager
     def _opened(
         self, columns: list[str], gaps: bool, kinds: dict[str, Any]
     ) -> Iterator[csv.CSVStreamingReader]:
-        """Open a reader of some columns. kinds : types of columns; those of the others are inferred"""
-        # The first block shows the types of many columns, and long lines fit. One thread knows which row is wrong.
-        how = csv.ReadOptions(
-            use_threads=False,
-            block_size=min(max(2 * self.looked_at, 2**13 * len(self.names)), 2**28),
+        """Open a reader of some columns.
+
+        kinds : types of columns; those of the others are inferred from the first block
+        """
+        read_options = csv.ReadOptions(
+            use_threads=False,  # one thread knows which row is wrong
+            block_size=self.block_bytes,
             column_names=self.names,
-            skip_rows_after_names=int(
-                not self.no_header
-            ),  # which may be several lines, where a name has two
+            # The header may be several lines, if a name has two.
+            skip_rows_after_names=int(not self.no_header),
             encoding=self.encoding,
         )
-        form = csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted)
-        cells = csv.ConvertOptions(
+        parse_options = csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted)
+        convert_options = csv.ConvertOptions(
             column_types=kinds,
             include_columns=columns,
             null_values=MISSING,
@@ -214,83 +278,113 @@ class TextFile:
             decimal_point=self.decimal or ".",
             timestamp_parsers=[csv.ISO8601, "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"],
         )
-        with self._content() as stream, csv.open_csv(stream, how, form, cells) as reader:
+        with (
+            self._content() as stream,
+            csv.open_csv(stream, read_options, parse_options, convert_options) as reader,
+        ):
             yield reader
 
-    def _in_memory(self, opened: Opened, kinds: dict[str, Any]) -> Frame:
-        """Return the frame of all rows."""
-        table = self._retried(opened, kinds, _whole_table)
-        starts = numpy.asarray([0, table.num_rows])
-        return Frame(
-            self.name,
-            table.schema,
-            starts,
-            lambda _, columns: table.select(columns).to_batches(ROWS),
-        )
+    def _first_kinds(
+        self, open_reader: OpenReader, text: Sequence[str], target: str | None
+    ) -> dict[str, Any]:
+        """Return the types of columns as far as the first block shows."""
 
-    def _kept_as_parquet(self, opened: Opened, kinds: dict[str, Any]) -> Frame:
-        """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
-        usual = (
-            tempfile.gettempdir()
-        )  # which lies in memory on many systems, where it was not chosen
-        place = (
-            "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
+        def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, Any]:
+            return {column.name: _kind_to_read(column.type) for column in reader.schema}
+
+        kinds = self._retried(open_reader, dict.fromkeys(text, STRING), kinds_of)
+        if target is not None and (
+            types.is_integer(kinds[target]) or types.is_boolean(kinds[target])
+        ):
+            kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
+        return kinds
+
+    def _in_memory(self, open_reader: OpenReader, kinds: dict[str, Any]) -> Frame:
+        """Return the frame of all rows."""
+        table = self._retried(open_reader, kinds, _whole_table)
+        starts = numpy.asarray([0, table.num_rows])
+
+        def stored(block: int, columns: Sequence[str]) -> list[pyarrow.RecordBatch]:
+            return table.select(columns).to_batches(BATCH_ROWS)
+
+        return Frame(self.name, table.schema, starts, stored)
+
+    def _kept_as_parquet(self, open_reader: OpenReader, kinds: dict[str, Any]) -> Frame:
+        """Keep rows in a temporary Parquet file.
+
+        It is removed with its last reader or at the end of the program.
+        """
+        folder = _temporary_folder()
+        remedy = (
+            f"{REMEDY}; a file this large is kept as Parquet in {folder} meanwhile, TMPDIR names a "
+            "folder with room"
         )
-        remedy = f"{REMEDY}; a file this large is kept as Parquet in {place} meanwhile, TMPDIR names a folder with room"
         with ExitStack() as stack, reading(self.name, remedy), self._bad_bytes_located():
-            folder = tempfile.TemporaryDirectory(
-                prefix="xpnet-", dir=place, ignore_cleanup_errors=True
+            created = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="xpnet-", dir=folder, ignore_cleanup_errors=True)
             )
-            path = Path(stack.enter_context(folder)) / "rows.parquet"
-            self._retried(opened, kinds, partial(_write, path))
+            path = Path(created) / "rows.parquet"
+            self._retried(open_reader, kinds, partial(_write_parquet, path))
             frame = parquet_frame(path, self.name)
             weakref.finalize(frame.stored, stack.pop_all().close)
         pyarrow.default_memory_pool().release_unused()
-        frame.notes.append(f"read by way of a Parquet file in {place}, which is removed at the end")
+        frame.notes.append(
+            f"the rows are kept in a Parquet file in {folder}, which is removed at the end"
+        )
         return frame
 
     def _retried(
-        self, opened: Opened, kinds: dict[str, Any], take: Callable[..., Result]
+        self, open_reader: OpenReader, kinds: dict[str, Any], take: Callable[..., Result]
     ) -> Result:
-        """Return what is taken of a reader. It begins again with another type where a cell does not fit a column's."""
+        """Return what is taken of a reader.
+
+        It begins again with another type where a cell does not fit a column's, and with larger
+        blocks for rows that do not fit into one.
+        """
         retries = 0
         while True:
             try:
-                with opened(kinds) as reader:
+                with open_reader(kinds) as reader:
                     return take(reader)
             except pyarrow.ArrowInvalid as error:
-                misfit = re.search(
-                    r"CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error)
-                )
-                name = "" if misfit is None else self.names[int(misfit[1])]
+                if "straddling" in str(error):
+                    self._enlarge_blocks()
+                    continue
+                name = self._misfit(str(error))
                 if kinds.get(name, STRING) == STRING:
                     raise
                 kinds[name] = pyarrow.float64() if kinds[name] == pyarrow.int64() else STRING
                 retries += 1
-                if retries > _RETRIES:
+                if retries > _MAX_RETRIES:
                     kinds.update(
                         {name: STRING for name, kind in kinds.items() if kind != pyarrow.float64()}
                     )
 
-    def _check_end(self, frame: Frame, words: Sequence[str]) -> None:
-        """Raise an error for a file without rows, and where the last cell is open and holds the lines that follow."""
+    def _enlarge_blocks(self) -> None:
+        """Read blocks in which a long line fits; raise ValueError if no line may be as long."""
+        if self.block_bytes >= 2 * MAX_LINE:
+            raise ValueError(
+                f"a row has {MAX_LINE:,} bytes, or more; perhaps a quote is never closed"
+            )
+        self.block_bytes = 2 * MAX_LINE
+
+    def _misfit(self, message: str) -> str:
+        """Return the column that pyarrow's message says does not fit its type; otherwise ""."""
+        misfit = re.search(r"CSV column #(\d+): (Row #\d+: )?CSV conversion error", message)
+        return "" if misfit is None else self.names[int(misfit[1])]
+
+    def _check_end(self, frame: Frame, text_columns: Sequence[str]) -> None:
+        """Raise an error for a file without rows, and for a last cell whose quote is never closed.
+
+        Such a cell holds the lines that follow.
+        """
         if not frame.rows:
-            raise ValueError("it has no row below the header")
-        *_, last = frame.stored(frame.blocks - 1, words or frame.names)
+            raise self._no_rows()
+        *_, last = frame.stored(frame.blocks - 1, text_columns or frame.names)
         if any("\n" in str(column[-1]) for column in last.columns):
-            with self._content() as stream:
-                quotes = sum(part.count(b'"') for part in iter(lambda: stream.read(2**20), b""))
+            quotes = sum(part.count(b'"') for part in self._parts())
             if quotes % 2:
                 raise ValueError("a quote is opened and never closed")
-
-
-def _first_kinds(opened: Opened, text: Sequence[str], target: str | None) -> dict[str, Any]:
-    """Return the types of columns as far as the beginning shows."""
-    with opened(dict.fromkeys(text, STRING)) as reader:
-        kinds = {column.name: _kind_to_read(column.type) for column in reader.schema}
-    if target is not None and (types.is_integer(kinds[target]) or types.is_boolean(kinds[target])):
-        kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
-    return kinds
 
 
 def _kind_to_read(inferred: Any) -> Any:
@@ -302,12 +396,18 @@ def _kind_to_read(inferred: Any) -> Any:
     return inferred
 
 
+def _temporary_folder() -> str:
+    """Return the folder for temporary files; /tmp lies in memory on many systems."""
+    usual = tempfile.gettempdir()
+    on_disk = "/var/tmp"
+    return on_disk if usual == "/tmp" and os.access(on_disk, os.W_OK | os.X_OK) else usual
+
+
 def _batches(reader: csv.CSVStreamingReader) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the rows of a reader, some thousand at a time; raise ZeroByteError for text with one."""
+    """Yield the rows of a reader, some thousand at a time; raise ZeroByteError for a zero byte."""
     for batch in reader:
-        for column in batch.columns:
-            if column.type == STRING and _holds_zero_byte(column):
-                raise ZeroByteError("text cannot hold a zero byte")
+        if any(column.type == STRING and _holds_zero_byte(column) for column in batch.columns):
+            raise ZeroByteError("text cannot hold a zero byte")
         yield batch
 
 
@@ -322,50 +422,12 @@ def _whole_table(reader: csv.CSVStreamingReader) -> pyarrow.Table:
     return pyarrow.Table.from_batches(_batches(reader), reader.schema)
 
 
-def _write(path: Path, reader: csv.CSVStreamingReader) -> None:
-    """Write rows as Parquet, several blocks of text in a group: each group takes memory with its readers."""
-    words = [
-        column.name for column in reader.schema if column.type == STRING
-    ]  # other columns rarely repeat enough
-    how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
-    with parquet.ParquetWriter(path, reader.schema, **how) as writer:
-        checked = _batches(reader)
-        while blocks := list(islice(checked, GROUP)):
+def _write_parquet(path: Path, reader: csv.CSVStreamingReader) -> None:
+    """Write rows as Parquet, several blocks of text in a group: each group takes memory."""
+    # Columns of numbers rarely repeat enough for a dictionary.
+    words = [column.name for column in reader.schema if column.type == STRING]
+    options: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
+    batches = _batches(reader)
+    with parquet.ParquetWriter(path, reader.schema, **options) as writer:
+        while blocks := list(islice(batches, GROUP_BLOCKS)):
             writer.write_table(pyarrow.Table.from_batches(blocks))
-
-
-def _names(cells: Sequence[str]) -> list[str]:
-    """Return the names of the columns, each once."""
-    names: dict[str, int] = {}  # each with how often it has come again
-    for place, cell in enumerate(cells):
-        name = plain = cell.strip() or f"Unnamed: {place}"
-        while name in names:
-            names[plain] += 1
-            name = f"{plain}.{names[plain]}"
-        names[name] = 0
-    return list(names)
-
-
-def _has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
-    """Return whether it is certain that a comma stands before decimals: in some numbers, and in none a point."""
-    cells = [cell.strip() for row in rows for cell in row]
-    three = "" if separator == ";" else r"(?!\d{3}$)"
-    commas = re.compile(rf"[+-]?\d*,{three}\d+([eE][+-]?\d+)?")
-    points = re.compile(r"[+-]?\d*\.(?!\d{3}(,|$))\d+([eE][+-]?\d+)?")
-    return any(commas.fullmatch(cell) for cell in cells) and not any(
-        points.fullmatch(cell) for cell in cells
-    )
-
-
-def _rows(text: str, separator: str) -> list[list[str]]:
-    """Return the first lines as cells, the last of which may be cut."""
-    rows = list(
-        islice(filter(None, lines.reader(io.StringIO(text, newline=""), delimiter=separator)), 201)
-    )
-    return rows[:-1] if len(rows) > 2 else rows
-
-
-def _columns(parted: tuple[str, list[list[str]]]) -> tuple[bool, int]:
-    """Return whether a mark parts the first lines alike, and into how many columns the first. parted : it, and cells"""
-    widths = [len(row) for row in parted[1][:20]]
-    return widths[0] > 1 and len(set(widths)) == 1, widths[0]

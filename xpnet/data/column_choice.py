@@ -1,0 +1,92 @@
+"""Which columns of a data file a model takes, and which one holds the labels."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from xpnet.errors import DataFileError, did_you_mean
+
+_MAX_LISTED = 12
+"""Names that a message lists."""
+
+_MAX_NAME = 60
+"""Characters of a name that a message shows."""
+
+
+class ChosenColumns(NamedTuple):
+    """Names of columns.
+
+    features : those that a model takes; target : the one with labels, None if none is needed
+    """
+
+    features: list[str]
+    target: str | None
+
+
+def pick_columns(
+    opened: Any,
+    target: str | None,
+    features: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    text: Sequence[str] = (),
+    *,
+    labelled: bool,
+) -> ChosenColumns:
+    """Choose the columns that a model takes, and the labels' column.
+
+    opened : a Frame or TextFile; features : all others than the target and ``drop`` if empty
+    text : columns that are named for another reason, and must be in the file
+    labelled : whether a target is needed
+
+    Raises DataFileError for columns that are missing, for a target that is not named or stands in
+    the file twice, and where no feature is left.
+    """
+    file, own_target, names = opened.name, opened.default_target, opened.names
+    if labelled and target is None and own_target is None:
+        raise DataFileError(
+            f"{file}: --target must name the column that holds the labels, one of {_listed(names)}."
+        )
+    target = (target or own_target) if labelled else None
+    _check_names(opened, [target or "", *features, *drop, *text])
+    excluded = {target, own_target, *drop}
+    chosen = list(dict.fromkeys(features)) or [name for name in names if name not in excluded]
+    if not chosen:
+        raise DataFileError(
+            f"{file}: at least one column besides the target is needed; got {_listed(names)}."
+        )
+    if target in chosen:
+        raise DataFileError(
+            f"{file}: {target!r} is the target, so it must not be a feature. Name another."
+        )
+    copies = [name for name in _columns_of_one_name(opened, target) if name in chosen]
+    if copies:
+        drops = " ".join(f"--drop {name}" for name in copies)
+        raise DataFileError(
+            f"{file}: the target must be one column; {len(copies) + 1} have the same name as "
+            f"{target!r}. Rename them, or add {drops}."
+        )
+    return ChosenColumns(chosen, target)
+
+
+def _check_names(opened: Any, names: Sequence[str]) -> None:
+    """Raise DataFileError for names of columns that the file does not have."""
+    missing = [name for name in dict.fromkeys(names) if name not in ("", *opened.names)]
+    if missing:
+        hint = did_you_mean(missing[0], opened.names)
+        raise DataFileError(
+            f"{opened.name}: there is no column {_listed(missing)}; the columns are "
+            f"{_listed(opened.names)}. "
+            + (hint or "If the first line holds values, add --no-header.")
+        )
+
+
+def _columns_of_one_name(opened: Any, column: str | None) -> list[str]:
+    """Return the other columns whose name in the header is the same as that of a column."""
+    groups = getattr(opened, "repeated_names", ())
+    return [name for group in groups if column in group for name in group if name != column]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as ``'a', 'b', 'c'``, and of many the first."""
+    shown = ", ".join(repr(name[:_MAX_NAME]) for name in names[:_MAX_LISTED])
+    more = len(names) - _MAX_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,117 @@
+"""Labels of a frame: read from the target's column, and compared with the classes of a model."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy
+import pyarrow
+from pyarrow import compute, types
+
+from xpnet.data.frames import Frame, is_text
+from xpnet.data.number_format import number_format_of
+from xpnet.errors import DataFileError
+
+_MAX_LISTED = 12
+"""Classes that a message lists."""
+
+_CODE = re.compile(r"[+-]?(0[0-9]|[0-9]{16})")
+"""Texts of digits that begin so name things, as 007 and numbers of accounts do; they stay text."""
+
+MAX_EXACT_FLOAT = 2**53
+"""Whole numbers below this one are exact in float64."""
+
+
+class Labels(NamedTuple):
+    """The labels of a frame.
+
+    values : (labelled rows,) int64, float64 or str; labelled : (rows,) bool, which rows have one
+    """
+
+    values: numpy.ndarray
+    labelled: numpy.ndarray
+
+
+def read_labels(frame: Frame, target: str, decimal: str | None = None) -> Labels:
+    """Read the labels of a frame.
+
+    They are integers if all are whole numbers, floats if all are numbers, otherwise text.
+
+    target : the name of their column; decimal : the decimal mark in text, if the user named one
+
+    Raises DataFileError for labels of another kind, and where no row has one.
+    """
+    kind = frame.schema.field(target).type
+    column = pyarrow.chunked_array([batch.column(0) for batch in frame.all_batches([target])], kind)
+    if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
+        whole = column if not column.null_count else column.cast("float64", safe=False)
+        labels = _from_numbers(whole.to_numpy())
+    elif (
+        types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
+    ):
+        labels = _from_texts(column, decimal, f"{frame.name}: column {target!r}")
+    else:
+        raise DataFileError(
+            f"{frame.name}: labels must be numbers or text; column {target!r} holds {kind}. "
+            "Convert it."
+        )
+    del column
+    pyarrow.default_memory_pool().release_unused()
+    if not len(labels.values):
+        raise DataFileError(
+            f"{frame.name}: rows need labels; none of {frame.rows} has one in column {target!r}."
+        )
+    return labels
+
+
+def _from_numbers(numbers: numpy.ndarray) -> Labels:
+    """Return labels from numbers, of which NaN and infinities are gaps."""
+    if numpy.can_cast(numbers.dtype, numpy.int64):
+        return Labels(numbers.astype(numpy.int64), numpy.ones(len(numbers), bool))
+    numbers = numbers.astype(numpy.float64)
+    labelled = numpy.isfinite(numbers)
+    values = numbers if labelled.all() else numbers[labelled]
+    whole = (values == numpy.floor(values)).all() and (numpy.abs(values) < MAX_EXACT_FLOAT).all()
+    return Labels(values.astype(numpy.int64) if whole else values, labelled)
+
+
+def _from_texts(column: Any, decimal: str | None, title: str) -> Labels:
+    """Return labels from texts, each of which is looked at once. title : of the column"""
+    encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
+    encoded = encoded.unify_dictionaries().combine_chunks()
+    dictionary = [*encoded.dictionary.to_pylist(), None]
+    texts = ["" if text is None else str(text).strip() for text in dictionary]
+    if any(text.endswith("\0") for text in texts):  # NumPy's texts end before their last zero bytes
+        raise DataFileError(f"{title} must hold labels that do not end in a zero byte. Remove it.")
+    codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+    labelled = numpy.asarray([bool(text) for text in texts])[codes]
+    number_format = None
+    if not any(_CODE.match(text) for text in texts):
+        filled = pyarrow.array(list(filter(None, texts)), pyarrow.string())
+        number_format = number_format_of([filled], decimal, None, strictly=True)
+    if number_format is None:
+        return Labels(numpy.asarray(texts)[codes[labelled]], labelled)
+    numbers = number_format.numbers(pyarrow.array(texts)).to_numpy(zero_copy_only=False)
+    return Labels(_from_numbers(numbers[codes[labelled]]).values, labelled)
+
+
+def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
+    """Return the index of each label among classes.
+
+    They are compared as text, so that 1 from one file is "1" from another.
+
+    name : of the file, for the message; labels : (rows,)
+    returns (rows,) of the smallest unsigned integers that hold all indices
+
+    Raises DataFileError for a label that is no class.
+    """
+    texts = pyarrow.array(labels).cast(pyarrow.string())
+    indices = compute.index_in(texts, pyarrow.array([str(label) for label in classes]))
+    if indices.null_count:
+        unknown = labels[indices.is_null().index(True).as_py()].item()
+        raise DataFileError(
+            f"{name}: labels must be classes of the model, "
+            f"{', '.join(map(repr, list(classes)[:_MAX_LISTED]))}; got {unknown!r} in "
+            f"{indices.null_count} rows. Leave these out."
+        )
+    return indices.to_numpy().astype(numpy.min_scalar_type(len(classes)))
