@@ -3,6 +3,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import mypy.api
 import pytest
@@ -61,3 +62,12 @@ def check(*files: Path) -> str:
     printed, errors, _ = mypy.api.run([*settings, *map(str, files)])
     assert not errors, errors
     return printed
+
+
+@pytest.mark.parametrize("room", ["xpnet", "xpnet.optimizers", "xpnet.training", "xpnet.layers"])
+def test_the_api_reference_lists_every_name(room: str) -> None:
+    index = (ROOT / "docs/api/index.md").read_text()
+    listed = set(re.findall(r"^   (\w+)$", index, re.MULTILINE))
+    module = import_module(room)
+    names = {name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)}
+    assert names - listed == set()

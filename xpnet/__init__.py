@@ -15,20 +15,8 @@ from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import available_backends, get_backend, use_backend
 from xpnet.distributed import use_group
 from xpnet.errors import *
-from xpnet.functional import (
-    elu,
-    gelu,
-    gelu_tanh,
-    leaky_relu,
-    log_softmax,
-    logistic,
-    relu,
-    silu,
-    softmax,
-    softmax_cross_entropy,
-    softplus,
-    tanh,
-)
+from xpnet.functional import *
+from xpnet.functional import ACTIVATION_FUNCTIONS
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, fit_many, xavier_init
 from xpnet.optimizers import SGD, Adam, AdamW, Lion, Nadam, RMSprop
@@ -38,6 +26,7 @@ if TYPE_CHECKING:
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
     from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
     from xpnet.modelfile import Checkpoint, load, save
+    from xpnet.ops.activations import *
     from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
 
 __version__ = "0.1.0"
@@ -81,36 +70,28 @@ __all__ = [
     "XpnetError",
     "available_backends",
     "backend",
-    "elu",
     "expected_gradients",
     "fit_many",
     "fit_scaler",
-    "gelu",
-    "gelu_tanh",
     "get_backend",
     "get_threads",
     "gradcheck",
     "layers",
-    "leaky_relu",
     "load",
     "log_softmax",
-    "logistic",
     "modelfile",
     "ops",
     "optimizers",
-    "relu",
     "save",
     "set_threads",
-    "silu",
     "softmax",
     "softmax_cross_entropy",
-    "softplus",
-    "tanh",
     "training",
     "use_backend",
     "use_group",
     "xavier_init",
 ]
+__all__ += ACTIVATION_FUNCTIONS
 
 
 if not TYPE_CHECKING:  # a type checker has the imports above, and takes no other name

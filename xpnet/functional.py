@@ -5,12 +5,17 @@ What a function computes is documented at the operation of ``xpnet.ops`` whose n
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xpnet import ops
 from xpnet.dispatch import choose, coerce
 from xpnet.layers.losses import check_labels
 from xpnet.ops import Array, Labels
+
+if TYPE_CHECKING:  # a type checker sees the functions of `ops` in place of those made below
+    from xpnet.ops.activations import *  # noqa: F403  the names are those of the table
+
+__all__ = ["log_softmax", "softmax", "softmax_cross_entropy"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,15 +33,12 @@ def _dispatched(operation: Function) -> Function:
     return cast(Function, run)
 
 
-relu = _dispatched(ops.relu)
-leaky_relu = _dispatched(ops.leaky_relu)
-elu = _dispatched(ops.elu)
-silu = _dispatched(ops.silu)
-gelu = _dispatched(ops.gelu)
-gelu_tanh = _dispatched(ops.gelu_tanh)
-tanh = _dispatched(ops.tanh)
-logistic = _dispatched(ops.logistic)
-softplus = _dispatched(ops.softplus)
+ACTIVATION_FUNCTIONS = [name for name in ops.ACTIVATIONS if name != "identity"]
+"""Names of the activations that are functions of this module."""
+
+__all__ += ACTIVATION_FUNCTIONS
+globals().update({name: _dispatched(getattr(ops, name)) for name in ACTIVATION_FUNCTIONS})
+
 softmax = _dispatched(ops.softmax)
 log_softmax = _dispatched(ops.log_softmax)
 
