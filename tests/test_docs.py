@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from helpers.public_rooms import ROOMS
 from sklearn.datasets import load_digits
@@ -30,7 +31,11 @@ def names() -> dict[str, Any]:
     split = {"X_train": X_train, "X_test": X_test, "y_train": y_train, "y_test": y_test}
     layer = {"inputs": X[:5], "weight": X[:64, :3], "bias": X[0, :3], "d_out": X[:5, :3]}
     model = xpnet.FeedforwardNeuralNet(64, 32, 10, rng=0)
-    return {"xpnet": xpnet, "X": X[:300], "y": y[:300], "model": model, **split, **layer}
+    table = {
+        "frame": pandas.DataFrame({"ink": X[:80, 20], "half": y[:80] // 5}),
+        "labels": y[:80] % 2,
+    }
+    return {"xpnet": xpnet, "X": X[:300], "y": y[:300], "model": model, **split, **layer, **table}
 
 
 @pytest.mark.parametrize(
