@@ -51,6 +51,30 @@ for backend in ("numpy", "numba"):
     print(expected)
 """
 
+OPTIMIZER = """
+import numpy, xpnet
+
+rng = numpy.random.default_rng(0)
+X, y = rng.normal(size=(90, 4)), rng.integers(0, 3, 90)
+for backend in ("numpy", "numba"):
+    network = xpnet.LogisticRegression(
+        4, 3, learning_rate=0.1, optimizer=xpnet.Adagrad(), dtype="float64", backend=backend
+    )
+    weight, total = numpy.zeros((4, 3)), numpy.zeros((4, 3))
+    for _ in range(5):
+        network.step(X, y)
+        total += network.gradients["W"] ** 2
+        weight -= 0.1 * network.gradients["W"] / (numpy.sqrt(total) + 1e-10)
+    numpy.testing.assert_allclose(network.params["W"], weight, rtol=1e-10)
+    assert ("compiled step" in network.why_) == (backend == "numba"), network.why_
+    solved = xpnet.MLPClassifier(
+        (6,), solver="adagrad", learning_rate_init=0.1, max_iter=500, random_state=0,
+        backend=backend,
+    ).fit(X, X[:, 0] > 0)
+    assert solved.score(X, X[:, 0] > 0) > 0.95
+    print(network.loss(X, y))
+"""
+
 
 def python(tree: Path, *arguments: str, timeout: int = 300) -> str:
     """Return the output of Python in a process that imports xpnet from a tree."""
@@ -81,7 +105,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("program", [ACTIVATION, LOSS], ids=["activation", "loss"])
+@pytest.mark.parametrize(
+    "program", [ACTIVATION, LOSS, OPTIMIZER], ids=["activation", "loss", "optimizer"]
+)
 def test_what_a_recipe_adds_computes_on_both_backends(tree: Path, program: str) -> None:
     """The reference step and the compiled step give the same loss."""
     losses = [float(line) for line in python(tree, "-c", program).split()]
