@@ -154,9 +154,12 @@ def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
 def check_in_memory(arrays: Sequence[Any]) -> None:
     """Raise InputError for what does not lie in memory as plain values.
 
-    Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured arrays have fields.
+    Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured arrays have fields;
+    masked arrays have gaps; the structure of a sparse matrix may be broken.
     """
     for array in arrays:
+        _check_no_mask(array)
+        _check_structure(array)
         if type(array).__module__.startswith("dask"):
             raise InputError(
                 f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train with "
@@ -167,6 +170,41 @@ def check_in_memory(arrays: Sequence[Any]) -> None:
                 f"An array holds plain values; received a structured array with the fields {', '.join(fields)}. "
                 "Convert it with numpy.lib.recfunctions.structured_to_unstructured."
             )
+
+
+def _check_no_mask(array: Any) -> None:
+    """Raise InputError for an array of NumPy that masks values, which would count as numbers."""
+    is_subclass = isinstance(array, numpy.ndarray) and type(array) is not numpy.ndarray
+    if is_subclass and numpy.ma.is_masked(array):
+        raise InputError(
+            f"Arrays must have a value in each place; got a masked array with "
+            f"{int(numpy.ma.count_masked(array))} masked values. Fill them with array.filled(value), "
+            "or train a TabularClassifier or TabularRegressor, which takes gaps."
+        )
+
+
+def _check_structure(array: Any) -> None:
+    """Raise InputError for a matrix of compressed rows or columns that points outside of its arrays.
+
+    Compiled code would read there. The check reads the indices once, which takes far less time
+    than to compute with them.
+    """
+    if not is_sparse(array) or array.format not in ("csr", "csc"):
+        return
+    lines, width = array.shape if array.format == "csr" else array.shape[::-1]
+    starts, indices = array.indptr, array.indices
+    stored = min(len(indices), len(array.data))
+    is_whole = len(starts) == lines + 1 and starts[0] == 0 and starts[-1] <= stored
+    is_whole = is_whole and bool((starts[1:] >= starts[:-1]).all())
+    if is_whole and starts[-1]:
+        used = indices[: starts[-1]]
+        is_whole = used.min() >= 0 and used.max() < width
+    if not is_whole:
+        raise InputError(
+            f"A sparse matrix must have a valid structure; got a {array.format} matrix of shape "
+            f"{array.shape} whose indptr or indices point outside of it. Find the fault with "
+            "X.check_format(full_check=True)."
+        )
 
 
 def on_host(array: Any) -> bool:
