@@ -71,10 +71,16 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, extra: Any) -> No
 
 def test_all_that_is_written_can_be_read(tmp_path: Path) -> None:
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
-    for levels in range(NESTING_LIMIT - 8, NESTING_LIMIT + 2):
+    around_limit = range(NESTING_LIMIT - 8, NESTING_LIMIT + 2)
+    written = []
+    for levels in around_limit:
         extra = {"a": nested(levels)}
         try:
             model.save(tmp_path / "model", extra)
         except (xpnet.InputError, xpnet.ModelFileError):
             continue
+        written.append(levels)
         assert json.dumps(xpnet.load(tmp_path / "model").extra) == json.dumps(extra)
+    # The levels up to one limit are written, and none beyond it; the description adds a few itself.
+    assert written == list(around_limit)[: len(written)]
+    assert 3 <= len(written) < len(around_limit)

@@ -70,8 +70,9 @@ def test_skops_keeps_a_pipeline_around_what_is_xpnets(
         np.testing.assert_array_equal(found.predict_proba(frame), model.predict_proba(frame))
 
 
-def test_skl2onnx_exports_a_pipeline(rng: np.random.Generator) -> None:
-    skl2onnx, onnxruntime = pytest.importorskip("skl2onnx"), pytest.importorskip("onnxruntime")
+def test_skl2onnx_exports_a_pipeline(
+    rng: np.random.Generator, skl2onnx: Any, onnxruntime: Any
+) -> None:
     X, y = rng.normal(size=(30, 2)), np.arange(30) % 2
     model = make_pipeline(StandardScaler(), network()).fit(X, y)
     converted = skl2onnx.to_onnx(model, X[:1], options={"zipmap": False})

@@ -188,8 +188,9 @@ def fed(session: Any, table: pandas.DataFrame) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_answers_from_raw_columns(tmp_path: Path, table: pandas.DataFrame, kind: str) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_onnx_answers_from_raw_columns(
+    tmp_path: Path, table: pandas.DataFrame, kind: str, onnxruntime: Any
+) -> None:
     model = fitted(kind, table, table["label"].to_numpy())
     model.export_onnx(tmp_path / "m.onnx")
     table.loc[3, "s"] = "never seen"
@@ -211,8 +212,9 @@ def test_onnx_answers_from_raw_columns(tmp_path: Path, table: pandas.DataFrame, 
         assert found["label"].tolist() == model.predict(table).tolist()
 
 
-def test_a_table_of_numbers_is_one_input(tmp_path: Path, rng: np.random.Generator) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_a_table_of_numbers_is_one_input(
+    tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
+) -> None:
     X = rng.normal(size=(60, 4))
     X[::5, 0], X[:, 2] = np.nan, 1
     model = classifier().fit(X, np.arange(60) % 2)
@@ -223,8 +225,9 @@ def test_a_table_of_numbers_is_one_input(tmp_path: Path, rng: np.random.Generato
     assert label.tolist() == model.predict(X).tolist()
 
 
-def test_text_that_is_left_out_is_no_input(tmp_path: Path, table: pandas.DataFrame) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_text_that_is_left_out_is_no_input(
+    tmp_path: Path, table: pandas.DataFrame, onnxruntime: Any
+) -> None:
     numbers = table[["a", "always", "number", "flag"]]
     model = classifier().fit(numbers, labels(table))
     model.export_onnx(tmp_path / "m.onnx")
@@ -247,8 +250,9 @@ def zones_and_words(zone: str | None) -> tuple[pandas.DataFrame, np.ndarray]:
 
 
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", None])
-def test_onnx_reads_seconds_on_the_clock_of_the_training(tmp_path: Path, zone: str | None) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_onnx_reads_seconds_on_the_clock_of_the_training(
+    tmp_path: Path, zone: str | None, onnxruntime: Any
+) -> None:
     frame, label = zones_and_words(zone)
     model = classifier(max_iter=15).fit(frame, label)
     model.export_onnx(tmp_path / "m.onnx")
