@@ -1,4 +1,4 @@
-"""What a prediction is made of: shares of features, and how much a model needs each of them."""
+"""The part of each feature in a prediction, and how much a model needs each feature."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -7,11 +7,13 @@ import numpy
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.errors import InputError
 from xpnet.estimators.inputs import check_X
 from xpnet.estimators.libraries import axes_for
 from xpnet.models.inputs import to_host
 
-MOST_BARS = 20
+MAX_BARS = 20
+"""Number of features that a plot shows."""
 
 
 def expected_gradients(
@@ -23,65 +25,82 @@ def expected_gradients(
     samples: int = 100,
     random_state: Any = None,
 ) -> numpy.ndarray:
-    """Divide predictions among the features: each row's shares add up to its prediction minus the background's mean.
+    """Divide each prediction among the features.
 
-    Gradients are averaged on straight ways from rows of the background to each row, and multiplied by the way (Erion,
-    Janizek, Sturmfels, Lundberg, Lee, Improving performance of deep learning models with axiomatic attribution priors
-    and expected gradients, 2021). They are what SHAP's GradientExplainer estimates.
+    The shares of a row add up to its prediction minus the mean prediction of the background.
+
+    Gradients are averaged on straight paths from rows of the background to each row, and multiplied
+    by the path (Erion, Janizek, Sturmfels, Lundberg, Lee, Improving performance of deep learning
+    models with axiomatic attribution priors and expected gradients, 2021). SHAP's GradientExplainer
+    estimates the same numbers.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Fitted.
+        The fitted estimator.
     X : array, shape (rows, features)
         The rows whose predictions are explained.
     background : array, shape (background rows, features)
         Rows to compare with, such as some of the training.
     output : int, default -1
-        A column of ``predict_proba``, or of ``predict`` of a regressor; of two classes -1 is the second.
+        A column of ``predict_proba``, or of ``predict`` of a regressor. With two classes, -1 is the
+        second.
     samples : int, default 100
-        Ways for each row. The error of a share falls with the root of their number.
+        Number of paths for each row. The error of a share falls with the root of this number.
     random_state : int, numpy.random.RandomState or None, default None
-        Where ways are drawn from.
+        Source of the paths.
 
     Returns
     -------
     numpy.ndarray, shape (rows, features), float64
         The shares of the features.
 
+    Raises
+    ------
+    InputError
+        For another estimator. The columns of a table are encoded before they enter a network, so
+        that a tabular estimator has no gradient with respect to them.
+
     Examples
     --------
     >>> import xpnet
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = xpnet.MLPRegressor(hidden_layer_sizes=10, solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0)
+    >>> settings = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 2000, "random_state": 0}
+    >>> model = xpnet.MLPRegressor(hidden_layer_sizes=10, **settings)
     >>> shares = xpnet.expected_gradients(model.fit(X, y), X[:3], X, samples=500, random_state=0)
     >>> bool(abs(shares.sum(axis=1) - (model.predict(X[:3]) - model.predict(X).mean())).max() < 10)
     True
     """
+    if not hasattr(estimator, "_input_gradient"):
+        raise InputError(
+            "`estimator` must be an MLPClassifier or an MLPRegressor; got a "
+            f"{type(estimator).__name__}. Explain it with shap.KernelExplainer or "
+            "ImportanceDisplay.from_estimator."
+        )
     check_is_fitted(estimator)
     X, background = (
         numpy.asarray(to_host(check_X(estimator, rows)), numpy.float64) for rows in (X, background)
     )
-    stream, shares = check_random_state(random_state), numpy.zeros(X.shape)
+    rng, shares = check_random_state(random_state), numpy.zeros(X.shape)
     for _ in range(samples):
-        way = X - background[stream.randint(len(background), size=len(X))]
-        points = X - stream.uniform(size=(len(X), 1)) * way
-        shares += way * to_host(estimator._input_gradient(points, output))
+        path = X - background[rng.randint(len(background), size=len(X))]
+        points = X - rng.uniform(size=(len(X), 1)) * path
+        shares += path * to_host(estimator._input_gradient(points, output))
     return shares / samples
 
 
 class ImportanceDisplay:
-    """How much worse a model is with the values of a feature shuffled, as a picture: a bar for each feature.
+    """A plot of how much a score falls when the values of a feature are shuffled, as bars.
 
     Parameters
     ----------
     importances : array, shape (features, repeats)
-        How much the score falls, for each feature and each time its values were shuffled.
+        The fall of the score, for each feature and each repeat of the shuffling.
     feature_names : sequence of str
         Names of the features.
     score_name : str, default "score"
-        What falls, for the axis.
+        Name of the score, for the axis.
 
     Attributes
     ----------
@@ -110,17 +129,15 @@ class ImportanceDisplay:
     def __init__(
         self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score"
     ) -> None:
-        self.importances, self.feature_names, self.score_name = (
-            importances,
-            list(feature_names),
-            score_name,
-        )
+        self.importances = importances
+        self.feature_names = list(feature_names)
+        self.score_name = score_name
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, ax: Any = None, **kwargs: Any
     ) -> Self:
-        """Measure the importances on rows, and draw them.
+        """Measure the importances on rows and draw them.
 
         Parameters
         ----------
@@ -129,25 +146,26 @@ class ImportanceDisplay:
         X : array or data frame, shape (rows, features)
             Rows that it was not trained on.
         y : array, shape (rows,)
-            What is true of them.
+            The true labels or numbers.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on; None for new ones.
         **kwargs : dict
-            What scikit-learn's ``permutation_importance`` takes, such as ``n_repeats`` and ``random_state``.
+            Arguments of scikit-learn's ``permutation_importance``, such as ``n_repeats`` and
+            ``random_state``.
 
         Returns
         -------
         ImportanceDisplay
             The display.
         """
-        from sklearn.inspection import permutation_importance  # which is slow to import
+        from sklearn.inspection import permutation_importance  # slow to import
 
-        found = permutation_importance(estimator, X, y, **kwargs)
-        names = list(getattr(X, "columns", [f"x{k}" for k in range(len(found.importances))]))
-        return cls(found.importances, names).plot(ax)
+        result = permutation_importance(estimator, X, y, **kwargs)
+        names = list(getattr(X, "columns", [f"x{k}" for k in range(len(result.importances))]))
+        return cls(result.importances, names).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw a bar for each feature, the most important at the top; of many, the 20 most important.
+        """Draw a bar for each of the 20 most important features, the most important at the top.
 
         Parameters
         ----------
@@ -167,10 +185,10 @@ class ImportanceDisplay:
         self.ax_ = axes_for(ax)
         self.figure_ = self.ax_.figure
         means, spread = self.importances.mean(axis=1), self.importances.std(axis=1)
-        shown = numpy.argsort(means, kind="stable")[-MOST_BARS:]
+        shown = numpy.argsort(means, kind="stable")[-MAX_BARS:]
         names = [
             str(self.feature_names[k]).replace("$", r"\$") for k in shown
-        ]  # a dollar would begin a formula
+        ]  # A dollar begins a formula.
         self.bars_ = self.ax_.barh(range(len(shown)), means[shown], xerr=spread[shown])
         self.ax_.set_yticks(range(len(shown)), names)
         self.ax_.set(xlabel=f"fall of the {self.score_name} where the column is shuffled")

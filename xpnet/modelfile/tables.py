@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy
-from sklearn.utils.validation import check_is_fitted
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
@@ -16,6 +15,7 @@ from xpnet.modelfile.networks import Exported, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.encodings import MAX_FINITE, PARTS, PERIODS, Category, Encoding, Number
+from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -37,13 +37,14 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
 
     Raises NotFittedError before ``fit``, InputError for parameters, labels or an encoder that it cannot hold.
     """
-    exported = to_export(estimator)
-    facts = {name: getattr(estimator, name) for name in _FACTS[type(estimator).__name__]}
+    fitted = estimator.get_fitted_state()
+    exported = _exported(fitted)
+    facts = {name: getattr(fitted, name.strip("_")) for name in _FACTS[type(estimator).__name__]}
     encoder, tensors = _described(exported.encoder)
     for k, values in enumerate(exported.networks):
         tensors |= {f"{k}/{name}": array for name, array in values.items()}
-    found = {name: getattr(estimator, f"{name}_", None) for name in _TENSORS}
-    tensors |= {name: array for name, array in found.items() if array is not None}
+    of_targets = {name: getattr(fitted, name, None) for name in _TENSORS}
+    tensors |= {name: array for name, array in of_targets.items() if array is not None}
     params = to_json(kept_parameters(estimator))
     return exported.spec, {"params": params, "fitted": to_json(facts), "encoder": encoder}, tensors
 
@@ -53,19 +54,23 @@ def to_export(estimator: Any) -> Exported:
 
     Raises NotFittedError before ``fit``, InputError for an encoder of another kind.
     """
-    check_is_fitted(estimator)
-    if type(estimator.encoder_) is not xpnet.TableEncoder:
-        kind = type(estimator.encoder_).__name__
+    return _exported(estimator.get_fitted_state())
+
+
+def _exported(fitted: FittedTable) -> Exported:
+    """Return what other runtimes compute of a fit. Raises InputError for an encoder of another kind."""
+    if type(fitted.encoder) is not xpnet.TableEncoder:
+        kind = type(fitted.encoder).__name__
         raise InputError(
             f"Files hold a TableEncoder; received a {kind}. Save the estimator with skops.io.dump."
         )
     return Exported(
-        replace(estimator.networks_[0].spec, seed=0),
-        [network.values() for network in estimator.networks_],
-        getattr(estimator, "classes_", None),
-        estimator.encoder_,
-        getattr(estimator, "target_", None),
-        getattr(estimator, "temperature_", 1.0),
+        replace(fitted.spec, seed=0),
+        [network.values() for network in fitted.networks],
+        getattr(fitted, "classes", None),
+        fitted.encoder,
+        getattr(fitted, "target", None),
+        getattr(fitted, "temperature", 1.0),
     )
 
 
@@ -78,44 +83,48 @@ def open_file(
     usable.
     """
     spec = description.network
-    estimator, fitted = constructed(description)
-    if {name: type(value) for name, value in fitted.items()} != _FACTS[description.kind]:
+    estimator, facts = constructed(description)
+    if {name: type(value) for name, value in facts.items()} != _FACTS[description.kind]:
         raise ValueError("its fitted attributes are not those that fit finds")
-    epochs = fitted["best_epochs_"]
+    epochs = facts["best_epochs_"]
     if not epochs or not all(type(epoch) is int for epoch in epochs):
         raise ValueError("it has no epoch for each of its networks")
-    vars(estimator).update(fitted, backend=backend)
+    fields = {name.strip("_"): value for name, value in facts.items()}
     if description.kind == "TabularRegressor":
-        _take_targets(estimator, spec, tensors)
-    elif spec.loss != "softmax_cross_entropy" or len(estimator.classes_) != spec.widths[-1]:
+        fields |= _take_targets(estimator, spec, tensors, flat=facts["_flat"])
+    elif spec.loss != "softmax_cross_entropy" or len(fields["classes"]) != spec.widths[-1]:
         raise ValueError("its classes are not those of its networks")
-    elif not 0.01 < estimator.temperature_ < 100:
+    elif not 0.01 < fields["temperature"] < 100:
         raise ValueError("its temperature is none that fit finds")
-    estimator.encoder_ = _encoder_of(description.settings["encoder"], tensors)
-    if sum(len(encoding.labels) for encoding in estimator.encoder_.encodings_) != spec.widths[0]:
+    encoder = _encoder_of(description.settings["encoder"], tensors)
+    if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
     every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
     rate = estimator.learning_rate_init
-    estimator.networks_ = [
-        Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every
-    ]
-    return estimator
+    networks = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
+    kind = FittedRegressor if description.kind == "TabularRegressor" else FittedClassifier
+    estimator.backend = backend
+    return estimator.set_fitted_state(kind(encoder=encoder, networks=networks, **fields))
 
 
-def _take_targets(estimator: Any, spec: NetworkSpec, tensors: dict[str, Any]) -> None:
-    """Give a regressor what ``fit`` found of its targets."""
+def _take_targets(
+    estimator: Any, spec: NetworkSpec, tensors: dict[str, Any], *, flat: bool
+) -> dict[str, Any]:
+    """Return what ``fit`` learned of a regressor's targets, by the names of the record's fields."""
     out, rows = spec.widths[-1], len(tensors["residuals"])
     if spec.loss_numbers != estimator._loss_numbers() or (
-        estimator._flat and out != max(1, len(spec.loss_numbers))
+        flat and out != max(1, len(spec.loss_numbers))
     ):
         raise ValueError(
             "its networks were trained on another loss or other targets than its parameters say"
         )
+    arrays = {}
     for name, shape in zip(_TENSORS, ((4, out), (rows, out), (rows,)), strict=True):
         array = tensors.pop(name, None)
         if array is not None or name != "residual_weights":
             _check(array, "float64", shape)
-        setattr(estimator, f"{name}_", array)
+        arrays[name] = array
+    return arrays
 
 
 def _check(array: Any, dtype: str, shape: tuple[int, ...]) -> None:

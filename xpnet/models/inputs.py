@@ -248,3 +248,28 @@ def check_label_types(y: Any, name: str = "y") -> None:
         raise InputError(
             f"A label does not end in a NUL character, which NumPy drops; {name} has such a label."
         )
+
+
+SAVABLE_LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+SAVABLE_LABELS += ("float32", "float64")
+"""Names of the dtypes of labels that model files hold, besides text."""
+
+
+def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
+    """Raise InputError for labels of a type that model files do not hold, such as dates. y : (rows,)"""
+    dtype = y.dtype.name
+    if y.dtype.kind == "O":
+        kinds = {type(label) for label in y.tolist()}
+        others = {kind for kind in kinds if not issubclass(kind, (str, bool, int, float))}
+        dtypes = {numpy.dtype(kind).name for kind in others if issubclass(kind, numpy.generic)}
+        unknown = {kind for kind in others if not issubclass(kind, numpy.generic)}
+        wrong = sorted({*dtypes - set(SAVABLE_LABELS), *(kind.__name__ for kind in unknown)})
+        if not wrong:
+            return
+        dtype = ", ".join(wrong)
+    elif y.dtype.kind == "U" or dtype in SAVABLE_LABELS:
+        return
+    raise InputError(
+        f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files hold; got {dtype}. "
+        f"Convert it with {name}.astype(str) or to numbers."
+    )

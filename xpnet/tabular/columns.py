@@ -105,6 +105,10 @@ class Table:
         """Return a part of the rows."""
         return replace(self, columns=[column[rows] for column in self.columns])
 
+    def take(self, indices: numpy.ndarray) -> "Table":
+        """Return the rows at some indices."""
+        return replace(self, columns=[column.take(indices) for column in self.columns])
+
     def kind(self, index: int) -> ColumnKind:
         """Return what a column holds; text that holds dates or durations counts as these."""
         column = self.columns[index]

@@ -1,242 +1,215 @@
-"""The networks of a table each train on other rows, until the loss on the rows set apart no longer falls."""
+"""The recipe of a tabular estimator: what ``"auto"`` stands for, and all settings that its networks
+share.
 
-import time
+Every number that ``"auto"`` stands for is a constant at the head of this file.
+"""
+
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy
-from joblib import Parallel, delayed
 from scipy.sparse import csr_array
 
-from xpnet.backend import NetworkSpec, get_threads
-from xpnet.backend.step import Step
-from xpnet.backend.threads import sharing_the_machine
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
-from xpnet.estimators.epochs import total_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.streaming import SourceRows, fit_over_source
-from xpnet.models import Network
-from xpnet.models.presets import initial_values
-from xpnet.ops.losses import smoothed
-from xpnet.optimizers import Constant, Schedule
-from xpnet.tabular.plain import (
-    Linear,
-    best_share,
-    fit_linear,
-    losses_by_share,
-    with_linear,
-    with_scaled_inputs,
+from xpnet.estimators.parameters import hidden_sizes
+from xpnet.models.inputs import one_each
+from xpnet.optimizers import OPTIMIZERS, Constant, Optimizer, Schedule
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.linear_baseline import (
+    MAX_OUTPUTS,
+    MAX_ROWS,
+    numbers_of_columns,
+    scales_of_inputs,
 )
-from xpnet.training import Callback, EarlyStopping, Training, TrainingState
+from xpnet.training import Callback, TrainingState
 
-FADING = 0.7
-"""An epoch counts so much in the mean of parameters as the epoch after it."""
-FALL, LAST = 2 / 3, 0.02
-"""The learning rate falls from this share of the epochs on, down to this share of it."""
+HIDDEN_WIDTHS = (128, 128)
+"""Units of the hidden layers."""
+MEMBERS = 4
+"""Members of each network."""
+NETWORK_COUNTS = ((50_000, 1, 1), (10_000, 1, 3), (0, 3, 4))
+"""Smallest number of rows, minimum and maximum number of networks.
+
+The maximum is trained where few epochs are enough.
+"""
+BATCH_SIZES = ((3000, 128), (0, 64))
+"""Smallest number of rows, and rows of a batch."""
+WORK_OF_A_ROW = 36_000_000
+"""Multiplications in training for each row of a table of USUAL_COLUMNS columns; more columns have
+more in proportion."""
+USUAL_COLUMNS = 30
+"""Number of columns up to which a table has WORK_OF_A_ROW."""
+MIN_EPOCHS = 16
+"""Smallest number of epochs that ``max_iter="auto"`` stands for."""
+MAX_EPOCHS = 200
+"""Largest number of epochs that ``max_iter="auto"`` stands for."""
+SGD_MOMENTUM = 0.9
+"""Momentum of ``solver="sgd"``."""
+FALL_BEGIN = 2 / 3
+"""The share of the epochs after which the learning rate begins to fall."""
+FINAL_SHARE = 0.02
+"""The share of the learning rate that is left at the end."""
 
 Watchers = tuple[Sequence[Callback], TrainingState | None]
-"""Callbacks that see a training, and the state from which it goes on."""
+"""Callbacks that see the training of one network, and the state from which it goes on."""
+Watch = Callable[[int], Watchers]
+"""Returns what watches the training of the network of a number."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Holds what an estimator's parameters make of its rows, which does not differ between networks.
+    """Settings that all networks of a fit share.
 
-    spec : the network, without a seed; epochs : at most
-    scales : factors of the inputs in training, (inputs,), or none
-    numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
-    end : the monotonic time when all must be trained
-    watch : called with the number of a network, returns what watches its training; None for nothing
+    spec : the network, without a seed
+    batch_size : rows of a batch
+    epochs : largest number of epochs
+    schedule : the learning rate of each epoch
+    learning_rate : the learning rate of the first epoch
+    patience : epochs without a lower validation loss after which a training ends
+    label_smoothing : the share of a label that is spread over all classes
+    backend : what computes, None for the best one for NumPy's arrays
+    input_scales : (inputs,) factors of the inputs in training, or None
+    input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
+    baseline
+    deadline : the monotonic time, in seconds, at which all networks must be trained
+    watch : returns the callbacks of a network, None for no callbacks
     """
 
-    estimator: Any
     spec: NetworkSpec
     batch_size: int
     epochs: int
-    scales: numpy.ndarray | None
-    numbers: csr_array | None
-    end: float
-    watch: Callable[[int], Watchers] | None
+    schedule: Schedule
+    learning_rate: float
+    patience: int
+    label_smoothing: float
+    backend: str | Backend | None
+    input_scales: numpy.ndarray | None
+    input_sums: csr_array | None
+    deadline: float
+    watch: Watch | None
 
 
-class BestEpoch(EarlyStopping):
-    """Ends the training when the validation loss no longer falls or time is over; the best epoch's parameters stay.
-
-    The parameters that are compared and kept are means over the epochs, the last of which count most. They predict
-    better than those of a single epoch, and their loss tells sooner that it no longer falls. (Polyak, Juditsky,
-    Acceleration of Stochastic Approximation by Averaging, 1992.)
-    """
-
-    def __init__(self, network: Network, rows: Rows | None, patience: int, seconds: float) -> None:
-        super().__init__(patience, tol=0.0)
-        self.network, self.rows, self.seconds = network, rows, seconds
-
-    def train_begin(self, training: Training) -> None:
-        """Start counting and the clock; rows go where the network lives."""
-        super().train_begin(training)
-        if self.rows is not None:
-            there, (X, Y, weight) = (
-                self.network.backend.asarray,
-                (self.rows.X, self.rows.Y, self.rows.weight),
-            )
-            rows = (there(Y), None if weight is None else there(weight))
-            self.rows = (
-                SourceRows.whole(X, *rows) if isinstance(X, Source) else Rows(there(X), *rows)
-            )
-        self.epochs_in_mean = 0.0
-        self.mean: dict[str, numpy.ndarray] = {}
-        self.end = time.monotonic() + self.seconds
-
-    def epoch_end(self, training: Training) -> None:
-        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
-        if self.rows is not None:
-            now = training.step.state()
-            self.epochs_in_mean = self.epochs_in_mean * FADING + 1
-            share, before = 1 / self.epochs_in_mean, self.mean or now.params
-            self.mean = {
-                name: before[name] + (value - before[name]) * share
-                for name, value in now.params.items()
-            }
-            training.step.load_state(replace(now, params=self.mean))
-            training.history.validation_loss.append(_mean_loss(training.step, self.rows))
-            super().epoch_end(training)
-            training.step.load_state(now)
-        training.stop = training.stop or time.monotonic() > self.end
-
-    def state(self) -> dict[str, Any]:
-        """Return the best loss so far, its parameters and the number of epochs since, and the mean of all epochs."""
-        return {**super().state(), "mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on comparing."""
-        super().load_state(state)
-        self.mean, self.epochs_in_mean = dict(state["mean"]), float(state["epochs_in_mean"])
-
-
-def _mean_loss(step: Step, rows: Rows) -> float:
-    """Return the mean loss over rows, some at a time where a source has them."""
-    if not isinstance(rows.X, Source):
-        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    total, weights = total_loss(step, rows)
-    return total / weights
-
-
-Folds = Sequence[tuple[numpy.ndarray, numpy.ndarray]]
-"""Indices of the rows to train on, and of those set apart."""
-Trained = tuple[Network, int, Linear | None, numpy.ndarray | None]
-"""A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
-
-
-def train_networks(
-    recipe: Recipe,
+def make_recipe(
+    estimator: Any,
+    encoder: Any,
     rows: Rows,
-    folds: Folds | Rows | None,
-    seeds: Sequence[int],
-    least: int,
-    jobs: int,
-) -> tuple[list[Network], list[int]]:
-    """Train independent networks, one for each seed; those beyond the least only where they left epochs unused.
+    *,
+    outputs: int,
+    networks: int,
+    deadline: float,
+    watch: Watch | None,
+) -> Recipe:
+    """Return the recipe of an estimator's parameters for encoded rows.
 
-    folds : those of the networks, one after the other; or rows of the user's that are set apart for all; or none
-    returns the networks, and the best epoch of each
+    encoder : the fitted encoder; outputs : of each network; networks : the smallest number that is
+    trained
     """
-    rounds = -(-len(seeds) // jobs)
-
-    def train(number: int) -> Trained:
-        left = recipe.end - time.monotonic()
-        if isinstance(folds, Rows) or folds is None:
-            inner, outer = (
-                _taken(rows, None, recipe.scales),
-                folds and _taken(folds, None, recipe.scales),
-            )
-        else:
-            inner, outer = (
-                _taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)]
-            )
-        return train_one(
-            recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs)
-        )
-
-    with sharing_the_machine(max(1, get_threads() // jobs)):
-        found = Parallel(jobs, backend="threading")(
-            delayed(train)(number) for number in range(least)
-        )
-    while len(found) < len(seeds) and time.monotonic() < recipe.end:
-        usual = sum(network.history.epochs for network, *_ in found) / len(found)
-        if usual * (len(found) + 1) > least * recipe.epochs:
-            break
-        found.append(train(len(found)))
-    return finished(recipe, found), [epoch for _, epoch, *_ in found]
-
-
-def _taken(rows: Rows, indices: numpy.ndarray | None, scales: numpy.ndarray | None) -> Rows:
-    """Return some of the rows, or all, their inputs times scales."""
-    if indices is not None:
-        rows = Rows(
-            rows.X[indices], rows.Y[indices], None if rows.weight is None else rows.weight[indices]
-        )
-    if scales is None:
-        return rows
-    out = None if indices is None else rows.X  # which is a copy
-    return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype, out=out))
-
-
-def train_one(
-    recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float
-) -> Trained:
-    """Fit a linear model, and train one network beside which it may stand; both within so many seconds."""
-    began = time.monotonic()
-    linear = (
-        None
-        if recipe.numbers is None or apart is None
-        else fit_linear(recipe.numbers, rows, apart, recipe.spec)
+    spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
+    batch_size, epochs = estimator.batch_size, estimator.max_iter
+    if isinstance(batch_size, str):
+        batch_size = next(size for minimum, size in BATCH_SIZES if len(rows.X) >= minimum)
+    learning_rate = estimator.learning_rate_init
+    schedule: Schedule = Constant(learning_rate)
+    if isinstance(epochs, str):
+        epochs = affordable_epochs(spec, networks, encoder.n_features_in_)
+        schedule = falling(learning_rate, epochs)
+    input_scales, input_sums = helpers_of(estimator, encoder, spec, rows)
+    return Recipe(
+        spec=spec,
+        batch_size=int(batch_size),
+        epochs=int(epochs),
+        schedule=schedule,
+        learning_rate=learning_rate,
+        patience=estimator.n_iter_no_change,
+        label_smoothing=getattr(estimator, "label_smoothing", 0.0),
+        backend=estimator.backend,
+        input_scales=input_scales,
+        input_sums=input_sums,
+        deadline=deadline,
+        watch=watch,
     )
-    estimator, rng = recipe.estimator, numpy.random.default_rng(seed)
-    rate, smoothing = estimator.learning_rate_init, getattr(estimator, "label_smoothing", 0.0)
-    schedule = falling(rate, recipe.epochs) if estimator.max_iter == "auto" else Constant(rate)
-    spec, values = replace(recipe.spec, seed=seed), initial_values(recipe.spec, rng)
-    network = Network(spec, values, schedule, backend=estimator.backend, dtype=spec.dtype, rng=rng)
-    watch = BestEpoch(
-        network, apart, estimator.n_iter_no_change, seconds - (time.monotonic() - began)
+
+
+def network_counts(networks: int | str, rows: int) -> tuple[int, int]:
+    """Return the smallest and the largest number of networks for a number of rows."""
+    if not isinstance(networks, str):
+        return networks, networks
+    return next((low, high) for minimum, low, high in NETWORK_COUNTS if rows >= minimum)
+
+
+def network_spec(estimator: Any, *, inputs: int, outputs: int) -> NetworkSpec:
+    """Return the description of the networks that an estimator's parameters describe."""
+    sizes = estimator.hidden_layer_sizes
+    hidden = hidden_sizes(HIDDEN_WIDTHS if isinstance(sizes, str) else sizes)
+    members = MEMBERS if isinstance(estimator.members, str) else estimator.members
+    loss: Loss = getattr(estimator, "loss", "softmax_cross_entropy")
+    return NetworkSpec(
+        widths=(inputs, *hidden, outputs),
+        members=members if hidden else 1,  # Members without shared weights would be one network.
+        activations=one_each("activation", estimator.activation, len(hidden)),
+        loss=loss,
+        loss_numbers=estimator._loss_numbers(),
+        rule=optimizer_of(estimator).rule,
+        dtype=estimator.dtype,
+        dropout=(estimator.dropout,) * len(hidden) if estimator.dropout else (),
     )
-    watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
-    how: dict[str, Any] = {
-        "epochs": recipe.epochs,
-        "batch_size": min(recipe.batch_size, len(rows.X)),
-        "callbacks": [watch, *watchers],
-        "resume_from": state,
-        "sample_weight": rows.weight,
-    }
-    classes, Y = spec.widths[-1], rows.Y
-    if smoothing:
-        Y = smoothed(Y, numpy.empty((0, classes), spec.dtype), smoothing, classes)
-    if isinstance(rows.X, Source):
-        fit_over_source(network, rows.X, Y, schedule=schedule, **how)
-    else:
-        network.fit(rows.X, Y, **how)
-    losses = None if linear is None or apart is None else losses_by_share(network, linear, apart)
-    return network, network.history.epochs - watch.waited, linear, losses
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """Return the optimizer that an estimator's parameters name, with the numbers of the recipe."""
+    numbers = {"momentum": SGD_MOMENTUM, "weight_decay": estimator.weight_decay}
+    optimizer = OPTIMIZERS[estimator.solver]
+    used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
+    return optimizer(**used)
+
+
+def affordable_epochs(spec: NetworkSpec, networks: int, columns: int) -> int:
+    """Return the number of epochs in which a row costs no more multiplications than it may.
+
+    networks : how many are trained; columns : of the table
+    """
+    first, *others = (inputs * outputs for inputs, outputs in pairwise(spec.widths))
+    # The first layer has no gradient with respect to its inputs.
+    work_of_an_epoch = networks * spec.members * (2 * first + 3 * sum(others))
+    allowed = WORK_OF_A_ROW * max(columns, USUAL_COLUMNS) / USUAL_COLUMNS
+    return int(min(MAX_EPOCHS, max(MIN_EPOCHS, allowed // work_of_an_epoch)))
 
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
-    """Return a schedule of the learning rate that stays for two thirds of the epochs, and then falls evenly."""
-    return lambda epoch, _: learning_rate * min(1.0, max(LAST, (1 - epoch / epochs) / (1 - FALL)))
+    """Return a schedule of the learning rate that is constant for two thirds of the epochs and then
+    falls linearly.
+    """
+    return lambda epoch, _: (
+        learning_rate * min(1.0, max(FINAL_SHARE, (1 - epoch / epochs) / (1 - FALL_BEGIN)))
+    )
 
 
-def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
-    """Return networks that take inputs as they are, with linear models beside them where these help."""
-    losses = [of_shares for *_, of_shares in found if of_shares is not None]
-    share = best_share(numpy.sum(losses, axis=0)) if len(losses) == len(found) else 0.0
-    networks = []
-    for trained, _, linear, _ in found:
-        spec, values = trained.spec, trained.values()
-        if share and linear is not None:
-            spec, values = with_linear(spec, values, linear, share)
-        if recipe.scales is not None:
-            values = with_scaled_inputs(spec, values, recipe.scales)
-        rate, backend = recipe.estimator.learning_rate_init, recipe.estimator.backend
-        network = Network(spec, values, rate, backend=backend, dtype=spec.dtype)
-        network.history, network.how_trained = trained.history, trained.how_trained
-        networks.append(network)
-    return networks
+def helpers_of(
+    estimator: Any, encoder: Any, spec: NetworkSpec, rows: Rows
+) -> tuple[numpy.ndarray | None, csr_array | None]:
+    """Return factors of the inputs, which trees choose, and the sums of inputs that a linear
+    baseline takes.
+
+    Both are None where the user has chosen the hidden layers or the encoder, and for rows of a
+    source; the sums also where a linear baseline takes too long or cannot be a part of the network.
+    """
+    chosen_by_user = not isinstance(estimator.hidden_layer_sizes, str)
+    if chosen_by_user or not isinstance(encoder, TableEncoder) or isinstance(rows.X, Source):
+        return None, None
+    encodings = encoder.encodings_
+    scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, estimator._task)
+    has_baseline = (
+        spec.loss in ("squared_error", "softmax_cross_entropy")
+        and spec.widths[-1] <= MAX_OUTPUTS
+        and set(spec.activations) == {"relu"}
+        and len(rows.X) <= MAX_ROWS
+    )
+    if not has_baseline:
+        return scales, None
+    sums, _ = numbers_of_columns(encodings, codes=False)
+    return scales, sums.multiply(1 / scales[:, None]).tocsr()

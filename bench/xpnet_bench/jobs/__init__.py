@@ -2,6 +2,5 @@
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
 from xpnet_bench.jobs.job import Job
-from xpnet_bench.jobs.kernels import OPERATION_TITLES
 
-__all__ = ["OPERATION_TITLES", "PER_PROCESS", "SUITES", "USUAL", "Job", "jobs_of"]
+__all__ = ["PER_PROCESS", "SUITES", "USUAL", "Job", "jobs_of"]

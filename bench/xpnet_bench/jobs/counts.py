@@ -5,15 +5,15 @@ from dataclasses import replace
 from xpnet_bench.jobs.job import Job
 from xpnet_bench.jobs.kernels import over_rows
 
-FURTHER_EPOCHS = 10
-"""Number of epochs by which the second fit is longer than the first: their difference is the cost of an epoch."""
+FURTHER = 10
+"""By so many epochs the second fit is longer than the first: their difference tells what an epoch takes."""
 
 
 def count_jobs() -> list[Job]:
     """Fits of one epoch and of more, predictions of one row, two operations."""
     return [
         fit_of(1),
-        fit_of(1 + FURTHER_EPOCHS),
+        fit_of(1 + FURTHER),
         *(
             replace(fit_of(1), name=f"{call} of one row", operation=call)
             for call in ("predict_label", "predict_proba")

@@ -14,7 +14,7 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
-from xpnet.tabular.plain import few_numbers, with_linear, with_scaled_inputs
+from xpnet.tabular.linear_baseline import numbers_of_columns, with_linear, with_scaled_inputs
 
 DRAWN = numpy.random.default_rng(0)
 
@@ -48,14 +48,14 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(
 
 
 @pytest.mark.parametrize("codes", [False, True])
-def test_few_numbers_hold_what_bins_and_places_of_values_say(codes: bool) -> None:
+def test_numbers_of_columns_hold_what_bins_and_places_of_values_say(codes: bool) -> None:
     size, letter = DRAWN.uniform(1.0, 9.0, 400), DRAWN.choice(["a", "b", "c"], 400)
     table: dict[str, Any] = {
         "size": numpy.where(DRAWN.random(400) < 0.1, numpy.nan, size),
         "letter": letter,
     }
     encoder = xpnet.TableEncoder(bins=4).fit(table)
-    numbers, columns = few_numbers(encoder.encodings_, codes=codes)
+    numbers, columns = numbers_of_columns(encoder.encodings_, codes=codes)
     found = encoder.transform(table) @ numbers
     assert columns == ([0, 0, 1] if codes else [0, 0, 1, 1, 1])
     known = ~numpy.isnan(table["size"])

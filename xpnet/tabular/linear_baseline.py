@@ -1,6 +1,8 @@
-"""Simple models of an encoded table help its networks: trees tell which columns matter, a linear model stands beside.
+"""Simple models of an encoded table help its networks: trees tell which columns matter, a linear
+model stands beside.
 
-Both end up in the weights of the networks, so that files, ONNX and predictions know nothing of them.
+Both end up in the weights of the networks, so that files, ONNX and predictions know nothing of
+them.
 """
 
 from collections.abc import Sequence
@@ -19,27 +21,34 @@ from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.tabular.encodings import Category, Encoding, Number
 
-Linear = tuple[numpy.ndarray, numpy.ndarray]
+LinearModel = tuple[numpy.ndarray, numpy.ndarray]
 """Weights (inputs, outputs) and biases (outputs,) in float64."""
 TREES, ROWS_OF_TREES, LEAF = 50, 5000, 5
 LEAST_SCALE, LARGEST_SCALE = 0.2, 2.0
-"""Bounds of the factors of inputs, in which columns that matter as much as all do on average have 1."""
-SHARES = numpy.linspace(0.0, 1.0, 5)
+"""Bounds of the factors of inputs, in which columns that matter as much as all do on average have
+1."""
+BLEND_WEIGHTS = numpy.linspace(0.0, 1.0, 5)
 """Shares that a linear model may have in the outputs."""
 LEAST_FACTOR = 1e-6
 """Members' factors that are smaller count as this large."""
 PENALTIES, ITERATIONS = numpy.logspace(-2, 3, 6), 1000
-MOST_OUTPUTS, MOST_ROWS = 10, 50_000
-"""Networks of more outputs have no linear model beside, which takes units for each, nor have those of more rows."""
+MAX_OUTPUTS, MAX_ROWS = 10, 50_000
+"""Networks of more outputs have no linear model beside, which takes units for each, nor have those
+of more rows."""
 GAIN = 0.01
-"""A linear model stands beside networks where the loss on the rows set apart falls by at least this share."""
+"""A linear model stands beside networks where the loss on the rows set apart falls by at least this
+share."""
 
 
-def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[csr_array, list[int]]:
-    """Return sums of inputs that hold a table's columns in few numbers: of bins the number itself, within its range.
+def numbers_of_columns(
+    encodings: Sequence[Encoding], *, codes: bool
+) -> tuple[csr_array, list[int]]:
+    """Return sums of inputs that hold a table's columns in few numbers: of bins the number itself,
+    within its range.
 
     codes : a category is one number, the place of its value, instead of one for each value
-    returns (inputs, numbers), which is sparse, and for each number the column of the table that it tells of
+    returns (inputs, numbers), which is sparse, and for each number the column of the table that it
+    tells of
     """
     blocks, columns = [], []
     for encoding in encodings:
@@ -63,10 +72,11 @@ def scales_of_inputs(
 ) -> numpy.ndarray:
     """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
 
-    A network that learns from rows alone cannot tell at first which columns are noise; trees can. (Grinsztajn, Oyallon,
-    Varoquaux, Why do tree-based models still outperform deep learning on tabular data, 2022, finding 2.)
+    A network that learns from rows alone cannot tell at first which columns are noise; trees can.
+    (Grinsztajn, Oyallon, Varoquaux, Why do tree-based models still outperform deep learning on
+    tabular data, 2022, finding 2.)
     """
-    numbers, columns = few_numbers(encodings, codes=True)
+    numbers, columns = numbers_of_columns(encodings, codes=True)
     chosen = numpy.random.default_rng(0).permutation(len(X))[:ROWS_OF_TREES]
     kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
     trees = kind(TREES, min_samples_leaf=LEAF, max_features=1.0, random_state=0, n_jobs=1)
@@ -83,7 +93,7 @@ def scales_of_inputs(
     )
 
 
-def fit_linear(numbers: csr_array, rows: Any, apart: Any, spec: NetworkSpec) -> Linear | None:
+def fit_linear(numbers: csr_array, rows: Any, apart: Any, spec: NetworkSpec) -> LinearModel | None:
     """Fit a linear model of a few numbers of the inputs; None where a class has no rows.
 
     numbers : (inputs, numbers); rows, apart : Rows to train on, and to choose the penalty by
@@ -114,14 +124,16 @@ def _sum(each: numpy.ndarray, weight: numpy.ndarray | None) -> float:
     return float(each.sum() if weight is None else each @ weight)
 
 
-def losses_by_share(network: Network, linear: Linear, apart: Any) -> numpy.ndarray:
-    """Return the loss on rows set apart for each of SHARES of a linear model in the outputs: (shares,)."""
+def losses_by_blend_weight(network: Network, linear: LinearModel, apart: Any) -> numpy.ndarray:
+    """Return the loss on rows set apart for each of BLEND_WEIGHTS of a linear model in the outputs:
+    (shares,).
+    """
     members = numpy.asarray(
         network.backend.to_numpy(network.predict_members(apart.X)), numpy.float64
     )
     beside = apart.X @ linear[0] + linear[1]
     losses = []
-    for share in SHARES:
+    for share in BLEND_WEIGHTS:
         if network.spec.loss == "squared_error":
             losses.append(
                 _squared_error((1 - share) * members.mean(axis=0) + share * beside, apart)
@@ -135,10 +147,12 @@ def losses_by_share(network: Network, linear: Linear, apart: Any) -> numpy.ndarr
     return numpy.array(losses)
 
 
-def best_share(losses: numpy.ndarray) -> float:
-    """Return the share of linear models with the least loss, 0 unless it gains much. losses : (shares,)"""
+def best_blend_weight(losses: numpy.ndarray) -> float:
+    """Return the share of linear models with the least loss, 0 unless it gains much. losses :
+    (shares,)
+    """
     best = int(numpy.argmin(losses))
-    return float(SHARES[best]) if losses[best] < (1 - GAIN) * losses[0] else 0.0
+    return float(BLEND_WEIGHTS[best]) if losses[best] < (1 - GAIN) * losses[0] else 0.0
 
 
 def with_scaled_inputs(
@@ -150,12 +164,13 @@ def with_scaled_inputs(
 
 
 def with_linear(
-    spec: NetworkSpec, values: dict[str, Any], linear: Linear, share: float
+    spec: NetworkSpec, values: dict[str, Any], linear: LinearModel, share: float
 ) -> tuple[NetworkSpec, dict[str, Any]]:
-    """Put a linear model into hidden units of its own: each output becomes the sum of its share and the network's.
+    """Put a linear model into hidden units of its own: each output becomes the sum of its share and
+    the network's.
 
-    Every member and output has two units, max(0, x w) and max(0, -x w), whose difference is x w; further layers hand
-    them on. Factors that a member has for its inputs are taken out of w.
+    Every member and output has two units, max(0, x w) and max(0, -x w), whose difference is x w;
+    further layers hand them on. Factors that a member has for its inputs are taken out of w.
     """
     units = spec.members * spec.widths[-1] * 2
     first, *between, last = spec.layer_names

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
+from xpnet.tabular.calibration import best_temperature, conformal_margin, tempered
 
 QUICK: dict[str, Any] = {
     "hidden_layer_sizes": (16,),
@@ -37,9 +37,7 @@ def share_within(interval: numpy.ndarray, y: numpy.ndarray) -> float:
 def test_the_margin_is_the_smallest_that_holds_the_coverage() -> None:
     scores = numpy.random.default_rng(0).permutation(numpy.arange(99.0))[:, None]
     assert conformal_margin(scores, 0.9) == [89.0]  # the 90th of 99, since (99 + 1) 0.9 = 90
-    with pytest.raises(
-        xpnet.InputError, match="takes 9 rows that are set apart in training; there were 8"
-    ):
+    with pytest.raises(xpnet.InputError, match="must have 9 validation rows or more; got 8"):
         conformal_margin(scores[:8], 0.9)
 
 
@@ -106,7 +104,7 @@ def test_intervals_of_several_targets_and_with_rows_of_the_users_own() -> None:
 def test_without_rows_set_apart_there_is_no_interval() -> None:
     X, y = noisy(100, 0)
     regressor = TabularRegressor(**QUICK, validation_fraction=0).fit(X, y)
-    with pytest.raises(xpnet.InputError, match="there were 0. Raise validation_fraction"):
+    with pytest.raises(xpnet.InputError, match="got 0. Raise validation_fraction"):
         regressor.predict_interval(X)
     with pytest.raises(xpnet.InputError, match="between 0 and 1; received 90"):
         regressor.predict_interval(X, 90)

@@ -1,4 +1,4 @@
-"""Rows that were set apart in training tell how wide an interval must be, and how sure probabilities may be."""
+"""The widths of intervals and the temperature of probabilities, from validation rows."""
 
 from math import ceil, exp
 
@@ -12,24 +12,27 @@ from xpnet.errors import InputError
 def conformal_margin(
     scores: numpy.ndarray, coverage: float, weight: numpy.ndarray | None = None
 ) -> numpy.ndarray:
-    """Return the least margin that a new score exceeds with a probability of at most 1 - coverage, by column.
+    """Return the smallest margin that a new score exceeds with probability 1 - coverage or less.
 
-    It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World,
-    2005.) With weights it is the least score up to which the scores have that share of the weight, the new row's
-    included, which is taken to be the mean one. (Tibshirani, Barber, Candes, Ramdas, Conformal Prediction Under
-    Covariate Shift, 2019, section 2.)
+    It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning
+    in a Random World, 2005.) With weights it is the smallest score up to which the scores have that
+    share of the weight. The new row is one of them, with the mean weight. (Tibshirani, Barber,
+    Candes, Ramdas, Conformal Prediction Under Covariate Shift, 2019, section 2.)
 
-    scores : (n, columns), how far each row set apart lies outside of an interval without margin
+    scores : (n, columns), how far each validation row lies outside of an interval without margin
     weight : (n,), not negative
-    returns (columns,). Raises InputError for too few rows.
+    returns one margin for each column: (columns,)
+
+    Raises InputError for too few rows.
     """
     if weight is not None:
         scores, weight = scores[weight > 0], weight[weight > 0]
-    share = (len(scores) + 1) * coverage - 1e-9  # of a product that is rounded
+    share = (len(scores) + 1) * coverage - 1e-9  # The product is rounded.
     if share > len(scores):
         raise InputError(
-            f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set "
-            f"apart in training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
+            f"An interval of coverage {coverage:g} must have "
+            f"{ceil(coverage / (1 - coverage) - 1e-9)} validation rows or more; got {len(scores)}. "
+            "Raise validation_fraction, or pass X_val and y_val."
         )
     return numpy.quantile(
         scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight
@@ -52,6 +55,9 @@ def best_temperature(
 
 
 def tempered(probabilities: numpy.ndarray, temperature: float) -> numpy.ndarray:
-    """Return probabilities (rows, classes) to the power of 1 / temperature, scaled to sum to 1, in their dtype."""
+    """Return probabilities to the power of 1 / temperature, scaled to sum to 1.
+
+    probabilities : (rows, classes)
+    """
     logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny))
     return softmax(logarithms / temperature, axis=1).astype(probabilities.dtype)

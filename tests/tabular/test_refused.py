@@ -1,0 +1,136 @@
+"""What a tabular estimator refuses, in sentences that name the cause; and what must not be refused."""
+
+import datetime
+import decimal
+import warnings
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+from scipy.sparse import csr_array
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+import xpnet
+from xpnet import TabularClassifier, TabularRegressor
+
+SMALL: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 3, "random_state": 0}
+RNG = numpy.random.default_rng(0)
+LETTERS = RNG.choice(["a", "b", "c"], (60, 2))
+Y = LETTERS[:, 0] == "a"
+X = RNG.normal(size=(60, 2))
+
+
+def test_an_encoder_may_return_sparse_rows() -> None:
+    sparse = TabularClassifier(**SMALL, encoder=OneHotEncoder()).fit(LETTERS, Y)
+    dense = TabularClassifier(**SMALL, encoder=OneHotEncoder(sparse_output=False)).fit(LETTERS, Y)
+    numpy.testing.assert_array_equal(sparse.predict_proba(LETTERS), dense.predict_proba(LETTERS))
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        (lambda X: numpy.where(X > 1, numpy.nan, X), "FunctionTransformer returned NaN"),
+        (lambda X: csr_array(numpy.where(X > 1, numpy.inf, X)), "FunctionTransformer returned NaN"),
+        (lambda X: LETTERS[: len(X)], "FunctionTransformer returned other values"),
+        (lambda X: X[:, 0], r"FunctionTransformer returned shape \(60,\)"),
+    ],
+)
+def test_what_an_encoder_must_not_return_is_refused_in_its_name(
+    returned: Any, sentence: str
+) -> None:
+    with pytest.raises(xpnet.InputError, match=rf"`encoder` .*{sentence}"):
+        TabularClassifier(**SMALL, encoder=FunctionTransformer(returned)).fit(X, Y)
+
+
+def test_an_encoder_that_returns_nan_for_new_rows_is_refused_in_its_name() -> None:
+    encoder = FunctionTransformer(lambda X: numpy.log(X), validate=False)
+    model = TabularRegressor(**SMALL, encoder=encoder).fit(numpy.exp(X), X[:, 0])
+    with warnings.catch_warnings(), pytest.raises(xpnet.InputError, match="FunctionTransformer"):
+        warnings.simplefilter("ignore")
+        model.predict(-numpy.exp(X))
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (numpy.array(["2024-01-01", "2024-01-02"], "datetime64[D]"), "datetime64"),
+        (numpy.array([1, 2], "timedelta64[s]"), "timedelta64"),
+        (numpy.array([1, 2], "float16"), "float16"),
+        (numpy.array([b"a", b"b"]), "bytes"),
+        (numpy.array([datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)], object), "date"),
+        (numpy.array([decimal.Decimal(1), decimal.Decimal(2)], object), "Decimal"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_labels_that_a_file_does_not_hold_are_refused(labels: Any, dtype: str) -> None:
+    with pytest.raises((xpnet.InputError, ValueError), match=dtype):
+        TabularClassifier(**SMALL).fit(X, labels[Y.astype(int)])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        numpy.array([1.0, 2.0], "float32"),
+        numpy.array([0, 2**64 - 1], "uint64"),
+        numpy.array(["a", "b"], object),
+        numpy.array(["a", "b"]),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_labels_that_fit_can_be_saved(labels: Any, tmp_path: Any) -> None:
+    model = TabularClassifier(**SMALL).fit(X, labels[Y.astype(int)])
+    model.save(tmp_path / "model")
+    loaded = xpnet.load(tmp_path / "model")
+    assert loaded.classes_.dtype == model.classes_.dtype
+    assert loaded.predict(X).tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.parametrize("predictions", [numpy.zeros(7), numpy.zeros((60, 2)), 3.0])
+def test_intervals_of_predictions_of_other_rows_are_refused(predictions: Any) -> None:
+    model = TabularRegressor(**SMALL).fit(X, X[:, 0])
+    with pytest.raises(xpnet.InputError, match=r"`predictions`.*\(60, 1\)"):
+        model.predict_interval(X, 0.5, predictions=predictions)
+    expected = model.predict_interval(X, 0.5)
+    for table in (X, pandas.DataFrame(X), {"a": X[:, 0], "b": X[:, 1]}):
+        found = model.predict_interval(table, 0.5, predictions=model.predict(X))
+        numpy.testing.assert_array_equal(found, expected)
+
+
+def test_intervals_of_an_encoder_of_ones_own_take_its_rows() -> None:
+    model = TabularRegressor(**SMALL, encoder=StandardScaler()).fit(X, X[:, 0])
+    found = model.predict_interval(X, 0.5, predictions=model.predict(X))
+    numpy.testing.assert_array_equal(found, model.predict_interval(X, 0.5))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"loss": "quantile", "quantile": [0.05, 0.5, 0.95]}], ids=str
+)
+def test_intervals_of_targets_that_are_not_negative_begin_at_zero(settings: dict[str, Any]) -> None:
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    price = rng.exponential(numpy.exp(X[:, 0]))
+    found = TabularRegressor(**SMALL, **settings).fit(X, price).predict_interval(X, 0.98)
+    moved = TabularRegressor(**SMALL, **settings).fit(X, price - 100).predict_interval(X, 0.98)
+    assert found[:, 0].min() == 0.0 and moved[:, 0].min() < -100
+    share = ((found[:, 0] <= price) & (price <= found[:, 1])).mean()
+    assert share == pytest.approx(0.98, abs=0.02)
+
+
+def test_the_targets_of_validation_rows_have_the_columns_of_the_others() -> None:
+    with pytest.raises(xpnet.InputError, match=r"`y_val`.*\(60, 2\)"):
+        TabularRegressor(**SMALL).fit(X, X[:, 0], X_val=X, y_val=X)
+
+
+def test_gradients_with_respect_to_columns_of_a_table_are_refused() -> None:
+    model = TabularClassifier(**SMALL).fit(X, Y)
+    with pytest.raises(xpnet.InputError, match="got a TabularClassifier"):
+        xpnet.expected_gradients(model, X, X)
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_that_say_the_same_give_no_warning_of_a_solver() -> None:
+    """Ridge warns of matrices that are nearly singular."""
+    first = numpy.random.default_rng(0).normal(size=4000)
+    same = first[:, None] * numpy.linspace(1, 2, 40)
+    TabularRegressor(networks=1, max_iter=1, random_state=0).fit(same, first)

@@ -1,0 +1,580 @@
+"""What both tabular estimators share: their parameters, and a fit from the table to the whole
+record of what it learned.
+"""
+
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy
+from joblib import effective_n_jobs
+from scipy.linalg import LinAlgWarning
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import _num_samples, check_consistent_length
+
+from xpnet.backend import Backend
+from xpnet.data.sources import Source
+from xpnet.errors import InputError
+from xpnet.estimators.inputs import Rows, check_weights
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RANDOM_STATE,
+    Interval,
+    allowing,
+    check_parameters,
+    check_together,
+)
+from xpnet.optimizers import OPTIMIZERS
+from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.ensemble import Ensemble, Folds, TrainedNetworks
+from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
+from xpnet.tabular.recipe import Watch, make_recipe, network_counts
+from xpnet.training import Interrupts
+
+
+class TargetCoding(Protocol):
+    """What a fit learns from the targets of the training rows, before it trains."""
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of outputs of the networks."""
+
+    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+        """Return targets as the loss takes them: (rows,) class indices or (rows, outputs). name :
+        of the argument
+        """
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows of a table that count, with their targets.
+
+    indices : (rows,) their places in the table, None for all rows
+    Y : (rows,) class indices or (rows, outputs) numbers
+    weight : (rows,) positive, None for equal ones
+    """
+
+    indices: numpy.ndarray | None
+    Y: numpy.ndarray
+    weight: numpy.ndarray | None
+
+
+@dataclass(frozen=True)
+class PredictedRows:
+    """Validation rows with their predictions.
+
+    outputs : (rows, outputs) of networks that were not trained on these rows
+    Y : (rows,) class indices or (rows, outputs) numbers
+    weight : (rows,), None for equal ones
+    """
+
+    outputs: numpy.ndarray
+    Y: numpy.ndarray
+    weight: numpy.ndarray | None
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Tabular(FittedAttributes, BaseEstimator):
+    """Fits networks on encoded rows and computes their outputs, for both estimators.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
+        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is 128 and 128 units,
+        inputs scaled by the importances of trees, and a linear baseline in the outputs where it
+        lowers the validation loss.
+    members : int or "auto", default "auto"
+        Number of members of each network. They share weights, and have scales and outputs of their
+        own; ``"auto"`` is 4.
+    networks : int or "auto", default "auto"
+        Number of networks, each with its own validation rows. ``"auto"`` is 3 or 4 for fewer than
+        10,000 rows, 1 to 3 for fewer than 50,000, and 1 for more; the larger number where few
+        epochs are enough.
+    encoder : transformer or None, default None
+        Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
+    solver : str, default "adamw"
+        The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
+    learning_rate_init : float, default 0.004
+        The learning rate. With ``max_iter="auto"`` it falls linearly in the last third of the
+        epochs.
+    weight_decay : float, default 0.2 for labels, 0.01 for numbers
+        Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
+        ``"adam"``.
+    dropout : float, default 0.1 for labels, 0 for numbers
+        Probability with which a hidden unit is left out in training.
+    batch_size : int or "auto", default "auto"
+        Rows of a batch; ``"auto"`` is 64, or 128 from 3,000 rows.
+    max_iter : int or "auto", default "auto"
+        Maximum number of epochs; ``"auto"`` is 16 to 200, fewer where an epoch takes longer.
+    n_iter_no_change : int, default 7
+        Number of epochs without a lower validation loss after which training ends. The network
+        keeps its best epoch.
+    validation_fraction : float, default 0.125
+        The share of the rows on which a network is validated and not trained; each network has
+        other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
+    time_limit : float or None, default None
+        Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
+        one epoch.
+    random_state : int, numpy.random.RandomState or None, default None
+        Source of the initial weights, validation rows, orders and dropout. The same int gives the
+        same fit with the same ``n_jobs`` and the same number of threads.
+    n_jobs : int or None, default None
+        Number of networks that are trained at the same time, in threads; None for 1, -1 for the
+        number of cores.
+    backend : str, Backend or None, default None
+        The backend that computes; None for the best one for NumPy's arrays.
+    dtype : {"float32", "float64"}, default "float32"
+        The precision of parameters and results.
+
+    Attributes
+    ----------
+    encoder_ : transformer
+        The fitted encoder; its ``left_out_`` says which columns are not used, and why.
+    networks_ : list of Network
+        The networks.
+    best_epochs_ : list of int
+        The epoch that each network kept.
+    n_iter_ : int
+        The largest number of epochs that a network made.
+    why_ : str
+        What was trained, with which backend, and why.
+    """
+
+    hidden_layer_sizes: Any = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
+    members: int | str = allowing("auto", COUNT, {"auto"})
+    networks: int | str = allowing("auto", COUNT, {"auto"})
+    encoder: Any = None
+    activation: Any = allowing("relu", str, ARRAY_LIKE)
+    solver: str = allowing("adamw", set(OPTIMIZERS))
+    learning_rate_init: float = allowing(0.004, POSITIVE)
+    weight_decay: float = allowing(0.2, NOT_NEGATIVE)
+    dropout: float = allowing(0.1, FRACTION)
+    batch_size: int | str = allowing("auto", COUNT, {"auto"})
+    max_iter: int | str = allowing("auto", COUNT, {"auto"})
+    n_iter_no_change: int = allowing(7, COUNT)
+    validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
+    time_limit: float | None = allowing(None, POSITIVE, None)
+    random_state: Any = allowing(None, *RANDOM_STATE)
+    n_jobs: int | None = allowing(None, Integral, None)
+    backend: str | Backend | None = None
+    dtype: str = allowing("float32", {"float32", "float64"})
+
+    _task: ClassVar[str]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    @abstractmethod
+    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+        """Return targets as an array, if their values are allowed. name : of the argument"""
+
+    @abstractmethod
+    def _learned_targets(self, y: numpy.ndarray) -> TargetCoding:
+        """Return what the targets of the training rows say."""
+
+    @abstractmethod
+    def _record(self, coding: Any, encoder: Any, trained: TrainedNetworks) -> FittedTable:
+        """Return the fitted record, which knows nothing of validation rows yet."""
+
+    @abstractmethod
+    def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
+        """Return the fitted record with what the predictions of validation rows say about those of
+        new rows.
+        """
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Return numbers that the loss takes."""
+        return ()
+
+    def _with_class_weights(
+        self, coding: Any, Y: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> numpy.ndarray | None:
+        """Return the weights of rows, those of their classes included."""
+        return weight
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Encode a table and train on it.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        y : array, shape (rows,)
+            The targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit`
+            refuses.
+
+        Notes
+        -----
+        A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
+        in a first fit is raised, too, but keeps what the networks have learned in their whole
+        epochs, if there are any.
+        """
+        started, watch = time.monotonic(), self.__dict__.pop("_watch", None)
+        check_parameters(self)
+        check_together(X_val, y_val, sample_weight_val)
+        if y is None:
+            name = type(self).__name__
+            raise InputError(f"{name} requires y to be passed, but the target y is None.")
+        y = self._checked_targets(y, "y")
+        weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
+        coding = self._learned_targets(taken(y, counted(weight)))
+        labelled = self._labelled(coding, y, weight, "y")
+        validation = None
+        if X_val is not None:
+            y_val = self._checked_targets(y_val, "y_val")
+            weight = check_row_weights(
+                sample_weight_val, len(y_val), self.dtype, "sample_weight_val"
+            )
+            validation = self._labelled(coding, y_val, weight, "y_val")
+        random_state = check_random_state(self.random_state)
+        encoder = self.new_encoder(random_state)
+        table = counted_table(X, len(y), encoder, labelled)
+        first_target = labelled.Y if labelled.Y.ndim == 1 else labelled.Y[:, 0]
+        rows = self._rows(encoder.fit_transform(table, first_target), encoder, labelled)
+        held: Rows | None = None
+        if validation is not None:
+            table = counted_table(X_val, len(y_val), encoder, validation)
+            held = self._rows(encoder.transform(table), encoder, validation)
+        return self._train(encoder, coding, rows, held, random_state, watch, started)
+
+    def fit_encoded(
+        self,
+        encoder: Any,
+        X: Any,
+        y: Any,
+        *,
+        classes: numpy.ndarray | None = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Train on rows that a fitted encoder has encoded, such as those of a very large table.
+
+        Parameters
+        ----------
+        encoder : transformer
+            The encoder, fitted on some of the rows.
+        X : array or Source, shape (rows, inputs)
+            The encoded rows, in ``dtype``.
+        y : array, shape (rows,)
+            The targets: numbers, or indices into ``classes``.
+        classes : array, shape (classes,), optional
+            The labels, sorted.
+        X_val : array or Source, shape (validation rows, inputs), optional
+            Validation rows, which end the training. With None, rows of X are taken, unless X is a
+            source.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+        """
+        started, watch = time.monotonic(), self.__dict__.pop("_watch", None)
+        check_parameters(self)
+        coding = self._learned_targets(
+            self._checked_targets(y, "y") if classes is None else classes
+        )
+        validation = None
+        if X_val is not None:
+            validation = self._encoded_rows(X_val, y_val, coding, "y_val", encode=classes is None)
+        rows = self._encoded_rows(X, y, coding, "y", encode=classes is None)
+        random_state = check_random_state(self.random_state)
+        return self._train(encoder, coding, rows, validation, random_state, watch, started)
+
+    def _labelled(
+        self, coding: TargetCoding, y: numpy.ndarray, weight: numpy.ndarray | None, name: str
+    ) -> LabelledRows:
+        """Return the rows whose weight is not 0, with their targets as the loss takes them."""
+        indices = counted(weight)
+        Y = coding.encode(taken(y, indices), name)
+        weight = self._with_class_weights(coding, Y, taken(weight, indices))
+        remaining = counted(weight)  # Classes may have weight 0, too.
+        if remaining is not None:
+            indices = remaining if indices is None else indices[remaining]
+        return LabelledRows(indices, taken(Y, remaining), unequal(taken(weight, remaining)))
+
+    def _rows(self, encoded: Any, encoder: Any, labelled: LabelledRows) -> Rows:
+        """Return encoded rows with their targets and weights."""
+        X = dense(encoded, encoder, self.dtype)
+        check_consistent_length(X, labelled.Y)
+        return Rows(X, labelled.Y, labelled.weight)
+
+    def _encoded_rows(
+        self, X: Any, y: Any, coding: TargetCoding, name: str, *, encode: bool
+    ) -> Rows:
+        """Return rows that are encoded, which may be a source. encode : whether y is to be encoded
+        still
+        """
+        X = X if isinstance(X, Source) else numpy.ascontiguousarray(X, self.dtype)
+        Y = coding.encode(self._checked_targets(y, name), name) if encode else numpy.asarray(y)
+        check_consistent_length(X, Y)
+        return Rows(X, Y, unequal(self._with_class_weights(coding, Y, None)))
+
+    def _train(
+        self,
+        encoder: Any,
+        coding: TargetCoding,
+        rows: Rows,
+        held: Rows | None,
+        random_state: Any,
+        watch: Watch | None,
+        started: float,
+    ) -> Self:
+        """Train the networks, and replace the fitted record as a whole.
+
+        held : rows that end the training, None for a part of the rows
+        started : the monotonic time when ``fit`` was called
+        """
+        validation = self._folds(rows, random_state) if held is None else held
+        minimum, maximum = network_counts(self.networks, len(rows.X))
+        recipe = make_recipe(
+            self,
+            encoder,
+            rows,
+            outputs=coding.outputs,
+            networks=minimum,
+            deadline=started + (self.time_limit or inf),
+            watch=watch,
+        )
+        seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
+        jobs = min(effective_n_jobs(self.n_jobs), minimum)
+        ensemble = Ensemble(recipe, rows, validation, seeds, jobs)
+        interrupted = False
+        with Interrupts() as interrupts:
+            try:
+                with solvers_without_warnings():
+                    ensemble.train(minimum)
+            except KeyboardInterrupt:
+                if self._fitted is not None or not ensemble.whole_epochs:
+                    raise
+                interrupted = True
+            interrupts.held = True  # What was trained is not lost in the short rest.
+            trained = ensemble.finished(interrupted=interrupted)
+            fitted = self._record(coding, encoder, trained)
+            fitted = self._calibrated(
+                fitted, predicted_rows(fitted, trained.numbers, rows, validation)
+            )
+            interrupted = interrupted or interrupts.pending
+            if self._fitted is None or not interrupted:
+                self._fitted = fitted
+            if interrupted:
+                raise KeyboardInterrupt
+        return self
+
+    def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
+        """Return training and validation rows for each network: each row is a validation row of one
+        division.
+        """
+        if not self.validation_fraction or isinstance(rows.X, Source):
+            return None
+        count = min(round(1 / self.validation_fraction), len(rows.X))
+        if count < 2:
+            return None
+        labels = rows.Y if self._task == "classification" else None
+        stratified = labels is not None and numpy.bincount(labels).max() >= count
+        division = StratifiedKFold if stratified else KFold
+        folds = division(count, shuffle=True, random_state=random_state)
+        with warnings.catch_warnings():  # Classes may have fewer rows than there are folds.
+            warnings.filterwarnings("ignore", message="The least populated class")
+            return list(folds.split(rows.X, labels))
+
+    def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
+        """Make the encoder that ``fit`` would fit.
+
+        Parameters
+        ----------
+        random_state : int, numpy.random.RandomState or None
+            Source of the encoder's seed, unless it has one.
+        bins : int, "auto" or None, default "auto"
+            Bins of the default encoder.
+
+        Returns
+        -------
+        transformer
+            Not fitted: a copy of ``encoder``, or a `TableEncoder` with the bins of a tree.
+        """
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        if self.encoder is None:
+            return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
+        made = clone(self.encoder)
+        if made.get_params(deep=False).get("random_state", seed) is None:
+            made.set_params(random_state=seed)
+        return made
+
+    def watch(self, make: Watch) -> Self:
+        """Pass callbacks of :mod:`xpnet.training` to the trainings of the next ``fit``.
+
+        Parameters
+        ----------
+        make : callable
+            A function of the number of a network. It returns the callbacks of its training, and
+            the state of an interrupted training that continues, or None.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+        """
+        self._watch: Watch | None = make
+        return self
+
+    def predict_members(self, X: Any) -> numpy.ndarray:
+        """Predict with each member on its own, which shows how far they agree.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (networks * members, rows, outputs)
+            Probabilities of classes, or predicted numbers, of several quantiles in rising order.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        return self.get_fitted_state().member_outputs(X)
+
+
+def check_row_weights(weights: Any, rows: int, dtype: str, name: str) -> numpy.ndarray | None:
+    """Return weights of rows, (rows,) of a dtype, None for no weights.
+
+    Raises InputError for negative weights and for those that the dtype takes for 0 or for infinity,
+    ValueError for another shape.
+    """
+    if weights is None:
+        return None
+    checked = check_weights(weights, rows, name)
+    if (checked < 0).any():
+        raise InputError(
+            f"`{name}` must not be negative; got {checked.min():g}. Leave {name} out, or "
+            "correct it."
+        )
+    with numpy.errstate(over="ignore", under="ignore"):
+        converted = checked.astype(dtype)
+    lost = checked[(converted == 0) & (checked > 0) | ~numpy.isfinite(converted)]
+    if len(lost):
+        limits = numpy.finfo(dtype)
+        raise InputError(
+            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
+            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
+        )
+    return converted
+
+
+def counted(weight: numpy.ndarray | None) -> numpy.ndarray | None:
+    """Return the indices of the rows whose weight is not 0, None for all rows."""
+    return None if weight is None or weight.all() else numpy.flatnonzero(weight)
+
+
+def taken(values: Any, indices: numpy.ndarray | None) -> Any:
+    """Return some of the values; indices : None for all"""
+    return values if values is None or indices is None else values[indices]
+
+
+def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
+    """Return weights, None for equal ones, which have no effect."""
+    return None if weight is None or (weight == weight[:1]).all() else weight
+
+
+def counted_table(X: Any, rows: int, encoder: Any, labelled: LabelledRows) -> Any:
+    """Return the rows of a table that count, as the encoder takes them.
+
+    Raises ValueError for a table of another number of rows.
+    """
+    table = table_of(X) if isinstance(encoder, TableEncoder) else X
+    count = table.rows if isinstance(table, Table) else int(_num_samples(table))
+    check_consistent_length(numpy.empty(count), numpy.empty(rows))
+    if labelled.indices is None:
+        return table
+    if isinstance(table, Table):
+        return table.take(labelled.indices)
+    return _safe_indexing(table, labelled.indices)
+
+
+def predicted_rows(
+    fitted: FittedTable, numbers: Sequence[int], rows: Rows, validation: Folds | Rows | None
+) -> PredictedRows:
+    """Return the predictions of rows by networks that were not trained on them.
+
+    numbers : of the networks; rows : those of all folds; validation : folds, or rows of the user,
+    or None
+    """
+    if isinstance(validation, Rows):
+        X: Any = validation.X
+        parts = [X]
+        if isinstance(X, Source):
+            parts = [part for block in range(X.blocks) for part in X.parts(block)]
+        means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
+        return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
+    indices = [validation[number % len(validation)][1] for number in numbers] if validation else []
+    outputs = [
+        network.backend.to_numpy(network.predict(rows.X[some]))
+        for network, some in zip(fitted.networks, indices, strict=False)
+    ]
+    nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
+    every = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
+    return PredictedRows(
+        numpy.concatenate([nothing, *outputs]), rows.Y[every], taken(rows.weight, every)
+    )
+
+
+@contextmanager
+def solvers_without_warnings() -> Iterator[None]:
+    """Silence the solvers of linear baselines: a baseline that is not at its minimum is compared as
+    it is.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", LinAlgWarning)
+        yield

@@ -1,0 +1,212 @@
+"""The classifier of tables."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from xpnet.errors import InputError
+from xpnet.estimators.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.models.inputs import check_label_types, check_savable_labels
+from xpnet.tabular.base import PredictedRows, Tabular, check_row_weights
+from xpnet.tabular.calibration import best_temperature
+from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.fitted import FittedClassifier
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The labels of the training rows. labels : (classes,), sorted"""
+
+    labels: numpy.ndarray
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of classes."""
+        return len(self.labels)
+
+    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+        """Return indices into the labels: (rows,). Raises InputError for labels that are not among
+        them.
+        """
+        indices = numpy.searchsorted(self.labels, y).clip(0, len(self.labels) - 1)
+        unknown = self.labels[indices] != y
+        if unknown.any():
+            raise InputError(
+                f"`{name}` must hold labels of y only; got {y[unknown].tolist()[0]!r}. Leave such "
+                "rows out."
+            )
+        return indices
+
+
+@with_documentation_of(Parameters=Tabular, Attributes=Tabular)
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularClassifier(ClassifierMixin, Tabular):
+    """Classify the rows of a table, without settings that have to be chosen.
+
+    A `TableEncoder` encodes the table as numbers. A few networks are trained on them, each with its
+    own validation rows, which end its training. Each network has several members, and the mean of
+    all members' probabilities is predicted.
+
+    Parameters
+    ----------
+    <parameters of both estimators>
+    label_smoothing : float, default 0.0
+        The share of a label that is spread over all classes in training, in [0, 1).
+    class_weight : dict, "balanced" or None, default None
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
+    calibration : {"temperature"} or None, default None
+        ``"temperature"`` raises probabilities to the power that makes the labels of the validation
+        rows the most likely (Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural
+        Networks, 2017). The predicted labels stay the same.
+
+    Attributes
+    ----------
+    temperature_ : float
+        Probabilities are raised to 1 / temperature and scaled to sum to 1; 1 without
+        ``calibration``.
+    classes_ : numpy.ndarray, shape (classes,)
+        The labels, in the order of the columns of ``predict_proba``.
+    <attributes of both estimators>
+
+    See Also
+    --------
+    xpnet.TabularRegressor : The same for numbers.
+    xpnet.MLPClassifier : One network on numbers, with scikit-learn's parameters and results.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> rng = numpy.random.default_rng(0)
+    >>> table = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue"], 300)}
+    >>> label = numpy.where((table["size"] > 0) == (table["colour"] == "red"), "yes", "no")
+    >>> classifier = xpnet.TabularClassifier(random_state=0).fit(table, label)
+    >>> classifier.score(table, label) > 0.9
+    True
+    """
+
+    label_smoothing: float = allowing(0.0, FRACTION)
+    class_weight: Any = allowing(None, dict, {"balanced"}, None)
+    calibration: str | None = allowing(None, {"temperature"}, None)
+
+    _task: ClassVar[str] = "classification"
+
+    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+        check_label_types(y, name)
+        labels = column_or_1d(y, warn=True)
+        check_savable_labels(labels, name)
+        check_classification_targets(labels)
+        return labels
+
+    def _learned_targets(self, y: numpy.ndarray) -> Classes:
+        labels = numpy.unique(y)
+        if len(labels) < 2:
+            raise InputError(
+                "`y` must hold two classes or more; got 1 class or 0 sample(s): "
+                f"{labels.tolist()}. Add rows of another class."
+            )
+        return Classes(labels)
+
+    def _with_class_weights(
+        self, coding: Classes, Y: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> numpy.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        of_classes = compute_sample_weight(self.class_weight, coding.labels[Y])
+        of_classes = check_row_weights(of_classes, len(Y), self.dtype, "class_weight")
+        if weight is None:
+            return of_classes
+        product = of_classes.astype(numpy.float64) * weight
+        return check_row_weights(product, len(Y), self.dtype, "sample_weight")
+
+    def _record(self, coding: Classes, encoder: Any, trained: TrainedNetworks) -> FittedClassifier:
+        return FittedClassifier(
+            encoder=encoder,
+            networks=trained.networks,
+            best_epochs=trained.best_epochs,
+            n_iter=trained.n_iter,
+            classes=coding.labels,
+            temperature=1.0,
+        )
+
+    def _calibrated(self, fitted: FittedClassifier, validation: PredictedRows) -> FittedClassifier:
+        if self.calibration is None or not len(validation.outputs):
+            return fitted
+        temperature = best_temperature(validation.outputs, validation.Y, validation.weight)
+        return replace(fitted, temperature=temperature)
+
+    @property
+    def classes_(self) -> numpy.ndarray:
+        """Return the labels, in the order of the columns of ``predict_proba``: (classes,)."""
+        return self._attribute("classes")
+
+    @property
+    def temperature_(self) -> float:
+        """Return the temperature: probabilities are raised to 1 / temperature and scaled to sum to
+        1.
+        """
+        return self._attribute("temperature")
+
+    def predict_proba(self, X: Any) -> numpy.ndarray:
+        """Predict the probabilities of the classes: the mean over the members.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, classes)
+            Probabilities, in the order of ``classes_``.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        return self.get_fitted_state().probabilities(X)
+
+    def predict(self, X: Any) -> numpy.ndarray:
+        """Predict the label of each row: the most probable one.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows,)
+            Labels.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        return self.get_fitted_state().labels(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : frame, table or array, shape (rows, columns)
+            The rows.
+        y : array, shape (rows,)
+            The true labels.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The share of rows whose label is right, at most 1.
+        """
+        return float(super().score(X, y, sample_weight))

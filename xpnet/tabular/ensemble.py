@@ -1,0 +1,407 @@
+"""The networks of a table are trained on different rows, each until its validation loss no longer
+falls.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from threading import Condition, Event
+from typing import Any
+
+import numpy
+
+from xpnet.backend import StepState, get_threads
+from xpnet.backend.step import Step
+from xpnet.backend.threads import sharing_the_machine
+from xpnet.data.sources import Source
+from xpnet.estimators.epochs import total_loss
+from xpnet.estimators.inputs import Rows
+from xpnet.estimators.streaming import SourceRows, fit_over_source
+from xpnet.models import Network
+from xpnet.models.presets import initial_values
+from xpnet.ops.losses import smoothed
+from xpnet.tabular.linear_baseline import (
+    LinearModel,
+    best_blend_weight,
+    fit_linear,
+    losses_by_blend_weight,
+    with_linear,
+    with_scaled_inputs,
+)
+from xpnet.tabular.recipe import Recipe
+from xpnet.training import Callback, EarlyStopping, Training
+
+EPOCH_DECAY = 0.7
+"""Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
+WAKE_SECONDS = 0.1
+"""Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
+hears nothing."""
+
+Folds = Sequence[tuple[numpy.ndarray, numpy.ndarray]]
+"""Indices of the training rows and of the validation rows, for one network after the other."""
+
+
+class Cancelled(Exception):
+    """Ends the training of a network, since the training of another one was interrupted or
+    failed.
+    """
+
+
+class CancelTogether(Callback):
+    """Ends a training, before any callback after it is called, when an event is set."""
+
+    def __init__(self, cancelled: Event) -> None:
+        self.cancelled = cancelled
+
+    def within_epoch(self, training: Training) -> None:
+        """Undo the epoch under way."""
+        self._check()
+
+    def epoch_end(self, training: Training) -> None:
+        """Keep the epoch and make no other."""
+        self._check()
+
+    def _check(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """The epoch that a training keeps.
+
+    epoch : its number, from 1; state : its parameters, None for those that the network has
+    """
+
+    epoch: int
+    state: StepState | None
+
+
+class BestEpoch(EarlyStopping):
+    """Ends the training when the validation loss no longer falls or the time is over; keeps the
+    best parameters.
+
+    The parameters that are compared and kept are means over the epochs, in which the last epochs
+    count most. They predict better than those of a single epoch, and their loss shows sooner that
+    it no longer falls. (Polyak, Juditsky, Acceleration of Stochastic Approximation by Averaging,
+    1992.)
+
+    kept : the best epoch so far, None before the first whole epoch; it is replaced by one
+    assignment, so that an
+        interruption at any moment leaves a whole record
+    """
+
+    def __init__(
+        self, network: Network, validation: Rows | None, patience: int, seconds: float
+    ) -> None:
+        super().__init__(patience, tol=0.0)
+        self.network, self.validation, self.seconds = network, validation, seconds
+        self.kept: KeptEpoch | None = None
+
+    def train_begin(self, training: Training) -> None:
+        """Start counting and the clock; move the validation rows to where the network lives."""
+        super().train_begin(training)
+        if self.validation is not None:
+            self.validation = _on_backend(self.validation, self.network.backend.asarray)
+        self.epochs_in_mean = 0.0
+        self.mean: dict[str, numpy.ndarray] = {}
+        self.end = time.monotonic() + self.seconds
+
+    def epoch_end(self, training: Training) -> None:
+        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
+        if self.validation is not None:
+            self._compare(training, self.validation)
+        self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
+        training.stop = training.stop or time.monotonic() > self.end
+
+    def _compare(self, training: Training, validation: Rows) -> None:
+        current = training.step.state()
+        self.epochs_in_mean = self.epochs_in_mean * EPOCH_DECAY + 1
+        share, before = 1 / self.epochs_in_mean, self.mean or current.params
+        self.mean = {
+            name: before[name] + (value - before[name]) * share
+            for name, value in current.params.items()
+        }
+        training.step.load_state(replace(current, params=self.mean))
+        training.history.validation_loss.append(_mean_loss(training.step, validation))
+        super().epoch_end(training)
+        training.step.load_state(current)
+
+    def state(self) -> dict[str, Any]:
+        """Return the best loss so far, its parameters and the number of epochs since, and the mean
+        of all epochs.
+        """
+        return {**super().state(), "mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on comparing."""
+        super().load_state(state)
+        self.mean, self.epochs_in_mean = dict(state["mean"]), float(state["epochs_in_mean"])
+        self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
+
+
+def _on_backend(rows: Rows, to_backend: Callable[[Any], Any]) -> Rows:
+    """Return rows on a backend; those of a source are brought there block by block later."""
+    Y = to_backend(rows.Y)
+    weight = None if rows.weight is None else to_backend(rows.weight)
+    if isinstance(rows.X, Source):
+        return SourceRows.whole(rows.X, Y, weight)
+    return Rows(to_backend(rows.X), Y, weight)
+
+
+def _mean_loss(step: Step, rows: Rows) -> float:
+    """Return the mean loss over rows, block by block where a source has them."""
+    if not isinstance(rows.X, Source):
+        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
+    total, weights = total_loss(step, rows)
+    return total / weights
+
+
+@dataclass(eq=False)
+class NetworkTraining:
+    """One network with its training, which may be under way, interrupted or over.
+
+    network : the network; best : its early stopping
+    linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
+    blends, or None
+    """
+
+    network: Network
+    best: BestEpoch
+    linear: LinearModel | None = None
+    losses: numpy.ndarray | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the number of the epoch that is kept, 0 before the first whole epoch."""
+        return 0 if self.best.kept is None else self.best.kept.epoch
+
+    def keep_best(self) -> None:
+        """Give the network the parameters of its best epoch, as a training does that ends."""
+        kept = self.best.kept
+        if kept is not None and kept.state is not None:
+            self.network.load_values(kept.state.params)
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """The networks of a fit, in the order of their numbers.
+
+    networks : with the linear baseline in their weights where that helps; numbers : of the
+    networks, for their folds
+    best_epochs : the epoch that each network kept
+    """
+
+    networks: list[Network]
+    numbers: list[int]
+    best_epochs: list[int]
+
+    @property
+    def n_iter(self) -> int:
+        """Return the largest number of epochs that a network made."""
+        return max(network.history.epochs for network in self.networks)
+
+
+class Ensemble:
+    """Trains the networks of one fit, one after the other or in threads, and knows those that have
+    begun.
+
+    recipe : settings of all networks; rows : all rows of the training
+    validation : folds, or validation rows of the user for all networks, or None
+    seeds : one for each network; jobs : how many are trained at once
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        rows: Rows,
+        validation: Folds | Rows | None,
+        seeds: Sequence[int],
+        jobs: int,
+    ) -> None:
+        self.recipe, self.rows, self.validation = recipe, rows, validation
+        self.seeds, self.jobs = seeds, jobs
+        self.trainings: dict[int, NetworkTraining] = {}
+        self.cancelled = Event()
+        self._changed = Condition()
+        self._under_way = 0  # trainings in threads
+
+    def train(self, minimum: int) -> None:
+        """Train the minimum number of networks, and others as long as the first have left epochs
+        unused.
+
+        An exception ends all trainings, and is raised when all threads have ended.
+        """
+        with sharing_the_machine(max(1, get_threads() // self.jobs)):
+            if self.jobs > 1:
+                self._train_in_threads(minimum)
+            else:
+                for number in range(minimum):
+                    self._train_one(number)
+        while self._has_time_for_another(minimum):
+            self._train_one(len(self.trainings))
+
+    @property
+    def whole_epochs(self) -> bool:
+        """Say whether a network has made a whole epoch."""
+        return any(training.best_epoch for training in self.trainings.values())
+
+    def finished(self, *, interrupted: bool) -> TrainedNetworks:
+        """Return the networks that have made an epoch, at their best epochs, with linear baselines
+        where these help.
+
+        interrupted : whether trainings may have ended without putting back the parameters of their
+        best epochs
+        """
+        trainings = {k: self.trainings[k] for k in sorted(self.trainings)}
+        trainings = {k: training for k, training in trainings.items() if training.best_epoch}
+        if interrupted:
+            for training in trainings.values():
+                training.keep_best()
+        return TrainedNetworks(
+            networks=with_baselines(self.recipe, list(trainings.values())),
+            numbers=list(trainings),
+            best_epochs=[training.best_epoch for training in trainings.values()],
+        )
+
+    def _train_in_threads(self, count: int) -> None:
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            futures: list[Future[None]] = [
+                pool.submit(copy_context().run, self._train_in_thread, number)
+                for number in range(count)
+            ]
+            _wait_for(futures)
+        except BaseException:
+            with self._changed:
+                self.cancelled.set()  # From now on no training begins.
+                self._changed.wait_for(lambda: not self._under_way)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _train_in_thread(self, number: int) -> None:
+        with self._changed:
+            if self.cancelled.is_set():
+                raise Cancelled
+            self._under_way += 1
+        try:
+            self._train_one(number)
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def _has_time_for_another(self, minimum: int) -> bool:
+        """Say whether another network is trained: as long as all together make no more epochs than
+        the minimum may.
+        """
+        count = len(self.trainings)
+        if count >= len(self.seeds) or time.monotonic() >= self.recipe.deadline:
+            return False
+        epochs = [training.network.history.epochs for training in self.trainings.values()]
+        return sum(epochs) / count * (count + 1) <= minimum * self.recipe.epochs
+
+    def _train_one(self, number: int) -> None:
+        """Train one network, within its part of the time that is left."""
+        rounds = -(-len(self.seeds) // self.jobs) - number // self.jobs
+        seconds = (self.recipe.deadline - time.monotonic()) / rounds
+        rows, validation = self._divided(number)
+        train_network(self, number, rows, validation, seconds)
+
+    def _divided(self, number: int) -> tuple[Rows, Rows | None]:
+        """Return the training rows and the validation rows of a network, with scaled inputs."""
+        scales, validation = self.recipe.input_scales, self.validation
+        if validation is None:
+            return _scaled(self.rows, scales), None
+        if isinstance(validation, Rows):
+            return _scaled(self.rows, scales), _scaled(validation, scales)
+        training, others = validation[number % len(validation)]
+        return _taken(self.rows, training, scales), _taken(self.rows, others, scales)
+
+
+def _wait_for(futures: Sequence[Future[None]]) -> None:
+    """Wait until all have ended; raise the exception of the first that failed."""
+    unfinished = set(futures)
+    while unfinished:
+        done, unfinished = wait(unfinished, timeout=WAKE_SECONDS, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def _scaled(rows: Rows, scales: numpy.ndarray | None) -> Rows:
+    """Return rows whose inputs are multiplied by factors."""
+    if scales is None:
+        return rows
+    return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype))
+
+
+def _taken(rows: Rows, indices: numpy.ndarray, scales: numpy.ndarray | None) -> Rows:
+    """Return a copy of some rows, whose inputs are multiplied by factors."""
+    X, weight = rows.X[indices], None if rows.weight is None else rows.weight[indices]
+    if scales is not None:
+        numpy.multiply(X, scales, dtype=X.dtype, out=X)
+    return Rows(X, rows.Y[indices], weight)
+
+
+def train_network(
+    ensemble: Ensemble, number: int, rows: Rows, validation: Rows | None, seconds: float
+) -> None:
+    """Fit a linear baseline and train one network, both within some seconds; the ensemble knows it
+    from its beginning.
+    """
+    recipe, started = ensemble.recipe, time.monotonic()
+    linear = None
+    if recipe.input_sums is not None and validation is not None:
+        linear = fit_linear(recipe.input_sums, rows, validation, recipe.spec)
+    seed = ensemble.seeds[number]
+    rng, spec = numpy.random.default_rng(seed), replace(recipe.spec, seed=seed)
+    values = initial_values(recipe.spec, rng)
+    network = Network(
+        spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng
+    )
+    seconds_left = seconds - (time.monotonic() - started)
+    best = BestEpoch(network, validation, recipe.patience, seconds_left)
+    training = ensemble.trainings[number] = NetworkTraining(network, best, linear)
+    watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
+    settings: dict[str, Any] = {
+        "epochs": recipe.epochs,
+        "batch_size": min(recipe.batch_size, len(rows.X)),
+        "callbacks": [best, CancelTogether(ensemble.cancelled), *watchers],
+        "resume_from": state,
+        "sample_weight": rows.weight,
+    }
+    classes, Y = spec.widths[-1], rows.Y
+    if recipe.label_smoothing:
+        Y = smoothed(Y, numpy.empty((0, classes), spec.dtype), recipe.label_smoothing, classes)
+    if isinstance(rows.X, Source):
+        fit_over_source(network, rows.X, Y, schedule=recipe.schedule, **settings)
+    else:
+        network.fit(rows.X, Y, **settings)
+    if linear is not None and validation is not None:
+        training.losses = losses_by_blend_weight(network, linear, validation)
+
+
+def with_baselines(recipe: Recipe, trainings: Sequence[NetworkTraining]) -> list[Network]:
+    """Return networks that take unscaled inputs, with linear baselines in their weights where these
+    help.
+    """
+    losses = [training.losses for training in trainings if training.losses is not None]
+    helps = bool(losses) and len(losses) == len(trainings)
+    blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0
+    networks = []
+    for training in trainings:
+        trained = training.network
+        spec, values = trained.spec, trained.values()
+        if blend_weight and training.linear is not None:
+            spec, values = with_linear(spec, values, training.linear, blend_weight)
+        if recipe.input_scales is not None:
+            values = with_scaled_inputs(spec, values, recipe.input_scales)
+        network = Network(
+            spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
+        )
+        network.history, network.how_trained = trained.history, trained.how_trained
+        networks.append(network)
+    return networks

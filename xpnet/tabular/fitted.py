@@ -1,0 +1,385 @@
+"""What one fit of a tabular estimator has learned, as one frozen record, and the predictions that
+follow from it.
+
+An estimator holds one such record and replaces it as a whole, so that each prediction, each file
+and each attribute belongs to one whole fit, whatever other threads do.
+"""
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import _num_samples
+
+from xpnet.backend import NetworkSpec
+from xpnet.errors import InputError
+from xpnet.models import Network
+from xpnet.models.saving import Saved
+from xpnet.tabular.calibration import conformal_margin, tempered
+from xpnet.tabular.columns import table_of
+from xpnet.tabular.encoder import TableEncoder
+
+BATCH_MULTIPLE = 32
+"""Rows are predicted in multiples of this number of rows.
+
+Matrix products of fewer rows round differently, and the prediction of a row would depend on the
+rows beside it.
+"""
+MAX_ENCODED_NUMBERS = 2**23
+"""Encoded numbers of a table that are in memory at once while its rows are predicted."""
+DEVIANCES = ("poisson", "gamma", "tweedie")
+"""Losses that predict positive numbers, whose targets are scaled and not moved."""
+MIN_MEAN = 1e-12
+"""Smallest mean of counts or amounts whose variance is computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTable:
+    """What one fit has learned.
+
+    encoder : the fitted encoder
+    networks : the trained networks, at least one
+    best_epochs : the epoch that each network kept
+    n_iter : the largest number of epochs that a network made
+    """
+
+    encoder: Any
+    networks: list[Network]
+    best_epochs: list[int]
+    n_iter: int
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Return the description of the networks, which differ in their seeds only."""
+        return self.networks[0].spec
+
+    @property
+    def why(self) -> str:
+        """Return what was trained, with which backend, and why."""
+        spec, count = self.spec, len(self.networks)
+        widths = "-".join(map(str, spec.widths))
+        plural = "s" if count > 1 else ""
+        return (
+            f"{count} network{plural} {widths} of {spec.members} members; {self.networks[0].why_}"
+        )
+
+    def with_feature_names(self, names: Any) -> "FittedTable":
+        """Return the same fit, whose encoder has other names of columns. names : (columns,), None
+        for no names
+        """
+        encoder = copy(self.encoder)
+        if names is not None:
+            encoder.feature_names_in_ = numpy.asarray(names, dtype=object)
+        elif hasattr(encoder, "feature_names_in_"):
+            del encoder.feature_names_in_
+        return replace(self, encoder=encoder)
+
+    def mean_outputs(self, X: Any) -> numpy.ndarray:
+        """Return the mean prediction of all members of all networks: (rows, outputs)."""
+        blocks = (self.network_outputs(block, "predict") for block in self.encoded_blocks(X))
+        return self.in_units(numpy.concatenate([numpy.mean(block, axis=0) for block in blocks]))
+
+    def member_outputs(self, X: Any) -> numpy.ndarray:
+        """Return the prediction of each member of each network: (networks * members, rows,
+        outputs).
+        """
+        blocks = (
+            numpy.concatenate(self.network_outputs(block, "predict_members"))
+            for block in self.encoded_blocks(X)
+        )
+        return self.in_units(numpy.concatenate(list(blocks), axis=1))
+
+    def network_outputs(self, encoded: numpy.ndarray, method: str) -> list[numpy.ndarray]:
+        """Return what a method of each network returns for encoded rows: (..., rows, outputs)."""
+        rows = len(encoded)
+        padded = numpy.pad(encoded, ((0, -rows % BATCH_MULTIPLE), (0, 0)))
+        return [
+            network.backend.to_numpy(getattr(network, method)(padded))[..., :rows, :]
+            for network in self.networks
+        ]
+
+    def encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
+        """Yield the encoded rows in blocks of a multiple of BATCH_MULTIPLE rows; the last block may
+        be shorter.
+        """
+        if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
+            yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
+            return
+        multiples = max(1, MAX_ENCODED_NUMBERS // (self.spec.widths[0] * BATCH_MULTIPLE))
+        table = table_of(X)
+        for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
+            yield dense(self.encoder.transform(table.part(rows)), self.encoder, self.spec.dtype)
+
+    def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Return outputs of networks (..., outputs) in the unit of the target."""
+        return outputs
+
+
+@dataclass(frozen=True, eq=False)
+class FittedClassifier(FittedTable):
+    """What one fit of a classifier has learned.
+
+    classes : (classes,) labels in the order of the outputs
+    temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
+    """
+
+    classes: numpy.ndarray
+    temperature: float
+
+    def probabilities(self, X: Any) -> numpy.ndarray:
+        """Return the probabilities of the classes: (rows, classes)."""
+        mean = self.mean_outputs(X)
+        return mean if self.temperature == 1.0 else tempered(mean, self.temperature)
+
+    def labels(self, X: Any) -> numpy.ndarray:
+        """Return the most probable label of each row: (rows,)."""
+        return self.classes[self.probabilities(X).argmax(axis=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRegressor(FittedTable):
+    """What one fit of a regressor has learned.
+
+    target : (4, outputs) centre, scale, minimum and maximum of the targets
+    flat : whether targets were one-dimensional
+    residuals : (validation rows, outputs) targets minus predictions, divided by ``spread``
+    residual_weights : (validation rows,) weights of these rows; None for equal ones
+    """
+
+    target: numpy.ndarray
+    flat: bool
+    residuals: numpy.ndarray
+    residual_weights: numpy.ndarray | None
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Return the levels of the quantiles that are predicted; none for another loss."""
+        return self.spec.loss_numbers if self.spec.loss == "quantile" else ()
+
+    def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Return outputs (..., outputs) in the unit of the target, several quantiles in rising
+        order.
+        """
+        centre, scale = self.target[:2]
+        numbers = outputs * scale + centre
+        return numpy.sort(numbers, axis=-1) if len(self.levels) > 1 else numbers
+
+    def in_range(self, numbers: numpy.ndarray) -> numpy.ndarray:
+        """Return numbers (rows, outputs), limited to the range of the targets of the training."""
+        return numpy.clip(numbers, *self.target[2:])
+
+    def predictions(self, X: Any) -> numpy.ndarray:
+        """Return the predicted numbers: (rows, outputs)."""
+        return self.in_range(self.mean_outputs(X))
+
+    def shaped(self, numbers: numpy.ndarray) -> numpy.ndarray:
+        """Return numbers (rows, outputs) in the shape of the targets that were passed to
+        ``fit``.
+        """
+        return numbers[:, 0] if self.flat and numbers.shape[1] == 1 else numbers
+
+    def spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
+        """Return the root of the variance, up to a factor, that the loss assumes where the mean is
+        predicted.
+        """
+        if self.spec.loss not in DEVIANCES:
+            return 1.0
+        powers = {"poisson": (1.0,), "gamma": (2.0,), "tweedie": self.spec.loss_numbers}
+        (power,) = powers[self.spec.loss]
+        return numpy.maximum(predictions, MIN_MEAN) ** (power / 2)
+
+    def with_residuals(
+        self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> "FittedRegressor":
+        """Return the same fit with the residuals of validation rows.
+
+        outputs : (rows, outputs) of networks that were not trained on these rows; targets : (rows,
+        outputs), scaled
+        """
+        predictions = self.in_range(self.in_units(outputs))
+        residuals = (self.in_units(targets) - predictions) / self.spread(predictions)
+        return replace(
+            self,
+            residuals=numpy.asarray(residuals, numpy.float64),
+            residual_weights=None if weight is None else numpy.asarray(weight, numpy.float64),
+        )
+
+    def interval(self, X: Any, coverage: float, predictions: Any) -> numpy.ndarray:
+        """Return the ends of an interval for each row: (rows, 2) or (rows, targets, 2).
+
+        predictions : what was predicted for these rows, None to predict them
+
+        Raises InputError for too few validation rows, and for predictions of other rows.
+        """
+        if predictions is None:
+            numbers = self.predictions(X)
+        else:
+            numbers = self._checked_predictions(X, predictions)
+        levels, weight = self.levels, self.residual_weights
+        # Residuals are rounded to this, and many targets may be equal and lie exactly at an end.
+        rounding = self._largest_deviation() * numpy.finfo(self.spec.dtype).eps
+        if len(levels) > 1:
+            low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
+            high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
+            outside = numpy.maximum(-self.residuals[:, [low]], self.residuals[:, [high]])
+            margin = conformal_margin(outside, coverage, weight) + rounding[:1]
+            ends = [numbers[:, [low]] - margin, numbers[:, [high]] + margin]
+        else:
+            margin = conformal_margin(numpy.abs(self.residuals), coverage, weight)
+            margin = margin * self.spread(numbers) + rounding
+            ends = [numbers - margin, numbers + margin]
+        lowest = numpy.where(self.target[2] >= 0, 0.0, -numpy.inf)
+        ends[0] = numpy.maximum(ends[0], lowest[: ends[0].shape[1]])
+        interval = numpy.stack(ends, axis=2)
+        return interval[:, 0] if self.flat else interval
+
+    def _largest_deviation(self) -> numpy.ndarray:
+        """Return how far targets lie from their centre at most: (outputs,)."""
+        centre = self.target[0]
+        return numpy.abs(self.target[2:] - centre).max(axis=0)
+
+    def _checked_predictions(self, X: Any, predictions: Any) -> numpy.ndarray:
+        """Return predictions as (rows, outputs). Raises InputError unless they are those of X."""
+        numbers = numpy.asarray(predictions, numpy.float64)
+        expected = (row_count(X, self.encoder), self.spec.widths[-1])
+        if numbers.shape not in (expected, expected[:1] if expected[1] == 1 else expected):
+            raise InputError(
+                "`predictions` must be what predict returned for the rows of X, of shape "
+                f"{expected}; got shape {numbers.shape}. Pass predict(X), or leave predictions out."
+            )
+        return numbers.reshape(expected)
+
+
+class FittedAttributes(Saved):
+    """An estimator that holds one `FittedTable`, and shows its parts as attributes that cannot be
+    set.
+    """
+
+    _fitted: Any = None
+    """The `FittedTable` of the last fit; None before the first."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    def get_fitted_state(self) -> Any:
+        """Return all that the last ``fit`` has learned, as one frozen record.
+
+        Returns
+        -------
+        FittedTable
+            The record. A later ``fit`` replaces it and does not change it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        """
+        fitted = self._fitted
+        if fitted is None:
+            name = type(self).__name__
+            raise NotFittedError(
+                f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments "
+                "before using this estimator."
+            )
+        return fitted
+
+    def set_fitted_state(self, fitted: Any) -> Any:
+        """Replace all that ``fit`` has learned by a record of another estimator of this class.
+
+        Parameters
+        ----------
+        fitted : FittedTable
+            What `get_fitted_state` has returned.
+
+        Returns
+        -------
+        Tabular
+            The estimator itself.
+        """
+        self._fitted = fitted
+        return self
+
+    def _attribute(self, name: str) -> Any:
+        """Return a part of the fitted record. Raises AttributeError before ``fit``, so that
+        ``hasattr`` works.
+        """
+        fitted = self._fitted
+        if fitted is None:
+            raise AttributeError(f"This {type(self).__name__} has no {name}_ before it is fitted.")
+        return getattr(fitted, name)
+
+    @property
+    def encoder_(self) -> Any:
+        """Return the fitted encoder; its ``left_out_`` says which columns are not used, and why."""
+        return self._attribute("encoder")
+
+    @property
+    def networks_(self) -> list[Network]:
+        """Return the networks."""
+        return self._attribute("networks")
+
+    @property
+    def best_epochs_(self) -> list[int]:
+        """Return the epoch that each network kept."""
+        return self._attribute("best_epochs")
+
+    @property
+    def n_iter_(self) -> int:
+        """Return the largest number of epochs that a network made."""
+        return self._attribute("n_iter")
+
+    @property
+    def why_(self) -> str:
+        """Return what was trained, with which backend, and why."""
+        return self._attribute("why")
+
+    @property
+    def n_features_in_(self) -> int:
+        """Return the number of columns of the table."""
+        return self._attribute("encoder").n_features_in_
+
+    @property
+    def feature_names_in_(self) -> numpy.ndarray:
+        """Return the names of the columns, where all are text. Other names, or None, may be set."""
+        return self._attribute("encoder").feature_names_in_
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: Any) -> None:
+        self._fitted = self.get_fitted_state().with_feature_names(names)
+
+
+def row_count(X: Any, encoder: Any) -> int:
+    """Return the number of rows of a table that an encoder takes."""
+    return table_of(X).rows if isinstance(encoder, TableEncoder) else int(_num_samples(X))
+
+
+def dense(encoded: Any, encoder: Any, dtype: str) -> numpy.ndarray:
+    """Return encoded rows as a dense matrix of a dtype, (rows, inputs) in C order.
+
+    Raises InputError, which names the encoder, for what is no matrix of finite numbers.
+    """
+    if isinstance(encoder, TableEncoder):
+        return numpy.ascontiguousarray(encoded, dtype)
+    name = type(encoder).__name__
+    rule = f"`encoder` must return one row of finite numbers for each row of X; {name}"
+    try:
+        numbers = numpy.ascontiguousarray(
+            encoded.toarray() if issparse(encoded) else encoded, dtype
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{rule} returned other values: {error}. Add a step that encodes them."
+        ) from error
+    if numbers.ndim != 2:
+        raise InputError(f"{rule} returned shape {numbers.shape}. Return a matrix (rows, inputs).")
+    if not numpy.isfinite(numbers).all():
+        raise InputError(
+            f"{rule} returned NaN or infinity. Impute missing values in the encoder, such as with "
+            "SimpleImputer."
+        )
+    return numbers

@@ -1,0 +1,272 @@
+"""The regressor of tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_array
+
+from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.errors import InputError
+from xpnet.estimators.parameters import (
+    FRACTION,
+    NOT_NEGATIVE,
+    LossParameters,
+    allowing,
+    with_documentation_of,
+)
+from xpnet.models.inputs import require
+from xpnet.tabular.base import PredictedRows, Tabular
+from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
+
+MAX_TARGET = 1e140
+"""Largest absolute value of a target: the squares of larger ones overflow, and with them the
+standard deviation."""
+
+
+@dataclass(frozen=True)
+class NumberCoding:
+    """How the targets of the training rows are scaled.
+
+    target : (4, outputs) centre, scale, minimum and maximum
+    flat : whether targets are one-dimensional
+    dtype : of the scaled targets
+    for_loss : returns targets (rows, targets) as the columns of the loss, (rows, outputs), and
+    raises for others
+    """
+
+    target: numpy.ndarray
+    flat: bool
+    dtype: str
+    for_loss: Callable[[numpy.ndarray], numpy.ndarray]
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of outputs."""
+        return self.target.shape[1]
+
+    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+        """Return scaled targets: (rows, outputs). Raises InputError for another number of
+        columns.
+        """
+        columns = self.for_loss(y.reshape(len(y), -1))
+        if columns.shape[1] != self.outputs:
+            raise InputError(
+                f"`{name}` must have as many columns as y; got shape {y.shape}. Pass the same "
+                "targets."
+            )
+        centre, scale = self.target[:2]
+        return ((columns - centre) / scale).astype(self.dtype)
+
+
+@with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularRegressor(LossParameters, RegressorMixin, Tabular):
+    """Predict numbers for the rows of a table, without settings that have to be chosen.
+
+    A `TableEncoder` encodes the table as numbers. A few networks are trained on them and on the
+    standardised target, each with its own validation rows, which end its training. Each network has
+    several members, and the mean of all members' predictions is limited to the range of the
+    training targets. The ``delta`` of Huber's loss is in standard deviations of the target.
+
+    Parameters
+    ----------
+    <parameters of both estimators>
+    <loss of both estimators>
+    loss : str, default "squared_error"
+        The loss; `xpnet.MLPRegressor` says what each loss is for.
+
+    Attributes
+    ----------
+    target_ : numpy.ndarray, shape (4, outputs), float64
+        Centre, scale, minimum and maximum of the training targets: a prediction is an output of a
+        network times the scale, plus the centre.
+    residuals_ : numpy.ndarray, shape (validation rows, outputs), float64
+        Targets minus predictions by networks that were not trained on these rows; for
+        ``"poisson"``, ``"gamma"`` and ``"tweedie"`` divided by the root of the variance that the
+        loss assumes, up to a factor.
+    residual_weights_ : numpy.ndarray, shape (validation rows,), float64, or None
+        Weights of these rows; None for equal ones.
+    <attributes of both estimators>
+
+    See Also
+    --------
+    xpnet.TabularClassifier : The same for classes.
+    xpnet.MLPRegressor : One network on numbers, with scikit-learn's parameters and results.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> rng = numpy.random.default_rng(0)
+    >>> table = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue"], 300)}
+    >>> price = 1000 * table["size"] * (table["colour"] == "red")
+    >>> regressor = xpnet.TabularRegressor(random_state=0).fit(table, price)
+    >>> regressor.score(table, price) > 0.9
+    True
+    >>> mean, spread = regressor.predict(table, return_std=True)
+    >>> mean.shape, spread.shape
+    ((300,), (300,))
+    >>> low, high = regressor.predict_interval(table, 0.9).T
+    >>> bool(((low <= price) & (price <= high)).mean() > 0.8)
+    True
+    """
+
+    weight_decay: float = allowing(0.01, NOT_NEGATIVE)
+    dropout: float = allowing(0.0, FRACTION)
+    loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
+
+    _task: ClassVar[str] = "regression"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+        numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
+        largest = numpy.abs(numbers).max()
+        if largest > MAX_TARGET:
+            raise InputError(
+                f"`{name}` must hold numbers from {-MAX_TARGET:g} to {MAX_TARGET:g}; got "
+                f"{largest:g}. Scale the targets."
+            )
+        is_column = numbers.ndim == 2 and numbers.shape[1] == 1
+        return column_or_1d(numbers, warn=True) if is_column else numbers
+
+    def _learned_targets(self, y: numpy.ndarray) -> NumberCoding:
+        columns = self._repeated(y.reshape(len(y), -1))
+        low, high = columns.min(axis=0), columns.max(axis=0)
+        centre, scale = columns.mean(axis=0), columns.std(axis=0)
+        if self.loss in DEVIANCES:
+            if not high.all():
+                raise InputError(
+                    f"`y` must hold a number above 0 for loss={self.loss!r}; got zeros only. "
+                    "Look at how y was made."
+                )
+            centre, scale = numpy.zeros_like(low), centre
+        target = numpy.stack([centre, numpy.where(scale > 0, scale, 1.0), low, high])
+        return NumberCoding(target, y.ndim == 1, self.dtype, self._repeated)
+
+    def _record(
+        self, coding: NumberCoding, encoder: Any, trained: TrainedNetworks
+    ) -> FittedRegressor:
+        return FittedRegressor(
+            encoder=encoder,
+            networks=trained.networks,
+            best_epochs=trained.best_epochs,
+            n_iter=trained.n_iter,
+            target=coding.target,
+            flat=coding.flat,
+            residuals=numpy.empty((0, coding.outputs)),
+            residual_weights=None,
+        )
+
+    def _calibrated(self, fitted: FittedRegressor, validation: PredictedRows) -> FittedRegressor:
+        return fitted.with_residuals(validation.outputs, validation.Y, validation.weight)
+
+    @property
+    def target_(self) -> numpy.ndarray:
+        """Return centre, scale, minimum and maximum of the targets: (4, outputs), float64."""
+        return self._attribute("target")
+
+    @property
+    def residuals_(self) -> numpy.ndarray:
+        """Return targets minus predictions of the validation rows: (rows, outputs), float64."""
+        return self._attribute("residuals")
+
+    @property
+    def residual_weights_(self) -> numpy.ndarray | None:
+        """Return the weights of the validation rows, (rows,) float64; None for equal ones."""
+        return self._attribute("residual_weights")
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict the number of each row: the mean over the members, within the range of y.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        return_std : bool, default False
+            Whether to return the standard deviation over the members as well.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows,) or (rows, outputs), float64
+            Predictions, limited to the range of the training targets; of several quantiles a column
+            for each, in rising order. With ``return_std`` a tuple of them and of the standard
+            deviations over the members.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        fitted = self.get_fitted_state()
+        mean = fitted.shaped(fitted.predictions(X))
+        if not return_std:
+            return mean
+        return mean, fitted.member_outputs(X).std(axis=0).reshape(mean.shape)
+
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9, *, predictions: Any = None
+    ) -> numpy.ndarray:
+        """Predict for each row an interval that holds its target with a probability.
+
+        The interval is the prediction minus and plus a margin, a quantile of the residuals of the
+        validation rows (split conformal prediction). It has one width for all rows; for
+        ``"poisson"``, ``"gamma"`` and ``"tweedie"`` the width grows with the prediction. With
+        ``loss="quantile"`` and levels on both sides, such as ``quantile=[0.05, 0.5, 0.95]`` for a
+        coverage of 0.9, the interval lies between the predictions of the levels next to the
+        coverage, and its width differs between rows (Romano, Patterson, Candes, Conformalized
+        Quantile Regression, 2019). Where no training target was negative, no interval begins below
+        0.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        coverage : float, default 0.9
+            The share of new targets that the intervals hold, in (0, 1).
+        predictions : array, shape (rows,) or (rows, outputs), optional
+            The result of `predict` for these rows, which are then not predicted again.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, 2) or (rows, targets, 2), float64
+            Low and high end of each interval.
+
+        Raises
+        ------
+        InputError
+            For a coverage outside (0, 1), for too few validation rows, for predictions of another
+            shape, and for columns that are not those of the training.
+        """
+        fitted = self.get_fitted_state()
+        require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
+        return fitted.interval(X, coverage, predictions)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
+
+        Parameters
+        ----------
+        X : frame, table or array, shape (rows, columns)
+            The rows.
+        y : array, shape (rows,) or (rows, targets)
+            The true numbers.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            1 for predictions that are all right, 0 for the best constant one, negative for worse.
+        """
+        predictions, y = self.predict(X), self._checked_targets(y, "y")
+        columns = predictions.reshape(len(predictions), -1)
+        return float(self._score_outputs(y.reshape(len(y), -1), columns, sample_weight))
