@@ -4,7 +4,7 @@ Every one is an :class:`XpnetError` and also the built-in error that a caller wo
 ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 
 class XpnetError(Exception):
@@ -30,7 +30,7 @@ class BackendError(XpnetError, RuntimeError):
     >>> xpnet.get_backend("abacus")
     Traceback (most recent call last):
         ...
-    xpnet.errors.BackendError: A backend must be one of ...; received 'abacus'. Install the package that brings it.
+    xpnet.errors.BackendError: A backend must be one of ...; got 'abacus'. ...
     """
 
 
@@ -109,31 +109,46 @@ class DeviceMemoryError(XpnetError, MemoryError):
     """
 
 
-def did_you_mean(
-    name: object, choices: Iterable[str], aliases: Mapping[str, str] | None = None
-) -> str:
+ALIASES = {
+    "swish": "silu",
+    "sigmoid": "logistic",
+    "leakyrelu": "leaky_relu",
+    "mse": "squared_error",
+    "l2": "squared_error",
+    "mae": "absolute_error",
+    "l1": "absolute_error",
+    "pinball": "quantile",
+    "l-bfgs": "lbfgs",
+    "bfgs": "lbfgs",
+    "momentum": "sgd",
+    "cuda": "cupy",
+    "gpu": "cupy",
+    "cpu": "numba",
+}
+"""Names that other libraries use, with xpnet's name of the same thing."""
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
     """Suggest a name for one that is none of the choices, as the last sentence of a message.
 
     Parameters
     ----------
     name : object
-        What was received. Only text gets a suggestion.
+        The value received. Only text gets a suggestion.
     choices : iterable of str
         The names that are possible.
-    aliases : mapping of str to str, optional
-        Names that others use, with the choice that means the same.
 
     Returns
     -------
     str
-        ``Did you mean 'relu'?``, or nothing where no choice is similar.
+        ``Did you mean 'relu'?``, or nothing if no choice is similar.
 
     Examples
     --------
     >>> from xpnet.errors import did_you_mean
     >>> did_you_mean("lbgfs", ["adam", "lbfgs", "sgd"])
     "Did you mean 'lbfgs'?"
-    >>> did_you_mean("swish", ["relu", "silu"], {"swish": "silu"})
+    >>> did_you_mean("swish", ["relu", "silu"])
     "Did you mean 'silu'?"
     >>> did_you_mean("abacus", ["relu", "silu"])
     ''
@@ -143,8 +158,6 @@ def did_you_mean(
     if not isinstance(name, str):
         return ""
     spellings = {choice.lower(): choice for choice in choices}
-    alias = (aliases or {}).get(name.lower())
-    if alias in spellings.values():
-        return f"Did you mean {alias!r}?"
-    close = get_close_matches(name.lower(), spellings, n=1)
+    alias = ALIASES.get(name.lower())
+    close = [alias] if alias in spellings else get_close_matches(name.lower(), spellings, n=1)
     return f"Did you mean {spellings[close[0]]!r}?" if close else ""

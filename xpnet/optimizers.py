@@ -13,7 +13,7 @@ from math import cos, inf, pi
 from typing import ClassVar
 
 from xpnet.backend import UpdateRule
-from xpnet.errors import InputError
+from xpnet.errors import InputError, did_you_mean
 from xpnet.ops import UpdateName
 
 __all__ = [
@@ -328,7 +328,8 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
         if optimizer not in OPTIMIZERS:
             names = ", ".join(OPTIMIZERS)
             raise InputError(
-                f"`optimizer` must be one of {names}, or an instance of their classes; got {optimizer!r}."
+                f"`optimizer` must be one of {names}, or an instance of their classes; got "
+                f"{optimizer!r}. {did_you_mean(optimizer, OPTIMIZERS)}".rstrip()
             )
         return OPTIMIZERS[optimizer]().rule
     return optimizer.rule

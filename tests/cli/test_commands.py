@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import click
 import numpy as np
@@ -54,6 +55,32 @@ def test_backends_and_doctor(run: Run) -> None:
     assert "NumPy, lists, frames" in shown
     assert "named by XPNET_BACKEND" in run("doctor").stdout
     assert "must be one of" in run("doctor", XPNET_BACKEND="nope").stdout
+
+
+def test_a_backend_that_does_not_describe_itself_harms_no_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quiet:
+        name, kernels = "quiet", {}
+
+    class Entry:
+        name, value = "quiet", "some.package:backend"
+
+        def load(self) -> object:
+            return Quiet()
+
+    module = import_module("xpnet.dispatch.choose")
+    registered = module._registered()
+    monkeypatch.setattr(module, "_registered", lambda: {**registered, "quiet": Entry()})
+    monkeypatch.setattr(module, "_loaded", {})
+    (quiet,) = [b for b in json.loads(run("backends", "--json").stdout) if b["name"] == "quiet"]
+    assert quiet["usable"]
+    assert quiet["facts"] == {}
+    assert "describe()" in quiet["reason"]
+    for command in ("backends", "doctor"):
+        shown = run(command).stdout
+        assert "backend quiet" in shown
+        assert "backend numpy" in shown
 
 
 def test_warmup(run: Run) -> None:

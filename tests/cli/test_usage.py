@@ -52,7 +52,13 @@ def test_a_column_that_an_option_names_must_be_there(run: Run) -> None:
 
 
 USAGE = [
-    (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; received 'nope'"),
+    (("train", "iris", "--activation", "swish"), "got 'swish'. Did you mean 'silu'?"),
+    (("train", "iris", "--optimizer", "Adam"), "got 'Adam'. Did you mean 'adam'?"),
+    (("train", "diabetes", "--loss", "mse"), "got 'mse'. Did you mean 'squared_error'?"),
+    (("train", "iris", "--task", "regression"), "got 'regression'. Did you mean 'regress'?"),
+    (("train", "iris", "--backend", "cuda"), "Did you mean 'cupy'?"),
+    (("train", "iris", "--backend", "torch"), "Pass arrays of torch"),
+    (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; got 'nope'"),
     (
         ("train", "iris", "-o", "no/m.safetensors"),
         "The folder no must exist to write m.safetensors there",
@@ -75,7 +81,7 @@ USAGE = [
     (("train", "iris", "--epochs", "0"), "0 is not in the range x>=1"),
     (("train", "iris", "--threads", "0"), "0 is not in the range x>=1"),
     (("train", "iris", "--test-size", "1"), "1.0 is not in the range"),
-    (("train", "iris", "--optimizer", "lion"), "'lion' is not one of"),
+    (("train", "iris", "--optimizer", "tiger"), "'lion' is not one of"),
     (("train", "iris", "--model", "linear", "--hidden", "5"), "--model linear has no hidden layer"),
     (("train", "iris", "--task", "classify", "--loss", "poisson"), "--loss is for numbers"),
     (("train", "iris", "--loss", "poisson"), "--loss is for numbers"),

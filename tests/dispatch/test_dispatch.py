@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 import xpnet
 from xpnet.dispatch import choose, coerce
+
+CHOOSE = import_module("xpnet.dispatch.choose")
+"""The module, whose name in the package is that of the function."""
 
 
 def test_the_argument_comes_before_the_context_before_the_environment(monkeypatch):
@@ -91,8 +95,8 @@ def test_backends_are_listed_without_being_imported():
 
 
 def test_a_clone_that_is_not_installed_says_how_to_install(monkeypatch):
-    monkeypatch.setattr("xpnet.dispatch.choice._registered", dict)
-    monkeypatch.setattr("xpnet.dispatch.choice._loaded", {})
+    monkeypatch.setattr(CHOOSE, "_registered", dict)
+    monkeypatch.setattr(CHOOSE, "_loaded", {})
     with pytest.raises(xpnet.BackendError, match="pip install"):
         xpnet.get_backend("numpy")
 
@@ -117,16 +121,14 @@ def test_functions_return_what_they_were_given(library, dtype):
 
 
 def test_a_python_whose_environment_has_no_inside_is_asked_in_public(monkeypatch):
-    from xpnet.dispatch import choice
-
     class Plain(dict):
         pass
 
-    monkeypatch.setattr(choice.os, "environ", Plain(XPNET_BACKEND="numpy"))
-    held, name = choice._environment()
+    monkeypatch.setattr(CHOOSE.os, "environ", Plain(XPNET_BACKEND="numpy"))
+    held, name = CHOOSE._environment()
     assert name in held
-    monkeypatch.setattr(choice, "_ENVIRONMENT", held)
-    monkeypatch.setattr(choice, "_ENCODED", name)
+    monkeypatch.setattr(CHOOSE, "_ENVIRONMENT", held)
+    monkeypatch.setattr(CHOOSE, "_ENCODED", name)
     assert choose(np.ones(1)).backend.name == "numpy"
 
 
@@ -142,21 +144,19 @@ def test_what_a_backend_does_not_find_is_told_with_its_name(monkeypatch):
         def load(self):
             return Lacking()
 
-    monkeypatch.setattr("xpnet.dispatch.choice._registered", lambda: {"lacking": Entry()})
+    monkeypatch.setattr(CHOOSE, "_registered", lambda: {"lacking": Entry()})
     with pytest.raises(xpnet.BackendError, match="some.package:backend.*no such name in a library"):
         xpnet.get_backend("lacking")
 
 
 def test_numpy_computes_where_numba_cannot_and_one_warning_says_why(monkeypatch):
-    from xpnet.dispatch import choice
-
     def unusable(name):
         if name == "numba":
             raise xpnet.BackendError("Numba lacks something.")
         return xpnet.get_backend(name)
 
-    monkeypatch.setattr(choice, "get_backend", unusable)
-    choice._host_choice.cache_clear()
+    monkeypatch.setattr(CHOOSE, "get_backend", unusable)
+    CHOOSE._host_choice.cache_clear()
     try:
         with pytest.warns(
             RuntimeWarning, match="slower, since Numba cannot be used: Numba lacks something"
@@ -164,4 +164,33 @@ def test_numpy_computes_where_numba_cannot_and_one_warning_says_why(monkeypatch)
             assert {choose(np.ones(1)).backend.name for _ in range(3)} == {"numpy"}
         assert len(caught) == 1
     finally:
-        choice._host_choice.cache_clear()
+        CHOOSE._host_choice.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cuda", "Did you mean 'cupy'?"),
+        ("gpu", "Did you mean 'cupy'?"),
+        ("nunba", "Did you mean 'numba'?"),
+        ("torch", "Pass arrays of torch"),
+        ("jax", "Pass arrays of jax"),
+        ("abacus", "Install the package"),
+    ],
+)
+def test_a_name_that_is_no_backend_gets_advice(name, advice):
+    with pytest.raises(xpnet.BackendError, match=f"got '{name}'") as caught:
+        xpnet.get_backend(name)
+    assert advice in str(caught.value)
+
+
+def test_a_package_that_raises_another_error_is_not_usable(monkeypatch):
+    class Entry:
+        name, value = "broken", "some.package:backend"
+
+        def load(self):
+            raise ZeroDivisionError("no good")
+
+    monkeypatch.setattr(CHOOSE, "_registered", lambda: {"broken": Entry()})
+    with pytest.raises(xpnet.BackendError, match="some.package:backend.*no good"):
+        xpnet.get_backend("broken")

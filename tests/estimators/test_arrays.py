@@ -8,7 +8,7 @@ import pytest
 from helpers import libraries
 
 import xpnet
-from xpnet.dispatch.choice import by_arrays
+from xpnet.dispatch.choose import by_arrays
 
 # Two batches of one shape: JAX compiles every operation anew for each shape it meets.
 SETTINGS: dict[str, Any] = {

@@ -8,7 +8,7 @@ import numpy
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, UpdateRule
-from xpnet.dispatch.choice import get_backend
+from xpnet.dispatch.choose import get_backend
 from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.libraries import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor

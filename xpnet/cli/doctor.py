@@ -44,20 +44,22 @@ def backends(as_json: bool) -> None:
 
 def _examined() -> list[dict[str, Any]]:
     """Return the facts of each installed backend that is usable here, else the reason why it is not."""
-    found = []
-    for name in available_backends():
-        try:
-            found.append(
-                {
-                    "name": name,
-                    "usable": True,
-                    "facts": get_backend(name).describe(),
-                    "reason": None,
-                }
-            )
-        except BackendError as error:
-            found.append({"name": name, "usable": False, "facts": {}, "reason": str(error)})
-    return found
+    return [_examine(name) for name in available_backends()]
+
+
+def _examine(name: str) -> dict[str, Any]:
+    """Return the facts of a backend. One that does not describe itself is usable nevertheless."""
+    facts: dict[str, str] = {}
+    try:
+        backend = get_backend(name)
+    except BackendError as error:
+        return {"name": name, "usable": False, "facts": facts, "reason": str(error)}
+    try:
+        facts = backend.describe()
+        reason = None
+    except Exception as error:  # a package of somebody else's must not end this command
+        reason = f"describe() must return facts by name; it raised {type(error).__name__}: {error}"
+    return {"name": name, "usable": True, "facts": facts, "reason": reason}
 
 
 def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import click
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data import DATASETS
 from xpnet.dispatch import get_backend
+from xpnet.errors import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -111,6 +112,18 @@ class Listed(click.ParamType):
 
 
 WORDS = Listed(click.STRING)
+
+
+class OneOf(click.Choice):
+    """One of some names; a name that is none of them gets a suggestion."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name; fail for any other."""
+        if value not in self.choices:
+            names = ", ".join(self.choices)
+            hint = did_you_mean(value, self.choices)
+            self.fail(f"it must be one of {names}; got {value!r}. {hint}".rstrip(), param, ctx)
+        return str(value)
 
 
 class Number(click.FloatRange):

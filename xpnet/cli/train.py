@@ -52,7 +52,7 @@ _training = options.options_of("The training")
 )
 @_data(
     "--task",
-    type=click.Choice(["classify", "regress"]),
+    type=options.OneOf(["classify", "regress"]),
     help="Predict classes or numbers. [default: by the labels]",
 )
 @_data(
@@ -66,7 +66,7 @@ _training = options.options_of("The training")
 @options.reading
 @_model(
     "--model",
-    type=click.Choice(["tabular", "mlp", "linear"]),
+    type=options.OneOf(["tabular", "mlp", "linear"]),
     default="tabular",
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
@@ -81,7 +81,7 @@ _training = options.options_of("The training")
     type=_COUNT,
     help="Give a network so many members, which share weights. [default: 4, else 1]",
 )
-@_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
+@_model("--activation", type=options.OneOf(list(ACTIVATIONS)), default="relu", help="Bend by this.")
 @_model(
     "--dropout",
     type=_SHARE,
@@ -89,7 +89,7 @@ _training = options.options_of("The training")
 )
 @_model(
     "--loss",
-    type=click.Choice(sorted(NUMERIC_LOSSES)),
+    type=options.OneOf(sorted(NUMERIC_LOSSES)),
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
 @_model(
@@ -124,7 +124,7 @@ _training = options.options_of("The training")
 )
 @_training(
     "--optimizer",
-    type=click.Choice(list(OPTIMIZERS)),
+    type=options.OneOf(list(OPTIMIZERS)),
     default="adamw",
     help="Optimizer that minimises the loss.",
 )
@@ -147,7 +147,7 @@ _training = options.options_of("The training")
 )
 @_training(
     "--dtype",
-    type=click.Choice(["float32", "float64"]),
+    type=options.OneOf(["float32", "float64"]),
     default="float32",
     help="Compute in this precision.",
 )

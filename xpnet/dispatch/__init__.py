@@ -3,7 +3,7 @@
 ``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no backend of its own.
 """
 
-from xpnet.dispatch.choice import (
+from xpnet.dispatch.choose import (
     Choice,
     available_backends,
     choose,

@@ -18,7 +18,7 @@ import numpy
 
 from xpnet.backend import BatchPart, Group, NetworkSpec, Parameters, Step, StepState
 from xpnet.backend.group import SharedMemoryGroup, Value, allgather
-from xpnet.dispatch.choice import library_of
+from xpnet.dispatch.choose import library_of
 from xpnet.errors import InputError
 from xpnet.ops import Array
 

@@ -16,7 +16,7 @@ from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
-from xpnet.errors import InputError
+from xpnet.errors import InputError, did_you_mean
 from xpnet.estimators.libraries import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule
@@ -81,9 +81,11 @@ def check_parameters(estimator: Any) -> None:
         if allowed is None or value is parameter.default:  # which most are
             continue
         if not any(_is_allowed(value, one) for one in allowed):
+            names = {name for one in allowed if isinstance(one, set) for name in one}
+            hint = did_you_mean(value, filter(lambda name: isinstance(name, str), names))
             raise InputError(
                 f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
-                f"{' or '.join(map(_words, allowed))}. Got {value!r} instead."
+                f"{' or '.join(map(_words, allowed))}. Got {value!r} instead. {hint}".rstrip()
             )
 
 

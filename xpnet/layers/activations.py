@@ -2,7 +2,7 @@
 
 from xpnet import ops
 from xpnet.backend import Backend
-from xpnet.errors import InputError
+from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.layer import Layer, check_same_shape
 from xpnet.ops import ActivationName, Array, namespace
 
@@ -38,7 +38,8 @@ class Activation(Layer):
         super().__init__(backend=backend)
         if activation not in ops.ACTIVATIONS:
             raise InputError(
-                f"An activation is one of {', '.join(ops.ACTIVATIONS)}; received {activation!r}."
+                f"An activation must be one of {', '.join(ops.ACTIVATIONS)}; got {activation!r}. "
+                f"{did_you_mean(activation, ops.ACTIVATIONS)}".rstrip()
             )
         self.activation = activation
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from xpnet.backend import Backend, all_within, dtype_name
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.errors import InputError
+from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
 
@@ -128,9 +128,12 @@ class ElementwiseLoss(Layer):
         self, loss: str, *, backend: str | Backend | None = None, **numbers: float | Sequence[float]
     ) -> None:
         super().__init__(backend=backend)
-        known = [name for name in OUTPUT_ACTIVATIONS if name != "softmax_cross_entropy"]
-        if loss not in known:
-            raise InputError(f"A loss of numbers is one of {', '.join(known)}; received {loss!r}.")
+        losses = [name for name in OUTPUT_ACTIVATIONS if name != "softmax_cross_entropy"]
+        if loss not in losses:
+            raise InputError(
+                f"A loss of numbers must be one of {', '.join(losses)}; got {loss!r}. "
+                f"{did_you_mean(loss, losses)}".rstrip()
+            )
         self.loss, self.numbers = loss, numbers
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:

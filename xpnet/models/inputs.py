@@ -9,8 +9,8 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import LOSS_NUMBERS
-from xpnet.dispatch.choice import by_arrays, library_of
-from xpnet.errors import InputError
+from xpnet.dispatch.choose import by_arrays, library_of
+from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
 from xpnet.training.loop import is_finite
@@ -27,11 +27,7 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
         spec.widths,
     )
     for activation in spec.activations:
-        require(
-            activation in ACTIVATIONS,
-            f"An activation is one of {', '.join(ACTIVATIONS)}",
-            activation,
-        )
+        check_activation(activation)
     require(spec.dtype in ("float32", "float64"), "dtype is 'float32' or 'float64'", spec.dtype)
     require(
         all(0 <= rate < 1 for rate in spec.dropout), "Dropout rates lie in [0, 1)", spec.dropout
@@ -50,6 +46,15 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
     require(0 <= spec.l2 < float("inf"), "l2 is finite and not negative", spec.l2)
     _check_loss_numbers(spec)
     return spec
+
+
+def check_activation(activation: Any) -> None:
+    """Raise InputError for a name that is none of an activation."""
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"An activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}. "
+            f"{did_you_mean(activation, ACTIVATIONS)}".rstrip()
+        )
 
 
 def require(holds: bool, rule: str, received: Any) -> None:

@@ -9,7 +9,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.dispatch import Choice, choose, get_backend
-from xpnet.dispatch.choice import all_numpy, library_of
+from xpnet.dispatch.choose import all_numpy, library_of
 from xpnet.distributed import on_all_ranks, ranks_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (

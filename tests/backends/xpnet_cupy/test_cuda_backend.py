@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -117,7 +118,7 @@ def use_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
         monkeypatch.setattr("array_api_compat.cupy", cupy, raising=False)
-        monkeypatch.setattr("xpnet.dispatch.choice._loaded", {})
+        monkeypatch.setattr(import_module("xpnet.dispatch.choose"), "_loaded", {})
         return cupy
 
     return use
