@@ -19,11 +19,13 @@ from xpnet.functional import *
 from xpnet.functional import ACTIVATION_FUNCTIONS
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, fit_many, xavier_init
+from xpnet.models.files import register_model_files
 from xpnet.optimizers import SGD, Adam, AdamW, Lion, Nadam, RMSprop
 
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
-    from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
+    from xpnet.distributed.scaling import fit_scaler
+    from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
     from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
     from xpnet.modelfile import Checkpoint, load, save
     from xpnet.ops.activations import *
@@ -33,12 +35,15 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "xpnet": ("gradcheck", "modelfile"),
-    "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"),
+    "xpnet.distributed.scaling": ("fit_scaler",),
+    "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
     "xpnet.estimators.inspection": ("ImportanceDisplay", "expected_gradients"),
     "xpnet.modelfile": ("Checkpoint", "load", "save"),
     "xpnet.tabular": ("TableEncoder", "TabularClassifier", "TabularRegressor"),
 }
 """Names that are imported when first used: what they need is slow to import."""
+
+register_model_files(lambda: import_module("xpnet.modelfile"))
 
 __all__ = [
     "SGD",

@@ -16,7 +16,7 @@ import numpy
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.ops import Array
-from xpnet.training.streams import host_stream
+from xpnet.training.rng import host_generator
 
 __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]
 
@@ -185,7 +185,7 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     out = check.to_host(check.forward(*host))
     names, without = check.names(len(inputs)), getattr(layer, "no_gradient", ())
     constant = {place for place, name in enumerate(names) if name in without}
-    check.gradients(host, host_stream(rng).normal(size=out.shape), constant)
+    check.gradients(host, host_generator(rng).normal(size=out.shape), constant)
 
 
 def check_model(model: Any, X: Array, Y: Array) -> None:
@@ -268,7 +268,7 @@ def _check_kind(
     draw : draws inputs from a stream; example : inputs, and the output for them
     shape : what the output has for drawn inputs; () for a loss, which has no gradient by the labels
     """
-    stream = host_stream(rng)
+    stream = host_generator(rng)
     check = _Check(layer, like)
     out = check.forward(*draw(stream))
     _require(

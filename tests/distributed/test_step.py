@@ -91,7 +91,7 @@ def test_batches_of_each_member_are_refused_on_several_ranks() -> None:
     X, y, _ = data()
 
     def work(group: ThreadsGroup) -> None:
-        with pytest.raises(xpnet.InputError, match="own_batches=False; received True"):
+        with pytest.raises(xpnet.InputError, match="`own_batches` must be False.*got True"):
             train(X, y, None, settings={"members": 2}, own_batches=True)
 
     on_ranks(2, work)

@@ -11,7 +11,7 @@ import scipy.sparse
 from sklearn.model_selection import GridSearchCV
 
 import xpnet
-from xpnet.training import Callback, loop
+from xpnet.training import Callback, engine
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -126,7 +126,7 @@ def test_a_fit_that_has_ended_is_not_made_again(
 ) -> None:
     model = xpnet.MLPClassifier(9, max_iter=4, random_state=5, backend="numpy", checkpoint=tmp_path)
     expected = found(model.fit(data.X, data.labels))
-    monkeypatch.setattr(loop, "_whole", None)  # which makes an epoch
+    monkeypatch.setattr(engine, "make_whole_epoch", None)  # which makes an epoch
     np.testing.assert_equal(found(model.fit(data.X, data.labels)), expected)
 
 
@@ -190,8 +190,8 @@ def test_a_checkpoint_that_is_none_is_told(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path)
-    monkeypatch.setattr("xpnet.estimators.epochs.EpochEnd.state", Callback.state)
+    monkeypatch.setattr("xpnet.estimators.resume.FitStart.state", Callback.state)
     model.fit(data.X, data.labels)
     monkeypatch.undo()
-    with pytest.raises(xpnet.InputError, match="its own checkpoints"):
+    with pytest.raises(xpnet.InputError, match="`checkpoint` must hold checkpoints of fits"):
         model.fit(data.X, data.labels)

@@ -115,8 +115,8 @@ def test_a_fit_has_targets_and_weights_of_its_own(data: Any, backend: str, kind:
             hidden_layer_sizes=9, max_iter=4, random_state=0, backend=backend
         )
         losses.append(
-            model.watch([Writes(*([y, weight] if written else []))])
-            .fit(data.X, y, weight)
-            .loss_curve_
+            model.fit(
+                data.X, y, weight, callbacks=[Writes(*([y, weight] if written else []))]
+            ).loss_curve_
         )
     assert losses[0] == losses[1]

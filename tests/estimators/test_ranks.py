@@ -11,9 +11,9 @@ from scipy import sparse
 
 import xpnet
 from xpnet.distributed import Ranks
-from xpnet.distributed.digest import digest_of_rows
+from xpnet.distributed.fingerprint import fingerprint_of_rows
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import EpochEnd
+from xpnet.estimators.stopping import Improvement
 
 SHARDS = {2: (113, 7), 3: (100, 20, 0), 4: (0, 60, 59, 1)}
 ITERATIONS = {"max_iter": 4, "batch_size": 13, "random_state": 3, "alpha": 0.5}
@@ -197,9 +197,7 @@ def test_warm_start_and_partial_fit() -> None:
 
 def test_columns_must_be_the_same() -> None:
     X, y, _ = rows()
-    with pytest.raises(
-        InputError, match="received 5 features of float64 and 6 features of float64"
-    ):
+    with pytest.raises(InputError, match="got 5 features of float64 and 6 features of float64"):
         on_ranks(2, lambda group: xpnet.MLPClassifier().fit(X[:, group.rank :], y), data="own")
 
 
@@ -224,7 +222,7 @@ def test_ranks_that_differ_are_named(solver: str, name: str, value: Any, said: s
 
 
 def test_no_rows_anywhere() -> None:
-    with pytest.raises(InputError, match="no rank has any"):
+    with pytest.raises(InputError, match="got none on every rank"):
         on_ranks(
             2, lambda group: xpnet.MLPClassifier().fit(np.zeros((0, 3)), np.zeros(0)), data="own"
         )
@@ -265,17 +263,17 @@ def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
         return xpnet.MLPClassifier(**settings).fit(*given, **how)
 
     settings = {**ITERATIONS, "early_stopping": True, "checkpoint": tmp_path}
-    epoch_end = EpochEnd.epoch_end
+    epoch_end = Improvement.epoch_end
 
-    def cut_off(self: EpochEnd, training: Any) -> None:
+    def cut_off(self: Improvement, training: Any) -> None:
         if training.done == 3:
             raise CutOffError
         epoch_end(self, training)
 
-    monkeypatch.setattr(EpochEnd, "epoch_end", cut_off)
+    monkeypatch.setattr(Improvement, "epoch_end", cut_off)
     with pytest.raises(CutOffError):
         on_ranks(sizes[0], fit, data="own" if own else "same")
-    monkeypatch.setattr(EpochEnd, "epoch_end", epoch_end)
+    monkeypatch.setattr(Improvement, "epoch_end", epoch_end)
     assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
     resumed = on_ranks(sizes[1], lambda group: facts(fit(group)), data="own" if own else "same")
     assert len(list(tmp_path.iterdir())) == 1
@@ -291,7 +289,7 @@ def test_checkpoints_are_named_after_every_number_and_its_place(sparse_rows: boo
     X, y, _ = rows()
 
     def named(X: Any, y: Any = y) -> str:
-        return digest_of_rows((sparse.csr_matrix(X) if sparse_rows else X, y, None), Ranks())
+        return fingerprint_of_rows((sparse.csr_matrix(X) if sparse_rows else X, y, None), Ranks())
 
     swapped, negated, other = X[::-1], X.copy(), X.copy()
     negated[4, :2] *= -1

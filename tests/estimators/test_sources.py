@@ -18,8 +18,8 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
-from xpnet.estimators.epochs import EpochEnd
-from xpnet.training import Callback, Training, loop
+from xpnet.estimators.stopping import Improvement
+from xpnet.training import Callback, Training, state
 
 ROWS = 3000
 
@@ -113,7 +113,7 @@ def test_shuffled_buffers_teach_as_well(data: Any, settings: dict[str, Any]) -> 
 @pytest.mark.usefixtures("small_buffers")
 def test_every_row_once_an_epoch() -> None:
     from xpnet.data.buffers import rows_of
-    from xpnet.estimators.streaming import BlockOrders
+    from xpnet.training.streamed import BlockOrders
 
     X = np.arange(2000.0, dtype=np.float32).reshape(-1, 1)
     source = ArraySource(X)
@@ -311,14 +311,14 @@ def test_an_epoch_over_a_source_says_how_far_it_is(
     data: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = data
-    monkeypatch.setattr(loop, "BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(state, "MIN_REPORT_SECONDS", 0.0)
     rows = []
 
     class Heard(Callback):
         def within_epoch(self, training: Training) -> None:
             rows.append(training.rows_done)
 
-    classifier(max_iter=1, **settings).watch([Heard()]).fit(ArraySource(X), y)
+    classifier(max_iter=1, **settings).fit(ArraySource(X), y, callbacks=[Heard()])
     assert rows == sorted(rows) and rows[-1] == ROWS and len(rows) > 4
 
 
@@ -503,20 +503,20 @@ def test_a_fit_of_a_source_that_was_cut_off_goes_on(
     X, y = data
     settings = {"dtype": "float64", "early_stopping": True, "checkpoint": tmp_path}
     weight = np.linspace(0.5, 2, ROWS) if weighted else None
-    ended = EpochEnd.epoch_end
+    ended = Improvement.epoch_end
 
     def fit(group: Any = None) -> Any:
         return classifier(**settings).fit(ArraySource(X), y, sample_weight=weight).coefs_[0].copy()
 
-    def cut_off(self: EpochEnd, training: Training) -> None:
+    def cut_off(self: Improvement, training: Training) -> None:
         if training.done == 3:
             raise CutOffError
         ended(self, training)
 
-    monkeypatch.setattr(EpochEnd, "epoch_end", cut_off)
+    monkeypatch.setattr(Improvement, "epoch_end", cut_off)
     with pytest.raises(CutOffError):
         on_ranks(ranks[0], fit)
-    monkeypatch.setattr(EpochEnd, "epoch_end", ended)
+    monkeypatch.setattr(Improvement, "epoch_end", ended)
     assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
     resumed = on_ranks(ranks[1], fit)
     assert len(list(tmp_path.iterdir())) == 1

@@ -13,8 +13,8 @@ from xpnet_cupy import CupyBackend
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.optimizers import Constant
-from xpnet.training import Training
-from xpnet.training import run as training_loop
+from xpnet.training import InMemory, LabeledRows
+from xpnet.training import train as training_loop
 
 SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
@@ -54,10 +54,8 @@ def clipped(step: Any, X: Any, Y: Any, batch: int, norm: float = 1e3) -> float:
 
 def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
     """The losses of several epochs in random orders, as the training loop makes them."""
-    training = Training(step, len(X), epochs, rng=np.random.default_rng(1))
-    return training_loop(
-        training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)
-    ).loss
+    batches = InMemory(LabeledRows(X, Y), batch_size=batch, rng=np.random.default_rng(1))
+    return training_loop(step, batches, epochs=epochs, schedule=Constant(1e-3)).loss
 
 
 def smallest() -> None:

@@ -16,8 +16,8 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
 from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
-from xpnet.training import Training
-from xpnet.training import run as training_loop
+from xpnet.training import InMemory, LabeledRows
+from xpnet.training import train as training_loop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what CuPy says while it is imported is not ours
@@ -220,9 +220,9 @@ def test_orders_drawn_ahead_give_the_same_numbers(backend: Any) -> None:
     for ahead in (True, False):
         step = make(spec, backend)
         step.prefetches_orders = ahead
-        training = Training(step, 1000, 30, rng=np.random.default_rng(4))
-        training_loop(training, X, Y, batch_size=128, shuffle=True, schedule=Constant(0.01))
-        found.append((training.history.loss, backend.to_numpy(step.params.flat)))
+        batches = InMemory(LabeledRows(X, Y), batch_size=128, rng=np.random.default_rng(4))
+        history = training_loop(step, batches, epochs=30, schedule=Constant(0.01))
+        found.append((history.loss, backend.to_numpy(step.params.flat)))
     assert found[0][0] == found[1][0]
     np.testing.assert_array_equal(found[0][1], found[1][1])
 

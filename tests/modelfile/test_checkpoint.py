@@ -269,7 +269,7 @@ def test_a_run_that_goes_on_twice_at_the_same_time(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
     fit(tmp_path, 5)
-    with pytest.raises(xpnet.InputError, match=r"it began with: l2=0\.[0-9]+; received l2=0\.5\."):
+    with pytest.raises(xpnet.InputError, match=r"it began with, l2=0\.[0-9]+; got l2=0\.5;"):
         fit(tmp_path, l2=0.5)
     with pytest.raises(xpnet.InputError, match="RandomState over MT19937"):
         fit(tmp_path, stream="RandomState")

@@ -301,10 +301,10 @@ def test_networks_of_another_dtype_share_one_copy_of_the_rows() -> None:
 def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     networks = networks_of(2)
     for message, network, how in [
-        ("received one twice", [networks[0], networks[0]], {}),
-        ("one entry for each of 2 networks; received 1", networks, {"rows": [None]}),
+        ("once; got one twice", [networks[0], networks[0]], {}),
+        ("one entry for each of 2 networks; got 1", networks, {"rows": [None]}),
         ("at least one row", networks, {"rows": [[0], []]}),
-        ("epochs is not negative", networks, {"epochs": -1}),
+        ("epochs must be at least 0", networks, {"epochs": -1}),
         ("batch_size at least 1", networks, {"batch_size": -3}),
         ("batch_size at least 1", networks, {"batch_size": 0}),
     ]:

@@ -132,7 +132,7 @@ def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
     def awaited(*data, **how):
         begun.release()
         limit = time.monotonic() + 60
-        while not model.lock.wanted and len(answered) < model.history.epochs:
+        while not model.lock.waiters and len(answered) < model.history.epochs:
             assert time.monotonic() < limit, "the other thread neither waits nor has its answer"
             time.sleep(0.0001)
         return epoch(*data, **how)
@@ -158,12 +158,12 @@ def test_a_thread_that_does_not_wake_in_time_is_let_in_after_the_next_epoch():
     with model.lock.calls:
         other.start()
         limit = time.monotonic() + 60
-        while not model.lock.wanted and time.monotonic() < limit:
+        while not model.lock.waiters and time.monotonic() < limit:
             time.sleep(0.001)
-        model.lock.give_way()  # under the lock, which the other thread therefore does not get
-        assert model.lock.wanted
+        model.lock.yield_lock()  # under the lock, which the other thread therefore does not get
+        assert model.lock.waiters
     other.join(60)
-    assert not model.lock.wanted
+    assert not model.lock.waiters
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,10 +8,10 @@ from xpnet_numpy import NumpyBackend
 
 import xpnet
 from xpnet.backend import NetworkSpec
-from xpnet.estimators.inputs import Orders
 from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
-from xpnet.training import Callback, Training, run, stream_state
+from xpnet.training import Callback, InMemory, LabeledRows, stream_state, train
+from xpnet.training.orders import ChainedOrders
 
 SPEC = NetworkSpec((5, 4, 3), ("relu",), seed=3)
 ROWS = 37
@@ -19,14 +19,14 @@ X, Y = np.random.default_rng(0).normal(size=(ROWS, 5)), np.arange(ROWS) % 3
 STREAMS = {
     "generator": lambda: np.random.default_rng(1),
     "legacy": lambda: np.random.RandomState(1),
-    "as scikit-learn": lambda: Orders(np.random.RandomState(1), ROWS),
+    "as scikit-learn": lambda: ChainedOrders(np.random.RandomState(1), ROWS),
 }
 
 
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch):
-    for name in ("FEWEST_ROWS", "FEWEST_OF_LEGACY"):
-        monkeypatch.setattr(f"xpnet.training.streams.{name}", 0)
+    for name in ("MIN_PREFETCHED_ROWS", "MIN_PREFETCHED_ROWS_LEGACY"):
+        monkeypatch.setattr(f"xpnet.training.orders.{name}", 0)
 
 
 class DrawingStep(ReferenceStep):
@@ -47,24 +47,32 @@ class DrawingStep(ReferenceStep):
         return loss
 
 
-def trained(rng, *, ahead, callbacks=(), epochs=6, **how):
+class Seen(Callback):
+    """Keeps the training that it sees."""
+
+    brief = True
+
+    def train_begin(self, training):
+        self.training = training
+
+
+def trained(rng, *, ahead=True, step=None, callbacks=(), epochs=6, **how):
     """The step of a training, the training and what it ended with, if it did not end by itself."""
-    step = DrawingStep(ahead=ahead)
-    training = Training(step, ROWS, epochs, rng=rng)
+    step = DrawingStep(ahead=ahead) if step is None else step
+    batches = InMemory(LabeledRows(X, Y), batch_size=8, rng=rng)
+    seen = Seen()
     try:
-        run(
-            training,
-            X,
-            Y,
-            batch_size=8,
-            shuffle=True,
+        train(
+            step,
+            batches,
+            epochs=epochs,
             schedule=Constant(0.3),
-            callbacks=callbacks,
+            callbacks=[seen, *callbacks],
             **how,
         )
     except KeyboardInterrupt as error:
-        return step, training, error
-    return step, training, None
+        return step, seen.training, error
+    return step, seen.training, None
 
 
 def assert_equal(found, wanted):
@@ -138,18 +146,17 @@ def test_ctrl_c(stream, place, monkeypatch):
 
         _, found, error = trained(rng, ahead=True, callbacks=[interrupt])
     else:
-        step = DrawingStep(ahead=True)
-        found = Training(step, ROWS, 6, rng=rng)
+        step, epochs = DrawingStep(ahead=True), []
         draw_from = step.epoch
 
         def epoch(*data, **how):
-            if found.done == 3:
-                found.step.prefetch_order = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+            epochs.append(1)
+            if len(epochs) == 4:
+                step.prefetch_order = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
             return draw_from(*data, **how)
 
         step.epoch = epoch
-        with pytest.raises(KeyboardInterrupt) as error:
-            run(found, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
+        _, found, error = trained(rng, step=step)
     assert error is not None and found.done == 3
     assert_equal(found, wanted)
 
@@ -180,7 +187,7 @@ def test_a_stream_that_cannot_be_copied_is_refused():
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
     monkeypatch.setattr(
-        f"xpnet.training.streams.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}",
+        f"xpnet.training.orders.MIN_PREFETCHED_ROWS{'' if stream == 'generator' else '_LEGACY'}",
         ROWS + 1,
     )
     step, _, _ = trained(STREAMS[stream](), ahead=True)

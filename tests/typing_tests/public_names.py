@@ -10,7 +10,7 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, UpdateRule
 from xpnet.dispatch.choose import get_backend
 from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.libraries import LossCurveDisplay
+from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.layers.affine import Affine
 from xpnet.modelfile.checkpoint import Checkpoint

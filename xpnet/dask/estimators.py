@@ -41,7 +41,7 @@ def _fit(
         in_memory = in_memory | {
             name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None
         }
-    return getattr(estimator.watch([watch]), method)(**in_memory, **parts)
+    return getattr(estimator, method)(**in_memory, **parts, callbacks=[watch])
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -20,7 +20,7 @@ from scipy.sparse import issparse, vstack
 
 from xpnet.backend.group import Value
 from xpnet.distributed import use_group
-from xpnet.distributed.ranks import Owners, owning
+from xpnet.distributed.ranks import ShardMap, using_shard_map
 from xpnet.errors import BackendError, InputError
 from xpnet.ops import Array
 
@@ -197,7 +197,12 @@ def train(
         _watch(client, joining, ranks)
         exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
         started += exchanges
-        arguments = fit, client.gather(exchanges), owners_of(list(shares.values()), rows), timeout
+        arguments = (
+            fit,
+            client.gather(exchanges),
+            shard_map_of(list(shares.values()), rows),
+            timeout,
+        )
         for rank, (at, own) in enumerate(parts.items()):
             started.append(client.submit(_rank, rank, *arguments, own, workers=[at], pure=False))
         begun = started[-len(ranks) :]
@@ -252,7 +257,7 @@ def _rank(
     rank: int,
     fit: Callable[..., Any],
     exchanges: list[Any],
-    owners: Owners | None,
+    shard_map: ShardMap | None,
     timeout: float,
     parts: Columns,
 ) -> Any:
@@ -260,7 +265,7 @@ def _rank(
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
     secede()
     group = DaskGroup(rank, exchanges, timeout)
-    with use_group(group, data="own"), owning(owners):
+    with use_group(group, data="own"), using_shard_map(shard_map):
         # A single rank meets no other, where it would see that the client no longer waits.
         fitted = fit(rank, parts, lambda training: group.check_wanted())
     return fitted if rank == 0 else None
@@ -361,7 +366,7 @@ def place(
     return shares
 
 
-def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | None:
+def shard_map_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> ShardMap | None:
     """Return each row's rank; None where the rows of one rank follow those of the rank before it.
 
     shares : for each rank the blocks that it takes, by number; rows : of each block
@@ -372,7 +377,7 @@ def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | 
     for rank, share in enumerate(shares):
         owner[share] = rank
         shift[share] -= numpy.cumsum([0, *(rows[block] for block in share)])[:-1]
-    return Owners(numpy.repeat(owner, rows), numpy.arange(sum(rows)) - numpy.repeat(shift, rows))
+    return ShardMap(numpy.repeat(owner, rows), numpy.arange(sum(rows)) - numpy.repeat(shift, rows))
 
 
 def rows_of(block: Any) -> int:

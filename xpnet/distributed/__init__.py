@@ -1,16 +1,15 @@
 """Training on several processes: ``use_group`` asks for them, and everything else works on one process or many alike.
 
-``ranks``  what processes that train together tell each other, and a training step that shares each batch among them
-``group``  how a group of processes is asked for, and the cores that each uses
-``digest`` a name for the rows of all ranks, whichever rank has them
+``group``        how a group of processes is asked for, and the cores that each uses
+``ranks``        the processes that train together, and what they exchange
+``step``         a training step that shares each batch among them
+``batches``      batches whose rows they share; ``sources`` the same for rows that are read block by block
+``coordinator``  what the fit of an estimator settles among them
+``fingerprint``  a name for the rows of all ranks, whichever rank has them
+``scaling``      scalers that are fitted to the rows of all ranks
 """
 
+from xpnet.distributed.batches import Sharded, distributed_batches
 from xpnet.distributed.group import use_group
-from xpnet.distributed.ranks import (
-    ALONE,
-    DistributedStep,
-    Ranks,
-    current_ranks,
-    on_all_ranks,
-    ranks_of,
-)
+from xpnet.distributed.ranks import Ranks, current_ranks
+from xpnet.distributed.step import DistributedStep, distributed_step, how_distributed

@@ -8,21 +8,24 @@ With the same settings they find the same numbers, with these exceptions, all on
 - a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
 - ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
-``mlp``         a fit from top to bottom: read it first
-``parameters``  the constructor's parameters and what each may be
-``classifier``, ``regressor``  what targets and outputs mean
-``inputs``      data as a step takes it: validated as scikit-learn does, agreed on among ranks
-``epochs``      training by epochs: first weights, orders, learning rates, validation, when training ends, checkpoints
-``lbfgs``       training by L-BFGS: the loss as a function of one vector
-``streaming``   rows that are read block by block
-``fitted``      the network that computes, and its parameters as scikit-learn names them
-``inspection``  what predictions are made of
-``libraries``   where scikit-learn's warnings, skl2onnx and matplotlib meet the estimators
+``mlp``           a fit from top to bottom: read it first
+``parameters``    the constructor's parameters and what each may be
+``classifier``, ``regressor``  what outputs mean; ``targets`` what targets mean
+``validation``    the arguments of ``fit``, validated as scikit-learn does
+``initial``       the random generator and the first weights of a fit
+``learning_rate`` the learning rate, epoch by epoch
+``epochs``        an epoch as scikit-learn makes and measures it; ``predicted`` what scorers see
+``stopping``      callbacks by which a fit ends; ``verbose`` the lines that are printed
+``record``        the counters and scores of a training
+``resume``        the checkpoints of fits that were cut off
+``lbfgs``         training by L-BFGS: the loss as a function of one vector
+``fitted``        the network that computes, and its parameters as scikit-learn names them
+``inspection``    what predictions are made of
+``warnings``, ``conversion``, ``display``  scikit-learn's warnings, skl2onnx, and a plot of the losses
 """
 
 from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.inputs import fit_scaler
-from xpnet.estimators.libraries import LossCurveDisplay
+from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
 
-__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"]
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

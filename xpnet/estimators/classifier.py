@@ -1,6 +1,6 @@
 """The classifier."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -8,17 +8,12 @@ import numpy
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet.backend import Backend
-from xpnet.backend.spec import Loss
 from xpnet.dispatch import get_backend
-from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
@@ -28,10 +23,13 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
-from xpnet.models.inputs import check_label_types, on_host, to_host
+from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
+from xpnet.estimators.validation import CheckedRows, FitInputs
+from xpnet.models.inputs import on_host, to_host
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
+from xpnet.training import Callback, LabeledRows, Training
 
 
 @with_documentation_of(Parameters=Parameters, Attributes=MLP)
@@ -106,6 +104,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
         """Train for one epoch over these rows.
 
@@ -125,6 +124,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             Their targets.
         sample_weight_val : array, shape (rows,), optional
             Their weights.
+        callbacks : sequence of Callback or of functions, default ()
+            Callbacks of `xpnet.training`, as for ``fit``.
 
         Returns
         -------
@@ -141,10 +142,17 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "
                 "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
             )
-        return self._train(
-            FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes),
-            incremental=True,
+        inputs = FitInputs(
+            X,
+            y,
+            sample_weight,
+            X_val,
+            y_val,
+            sample_weight_val,
+            classes,
+            callbacks=callbacks,
         )
+        return self._train(inputs, incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable label of each row, of each target; of several labels a row those likelier than not.
@@ -274,58 +282,29 @@ class MLPClassifier(ClassifierMixin, MLP):
         ) = True
         return tags
 
-    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
+    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
+        learned = getattr(self, "classes_", None)
         if incremental:
-            self._learn_classes(classes)
+            learned = declared_classes(classes, learned)
         if first:
-            self._sparse_labels = sparse.issparse(y)
+            sparse_labels = sparse.issparse(y)
         elif (y.ndim == 2) != (self.n_outputs_ > 1 and self.out_activation_ != "softmax"):
             raise ValueError("The object was not fitted with multilabel input.")
-        if hasattr(self, "classes_") and (self.warm_start or incremental):
-            self._check_known(y, every=self.warm_start)
         else:
-            self.classes_: Any = _classes_of(y)
+            sparse_labels = self._sparse_labels
+        if learned is None or not (self.warm_start or incremental):
+            return ClassTargets(classes_of(y), sparse_labels)
+        targets = ClassTargets(learned, sparse_labels)
+        if self.warm_start:
+            targets.check_same(y)
+        else:
+            targets.check_known(y)
+        return targets
 
-    def _learn_classes(self, classes: Any) -> None:
-        """Note all labels there will be at the first ``partial_fit``. Raises ValueError for others later on."""
-        if classes is None:
-            if not hasattr(self, "classes_"):
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            return
-        several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
-        for labels in classes if several else [classes]:
-            check_label_types(labels, "classes")
-        found = [unique_labels(labels) for labels in classes] if several else unique_labels(classes)
-        known = getattr(self, "classes_", found)
-        same = type(known) is type(found) and len(known) == len(found)
-        if not same or not all(map(numpy.array_equal, known, found)):
-            raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
-            )
-        self.classes_ = found
-
-    def _check_known(self, y: Any, *, every: bool = False) -> None:
-        several = isinstance(self.classes_, list)
-        if several and (sparse.issparse(y) or y.shape[1:] != (len(self.classes_),)):
-            targets, received = len(self.classes_), f"{type(y).__name__} of shape {tuple(y.shape)}"
-            raise InputError(
-                f"y is an array with a column for each of {targets} targets; received {received}."
-            )
-        found = (
-            [numpy.unique(y[:, k]) for k in range(y.shape[1])] if several else [unique_labels(y)]
-        )
-        for classes, labels in zip(
-            self.classes_ if several else [self.classes_], found, strict=True
-        ):
-            if every and set(labels) != set(classes):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {classes}, `y` has {labels}"
-                )
-            if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
-                raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}."
-                )
+    def _adopt_targets(self, targets: Targets) -> None:
+        assert isinstance(targets, ClassTargets)
+        self.classes_: Any = targets.classes
+        self._sparse_labels = targets.sparse_labels
 
     def _targets(self) -> list[slice]:
         """Return which outputs belong to each of several targets."""
@@ -350,68 +329,37 @@ class MLPClassifier(ClassifierMixin, MLP):
             return labels[0]
         return (numpy if isinstance(labels[0], numpy.ndarray) else xp).stack(labels, axis=1)
 
-    def _encode(self, y: Any) -> Any:
-        if isinstance(self.classes_, list):
-            return numpy.hstack([y[:, [k]] == classes for k, classes in enumerate(self.classes_)])
-        if y.ndim == 2:
-            return label_binarize(y, classes=self.classes_) if y.shape[0] else y
-        # classes_ is sorted, and holds every label of y.
-        return (
-            numpy.searchsorted(self.classes_, y)
-            if len(self.classes_) > 2
-            else (y != self.classes_[0])[:, None]
-        )
-
-    def _row_weights(self, given: FitInputs, targets: Any) -> Any:
-        weight = super()._row_weights(given, targets)
+    def _row_weights(
+        self, inputs: FitInputs, rows: CheckedRows, targets: Targets, encoded: Any
+    ) -> Any:
+        weight = super()._row_weights(inputs, rows, targets, encoded)
         if self.class_weight is None:
             return weight
-        weights: Any = self.class_weight
-        if weights == "balanced" and given.ranks.own_data:  # of the rows of all ranks
-            if targets.ndim == 2 and targets.shape[1] > 1:
-                raise InputError(
-                    "Ranks with rows of their own do not balance several labels a row. Pass class_weight as a "
-                    "dictionary."
-                )
-            classes = self.classes_
-            counts = sum(
-                given.ranks.allgather(numpy.bincount(targets.ravel(), minlength=len(classes)))
-            )
-            weights = dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
-        by_class = compute_sample_weight(weights, given.y) if len(targets) else numpy.zeros(0)
+        class_weight: Any = self.class_weight
+        coordinator = inputs.coordinator
+        if class_weight == "balanced" and not coordinator.has_all_rows:
+            assert isinstance(targets, ClassTargets)
+            counts = coordinator.class_counts(encoded, len(targets.classes))
+            balanced = counts.sum() / (len(counts) * counts)
+            class_weight = dict(zip(targets.classes, balanced, strict=True))
+        by_class = compute_sample_weight(class_weight, rows.y) if len(encoded) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
 
-    def _loss_on(self, targets: Any) -> Loss:
-        if targets.ndim == 1:
-            return "softmax_cross_entropy"
-        return (
-            "multi_softmax_cross_entropy"
-            if isinstance(self.classes_, list)
-            else "logistic_cross_entropy"
-        )
-
     def _loss_numbers(self) -> tuple[float, ...]:
-        classes = getattr(self, "classes_", None)
-        return (
-            tuple(float(k) for k, c in enumerate(classes) for _ in c)
-            if isinstance(classes, list)
-            else ()
-        )
+        return ClassTargets(self.classes_).loss_numbers if hasattr(self, "classes_") else ()
 
-    def _trained_on(self, rows: Rows) -> Rows:
+    def _trained_on(self, rows: LabeledRows) -> LabeledRows:
         """Return rows with smoothed labels, where there is ``label_smoothing``."""
         if not self.label_smoothing:
             return rows
-        backend, spec = self._fitted.backend, self._fitted.spec
-        like = backend.asarray(numpy.empty((0, spec.widths[-1])), dtype=spec.dtype)
-        sizes = {"logistic": [2], "softmax": [spec.widths[-1]]}
-        counts = (
-            [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
-        )
-        return replace(
-            rows,
-            Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)),
-        )
+        backend = self._fitted.backend
+        outputs = self.n_outputs_
+        like = backend.asarray(numpy.empty((0, outputs)), dtype=self._fitted.spec.dtype)
+        if isinstance(self.classes_, list):
+            counts = [len(classes) for classes in self.classes_ for _ in classes]
+        else:
+            counts = {"logistic": [2], "softmax": [outputs]}[self.out_activation_]
+        return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, counts))
 
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):
@@ -419,19 +367,3 @@ class MLPClassifier(ClassifierMixin, MLP):
         if targets.ndim == 2 and targets.shape[1] > 1:
             return targets.astype(int)
         return self.classes_[targets.reshape(len(targets)).astype(int)]
-
-
-def _classes_of(y: Any) -> Any:
-    """Find the distinct labels, sorted; of several targets a list with those of each.
-
-    Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are, without
-    scikit-learn's look at them, which takes as long as many epochs of a small network.
-    """
-    whole = type(y) is numpy.ndarray and y.ndim == 1 and y.dtype.kind in "iu"
-    if whole and 2 * len(found := numpy.unique(y)) < len(y):
-        return found
-    if not sparse.issparse(y) and y.ndim == 2:
-        check_classification_targets(y)
-        if type_of_target(y) == "multiclass-multioutput":
-            return [numpy.unique(labels) for labels in y.T]
-    return LabelBinarizer().fit(y).classes_

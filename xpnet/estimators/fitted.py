@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, is_
 from typing import Any, Self
@@ -14,9 +15,10 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import LearningRate
-from xpnet.estimators.inputs import check_X
+from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import Parameters, check_parameters
+from xpnet.estimators.record import Recorded, TrainingRecord
+from xpnet.estimators.validation import check_X
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved
@@ -46,10 +48,20 @@ SHOWN = ("coefs_", "intercepts_", "_shown")
 """Attributes that show the network's parameters, from when they are first read."""
 
 
-FittedState = tuple[NetworkSpec, dict[str, Any], dict[str, Any] | None, dict[str, Any]]
-"""What ``fit`` has found, as data: the network that the parameters of the constructor describe; its parameters by name,
-NumPy's; those of the best epoch, with early stopping; and FACTS, and of a classifier LABEL_FACTS, by name.
-"""
+@dataclass(frozen=True)
+class FittedState:
+    """What ``fit`` has learned, as data.
+
+    spec : the network that the parameters of the constructor describe
+    values : its parameters by name, NumPy's
+    best : those of the best epoch, with early stopping; else None
+    facts : FACTS, and of a classifier LABEL_FACTS, by name
+    """
+
+    spec: NetworkSpec
+    values: dict[str, Any]
+    best: dict[str, Any] | None
+    facts: dict[str, Any]
 
 
 class FittedNetwork(Saved, Parameters):
@@ -63,7 +75,7 @@ class FittedNetwork(Saved, Parameters):
     out_activation_: str
     _network: Network | None = None
     _optimizer: LearningRate
-    _best: dict[str, Any]
+    _record: TrainingRecord
     _shown: tuple[Network | None, tuple[Any, ...]] = (None, ())
 
     @cached_property
@@ -82,6 +94,16 @@ class FittedNetwork(Saved, Parameters):
     why_ = property(
         attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why."
     )
+
+    n_iter_ = Recorded()
+    t_ = Recorded()
+    loss_ = Recorded()
+    best_loss_ = Recorded()
+    loss_curve_ = Recorded()
+    validation_loss_curve_ = Recorded()
+    validation_scores_ = Recorded()
+    best_validation_score_ = Recorded()
+    _no_improvement_count = Recorded("no_improvement_count")
 
     def to(self, backend: str | Backend | Array) -> Self:
         """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
@@ -109,11 +131,11 @@ class FittedNetwork(Saved, Parameters):
         return self
 
     def get_fitted_state(self) -> FittedState:
-        """Take out what ``fit`` has found, as data.
+        """Return what ``fit`` has learned, as data.
 
         Returns
         -------
-        tuple of spec, values, best and facts
+        FittedState
             Copies of the network's description, its parameters, those of the best epoch or None, and attributes, from
             which ``set_fitted_state`` makes an estimator that predicts the same.
 
@@ -124,17 +146,18 @@ class FittedNetwork(Saved, Parameters):
         """
         check_is_fitted(self)
         network = self._current()
-        spec = self._network_spec(network.spec.widths, network.spec.loss, network.spec.dtype)
+        spec = self._described(network.spec)
         facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
-        best = self._best if facts.get("validation_scores_") is not None else None
-        return spec, network.values(), best, facts
+        scored = facts.get("validation_scores_") is not None
+        best = self._record.best_parameters if scored else None
+        return FittedState(spec, network.values(), best, facts)
 
     def set_fitted_state(self, state: FittedState, *, backend: str | Backend | None = None) -> Self:
-        """Put in what a ``fit`` with the same parameters of the constructor has found.
+        """Take over what a ``fit`` with the same parameters of the constructor has learned.
 
         Parameters
         ----------
-        state : tuple of spec, values, best and facts
+        state : FittedState
             What ``get_fitted_state`` has returned.
         backend : str or Backend, optional
             Where to compute; None for where the first arrays lie.
@@ -149,25 +172,32 @@ class FittedNetwork(Saved, Parameters):
         InputError
             For parameters of the constructor that are not allowed, or that describe another network.
         """
-        (spec, values, best, facts), places = state, ("backend_", "device_")
         check_parameters(self)
-        self.__dict__.update({name: value for name, value in facts.items() if name not in places})
-        if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
+        spec = state.spec
+        for name, value in state.facts.items():
+            if name not in ("backend_", "device_"):  # which follow from the network
+                setattr(self, name, value)
+        if check_spec(self._described(spec)) != spec:
             raise InputError(
-                f"The parameters of this {type(self).__name__} do not describe its network: {spec}."
+                f"The parameters of this {type(self).__name__} must describe its network, {spec}; "
+                "got parameters that describe another one."
             )
-        if best is not None:
-            self._best = best
-        self.n_features_in_, self.n_outputs_, self.n_layers_ = (
-            spec.widths[0],
-            spec.widths[-1],
-            len(spec.widths),
-        )
+        if state.best is not None:
+            self._record.best_parameters = state.best
+        self.n_features_in_ = spec.widths[0]
+        self.n_outputs_ = spec.widths[-1]
+        self.n_layers_ = len(spec.widths)
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
         self._optimizer = LearningRate(self)
-        self._network = Network(spec, values, self._optimizer, backend=backend, dtype=spec.dtype)
+        self._network = Network(
+            spec, state.values, self._optimizer, backend=backend, dtype=spec.dtype
+        )
         self._share_history()
         return self
+
+    def _described(self, spec: NetworkSpec) -> NetworkSpec:
+        """Describe the network of some widths, loss and dtype by the parameters of the constructor."""
+        return self._network_spec(spec.widths, spec.loss, spec.dtype, self._loss_numbers())
 
     @property
     def _fitted(self) -> Network:
@@ -285,7 +315,11 @@ class FittedNetwork(Saved, Parameters):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         if self._network is not None:  # a copy trains on alone
-            state |= {"_network": copy(self._current()), "_optimizer": copy(self._optimizer)}
+            state |= {
+                "_network": copy(self._current()),
+                "_optimizer": copy(self._optimizer),
+                "_record": copy(self._record),
+            }
         return {name: value for name, value in state.items() if name not in SHOWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -294,13 +328,10 @@ class FittedNetwork(Saved, Parameters):
 
     def _share_history(self) -> None:
         """Make the loss curves and the network's history one list each."""
-        own = self.__dict__
-        if self._network is not None and "loss_curve_" in own:
+        if self._network is not None and hasattr(self, "loss_curve_"):
             history = self._network.history
-            history.loss, history.validation_loss = (
-                own["loss_curve_"],
-                own["validation_loss_curve_"],
-            )
+            history.loss = self.loss_curve_
+            history.validation_loss = self.validation_loss_curve_
 
 
 def like_input(result: Array, X: Any, backend: Backend) -> Array:

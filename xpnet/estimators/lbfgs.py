@@ -11,24 +11,29 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Backend, Step
-from xpnet.distributed import Ranks
+from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.epochs import reported_loss
-from xpnet.estimators.inputs import Rows
-from xpnet.estimators.libraries import warn_caller
+from xpnet.estimators.warnings import warn_caller
+from xpnet.training import LabeledRows
 
 
-def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
+def fit_lbfgs(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
-    network, most = estimator._fitted, estimator.max_iter
-    gradients: dict[bytes, Any] = {}  # that of the last vector
+    network = estimator._fitted
     step = network.trainable(sparse=issparse(rows.X))
-    limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
-    ranks.check_alike(
-        step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits
+    limits = {
+        "max_iter": estimator.max_iter,
+        "max_fun": estimator.max_fun,
+        "tol": estimator.tol,
+    }
+    coordinator.check_alike(
+        step.spec, rows=coordinator.count(rows.count), weighted=rows.weight is not None, **limits
     )
+    gradients: dict[bytes, Any] = {}  # that of the last vector
 
     def loss_of(vector: Any) -> float:
-        write(step, ranks.broadcast(vector))
+        write(step, vector)
+        step.broadcast_state()
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
         gradients.clear()
         gradients[vector.tobytes()] = joined(step.gradients.groups, step.backend)
@@ -37,32 +42,43 @@ def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks) -> None:
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
     with step.running(), one_thread():
-        found = scipy.optimize.minimize(
+        result = scipy.optimize.minimize(
             partial(network.exclusively, loss_of),
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
-            jac=lambda vector: gradients[vector.tobytes()],  # SciPy asks for it behind the loss
-            options=dict(zip(("maxiter", "maxfun", "gtol"), limits.values(), strict=True)),
+            jac=lambda vector: gradients[vector.tobytes()],  # SciPy asks for it after the loss
+            options={
+                "maxiter": estimator.max_iter,
+                "maxfun": estimator.max_fun,
+                "gtol": estimator.tol,
+            },
         )
-    network.exclusively(write, step, found.x)
-    estimator.n_iter_, estimator.loss_ = min(found.nit, most), found.fun
-    if found.status:
-        more = (
-            f" Increase the number of iterations (max_iter={most})."
-            if estimator.n_iter_ == most
-            else ""
-        )
-        failed = f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={found.status})"
-        said = f"{failed}:\n{found.message}\n{more} You might also want to scale the data."
-        warn_caller(said, ConvergenceWarning)
+    network.exclusively(write, step, result.x)
+    estimator.n_iter_ = min(result.nit, estimator.max_iter)
+    estimator.loss_ = result.fun
+    if result.status:
+        _warn_of_no_convergence(estimator, result)
+
+
+def _warn_of_no_convergence(estimator: Any, result: Any) -> None:
+    """Warn, as scikit-learn does, that L-BFGS ended before it converged. result : SciPy's"""
+    advice = ""
+    if estimator.n_iter_ == estimator.max_iter:
+        advice = f" Increase the number of iterations (max_iter={estimator.max_iter})."
+    warn_caller(
+        f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={result.status}):\n"
+        f"{result.message}\n{advice} You might also want to scale the data.",
+        ConvergenceWarning,
+    )
 
 
 def write(step: Step, vector: Any) -> None:
     """Make these the parameters of a step. vector : (size,)"""
-    backend, arrays, start = step.backend, [], 0
+    arrays = []
+    start = 0
     for group in step.params.groups:
         part = vector[start : start + prod(group.shape)].reshape(group.shape)
-        arrays.append(backend.asarray(part, dtype=step.spec.dtype))
+        arrays.append(step.backend.asarray(part, dtype=step.spec.dtype))
         start += part.size
     step.params.replace_groups(arrays)
 

@@ -17,7 +17,7 @@ from sklearn.metrics import d2_pinball_score, r2_score
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError, did_you_mean
-from xpnet.estimators.libraries import warn_caller
+from xpnet.estimators.warnings import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule
 
@@ -138,6 +138,7 @@ class Parameters(BaseEstimator):
         Units of each hidden layer, or of the only one.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
+        Functions are not accepted, since each activation is compiled together with its gradient.
     solver : str, default "adam"
         How the loss is minimised: a name in ``xpnet.optimizers.OPTIMIZERS``, or ``"lbfgs"``, which takes all rows at
         once, in memory. ``"sgd"`` is gradient descent with momentum.
@@ -146,10 +147,13 @@ class Parameters(BaseEstimator):
     batch_size : int or "auto", default "auto"
         Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
     learning_rate : str or Schedule, default "constant"
-        ``"cosine"`` falls to 0 over ``max_iter`` epochs, ``"one_cycle"`` rises first; a schedule of
-        ``xpnet.optimizers``, or a function of the epoch and of the losses so far, takes the place of
-        ``learning_rate_init``. For ``"sgd"`` alone: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows
-        seen; ``"adaptive"`` divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
+        ``"cosine"`` falls to 0 over ``max_iter`` epochs, ``"one_cycle"`` rises first. A schedule of
+        ``xpnet.optimizers``, or a function, takes the place of ``learning_rate_init``: before each epoch it is called
+        as ``learning_rate(epoch, losses)``, with the number of epochs that this fit has made, 0 for the first, and the
+        list of their training losses, and returns the learning rate of the epoch, as
+        ``lambda epoch, losses: 0.01 * 0.9**epoch`` does. For ``"sgd"`` alone: ``"invscaling"`` is
+        learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"`` divides by 5 whenever ``n_iter_no_change``
+        epochs bring no improvement.
     learning_rate_init : float, default 1e-3
         The learning rate of the first epoch. Not for ``"lbfgs"``.
     power_t : float, default 0.5
@@ -248,7 +252,13 @@ class Parameters(BaseEstimator):
         hidden_layer_sizes: Any = (100,)
         activation: Any = "relu"
 
-    def _network_spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
+    def _network_spec(
+        self,
+        widths: tuple[int, ...],
+        loss: Loss,
+        dtype: str,
+        loss_numbers: tuple[float, ...],
+    ) -> NetworkSpec:
         """Describe the network that these parameters make of inputs, hidden layers and outputs."""
         hidden = len(widths) - 2
         rates = one_each("dropout", self.dropout, hidden)
@@ -262,7 +272,7 @@ class Parameters(BaseEstimator):
             l2_over_batch=True,
             dropout=rates if any(rates) else (),
             members=int(self.members),
-            loss_numbers=self._loss_numbers(),
+            loss_numbers=loss_numbers,
         )
 
     def _loss_numbers(self) -> tuple[float, ...]:

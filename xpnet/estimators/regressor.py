@@ -1,6 +1,6 @@
 """The regressor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -10,7 +10,6 @@ from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
@@ -20,8 +19,11 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.targets import Targets
+from xpnet.estimators.validation import FitInputs
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
+from xpnet.training import Callback, Training
 
 
 @with_documentation_of(Parameters=Parameters, Attributes=MLP, Loss=LossParameters)
@@ -84,6 +86,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
         """Train for one epoch over these rows.
 
@@ -101,6 +104,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             Their targets.
         sample_weight_val : array, shape (rows,), optional
             Their weights.
+        callbacks : sequence of Callback or of functions, default ()
+            Callbacks of `xpnet.training`, as for ``fit``.
 
         Returns
         -------
@@ -112,9 +117,16 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        return self._train(
-            FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True
+        inputs = FitInputs(
+            X,
+            y,
+            sample_weight,
+            X_val,
+            y_val,
+            sample_weight_val,
+            callbacks=callbacks,
         )
+        return self._train(inputs, incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict numbers.
@@ -183,12 +195,37 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items()
         )
 
+    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
+        return NumberTargets(self)
+
     def _encode(self, y: Any) -> Any:
+        """Return numbers as the loss takes them: (rows, out)."""
         y = numpy.asarray(y)
         return self._repeated(y[:, None] if y.ndim == 1 else y)
 
-    def _loss_on(self, targets: Any) -> Loss:
-        return self.loss  # type: ignore[return-value]
-
     def _decode(self, targets: Any) -> Any:
         return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
+
+
+@dataclass(frozen=True)
+class NumberTargets(Targets):
+    """Targets that are numbers, as the parameters of a regressor say how they are learned."""
+
+    regressor: MLPRegressor
+
+    @property
+    def loss_numbers(self) -> tuple[float, ...]:
+        """See `Targets.loss_numbers`."""
+        return self.regressor._loss_numbers()
+
+    def encode(self, y: Any) -> Any:
+        """See `Targets.encode`."""
+        return self.regressor._encode(y)
+
+    def outputs(self, encoded: Any) -> int:
+        """See `Targets.outputs`."""
+        return encoded.shape[1]
+
+    def loss(self, encoded: Any) -> Loss:
+        """See `Targets.loss`."""
+        return self.regressor.loss  # type: ignore[return-value]

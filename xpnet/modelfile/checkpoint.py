@@ -108,7 +108,7 @@ class Checkpoint(Callback):
         ModelFileError
             When the folder cannot be made.
         """
-        if training.ranks.rank:
+        if not training.leads:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ class Checkpoint(Callback):
             When the checkpoint cannot be written.
         """
         last = training.stop or training.done >= training.epochs
-        if training.ranks.rank or (training.done % self.every and not last):
+        if not training.leads or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         found = set(self.directory.glob(PATTERN))

@@ -8,7 +8,7 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.estimators.fitted import FACTS, LABEL_FACTS
+from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.networks import Exported, take_parameters
@@ -31,9 +31,10 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
     """
     if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
         estimator = estimator.to_local()
-    spec, values, best, facts = estimator.get_fitted_state()
-    tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
-    return spec, {"params": to_json(kept_parameters(estimator)), "fitted": to_json(facts)}, tensors
+    state = estimator.get_fitted_state()
+    best = {f"{_BEST}{name}": array for name, array in (state.best or {}).items()}
+    settings = {"params": to_json(kept_parameters(estimator)), "fitted": to_json(state.facts)}
+    return state.spec, settings, state.values | best
 
 
 def kept_parameters(estimator: Any) -> dict[str, Any]:
@@ -60,12 +61,13 @@ def to_export(estimator: Any) -> Exported:
 
     Raises NotFittedError before ``fit``, InputError for several targets of classes.
     """
-    (spec, values, *_), classes = estimator.get_fitted_state(), getattr(estimator, "classes_", None)
+    state = estimator.get_fitted_state()
+    classes = getattr(estimator, "classes_", None)
     if isinstance(classes, list):
         raise InputError(
             "ONNX and C files hold one target of classes; this model has several. Use save."
         )
-    return Exported(spec, [values], classes)
+    return Exported(state.spec, [state.values], classes)
 
 
 def open_file(
@@ -83,7 +85,7 @@ def open_file(
         take_parameters(spec, tensors),
         take_parameters(spec, tensors, _BEST) if scored else None,
     )
-    estimator.set_fitted_state((spec, values, best, fitted), backend=backend)
+    estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
     return estimator if backend is None else estimator.set_params(backend=backend).to(backend)
 
 

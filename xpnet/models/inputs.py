@@ -13,7 +13,7 @@ from xpnet.dispatch.choose import by_arrays, library_of
 from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
-from xpnet.training.loop import is_finite
+from xpnet.training.batches import is_finite
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:

@@ -4,24 +4,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
-from xpnet.backend import UpdateRule, get_threads
+from xpnet.backend import NetworkSpec, Step, UpdateRule, get_threads
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse
 from xpnet.models.network import Network, by_rows
 from xpnet.ops import Array, Labels
-from xpnet.training import History, Interrupts
+from xpnet.training import Batches, History, Interrupts, train
 
 NETWORKS_PER_THREAD = 8
-"""Networks of which one call of compiled code makes an epoch, for each thread: so many keep all threads busy."""
+"""Networks for each thread in one call of compiled code: enough to keep all threads busy."""
 
-LONGEST_CALL = 0.5
-"""Seconds of a call after which later ones take one network for each thread: Ctrl-C is heard between calls."""
+MAX_CALL_SECONDS = 0.5
+"""Seconds of a call after which later calls take one network for each thread. Ctrl-C is heard between calls."""
 
 
 def fit_many(
@@ -67,9 +67,8 @@ def fit_many(
     Raises
     ------
     InputError
-        For a network that is given twice, and as the networks' method ``fit`` raises it.
-    IndexError
-        For indices of rows that are not there.
+        For objects that are no networks, a network that is given twice, entries of ``rows`` that select no rows or rows
+        that do not exist, and as the networks' method ``fit`` raises it.
 
     Notes
     -----
@@ -96,121 +95,231 @@ def fit_many(
     >>> bool(means[1] > means[0])
     True
     """
-    networks = list(networks)
-    if len(set(map(id, networks))) < len(networks):
-        raise InputError(
-            "Each network trains once; received one twice. Make a network for each training."
-        )
-    if rows is not None and len(rows) != len(networks):
-        raise InputError(
-            f"rows has one entry for each of {len(networks)} networks; received {len(rows)}."
-        )
+    networks = _check_networks(networks)
+    _check_rows_per_network(rows, networks)
     if not networks:
         return []
-    given = [None] * len(networks) if rows is None else rows
-    entered: list[tuple[Array, Labels]] = []
-    there: dict[tuple[int, str], tuple[Array, Labels]] = {}
-    for network in networks:
-        arrays = network.checked(X, Y)[:2]
-        entered.append(
-            there.setdefault((id(network.backend), network.dtype_), arrays)
-        )  # one copy for each dtype
-    every = numpy.arange(entered[0][0].shape[0])  # rows may be given as a mask, too
-    chosen: list[Any] = [
-        None if of_one is None else every[of_one if len(of_one) else slice(0)] for of_one in given
-    ]
-    shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
-    groups: dict[Any, list[int]] = {}
-    for k, network in enumerate(networks):
-        count = entered[k][0].shape[0] if chosen[k] is None else len(chosen[k])
-        groups.setdefault(_kind(network, count, batch_size, shuffle, shared), []).append(k)
-    for kind, places in groups.items():
-        alike, of_each = [networks[k] for k in places], [chosen[k] for k in places]
-        if (
-            kind is None
-            or epochs < 0
-            or not _fit_side_by_side(alike, entered[places[0]], of_each, epochs, *kind[-2:])
-        ):
-            for k in places:
-                taken = slice(None) if chosen[k] is None else networks[k].backend.asarray(chosen[k])
-                part = (array[taken] for array in entered[k])
-                networks[k].fit(*part, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+    trainings = _trainings(networks, X, Y, rows)
+    generators = Counter(id(training.bit_generator) for training in trainings)
+    groups: dict[_Alike | None, list[_Training]] = {}
+    for training in trainings:
+        alike = _alike(training, batch_size, shuffle, generators)
+        groups.setdefault(alike, []).append(training)
+    for alike, group in groups.items():
+        if alike is not None and epochs >= 0 and _fit_side_by_side(group, alike, epochs):
+            continue
+        for training in group:
+            training.network.fit(
+                *training.own_arrays(), epochs=epochs, batch_size=batch_size, shuffle=shuffle
+            )
     return [network.history for network in networks]
 
 
-def _kind(
-    network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]
-) -> Any:
-    """Return what networks that train side by side have in common, with a batch's rows and whether they are shuffled.
+@dataclass(frozen=True)
+class _Training:
+    """The training of one network.
 
-    None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
-    shared among processes.
-
-    count : how many rows it trains on; shared : how many networks have the stream of that number
+    X, Y : all rows, where the network lives
+    indices : (n,) int64, the rows that the network trains on; None for all
     """
-    check_some_rows(count)
-    size = count if batch_size is None else min(batch_size, count)
-    shuffled = shuffle and size < count
-    bits = getattr(network.rng, "bit_generator", None)
-    by_turns = shuffled and (type(bits).__name__ != "PCG64" or shared[id(bits)] > 1)
-    if by_turns or size < 1 or current_ranks().several:
+
+    network: Network
+    X: Array
+    Y: Labels
+    indices: Any
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows that the network trains on."""
+        return self.X.shape[0] if self.indices is None else len(self.indices)
+
+    @property
+    def bit_generator(self) -> Any:
+        """Return what the network's orders are drawn from; None for NumPy's global generator."""
+        return getattr(self.network.rng, "bit_generator", None)
+
+    def own_arrays(self) -> tuple[Array, Labels]:
+        """Return X and Y of the rows that the network trains on."""
+        if self.indices is None:
+            return self.X[slice(None)], self.Y[slice(None)]
+        positions = self.network.backend.asarray(self.indices)
+        return self.X[positions], self.Y[positions]
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """What networks that train side by side have in common.
+
+    shape : their specs but for penalty, seed and the numbers of the update rule
+    batch_size : rows of a batch; shuffled : whether each epoch has a new order
+    """
+
+    backend: str
+    compiled: bool
+    shape: NetworkSpec
+    batch_size: int
+    shuffled: bool
+
+
+def _check_networks(networks: Iterable[Network]) -> list[Network]:
+    """Return the networks as a list. Raises InputError for other objects, and for a network that is given twice."""
+    networks = list(networks)
+    for network in networks:
+        if not isinstance(network, Network):
+            raise InputError(
+                "`networks` must hold networks, such as xpnet.FeedforwardNeuralNet; "
+                f"got {network!r}, {type(network).__name__}."
+            )
+    if len(set(map(id, networks))) < len(networks):
+        raise InputError(
+            "`networks` must hold each network once; got one twice; make a network for each training."
+        )
+    return networks
+
+
+def _check_rows_per_network(rows: Any, networks: list[Network]) -> None:
+    """Raise InputError unless there is an entry of rows for each network."""
+    if rows is not None and len(rows) != len(networks):
+        raise InputError(
+            f"`rows` must have one entry for each of {len(networks)} networks; got {len(rows)}."
+        )
+
+
+def _trainings(networks: list[Network], X: Array, Y: Labels, rows: Any) -> list[_Training]:
+    """Bring the arrays to where the networks live, once for each backend and dtype, and check the rows of each."""
+    arrays: dict[tuple[int, str], tuple[Array, Labels]] = {}
+    trainings = []
+    for number, network in enumerate(networks):
+        checked_X, checked_Y, _ = network.checked(X, Y)
+        home = (id(network.backend), network.dtype_)
+        shared_X, shared_Y = arrays.setdefault(home, (checked_X, checked_Y))
+        selection = None if rows is None else rows[number]
+        indices = _indices(selection, number, shared_X.shape[0])
+        trainings.append(_Training(network, shared_X, shared_Y, indices))
+    return trainings
+
+
+def _indices(selection: Any, number: int, count: int) -> Any:
+    """Return the indices of the rows that one network trains on, from indices or a mask; None for all rows.
+
+    Raises InputError for an entry that selects no rows or rows that do not exist.
+    """
+    if selection is None:
+        return None
+    try:
+        indices = numpy.arange(count)[numpy.asarray(selection) if len(selection) else slice(0)]
+    except (IndexError, TypeError) as error:
+        raise InputError(
+            f"`rows` must hold indices of the {count} rows of X, or masks over them, for each network; "
+            f"got {selection!r} as entry {number}: {error}."
+        ) from error
+    if indices.ndim != 1 or not len(indices):
+        raise InputError(
+            f"`rows` must select at least one row for each network; got {selection!r} as entry {number}."
+        )
+    return indices
+
+
+def _alike(
+    training: _Training, batch_size: int | None, shuffle: bool, generators: Counter[int]
+) -> _Alike | None:
+    """Return what networks must have in common to train side by side; None for a network that trains alone.
+
+    That is one whose orders only NumPy can draw, in their turn, or one that several processes train.
+
+    generators : how many networks draw from the generator with that id
+    """
+    check_some_rows(training.rows)
+    network = training.network
+    size = training.rows if batch_size is None else min(batch_size, training.rows)
+    shuffled = shuffle and size < training.rows
+    own_pcg64 = (
+        type(training.bit_generator).__name__ == "PCG64"
+        and generators[id(training.bit_generator)] == 1
+    )
+    if (shuffled and not own_pcg64) or size < 1 or current_ranks().several:
         return None
     shape = replace(network.spec, l2=0.0, l2_over_batch=False, seed=0, rule=UpdateRule())
-    return network.backend_, network.compiled, shape, size, shuffled
+    return _Alike(network.backend_, network.compiled, shape, size, shuffled)
 
 
-def _fit_side_by_side(
-    networks: list[Network],
-    arrays: tuple[Array, Labels],
-    rows: list[Any],
-    epochs: int,
-    batch_size: int,
-    shuffled: bool,
-) -> bool:
-    """Train networks of one kind; return whether there is a step that does it."""
-    X, Y = by_rows(arrays[0]), networks[0].own(arrays[1])
+def _fit_side_by_side(trainings: list[_Training], alike: _Alike, epochs: int) -> bool:
+    """Train networks that are alike; return whether there is a step that does it."""
+    networks = [training.network for training in trainings]
+    X = by_rows(trainings[0].X)
+    Y = networks[0].own(trainings[0].Y)
     check_finite(X=X, Y=Y)
-    streams = [network.rng for network in networks] if shuffled else None
-    with Interrupts() as interrupts, ExitStack() as held:
-        interrupts.held = True
-        in_order = sorted(
-            networks, key=id
-        )  # two calls with the same networks do not wait for each other
+    with ExitStack() as stack:
+        # Sorted, so that two calls with the same networks do not wait for each other.
+        in_order = sorted(networks, key=id)
         for network in in_order:
-            held.enter_context(network.lock.training())
-        for (
-            network
-        ) in in_order:  # only now: a training that was waited for may call other networks of these
-            held.enter_context(network.lock.calls)
+            stack.enter_context(network.lock.training())
+        # Only now: a training that was waited for may call other networks of these.
+        for network in in_order:
+            stack.enter_context(network.lock.calls)
         steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
-        together = steps[0].side_by_side(
-            steps, X, Y, batch_size=batch_size, rows=rows, streams=streams
+        run_networks = stack.enter_context(
+            steps[0].side_by_side(
+                steps,
+                X,
+                Y,
+                batch_size=alike.batch_size,
+                rows=[training.indices for training in trainings],
+                streams=[network.rng for network in networks] if alike.shuffled else None,
+            )
         )
-        train = held.enter_context(together)
-        if train is not None:
-            _make_epochs(networks, train, epochs, interrupts)
-    if interrupts.pending:
-        raise KeyboardInterrupt
-    return train is not None
+        if run_networks is not None:
+            batches = _SideBySide(networks, run_networks)
+            train(steps[0], batches, epochs=epochs, schedule=lambda epoch, losses: 0.0)
+    return run_networks is not None
 
 
-def _make_epochs(
-    networks: list[Network],
-    train: Callable[[int, Sequence[float]], list[float]],
-    epochs: int,
-    interrupts: Interrupts,
-) -> None:
-    """Make the epochs, each of all networks before the next, until Ctrl-C is pressed, which is heard between calls."""
-    at_a_time = NETWORKS_PER_THREAD * get_threads()
-    for epoch in range(epochs):
-        for first in range(0, len(networks), at_a_time):
-            part = networks[first : first + at_a_time]
-            rates, started = [network.next_learning_rate for network in part], time.perf_counter()
-            losses = train(first, rates)
-            seconds = time.perf_counter() - started
-            for network, loss, rate in zip(part, losses, rates, strict=True):
-                network.history.add(loss, rate, seconds / len(part))
-            if interrupts.pending:
-                return
-        if epoch and seconds > LONGEST_CALL:  # the first one may have compiled
-            at_a_time = get_threads()
+class _SideBySide(Batches):
+    """Epochs of many networks: each has its own learning rate and history, and is whole after every call.
+
+    networks : the networks
+    run_networks : called with the number of a network and learning rates from that network on; makes an epoch of these
+        networks, and returns their losses
+    """
+
+    def __init__(
+        self,
+        networks: list[Network],
+        run_networks: Callable[[int, Sequence[float]], list[float]],
+    ) -> None:
+        self.networks = networks
+        self.run_networks = run_networks
+        self.rows = len(networks)
+        self.networks_per_call = NETWORKS_PER_THREAD * get_threads()
+        self.has_compiled = False
+
+    def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:
+        """Make an epoch of each network, until Ctrl-C is pressed; return the mean of their losses."""
+        seconds = 0.0
+        with Interrupts() as interrupts:
+            interrupts.held = True
+            for first in range(0, len(self.networks), self.networks_per_call):
+                if interrupts.pending:
+                    break
+                networks = self.networks[first : first + self.networks_per_call]
+                seconds = self._run(first, networks)
+        if interrupts.pending:
+            raise KeyboardInterrupt
+        if self.has_compiled and seconds > MAX_CALL_SECONDS:
+            self.networks_per_call = get_threads()
+        self.has_compiled = True  # the first epoch may have compiled
+        return float(numpy.mean([network.history.loss[-1] for network in self.networks]))
+
+    def _run(self, first: int, networks: list[Network]) -> float:
+        """Make an epoch of some networks, add it to their histories, and return the seconds that it took."""
+        learning_rates = [network.next_learning_rate for network in networks]
+        started = time.perf_counter()
+        losses = self.run_networks(first, learning_rates)
+        seconds = time.perf_counter() - started
+        for network, loss, learning_rate in zip(networks, losses, learning_rates, strict=True):
+            network.history.add(loss, learning_rate, seconds / len(networks))
+        return seconds
+
+    def snapshot(self, step: Step, *, rng_is_shared: bool) -> Callable[[], None]:
+        """Return a function that undoes nothing: a network keeps the epochs that it has made."""
+        return lambda: None

@@ -10,7 +10,7 @@ from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, flo
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choose import all_numpy, library_of
-from xpnet.distributed import on_all_ranks, ranks_of
+from xpnet.distributed import distributed_batches, distributed_step, how_distributed
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (
     bring,
@@ -28,8 +28,16 @@ from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
-from xpnet.training import Callback, History, Training, TrainingState, run
-from xpnet.training.streams import broadcast_stream, host_stream
+from xpnet.training import (
+    Callback,
+    History,
+    InMemory,
+    LabeledRows,
+    Training,
+    TrainingState,
+    train,
+)
+from xpnet.training.rng import host_generator
 
 
 class Network(Saved):
@@ -112,7 +120,7 @@ class Network(Saved):
         rng: Any = None,
     ) -> None:
         self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
-        self.rng = None if rng is None else host_stream(rng)
+        self.rng = None if rng is None else host_generator(rng)
         self.learning_rate = learning_rate
         self._schedule: Schedule = (
             learning_rate if callable(learning_rate) else Constant(learning_rate)
@@ -418,30 +426,35 @@ class Network(Saved):
         with self.lock.training():
             X, Y, sample_weight = self.checked(X, Y, sample_weight)
             step = self.trainable(sparse=is_sparse(X))
-            ranks = ranks_of(step)
-            rows = ranks.count(X.shape[0])
+            rows = step.count_rows(X)
             check_some_rows(rows)
-            rule = "Processes that train together share one batch of all members, own_batches=False"
-            require(not (own_batches and ranks.several), rule, own_batches)
-            # Of several ranks only one may have NaN, which the others would learn from without a word.
-            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
-            right = epochs >= 0 and (batch_size is None or batch_size >= 1)
-            require(right, "epochs is not negative and batch_size at least 1", (epochs, batch_size))
-            stream = broadcast_stream(host_stream(self.rng if rng is None else rng), ranks)
-            return run(
-                Training(step, rows, epochs, self.history, stream, lock=self.lock),
-                by_rows(X),
-                self.own(Y),
+            check_finite(Y=Y, sample_weight=sample_weight)
+            counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
+            require(
+                counts, "epochs must be at least 0 and batch_size at least 1", (epochs, batch_size)
+            )
+            batches = InMemory(
+                LabeledRows(
+                    by_rows(X),
+                    self.own(Y),
+                    None if sample_weight is None else self.own(sample_weight),
+                ),
                 batch_size=min(batch_size or rows, rows),
                 shuffle=shuffle,
+                rng=host_generator(self.rng if rng is None else rng),
+                members=self.spec.members if own_batches else 1,
+                measure=None if validation is None else self._measure(*validation),
+                check=lambda: check_finite(X=X),
+            )
+            return train(
+                step,
+                distributed_batches(batches),
+                epochs=epochs,
                 schedule=self._schedule,
-                sample_weight=None if sample_weight is None else self.own(sample_weight),
-                validate=None if validation is None else self._measure(*validation),
                 callbacks=callbacks,
+                history=self.history,
+                lock=self.lock,
                 resume_from=resume_from,
-                # What X spoils is undone, and only then is there a reason to read it all.
-                check=None if ranks.several else lambda: check_finite(X=X),
-                own_batches=own_batches,
             )
 
     def loss(self, X: Array, Y: Labels) -> float:
@@ -547,8 +560,8 @@ class Network(Saved):
                 StepState(step.params.to_host(), self._optimizer.buffers, self._optimizer.t)
             )
             self._optimizer = None
-        step = on_all_ranks(step)
-        self.how_trained = ranks_of(step).why
+        step = distributed_step(step)
+        self.how_trained = how_distributed(step)
         return step
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
@@ -645,7 +658,7 @@ class Network(Saved):
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread computes."""
         X, Y, _ = self.checked(X, Y)
-        return lambda: on_all_ranks(self.step_for(X)).loss(X, Y)
+        return lambda: distributed_step(self.step_for(X)).loss(X, Y)
 
     @locked
     def checked(

@@ -11,7 +11,7 @@ from xpnet.models.inputs import one_each
 from xpnet.models.network import Network
 from xpnet.ops import ActivationName
 from xpnet.optimizers import Optimizer, Schedule, update_rule
-from xpnet.training.streams import host_stream
+from xpnet.training.rng import host_generator
 
 
 class LogisticRegression(Network):
@@ -183,7 +183,7 @@ class FeedforwardNeuralNet(Network):
             backend=backend,
             dtype=dtype,
             compiled=compiled,
-            rng=host_stream(rng),
+            rng=host_generator(rng),
         )
 
 
@@ -214,7 +214,7 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
     ((2, 4), True)
     """
     a = (6.0 / float(sum(shape))) ** 0.5
-    return host_stream(rng).uniform(low=-a, high=a, size=tuple(shape))
+    return host_generator(rng).uniform(low=-a, high=a, size=tuple(shape))
 
 
 def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Saving, for every kind of model: rooms above the models know files, and are reached by xpnet's public names."""
+"""Saving, for models and estimators of any kind."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import xpnet
+from xpnet.models.files import model_files
 
 
 class Saved:
@@ -52,7 +52,7 @@ class Saved:
         >>> xpnet.load("iris.safetensors").extra
         {'unit': 'cm'}
         """
-        xpnet.save(self, path, extra)
+        model_files().save(self, path, extra)
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the model as an ONNX file for other runtimes.
@@ -80,4 +80,4 @@ class Saved:
         >>> import xpnet
         >>> xpnet.LogisticRegression(4, 3).export_onnx("iris.onnx")
         """
-        xpnet.modelfile.export_model(self, path)
+        model_files().export_model(self, path)

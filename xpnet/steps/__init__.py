@@ -1,6 +1,11 @@
-"""Training steps: the backend's compiled one, or the reference, which walks the layers. The lock lets threads share a
-network.
+"""Training steps, and the lock by which threads share a network.
+
+``make_step``  chooses a step: the backend's compiled one, or the reference step
+``reference``  the reference step, which walks the layers
+``masks``      the masks of dropout
+``lock``       the lock of a network
 """
 
-from xpnet.steps.making import NetworkLock, locked, make_step
+from xpnet.steps.lock import NetworkLock, locked
+from xpnet.steps.make_step import make_step
 from xpnet.steps.reference import ReferenceStep

@@ -24,7 +24,6 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 from xpnet.backend import Backend
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.inputs import Rows, check_weights
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -37,6 +36,7 @@ from xpnet.estimators.parameters import (
     check_parameters,
     check_together,
 )
+from xpnet.estimators.validation import check_weights
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.columns import Table, table_of
 from xpnet.tabular.encoder import TableEncoder
@@ -44,6 +44,7 @@ from xpnet.tabular.ensemble import Ensemble, Folds, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
 from xpnet.tabular.recipe import Watch, make_recipe, network_counts
 from xpnet.training import Interrupts
+from xpnet.training import LabeledRows as Rows
 
 
 class TargetCoding(Protocol):

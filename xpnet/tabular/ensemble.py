@@ -16,10 +16,11 @@ from xpnet.backend import StepState, get_threads
 from xpnet.backend.step import Step
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
+from xpnet.distributed import distributed_batches
+from xpnet.distributed.coordinator import current_coordinator
 from xpnet.estimators.epochs import total_loss
-from xpnet.estimators.inputs import Rows
-from xpnet.estimators.streaming import SourceRows, fit_over_source
 from xpnet.models import Network
+from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
 from xpnet.tabular.linear_baseline import (
@@ -31,7 +32,9 @@ from xpnet.tabular.linear_baseline import (
     with_scaled_inputs,
 )
 from xpnet.tabular.recipe import Recipe
-from xpnet.training import Callback, EarlyStopping, Training
+from xpnet.training import Callback, EarlyStopping, Training, train
+from xpnet.training import LabeledRows as Rows
+from xpnet.training.streamed import SourceRows, Streamed
 
 EPOCH_DECAY = 0.7
 """Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
@@ -371,17 +374,39 @@ def train_network(
         "batch_size": min(recipe.batch_size, len(rows.X)),
         "callbacks": [best, CancelTogether(ensemble.cancelled), *watchers],
         "resume_from": state,
-        "sample_weight": rows.weight,
     }
     classes, Y = spec.widths[-1], rows.Y
     if recipe.label_smoothing:
         Y = smoothed(Y, numpy.empty((0, classes), spec.dtype), recipe.label_smoothing, classes)
     if isinstance(rows.X, Source):
-        fit_over_source(network, rows.X, Y, schedule=recipe.schedule, **settings)
+        fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
     else:
-        network.fit(rows.X, Y, **settings)
+        network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
     if linear is not None and validation is not None:
         training.losses = losses_by_blend_weight(network, linear, validation)
+
+
+def fit_over_source(
+    network: Network, rows: Rows, recipe: Recipe, *, batch_size: int, **settings: Any
+) -> None:
+    """Train a network on the rows of a source; the orders come from the network's seed.
+
+    settings : further arguments of ``train``
+    """
+    backend = network.backend
+    weight = None if rows.weight is None else bring(rows.weight, backend, network.spec.dtype)
+    data = current_coordinator().source_rows(rows.X, network.own(bring(rows.Y, backend)), weight)
+    orders = data.orders(numpy.random.RandomState(network.spec.seed))
+    batches = distributed_batches(Streamed(data, batch_size=batch_size, rng=orders))
+    with network.lock.training():
+        train(
+            network.trainable(),
+            batches,
+            schedule=recipe.schedule,
+            history=network.history,
+            lock=network.lock,
+            **settings,
+        )
 
 
 def with_baselines(recipe: Recipe, trainings: Sequence[NetworkTraining]) -> list[Network]:

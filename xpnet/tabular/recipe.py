@@ -15,7 +15,6 @@ from scipy.sparse import csr_array
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
-from xpnet.estimators.inputs import Rows
 from xpnet.estimators.parameters import hidden_sizes
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Constant, Optimizer, Schedule
@@ -27,6 +26,7 @@ from xpnet.tabular.linear_baseline import (
     scales_of_inputs,
 )
 from xpnet.training import Callback, TrainingState
+from xpnet.training import LabeledRows as Rows
 
 HIDDEN_WIDTHS = (128, 128)
 """Units of the hidden layers."""

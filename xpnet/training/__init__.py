@@ -1,18 +1,40 @@
-"""Epochs over any training step: history, callbacks, early stopping. Nothing here knows a model."""
+"""Epochs over any training step: the loop, what it runs over, history and callbacks. Nothing here knows a model.
 
-from xpnet.training.callbacks import Callback, EarlyStopping, Progress
-from xpnet.training.loop import History, Interrupts, Training, TrainingState, run
-from xpnet.training.streams import set_stream_state, stream_state
+``engine``     the training loop: read it first
+``batches``    what an epoch runs over: the base class, and rows in memory
+``streamed``   rows that a source reads block by block
+``state``      a training under way, and its state in a checkpoint
+``history``    the numbers of each epoch
+``callbacks``  the base class of callbacks; ``early_stopping``, ``time_limit``, ``progress`` hold one each
+``interrupts`` Ctrl-C that waits for the end of an epoch
+``orders``     the orders of the rows, drawn, prefetched and undone
+``rng``        NumPy's random generators and their states
+"""
+
+from xpnet.training.batches import Batches, InMemory, LabeledRows
+from xpnet.training.callbacks import Callback
+from xpnet.training.early_stopping import EarlyStopping
+from xpnet.training.engine import train
+from xpnet.training.history import History
+from xpnet.training.interrupts import Interrupts
+from xpnet.training.progress import Progress
+from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.training.state import Training, TrainingState
+from xpnet.training.time_limit import TimeLimit
 
 __all__ = [
+    "Batches",
     "Callback",
     "EarlyStopping",
     "History",
+    "InMemory",
     "Interrupts",
+    "LabeledRows",
     "Progress",
+    "TimeLimit",
     "Training",
     "TrainingState",
-    "run",
     "set_stream_state",
     "stream_state",
+    "train",
 ]

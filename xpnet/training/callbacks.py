@@ -1,12 +1,14 @@
-"""Callbacks are told when training begins, after each epoch, and at its end: early stopping, and a bar of progress."""
+"""The base class of callbacks, whose methods the training loop calls as it goes on."""
 
-import sys
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from xpnet.backend import StepState
+from xpnet.errors import InputError
 
 if TYPE_CHECKING:
-    from xpnet.training.loop import Training
+    from xpnet.training.state import Training
 
 
 class Callback:
@@ -121,195 +123,68 @@ class Callback:
         """
 
 
-class EarlyStopping(Callback):
-    """A callback that ends the training when the loss no longer falls.
+class FunctionCallback(Callback):
+    """A callback that calls a function after each epoch.
 
-    It looks at the validation loss if there is one.
-
-    Parameters
-    ----------
-    patience : int, default 10
-        Number of epochs in a row without a fall after which the training ends.
-    tol : float, default 1e-4
-        By how much a loss must lie below the best one before it to count as a fall.
-    restore_best : bool, default True
-        Whether the network gets the parameters of the best epoch at the end.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> from xpnet.training import EarlyStopping
-    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
-    >>> stopping = EarlyStopping(patience=3, tol=1.0)
-    >>> net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=100, callbacks=[stopping]).epochs
-    4
+    function : called with the `Training`
     """
 
-    def __init__(self, patience: int = 10, tol: float = 1e-4, *, restore_best: bool = True) -> None:
-        self.patience, self.tol, self.restore_best = patience, tol, restore_best
-
-    def train_begin(self, training: "Training") -> None:
-        """Start counting.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        self.best, self.waited = float("inf"), 0
-        self.best_state: StepState | None = None
+    def __init__(self, function: Callable[["Training"], None]) -> None:
+        self.function = function
 
     def epoch_end(self, training: "Training") -> None:
-        """Compare the epoch with the best one so far.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        loss = (training.history.validation_loss or training.history.loss)[-1]
-        if loss < self.best - self.tol:
-            self.best, self.waited = loss, 0
-            self.best_state = training.step.state() if self.restore_best else None
-            return
-        self.waited += 1
-        training.stop = training.stop or self.waited >= self.patience
-
-    def state(self) -> dict[str, Any]:
-        """Return the best loss so far, its parameters, and the number of epochs since.
-
-        Returns
-        -------
-        dict
-            ``best``, ``waited`` and ``best_state``.
-        """
-        return {
-            "best": self.best,
-            "waited": self.waited,
-            "best_state": self.best_state and vars(self.best_state),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on counting.
-
-        Parameters
-        ----------
-        state : dict
-            What `state` returned.
-        """
-        self.best, self.waited = float(state["best"]), int(state["waited"])
-        self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
-
-    def train_end(self, training: "Training") -> None:
-        """Put the best parameters back.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        if self.best_state is not None:
-            with training.lock.calls:
-                training.step.load_state(self.best_state)
+        """Call the function."""
+        self.function(training)
 
 
-class Progress(Callback):
-    """A callback that shows epoch, loss and rows per second: a bar on a terminal's stderr, a line in a notebook.
+HOOKS = (
+    "train_begin",
+    "epoch_end",
+    "within_epoch",
+    "between_epochs",
+    "train_end",
+    "close",
+)
+"""Names of the methods that the training loop calls."""
 
-    Both move within a long epoch; elsewhere nothing is shown. On several ranks, rank 0 shows it.
+HOOK_LIKE = re.compile(r"(on|before|after)_.*|.*_(begin|start|end)")
+"""Names that other libraries give to methods of callbacks."""
 
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> from xpnet.training import Progress
-    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
-    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress()])
+
+def as_callbacks(
+    callbacks: Iterable[Callback | Callable[["Training"], None]],
+) -> list[Callback]:
+    """Return callbacks, and functions as callbacks, in the order in which they are called: brief ones first.
+
+    Raises InputError for other objects, and for callbacks with methods that would never be called.
     """
+    checked = [
+        callback if isinstance(callback, Callback) else _callback_of(callback)
+        for callback in callbacks
+    ]
+    for callback in checked:
+        _check_methods(callback)
+    return sorted(checked, key=lambda callback: not callback.brief)
 
-    bar: Any = None
 
-    def train_begin(self, training: "Training") -> None:
-        """Open the bar or the line, if there is a place to show it.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        first, ipython = training.ranks.rank == 0, sys.modules.get("IPython")
-        self.in_line = (
-            first
-            and ipython is not None
-            and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+def _callback_of(function: Any) -> Callback:
+    if not callable(function) or isinstance(function, type):
+        raise InputError(
+            "`callbacks` must hold instances of xpnet.training.Callback, or functions; "
+            f"got {function!r}."
         )
-        if (
-            first and not self.in_line and sys.stderr and sys.stderr.isatty()
-        ):  # pythonw has no stderr
-            from rich.console import Console  # imported late: few trainings show a bar
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    return FunctionCallback(function)
 
-            numbers = (
-                MofNCompleteColumn(),
-                "{task.fields[loss]}",
-                "{task.fields[speed]}",
-                TimeRemainingColumn(),
+
+def _check_methods(callback: Callback) -> None:
+    """Raise InputError for a public method that looks like one of the loop's, and is none."""
+    for name in dir(type(callback)):
+        if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
+            continue
+        if callable(getattr(type(callback), name)):
+            bare = re.sub(r"^(on|before|after)_", "", name)
+            (suggestion,) = get_close_matches(bare, HOOKS, n=1, cutoff=0.0)
+            raise InputError(
+                f"The methods of a callback must be {', '.join(HOOKS)}; got {name!r} of "
+                f"{type(callback).__name__}, which would never be called; did you mean {suggestion!r}?"
             )
-            self.bar = Progress(
-                "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
-            )
-            self.task = self.bar.add_task(
-                "training", total=training.epochs, completed=training.done, loss="", speed=""
-            )
-            self.bar.start()
-
-    def within_epoch(self, training: "Training") -> None:
-        """Move the bar or the line.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        rows = f"{training.rows_done:,} of {training.rows:,} rows"
-        if self.in_line:
-            _write_over(f"epoch {training.done + 1} of {training.epochs}: {rows}")
-        elif self.bar is not None:
-            self.bar.update(
-                self.task, completed=training.done + training.rows_done / training.rows, speed=rows
-            )
-
-    def epoch_end(self, training: "Training") -> None:
-        """Report the epoch.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        loss, seconds = training.history.loss[-1], max(training.history.seconds[-1], 1e-9)
-        speed = f"{training.rows / seconds:,.0f} rows/s"
-        if self.in_line:
-            _write_over(f"epoch {training.done} of {training.epochs}: loss {loss:.4f}, {speed}")
-        elif self.bar is not None:
-            self.bar.update(
-                self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed
-            )
-
-    def close(self, training: "Training") -> None:
-        """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-def _write_over(text: str) -> None:
-    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
-    sys.stdout.write(f"\r{text:<79}")

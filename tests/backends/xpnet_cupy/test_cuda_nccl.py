@@ -20,7 +20,7 @@ from xpnet_cupy.nccl import NcclGroup
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Group, NetworkSpec
-from xpnet.distributed.ranks import DistributedStep, Ranks
+from xpnet.distributed import DistributedStep, Ranks
 from xpnet.errors import BackendError
 from xpnet.steps import ReferenceStep
 

@@ -36,7 +36,7 @@ def cuda() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.training.streams.FEWEST_ROWS", 0)
+    monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", 0)
 
 
 def fit(*, ahead: bool = True, **how: Any) -> tuple[Any, list[float]]:

@@ -1,4 +1,4 @@
-"""How a network comes to its training step, and the lock by which threads share it."""
+"""The lock by which threads share a network."""
 
 import os
 import time
@@ -9,36 +9,18 @@ from threading import Lock, RLock, get_ident
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from xpnet.backend import Backend, NetworkSpec, Step
 from xpnet.errors import ModelInUseError
-from xpnet.steps.reference import ReferenceStep
 
-WAKING = 1e-4
+WAKE_SECONDS = 1e-4
 """Seconds in which a thread that waits for a lock notices that it is free."""
 
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 _locks: "WeakSet[NetworkLock]" = WeakSet()
 
 
-def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> Step:
-    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
-
-    compiled : False to have the reference step in any case
-    """
-    step: Step | str = "as asked for"
-    if compiled:
-        none = f"backend {backend.name} compiles none"
-        step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
-    return (
-        ReferenceStep(spec, backend, f"the reference step: {step}")
-        if isinstance(step, str)
-        else step
-    )
-
-
 class NetworkLock:
-    """One call at a time computes with a network, and one thread at a time trains it.
+    """Lets one call at a time compute with a network, and one thread at a time train it.
 
     A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls
     between two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
@@ -49,13 +31,13 @@ class NetworkLock:
 
     calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
     busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
-    wanted : whether a thread is about to take ``calls``, or waits for it
+    waiters : whether a thread waits for ``calls``, or is about to take it
     """
 
     def __init__(self) -> None:
         self.calls: Any = RLock()
         self.trainings: Any = Lock()
-        self.busy = self.wanted = False
+        self.busy = self.waiters = False
         self._trainer: int | None = None
         _locks.add(self)
 
@@ -67,14 +49,14 @@ class NetworkLock:
             "or use a copy; fork while no thread uses it."
         )
 
-    def give_way(self) -> None:
-        """Let a thread that waits for ``calls`` have it first, where one is ``wanted``.
+    def yield_lock(self) -> None:
+        """Let a thread that waits for ``calls`` take it first.
 
-        The thread that has just released it would otherwise be quicker to take it again. On a busy machine the waiting
-        thread may not wake in time: ``wanted`` stays set until it has the lock, so that it is let in after the next
-        epoch.
+        The thread that has just released the lock would otherwise be quicker to take it again. On a busy machine the
+        waiting thread may not wake in time: ``waiters`` stays set until it has the lock, so that it is let in after the
+        next epoch.
         """
-        time.sleep(WAKING)
+        time.sleep(WAKE_SECONDS)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -90,19 +72,19 @@ class NetworkLock:
 
 
 def locked(
-    method: Callable[Concatenate[Any, Given], Result],
-) -> Callable[Concatenate[Any, Given], Result]:
+    method: Callable[Concatenate[Any, Arguments], Result],
+) -> Callable[Concatenate[Any, Arguments], Result]:
     """Let only one thread at a time into a method of an object with a ``lock``.
 
     The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.
     """
 
     @wraps(method)
-    def call(self: Any, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def call(self: Any, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         lock = self.lock
-        lock.wanted = True
+        lock.waiters = True
         with lock.calls:
-            lock.wanted = False
+            lock.waiters = False
             if lock.busy:
                 lock.refuse()
             lock.busy = True

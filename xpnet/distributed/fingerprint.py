@@ -1,4 +1,4 @@
-"""A name for the rows of all ranks that does not depend on which rank has which."""
+"""A fingerprint of the rows of all ranks that does not depend on which rank has which row."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,17 +7,17 @@ import numpy
 
 from xpnet.distributed.ranks import Ranks
 
-ODD = numpy.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio, which spreads sums over all bits."""
 
-AT_ONCE = 2**24
+PIECE_BYTES = 2**24
 """Bytes of a column that are hashed in one call."""
 
 
-def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True) -> str:
-    """Tell the rows of all ranks from others, however they are divided among ranks.
+def fingerprint_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True) -> str:
+    """Return a text that tells the rows of all ranks from other rows, however they are divided among ranks.
 
-    The text names the kinds of numbers, how many rows there are, and the sum of a hash of each with its place.
+    It names the dtypes, the number of rows, and the sum of a hash of each row with its position.
 
     columns : NumPy arrays (rows, ...) of this rank, SciPy's CSR matrices, sources, or None
     ordered : whether the order of the rows counts
@@ -26,21 +26,22 @@ def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True
     kinds = [
         "none" if column is None else f"{column.dtype.str} {column.shape[1:]}" for column in columns
     ]
-    places = ranks.places(count) if ordered else numpy.zeros(count, "int64")
+    positions = ranks.positions(count) if ordered else numpy.zeros(count, "int64")
     hashes = numpy.zeros(count, "uint64")
     for column in [column for column in columns if column is not None]:
         start = 0
-        for rows in _some_at_a_time(column):
+        for rows in _pieces_of(column):
             part = slice(start, start + rows.shape[0])
             of_rows = _hashes_of_sparse(rows) if hasattr(rows, "indptr") else _hashes(rows)
-            hashes[part] = _mixed(hashes[part] * ODD + of_rows)
+            hashes[part] = _mixed(hashes[part] * MULTIPLIER + of_rows)
             start = part.stop
-    total = _mixed(hashes + _mixed(places.astype("uint64") + ODD)).sum(dtype="uint64")
-    every = ranks.allgather((count, int(total)))
-    return f"{kinds} {sum(rows for rows, _ in every)} {sum(part for _, part in every) % 2**64}"
+    total = _mixed(hashes + _mixed(positions.astype("uint64") + MULTIPLIER)).sum(dtype="uint64")
+    all_counts = ranks.allgather(count)
+    all_totals = ranks.allgather(int(total))
+    return f"{kinds} {sum(all_counts)} {sum(all_totals) % 2**64}"
 
 
-def _some_at_a_time(column: Any) -> Iterator[Any]:
+def _pieces_of(column: Any) -> Iterator[Any]:
     """Yield the rows of an array, a sparse matrix, or a source, which are read."""
     if hasattr(column, "parts"):
         for block in range(column.blocks):
@@ -48,7 +49,8 @@ def _some_at_a_time(column: Any) -> Iterator[Any]:
         return
     step = max(
         1,
-        AT_ONCE // max(1, 8 * column.shape[1] if hasattr(column, "indptr") else column[:1].nbytes),
+        PIECE_BYTES
+        // max(1, 8 * column.shape[1] if hasattr(column, "indptr") else column[:1].nbytes),
     )
     for start in range(0, column.shape[0], step):
         yield column[start : start + step]

@@ -1,0 +1,352 @@
+"""A training step on several ranks: each computes its part of every batch, and the gradients are added up.
+
+``distributed_step`` puts a step around the step that computes on this rank. It is given the rows that this rank has.
+``order`` and ``rows`` count the rows of all ranks: where all have the same rows that makes no difference; where each
+has its own, they lie one after the other in the order of the ranks, or as ``Ranks.shard_map`` says.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy
+
+from xpnet.backend import BatchPart, Group, Parameters, Step, StepState
+from xpnet.backend.group import SharedMemoryGroup
+from xpnet.dispatch.choose import library_of
+from xpnet.distributed.ranks import Ranks, ShardMap, current_ranks
+from xpnet.ops import Array
+
+
+class Share(NamedTuple):
+    """The rows of a batch that one rank computes.
+
+    rows : (n,) int64, indices into the rows that the rank has, or a slice of them
+    part : the place of these rows in the batch
+    """
+
+    rows: Any
+    part: BatchPart
+
+
+def distributed_step(step: Step) -> Step:
+    """Return the step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
+
+    step : what computes on this rank
+    returns one whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks
+    """
+    ranks = current_ranks()
+    return DistributedStep(step, ranks) if ranks.several else step
+
+
+def how_distributed(step: Step) -> str:
+    """Say on which processes a step trains; the text is empty for this process alone."""
+    return step.ranks.why if isinstance(step, DistributedStep) else ""
+
+
+class DistributedStep(Step):
+    """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows are.
+
+    step : what computes on this rank
+    ranks : all that take part, two at least
+    """
+
+    def __init__(self, step: Step, ranks: Ranks) -> None:
+        assert ranks.group is not None
+        self.step, self.ranks, self.group = step, ranks, ranks.group
+        self.spec, self.params = step.spec, step.params
+        self._counted: tuple[Any, int, int] = (
+            None,
+            0,
+            0,
+        )  # X, the rows of the ranks before this one, and of all
+
+    @cached_property
+    def gradients(self) -> Parameters:
+        """Return the gradients of all ranks' rows."""
+        return self.step.gradients
+
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        return f"{self.step.why}; {self.ranks.why}"
+
+    def running(self) -> AbstractContextManager[None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.running()
+
+    def across(self, shard_map: ShardMap, X: Array) -> "DistributedStep":
+        """Return this step for rows of which each rank has its own, whoever has the others.
+
+        shard_map : of each row of all ranks; X : (own, in), those of this rank
+        """
+        made = DistributedStep(self.step, replace(self.ranks, data="own", shard_map=shard_map))
+        made._counted = X, 0, len(shard_map.rank)
+        return made
+
+    def broadcast_state(self) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        state = self.ranks.broadcast(self.step.state())
+        if self.ranks.rank:
+            self.step.load_state(state)
+
+    def epoch(self, X: Array, Y: Array, **settings: Any) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        return self.weighted_epoch(X, Y, **settings, by_rows=False)
+
+    def weighted_epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+        max_grad_norm: float | None = None,
+        by_rows: bool = True,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch`` does by weights"""
+        if not self.ranks.sharded and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
+            mean_loss = self.step.shared_memory_epoch(
+                X,
+                Y,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                order=order,
+                sample_weight=sample_weight,
+                by_rows=by_rows,
+                max_grad_norm=max_grad_norm,
+                group=self.group,
+            )
+            if mean_loss is not None:
+                self.penalty = self.step.penalty
+                return mean_loss
+        loss, penalty, weights, count, done = 0.0, 0.0, 0.0, self.count_rows(X), 0
+        for rows, part in self._shares(X, batch_size, order, sample_weight):
+            size = min(batch_size, count - done)
+            done += size
+            if by_rows and not part.total_weight:
+                continue
+            weight = size if by_rows else part.total_weight
+            loss += weight * self._add_up(X, Y, sample_weight, rows, part)
+            penalty += weight * self.step.penalty
+            weights += weight
+            if max_grad_norm is not None:
+                self.clip_gradients(max_grad_norm)
+            self.step.update(learning_rate=learning_rate)
+            if self.report is not None:
+                self.report(done)
+        weights = count if by_rows else weights
+        loss, self.penalty = (
+            total / weights if weights else 0.0 for total in self._sums(loss, penalty)
+        )
+        # On unlike processors the parameters of others differ from rank 0's in their last bits by now.
+        self.params.update(self.ranks.broadcast(self.step.state().params))
+        return loss
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`: outputs for these rows, on this rank alone."""
+        return self.step.forward(X)
+
+    def loss(
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        mine, part = self._whole(X, rows, sample_weight)
+        weights = (
+            numpy.ones(X.shape[0])
+            if sample_weight is None
+            else self.backend.to_numpy(sample_weight)
+        )
+        own = float(weights[mine].sum())
+        x, y, w, indices = _taken(X, Y, sample_weight, mine)
+        mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
+        penalty = self.step.penalty if own else 0.0
+        # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
+        per_row = own if self.spec.l2_over_batch else 1.0
+        total, penalties, knowing = self._sums(
+            own * (mean - penalty), per_row * penalty, float(own > 0)
+        )
+        weight = part.total_weight
+        if not weight:
+            self.penalty = 0.0
+            return 0.0
+        self.penalty = penalties / knowing / (weight if self.spec.l2_over_batch else 1.0)
+        return total / weight + self.penalty
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""
+        assert part is None
+        loss = self._add_up(X, Y, sample_weight, *self._whole(X, rows, sample_weight))
+        loss, self.penalty = self._sums(loss, self.step.penalty)
+        return loss
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`: every rank makes the same."""
+        self.step.update(learning_rate=learning_rate)
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.state()
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self.step.load_state(state)
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.snapshot()
+
+    def count_rows(self, X: Array) -> int:
+        """See :class:`xpnet.backend.Step`."""
+        if self._counted[0] is not X:  # ranks are asked once for the same X
+            counts = self.ranks.allgather(X.shape[0])
+            self._counted = (
+                X,
+                sum(counts[: self.ranks.rank]) if self.ranks.sharded else 0,
+                sum(counts),
+            )
+        return self._counted[2]
+
+    def _shares(
+        self, X: Array, batch_size: int, order: Any, sample_weight: Array | None
+    ) -> Iterator[Share]:
+        """Yield this rank's share of one batch after the other.
+
+        order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
+        """
+        weights, total = (
+            None if sample_weight is None else self.backend.to_numpy(sample_weight),
+            self.count_rows(X),
+        )
+        if self.ranks.sharded:
+            rows = range(self._counted[1], self._counted[1] + X.shape[0])
+            return _divide_by_owner(self.ranks, rows, total, batch_size, order, weights)
+        return _divide_evenly(
+            self.group, total if order is None else len(order), batch_size, order, weights
+        )
+
+    def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
+        """Return this rank's share where all rows, or those of ``order``, are one batch."""
+        count = self.count_rows(X) if order is None else len(order)
+        return (
+            next(self._shares(X, count, order, sample_weight))
+            if count
+            else Share(slice(0, 0), BatchPart(0.0))
+        )
+
+    def _add_up(
+        self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart
+    ) -> float:
+        """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
+        x, y, w, indices = _taken(X, Y, sample_weight, rows)
+        loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
+        gradients = self.step.gradients
+        gradients.replace_groups([self._sum(array) for array in gradients.groups])
+        return loss
+
+    def _sum(self, array: Array) -> Array:
+        """Return the sum of an array over the ranks, where it lives."""
+        if library_of(array) in ("numpy", self.group.library):
+            return self.group.allreduce(array)
+        return self.backend.asarray(self.group.allreduce(self.backend.to_numpy(array)))
+
+    def _sums(self, *numbers: float) -> list[float]:
+        """Return the sum of each number over the ranks."""
+        return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
+
+
+def _taken(
+    X: Array, Y: Array, sample_weight: Array | None, rows: Any
+) -> tuple[Array, Array, Array | None, Any]:
+    """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left to the step."""
+    if not isinstance(rows, slice):
+        return X, Y, sample_weight, rows
+    return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
+
+
+def _divide_evenly(
+    group: Group, count: int, batch_size: int, order: Any, weights: Any
+) -> Iterator[Share]:
+    """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
+    rank, size, sums = group.rank, group.size, None
+    if weights is not None:
+        sums = _sums(
+            numpy.arange(count) // batch_size, weights if order is None else weights[order]
+        )
+    for k, start in enumerate(range(0, count, batch_size)):
+        n = min(batch_size, count - start)
+        begin, end = start + n * rank // size, start + n * (rank + 1) // size
+        total = n if sums is None else float(sums[k])
+        part = BatchPart(total, first_row=begin - start, penalized=rank == 0)
+        yield Share(slice(begin, end) if order is None else order[begin:end], part)
+
+
+def _divide_by_owner(
+    ranks: Ranks, own_range: range, total: int, batch_size: int, order: Any, weights: Any
+) -> Iterator[Share]:
+    """Every rank has its own rows, and takes those of each batch that it has.
+
+    own_range : the positions of this rank's rows among all, unless a shard map gives them
+    total : number of rows of all ranks
+    """
+    in_given_order = order is None and ranks.shard_map is None
+    order = numpy.arange(total) if order is None else order
+    owned = _owned_rows(ranks, own_range, order)
+    starts = numpy.arange(0, len(order), batch_size)
+    batch_weights = numpy.minimum(batch_size, len(order) - starts)
+    if weights is not None:
+        own_weights = _sums(owned.places // batch_size, weights[owned.indices], len(starts))
+        batch_weights = ranks.sum(own_weights)
+    ends = numpy.arange(0, len(order) + batch_size, batch_size)
+    edges = numpy.searchsorted(owned.places, ends)
+    rows_before = _sums(numpy.arange(len(order)) // batch_size, owned.before.astype("float64"))
+    for batch, batch_weight in enumerate(batch_weights):
+        own = slice(edges[batch], edges[batch + 1])
+        part = BatchPart(
+            float(batch_weight),
+            first_row=int(rows_before[batch]),
+            penalized=ranks.rank == 0,
+            places=owned.places[own] - batch * batch_size,
+        )
+        yield Share(own if in_given_order else owned.indices[own], part)
+
+
+class _OwnedRows(NamedTuple):
+    """The rows of this rank in an order of all rows.
+
+    places : (own,) int64, their places in the order; indices : (own,) int64, their indices among this rank's rows
+    before : (n,) bool, whether a row of the order belongs to a rank before this one
+    """
+
+    places: Any
+    indices: Any
+    before: Any
+
+
+def _owned_rows(ranks: Ranks, own_range: range, order: Any) -> _OwnedRows:
+    """Return this rank's rows in an order. order : (n,) int64, positions among the rows of all ranks"""
+    if ranks.shard_map is None:
+        is_own = (order >= own_range.start) & (order < own_range.stop)
+        places = numpy.flatnonzero(is_own)
+        return _OwnedRows(places, order[places] - own_range.start, order < own_range.start)
+    owner = ranks.shard_map.rank[order]
+    places = numpy.flatnonzero(owner == ranks.rank)
+    return _OwnedRows(places, ranks.shard_map.index[order[places]], owner < ranks.rank)
+
+
+def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:
+    """Return the sum of the weights of the rows of each batch."""
+    # No rows at all are counted as whole numbers, weights or not.
+    return numpy.bincount(batch, weights=weights, minlength=batches).astype("float64", copy=False)

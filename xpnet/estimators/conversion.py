@@ -1,0 +1,76 @@
+"""Estimators in skl2onnx: how it converts them, alone or in a pipeline."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from xpnet.errors import InputError
+
+
+class Convertible:
+    """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of it."""
+
+    def onnx_parser(self) -> Callable[..., Any]:
+        """Let skl2onnx name the outputs, as for its own kinds; from here on it knows the estimator's options.
+
+        Returns
+        -------
+        callable
+            A parser that leaves the names to skl2onnx.
+        """
+        from skl2onnx import update_registered_converter
+
+        kind = type(self)
+        labels = {
+            "zipmap": [True, False, "columns"],
+            "output_class_labels": [False, True],
+            "nocl": [True, False],
+        }
+        options = labels if kind.__name__ == "MLPClassifier" else {}
+        shapes, convert = self.onnx_shape_calculator(), self.onnx_converter()
+        update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
+        return lambda scope=None, inputs=None: None
+
+    def onnx_shape_calculator(self) -> Callable[..., Any]:
+        """Name the function that finds the shapes of the outputs.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's function for scikit-learn's estimator of that name.
+        """
+        from skl2onnx.common import shape_calculator
+
+        kind = type(self).__name__.removeprefix("MLP").lower()
+        return getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
+
+    def onnx_converter(self: Any) -> Callable[..., Any]:
+        """Name the function that makes operators of the estimator.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's converter for scikit-learn's estimator of that name.
+
+        Raises
+        ------
+        InputError
+            For activations and losses that it does not know.
+        """
+        from skl2onnx.operator_converters import multilayer_perceptron
+
+        known = ("relu", "tanh", "logistic", "identity")
+        own_loss = getattr(self, "out_activation_", None) == "exp" or len(self._loss_numbers()) > 1
+        if self.activation not in known or own_loss or self.members > 1:
+            raise InputError(
+                f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
+                "one member; export_onnx writes any network but those of several targets of classes."
+            )
+        kind = type(self).__name__.removeprefix("MLP").lower()
+        return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
+
+    @property
+    def _label_binarizer(self: Any) -> SimpleNamespace:
+        """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind the labels are."""
+        several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+        return SimpleNamespace(y_type_="multilabel-indicator" if several else "multiclass")

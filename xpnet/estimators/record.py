@@ -1,0 +1,82 @@
+"""What an estimator knows of its training: counters, losses and scores, kept whole epoch by epoch."""
+
+from typing import Any
+
+import numpy
+
+
+class TrainingRecord:
+    """The counters and scores of a training, under scikit-learn's names. One that is not kept is no attribute.
+
+    n_iter_ : epochs or iterations made; t_ : rows seen; loss_ : of the last epoch
+    loss_curve_, validation_loss_curve_ : one number an epoch, the lists of the network's history
+    best_loss_ : the lowest loss; None where scores decide when training ends
+    validation_scores_, best_validation_score_ : one number an epoch, and the highest; None where losses decide
+    no_improvement_count : epochs in a row without improvement
+    best_parameters : those of the epoch with the best score, by name; not kept where losses decide
+    """
+
+    n_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    no_improvement_count: int
+    best_parameters: dict[str, Any]
+
+    @property
+    def is_scored(self) -> bool:
+        """Return whether scores decide when training ends."""
+        return self.validation_scores_ is not None
+
+    @property
+    def best(self) -> float:
+        """Return the best score, or the best loss with a minus sign."""
+        best = self.best_validation_score_ if self.is_scored else self.best_loss_
+        assert best is not None
+        return best if self.is_scored else -best
+
+    def expect(self, history: Any, *, scored: bool, parameters: Any) -> None:
+        """Begin to keep scores, or losses, unless these epochs go on with those before.
+
+        history : of the network; parameters : a function that returns the network's parameters
+        """
+        if getattr(self, "loss_curve_", None) is not history.loss:  # the network has made no epochs
+            self.loss_curve_ = history.loss
+            self.validation_loss_curve_ = history.validation_loss
+            self.no_improvement_count = 0
+        elif scored == self.is_scored:
+            return
+        self.validation_scores_ = [] if scored else None
+        self.best_validation_score_ = -numpy.inf if scored else None
+        self.best_loss_ = None if scored else numpy.inf
+        if scored:
+            self.best_parameters = parameters()
+
+
+class Recorded:
+    """An attribute of an estimator that its TrainingRecord holds."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+        self.public_name = name
+
+    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+        if estimator is None:
+            return self
+        record = vars(estimator).get("_record")
+        if not hasattr(record, self.name):
+            raise AttributeError(
+                f"{type(estimator).__name__!r} object has no attribute {self.public_name!r}"
+            )
+        return getattr(record, self.name)
+
+    def __set__(self, estimator: Any, value: Any) -> None:
+        record = vars(estimator).setdefault("_record", TrainingRecord())
+        setattr(record, self.name, value)

@@ -1,0 +1,119 @@
+"""Fits that were cut off: the checkpoint that a fit goes on from, and the callback that writes the next one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy
+from scipy.sparse import issparse
+
+from xpnet.data.sources import Source
+from xpnet.distributed.coordinator import Coordinator
+from xpnet.errors import InputError
+from xpnet.models.files import model_files
+from xpnet.models.inputs import to_host
+from xpnet.training import Callback, TrainingState, set_stream_state, stream_state
+
+IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
+"""Parameters that do not change the numbers of an epoch."""
+
+FIT_START = "0"
+"""The key of `FitStart` in the state of a training: its place among the callbacks."""
+
+TIME_LIMIT = "5"
+"""The key of the time limit in the state of a training."""
+
+
+class FitStart(Callback):
+    """Keeps the state that the fit's random generator had when the fit first began.
+
+    rng_state : the state, as NumPy gives it; None where there are no checkpoints
+    """
+
+    brief = True
+
+    def __init__(self, rng_state: dict[str, Any] | None = None) -> None:
+        self.rng_state = rng_state
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the random generator."""
+        return {"rng": self.rng_state}
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a fit.
+
+    writers : the callback that writes them, or none
+    latest : the state from which the fit goes on, if it was cut off
+    start : keeps the random generator's state of when the fit first began
+    """
+
+    writers: Sequence[Callback] = ()
+    latest: TrainingState | None = None
+    start: FitStart = FitStart()
+
+
+@dataclass(frozen=True)
+class FitContents:
+    """All that a fit is made from, besides the estimator's parameters.
+
+    rows, validation : data, targets and weights, as they were validated; None for what does not exist
+    start : parameters that the fit goes on from
+    """
+
+    rows: Sequence[Any]
+    validation: Sequence[Any] | None
+    start: Sequence[Any]
+
+
+def open_checkpoints(
+    estimator: Any, random_state: Any, contents: FitContents, coordinator: Coordinator
+) -> Checkpoints:
+    """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
+
+    Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
+    place, and goes on as a whole. The generator that the fit draws from is put where it was when the fit first began.
+
+    Raises InputError for a checkpoint that is not one of a fit.
+    """
+    folder = Path(estimator.checkpoint) / _name(estimator, contents, coordinator)
+    checkpoint = model_files().Checkpoint
+    state: TrainingState | None = checkpoint.latest(folder)
+    if state is not None:
+        try:
+            set_stream_state(random_state, state.callbacks[FIT_START]["rng"])
+            time_limit = state.callbacks[TIME_LIMIT]
+            limit = inf if estimator.time_limit is None else estimator.time_limit
+            if time_limit["reached"] and time_limit["seconds"] <= limit:
+                state = replace(state, stop=False)  # there is more time now
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"`checkpoint` must hold checkpoints of fits; got one in {folder} that is none: {error!r}; "
+                "choose another folder."
+            ) from error
+    return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
+
+
+def _name(estimator: Any, contents: FitContents, coordinator: Coordinator) -> str:
+    """Return a hash of all that decides what a fit learns."""
+    import joblib
+
+    params = {
+        name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT
+    }
+    training = coordinator.fingerprint([*map(_on_host, contents.rows)])
+    validation = contents.validation and coordinator.fingerprint(
+        [*map(_on_host, contents.validation)], ordered=False
+    )
+    start = [*map(_on_host, contents.start)]
+    return joblib.hash((type(estimator).__name__, params, training, validation, start))
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array as NumPy's, and a sparse matrix as CSR; None and a source stay what they are."""
+    if array is None or isinstance(array, Source):
+        return array
+    return array.tocsr() if issparse(array) else numpy.ascontiguousarray(to_host(array))

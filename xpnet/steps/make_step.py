@@ -1,0 +1,21 @@
+"""How a network gets its training step."""
+
+from xpnet.backend import Backend, NetworkSpec, Step
+from xpnet.steps.reference import ReferenceStep
+
+
+def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> Step:
+    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
+
+    compiled : False to have the reference step in any case
+    """
+    if not compiled:
+        reason = "as asked for"
+    elif not hasattr(backend, "compile_step"):
+        reason = f"backend {backend.name} compiles none"
+    else:
+        step = backend.compile_step(spec)
+        if not isinstance(step, str):
+            return step
+        reason = step
+    return ReferenceStep(spec, backend, f"the reference step: {reason}")

@@ -1,0 +1,179 @@
+"""The training loop: epochs over batches with any step, each of which is made as a whole or not at all."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+from xpnet.backend import Step
+from xpnet.optimizers import Schedule
+from xpnet.steps import NetworkLock
+from xpnet.training.batches import Batches
+from xpnet.training.callbacks import Callback
+from xpnet.training.history import History
+from xpnet.training.interrupts import Interrupts
+from xpnet.training.state import Training, TrainingState
+
+
+def train(
+    step: Step,
+    batches: Batches,
+    *,
+    epochs: int,
+    schedule: Schedule,
+    callbacks: Iterable[Callback | Callable[[Training], None]] = (),
+    history: History | None = None,
+    lock: NetworkLock | None = None,
+    resume_from: TrainingState | None = None,
+) -> History:
+    """Train for a number of epochs, or until a callback stops the training.
+
+    Parameters
+    ----------
+    step : Step
+        The training step, with the parameters and the optimizer's state.
+    batches : Batches
+        What an epoch runs over.
+    epochs : int
+        The maximum number of epochs.
+    schedule : callable
+        Called before each epoch as ``schedule(epoch, losses)``: with the number of epochs in ``history``, 0 for the
+        first, and the list of their training losses. It returns the learning rate of the epoch, a float.
+    callbacks : iterable of Callback or callable, default ()
+        Called in their order, brief ones first. A plain function is called with the `Training` after each epoch.
+    history : History, optional
+        The history that the epochs are added to; None for a new one.
+    lock : NetworkLock, optional
+        The lock of the network, which each epoch holds while it is made; None where no other thread uses the step.
+    resume_from : TrainingState, optional
+        The state of a run that was cut off and now goes on. Its epochs count among ``epochs``.
+
+    Returns
+    -------
+    History
+        The history of the training.
+
+    Raises
+    ------
+    InputError
+        For a state that does not belong to this network, these data and these callbacks, and for a callback with
+        methods that would never be called.
+
+    Notes
+    -----
+    An exception, Ctrl-C included, ends the run with everything as it was after the last whole epoch: parameters, the
+    optimizer's state, history and random generator are those of a run with this number of epochs, and training can go
+    on from there. Where several processes train together, each calls its own callbacks; one that stops stops all.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec
+    >>> from xpnet.optimizers import Constant
+    >>> from xpnet.steps import make_step
+    >>> from xpnet.training import InMemory, LabeledRows, train
+    >>> step = make_step(NetworkSpec(widths=(2, 2), activations=()), xpnet.get_backend("numpy"))
+    >>> batches = InMemory(LabeledRows(numpy.eye(2), numpy.array([0, 1])), batch_size=2)
+    >>> history = train(step, batches, epochs=3, schedule=Constant(0.1))
+    >>> [round(loss, 3) for loss in history.loss]
+    [0.693, 0.668, 0.645]
+    """
+    training = Training(step, batches, epochs, history=history, callbacks=callbacks, lock=lock)
+    with Interrupts() as interrupts, step.running(), closing(training):
+        begin(training, resume_from)
+        while training.done < epochs and not training.stop:
+            make_whole_epoch(training, schedule, interrupts)
+            end_epoch(training, interrupts)
+        training.notify("train_end")
+    return training.history
+
+
+def begin(training: Training, resume_from: TrainingState | None) -> None:
+    """Prepare the batches, the callbacks and the step, from a state where there is one."""
+    training.batches.begin(training.step, training.epochs)
+    resume_from = training.batches.agree(resume_from)
+    if resume_from is not None:
+        training.load_state(resume_from)
+    training.notify("train_begin")
+    if resume_from is not None:
+        training.load_callbacks(resume_from)
+    with training.lock.calls:
+        training.step.broadcast_state()
+    training.step.report = training.report
+
+
+def make_whole_epoch(training: Training, schedule: Schedule, interrupts: Interrupts) -> None:
+    """Make an epoch with its brief callbacks, or leave everything as it was.
+
+    Other threads wait. Callbacks may use the network, whose parameters are whole by then.
+    """
+    lock = training.lock
+    interrupts.pending = False
+    if lock.waiters:
+        lock.yield_lock()
+    with lock.calls:
+        if lock.busy:
+            lock.refuse()
+        undo = remember(training)
+        whole = False
+        try:
+            lock.busy = True
+            run_epoch(training, schedule)
+            lock.busy = False
+            interrupts.held = True
+            for callback in training.brief_callbacks:
+                callback.epoch_end(training)
+            whole = True
+        except BaseException:
+            interrupts.held = True
+            if not whole:
+                undo()
+            raise
+        finally:
+            lock.busy = False
+
+
+def run_epoch(training: Training, schedule: Schedule) -> None:
+    """Train on all batches, measure the validation loss, and add both to the history."""
+    history = training.history
+    batches = training.batches
+    learning_rate = schedule(len(history.loss), history.loss)
+    started = training._begin_epoch()
+    loss = batches.epoch(training.step, learning_rate, last=training.done + 1 >= training.epochs)
+    seconds = time.perf_counter() - started
+    history.add(loss, learning_rate, seconds, batches.validation_loss())
+    training.done += 1
+
+
+def end_epoch(training: Training, interrupts: Interrupts) -> None:
+    """Call the callbacks that follow a whole epoch; raise the Ctrl-C that waited for its end."""
+    interrupts.held = False
+    interrupted = interrupts.pending  # pressed while it was held, or lost in a destructor
+    for callback in training.callbacks[len(training.brief_callbacks) :]:
+        callback.epoch_end(training)
+    training.stop = training.batches.any_stops(training.stop)
+    if interrupted:
+        raise KeyboardInterrupt
+    training.notify("between_epochs")
+
+
+def remember(training: Training) -> Callable[[], None]:
+    """Note the state of a training before an epoch; return a function that goes back to it."""
+    done = training.done
+    stop = training.stop
+    brief_callbacks = training.brief_callbacks
+    states = [callback.state() for callback in brief_callbacks]
+    lengths = [(values, len(values)) for values in vars(training.history).values()]
+    has_other_callbacks = len(brief_callbacks) < len(training.callbacks)
+    restore = training.batches.snapshot(training.step, rng_is_shared=has_other_callbacks)
+
+    def undo() -> None:
+        restore()
+        training.done = done
+        training.stop = stop
+        for values, length in lengths:
+            del values[length:]
+        for callback, state in zip(brief_callbacks, states, strict=True):
+            callback.load_state(state)
+
+    return undo

@@ -1,0 +1,111 @@
+"""The progress of a training on a terminal or in a notebook."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from xpnet.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from xpnet.training.state import Training
+
+
+class Progress(Callback):
+    """A callback that shows epoch, loss and rows per second: a bar on a terminal's stderr, a line in a notebook.
+
+    Both move within a long epoch; elsewhere nothing is shown. Where several processes train together, one shows it.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Progress
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress()])
+    """
+
+    bar: Any = None
+
+    def train_begin(self, training: "Training") -> None:
+        """Open the bar or the line, if there is a place to show it.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        first = training.leads
+        ipython = sys.modules.get("IPython")
+        self.in_line = (
+            first
+            and ipython is not None
+            and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+        )
+        if (
+            first and not self.in_line and sys.stderr and sys.stderr.isatty()
+        ):  # pythonw has no stderr
+            from rich.console import Console  # imported late: few trainings show a bar
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+            numbers = (
+                MofNCompleteColumn(),
+                "{task.fields[loss]}",
+                "{task.fields[speed]}",
+                TimeRemainingColumn(),
+            )
+            self.bar = Progress(
+                "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
+            )
+            self.task = self.bar.add_task(
+                "training", total=training.epochs, completed=training.done, loss="", speed=""
+            )
+            self.bar.start()
+
+    def within_epoch(self, training: "Training") -> None:
+        """Move the bar or the line.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        rows = f"{training.rows_done:,} of {training.rows:,} rows"
+        if self.in_line:
+            _write_over(f"epoch {training.done + 1} of {training.epochs}: {rows}")
+        elif self.bar is not None:
+            self.bar.update(
+                self.task, completed=training.done + training.rows_done / training.rows, speed=rows
+            )
+
+    def epoch_end(self, training: "Training") -> None:
+        """Report the epoch.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        loss, seconds = training.history.loss[-1], max(training.history.seconds[-1], 1e-9)
+        speed = f"{training.rows / seconds:,.0f} rows/s"
+        if self.in_line:
+            _write_over(f"epoch {training.done} of {training.epochs}: loss {loss:.4f}, {speed}")
+        elif self.bar is not None:
+            self.bar.update(
+                self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed
+            )
+
+    def close(self, training: "Training") -> None:
+        """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _write_over(text: str) -> None:
+    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
+    sys.stdout.write(f"\r{text:<79}")
