@@ -17,6 +17,14 @@ from helpers.recipes import FOLDER, apply_changes, blocks
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
 
+NEW_FILES = [
+    ("add_a_command.md", "xpnet/cli/size.py", 0),
+    ("add_a_command.md", "tests/cli/test_size.py", 1),
+    ("add_a_file_format.md", "xpnet/data/arrow_files.py", 0),
+    ("add_a_file_format.md", "tests/data/test_arrow_files.py", 1),
+]
+"""Page, the file that it tells to write, and the number of its block of Python."""
+
 ACTIVATION = """
 import numpy, xpnet
 from xpnet import gradcheck
@@ -99,7 +107,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("xpnet", "backends", "bench", "tests", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=skipped)
     shutil.copy(ROOT / "pyproject.toml", copy)
-    (copy / "xpnet" / "cli" / "size.py").write_text(blocks("add_a_command.md", "python")[0])
+    for page, file, number in NEW_FILES:
+        (copy / file).write_text(blocks(page, "python")[number])
     for page in RECIPES:
         apply_changes(page, copy)
     return copy
@@ -130,14 +139,28 @@ def test_the_command_of_a_package_is_registered_where_xpnet_looks() -> None:
     assert GROUP in tomllib.loads(metadata)["project"]["entry-points"]
 
 
-def test_the_recipes_own_test_passes(tree: Path) -> None:
-    """The test that the recipe for a command shows, beside those of the command line."""
-    (tree / "tests" / "cli" / "test_size.py").write_text(blocks("add_a_command.md", "python")[1])
-    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cli/test_size.py")
+def test_a_model_is_trained_from_the_new_format(tree: Path, tmp_path: Path) -> None:
+    import numpy
+    import pyarrow
+    from pyarrow import ipc
+
+    x = numpy.linspace(-1, 1, 200)
+    table = pyarrow.table(
+        {"x": x, "noise": numpy.sin(50 * x), "sign": numpy.where(x > 0, "+", "-")}
+    )
+    with ipc.new_file(tmp_path / "rows.arrow", table.schema) as file:
+        file.write_table(table, max_chunksize=50)
+    scores, model = tmp_path / "scores.json", tmp_path / "m.safetensors"
+    arguments = ["--target", "sign", "--model", "mlp", "--lr", "0.01", "--epochs", "60"]
+    outputs = ["--backend", "numpy", "--metrics-json", str(scores), "-o", str(model)]
+    python(tree, "-m", "xpnet", "train", str(tmp_path / "rows.arrow"), *arguments, *outputs)
+    losses = json.loads(scores.read_text())["history"]["loss"]
+    assert losses[-1] < 0.3 < losses[0]
 
 
-def test_the_oracles_of_a_recipe_agree_with_pytorch(tree: Path) -> None:
-    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_oracles.py")
+def test_the_recipes_own_tests_pass(tree: Path) -> None:
+    tests = [file for _, file, _ in NEW_FILES if file.startswith("tests/")]
+    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
 
 @pytest.mark.parametrize("page", [*RECIPES, "../../CONTRIBUTING.md"])
