@@ -49,8 +49,8 @@ def check_unicode(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"Text must be valid Unicode; got {text!r}. Replace its lone surrogates, for example by "
-            "text.encode('utf-8', 'replace').decode()."
+            f"Text must be valid Unicode; got {str(text)!r}. Replace its lone surrogates, for example "
+            "by text.encode('utf-8', 'replace').decode()."
         ) from None
 
 
