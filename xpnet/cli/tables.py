@@ -19,7 +19,7 @@ from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
-from xpnet.tabular.encodings import Category
+from xpnet.tabular.encodings import CategoryEncoding
 
 SPLIT_ROWS = 2**18
 """The most rows that are split at a time."""
@@ -255,7 +255,7 @@ class TableModel:
                 self.text = {
                     names[encoding.column]
                     for encoding in encodings
-                    if isinstance(encoding, Category)
+                    if isinstance(encoding, CategoryEncoding)
                 }
                 self.features = [
                     names[place] for place in sorted({encoding.column for encoding in encodings})

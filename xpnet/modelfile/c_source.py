@@ -18,7 +18,7 @@ from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import PARTS, PERIODS, Category, Number
+from xpnet.tabular.encodings import PARTS, PERIODS, CategoryEncoding, NumberEncoding
 
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is
@@ -65,7 +65,7 @@ def _sizes(exported: Exported) -> str:
     has_logistic_output = spec.loss == "logistic_cross_entropy"
     is_binary = has_logistic_output and classes is not None and len(classes) <= 2
     encodings = [] if encoder is None else encoder.encodings_
-    numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
+    numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
     sizes: dict[str, Any] = {
         "XPNET_COLUMNS": spec.widths[0] if encoder is None else encoder.n_features_in_,
         "XPNET_RESULTS": 2 if is_binary else outputs,
@@ -114,7 +114,7 @@ def _encodings(encoder: Any) -> _EncodingTables:
     tables = _EncodingTables([], [])
     first_output = 0
     for encoding in [] if encoder is None else encoder.encodings_:
-        if isinstance(encoding, Number):
+        if isinstance(encoding, NumberEncoding):
             tables.numbers.append(_number(encoding, first_output))
         else:
             tables.categories.append(_category(encoding, first_output))
@@ -122,7 +122,7 @@ def _encodings(encoder: Any) -> _EncodingTables:
     return tables
 
 
-def _number(number: Number, first_output: int) -> list[Any]:
+def _number(number: NumberEncoding, first_output: int) -> list[Any]:
     """Return the fields of a number."""
     part = ("", *PARTS).index(number.part)
     period = PERIODS.get(number.part, (0.0, 1.0))
@@ -132,7 +132,7 @@ def _number(number: Number, first_output: int) -> list[Any]:
     return [first_output, number.column, part, *scaling, *flags, *period, bins, number.edges]
 
 
-def _category(category: Category, first_output: int) -> list[Any]:
+def _category(category: CategoryEncoding, first_output: int) -> list[Any]:
     """Return the fields of a category."""
     sizes = [len(category.values), category.hot, category.gaps, len(category.detail_labels)]
     names = numpy.array(category.values, dtype=object)

@@ -20,8 +20,8 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.tabular.encodings import (
     GAP,
     UNKNOWN,
-    Category,
-    Number,
+    CategoryEncoding,
+    NumberEncoding,
     encode_numbers,
     numbers_of,
 )
@@ -245,11 +245,11 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     1970.
     """
     encodings, named = encoder.encodings_, hasattr(encoder, "feature_names_in_")
-    numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
-    categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
+    numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
+    categories = [encoding for encoding in encodings if isinstance(encoding, CategoryEncoding)]
     if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
         kinds = {
-            encoding.column: "object" if isinstance(encoding, Category) else "float64"
+            encoding.column: "object" if isinstance(encoding, CategoryEncoding) else "float64"
             for encoding in encodings
         }
         names = (
@@ -270,12 +270,14 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
         encoded = encode_numbers(numbers, concat(*each), xp)
         outputs.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
     outputs += [_category(inputs[category.column], category) for category in categories]
-    first_numbers = sorted(range(len(encodings)), key=lambda k: isinstance(encodings[k], Category))
+    first_numbers = sorted(
+        range(len(encodings)), key=lambda k: isinstance(encodings[k], CategoryEncoding)
+    )
     places = numpy.repeat(first_numbers, [len(encodings[k].labels) for k in first_numbers])
     return concat(*outputs)[:, numpy.argsort(places, kind="stable")]
 
 
-def _category(text: Value, category: Category) -> Value:
+def _category(text: Value, category: CategoryEncoding) -> Value:
     """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
     values = category.values
     unknown = len(values)

@@ -14,7 +14,14 @@ from xpnet.modelfile.estimators import constructed, kept_parameters, with_parame
 from xpnet.modelfile.networks import Exported, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
-from xpnet.tabular.encodings import MAX_FINITE, PARTS, PERIODS, Category, Encoding, Number
+from xpnet.tabular.encodings import (
+    MAX_FINITE,
+    PARTS,
+    PERIODS,
+    CategoryEncoding,
+    Encoding,
+    NumberEncoding,
+)
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 
 _FACTS: dict[str, dict[str, type]] = {
@@ -139,7 +146,7 @@ def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
     arrays: dict[str, numpy.ndarray] = {}
     for k, encoding in enumerate(encoder.encodings_):
         fields = dict(vars(encoding))
-        if isinstance(encoding, Category):
+        if isinstance(encoding, CategoryEncoding):
             values = fields.pop("values")
             fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
             fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
@@ -195,7 +202,7 @@ def _encoding_of(
     if "fill" in entry:
         edges = tensors.pop(f"{prefix}edges")
         _check(edges, "float64", (len(edges),))
-        number: Number = typed({**entry, "edges": edges}, Number)
+        number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
         right = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
         if (
             not right
@@ -217,7 +224,9 @@ def _encoding_of(
     if len(letters) != ends[-1]:
         raise ValueError("text is as long as its lengths together")
     values = [letters[start:end] for start, end in pairwise(ends)]
-    category: Category = typed({**entry, "values": values, "details": details}, Category)
+    category: CategoryEncoding = typed(
+        {**entry, "values": values, "details": details}, CategoryEncoding
+    )
     _check(details, "float32", (len(values), len(category.detail_labels)))
     if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
         raise ValueError("each value is listed once, and no more are frequent")

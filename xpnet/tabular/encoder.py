@@ -22,9 +22,9 @@ from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing,
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, table_of, warn_of_names
 from xpnet.tabular.encodings import (
     OUTPUTS_AT_ONCE,
-    Category,
+    CategoryEncoding,
     Encoding,
-    Number,
+    NumberEncoding,
     Scaling,
     Target,
     encode_numbers,
@@ -392,7 +392,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         out = numpy.empty((table.rows, sum(widths)), numpy.float32)
         outputs = numpy.split(out, numpy.cumsum(widths)[:-1], axis=1)
         for encoding, part in zip(self.encodings_, outputs, strict=True):
-            if isinstance(encoding, Category):
+            if isinstance(encoding, CategoryEncoding):
                 indices = encoding.indices(table.categories(encoding.column))
                 encoding.write(indices, part, details.get(encoding.column))
         self._encode_numbers(table, widths, out)
@@ -400,8 +400,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _encode_numbers(self, table: Table, widths: list[int], out: numpy.ndarray) -> None:
         """Write the outputs of numbers and timestamps into ``out``, a block of rows at a time."""
-        is_number = [isinstance(encoding, Number) for encoding in self.encodings_]
-        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, Number)]
+        is_number = [isinstance(encoding, NumberEncoding) for encoding in self.encodings_]
+        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, NumberEncoding)]
         if not numbers:
             return
         (columns,) = numpy.nonzero(numpy.repeat(is_number, widths))
@@ -449,7 +449,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return numpy.array(list(uses), object)
 
 
-def _read(table: Table, number: Number) -> numpy.ndarray:
+def _read(table: Table, number: NumberEncoding) -> numpy.ndarray:
     """Return the column of a number: (rows,) float64."""
     if number.part:
         return table.timestamps(number.column, number.clock)

@@ -51,7 +51,7 @@ PARTS = ("trend", "year", *PERIODS)
 
 
 @dataclass(frozen=True)
-class Number:
+class NumberEncoding:
     """One number of a row: scaled, an indicator of gaps, its place in a cycle and among bins.
 
     column : index of the table's column; part : "" or the part of a timestamp
@@ -84,7 +84,9 @@ class Number:
         return labels + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
 
-def numbers_of(numbers: Sequence[Number], read: Callable[[Number], Any]) -> list[Any]:
+def numbers_of(
+    numbers: Sequence[NumberEncoding], read: Callable[[NumberEncoding], Any]
+) -> list[Any]:
     """Return for each number its column, or the part of a timestamp.
 
     read : returns the column of a number; it is called once for each column
@@ -108,7 +110,7 @@ class EncodedNumbers(NamedTuple):
     order: numpy.ndarray
 
 
-def encode_numbers(numbers: Sequence[Number], x: Any, xp: Any) -> EncodedNumbers:
+def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> EncodedNumbers:
     """Return the outputs of numbers.
 
     A bin below x is 1 and a bin above it 0; the bin that holds x says how far through the bin x
@@ -224,7 +226,7 @@ def _parts(x: Any, kind: Kind) -> dict[str, Any]:
 
 def fit_numbers(
     x: numpy.ndarray, scaling: Scaling, column: int, kind: Kind, clock: Clock = ""
-) -> list[Number]:
+) -> list[NumberEncoding]:
     """Fit a column of numbers, or the parts of timestamps that vary. x : (rows,) float64"""
     fitted = [
         _fit_number(values, scaling, column, part) for part, values in _parts(x, kind).items()
@@ -232,7 +234,9 @@ def fit_numbers(
     return [replace(number, clock=clock) for number in fitted if number is not None]
 
 
-def _fit_number(x: numpy.ndarray, scaling: Scaling, column: int, part: str) -> Number | None:
+def _fit_number(
+    x: numpy.ndarray, scaling: Scaling, column: int, part: str
+) -> NumberEncoding | None:
     """Fit a number; None where it has one value only."""
     is_finite = numpy.abs(x) <= MAX_FINITE
     # A gap in a timestamp is a gap in all its parts: one indicator is enough.
@@ -243,7 +247,7 @@ def _fit_number(x: numpy.ndarray, scaling: Scaling, column: int, part: str) -> N
     low, high = float(x[is_finite].min()), float(x[is_finite].max())
     scale = _fit_scale(sample, low, high, robust=scaling.robust)
     no_edges = numpy.empty(0)
-    number = Number(
+    number = NumberEncoding(
         column=column,
         part=part,
         fill=float(numpy.quantile(sample, 0.5, method="lower")),
@@ -309,7 +313,7 @@ def _edges(
     is_finite: numpy.ndarray,
     sample: numpy.ndarray,
     scaling: Scaling,
-    number: Number,
+    number: NumberEncoding,
 ) -> numpy.ndarray:
     """Return edges of bins: all values where they are few, quantiles, or a tree's thresholds.
 
@@ -378,7 +382,7 @@ GAP = -2
 
 
 @dataclass(frozen=True)
-class Category:
+class CategoryEncoding:
     """A category: a column for each frequent value, one for all rare values, one for gaps, details.
 
     Unknown values are 0 in all of these columns.
@@ -466,7 +470,7 @@ def other_form(value: str) -> str:
 
 def fit_category(
     codes: CategoryCodes, *, column: int, min_rows: int, max_columns: int
-) -> Category | None:
+) -> CategoryEncoding | None:
     """Fit a category without details; None where it has one value only. Empty text is a gap.
 
     min_rows : minimum number of rows of a frequent value
@@ -484,7 +488,7 @@ def fit_category(
     if len(values) - frequent == 1 and len(values) <= max_columns:
         frequent = len(values)  # a single rare value needs no column for all rare values
     no_details = numpy.empty((len(values), 0), numpy.float32)
-    return Category(column, values, frequent, gaps, no_details, ())
+    return CategoryEncoding(column, values, frequent, gaps, no_details, ())
 
 
 class _Details(NamedTuple):
@@ -497,11 +501,13 @@ class _Details(NamedTuple):
 class DetailedCategory(NamedTuple):
     """A category with details, and the details of its training rows: (rows, columns) float32."""
 
-    category: Category
+    category: CategoryEncoding
     row_details: numpy.ndarray
 
 
-def with_details(category: Category, indices: numpy.ndarray, target: Target) -> DetailedCategory:
+def with_details(
+    category: CategoryEncoding, indices: numpy.ndarray, target: Target
+) -> DetailedCategory:
     """Add the frequency of each value and, for a target, its smoothed mean over the value's rows.
 
     The training rows get means over other rows (cross-fitting), so that a network cannot read
@@ -584,4 +590,4 @@ def _mean_targets(
     return _Details(of_values, smoothed(other_sums, other_counts)[value, folds])
 
 
-Encoding = Number | Category
+Encoding = NumberEncoding | CategoryEncoding

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
-from xpnet.tabular.encodings import Category, Encoding, Number
+from xpnet.tabular.encodings import CategoryEncoding, Encoding, NumberEncoding
 
 LinearModel = tuple[numpy.ndarray, numpy.ndarray]
 """Weights (inputs, outputs) and biases (outputs,) in float64."""
@@ -54,11 +54,11 @@ def numbers_of_columns(
     for encoding in encodings:
         width = len(encoding.labels)
         block = numpy.eye(width)
-        if isinstance(encoding, Category) and codes:
+        if isinstance(encoding, CategoryEncoding) and codes:
             hot = encoding.hot + encoding.gaps
             places = numpy.where(numpy.arange(width) < hot, numpy.arange(width), 0)
             block = numpy.column_stack([places, block[:, hot:]])
-        elif isinstance(encoding, Number) and len(encoding.edges):
+        elif isinstance(encoding, NumberEncoding) and len(encoding.edges):
             wide = numpy.diff(encoding.edges) / (encoding.edges[-1] - encoding.edges[0])
             block = block[:, 1 : width - len(wide)]
             block = numpy.column_stack([numpy.pad(wide, (width - len(wide), 0)), block])
