@@ -100,11 +100,11 @@ def test_a_learners_own_layer_passes() -> None:
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
-        ("shape", r"out must have shape \(33, 17\); received \(17, 33\)"),
-        ("forward", "forward pass is off"),
-        ("d_weight", r"d_weight is off, most at \[2, 3\]"),
-        ("d_bias", r"d_bias is off, most at \["),
-        ("d_inputs", r"d_inputs must have shape \(33, 11\); received \(5, 11\)"),
+        ("shape", r"out must have shape \(33, 17\); got \(17, 33\)"),
+        ("forward", "out of the known example must be .*; got"),
+        ("d_weight", r"d_weight must be .* at \[2, 3\]"),
+        ("d_bias", r"d_bias must be .* at \["),
+        ("d_inputs", r"d_inputs must have shape \(33, 11\); got \(5, 11\)"),
     ],
 )
 def test_what_is_off_is_named(mistake: str, said: str) -> None:
@@ -118,7 +118,7 @@ def test_the_notebooks_own_mistake_is_found() -> None:
             d_logits, none = super().backward(d_out)
             return d_logits * 3, none
 
-    with pytest.raises(AssertionError, match="d_logits is off"):
+    with pytest.raises(AssertionError, match="d_logits must be .*; got"):
         gradcheck.check_cross_entropy(
             Unnormalised(backend="numpy"), rng=np.random.default_rng(2), sink=len
         )
@@ -147,7 +147,7 @@ def test_nan_is_found(rng: np.random.Generator) -> None:
             d_inputs[1, 1] = np.nan
             return d_inputs
 
-    with pytest.raises(AssertionError, match=r"d_inputs is off, most at \[1, 1\]: nan"):
+    with pytest.raises(AssertionError, match=r"d_inputs must be .* at \[1, 1\]; got nan"):
         gradcheck.check_layer(Broken("tanh"), rng.normal(size=(3, 2)), rng=rng)
 
 
@@ -173,7 +173,7 @@ def test_check_layer_takes_class_indices_and_every_library(
 
 
 def test_check_layer_names_the_worst_entry(rng: np.random.Generator) -> None:
-    with pytest.raises(AssertionError, match=r"d_weight is off, most at \[2, 3\]"):
+    with pytest.raises(AssertionError, match=r"d_weight must be .* at \[2, 3\]"):
         gradcheck.check_layer(
             Learner("d_weight"),
             rng.normal(size=(6, 4)),
@@ -184,7 +184,7 @@ def test_check_layer_names_the_worst_entry(rng: np.random.Generator) -> None:
 
 
 def test_single_precision_is_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(InputError, match="compare in float64; an input is float32"):
+    with pytest.raises(InputError, match="float64; an input is float32"):
         gradcheck.check_layer(ReLU(), rng.normal(size=(3, 2)).astype(np.float32), rng=rng)
 
 
@@ -230,12 +230,12 @@ def test_check_model_names_the_worst_entry(
             found["W2"][3, 1] += 0.5
             return found
 
-    with pytest.raises(AssertionError, match=r"gradient of W2 is off, most at \[3, 1\]"):
+    with pytest.raises(AssertionError, match=r"gradient of W2 must be .* at \[3, 1\]"):
         gradcheck.check_model(Wrong(7, 5, 4, rng=rng), *blobs)
 
 
 def test_check_model_wants_double_precision(blobs: tuple[Any, Any]) -> None:
-    with pytest.raises(InputError, match="compare in float64; W is float32"):
+    with pytest.raises(InputError, match="float64; W is float32"):
         gradcheck.check_model(LogisticRegression(7, 4, dtype="float32"), *blobs)
 
 
@@ -257,7 +257,7 @@ class Product:
 
 
 BY_EACH = (
-    r"backward must return a gradient by each of (x, w, b|inputs, weight, bias), .*; it returned "
+    r"backward must return a gradient with respect to each of (x, w, b|inputs, weight, bias), .*; it returned "
 )
 MISSING = [
     (lambda d_x, d_w, d_b: None, rf"{BY_EACH}NoneType\.$"),
@@ -270,7 +270,7 @@ MISSING = [
     ),
     (lambda d_x, d_w, d_b: (d_x, d_w, None), rf"{BY_EACH}ndarray, ndarray, NoneType\.$"),
     (lambda d_x, d_w, d_b: (None, d_w, d_b), rf"{BY_EACH}NoneType, ndarray, ndarray\.$"),
-    (lambda d_x, d_w, d_b: (d_x, d_w, "d_b"), r"d_b must have shape \(\d+,\); received \(\)"),
+    (lambda d_x, d_w, d_b: (d_x, d_w, "d_b"), r"d_b must have shape \(\d+,\); got \(\)"),
 ]
 
 
@@ -304,7 +304,7 @@ def test_whole_numbers_are_checked_as_floating_point(layer: Any, rng: np.random.
 
     inputs = np.arange(6).reshape(2, 3), np.array([[1, 2], [3, 4], [5, 6]]), np.arange(2)
     gradcheck.check_layer(layer(), *inputs, rng=rng)
-    with pytest.raises(AssertionError, match="d_b(ias)? is off"):
+    with pytest.raises(AssertionError, match="d_b(ias)? must be .*; got"):
         gradcheck.check_layer(Wrong(), *inputs, rng=rng)
 
 
@@ -391,18 +391,14 @@ def test_what_is_no_layer_gets_one_sentence(rng: np.random.Generator) -> None:
         gradcheck.check_cross_entropy,
         gradcheck.check_layer,
     ):
-        with pytest.raises(
-            InputError, match=r"received <class '.*Affine'>\. Pass the layer itself"
-        ):
+        with pytest.raises(InputError, match=r"got <class '.*Affine'>\. Pass the layer itself"):
             check(Affine)
         with pytest.raises(
-            InputError, match=r"the methods forward and backward; received \[Affine\(\)\]"
+            InputError, match=r"the methods forward and backward; got \[Affine\(\)\]"
         ):
             check([Affine()])
     gradcheck.check_layer(ReLU(), [[1.0, 2.0]])
-    with pytest.raises(
-        InputError, match="received <class .*LogisticRegression.* Pass the model itself"
-    ):
+    with pytest.raises(InputError, match="got <class .*LogisticRegression.* Pass the model itself"):
         gradcheck.check_model(LogisticRegression, rng.normal(size=(3, 2)), np.zeros(3, dtype=int))
     with pytest.raises(InputError, match="an input is complex128"):
         gradcheck.check_layer(Activation("tanh"), np.ones(3, dtype=complex))
@@ -416,19 +412,19 @@ def test_inputs_of_any_number_are_numbered(rng: np.random.Generator) -> None:
         def backward(self, d_out: Any) -> Any:
             return d_out, 2 * d_out
 
-    with pytest.raises(AssertionError, match="d_input1 is off"):
+    with pytest.raises(AssertionError, match="d_input1 must be .*; got"):
         gradcheck.check_layer(Sum(), rng.normal(size=3), rng.normal(size=3), rng=rng)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda found: found.pop("b2"), "gradients has no gradient of b2; received W1, b1, W2"),
+        (lambda found: found.pop("b2"), "b2 is missing from W1, b1, W2"),
         (
             lambda found: found.update(b1=found["b1"][None]),
-            r"gradient of b1 must have shape \(5,\); received \(1, 5\)",
+            r"gradient of b1 must have shape \(5,\); got \(1, 5\)",
         ),
-        (lambda found: found.update(W1=None), "gradients has no gradient of W1"),
+        (lambda found: found.update(W1=None), "W1 is missing from"),
     ],
 )
 def test_check_model_misses_no_parameter(
@@ -453,7 +449,7 @@ def test_at_a_bend_either_slope_is_right(name: Any, rng: np.random.Generator) ->
 
     for inputs in (np.arange(6), np.array([[-1.0, 0.0], [0.0, 2.0]]), np.array([True, False])):
         gradcheck.check_layer(Activation(name), inputs, rng=rng)
-        with pytest.raises(AssertionError, match="d_inputs is off"):
+        with pytest.raises(AssertionError, match="d_inputs must be .*; got"):
             gradcheck.check_layer(Wrong(name), inputs, rng=rng)
-    with pytest.raises(AssertionError, match=r"d_inputs is off, most at \[0\]"):
+    with pytest.raises(AssertionError, match=r"d_inputs must be .* at \[0\]"):
         gradcheck.check_layer(Wrong(name), np.zeros(1), rng=rng)

@@ -1,6 +1,6 @@
 """The operations as functions that dispatch: NumPy in, NumPy out; CuPy in, CuPy out; and so on.
 
-What a function computes is documented at the operation of ``xpnet.ops`` whose name it has.
+Each function is documented at the operation of ``xpnet.ops`` of the same name.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ log_softmax = _dispatched(ops.log_softmax)
 
 
 def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
-    """Compute the mean cross-entropy of softmax(logits) and its gradient by the logits, in one pass.
+    """Compute the mean cross-entropy of softmax(logits), and its gradient, in one pass.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
     loss : float or array, 0-d
         The mean loss.
     d_logits : array, shape (batch, classes)
-        The gradient by the logits, ``(softmax(logits) - labels) / batch`` for labels whose rows sum to 1.
+        The gradient with respect to the logits: ``(softmax(logits) - labels) / batch`` for labels
+        whose rows sum to 1.
 
     Raises
     ------
