@@ -256,9 +256,7 @@ class Product:
         return self.returned(d_out @ w.T, x.T @ d_out, d_out.sum(axis=0))
 
 
-BY_EACH = (
-    r"backward must return a gradient with respect to each of (x, w, b|inputs, weight, bias), .*; it returned "
-)
+BY_EACH = r"backward must return a gradient with respect to each of (x, w, b|inputs, weight, bias), .*; it returned "
 MISSING = [
     (lambda d_x, d_w, d_b: None, rf"{BY_EACH}NoneType\.$"),
     (lambda d_x, d_w, d_b: (None, None, None), rf"{BY_EACH}NoneType, NoneType, NoneType\.$"),
