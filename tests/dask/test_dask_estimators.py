@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -29,8 +30,9 @@ import psutil  # noqa: E402
 from distributed import Client, LocalCluster, wait  # noqa: E402
 
 import xpnet.dask  # noqa: E402
-from xpnet.dask import training  # noqa: E402
-from xpnet.dask.training import DaskGroup, Exchange, owners_of, place  # noqa: E402
+from xpnet.dask import exchange  # noqa: E402
+from xpnet.dask.exchange import DaskGroup, Exchange, is_wanted  # noqa: E402
+from xpnet.dask.placement import place, shard_map_of  # noqa: E402
 
 SETTINGS: dict[str, Any] = {
     "hidden_layer_sizes": 9,
@@ -257,8 +259,8 @@ def test_blocks_are_moved_where_one_worker_has_them_all() -> None:
     assert place([10, 10, 10], [["a"], ["b"], ["a"]], ["a", "b"]) == {"a": [0, 2], "b": [1]}
     assert place([10, 10], [["a", "b"], ["a"]], ["a", "b"]) == {"a": [0], "b": [1]}
     assert place([10, 0, 10], [["gone"], [], ["b"]], ["a", "b"]) == {"a": [0], "b": [1, 2]}
-    assert owners_of([[0, 1], [2]], [10, 0, 10]) is None
-    owners = owners_of([[0, 2], [1]], [2, 1, 2])
+    assert shard_map_of([[0, 1], [2]], [10, 0, 10]) is None
+    owners = shard_map_of([[0, 2], [1]], [2, 1, 2])
     assert owners is not None
     assert (owners.rank.tolist(), owners.index.tolist()) == ([0, 0, 1, 0, 0], [0, 1, 0, 2, 3])
 
@@ -397,7 +399,7 @@ class Exchanges:
 def test_a_rank_says_why_it_waits_no_longer(
     lost: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "get_worker", MagicMock())
+    monkeypatch.setattr(exchange, "get_worker", MagicMock())
     monkeypatch.setattr(DaskGroup, "_check_not_cancelled", lambda self: None)
     group = DaskGroup(1, Exchanges(lost), 0.0)  # type: ignore[arg-type]
     with pytest.raises(BackendError, match=sentence):
@@ -522,3 +524,39 @@ def test_two_fits_at_a_time_end_both(client: Any) -> None:
         thread.join(240)
         assert not thread.is_alive(), errors
     assert not errors
+
+
+@pytest.mark.parametrize(
+    "worker, wanted",
+    [
+        (
+            SimpleNamespace(
+                state=SimpleNamespace(tasks={"fit": SimpleNamespace(state="executing")})
+            ),
+            True,
+        ),
+        (
+            SimpleNamespace(
+                state=SimpleNamespace(tasks={"fit": SimpleNamespace(state="cancelled")})
+            ),
+            False,
+        ),
+        (SimpleNamespace(state=SimpleNamespace(tasks={})), False),
+        (SimpleNamespace(), None),
+        (SimpleNamespace(state=SimpleNamespace()), None),
+        (SimpleNamespace(state=SimpleNamespace(tasks={"fit": object()})), None),
+    ],
+)
+def test_a_rank_asks_whether_the_client_still_waits(worker: Any, wanted: bool | None) -> None:
+    """Where a version of Dask keeps its tasks elsewhere, nothing is known: the time-out ends the fit."""
+    assert is_wanted(worker, "fit") is wanted
+
+
+def test_the_time_out_says_what_dask_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SimpleNamespace(get_current_task=lambda: "fit")
+    monkeypatch.setattr(exchange, "get_worker", lambda: worker)
+    group = DaskGroup(0, [MagicMock(), MagicMock()], 3.0)
+    assert "waited 3 s for rank 1" in group._timed_out(1)
+    assert "version of Dask does not say" in group._timed_out(1)
+    worker.state = SimpleNamespace(tasks={"fit": SimpleNamespace(state="executing")})
+    assert "version of Dask" not in group._timed_out(1)

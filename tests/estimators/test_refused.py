@@ -194,3 +194,38 @@ class TestNumbers:
                 call()
         with pytest.raises((ValueError, TypeError), match="2D array|cast"):
             classifier().fit(ROWS[:, :2], LABELS).predict(records)
+
+
+@pytest.mark.parametrize(
+    "labels, received",
+    [
+        (np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"), "datetime64"),
+        (np.array([1, 2], "timedelta64[s]"), "timedelta64"),
+        (np.array([1, 2], "float16"), "float16"),
+        (np.array(["good", "bad \ud800"]), "surrogate"),
+        (np.array(["good", "bad \udfff"], object), "surrogate"),
+    ],
+    ids=["dates", "durations", "half precision", "text", "objects"],
+)
+def test_labels_that_no_file_holds_are_refused(labels: Any, received: str) -> None:
+    """They would fit, and fail in ``save``."""
+    model = classifier()
+    with pytest.raises(InputError, match=f"`y` must hold labels.*{received}"):
+        model.fit(ROWS, labels[LABELS % 2])
+    assert not hasattr(model, "classes_")
+    with pytest.raises(InputError, match=f"`classes` must hold labels.*{received}"):
+        model.partial_fit(ROWS, LABELS % 2, classes=labels)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fit_that_is_refused_changes_no_attribute() -> None:
+    model = classifier(warm_start=False).fit(ROWS, LABELS)
+    before = {name: id(value) for name, value in vars(model).items()}
+    for X, y, weight in [
+        (ROWS[:, :2], np.array(["a", "b"])[LABELS % 2], np.zeros(20)),
+        (np.where(ROWS == 0, np.nan, ROWS), LABELS, None),
+        (ROWS, np.linspace(0, 1, 20), None),
+    ]:
+        with pytest.raises(ValueError):
+            model.fit(X, y, weight)
+        assert {name: id(value) for name, value in vars(model).items()} == before

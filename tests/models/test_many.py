@@ -310,7 +310,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     ]:
         with pytest.raises(xpnet.InputError, match=message):
             xpnet.fit_many(network, X, Y, **{"epochs": 1, **how})
-    with pytest.raises(IndexError, match="300 is out of bounds"):
+    with pytest.raises(xpnet.InputError, match="300 is out of bounds"):
         xpnet.fit_many(networks, X, Y, epochs=1, rows=[[0], [300]])
     spoilt = X.copy()
     spoilt[5, 2] = np.nan
@@ -318,3 +318,18 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
         xpnet.fit_many(networks, spoilt, Y, epochs=1, batch_size=50)
     assert not any(network.history.epochs for network in networks)
     assert xpnet.fit_many([], X, Y, epochs=1) == []
+
+
+def test_what_is_no_network_is_named() -> None:
+    with pytest.raises(xpnet.InputError, match=r"`networks` must hold networks.*got 1, int"):
+        xpnet.fit_many([1, 2], X, Y, epochs=1)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "rows, entry", [([[0, 999]], r"\[0, 999\]"), ([999], "999"), ([[[0, 1]]], r"\[\[0, 1\]\]")]
+)
+def test_rows_that_do_not_exist_are_named(rows: Any, entry: str) -> None:
+    (network,) = networks_of(1)
+    with pytest.raises(xpnet.InputError, match=f"`rows` must .*got {entry} as entry 0"):
+        xpnet.fit_many([network], X, Y, epochs=1, rows=rows)
+    assert network.history.epochs == 0

@@ -11,7 +11,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
-from xpnet.dask.training import partitions, predict_blocks, train
+from xpnet.dask.placement import partitions
+from xpnet.dask.prediction import predict_blocks
+from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.estimators.parameters import with_documentation_of
 

@@ -389,19 +389,19 @@ class LossParameters:
 Estimator = TypeVar("Estimator")
 
 
-def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Estimator]]:
+def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[Estimator]]:
     """Decorate a class: put sections that two estimators share into the docstring of each.
 
-    owners : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
+    sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
         takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; with ``Loss`` the
         section ``Parameters`` takes that of ``<loss of both estimators>``
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:
         text = cleandoc(estimator.__doc__ or "") + "\n"
-        for name, owner in owners.items():
+        for name, source in sources.items():
             section = "Parameters" if name == "Loss" else name
-            _, _, shared = cleandoc(owner.__doc__ or "").partition(
+            _, _, shared = cleandoc(source.__doc__ or "").partition(
                 f"{section}\n{'-' * len(section)}\n"
             )
             shared, *_ = re.split(r"\n\n\w+\n-+\n", shared)

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
-from xpnet.models.inputs import check_label_types
+from xpnet.models.inputs import check_label_types, check_savable_labels
 
 
 class Targets(ABC):
@@ -157,6 +157,7 @@ def declared_classes(classes: Any, learned: Any) -> Any:
     all_labels: Sequence[Any] = classes if several else [classes]
     for labels in all_labels:
         check_label_types(labels, "classes")
+        check_savable_labels(numpy.ravel(labels), "classes")
     declared = [unique_labels(labels) for labels in classes] if several else unique_labels(classes)
     known = declared if learned is None else learned
     same = type(known) is type(declared) and len(known) == len(declared)

@@ -19,7 +19,13 @@ from xpnet.distributed.coordinator import (
 )
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC, check_together
-from xpnet.models.inputs import check_in_memory, check_label_types, on_host, to_host
+from xpnet.models.inputs import (
+    check_in_memory,
+    check_label_types,
+    check_savable_labels,
+    on_host,
+    to_host,
+)
 from xpnet.ops import Array, namespace
 from xpnet.training import Callback, Training, TrainingState
 
@@ -263,6 +269,8 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
     if not numeric:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
+    if not (numeric or issparse(y)):
+        check_savable_labels(y.ravel(), name)
     return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
 
 

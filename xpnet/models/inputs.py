@@ -49,7 +49,12 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
 
 
 def check_activation(activation: Any) -> None:
-    """Raise InputError for a name that is none of an activation."""
+    """Raise InputError for what is not the name of an activation."""
+    if not isinstance(activation, str):
+        raise InputError(
+            f"`activation` must be a name, one of {', '.join(ACTIVATIONS)}; got {activation!r}; pass a name, since "
+            "an activation is compiled together with its gradient, which a function does not have."
+        )
     if activation not in ACTIVATIONS:
         raise InputError(
             f"An activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}. "
@@ -255,14 +260,30 @@ def check_label_types(y: Any, name: str = "y") -> None:
         )
 
 
-SAVABLE_LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-SAVABLE_LABELS += ("float32", "float64")
+SAVABLE_LABELS = (
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+)
 """Names of the dtypes of labels that model files hold, besides text."""
 
 
 def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
-    """Raise InputError for labels of a type that model files do not hold, such as dates. y : (rows,)"""
+    """Raise InputError for labels that model files do not hold: of another type, such as dates, or text that is none.
+
+    y : (rows,)
+    """
     dtype = y.dtype.name
+    if y.dtype.kind in "OU":
+        _check_encodable(y, name)
     if y.dtype.kind == "O":
         kinds = {type(label) for label in y.tolist()}
         others = {kind for kind in kinds if not issubclass(kind, (str, bool, int, float))}
@@ -278,3 +299,13 @@ def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
         f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files hold; got {dtype}. "
         f"Convert it with {name}.astype(str) or to numbers."
     )
+
+
+def _check_encodable(y: numpy.ndarray, name: str) -> None:
+    """Raise InputError for text with a lone surrogate, which is no character. y : (rows,) of text or of objects"""
+    for label in numpy.unique(y) if y.dtype.kind == "U" else y.tolist():
+        if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
+            raise InputError(
+                f"`{name}` must hold labels whose text can be written to a file; got {label!r}, which has half of a "
+                "surrogate pair; decode the text anew."
+            )

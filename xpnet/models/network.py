@@ -53,7 +53,8 @@ class Network(Saved):
     initial : dict of str to array, or a function that returns one
         The parameters to begin with, by name, on the host.
     learning_rate : float or Schedule
-        The learning rate, or a function of the epoch and of the losses so far.
+        The learning rate, or a function that is called before each epoch as ``learning_rate(epoch, losses)``: with the
+        number of epochs made so far, 0 for the first, and the list of their training losses.
     backend : str, Backend, Choice or None
         A name or a backend; None adopts the library and device of the first arrays. A Choice is where it lives from the
         start.
@@ -172,7 +173,7 @@ class Network(Saved):
 
     @property
     def why_(self) -> str:
-        """Say which backend and step run, and why, and on how many ranks it was trained, if on several."""
+        """Say which backend and step run, and why, and on how many processes it was trained, if on several."""
         parts = (
             f"backend {self.backend_} ({self.choice.reason})",
             self._ready().why,
@@ -532,7 +533,7 @@ class Network(Saved):
 
     @locked
     def trainable(self, *, sparse: bool = False) -> Step:
-        """Return the step to train, with the optimizer's state, on all ranks; it is called within ``lock.training()``.
+        """Return the step to train, with the optimizer's state, on all processes, for use within ``lock.training()``.
 
         Parameters
         ----------
@@ -711,12 +712,12 @@ class Network(Saved):
         check_in_memory(arrays)
         if self.named or not self.settled:
             return
-        found = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
-        others = found - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
+        libraries = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
+        others = libraries - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
         if others:
             raise MixedArraysError(
-                f"This network lives on {self.backend_}; received {others.pop()} arrays. Move it with .to(X), or the "
-                "arrays."
+                f"Arrays must belong to {self.backend_}, where this network lives; got arrays of {others.pop()}; "
+                "convert the arrays, or move the network to where they live with .to(X)."
             )
 
     # What follows is called by whoever holds the lock.

@@ -24,7 +24,9 @@ class LogisticRegression(Network):
     num_classes : int
         Number of classes.
     learning_rate : float or Schedule, default 1e-2
-        A number, or a schedule of `xpnet.optimizers`.
+        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch as
+        ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first, and the list of their
+        training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
     backend : str or Backend, optional
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional
@@ -93,7 +95,9 @@ class FeedforwardNeuralNet(Network):
     output_size : int
         Number of classes.
     learning_rate : float or Schedule, default 1e-2
-        A number, or a schedule of `xpnet.optimizers`.
+        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch as
+        ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first, and the list of their
+        training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
     backend : str or Backend, optional
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional

@@ -182,7 +182,7 @@ def _check_methods(callback: Callback) -> None:
         if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
             continue
         if callable(getattr(type(callback), name)):
-            bare = re.sub(r"^(on|before|after)_", "", name)
+            bare = re.sub(r"^(on|before|after)_", "", name).replace("start", "begin")
             (suggestion,) = get_close_matches(bare, HOOKS, n=1, cutoff=0.0)
             raise InputError(
                 f"The methods of a callback must be {', '.join(HOOKS)}; got {name!r} of "

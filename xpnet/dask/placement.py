@@ -1,0 +1,148 @@
+"""The blocks of Dask collections: computed, placed on workers, and put together there."""
+
+from collections.abc import Sequence
+from operator import getitem
+from typing import Any
+
+import numpy
+from dask import is_dask_collection
+from distributed import futures_of
+from scipy.sparse import issparse, vstack
+
+from xpnet.distributed.ranks import ShardMap
+from xpnet.errors import InputError
+
+BlocksByName = dict[str, Any]
+"""Rows to train on, or to validate on, by the argument of ``fit`` that they are for: collections, or their blocks."""
+
+
+def placed(
+    client: Any, columns: BlocksByName, workers: Sequence[str]
+) -> tuple[BlocksByName, list[int], dict[str, list[int]]]:
+    """Compute blocks, and choose a worker for each.
+
+    returns a future of every block of each collection, the rows of each block, and each worker's blocks by number
+    """
+    found = iter(client.persist([block for column in columns.values() for block in column]))
+    computed = {
+        name: [futures_of(next(found))[0] for _ in column] for name, column in columns.items()
+    }
+    counts = client.gather(
+        [client.map(rows_of, column, pure=False) for column in computed.values()]
+    )
+    for block, of_columns in enumerate(zip(*counts, strict=True)):
+        if len(set(of_columns)) > 1:
+            raise InputError(
+                f"The blocks of X, y and sample_weight have the same rows; those of block {block} have "
+                f"{', '.join(map(str, of_columns))}. Repartition them alike."
+            )
+    first, rows = next(iter(computed.values())), counts[0]
+    where = client.who_has(first)
+    return computed, rows, place(rows, [where.get(future.key, ()) for future in first], workers)
+
+
+def joined(client: Any, columns: BlocksByName, share: Sequence[int], at: str) -> BlocksByName:
+    """A future of each collection's rows that one worker takes, put together there.
+
+    A worker without a block is given the first one, cut to no rows.
+    """
+    if not share:
+        return {
+            name: client.submit(getitem, column[0], slice(0), pure=False)
+            for name, column in columns.items()
+        }
+    return {
+        name: client.submit(together, [column[k] for k in share], workers=[at], pure=False)
+        for name, column in columns.items()
+    }
+
+
+def partitions(collections: BlocksByName) -> BlocksByName:
+    """The blocks of collections of the same rows, as delayed values, by name; weights may be None, and are left out.
+
+    collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
+
+    Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
+    """
+    X, *_ = collections.values()
+    given = {
+        name: column
+        for name, column in collections.items()
+        if column is not None or "weight" not in name
+    }
+    columns = {name: _blocks(column, X) for name, column in given.items()}
+    counts = {len(column) for column in columns.values()}
+    if len(counts) > 1:
+        raise InputError(
+            f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
+            "Repartition them alike."
+        )
+    return columns
+
+
+def _blocks(collection: Any, like: Any) -> list[Any]:
+    if not is_dask_collection(collection):
+        raise InputError(
+            f"X, y and sample_weight are Dask arrays, frames or series; received {type(collection).__name__}. "
+            "Make one with dask.array.from_array, or fit xpnet's own estimator."
+        )
+    if hasattr(collection, "npartitions") and not hasattr(collection, "chunks"):
+        return list(collection.to_delayed())
+    rows = like.chunks[0] if hasattr(like, "chunks") else collection.chunks[0]
+    if not any(numpy.isnan(size) for size in (*rows, *collection.chunks[0])):
+        collection = collection.rechunk(
+            {0: rows, **{axis: -1 for axis in range(1, collection.ndim)}}
+        )
+    return list(collection.to_delayed().ravel())
+
+
+def place(
+    rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]
+) -> dict[str, list[int]]:
+    """The blocks that each worker takes, by number, in their order; a worker without a block is left out.
+
+    A block stays on a worker that holds it, unless that has its share of the rows without it: then the block goes to
+    the worker that has the fewest.
+
+    rows : of each block; holders : the workers that hold it; workers : all that take part
+    """
+    fair, taken = sum(rows) / len(workers), dict.fromkeys(workers, 0)
+    shares: dict[str, list[int]] = {}
+    for block, (count, held_by) in enumerate(zip(rows, holders, strict=True)):
+        with_room = [at for at in held_by if at in taken and taken[at] + count / 2 <= fair]
+        at = min(with_room or workers, key=lambda worker: taken[worker])
+        taken[at] += count
+        shares.setdefault(at, []).append(block)
+    return shares
+
+
+def shard_map_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> ShardMap | None:
+    """Return each row's rank; None where the rows of one rank follow those of the rank before it.
+
+    shares : for each rank the blocks that it takes, by number; rows : of each block
+    """
+    if [block for share in shares for block in share] == list(range(len(rows))):
+        return None
+    owner, shift = numpy.zeros(len(rows), "int32"), numpy.cumsum([0, *rows])[:-1]
+    for rank, share in enumerate(shares):
+        owner[share] = rank
+        shift[share] -= numpy.cumsum([0, *(rows[block] for block in share)])[:-1]
+    return ShardMap(numpy.repeat(owner, rows), numpy.arange(sum(rows)) - numpy.repeat(shift, rows))
+
+
+def rows_of(block: Any) -> int:
+    """Return the number of rows of a block: an array, a sparse matrix or a frame."""
+    return int(block.shape[0])
+
+
+def together(parts: Sequence[Any]) -> Any:
+    """Return the rows of all parts, one after the other: an array, a sparse matrix or a frame."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], numpy.ndarray):
+        return numpy.concatenate(parts)
+    if issparse(parts[0]):
+        return vstack(parts, format="csr")
+    import pandas
+
+    return pandas.concat(parts)

@@ -1,0 +1,37 @@
+"""Predictions for Dask collections, block by block."""
+
+from typing import Any
+
+import numpy
+
+from xpnet.dask.placement import rows_of
+
+
+def _of_block(block: Any, estimator: Any, method: str) -> Any:
+    """Return what a method finds for a block of rows: an array for an array, a series or frame for a frame."""
+    is_frame, count = hasattr(block, "columns"), rows_of(block)
+    # Estimators refuse no rows; what they find for one row has the dtype and the columns.
+    rows = block if count else numpy.zeros((1, block.shape[1]))
+    if is_frame and not count:
+        rows = type(block)(rows, columns=block.columns)
+    found = getattr(estimator, method)(rows)[:count]
+    if not is_frame:
+        return found
+    import pandas
+
+    if found.ndim == 1:
+        return pandas.Series(found, block.index)
+    return pandas.DataFrame(found, block.index, getattr(estimator, "classes_", None))
+
+
+def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
+    """A Dask array, series or frame of what a method finds for each block of rows of X."""
+    if not hasattr(X, "chunks"):
+        return X.map_partitions(
+            _of_block, estimator, method, meta=_of_block(X._meta, estimator, method)
+        )
+    X = X.rechunk({1: -1})
+    example = _of_block(numpy.zeros((0, X.shape[1])), estimator, method)
+    chunks = (X.chunks[0], *((width,) for width in example.shape[1:]))
+    shape: dict[str, Any] = {"chunks": chunks, "drop_axis": [1] if example.ndim == 1 else []}
+    return X.map_blocks(_of_block, estimator, method, dtype=example.dtype, **shape)
