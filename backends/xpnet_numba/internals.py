@@ -1,7 +1,8 @@
-"""All that is used of Numba beyond its documentation, so that a new version has to be held against one file.
+"""All that this package uses of Numba and llvmlite beyond their documentation: one file to check with a new version.
 
-Where Numba lacks something, compilation takes longer or is done in each run, and a line on stderr says so; where it
-lacks what no compiled function can do without, this module cannot be imported, and NumPy computes in Numba's place.
+Other modules of the package import such names from here; a test searches them for others. If a name is missing that
+only saves time, compilation takes longer, or is done in each run, and a line on stderr says so. If a name is missing
+that every compiled function needs, this module cannot be imported, and NumPy computes in place of Numba.
 """
 
 import json
@@ -9,13 +10,89 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numba
-from llvmlite import binding
+from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils, codegen
+from numba.core import base, codegen, typing
+from numba.core.cgutils import (
+    alloca_once,
+    alloca_once_value,
+    create_struct_proxy,
+    for_range,
+    for_range_slice,
+    get_or_insert_function,
+    get_record_member,
+    memset,
+    raw_memcpy,
+    unpack_tuple,
+)
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import cpu_target
+from numba.np.arrayobj import populate_array
+from numba.np.numpy_support import from_dtype
+
+__all__ = [
+    "COUNTED",
+    "UNCOUNTED",
+    "Signature",
+    "Target",
+    "TypingContext",
+    "WaitingLibrary",
+    "add_attribute",
+    "alloca_once",
+    "alloca_once_value",
+    "c_address",
+    "compiler_target",
+    "create_struct_proxy",
+    "for_range",
+    "for_range_slice",
+    "from_dtype",
+    "functions_wait",
+    "get_or_insert_function",
+    "get_record_member",
+    "global_compiler_lock",
+    "impl_ret_borrowed",
+    "known_options",
+    "load_c_function",
+    "load_python_function",
+    "machine_code",
+    "memset",
+    "only_overload",
+    "populate_array",
+    "python_entry",
+    "raw_memcpy",
+    "unpack_tuple",
+    "value_of",
+    "why_no_function_can_wait",
+]
+
+# Intrinsics.
+
+Signature: TypeAlias = typing.Signature
+"""The types of an intrinsic's result and arguments."""
+
+Target: TypeAlias = base.BaseContext
+"""The context in which an intrinsic emits code: it knows, for instance, how values of a type lie in memory."""
+
+TypingContext: TypeAlias = typing.Context
+"""The context in which Numba finds the types of an intrinsic."""
+
+
+def add_attribute(function: ir.Function, attribute: str) -> None:
+    """Add an attribute of LLVM to a function, of which llvmlite need not know the name."""
+    set.add(function.attributes, attribute)
+
+
+def compiler_target() -> tuple[str, str, str]:
+    """Return the triple, the processor and its features that Numba compiles for."""
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return triple, processor, features
+
+
+# Options of the compiler.
 
 
 def known_options(**options: bool) -> Any:
@@ -29,7 +106,7 @@ UNCOUNTED, COUNTED = known_options(_nrt=False), known_options(_nrt=True)
 """The option by which compiled code does not count who uses an array, or does: what calls such code keeps the arrays.
 To compile the counting takes time, and so does the counting itself."""
 
-if not hasattr(cgutils.create_struct_proxy(types.int64[::1]), "_getvalue"):
+if not hasattr(create_struct_proxy(types.int64[::1]), "_getvalue"):
     raise ImportError(
         f"Numba {numba.__version__} has no StructProxy._getvalue, by which arrays are made."
     )
@@ -162,6 +239,17 @@ def why_no_function_can_wait() -> str:
 
 
 # Machine code.
+
+
+def only_overload(dispatcher: Any) -> Any:
+    """Return what has been compiled of a function with one signature."""
+    (overload,) = dispatcher.overloads.values()
+    return overload
+
+
+def python_entry(overload: Any) -> Any:
+    """Return a function that has been compiled, as Python calls it."""
+    return overload.entry_point
 
 
 def c_address(overload: Any) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy
 from numba import types
-from numba.np.numpy_support import from_dtype
 from numpy import empty, ndarray, zeros  # by their names: calls of a few numbers notice each lookup
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
 from xpnet.ops import Array, Labels, Update, UpdateName
+from xpnet_numba.internals import from_dtype
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors

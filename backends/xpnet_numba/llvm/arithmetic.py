@@ -2,8 +2,8 @@
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
+from xpnet_numba.internals import alloca_once, alloca_once_value, unpack_tuple
 from xpnet_numba.llvm.emit import (
     ARM,
     BYTES,
@@ -42,7 +42,7 @@ def bits(target: Target, builder: ir.IRBuilder, signature: Signature, x: ir.Valu
 @instructions(lambda x, coefficients: x(x, coefficients))
 def polynomial(builder: ir.IRBuilder, x: ir.Value, coefficients: ir.Value) -> ir.Value:
     """c0 + x (c1 + x (c2 + ...)), for a tuple of float64s; Numba has no statement for each of them to compile."""
-    numbers = cgutils.unpack_tuple(builder, coefficients)
+    numbers = unpack_tuple(builder, coefficients)
     if x.type != numbers[0].type:
         numbers = [builder.fptrunc(number, x.type) for number in numbers]
     total = numbers.pop()
@@ -95,7 +95,7 @@ def normalise(
     sums, widths = (
         (None, (4, 8, LANES)) if signature.args[-1] == types.none else (columns, (LANES,))
     )
-    total = cgutils.alloca_once(builder, given[3].type)
+    total = alloca_once(builder, given[3].type)
 
     def choose(width: int, *wider: int) -> None:
         if not wider:
@@ -206,7 +206,7 @@ def drop_by_bits(
     words : four uint64; the lowest 16 bits of the first decide on the first item
     """
     bits = ir.Constant(ir.VectorType(INT64, 4), ir.Undefined)
-    for lane, word in enumerate(cgutils.unpack_tuple(builder, words)):
+    for lane, word in enumerate(unpack_tuple(builder, words)):
         bits = builder.insert_element(bits, word, INT32(lane))
     bits = builder.bitcast(bits, ir.VectorType(INT16, DRAWN))
     keep = builder.icmp_unsigned(
@@ -234,7 +234,7 @@ ARM_FLUSH = 1 << 24
 def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
     if X86:
-        slot = cgutils.alloca_once(builder, INT32)
+        slot = alloca_once(builder, INT32)
         builder.call(
             declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]),
             [builder.bitcast(slot, BYTES)],
@@ -259,7 +259,7 @@ def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
 def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
     """Set the register that holds the mode, where it is known. On x86 it goes through memory both ways."""
     if X86:
-        slot = cgutils.alloca_once_value(builder, mode)
+        slot = alloca_once_value(builder, mode)
         builder.call(
             declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]),
             [builder.bitcast(slot, BYTES)],

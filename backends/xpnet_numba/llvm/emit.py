@@ -14,20 +14,24 @@ from typing import Any, TypeAlias, TypeVar
 import numba
 from llvmlite import binding, ir
 from numba import extending, types
-from numba.core import base, cgutils, typing
 
-from xpnet_numba.internals import COUNTED, UNCOUNTED, known_options
+from xpnet_numba.internals import (
+    COUNTED,
+    UNCOUNTED,
+    Signature,
+    Target,
+    TypingContext,
+    add_attribute,
+    compiler_target,
+    get_or_insert_function,
+    get_record_member,
+    known_options,
+)
 
 INT32, INT64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
 Type: TypeAlias = types.Type
 """An intrinsic's definition receives the type of an argument. The value comes to ``emit``."""
-
-Signature: TypeAlias = typing.Signature
-"""The types of an intrinsic's result and arguments."""
-
-Target: TypeAlias = base.BaseContext
-"""The context holds what Numba knows of the machine, such as how values of a type lie in memory."""
 
 
 def instructions(
@@ -43,7 +47,7 @@ def instructions(
     """
 
     def made(emit: Callable[..., ir.Value | None]) -> Any:
-        def definition(context: typing.Context, *kinds: Type) -> tuple[Signature, Any]:
+        def definition(context: TypingContext, *kinds: Type) -> tuple[Signature, Any]:
             return signature(*kinds), emit_in_target
 
         def emit_in_target(
@@ -67,7 +71,7 @@ def declared(
     builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]
 ) -> ir.Function:
     """A function of that name from elsewhere, declared once in the module."""
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+    return get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def field(
@@ -75,7 +79,7 @@ def field(
 ) -> ir.Value:
     """Return a field of a record."""
     number = target.get_value_type(kind.typeof(name))
-    return builder.load(cgutils.get_record_member(builder, record, kind.offset(name), number))
+    return builder.load(get_record_member(builder, record, kind.offset(name), number))
 
 
 def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Value:
@@ -117,10 +121,10 @@ def widest_vectors(builder: ir.IRBuilder) -> None:
 
     LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
     loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its
-    loops would follow what holds for that. llvmlite knows no name for this attribute of a function.
+    loops would follow what holds for that.
     """
     builder.function.attributes.add("noinline")
-    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+    add_attribute(builder.function, '"prefer-vector-width"="512"')
 
 
 @instructions(lambda: types.void())
@@ -158,9 +162,7 @@ def vector_bytes() -> int:
 
     LLVM is asked by what it makes of an addition: the features of a processor that was named are known to it alone.
     """
-    from numba.core.registry import cpu_target
-
-    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
+    triple, name, features = compiler_target()
     machine = binding.Target.from_triple(triple).create_target_machine(
         cpu=name, features=features, opt=2
     )

@@ -11,11 +11,18 @@ from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.imputils import impl_ret_borrowed
-from numba.np.arrayobj import populate_array
 
-from xpnet_numba.internals import value_of
+from xpnet_numba.internals import (
+    alloca_once_value,
+    create_struct_proxy,
+    for_range_slice,
+    impl_ret_borrowed,
+    memset,
+    populate_array,
+    raw_memcpy,
+    unpack_tuple,
+    value_of,
+)
 from xpnet_numba.kinds import Pointer
 from xpnet_numba.llvm.emit import (
     ARM,
@@ -51,7 +58,7 @@ def prefetch(
     for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
     first = builder.bitcast(pointer, BYTES)
     size = builder.mul(items, INT64(signature.args[0].dtype.bitwidth // 8))
-    with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
+    with for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
         builder.call(fetch, [builder.gep(first, [place]), for_reading, some_reuse, data])
 
 
@@ -65,7 +72,7 @@ def copy(
     items: ir.Value,
 ) -> None:
     """Copy some items from one pointer to another, which do not overlap."""
-    cgutils.raw_memcpy(builder, goal, source, items, signature.args[0].dtype.bitwidth // 8)
+    raw_memcpy(builder, goal, source, items, signature.args[0].dtype.bitwidth // 8)
 
 
 def _pointer_type(address: Type, like: Type) -> Signature:
@@ -91,7 +98,7 @@ def pointer_to(
     target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value
 ) -> ir.Value:
     """Return a pointer to the first item of an array."""
-    return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array).data
+    return create_struct_proxy(signature.args[0])(target, builder, value=array).data
 
 
 def _array_type(pointer: Type, shape: Type) -> Signature:
@@ -107,7 +114,7 @@ def array(
     target: Target, builder: ir.IRBuilder, signature: Signature, data: ir.Value, shape: ir.Value
 ) -> ir.Value:
     """Return the items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
-    sizes = [shape] if signature.return_type.ndim == 1 else cgutils.unpack_tuple(builder, shape)
+    sizes = [shape] if signature.return_type.ndim == 1 else unpack_tuple(builder, shape)
     return emit_array(target, builder, signature.return_type, data, sizes)
 
 
@@ -135,8 +142,8 @@ def _emit_rows(
     count: Callable[..., ir.Value],
 ) -> ir.Value:
     """Some rows of an array, or items of a vector, from the first on; ``count`` says how many, of how many it has."""
-    whole = cgutils.create_struct_proxy(kind)(target, builder, value=x)
-    rows, *columns = cgutils.unpack_tuple(builder, whole.shape)
+    whole = create_struct_proxy(kind)(target, builder, value=x)
+    rows, *columns = unpack_tuple(builder, whole.shape)
     begin = first
     for size in columns:
         begin = builder.mul(begin, size)
@@ -162,7 +169,7 @@ def parts_of(
     def count(rows: ir.Value) -> ir.Value:
         return builder.sub(builder.select(builder.icmp_signed("<", end, rows), end, rows), first)
 
-    kinds, parts = signature.return_type, cgutils.unpack_tuple(builder, values)
+    kinds, parts = signature.return_type, unpack_tuple(builder, values)
     for i, kind in enumerate(kinds):
         if isinstance(kind, types.Array):
             parts[i] = _emit_rows(target, builder, kind, parts[i], first, count)
@@ -172,7 +179,7 @@ def parts_of(
 @instructions(lambda array: types.Array(array.dtype, 1, "C")(array), typed=True)
 def flat(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> ir.Value:
     """Return all numbers of an array as one run. ``reshape`` would count who uses the memory, which slows a loop."""
-    whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array)
+    whole = create_struct_proxy(signature.args[0])(target, builder, value=array)
     return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
 
 
@@ -212,10 +219,10 @@ def call(
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
-    values = cgutils.unpack_tuple(builder, arguments)
+    values = unpack_tuple(builder, arguments)
     for i, kind in enumerate(signature.args[1]):
         if getattr(kind, "instance_class", None) is Block:
-            at, *sizes = cgutils.unpack_tuple(builder, values[i])
+            at, *sizes = unpack_tuple(builder, values[i])
             values[i] = emit_array(target, builder, types.Array(kind[0].dtype, 2, "C"), at, sizes)
     called = ir.FunctionType(ir.VoidType(), [value.type for value in values])
     builder.call(builder.inttoptr(function, called.as_pointer()), values)
@@ -234,7 +241,7 @@ def emit_array(
     strides = [item]
     for size in reversed(sizes[1:]):
         strides.insert(0, builder.mul(strides[0], size))
-    made = cgutils.create_struct_proxy(kind)(target, builder)
+    made = create_struct_proxy(kind)(target, builder)
     populate_array(made, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
     return value_of(made)
 
@@ -242,8 +249,8 @@ def emit_array(
 @instructions(lambda array: types.void(array), typed=True)
 def clear(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> None:
     """Set all items of an array to zero, without a loop for Numba to compile."""
-    given = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array)
-    cgutils.memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
+    given = create_struct_proxy(signature.args[0])(target, builder, value=array)
+    memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
 
 
 @instructions(lambda pointer, items: pointer(pointer, types.int64))
@@ -278,7 +285,7 @@ def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
     there.
     """
-    return builder.ptrtoint(cgutils.alloca_once_value(builder, value), INT64)
+    return builder.ptrtoint(alloca_once_value(builder, value), INT64)
 
 
 @instructions(lambda pointer: pointer.dtype(pointer), typed=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
+from xpnet_numba.internals import alloca_once_value, for_range, unpack_tuple
 from xpnet_numba.llvm.emit import (
     ARM,
     BYTES,
@@ -81,7 +81,7 @@ def multiply_tile(
     """
     *matrices, rows, panel = values
     memory = _Vectors(target, builder, signature.args[0])
-    for width in memory.widths(cgutils.unpack_tuple(builder, panel)[-1]):
+    for width in memory.widths(unpack_tuple(builder, panel)[-1]):
         with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (
             whole,
             few,
@@ -108,10 +108,8 @@ def _multiply_rows(
 ) -> None:
     """Emit :func:`multiply_tile` for one width and rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
-    (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (
-        cgutils.unpack_tuple(builder, x) for x in matrices
-    )
-    columns, terms, fresh, _ = cgutils.unpack_tuple(builder, panel)
+    (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (unpack_tuple(builder, x) for x in matrices)
+    columns, terms, fresh, _ = unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = memory.sums(len(c_rows), width)
     places = [
@@ -127,7 +125,7 @@ def _multiply_rows(
     for row in c_rows:  # those of the tile below, which may have to come from far
         for v in range(width):
             memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(len(numbers)))]), v)
-    with cgutils.for_range(builder, terms) as loop:
+    with for_range(builder, terms) as loop:
         b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
         b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
         term = builder.mul(loop.index, a_term)
@@ -176,10 +174,10 @@ def multiply_row(
     for inside in memory.masks(columns, width):
         sums = memory.sums(chains, width)
         rounds = builder.sdiv(terms, INT64(chains))
-        with cgutils.for_range(builder, rounds) as loop:
+        with for_range(builder, rounds) as loop:
             for i, kept in enumerate(sums):
                 add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept, inside)
-        with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
+        with for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
             add(loop.index, sums[0], inside)
         for v in range(width):
             total = builder.load(sums[0][v])
@@ -202,11 +200,11 @@ def copy_panel(
     b, panel, columns, terms, vectors = values
     memory, (first, b_term, _) = (
         _Vectors(target, builder, signature.args[0]),
-        cgutils.unpack_tuple(builder, b),
+        unpack_tuple(builder, b),
     )
     for width in memory.widths(vectors):
         for inside in memory.masks(columns, width):
-            with cgutils.for_range(builder, terms) as loop:
+            with for_range(builder, terms) as loop:
                 source = builder.gep(first, [builder.mul(loop.index, b_term)])
                 row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
                 for v in range(width):  # in part where they are read, whole where they are written
@@ -226,7 +224,7 @@ def transpose_tile(
     rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
     """
     *matrices, rows, columns = values
-    (first, b_row, _), (goal, panel_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
+    (first, b_row, _), (goal, panel_row, _) = (unpack_tuple(builder, x) for x in matrices)
     memory, last = _Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
     lanes = memory.lanes
     numbers = [
@@ -370,8 +368,7 @@ class _Vectors:
     def sums(self, rows: int, width: int) -> list[list[ir.Value]]:
         """Variables, 0 at first, for rows of so many vectors: LLVM keeps them in registers."""
         return [
-            [cgutils.alloca_once_value(self.builder, self.zeros) for _ in range(width)]
-            for _ in range(rows)
+            [alloca_once_value(self.builder, self.zeros) for _ in range(width)] for _ in range(rows)
         ]
 
     def _at(self, pointer: ir.Value, place: int) -> ir.Value:

@@ -122,18 +122,28 @@ def code_cache() -> CodeCache:
     It lies in the folder that Numba's setting names; else next to this package or in the user's cache folder.
     """
     from numba import config
-    from numba.misc.appdirs import user_cache_dir
 
-    home = Path(user_cache_dir("xpnet", False))
+    home = user_cache_folder()
     bases = [Path(__file__).parents[1] / "__pycache__", *([home] if home.is_absolute() else [])]
     return CodeCache([Path(config.CACHE_DIR)] if config.CACHE_DIR else bases, fingerprint())
+
+
+def user_cache_folder() -> Path:
+    """Return the folder in which this platform keeps a user's caches of xpnet; relative where there is no home."""
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "xpnet" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library/Caches/xpnet"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "xpnet"
 
 
 def fingerprint() -> str:
     """Everything on which compiled code depends, in 32 letters and digits."""
     import llvmlite
     import numba
-    from numba.core.registry import cpu_target
+
+    from xpnet_numba.internals import compiler_target
 
     settings = sorted(
         (k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in _NO_MATTER
@@ -141,7 +151,7 @@ def fingerprint() -> str:
     facts = [
         sys.version,
         *(module.__version__ for module in (numpy, numba, llvmlite)),
-        cpu_target.target_context.codegen().magic_tuple(),
+        compiler_target(),
         settings,
         _IMPORTED,
         NUMBERS,

@@ -19,9 +19,9 @@ from types import FunctionType
 from typing import Any
 
 import numba
-from numba.core.compiler_lock import global_compiler_lock
 
 from xpnet_numba import internals
+from xpnet_numba.internals import global_compiler_lock
 from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.scalars import FAST
 
@@ -81,7 +81,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
         with _compiler():
             overload = _overload(function, signature, no_cfunc_wrapper=True)
         _keep(name, lambda: internals.machine_code(overload, for_python=True))
-        return overload.entry_point
+        return internals.python_entry(overload)
 
     return _loaded_or_compiled(
         name, lambda code: internals.load_python_function(code, module), compiled
@@ -93,8 +93,7 @@ def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> 
     known = internals.UNCOUNTED | internals.known_options(**options)
     dispatcher = numba.njit([signature], nogil=True, **FAST, **known)(function)
     _dispatchers.append(dispatcher)
-    (overload,) = dispatcher.overloads.values()
-    return overload
+    return internals.only_overload(dispatcher)
 
 
 _dispatchers: list[Any] = []

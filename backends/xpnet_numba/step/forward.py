@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
+from xpnet_numba.internals import unpack_tuple
 from xpnet_numba.kinds import Numbers, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.emit import (
@@ -97,7 +97,7 @@ def rows_of_buffer(buffer: str, column: str, width: str) -> Callable[[Job, Layer
         target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
     ) -> ir.Value:
         (job, layer, _), (of_job, of_layer, of_rows) = signature.args, values
-        _, number, offset, *_ = cgutils.unpack_tuple(builder, of_rows)
+        _, number, offset, *_ = unpack_tuple(builder, of_rows)
         buffer_at, capacity = (
             field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows")
         )

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 import numpy
-from numba.np.numpy_support import from_dtype
 
+from xpnet_numba.internals import from_dtype
 from xpnet_numba.llvm.memory import LINE
 
 PAGE = 4096

@@ -1,6 +1,7 @@
 """What is used of Numba beyond its documentation: each name is taken away, and the answers are as before."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_what_loads_kept_code_may_be_missing(expected: list[float], tmp_path: Pa
             "JITCodeLibrary",
         ),
         ("import numba.np.arrayobj as a; del a.populate_array", "populate_array"),
+        ("import numba.core.cgutils as c; del c.unpack_tuple", "unpack_tuple"),
         ("import numba.core.cgutils as c; del c._StructProxy._getvalue", "_getvalue"),
         ("import sys; sys.modules['numba'] = None", "numba"),
     ],
@@ -171,3 +173,26 @@ def test_arrays_have_as_many_users_after_a_launch_as_before(rows: int) -> None:
         result = xpnet.softmax_cross_entropy(logits, labels)[1]
     assert (sys.getrefcount(logits), sys.getrefcount(labels)) == users
     assert sys.getrefcount(result) == 2
+
+
+UNDOCUMENTED = re.compile(
+    r"numba\.(core|np|misc|targets|_(?!_))"  # modules that Numba's documentation does not promise
+    r"|from numba import .*\b_"
+    r"|\bcgutils\b|\bcodegen\b|magic_tuple|\.overloads\b|\.fndesc\b|\.entry_point\b|set\.add\("
+    r"|create_mcjit_compiler|serialize_using_object_code"
+)
+
+
+def test_what_is_undocumented_is_used_in_one_file_alone() -> None:
+    root = Path(__file__).parents[3]
+    users = [
+        f"{path.relative_to(root)}: {line.strip()}"
+        for folder in ("xpnet", "backends", "bench")
+        for path in sorted((root / folder).rglob("*.py"))
+        if path.name != "internals.py"
+        for line in path.read_text().splitlines()
+        if UNDOCUMENTED.search(line)
+    ]
+    assert users == []
+    internals = (root / "backends/xpnet_numba/internals.py").read_text()
+    assert len(UNDOCUMENTED.findall(internals)) > 10
