@@ -14,6 +14,7 @@ ACCURACY = "tables"
 """The suite of how right predictions are on open tables; all others measure time and memory."""
 
 PEERS = [entry.name for entry in ENTRIES if entry.role == "peer"]
+RESULTS = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -56,9 +57,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.IntRange(1),
     help="Threads for every contender; as many as allowed without.",
 )
-@click.option(
-    "-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html."
-)
+@click.option("-o", "--output", type=FOLDER, help="Folder for results.json and the report.")
 @click.pass_context
 def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: Any) -> None:
     """Measure the backends and their peers on this machine, and write a report.
@@ -108,7 +107,7 @@ def _check_names(backends: Sequence[str], peers: Sequence[str]) -> None:
 @click.argument("results", type=FILE)
 @click.option("-o", "--output", type=FOLDER, required=True)
 def report(results: Path, output: Path) -> None:
-    """Write report.md and report.html again from a results file."""
+    """Write report.html, report.md and report.json again from a results file."""
     from xpnet_bench.report import write_report
 
     write_report(results, output)
@@ -125,34 +124,29 @@ def chart(results: Path, output: Path) -> None:
 
 
 @bench.command()
-@click.argument("old", type=FILE)
-@click.argument("new", type=FILE)
+@click.argument("old", type=RESULTS)
+@click.argument("new", type=RESULTS)
 @click.option(
     "--fail-at",
     type=click.FloatRange(min=1),
     default=1.10,
     show_default=True,
-    help="Slower by this factor fails.",
+    help="Ratio of times above which the command fails.",
 )
-@click.option("--all", "show_all", is_flag=True, help="Show what did not change, too.")
+@click.option("--all", "show_all", is_flag=True, help="Also list what did not change.")
 def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
-    """Show what became faster or slower beyond the noise; exit with 1 where xpnet became slower than allowed."""
+    """Show what became faster or slower beyond the noise; exit with 1 if xpnet became slower than allowed.
+
+    OLD and NEW are results files, or the folders that hold them.
+    """
     from xpnet_bench.compare import compare_files, comparison_text
 
-    comparison = compare_files(old, new, fail_at)
-    click.echo(comparison_text(comparison, show_all))
-    if comparison.regressions:
-        raise click.ClickException(
-            f"{len(comparison.regressions)} of xpnet's measurements became slower than allowed."
-        )
+    comparison = compare_files(_results_file(old), _results_file(new))
+    click.echo(comparison_text(comparison, fail_at, show_all))
+    if failed := len(comparison.slower(fail_at)):
+        raise click.ClickException(f"{failed} of xpnet's measurements became slower than allowed.")
 
 
-@bench.command()
-@click.argument("files", type=FILE, nargs=-1, required=True)
-@click.option("-o", "--output", type=FOLDER, required=True)
-def history(files: tuple[Path, ...], output: Path) -> None:
-    """Write a page with the course of every job over many result files, oldest first by their date."""
-    from xpnet_bench.compare import write_history
-
-    write_history(files, output)
-    click.echo(str(output / "history.html"))
+def _results_file(path: Path) -> Path:
+    """Return the results file of a folder; a file stands for itself."""
+    return path / "results.json" if path.is_dir() else path

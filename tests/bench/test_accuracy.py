@@ -55,7 +55,7 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
     machine = {"processor": "a processor", "versions": {"xpnet": "0"}}
     (tmp_path / "tables.json").write_text(json.dumps({"scores": scores, "machine": machine}))
     page = write_accuracy_report(tmp_path / "tables.json", tmp_path).read_text()
-    assert "- hard: its error is 2.01 times that of HistGradientBoosting." in page
+    assert "\nhard: its error is 2.01 times that of HistGradientBoosting." in page
     assert "easy:" not in page
     assert "| xpnet | 1.012 |" in page  # (2.00 2.01 2.02 0.50 0.51 0.52) ^ (1 / 6)
     assert "<svg" in (tmp_path / "tables.svg").read_text()

@@ -20,17 +20,15 @@ def test_an_epoch_on_two_ranks(kind: str) -> None:
         pytest.skip(reason)
     job = distributed_jobs(quick=True, threads=2)[0]
     job = replace(job, dtype="float64", sizes={**job.sizes, "rows": 300})
-    ranked.facts(kind)
-    xpnet_models.facts("numpy")
+    one_process = xpnet_models.Xpnet("numpy")
     try:
-        alone = xpnet_models.train(job)
-        alone.reset()
-        expected = alone.answer(alone.call())
+        task = one_process.task(job)
+        task.reset()
+        expected = task.answer(task.call())
     finally:
-        xpnet_models._held_open.close()
-    ranks = ranked.train(job)
-    for _ in range(2):
-        ranks.reset()
-        found = ranks.call()
-        assert found["seconds"] > 0
-    assert ranks.answer(found) == pytest.approx(expected, rel=1e-9)
+        one_process.close()
+    ranks = ranked.Ranked(kind).task(job)
+    assert ranks.answer(ranks.call()) == pytest.approx(expected, rel=1e-9)
+    assert ranks.measure is not None
+    seconds = ranks.measure(2)["seconds"]
+    assert len(seconds) == ranked.ROUNDS and min(seconds) > 0

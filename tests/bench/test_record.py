@@ -11,7 +11,7 @@ from helpers.made_up import run
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.race import Lane
 from xpnet_bench.record import Record
-from xpnet_bench.report import read_results
+from xpnet_bench.results import read_results
 
 from xpnet import InputError
 
@@ -37,16 +37,16 @@ def named(**changes: Any) -> dict[str, Any]:
 
 def test_a_job_that_was_measured_is_in_the_file_when_the_run_is_cut_off(tmp_path: Path) -> None:
     Record(tmp_path / "r.json", named()).add(FIRST, lanes(1.0, 3.0, 2.0))
-    found = read_results(tmp_path / "r.json")
-    assert [(m.job.name, m.contender, m.median) for m in found.measurements] == [
+    measured = read_results(tmp_path / "r.json")
+    assert [(m.job.name, m.contender, m.median) for m in measured.measurements] == [
         ("a", "xpnet-numba", 2.0),
         ("a", "numpy", 4.0),
     ]
-    assert found.last["left_out"]["jobs"] == ["b"]
-    assert found.last["skipped"] == [
+    assert measured.last["left_out"]["jobs"] == ["b"]
+    assert measured.last["skipped"] == [
         {"job": "a", "contender": "torch", "reason": "torch is not installed"}
     ]
-    assert found.measurements[0].job.data == "mnist.npz"
+    assert measured.measurements[0].job.data == "mnist.npz"
 
 
 def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
@@ -55,14 +55,16 @@ def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
     record.add(FIRST, lanes(1.0))
     record.add(SECOND, lanes(5.0))
     Record(path, named(date="2026-01-02T00:00:00+00:00")).add(FIRST, lanes(3.0))
-    found = read_results(path)
+    measured = read_results(path)
     assert [
-        (m.job.name, m.median, m.run["date"][:10]) for m in found.measurements if m.role == "xpnet"
+        (m.job.name, m.median, m.run["date"][:10])
+        for m in measured.measurements
+        if m.role == "xpnet"
     ] == [
         ("a", 3.0, "2026-01-02"),
         ("b", 5.0, "2026-01-01"),
     ]
-    assert [len(r["skipped"]) for r in found.runs] == [1, 1]
+    assert [len(r["skipped"]) for r in measured.runs] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_single_calls_leave_a_line_of_statistics(tmp_path: Path) -> None:
     Record(tmp_path / "r.json", named()).add(
         job, {"numpy": Lane("numpy", seconds=seconds.tolist(), turns=12)}
     )
-    (found,) = read_results(tmp_path / "r.json").measurements
-    assert found.summary.count == 3000
-    assert found.median == pytest.approx(numpy.median(seconds), rel=1e-4)
+    (measured,) = read_results(tmp_path / "r.json").measurements
+    assert measured.stats["rounds"] == 3000
+    assert measured.median == pytest.approx(numpy.median(seconds), rel=1e-4)
     numpy.testing.assert_allclose(
-        found.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4
+        measured.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4
     )
-    for percent, value, lower, upper in found.percentiles:
+    for percent, value, lower, upper in measured.percentiles:
         assert value == pytest.approx(numpy.percentile(seconds, percent), rel=1e-4)
         assert lower <= value <= upper
     lines = (tmp_path / "r.json").read_text(encoding="utf-8").splitlines()

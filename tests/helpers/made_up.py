@@ -10,8 +10,7 @@ from xpnet_bench.contenders import find_entry
 from xpnet_bench.jobs import PER_PROCESS, SUITES, Job, jobs_of
 from xpnet_bench.measure.race import Lane
 from xpnet_bench.record import Record
-from xpnet_bench.report import Measurement, Results
-from xpnet_bench.report.results import Summary
+from xpnet_bench.results import Measurement, Results
 
 CONTENDERS = ("xpnet-numba", "torch", "jax", "numpy", "floor")
 FACTS = {name: {"version": "1"} for name in CONTENDERS}
@@ -58,8 +57,9 @@ def _measurement(job: Job, name: str, seconds: numpy.ndarray, run: dict[str, Any
     if job.operation == "accuracy":
         seconds = seconds[:3]
         notes = [{"epochs": 3 + i, "accuracy": 0.976} for i in range(3)]
-    summary = Summary(len(seconds), *map(float, numpy.percentile(seconds, [0, 25, 50, 75, 100])), 0)
-    return Measurement(job, name, find_entry(name).role, seconds, summary, notes, run=run)
+    lower, middle, upper = map(float, numpy.percentile(seconds, [25, 50, 75]))
+    stats = {"rounds": len(seconds), "q1": lower, "median": middle, "q3": upper, "iqr_outliers": 0}
+    return Measurement(job, name, find_entry(name).role, seconds, stats, notes, run=run)
 
 
 def machine() -> dict[str, Any]:

@@ -1,57 +1,60 @@
-"""The report shows error and loss by table, geometric means, where xpnet is behind, and a picture."""
+"""The report of accuracy: error and loss by table, geometric means, where xpnet is behind, and a chart."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pandas
 
-from xpnet_bench.report.drawing import drawing
-from xpnet_bench.report.page import write_figure
-from xpnet_bench.report.style import INK, LINE, QUIET
+from xpnet_bench.report import write_pages
+from xpnet_bench.report.charts import plot
+from xpnet_bench.report.model import Cell, Chart, Section, Table
 
 OURS, REFERENCE = "xpnet", "HistGradientBoosting"
+
 NOISE = 2.0
-"""Behind is who is behind by more than so many standard errors over the splits; on one split, by anything."""
+"""Number of standard errors over the splits by which a contender must be behind; on one split, none."""
+
+MIN_ERROR = 1e-4
+"""Errors below are counted as this one, so that ratios to a contender without errors exist."""
+
+TITLE = "Accuracy on open tables"
+MEANS_TEXT = f"Relative to {REFERENCE} on the splits that both have: below 1 is better."
+MEASURES = {"error": "error", "loss": "loss", "cpu_seconds": "CPU seconds"}
 
 
 def write_accuracy_report(results: Path, folder: Path) -> Path:
-    """Write ``tables.md`` and ``tables.svg`` from ``tables.json``."""
-    found = json.loads(results.read_text(encoding="utf-8"))
-    scores = pandas.DataFrame(found["scores"])
+    """Write ``tables.md``, ``tables.html`` and ``tables.svg`` from ``tables.json``; return the first."""
+    document = json.loads(results.read_text(encoding="utf-8"))
+    scores, machine = pandas.DataFrame(document["scores"]), document["machine"]
+    about = {
+        "Machine": f"one thread of {machine['processor']}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+        "Contenders": "each with its defaults",
+        "Error": "share of wrong classes, or root mean squared error",
+        "Loss": "log loss, or root mean squared error",
+        "Rows": "measured on a quarter of the rows that no contender has seen; mean and standard deviation over splits",
+    }
     means = geometric_means(scores)
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    about = (
-        f"Each contender with its defaults, on one thread of {machine['processor']}; {versions}. Error is the share of "
-        "wrong classes or the root mean squared error, loss is the log loss or that error again, both on a quarter of "
-        "the rows that no contender has seen. Mean and standard deviation over the splits."
-    )
-    lines = [
-        "# Accuracy on open tables",
-        "",
-        about,
-        "",
-        "## Geometric means over tables and splits",
-        "",
-        f"Relative to {REFERENCE} on the splits that both have: below 1 is better.",
-        "",
-        *_markdown(_rounded(means)),
-        "",
-        "## Where xpnet is behind",
-        "",
-        *behind(scores),
-        "",
-        *_by_table(scores, "error", "Error"),
-        *_by_table(scores[scores["task"] == "classification"], "loss", "Log loss"),
-        *_by_table(scores, "cpu_seconds", "CPU seconds"),
+    chart = _means_chart(means)
+    (folder / "tables.svg").write_text(chart.svg, encoding="utf-8")
+    classes = scores[scores["task"] == "classification"]
+    parts = [
+        Section(
+            "Geometric means over tables and splits",
+            [MEANS_TEXT],
+            [chart],
+            [_means_table(means)],
+            "answer",
+        ),
+        Section(f"Where {OURS} is behind", behind(scores), anchor="behind"),
+        _by_table(scores, "error", "Error"),
+        _by_table(classes, "loss", "Log loss"),
+        _by_table(scores, "cpu_seconds", "CPU seconds"),
     ]
-    page = folder / "tables.md"
-    page.write_text("\n".join(lines), encoding="utf-8")
-    _draw(means, folder / "tables.svg")
-    return page
+    write_pages(folder / "tables", TITLE, about, parts)
+    return folder / "tables.md"
 
 
 def geometric_means(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -59,23 +62,22 @@ def geometric_means(scores: pandas.DataFrame) -> pandas.DataFrame:
     rows = []
     for name in dict.fromkeys(scores["contender"]):
         row: dict[str, Any] = {"contender": name}
-        for measure in ("error", "loss", "cpu_seconds"):
-            both = _beside(scores, name, REFERENCE, measure)
-            row |= {measure: _geometric(both[name] / both[REFERENCE]), "splits": len(both)}
-        ours = _beside(scores, name, OURS, "loss")
-        row["xpnet's loss is lower"] = (
-            "-" if name == OURS else f"{int((ours[OURS] < ours[name]).sum())} of {len(ours)}"
-        )
+        for measure, title in MEASURES.items():
+            both = _common_splits(scores, name, REFERENCE, measure)
+            row |= {title: _geometric(both[name] / both[REFERENCE]), "splits": len(both)}
+        ours = _common_splits(scores, name, OURS, "loss")
+        lower = f"{int((ours[OURS] < ours[name]).sum())} of {len(ours)}"
+        row["xpnet's loss is lower"] = "–" if name == OURS else lower
         rows.append(row)
-    return (
-        pandas.DataFrame(rows).set_index("contender").rename(columns={"cpu_seconds": "CPU seconds"})
-    )
+    return pandas.DataFrame(rows).set_index("contender")
 
 
-def _beside(scores: pandas.DataFrame, name: str, other: str, measure: str) -> pandas.DataFrame:
-    """A measure of two contenders on the splits that both have; no error at all counts as a hundredth of a percent."""
+def _common_splits(
+    scores: pandas.DataFrame, name: str, other: str, measure: str
+) -> pandas.DataFrame:
+    """A measure of two contenders on the splits that both have."""
     table = scores.pivot_table(index=["table", "seed"], columns="contender", values=measure)
-    return table[list(dict.fromkeys([name, other]))].dropna().clip(lower=1e-4)
+    return table[list(dict.fromkeys([name, other]))].dropna().clip(lower=MIN_ERROR)
 
 
 def _geometric(ratios: pandas.Series) -> float:
@@ -83,70 +85,62 @@ def _geometric(ratios: pandas.Series) -> float:
 
 
 def behind(scores: pandas.DataFrame) -> list[str]:
-    """A line for each table and contender that xpnet is behind by more than noise."""
-    lines = []
-    for name in dict.fromkeys(scores["contender"]):
-        if name == OURS:
-            continue
-        both = _beside(scores, name, OURS, "error")
+    """A sentence for each table and contender that xpnet is behind by more than noise."""
+    sentences = []
+    for name in [name for name in dict.fromkeys(scores["contender"]) if name != OURS]:
+        both = _common_splits(scores, name, OURS, "error")
         for table, rows in both.groupby(level="table"):
             differences = rows[OURS] - rows[name]
-            spread = differences.std() / len(differences) ** 0.5 if len(differences) > 1 else 0.0
-            if differences.mean() > NOISE * spread:
+            error = differences.std() / len(rows) ** 0.5 if len(rows) > 1 else 0.0
+            if differences.mean() > NOISE * error:
                 ratio = _geometric(rows[OURS] / rows[name])
-                lines.append(f"- {table}: its error is {ratio:.2f} times that of {name}.")
-    return lines or ["Nowhere by more than noise."]
+                sentences.append(f"{table}: its error is {ratio:.2f} times that of {name}.")
+    return sentences or ["Nowhere by more than noise."]
 
 
-def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> list[str]:
+def _means_table(means: pandas.DataFrame) -> Table:
+    rows = [
+        [Cell(str(name)), *(_cell(value) for value in values)]
+        for name, *values in means.itertuples()
+    ]
+    return Table("Geometric means", ["contender", *means.columns], rows)
+
+
+def _cell(value: Any) -> Cell:
+    """Ratios with three decimals, counts and texts as they are."""
+    if not isinstance(value, float):
+        return Cell(str(value))
+    return Cell("–") if numpy.isnan(value) else Cell(f"{value:.3f}", value=value)
+
+
+def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> Section:
+    """Mean and standard deviation over the splits, a row for each table, a column for each contender."""
     names = list(dict.fromkeys(scores["contender"]))
     groups = scores.groupby(["table", "contender"])[measure]
-    means, spreads = groups.mean().unstack()[names], groups.std().unstack().reindex(columns=names)
-    shown = means.astype(object)
-    for table in means.index:
+    means, deviations = groups.mean(), groups.std()
+    rows = []
+    for table in means.index.unique("table"):
+        best = means[table].min()
+        cells = [Cell(str(table))]
         for name in names:
-            spread = spreads.loc[table, name]
-            if numpy.isnan(means.loc[table, name]):
-                shown.loc[table, name] = "-"
-                continue
-            text = f"{means.loc[table, name]:.4g}" + (
-                "" if numpy.isnan(spread) else f" ± {spread:.2g}"
-            )
-            shown.loc[table, name] = (
-                f"**{text}**" if means.loc[table, name] == means.loc[table].min() else text
-            )
-    return [f"## {title}", "", *_markdown(shown), ""]
+            mean, deviation = means.get((table, name)), deviations.get((table, name), numpy.nan)
+            detail = "" if numpy.isnan(deviation) else f"± {deviation:.2g}"
+            known = mean is not None
+            cells.append(Cell(f"{mean:.4g}", detail, mean, mean == best) if known else Cell("–"))
+        rows.append(cells)
+    anchor = measure.replace("_", "-")
+    return Section(title, [], [], [Table(title, ["table", *names], rows)], anchor)
 
 
-def _rounded(means: pandas.DataFrame) -> pandas.DataFrame:
-    return means.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value).replace(
-        "nan", "-"
-    )
-
-
-def _markdown(table: pandas.DataFrame) -> list[str]:
-    def line(cells: Sequence[Any]) -> str:
-        return f"| {' | '.join(map(str, cells))} |"
-
-    rows = [line([name, *row]) for name, row in zip(table.index, table.to_numpy(), strict=True)]
-    return [
-        line([table.index.name, *table.columns]),
-        line(["---"] + ["---:"] * table.shape[1]),
-        *rows,
-    ]
-
-
-def _draw(means: pandas.DataFrame, path: Path) -> None:
+def _means_chart(means: pandas.DataFrame) -> Chart:
     ordered = means.sort_values("error", ascending=False)
-    with drawing("Error and loss on open tables", 1.0 + 0.3 * len(ordered)) as drawn:
-        places = range(len(ordered))
-        drawn.axes.hlines(places, ordered["error"], ordered["loss"], color=LINE)
-        drawn.axes.plot(ordered["error"], places, "o", color=INK, label="error")
-        drawn.axes.plot(
-            ordered["loss"], places, "s", color=QUIET, markerfacecolor="none", label="loss"
-        )
-        drawn.axes.set_yticks(places, ordered.index)
-        drawn.axes.axvline(1, color=INK, linewidth=0.9)
-        drawn.axes.set_xlabel(f"geometric mean; {REFERENCE} is 1, lower is better")
+    with plot(TITLE, 1.0 + 0.3 * len(ordered)) as drawn:
+        positions = range(len(ordered))
+        drawn.axes.hlines(positions, ordered["error"], ordered["loss"], color="grey", linewidth=0.8)
+        drawn.axes.plot(ordered["error"], positions, "ko", label="error")
+        drawn.axes.plot(ordered["loss"], positions, "ks", label="loss", markerfacecolor="none")
+        drawn.axes.set_yticks(positions, ordered.index)
+        drawn.axes.axvline(1, color="black", linewidth=0.9)
+        drawn.axes.set_xlabel(f"geometric mean, lower is better;\n{REFERENCE} is 1")
         drawn.legend()
-    write_figure(drawn.chart.svg, path)
+    return drawn.chart

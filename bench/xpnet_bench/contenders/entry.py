@@ -1,21 +1,20 @@
-"""This module lists the contenders, without importing their libraries."""
+"""The contenders, listed without importing their libraries."""
 
-import importlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from pkgutil import resolve_name
+from typing import Literal
 
 from xpnet import InputError
-from xpnet_bench.contenders.task import Task
-from xpnet_bench.jobs import USUAL, Job
+from xpnet_bench.contenders.contender import Contender
+from xpnet_bench.jobs import USUAL
 
 Role = Literal["xpnet", "peer", "floor"]
 
-
 CPU = (*USUAL, "cells")
-XPNET = ("xpnet", "xpnet_numpy", "xpnet_numba", "xpnet_cupy")
 COUNTED = (*CPU, "counts")
+XPNET = ("xpnet", "xpnet_numpy", "xpnet_numba", "xpnet_cupy")
+"""The packages whose functions count as xpnet's own."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +22,22 @@ class Entry:
     """A contender.
 
     name : as shown
-    module : in this package
-    variant : what tells contenders of one module apart
+    place : module and class, in this package
+    variant : the form of the library
     library : the package that has to be installed
-    role : ``xpnet``, ``peer``, or ``floor`` for what bounds everybody
+    role : ``xpnet``, ``peer``, or ``floor`` for what bounds all contenders
     statement : what a user types to import it
     suites : those in which it takes part
-    also : further modules with operations, imported when one of them is asked for
     environment : variables of its process
     """
 
     name: str
-    module: str
+    place: str
     variant: str
     library: str
     role: Role
     statement: str = ""
     suites: tuple[str, ...] = CPU
-    also: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -48,94 +45,50 @@ class Entry:
         """The packages whose functions are the contender's own."""
         return XPNET if self.role == "xpnet" else (self.library,)
 
-    def load(self) -> Any:
-        """Return the module with its library."""
-        return _import(self.module)
-
-    def operation(self, name: str) -> Callable[[Job], Task] | None:
-        """Return the contender's way to do an operation; None where it has none.
-
-        Looked up in its modules, then among those on its estimators, which are imported where they are needed:
-        scikit-learn's data sets and searches are no part of a library's first use.
-        """
-        module = self.load()
-        for found in (module, *map(_import, self.also if name not in module.OPERATIONS else ())):
-            if name in found.OPERATIONS:
-                return found.OPERATIONS[name]
-        if not hasattr(module, "estimators"):
-            return None
-        from xpnet_bench.contenders.estimators import Library, operations
-
-        return operations(Library(**module.estimators())).get(name)
+    def load(self) -> Contender:
+        """Import the library; raises BackendError where the contender cannot be used."""
+        return resolve_name(f"xpnet_bench.contenders.{self.place}")(self.variant)
 
 
-def _import(module: str) -> Any:
-    return importlib.import_module(f"xpnet_bench.contenders.{module}")
-
-
-CUPY = "import xpnet; xpnet.get_backend('cupy')"
-NUMBA = "import xpnet; xpnet.get_backend('numba')"
-TORCH, TORCH_CUDA = "import torch", "import torch; torch.zeros(1, device='cuda')"
-SKLEARN = "from sklearn.neural_network import MLPClassifier"
+MODELS, TORCH, JAX, RANKED = "xpnet_models:Xpnet", "pytorch:Torch", "jax_jit:Jax", "ranked:Ranked"
+IMPORTS = {
+    "numba": "import xpnet; xpnet.get_backend('numba')",
+    "numpy": "import xpnet; xpnet.get_backend('numpy')",
+    "cupy": "import xpnet; xpnet.get_backend('cupy')",
+    "sklearn": "from sklearn.neural_network import MLPClassifier",
+    "torch": "import torch",
+    "cuda": "import torch; torch.zeros(1, device='cuda')",
+    "jax": "import jax.numpy",
+}
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
+GPU, RANKS, ALSO_RANKS = ("gpu",), ("distributed",), (*CPU, "distributed")
 
 ENTRIES = (
+    Entry("xpnet-numba", MODELS, "numba", "numba", "xpnet", IMPORTS["numba"], (*COUNTED, *RANKS)),
+    Entry("xpnet-numpy", MODELS, "numpy", "numpy", "xpnet", IMPORTS["numpy"], COUNTED),
+    Entry("xpnet-cupy", MODELS, "cupy", "cupy", "xpnet", IMPORTS["cupy"], (*CPU, *GPU)),
     Entry(
-        "xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", NUMBA, (*COUNTED, "distributed")
-    ),
-    Entry(
-        "xpnet-numpy",
-        "xpnet_models",
-        "numpy",
-        "numpy",
-        "xpnet",
-        "import xpnet; xpnet.get_backend('numpy')",
+        "scikit-learn",
+        "scikit_learn:ScikitLearn",
+        "",
+        "sklearn",
+        "peer",
+        IMPORTS["sklearn"],
         COUNTED,
     ),
-    Entry(
-        "xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)
-    ),
-    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", SKLEARN, COUNTED),
-    Entry("xpnet-mpi", "ranked", "mpi", "mpi4py", "xpnet", "", ("distributed",)),
-    Entry("torch", "pytorch", "eager", "torch", "peer", TORCH, (*CPU, "distributed")),
-    Entry("torch-ddp", "ranked", "ddp", "torch", "peer", "", ("distributed",)),
-    Entry("torch.compile", "pytorch", "compile", "torch", "peer", TORCH),
-    Entry(
-        "torch-cuda",
-        "pytorch",
-        "cuda",
-        "torch",
-        "peer",
-        TORCH_CUDA,
-        (*CPU, "gpu"),
-        ("gpu_pytorch",),
-    ),
-    Entry(
-        "torch-cuda.compile",
-        "pytorch",
-        "cuda-compile",
-        "torch",
-        "peer",
-        "",
-        ("gpu",),
-        ("gpu_pytorch",),
-    ),
-    Entry(
-        "torch-cuda.captured",
-        "pytorch",
-        "cuda-captured",
-        "torch",
-        "peer",
-        "",
-        ("gpu",),
-        ("gpu_pytorch",),
-    ),
-    Entry("jax", "jax_jit", "step", "jax", "peer", "import jax.numpy"),
-    Entry("jax.scan", "jax_jit", "scan", "jax", "peer", "", ("training",)),
-    Entry("jax-cuda", "jax_jit", "cuda", "jax", "peer", "", ("gpu",), ("gpu_jax",), CUDA_OF_JAX),
-    Entry("numpy", "plain_numpy", "", "numpy", "peer", "import numpy"),
-    Entry("floor", "floor", "", "numpy", "floor"),
-    Entry("floor-cuda", "gpu_floor", "", "cupy", "floor", "", ("gpu",)),
+    Entry("xpnet-mpi", RANKED, "mpi", "mpi4py", "xpnet", "", RANKS),
+    Entry("torch", TORCH, "eager", "torch", "peer", IMPORTS["torch"], ALSO_RANKS),
+    Entry("torch-ddp", RANKED, "ddp", "torch", "peer", "", RANKS),
+    Entry("torch.compile", TORCH, "compile", "torch", "peer", IMPORTS["torch"]),
+    Entry("torch-cuda", TORCH, "cuda", "torch", "peer", IMPORTS["cuda"], (*CPU, *GPU)),
+    Entry("torch-cuda.compile", TORCH, "cuda-compile", "torch", "peer", "", GPU),
+    Entry("torch-cuda.captured", TORCH, "cuda-captured", "torch", "peer", "", GPU),
+    Entry("jax", JAX, "step", "jax", "peer", IMPORTS["jax"]),
+    Entry("jax.scan", JAX, "scan", "jax", "peer", "", ("training",)),
+    Entry("jax-cuda", JAX, "cuda", "jax", "peer", "", GPU, CUDA_OF_JAX),
+    Entry("numpy", "plain_numpy:PlainNumpy", "", "numpy", "peer", "import numpy"),
+    Entry("floor", "floor:Floor", "", "numpy", "floor"),
+    Entry("floor-cuda", "gpu_floor:CudaFloor", "", "cupy", "floor", "", GPU),
 )
 
 
@@ -144,9 +97,8 @@ def find_entry(name: str) -> Entry:
     for entry in ENTRIES:
         if entry.name == name:
             return entry
-    raise InputError(
-        f"A contender is one of {', '.join(e.name for e in ENTRIES)}; received {name!r}."
-    )
+    names = ", ".join(entry.name for entry in ENTRIES)
+    raise InputError(f"A contender must be one of {names}; got {name!r}.")
 
 
 def missing(entry: Entry) -> str:

@@ -1,142 +1,113 @@
-"""Fits and predictions through scikit-learn's contract: the same lines for scikit-learn and for xpnet."""
+"""Fits and predictions through scikit-learn's contract: the same lines for scikit-learn and for xpnet.
+
+scikit-learn's data sets and searches are imported where they are needed: they are no part of a library's first use.
+"""
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy
-from scipy import sparse
-from sklearn import datasets
-from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV
-from sklearn.preprocessing import StandardScaler
 
-from xpnet import InputError
-from xpnet_bench.contenders.answers import sample
-from xpnet_bench.contenders.task import Task
+from xpnet import BackendError
+from xpnet_bench.contenders.contender import Task, no_answer, sample
 from xpnet_bench.jobs import Job, data
 from xpnet_bench.measure.pinning import allowed_threads
 
-warnings.filterwarnings("ignore", category=ConvergenceWarning)
 
-
-@dataclass(frozen=True)
-class Library:
-    """Holds a library's classes of estimators, and arguments for every constructor."""
+class EstimatorTasks:
+    """The tasks of a library with estimators. settings : arguments for each constructor"""
 
     classifier: Any
     regressor: Any
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
 
+    def _classifier(self, job: Job, **settings: Any) -> Any:
+        return self._estimator(self.classifier, job, **settings)
 
-def operations(library: Library) -> dict[str, Callable[[Job], Task]]:
-    """The operations that estimators have, by name."""
-    found = (
-        fit_lbfgs,
-        fit_weighted,
-        fit_dropout,
-        fit_sparse,
-        fit_plain,
-        search,
-        predict_label,
-        predict_proba,
-    )
-    return {operation.__name__: partial(operation, library) for operation in found}
+    def _estimator(self, kind: Any, job: Job, **settings: Any) -> Any:
+        from sklearn.exceptions import ConvergenceWarning
 
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        sizes = job.sizes
+        return kind(
+            hidden_layer_sizes=(sizes["hidden"],) * sizes.get("layers", 1),
+            batch_size=sizes.get("batch", "auto"),
+            max_iter=sizes["epochs"],
+            tol=0.0,
+            n_iter_no_change=10**6,
+            random_state=data.SEED,
+            **self.settings,
+            **settings,
+        )
 
-def _classifier(library: Library, job: Job, **settings: Any) -> Any:
-    return _estimator(library.classifier, library, job, **settings)
+    def make_fit_lbfgs(self, job: Job) -> Task:
+        """Full batches by L-BFGS on one of scikit-learn's small data sets, columns standardized."""
+        from sklearn import datasets
+        from sklearn.preprocessing import StandardScaler
 
+        X, y = getattr(datasets, f"load_{job.data}")(return_X_y=True)
+        kind = self.regressor if job.data == "diabetes" else self.classifier
+        estimator = self._estimator(kind, job, solver="lbfgs")
+        return _fit(estimator, StandardScaler().fit_transform(X), y)
 
-def _estimator(kind: Any, library: Library, job: Job, **settings: Any) -> Any:
-    sizes = job.sizes
-    return kind(
-        hidden_layer_sizes=(sizes["hidden"],) * sizes.get("layers", 1),
-        batch_size=sizes.get("batch", "auto"),
-        max_iter=sizes["epochs"],
-        tol=0.0,
-        n_iter_no_change=10**6,
-        random_state=data.SEED,
-        **library.settings,
-        **settings,
-    )
+    def make_fit_plain(self, job: Job) -> Task:
+        """Minibatches of Adam."""
+        return _fit(self._classifier(job), *data.rows(job))
+
+    def make_fit_weighted(self, job: Job) -> Task:
+        """Minibatches with a weight for each row."""
+        weights = data.row_weights(job)
+        return _fit(self._classifier(job), *data.rows(job), sample_weight=weights)
+
+    def make_fit_dropout(self, job: Job) -> Task:
+        """Minibatches with dropout; masks are random, so that answers are not compared."""
+        if "dropout" not in self.classifier().get_params():
+            raise BackendError("its estimators have no dropout")
+        model = self._classifier(job, dropout=job.sizes["dropped_per_cent"] / 100)
+        return replace(_fit(model, *data.rows(job)), answer=no_answer)
+
+    def make_fit_sparse(self, job: Job) -> Task:
+        """Minibatches of rows of mostly zeros, in compressed form."""
+        from scipy import sparse
+
+        X, y = data.rows(job)
+        share = job.sizes["filled_per_cent"] / 100
+        kept = numpy.random.default_rng(data.SEED).random(X.shape) < share
+        return _fit(self._classifier(job), sparse.csr_matrix(X * kept), y)
+
+    def make_search(self, job: Job) -> Task:
+        """GridSearchCV over penalties, as many jobs as threads."""
+        from sklearn.base import clone
+        from sklearn.model_selection import GridSearchCV
+
+        X, y = data.rows(job)
+        penalties = {"alpha": list(numpy.geomspace(1e-6, 1e-1, job.sizes["candidates"]))}
+        folds, threads = job.sizes["folds"], allowed_threads()
+        grid = GridSearchCV(self._classifier(job), penalties, cv=folds, n_jobs=threads)
+        return Task(lambda: clone(grid).fit(X, y), no_answer)
+
+    def make_predict_label(self, job: Job) -> Task:
+        """``predict`` of one row."""
+        X, y = data.rows(job)
+        fitted, row = self._classifier(job).fit(X, y), X[:1]
+        return Task(lambda: fitted.predict(row), no_answer)
+
+    def make_predict_proba(self, job: Job) -> Task:
+        """``predict_proba`` of one row."""
+        X, y = data.rows(job)
+        fitted, row = self._classifier(job).fit(X, y), X[:1]
+        return Task(lambda: fitted.predict_proba(row), sample)
 
 
 def _fit(model: Any, *arrays: Any, **keywords: Any) -> Task:
     """A new estimator is fitted in each call."""
+    from sklearn.base import clone
+
     return Task(lambda: clone(model).fit(*arrays, **keywords), _norms)
 
 
 def _norms(fitted: Any) -> list[float]:
-    """Return the norms of the weights. scikit-learn's loss in float32 is no measure: it clips probabilities."""
+    """The norms of the weights. scikit-learn's loss in float32 is no measure: it clips probabilities."""
     return [float(numpy.linalg.norm(weight)) for weight in fitted.coefs_]
-
-
-def fit_lbfgs(library: Library, job: Job) -> Task:
-    """Full batches by L-BFGS on one of scikit-learn's small data sets, columns standardized."""
-    X, y = getattr(datasets, f"load_{job.data}")(return_X_y=True)
-    kind = library.regressor if job.data == "diabetes" else library.classifier
-    return _fit(
-        _estimator(kind, library, job, solver="lbfgs"), StandardScaler().fit_transform(X), y
-    )
-
-
-def fit_plain(library: Library, job: Job) -> Task:
-    """Minibatches of Adam."""
-    X, y = data.rows(job)
-    return _fit(_classifier(library, job), X, y)
-
-
-def fit_weighted(library: Library, job: Job) -> Task:
-    """Fit as ``fit`` does, with a weight for each row."""
-    X, y = data.rows(job)
-    return _fit(_classifier(library, job), X, y, sample_weight=data.row_weights(job))
-
-
-def fit_dropout(library: Library, job: Job) -> Task:
-    """The same with dropout; masks are random, so that answers are not compared."""
-    if "dropout" not in library.classifier().get_params():
-        raise InputError("its estimators have no dropout")
-    X, y = data.rows(job)
-    model = _classifier(library, job, dropout=job.sizes["dropped_per_cent"] / 100)
-    return replace(_fit(model, X, y), answer=lambda fitted: [])
-
-
-def fit_sparse(library: Library, job: Job) -> Task:
-    """Fit on rows of mostly zeros, in compressed form."""
-    X, y = data.rows(job)
-    kept = numpy.random.default_rng(data.SEED).random(X.shape) < job.sizes["filled_per_cent"] / 100
-    return _fit(_classifier(library, job), sparse.csr_matrix(X * kept), y)
-
-
-def search(library: Library, job: Job) -> Task:
-    """GridSearchCV over penalties, as many jobs as threads."""
-    X, y = data.rows(job)
-    penalties = list(numpy.geomspace(1e-6, 1e-1, job.sizes["candidates"]))
-    grid = GridSearchCV(
-        _classifier(library, job),
-        {"alpha": penalties},
-        cv=job.sizes["folds"],
-        n_jobs=allowed_threads(),
-    )
-    return Task(lambda: clone(grid).fit(X, y), lambda fitted: [])
-
-
-def predict_label(library: Library, job: Job) -> Task:
-    """``predict`` of one row."""
-    fitted, row = _fitted(library, job)
-    return Task(lambda: fitted.predict(row), lambda labels: [])
-
-
-def predict_proba(library: Library, job: Job) -> Task:
-    """``predict_proba`` of one row."""
-    fitted, row = _fitted(library, job)
-    return Task(lambda: fitted.predict_proba(row), sample)
-
-
-def _fitted(library: Library, job: Job) -> tuple[Any, numpy.ndarray]:
-    X, y = data.rows(job)
-    return _classifier(library, job).fit(X, y), X[:1]

@@ -1,11 +1,11 @@
 """JAX, everything under jit; arrays that a call replaces are donated.
 
-Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the quickest that JAX has,
+Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the fastest that JAX has,
 the whole epoch as one jitted scan over data that lie on the device.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,38 +14,11 @@ import numpy
 from jax import numpy as jnp
 
 from xpnet import BackendError
-from xpnet_bench.contenders.answers import first_rows, sample, training_loss
-from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
-from xpnet_bench.contenders.task import Task
-from xpnet_bench.jobs import Job, data
+from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
+from xpnet_bench.jobs import BFLOAT16_BITS, TF32_BITS, Job, data
 
 Params = list[Any]
-_scanning = False
-
-
-def facts(variant: str) -> dict[str, str]:
-    """JAX's version and platform; fixes whether an epoch is one scan or a call for each step.
-
-    Raises BackendError where there is no CUDA device and the variant asks for one.
-    """
-    global _scanning
-    if variant == "cuda" and not _finds_cuda():
-        raise BackendError("JAX finds no CUDA device")
-    _scanning = variant == "scan"
-    return {"jax": jax.__version__, "platform": jax.default_backend()}
-
-
-def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
-    """On a GPU, seconds until the device has done all calls; None where calls return when they are done."""
-    return _until_done if variant == "cuda" else None
-
-
-def _until_done(call: Callable[[], Any], calls: int) -> float:
-    started, result = time.perf_counter(), None
-    for _ in range(calls):
-        result = call()  # the device does them in turn
-    jax.block_until_ready(result)
-    return time.perf_counter() - started
 
 
 def _finds_cuda() -> bool:
@@ -55,81 +28,21 @@ def _finds_cuda() -> bool:
         return False
 
 
-def _enter(array: numpy.ndarray) -> Any:
-    """JAX drops float64 unless told not to; the setting is part of what its functions are compiled for."""
-    if array.dtype.kind == "f":
-        jax.config.update("jax_enable_x64", array.dtype.itemsize == 8)
-    return jnp.asarray(array)
-
-
 def _loss(logits: jax.Array, y: jax.Array) -> jax.Array:
     log_probabilities = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_probabilities, y[:, None], axis=1).mean()
-
-
-def softmax(job: Job) -> Task:
-    """jax.nn.softmax."""
-    logits, function = _enter(data.logits(job)), jax.jit(jax.nn.softmax)
-    return Task(lambda: function(logits).block_until_ready(), sample)
-
-
-def cross_entropy(job: Job) -> Task:
-    """value_and_grad of the loss."""
-    logits, y = _enter(data.logits(job)), jnp.asarray(data.labels(job))
-    function = jax.jit(jax.value_and_grad(_loss))
-    return Task(
-        lambda: jax.block_until_ready(function(logits, y)),
-        lambda result: [float(result[0]), *sample(result[1])],
-    )
-
-
-def relu(job: Job) -> Task:
-    """jax.nn.relu."""
-    x, function = _enter(data.flat(job, 1)[0]), jax.jit(jax.nn.relu)
-    return Task(lambda: function(x).block_until_ready(), sample)
 
 
 def _adam(
     param: jax.Array, grad: jax.Array, m: jax.Array, v: jax.Array, t: Any
 ) -> tuple[jax.Array, ...]:
     m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad * grad
-    step = 1e-3 / (1 - 0.9**t) * m / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    step = ADAM_RATE / (1 - 0.9**t) * m / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
     return param - step, m, v
 
 
-def adam(job: Job) -> Task:
-    """Make the update as one jitted function."""
-    first = data.flat(job, 4)
-    grad, function = _enter(first[1]), jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
-    held: list[Any] = []
-
-    def reset() -> None:
-        held[:] = [jnp.array(first[i]) for i in (0, 2, 3)]
-
-    def call() -> jax.Array:
-        param, m, v = held
-        held[:] = function(param, grad, m, v)
-        return jax.block_until_ready(held)[0]
-
-    return Task(call, sample, reset)
-
-
-def _logits(params: Params, X: jax.Array) -> jax.Array:
-    W1, b1, W2, b2 = params
-    return jax.nn.relu(X @ W1 + b1) @ W2 + b2
-
-
-def _network_loss(params: Params, X: jax.Array, y: jax.Array) -> jax.Array:
-    return _loss(_logits(params, X), y)
-
-
-@jax.jit
-def _probabilities(params: Params, X: jax.Array) -> jax.Array:
-    return jax.nn.softmax(_logits(params, X))
-
-
 class State(NamedTuple):
-    """Holds what a step replaces: parameters, Adam's moments and its count of steps."""
+    """What a step replaces: parameters, Adam's moments and its number of steps."""
 
     params: Params
     m: Params
@@ -137,171 +50,193 @@ class State(NamedTuple):
     t: Any
 
 
-def _descend(state: State, X: jax.Array, y: jax.Array) -> State:
-    gradients = jax.grad(_network_loss)(state.params, X, y)
-    return state._replace(
-        params=[p - 1e-2 * gradient for p, gradient in zip(state.params, gradients, strict=True)]
-    )
+class Form(NamedTuple):
+    """What a step is compiled for: whether by Adam, and whether products take bfloat16."""
+
+    uses_adam: bool
+    halved: bool = False
 
 
-def _adam_step(state: State, X: jax.Array, y: jax.Array) -> State:
-    gradients, t = jax.grad(_network_loss)(state.params, X, y), state.t + 1
-    updated = [
-        _adam(*arrays, t) for arrays in zip(state.params, gradients, state.m, state.v, strict=True)
-    ]
-    params, m, v = map(list, zip(*updated, strict=True))
+def _logits(params: Params, X: jax.Array, halved: bool) -> jax.Array:
+    """With ``halved``, products and hidden layers are bfloat16, logits float32."""
+    if halved:
+        *hidden_params, W, b = params
+        hidden_params, hidden = (
+            [p.astype(jnp.bfloat16) for p in hidden_params],
+            X.astype(jnp.bfloat16),
+        )
+    else:
+        (*hidden_params, W, b), hidden = params, X
+    for weight, bias in zip(hidden_params[::2], hidden_params[1::2], strict=True):
+        hidden = jax.nn.relu(hidden @ weight + bias)
+    return jnp.matmul(hidden, W.astype(hidden.dtype), preferred_element_type=W.dtype) + b
+
+
+def _update(state: State, X: jax.Array, y: jax.Array, form: Form) -> State:
+    gradients = jax.grad(lambda params: _loss(_logits(params, X, form.halved), y))(state.params)
+    if not form.uses_adam:
+        pairs = zip(state.params, gradients, strict=True)
+        return state._replace(params=[p - SGD_RATE * gradient for p, gradient in pairs])
+    t = state.t + 1
+    arrays = zip(state.params, gradients, state.m, state.v, strict=True)
+    params, m, v = map(list, zip(*(_adam(*one, t) for one in arrays), strict=True))
     return State(params, m, v, t)
 
 
-class Network:
-    """Parameters and the rest of the state, and a compiled call for each step."""
-
-    def __init__(self, job: Job) -> None:
-        params = [_enter(a) for a in data.weights(job)]
-        m, v = ([jnp.zeros_like(a) for a in params] for _ in range(2))
-        self.state = State(params, m, v, jnp.zeros((), params[0].dtype))
-        self.adam = bool(job.sizes.get("adam", 0))
-
-    def epochs(self, X: Any, y: Any, job: Job, rng: numpy.random.Generator) -> None:
-        """Epochs of minibatches, gathered by NumPy; one batch of all rows is taken as it lies."""
-        rows, batch = len(X), job.sizes["batch"]
-        for _ in range(job.sizes["epochs"]):
-            if batch >= rows:
-                self.state = _step(self.state, X, y, self.adam)
-                continue
-            order = rng.permutation(rows)
-            for start in range(0, rows, batch):
-                chosen = order[start : start + batch]
-                self.state = _step(self.state, X[chosen], y[chosen], self.adam)
-        jax.block_until_ready(self.state)
-
-    def predict(self, X: Any) -> jax.Array:
-        """Class probabilities."""
-        return _probabilities(self.state.params, X).block_until_ready()
-
-
-class ScannedNetwork(Network):
-    """The same, where an epoch, or many steps on one batch, is one compiled scan, the gathering of rows included."""
-
-    def epochs(self, X: Any, y: Any, job: Job, rng: numpy.random.Generator) -> None:
-        """X, y: on the device. The order of the rows is drawn by NumPy, as everybody's is."""
-        rows, batch, epochs = len(X), job.sizes["batch"], job.sizes["epochs"]
-        if batch >= rows:
-            self.state = _repeat(self.state, X, y, epochs, self.adam)
-        else:
-            for _ in range(epochs):
-                order = rng.permutation(rows).astype(numpy.int32)
-                self.state = _epoch(self.state, X, y, order, batch, self.adam)
-        jax.block_until_ready(self.state)
-
-
 @partial(jax.jit, static_argnums=3, donate_argnums=0)
-def _step(state: State, X: jax.Array, y: jax.Array, adam: bool) -> State:
-    """Take one step."""
-    return _adam_step(state, X, y) if adam else _descend(state, X, y)
+def _step(state: State, X: jax.Array, y: jax.Array, form: Form) -> State:
+    """Make one update."""
+    return _update(state, X, y, form)
 
 
 @partial(jax.jit, static_argnums=(3, 4), donate_argnums=0)
-def _repeat(state: State, X: jax.Array, y: jax.Array, steps: int, adam: bool) -> State:
-    """So many steps on all rows."""
-    return jax.lax.scan(lambda state, _: (_step(state, X, y, adam), None), state, length=steps)[0]
+def _repeat(state: State, X: jax.Array, y: jax.Array, steps: int, form: Form) -> State:
+    """Make updates with all rows."""
+    return jax.lax.scan(lambda state, _: (_update(state, X, y, form), None), state, length=steps)[0]
 
 
 @partial(jax.jit, static_argnums=(4, 5), donate_argnums=0)
 def _epoch(
-    state: State, X: jax.Array, y: jax.Array, order: jax.Array, batch: int, adam: bool
+    state: State, X: jax.Array, y: jax.Array, order: jax.Array, batch: int, form: Form
 ) -> State:
-    """An epoch over the rows in that order; what is left after the last whole batch is a smaller one."""
+    """An epoch over the rows in this order; the last batch may be smaller."""
 
     def step(state: State, rows: jax.Array) -> tuple[State, None]:
-        return _step(state, X[rows], y[rows], adam), None
+        return _update(state, X[rows], y[rows], form), None
 
     whole = len(order) // batch * batch
     state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, batch))
     return step(state, order[whole:])[0] if whole < len(order) else state
 
 
-def _network(job: Job) -> Network:
-    return ScannedNetwork(job) if _scanning else Network(job)
+@partial(jax.jit, static_argnums=2)
+def _probabilities(params: Params, X: jax.Array, halved: bool) -> jax.Array:
+    return jax.nn.softmax(_logits(params, X, halved))
 
 
-def _placed(rows: data.Rows, job: Job) -> tuple[Any, Any]:
-    """On the device, but for rows that NumPy gathers into smaller batches."""
-    return tuple(map(_enter, rows)) if _scanning or job.sizes["batch"] >= len(rows.X) else rows
+class JaxNetwork(Network):
+    """A compiled call for each step."""
+
+    def __init__(self, job: Job, seed: int) -> None:
+        super().__init__(job, seed)
+        params = [_enter(array) for array in data.weights(job)]
+        m, v = ([jnp.zeros_like(array) for array in params] for _ in range(2))
+        self.state = State(params, m, v, jnp.zeros((), params[0].dtype))
+        self.form = Form(self.uses_adam, job.sizes.get("bits") == BFLOAT16_BITS)
+
+    def step(self, *arrays: Any) -> None:
+        self.state = _step(self.state, *arrays, self.form)
+
+    def epochs(self, *arrays: Any) -> None:
+        super().epochs(*arrays)
+        jax.block_until_ready(self.state)
+
+    def predict(self, X: Any) -> jax.Array:
+        return _probabilities(self.state.params, X, self.form.halved)
 
 
-def train(job: Job) -> Task:
-    """Epochs from the first weights."""
-    X, y = _placed(data.rows(job), job)
-    held: list[Any] = []
+class ScannedNetwork(JaxNetwork):
+    """An epoch, or many steps on one batch, is one compiled scan, the gathering of rows included."""
 
-    def reset() -> None:
-        held[:] = [_network(job), numpy.random.default_rng(data.SEED)]
-
-    def call() -> Network:
-        network, rng = held
-        network.epochs(X, y, job, rng)
-        return network
-
-    return Task(
-        call,
-        lambda network: training_loss(job, numpy.asarray(network.predict(first_rows(job)))),
-        reset,
-    )
+    def epochs(self, *arrays: Any) -> None:
+        rows, batch, epochs = len(arrays[0]), self.job.sizes["batch"], self.job.sizes["epochs"]
+        if batch >= rows:
+            self.state = _repeat(self.state, *arrays, epochs, self.form)
+        else:
+            for _ in range(epochs):
+                order = self.shuffled(rows).astype(numpy.int32)
+                self.state = _epoch(self.state, *arrays, order, batch, self.form)
+        jax.block_until_ready(self.state)
 
 
-def fit_many(job: Job) -> Task:
-    """All networks by vmap, an epoch as one jitted scan over batches that all networks share."""
-    (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
-    step_of_all = jax.vmap(_adam_step, (0, None, None))
-
-    @partial(jax.jit, donate_argnums=0)
-    def epoch(state: State, order: jax.Array) -> State:
-        return jax.lax.scan(lambda s, rows: (step_of_all(s, X[rows], y[rows]), None), state, order)[
-            0
-        ]
-
-    def call() -> None:
-        params, rng = (
-            [jnp.stack([_enter(a)] * count) for a in data.weights(job)],
-            numpy.random.default_rng(data.SEED),
-        )
-        m, v = ([jnp.zeros_like(p) for p in params] for _ in range(2))
-        state = State(params, m, v, jnp.zeros(count, params[0].dtype))
-        for _ in range(job.sizes["epochs"]):
-            state = epoch(state, rng.permutation(len(X)).reshape(-1, batch).astype(numpy.int32))
-        jax.block_until_ready(state)
-
-    return Task(call, lambda result: [])
+def _enter(array: numpy.ndarray) -> Any:
+    """JAX drops float64 unless told not to; the setting is part of what its functions are compiled for."""
+    if array.dtype.kind == "f":
+        jax.config.update("jax_enable_x64", array.dtype.itemsize == 8)
+    return jnp.asarray(array)
 
 
-def accuracy(job: Job) -> Task:
-    """Epochs until enough test rows are right."""
-    training, test = data.training_and_test(job)
-    X, y = _placed(training, job)
+class Jax(Contender):
+    """JAX; the variant is ``step``, ``scan``, or ``cuda``, which scans on a GPU."""
 
-    def start(seed: int) -> EpochByEpoch:
-        network, rng = _network(job), numpy.random.default_rng(seed)
-        return EpochByEpoch(
-            lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X))
-        )
+    softmax = staticmethod(jax.jit(jax.nn.softmax))
+    cross_entropy = staticmethod(jax.jit(jax.value_and_grad(_loss)))
+    relu = staticmethod(jax.jit(jax.nn.relu))
 
-    return accuracy_task(job, start, test.y)
+    def __init__(self, variant: str) -> None:
+        super().__init__(variant)
+        if variant == "cuda" and not _finds_cuda():
+            raise BackendError("JAX finds no CUDA device")
+        self.scans = variant != "step"
 
+    def facts(self) -> dict[str, str]:
+        return {"jax": jax.__version__, "platform": jax.default_backend()}
 
-def predict(job: Job) -> Task:
-    """Run the forward pass as one jitted function."""
-    network, X = Network(job), _enter(data.rows(job).X)
-    return Task(lambda: network.predict(X), sample)
+    def stopwatch(self, call: Callable[[], Any], calls: int) -> float:
+        """On a GPU the seconds until the device has done all calls, one after the other."""
+        if self.variant != "cuda":
+            return super().stopwatch(call, calls)
+        start, result = time.perf_counter(), None
+        for _ in range(calls):
+            result = call()
+        jax.block_until_ready(result)
+        return time.perf_counter() - start
 
+    def enter(self, array: numpy.ndarray) -> Any:
+        return _enter(array)
 
-OPERATIONS = {
-    "softmax": softmax,
-    "cross_entropy": cross_entropy,
-    "relu": relu,
-    "adam": adam,
-    "train": train,
-    "fit_many": fit_many,
-    "accuracy": accuracy,
-    "predict": predict,
-}
+    def bind(self, function: Callable[..., Any] | None, *arrays: Any) -> Callable[[], Any]:
+        call = super().bind(function, *arrays)
+        if self.variant == "cuda" or function is None:
+            return call
+        return lambda: jax.block_until_ready(function(*arrays))
+
+    def place(self, rows: data.Rows, job: Job) -> Sequence[Any]:
+        """On the device, except for rows that NumPy gathers into smaller batches."""
+        on_device = self.scans or job.sizes["batch"] >= len(rows.X)
+        return super().place(rows, job) if on_device else rows
+
+    def network(self, job: Job, seed: int) -> Network:
+        if "bits" in job.sizes:
+            precision = "tensorfloat32" if job.sizes["bits"] == TF32_BITS else "highest"
+            jax.config.update("jax_default_matmul_precision", precision)
+        return ScannedNetwork(job, seed) if self.scans else JaxNetwork(job, seed)
+
+    def make_adam(self, job: Job) -> Task:
+        """The update as one jitted function."""
+        first, update = data.flat(job, 4), jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
+        grad, state = self.enter(first[1]), [self.enter(first[k]) for k in (0, 2, 3)]
+
+        def reset() -> None:
+            state[:] = [jnp.array(first[k]) for k in (0, 2, 3)]
+
+        def call() -> jax.Array:
+            param, m, v = state
+            state[:] = update(param, grad, m, v)
+            return jax.block_until_ready(state)[0]
+
+        return Task(call, self.sample, reset)
+
+    def make_fit_many(self, job: Job) -> Task:
+        """All networks by vmap, an epoch as one jitted scan over batches that all networks share."""
+        X, y = self.enter(data.rows(job).X), self.enter(data.rows(job).y)
+        count, batch = job.sizes["networks"], job.sizes["batch"]
+        step_of_all = jax.vmap(partial(_update, form=Form(True)), (0, None, None))
+
+        @partial(jax.jit, donate_argnums=0)
+        def epoch(state: State, order: jax.Array) -> State:
+            def step(state: State, rows: jax.Array) -> tuple[State, None]:
+                return step_of_all(state, X[rows], y[rows]), None
+
+            return jax.lax.scan(step, state, order)[0]
+
+        def call() -> None:
+            params = [jnp.stack([self.enter(a)] * count) for a in data.weights(job)]
+            m, v = ([jnp.zeros_like(p) for p in params] for _ in range(2))
+            state = State(params, m, v, jnp.zeros(count, params[0].dtype))
+            rng = numpy.random.default_rng(data.SEED)
+            for _ in range(job.sizes["epochs"]):
+                state = epoch(state, rng.permutation(len(X)).reshape(-1, batch).astype(numpy.int32))
+            jax.block_until_ready(state)
+
+        return Task(call, no_answer)

@@ -1,274 +1,269 @@
-"""PyTorch: eager, compiled by torch.compile, or on a CUDA device, there in the forms of ``gpu_pytorch``."""
+"""PyTorch: eager, compiled by torch.compile, and on a CUDA device these two or the step captured as a CUDA graph."""
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy
 import torch
-from torch.nn.functional import cross_entropy as cross_entropy_of
+from torch.nn.functional import cross_entropy
 
 from xpnet import BackendError
-from xpnet_bench.contenders.answers import first_rows, sample, training_loss
-from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
-from xpnet_bench.contenders.task import Task
-from xpnet_bench.jobs import Job, data
+from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
+from xpnet_bench.jobs import BFLOAT16_BITS, TF32_BITS, Job, data, widths_of
+from xpnet_bench.measure.pinning import allowed_threads
 
-_device = torch.device("cpu")
-_compiled = False
-_variant = "eager"
-
-
-def device() -> torch.device:
-    """Return the device on which this process computes."""
-    return _device
+WARM_STEPS = 3
+"""Number of steps before a graph is captured, as PyTorch asks for."""
 
 
-def variant() -> str:
-    """In which form this process runs PyTorch."""
-    return _variant
+class TorchNetwork(Network):
+    """A Sequential with its fused optimizer.
 
-
-def facts(variant: str) -> dict[str, str]:
-    """PyTorch's version; fixes threads, device and whether functions are compiled.
-
-    Raises BackendError where there is no CUDA device.
+    compiled : whether the model is compiled; capturable : whether the optimizer may be part of a CUDA graph
     """
-    global _device, _compiled, _variant
-    torch.set_num_threads(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    _compiled, _variant = variant == "compile", variant
-    if variant.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise BackendError("PyTorch finds no CUDA device")
-        _device = torch.device("cuda")
-    return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
 
+    capturable = False
 
-def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
-    """Return for CUDA the seconds between two events on the device; None where calls return when done."""
-    return _between_events if variant.startswith("cuda") else None
+    def __init__(
+        self,
+        job: Job,
+        seed: int,
+        device: torch.device,
+        *,
+        compiled: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(job, seed)
+        self.device, self.compiled = device, compiled
+        self.halved = job.sizes.get("bits") == BFLOAT16_BITS
+        layers: list[torch.nn.Module] = []
+        widths = widths_of(job)
+        for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+            layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
+            layers += [torch.nn.Dropout(dropout)] if dropout else []
+        del layers[-2 if dropout else -1 :]  # none of them follows the last layer
+        model = torch.nn.Sequential(*layers)
+        self.model: torch.nn.Module = model.to(device, getattr(torch, job.dtype))
+        self.optimizer: torch.optim.Optimizer
+        if self.uses_adam:
+            self.optimizer = torch.optim.Adam(
+                self.model.parameters(), lr=ADAM_RATE, fused=True, capturable=self.capturable
+            )
+        else:
+            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=SGD_RATE, fused=True)
+        if compiled:
+            on_gpu = {"mode": "reduce-overhead"} if device.type == "cuda" else {}
+            self.model.compile(**on_gpu)
+        self.restart(seed)
 
-
-def _between_events(call: Callable[[], Any], calls: int) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(calls):
-        call()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000
-
-
-def _enter(array: numpy.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array).to(_device)
-
-
-def _sample(tensor: torch.Tensor) -> list[float]:
-    return sample(tensor.detach().cpu().numpy())
-
-
-def _maybe_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function) if _compiled else function
-
-
-def softmax(job: Job) -> Task:
-    """torch.softmax."""
-    logits, function = _enter(data.logits(job)), _maybe_compiled(lambda x: torch.softmax(x, dim=1))
-    return Task(lambda: function(logits), _sample)
-
-
-def cross_entropy(job: Job) -> Task:
-    """cross_entropy, and its gradient by autograd."""
-    logits, y = _enter(data.logits(job)).requires_grad_(), _enter(data.labels(job))
-    function = _maybe_compiled(lambda x, labels: cross_entropy_of(x, labels))
-
-    def call() -> tuple[torch.Tensor, torch.Tensor]:
-        loss = function(logits, y)
-        return loss, torch.autograd.grad(loss, logits)[0]
-
-    return Task(call, lambda result: [float(result[0]), *_sample(result[1])])
-
-
-def relu(job: Job) -> Task:
-    """torch.relu."""
-    x, function = _enter(data.flat(job, 1)[0]), _maybe_compiled(lambda x: torch.relu(x))
-    return Task(lambda: function(x), _sample)
-
-
-def adam(job: Job) -> Task:
-    """torch.optim.Adam with its fused update."""
-    if _compiled:
-        raise BackendError("the fused update is not compiled; see torch")
-    first = [_enter(a) for a in data.flat(job, 4)]
-    held: list[Any] = []
-
-    def reset() -> None:
-        param = first[0].clone().requires_grad_()
-        param.grad = first[1]
-        optimizer = torch.optim.Adam([param], fused=True)
-        step = torch.tensor(9.0, device=_device)
-        optimizer.state[param] = {
-            "step": step,
-            "exp_avg": first[2].clone(),
-            "exp_avg_sq": first[3].clone(),
-        }
-        held[:] = [optimizer, param]
-
-    def call() -> torch.Tensor:
-        held[0].step()
-        return held[1]
-
-    return Task(call, _sample, reset)
-
-
-class Network:
-    """A Sequential with the weights that every contender starts from, and its optimizer."""
-
-    def __init__(self, job: Job, dropout: float = 0.0) -> None:
-        sizes = job.sizes
-        first = torch.nn.Linear(sizes["features"], sizes["hidden"])
-        second = torch.nn.Linear(sizes["hidden"], sizes["classes"])
-        dropped = [torch.nn.Dropout(dropout)] if dropout else []
-        layers = torch.nn.Sequential(first, torch.nn.ReLU(), *dropped, second)
-        self.model = layers.to(_device, getattr(torch, job.dtype))
-        adam = sizes.get("adam", 0)
-        kind, rate = (torch.optim.Adam, 1e-3) if adam else (torch.optim.SGD, 1e-2)
-        self.optimizer = kind(self.model.parameters(), lr=rate, fused=True)
-        self._fresh = self.optimizer.state_dict()
-        if _compiled:
-            self.model.compile()
-        self.restart(job)
-
-    def restart(self, job: Job) -> None:
-        """The first weights again, and an optimizer that knows nothing; what was compiled stays."""
-        self.optimizer.load_state_dict(self._fresh)
-        values = (a.T if a.ndim == 2 else a for a in data.weights(job))
+    def restart(self, seed: int) -> None:
+        """Set the first weights, and the optimizer's state to zero; what was compiled or captured stays."""
+        torch.manual_seed(seed)
+        values = (array.T if array.ndim == 2 else array for array in data.weights(self.job))
         with torch.no_grad():
             for param, value in zip(self.model.parameters(), values, strict=True):
                 param.copy_(torch.from_numpy(value))
+            for state in self.optimizer.state.values():
+                for buffer in filter(torch.is_tensor, state.values()):
+                    buffer.zero_()
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        if not self.halved:
+            return self.model(X)
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+            return self.model(X)
 
     def predict(self, X: torch.Tensor) -> torch.Tensor:
-        """Class probabilities."""
         with torch.inference_mode():
-            return torch.softmax(self.model(X), dim=1)
+            return torch.softmax(self.forward(X), dim=1)
 
-    def step(self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> None:
-        """One update; weight: of each row, in the mean of their losses."""
-        if weight is None:
-            loss = cross_entropy_of(self.model(X), y)
-        else:
-            loss = (
-                weight * cross_entropy_of(self.model(X), y, reduction="none")
-            ).sum() / weight.sum()
+    def step(self, *arrays: torch.Tensor) -> None:
+        """One update with X, y and perhaps the weight of each row in the mean of their losses."""
+        X, y, *weight = arrays
+        if self.compiled and self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
         self.optimizer.zero_grad(set_to_none=True)
+        if weight:
+            losses = cross_entropy(self.forward(X), y, reduction="none")
+            loss = (weight[0] * losses).sum() / weight[0].sum()
+        else:
+            loss = cross_entropy(self.forward(X), y)
         loss.backward()
         self.optimizer.step()
 
-    def epochs(self, job: Job, *arrays: torch.Tensor) -> None:
-        """Epochs of minibatches of X, y and perhaps weights; one batch of all rows is taken as it lies."""
-        rows, batch = arrays[0].shape[0], job.sizes["batch"]
-        for _ in range(job.sizes["epochs"]):
-            if batch >= rows:
-                self.step(*arrays)
-                continue
-            order = torch.randperm(rows, device=_device)
-            for start in range(0, rows, batch):
-                chosen = order[start : start + batch]
-                self.step(*(array[chosen] for array in arrays))
+    def shuffled(self, rows: int) -> torch.Tensor:
+        return torch.randperm(rows, device=self.device)
 
 
-def train(job: Job) -> Task:
-    """Epochs from the first weights."""
-    network = Network(job)
-    task = _training(job, network, *map(_enter, data.rows(job)))
-    return replace(
-        task, answer=lambda result: training_loss(job, _probabilities(network, first_rows(job)))
-    )
+class CapturedNetwork(TorchNetwork):
+    """The whole step, gathering and Adam included, is one CUDA graph. All batches have one size."""
+
+    capturable = True
+    graph: torch.cuda.CUDAGraph | None = None
+
+    def epochs(self, *arrays: torch.Tensor) -> None:
+        batch = self.job.sizes["batch"]
+        if self.graph is None:
+            self.rows = torch.arange(batch, device=self.device)
+            self.graph = self._captured(arrays)
+        for _ in range(self.job.sizes["epochs"]):
+            for rows in self.shuffled(len(arrays[0])).split(batch):
+                self.rows.copy_(rows)
+                self.graph.replay()
+
+    def _captured(self, arrays: tuple[torch.Tensor, ...]) -> torch.cuda.CUDAGraph:
+        """Warm up on a stream of its own, as PyTorch asks for, and capture a step."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_STEPS):
+                self.step_on_rows(arrays)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.restart(data.SEED)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step_on_rows(arrays)
+        return graph
+
+    def step_on_rows(self, arrays: tuple[torch.Tensor, ...]) -> None:
+        """One update with the rows whose indices are in ``self.rows``."""
+        self.step(*(array[self.rows] for array in arrays))
 
 
-def fit_many(job: Job) -> Task:
-    """All networks by batched products over shared batches: the sum of their losses has the gradients of each."""
-    (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
+class Torch(Contender):
+    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile`` or ``cuda-captured``."""
 
-    def call() -> None:
-        stacked = [
-            _enter(a.reshape(1, -1, a.shape[-1])).repeat(count, 1, 1) for a in data.weights(job)
-        ]
-        W1, b1, W2, b2 = params = [p.requires_grad_() for p in stacked]
-        optimizer = torch.optim.Adam(params, lr=1e-3, fused=True)
-        for chosen in (
-            rows for _ in range(job.sizes["epochs"]) for rows in torch.randperm(len(X)).split(batch)
-        ):
-            hidden = torch.baddbmm(b1, X[chosen].expand(count, -1, -1), W1).relu()
-            logits = torch.baddbmm(b2, hidden, W2).flatten(0, 1)
-            loss = cross_entropy_of(logits, y[chosen].repeat(count), reduction="sum") / len(chosen)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+    def __init__(self, variant: str) -> None:
+        super().__init__(variant)
+        torch.set_num_threads(allowed_threads())
+        if variant.startswith("cuda") and not torch.cuda.is_available():
+            raise BackendError("PyTorch finds no CUDA device")
+        self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
+        self.compiled = variant.endswith("compile")
+        self._networks: dict[tuple[Job, float], TorchNetwork] = {}
+        self.softmax = self._maybe_compiled(lambda x: torch.softmax(x, dim=1))
+        self.relu = self._maybe_compiled(lambda x: torch.relu(x))
+        self._loss = self._maybe_compiled(lambda x, labels: cross_entropy(x, labels))
 
-    return Task(call, lambda result: [])
+    def _maybe_compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function) if self.compiled else function
 
+    def facts(self) -> dict[str, str]:
+        return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
 
-def fit_weighted(job: Job) -> Task:
-    """Fit as ``fit`` does, with a weight for each row."""
-    return _training(job, Network(job), *map(_enter, (*data.rows(job), data.row_weights(job))))
+    def stopwatch(self, call: Callable[[], Any], calls: int) -> float:
+        """For CUDA the seconds between two events on the device."""
+        if self.device.type != "cuda":
+            return super().stopwatch(call, calls)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(calls):
+            call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000
 
+    def enter(self, array: numpy.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
 
-def fit_dropout(job: Job) -> Task:
-    """Fit with dropout."""
-    network = Network(job, job.sizes["dropped_per_cent"] / 100)
-    return _training(job, network, *map(_enter, data.rows(job)))
+    def leave(self, array: torch.Tensor) -> numpy.ndarray:
+        return (
+            array.detach().float().cpu().numpy()
+            if _is_half(array)
+            else array.detach().cpu().numpy()
+        )
 
-
-def _training(job: Job, network: Network, *arrays: torch.Tensor) -> Task:
-    def reset() -> None:
-        torch.manual_seed(data.SEED)
-        network.restart(job)
-
-    return Task(lambda: network.epochs(job, *arrays), lambda result: [], reset)
-
-
-def accuracy(job: Job) -> Task:
-    """Epochs until enough test rows are right."""
-    training, test = data.training_and_test(job)
-    X, y = map(_enter, training)
-    network = Network(job)
-
-    def epoch() -> None:
-        network.epochs(job, X, y)
-        if _device.type == "cuda":
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def start(seed: int) -> EpochByEpoch:
-        torch.manual_seed(seed)
-        network.restart(job)
-        return EpochByEpoch(epoch, lambda: _probabilities(network, test.X))
+    def cross_entropy(self, logits: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The loss, and its gradient by autograd."""
+        loss = self._loss(logits.requires_grad_(), y)
+        return loss, torch.autograd.grad(loss, logits)[0]
 
-    return accuracy_task(job, start, test.y)
+    def make_adam(self, job: Job) -> Task:
+        """torch.optim.Adam with its fused update."""
+        if self.compiled:
+            raise BackendError("the fused update is not compiled; see torch")
+        first = [self.enter(array) for array in data.flat(job, 4)]
+        state: list[Any] = []
+
+        def reset() -> None:
+            param = first[0].clone().requires_grad_()
+            param.grad = first[1]
+            optimizer = torch.optim.Adam([param], fused=True)
+            moments = {"exp_avg": first[2].clone(), "exp_avg_sq": first[3].clone()}
+            step = torch.tensor(9.0, device=self.device)
+            optimizer.state[param] = {"step": step, **moments}
+            state[:] = [optimizer, param]
+
+        def call() -> torch.Tensor:
+            state[0].step()
+            return state[1]
+
+        return Task(call, self.sample, reset)
+
+    def network(self, job: Job, seed: int, dropout: float = 0.0) -> TorchNetwork:
+        """Make a network, or set the first weights of the one that was made for this job: compiling takes long."""
+        key = job, dropout
+        if key in self._networks:
+            self._networks[key].restart(seed)
+            return self._networks[key]
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = job.sizes.get("bits") == TF32_BITS
+        kind = CapturedNetwork if self.variant == "cuda-captured" else TorchNetwork
+        network = kind(job, seed, self.device, compiled=self.compiled, dropout=dropout)
+        self._networks = {key: network}
+        return network
+
+    def make_fit_weighted(self, job: Job) -> Task:
+        """Minibatches with a weight for each row."""
+        return self._fit(job, 0.0, self.enter(data.row_weights(job)))
+
+    def make_fit_dropout(self, job: Job) -> Task:
+        """Minibatches with dropout."""
+        return self._fit(job, job.sizes["dropped_per_cent"] / 100)
+
+    def _fit(self, job: Job, dropout: float, *weights: torch.Tensor) -> Task:
+        network = self.network(job, data.SEED, dropout)
+        arrays = (*self.place(data.rows(job), job), *weights)
+        return Task(lambda: network.epochs(*arrays), no_answer, lambda: network.restart(data.SEED))
+
+    def make_fit_many(self, job: Job) -> Task:
+        """All networks by batched products over shared batches: the sum of their losses has the gradients of each."""
+        (X, y), count, batch = (
+            self.place(data.rows(job), job),
+            job.sizes["networks"],
+            job.sizes["batch"],
+        )
+
+        def call() -> None:
+            first = [array.reshape(1, -1, array.shape[-1]) for array in data.weights(job)]
+            params = [self.enter(array).repeat(count, 1, 1).requires_grad_() for array in first]
+            optimizer = torch.optim.Adam(params, lr=ADAM_RATE, fused=True)
+            for _ in range(job.sizes["epochs"]):
+                for rows in torch.randperm(len(X)).split(batch):
+                    _step_of_all(params, optimizer, X[rows], y[rows])
+
+        return Task(call, no_answer)
 
 
-def _probabilities(network: Network, X: numpy.ndarray) -> numpy.ndarray:
-    return network.predict(_enter(X)).cpu().numpy()
+def _step_of_all(
+    params: list[torch.Tensor], optimizer: torch.optim.Optimizer, X: torch.Tensor, y: torch.Tensor
+) -> None:
+    """One update of stacked networks with one batch."""
+    W1, b1, W2, b2 = params
+    count = len(W1)
+    hidden = torch.baddbmm(b1, X.expand(count, -1, -1), W1).relu()
+    logits = torch.baddbmm(b2, hidden, W2).flatten(0, 1)
+    loss = cross_entropy(logits, y.repeat(count), reduction="sum") / len(X)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
-def predict(job: Job) -> Task:
-    """Run the model and a softmax, without autograd."""
-    network, X = Network(job), _enter(data.rows(job).X)
-    return Task(lambda: network.predict(X), _sample)
-
-
-OPERATIONS = {
-    "softmax": softmax,
-    "cross_entropy": cross_entropy,
-    "relu": relu,
-    "adam": adam,
-    "train": train,
-    "fit_many": fit_many,
-    "accuracy": accuracy,
-    "predict": predict,
-    "fit_weighted": fit_weighted,
-    "fit_dropout": fit_dropout,
-}
+def _is_half(array: torch.Tensor) -> bool:
+    return array.dtype == torch.bfloat16

@@ -8,47 +8,67 @@ import numpy
 
 import xpnet
 from xpnet.dispatch import choose
-from xpnet_bench.contenders.answers import first_rows, sample, training_loss
-from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
-from xpnet_bench.contenders.task import Task
-from xpnet_bench.jobs import Job, data
+from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.estimators import EstimatorTasks
+from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
+from xpnet_bench.jobs import Job, data, widths_of
 
-LEARNING_RATE = {0: 1e-2, 1: 1e-3}
-_held_open = ExitStack()
-_backend: Any = None
-
-
-def facts(variant: str) -> dict[str, str]:
-    """xpnet's version and what the backend says of itself; from here on everything runs on that backend.
-
-    Raises BackendError where it is not usable.
-    """
-    global _backend
-    _backend = xpnet.get_backend(variant)
-    if (
-        variant != "numba" or choose(numpy.zeros(1)).backend is not _backend
-    ):  # else users need not name it, either
-        _held_open.enter_context(xpnet.use_backend(_backend))
-    return {"xpnet": xpnet.__version__, **_backend.describe()}
+CUPY_PRECISIONS: dict[int, Any] = {23: "fp32", 10: "tf32", 7: "bf16"}
+"""Precisions of the CuPy backend, by the bits of the fraction of what products take."""
 
 
-def estimators() -> dict[str, Any]:
-    """Return the classes for operations on estimators, and the backend that they run on."""
-    settings = {"backend": _backend.name}
-    return {
-        "classifier": xpnet.MLPClassifier,
-        "regressor": xpnet.MLPRegressor,
-        "settings": settings,
-    }
+class XpnetNetwork(Network):
+    """A FeedforwardNeuralNet."""
+
+    def __init__(self, job: Job, seed: int, backend: Any) -> None:
+        super().__init__(job, seed)
+        features, *hidden, classes = widths_of(job)
+        self.model = xpnet.FeedforwardNeuralNet(
+            features,
+            tuple(hidden),
+            classes,
+            ADAM_RATE if self.uses_adam else SGD_RATE,
+            backend=backend,
+            dtype=job.dtype,
+            optimizer="adam" if self.uses_adam else None,
+        )
+        self.model.params.update(dict(zip(self.model.params, data.weights(job), strict=True)))
+        self.predict = self.model.predict  # type: ignore[method-assign]
+
+    def epochs(self, *arrays: Any) -> None:
+        epochs, batch = self.job.sizes["epochs"], self.job.sizes["batch"]
+        shuffle = batch < arrays[0].shape[0]
+        self.model.fit(*arrays, epochs=epochs, batch_size=batch, shuffle=shuffle, rng=self.rng)
 
 
-def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
-    """Return for CuPy the seconds between two events on the device; None where calls return when done."""
-    if variant != "cupy":
-        return None
-    import cupy
+class Xpnet(EstimatorTasks, Contender):
+    """xpnet on the backend that the variant names."""
 
-    def measure(call: Callable[[], Any], calls: int) -> float:
+    def __init__(self, variant: str) -> None:
+        super().__init__(variant)
+        self.backend = xpnet.get_backend(variant)
+        self.settings = {"backend": self.backend.name}
+        self.classifier, self.regressor = xpnet.MLPClassifier, xpnet.MLPRegressor
+        self.softmax, self.relu = xpnet.softmax, xpnet.relu
+        self.cross_entropy = xpnet.softmax_cross_entropy
+        self._contexts = ExitStack()
+        if variant != "numba" or choose(numpy.zeros(1)).backend is not self.backend:
+            # Otherwise the backend is the default, and users need not name it either.
+            self._contexts.enter_context(xpnet.use_backend(self.backend))
+
+    def close(self) -> None:
+        """Leave the choice of the backend."""
+        self._contexts.close()
+
+    def facts(self) -> dict[str, str]:
+        return {"xpnet": xpnet.__version__, **self.backend.describe()}
+
+    def stopwatch(self, call: Callable[[], Any], calls: int) -> float:
+        """For CuPy the seconds between two events on the device."""
+        if self.variant != "cupy":
+            return super().stopwatch(call, calls)
+        import cupy
+
         start, end = cupy.cuda.Event(), cupy.cuda.Event()
         start.record()
         for _ in range(calls):
@@ -57,166 +77,65 @@ def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
         end.synchronize()
         return cupy.cuda.get_elapsed_time(start, end) / 1000
 
-    return measure
+    def enter(self, array: numpy.ndarray) -> Any:
+        return self.backend.asarray(array)
 
+    def leave(self, array: Any) -> numpy.ndarray:
+        return self.backend.to_numpy(array)
 
-def _enter(array: numpy.ndarray) -> Any:
-    return _backend.asarray(array)
+    def synchronize(self) -> None:
+        self.backend.synchronize()
 
+    def network(self, job: Job, seed: int) -> Network:
+        bits, backend = job.sizes.get("bits"), self.backend
+        if bits:
+            import xpnet_cupy
 
-def _sample(array: Any) -> list[float]:
-    return sample(_backend.to_numpy(array))
+            backend = xpnet_cupy.CupyBackend(CUPY_PRECISIONS[bits])
+        return XpnetNetwork(job, seed, backend)
 
+    def make_adam(self, job: Job) -> Task:
+        """The backend's kernel; raises BackendError for a backend that has none."""
+        kernel = self.backend.kernels.get("adam_update")
+        if kernel is None:
+            raise xpnet.BackendError(
+                "this backend has no kernel for Adam; see numpy for the plain expression"
+            )
+        launch: Any = getattr(kernel, "launch", kernel)
+        first = data.flat(job, 4)
+        grad, state = self.enter(first[1]), [self.enter(first[k]) for k in (0, 2, 3)]
 
-def softmax(job: Job) -> Task:
-    """xpnet.softmax."""
-    logits = _enter(data.logits(job))
-    return Task(lambda: xpnet.softmax(logits), _sample)
+        def reset() -> None:
+            state[:] = [self.enter(first[k].copy()) for k in (0, 2, 3)]
 
+        def call() -> Any:
+            param, m, v = state
+            state[:] = launch(param, grad, m, v, t=10, learning_rate=1e-3)
+            return state[0]
 
-def cross_entropy(job: Job) -> Task:
-    """xpnet.softmax_cross_entropy."""
-    logits, y = _enter(data.logits(job)), _enter(data.labels(job))
-    return Task(
-        lambda: xpnet.softmax_cross_entropy(logits, y),
-        lambda result: [float(result[0]), *_sample(result[1])],
-    )
+        return Task(call, self.sample, reset)
 
+    def _models(self, job: Job) -> list[xpnet.FeedforwardNeuralNet]:
+        """Networks that differ in the orders that they draw."""
+        models = []
+        for seed in range(job.sizes["networks"]):
+            model = XpnetNetwork(job, seed, self.backend).model
+            model.rng = numpy.random.default_rng(seed)
+            models.append(model)
+        return models
 
-def relu(job: Job) -> Task:
-    """xpnet.relu."""
-    x = _enter(data.flat(job, 1)[0])
-    return Task(lambda: xpnet.relu(x), _sample)
+    def make_fit_many(self, job: Job) -> Task:
+        """xpnet.fit_many."""
+        arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
+        return Task(lambda: xpnet.fit_many(self._models(job), *arrays, **settings), no_answer)
 
-
-def adam(job: Job) -> Task:
-    """The backend's kernel; raises BackendError for a backend that has none."""
-    kernel = _backend.kernels.get("adam_update")
-    if kernel is None:
-        raise xpnet.BackendError(
-            "this backend has no kernel for Adam; see numpy for the plain expression"
+    def make_fit_each(self, job: Job) -> Task:
+        """FeedforwardNeuralNet.fit of one network after the other."""
+        arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
+        return Task(
+            lambda: [model.fit(*arrays, **settings) for model in self._models(job)], no_answer
         )
-    launch, first = getattr(kernel, "launch", kernel), data.flat(job, 4)
-    grad = _enter(first[1])
-    held: list[Any] = []
-
-    def reset() -> None:
-        held[:] = [_enter(first[i].copy()) for i in (0, 2, 3)]
-
-    def call() -> Any:
-        param, m, v = held
-        held[:] = launch(param, grad, m, v, t=10, learning_rate=1e-3)
-        return held[0]
-
-    return Task(call, _sample, reset)
 
 
-def _network(job: Job) -> xpnet.FeedforwardNeuralNet:
-    adam, sizes = job.sizes.get("adam", 0), job.sizes
-    network = xpnet.FeedforwardNeuralNet(
-        sizes["features"],
-        sizes["hidden"],
-        sizes["classes"],
-        LEARNING_RATE[adam],
-        backend=_backend,
-        dtype=job.dtype,
-        optimizer="adam" if adam else None,
-    )
-    for name, value in zip(("W1", "b1", "W2", "b2"), data.weights(job), strict=True):
-        network.params[name] = value
-    return network
-
-
-def _fit(
-    network: xpnet.FeedforwardNeuralNet, X: Any, y: Any, job: Job, rng: numpy.random.Generator
-) -> None:
-    full = job.sizes["batch"] >= X.shape[0]
-    network.fit(
-        X, y, epochs=job.sizes["epochs"], batch_size=job.sizes["batch"], shuffle=not full, rng=rng
-    )
-
-
-def _predict_host(network: xpnet.FeedforwardNeuralNet, X: Any) -> numpy.ndarray:
-    return _backend.to_numpy(network.predict(_enter(X)))
-
-
-def train(job: Job) -> Task:
-    """FeedforwardNeuralNet.fit from the first weights."""
-    X, y = map(_enter, data.rows(job))
-    held: list[Any] = []
-
-    def reset() -> None:
-        held[:] = [_network(job), numpy.random.default_rng(data.SEED)]
-
-    def call() -> Any:
-        network, rng = held
-        _fit(network, X, y, job, rng)
-        return network
-
-    return Task(
-        call, lambda network: training_loss(job, _predict_host(network, first_rows(job))), reset
-    )
-
-
-def _networks(job: Job) -> list[xpnet.FeedforwardNeuralNet]:
-    """Networks that differ in the stream of their orders."""
-    networks = [_network(job) for _ in range(job.sizes["networks"])]
-    for seed, network in enumerate(networks):
-        network.rng = numpy.random.default_rng(seed)
-    return networks
-
-
-def fit_many(job: Job) -> Task:
-    """xpnet.fit_many."""
-    X, y = map(_enter, data.rows(job))
-    epochs, batch = job.sizes["epochs"], job.sizes["batch"]
-    return Task(
-        lambda: xpnet.fit_many(_networks(job), X, y, epochs=epochs, batch_size=batch),
-        lambda result: [],
-    )
-
-
-def fit_each(job: Job) -> Task:
-    """FeedforwardNeuralNet.fit of one network after the other."""
-    X, y = map(_enter, data.rows(job))
-    epochs, batch = job.sizes["epochs"], job.sizes["batch"]
-    return Task(
-        lambda: [network.fit(X, y, epochs=epochs, batch_size=batch) for network in _networks(job)],
-        lambda result: [],
-    )
-
-
-def accuracy(job: Job) -> Task:
-    """FeedforwardNeuralNet.fit, an epoch at a time, until enough test rows are right."""
-    training, test = data.training_and_test(job)
-    X, y, test_X = map(_enter, (*training, test.X))
-
-    def start(seed: int) -> EpochByEpoch:
-        network, rng = _network(job), numpy.random.default_rng(seed)
-
-        def epoch() -> None:
-            _fit(network, X, y, job, rng)
-            _backend.synchronize()
-
-        return EpochByEpoch(epoch, lambda: _predict_host(network, test_X))
-
-    return accuracy_task(job, start, test.y)
-
-
-def predict(job: Job) -> Task:
-    """FeedforwardNeuralNet.predict."""
-    network, X = _network(job), _enter(data.rows(job).X)
-    return Task(lambda: network.predict(X), _sample)
-
-
-OPERATIONS = {
-    "softmax": softmax,
-    "cross_entropy": cross_entropy,
-    "relu": relu,
-    "adam": adam,
-    "train": train,
-    "fit_many": fit_many,
-    "fit_each": fit_each,
-    "accuracy": accuracy,
-    "predict": predict,
-}
+def _fit_settings(job: Job) -> dict[str, Any]:
+    return {"epochs": job.sizes["epochs"], "batch_size": job.sizes["batch"]}

@@ -1,6 +1,18 @@
-"""Each job that is measured is a frozen description, made into arrays by every contender for itself."""
+"""Each job that is measured is a frozen description, made into arrays by each contender for itself."""
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
-from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.gpu import BFLOAT16_BITS, TF32_BITS
+from xpnet_bench.jobs.job import Job, widths_of
+from xpnet_bench.jobs.kernels import OPERATION_TITLES
 
-__all__ = ["PER_PROCESS", "SUITES", "USUAL", "Job", "jobs_of"]
+__all__ = [
+    "BFLOAT16_BITS",
+    "OPERATION_TITLES",
+    "PER_PROCESS",
+    "SUITES",
+    "TF32_BITS",
+    "USUAL",
+    "Job",
+    "jobs_of",
+    "widths_of",
+]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from xpnet_bench.jobs.job import Job
 from xpnet_bench.jobs.kernels import flat, over_rows
 from xpnet_bench.jobs.prediction import prediction_jobs
+from xpnet_bench.jobs.training import DIGITS_FIT, mini_batch
 
 SMALL_DATA = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 LBFGS_ITERATIONS = 30
@@ -43,15 +44,7 @@ def _lbfgs_fits() -> list[Job]:
 
 def _minibatch_fits(rows: int) -> list[Job]:
     """784-100-10, Adam, five epochs."""
-    sizes = {
-        "rows": rows,
-        "features": 784,
-        "hidden": 100,
-        "classes": 10,
-        "batch": 200,
-        "adam": 1,
-        "epochs": 5,
-    }
+    sizes = {**mini_batch(rows, 100, 200).sizes, "epochs": 5}
     return [
         _fit("weighted rows", "fit_weighted", sizes),
         _fit("dropout of one half", "fit_dropout", {**sizes, "dropped_per_cent": 50}),
@@ -60,29 +53,13 @@ def _minibatch_fits(rows: int) -> list[Job]:
 
 
 def _search(epochs: int) -> Job:
-    sizes = {
-        "rows": 1347,
-        "features": 64,
-        "hidden": 32,
-        "classes": 10,
-        "batch": 200,
-        "adam": 1,
-        "epochs": epochs,
-    }
-    return _fit("64 fits of 64-32-10 in GridSearchCV", "search", {**sizes, **SEARCH})
+    sizes = {**DIGITS_FIT, **SEARCH, "epochs": epochs}
+    return _fit("64 fits of 64-32-10 in GridSearchCV", "search", sizes, data="digits")
 
 
 def _many_networks(epochs: int) -> list[Job]:
     """64 networks of 30-32-2 on the same rows, at once and one after the other."""
-    sizes = {
-        "networks": 64,
-        "rows": 5_000,
-        "features": 30,
-        "hidden": 32,
-        "classes": 2,
-        "batch": 200,
-        "adam": 1,
-    }
+    sizes = {**mini_batch(5_000, 32, 200).sizes, "networks": 64, "features": 30, "classes": 2}
     sizes["epochs"] = epochs
     return [
         _fit("64 networks of 30-32-2 at once", "fit_many", sizes),

@@ -4,43 +4,32 @@ from dataclasses import replace
 
 from xpnet_bench.jobs.job import Job
 from xpnet_bench.jobs.kernels import over_rows
+from xpnet_bench.jobs.training import DIGITS_FIT
 
-FURTHER = 10
-"""By so many epochs the second fit is longer than the first: their difference tells what an epoch takes."""
+FURTHER_EPOCHS = 10
+"""Number of epochs by which the second fit is longer than the first: their difference is the cost of an epoch."""
 
 
 def count_jobs() -> list[Job]:
     """Fits of one epoch and of more, predictions of one row, two operations."""
-    return [
-        fit_of(1),
-        fit_of(1 + FURTHER),
-        *(
-            replace(fit_of(1), name=f"{call} of one row", operation=call)
-            for call in ("predict_label", "predict_proba")
-        ),
-        *(
-            replace(
-                over_rows(operation, 200, 10, "float32"),
-                name=name,
-                suite="counts",
-                group="counts",
-                counted=True,
-            )
-            for operation, name in (("softmax", "softmax"), ("cross_entropy", "cross-entropy"))
-        ),
+    predictions = [
+        replace(fit_of(1), name=f"{call} of one row", operation=call)
+        for call in ("predict_label", "predict_proba")
     ]
+    operations = [
+        over_rows(operation, 200, 10, "float32") for operation in ("softmax", "cross_entropy")
+    ]
+    counted = [
+        replace(
+            job, name=job.operation.replace("_", "-"), suite="counts", group="counts", counted=True
+        )
+        for job in operations
+    ]
+    return [fit_of(1), fit_of(1 + FURTHER_EPOCHS), *predictions, *counted]
 
 
 def fit_of(epochs: int) -> Job:
-    """A warm fit of a 64-32-10 classifier for so many epochs."""
-    sizes = {
-        "rows": 1347,
-        "features": 64,
-        "hidden": 32,
-        "classes": 10,
-        "batch": 200,
-        "adam": 1,
-        "epochs": epochs,
-    }
+    """A warm fit of a 64-32-10 classifier."""
     name = f"fit of {epochs} epoch{'s' * (epochs > 1)}"
-    return Job(name, "counts", "fit_plain", "counts", sizes, counted=True)
+    sizes = {**DIGITS_FIT, "epochs": epochs}
+    return Job(name, "counts", "fit_plain", "counts", sizes, data="digits", counted=True)

@@ -1,4 +1,4 @@
-"""The arrays of a job. Every contender makes them from the same seed, so that all compute on the same data."""
+"""The arrays of a job. Each contender makes them from the same seed, so that all compute on the same data."""
 
 import importlib.util
 from pathlib import Path
@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet import InputError, xavier_init
-from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.job import Job, widths_of
 
 SEED = 20
 WHITE = 255
-DIGITS_FEATURES = 64
 
 
 class Rows(NamedTuple):
@@ -45,16 +44,16 @@ def flat(job: Job, count: int) -> list[numpy.ndarray]:
 
 
 def weights(job: Job) -> list[numpy.ndarray]:
-    """W1 (features, hidden), b1 (hidden,), W2 (hidden, classes), b2 (classes,): Xavier weights and zero biases."""
-    rng, sizes = numpy.random.default_rng(SEED), job.sizes
-    features, hidden, classes = sizes["features"], sizes["hidden"], sizes["classes"]
-    first, second = xavier_init((features, hidden), rng), xavier_init((hidden, classes), rng)
-    return [a.astype(job.dtype) for a in (first, numpy.zeros(hidden), second, numpy.zeros(classes))]
+    """Weight (in, out) and bias (out,) of each layer: Xavier weights and zero biases."""
+    rng, widths, arrays = numpy.random.default_rng(SEED), widths_of(job), []
+    for shape in zip(widths, widths[1:], strict=False):
+        arrays += [xavier_init(shape, rng), numpy.zeros(shape[1])]
+    return [array.astype(job.dtype) for array in arrays]
 
 
 def rows(job: Job) -> Rows:
     """The training rows of a job: scikit-learn's digits, or blobs around one centre for each class."""
-    if job.sizes["features"] == DIGITS_FEATURES:
+    if job.data == "digits":
         return _digits(job)
     sizes, rng = job.sizes, numpy.random.default_rng(SEED)
     centres = _normal(rng, (sizes["classes"], sizes["features"]), job.dtype)
@@ -94,18 +93,18 @@ def check_file(path: str) -> None:
 def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     if not Path(path).is_file():
         raise InputError(
-            f"--data names an .npz file with arrays X and y; received {path}, which is no file."
+            f"--data must name an .npz file with arrays X and y; got {path}, which is no file."
         )
     with numpy.load(path) as arrays:
         if not {"X", "y"} <= set(arrays):
             raise InputError(
-                f"The data file holds arrays X and y; received {', '.join(arrays)} in {path}."
+                f"The data file must hold arrays X and y; got {', '.join(arrays)} in {path}."
             )
         X, y = arrays["X"], arrays["y"].astype(numpy.int64)
     if X.dtype != numpy.uint8 or X.shape != (70_000, 784) or y.shape != (70_000,):
         raise InputError(
-            f"X is uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; received {X.dtype} {X.shape} "
-            f"and {y.shape}."
+            "X must be uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; "
+            f"got {X.dtype} {X.shape} and {y.shape}."
         )
     return X, y
 

@@ -9,21 +9,21 @@ BATCHES = (128, 256, 512, 1024)
 
 
 def distributed_jobs(quick: bool, threads: int) -> list[Job]:
-    """784-256-10 by plain descent over batch sizes, for each way to divide the threads among two ranks or more."""
-    ways = [ranks for ranks in range(2, threads + 1) if threads % ranks == 0]
+    """784-256-10 by plain descent over batch sizes, for each division of the threads among two ranks or more."""
+    counts = [ranks for ranks in range(2, threads + 1) if threads % ranks == 0]
     return [
         _job(batch, ranks, threads, quick)
-        for ranks in ways
+        for ranks in counts
         for batch in BATCHES[:: 3 if quick else 1]
     ]
 
 
 def _job(batch: int, ranks: int, threads: int, quick: bool) -> Job:
     job = mini_batch(4_096 if quick else 16_384, 256, batch)
-    each = threads // ranks
+    own = threads // ranks
     return replace(
         job,
-        name=f"784-256-10 batch {batch}, {ranks} ranks of {each} thread{'s' * (each > 1)}",
+        name=f"784-256-10 batch {batch}, {ranks} ranks of {own} thread{'s' * (own > 1)}",
         suite="distributed",
         group="distributed",
         sizes={**job.sizes, "adam": 0, "ranks": ranks},

@@ -1,78 +1,53 @@
-"""Jobs on one NVIDIA GPU: a step of training with everything on the device, and the loss kernel over its sizes."""
+"""Jobs on one NVIDIA GPU: a step of training with the data on the device, and the loss kernel over its sizes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.job import Job, widths_of
+from xpnet_bench.jobs.kernels import ADAM_ARRAYS, ITEM_BYTES, over_rows
+from xpnet_bench.jobs.training import mini_batch
 
-ITEM_BYTES = 4
-PRECISIONS = {23: "float32", 10: "TF32", 7: "bfloat16"}
-"""What products take, by the bits of its fraction."""
-ADAM_PASSES = 7
-"""Adam reads parameter, gradient and two moments, and writes all but the gradient."""
+FLOAT32_BITS, TF32_BITS, BFLOAT16_BITS = 23, 10, 7
+PRECISIONS = {FLOAT32_BITS: "float32", TF32_BITS: "TF32", BFLOAT16_BITS: "bfloat16"}
+"""Number formats of what products take, by the bits of their fraction."""
 
 
 def gpu_jobs() -> list[Job]:
     """A small network, where launches count, and a wide one, where products do, in several precisions."""
-    networks = [
-        training(64, 32, 10, layers=1, batch=128, steps=400, bits=bits) for bits in (23, 10)
-    ] + [training(784, 1024, 10, layers=2, batch=8192, steps=20, bits=bits) for bits in PRECISIONS]
+    small = {"features": 64, "hidden": 32, "layers": 1, "batch": 128, "rows": 128 * 400}
+    wide = {"features": 784, "hidden": 1024, "layers": 2, "batch": 8192, "rows": 8192 * 20}
     return [
-        *networks,
-        *(
-            cross_entropy(rows, classes)
-            for rows, classes in ((8192, 10), (4096, 1000), (4096, 32000))
-        ),
+        *(training_job(small, bits) for bits in (FLOAT32_BITS, TF32_BITS)),
+        *(training_job(wide, bits) for bits in PRECISIONS),
+        *(cross_entropy_job(*shape) for shape in ((8192, 10), (4096, 1000), (4096, 32000))),
     ]
 
 
-def training(
-    features: int, hidden: int, classes: int, *, layers: int, batch: int, steps: int, bits: int = 23
-) -> Job:
-    """Describe one step of Adam, the average over an epoch of so many.
+def training_job(sizes: dict[str, int], bits: int) -> Job:
+    """One step of Adam, the average over an epoch.
 
-    bits : of the fraction of what products take; of bfloat16, 7, parameters and their gradients stay float32
-    flops : of the products: forward, weight gradient, input gradient (not for the first layer)
-    traffic : Adam's passes over the parameters, and the batch once
+    bits : of the fraction of what products take; with bfloat16, parameters and their gradients stay float32
     """
-    widths = (features, *[hidden] * layers, classes)
+    job = mini_batch(sizes["rows"], sizes["hidden"], sizes["batch"])
+    job = replace(job, suite="gpu", group="gpu", sizes={**job.sizes, **sizes, "bits": bits})
+    widths, batch = widths_of(job), sizes["batch"]
     pairs = list(zip(widths, widths[1:], strict=False))
-    products, parameters = sum(a * b for a, b in pairs), sum((a + 1) * b for a, b in pairs)
-    return Job(
+    products = sum(a * b for a, b in pairs)
+    parameters = sum((a + 1) * b for a, b in pairs)
+    first_product = widths[0] * widths[1]  # needs no gradient with respect to the input
+    return replace(
+        job,
         name=f"GPU, {'-'.join(map(str, widths))} batch {batch} {PRECISIONS[bits]}",
-        suite="gpu",
-        operation="gpu_train",
-        group="gpu",
-        sizes={
-            "features": features,
-            "hidden": hidden,
-            "layers": layers,
-            "classes": classes,
-            "batch": batch,
-            "steps": steps,
-            "bits": bits,
-        },
-        units=steps,
-        flops=2 * batch * (3 * products - features * hidden),
-        traffic=ITEM_BYTES * (ADAM_PASSES * parameters + batch * features),
+        flops=2 * batch * (3 * products - first_product),
+        traffic=ITEM_BYTES["float32"] * (ADAM_ARRAYS * parameters + batch * widths[0]),
     )
 
 
-def cross_entropy(rows: int, classes: int) -> Job:
+def cross_entropy_job(rows: int, classes: int) -> Job:
     """Loss and gradient."""
-    return Job(
-        name=f"GPU, cross-entropy {rows}x{classes}",
-        suite="gpu",
-        operation="gpu_cross_entropy",
-        group="gpu",
-        sizes={"rows": rows, "classes": classes},
-        traffic=2 * ITEM_BYTES * rows * classes,
-    )
-
-
-def widths_of(job: Job) -> tuple[int, ...]:
-    """Columns of the input, units of each hidden layer, classes."""
-    sizes = job.sizes
-    return sizes["features"], *[sizes["hidden"]] * sizes["layers"], sizes["classes"]
+    job = over_rows("cross_entropy", rows, classes, "float32")
+    name = f"GPU, cross-entropy {rows}x{classes}"
+    return replace(job, name=name, suite="gpu", group="gpu")
 
 
 def floor_seconds(job: Job, rates: Mapping[str, float]) -> float:
@@ -80,6 +55,5 @@ def floor_seconds(job: Job, rates: Mapping[str, float]) -> float:
 
     rates : ``bytes`` a second, and operations a second in each of ``PRECISIONS``
     """
-    return max(
-        job.traffic / rates["bytes"], job.flops / rates[PRECISIONS[job.sizes.get("bits", 23)]]
-    )
+    precision = PRECISIONS[job.sizes.get("bits", FLOAT32_BITS)]
+    return max(job.traffic / rates["bytes"], job.flops / rates[precision])

@@ -40,3 +40,9 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """The job as plain data; ``Job(**data)`` makes it again."""
         return asdict(self)
+
+
+def widths_of(job: Job) -> tuple[int, ...]:
+    """Columns of the input, units of each hidden layer, classes."""
+    sizes = job.sizes
+    return sizes["features"], *[sizes["hidden"]] * sizes.get("layers", 1), sizes["classes"]

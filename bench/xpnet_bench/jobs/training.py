@@ -6,6 +6,8 @@ from xpnet_bench.jobs.job import Job
 
 DIGITS_STEPS = 200
 SCALING_BATCHES = (32, 128, 512, 2048)
+DIGITS_FIT = {"rows": 1347, "features": 64, "hidden": 32, "classes": 10, "batch": 200, "adam": 1}
+"""Sizes of a fit of the digits by minibatches of Adam."""
 
 
 def training_jobs(quick: bool, threads: int) -> list[Job]:
@@ -47,6 +49,7 @@ def digits(steps: int) -> Job:
         dtype="float64",
         units=steps,
         flops=product_flops(rows, **sizes),
+        data="digits",
     )
 
 

@@ -39,10 +39,9 @@ def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> d
     making = _seconds(lambda: data.rows(job))
     before = peak_mib()
     start = time.perf_counter()
-    module = entry.load()
-    module.facts(entry.variant)
+    contender = entry.load()
     imported = peak_mib()
-    task = module.OPERATIONS[job.operation](job)
+    task = contender.task(job)
     task.reset()
     task.call()
     seconds = time.perf_counter() - start - making

@@ -9,25 +9,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TextIO
 
-from xpnet_bench.contenders import Task, find_entry
+from xpnet_bench.contenders import Contender, Task, find_entry
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.pinning import end_with_parent, pin_cores
 
-Stopwatch = Callable[[Callable[[], Any], int], float]
 WARM_SECONDS = 0.1
-
-
-def wall_clock(call: Callable[[], Any], calls: int) -> float:
-    """Seconds that so many calls take."""
-    start = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return time.perf_counter() - start
+"""Minimum time of warming up a job: caches and clocks of the processor need it."""
 
 
 def _pool(found: dict[str, Any]) -> str:
@@ -41,54 +32,51 @@ class Worker:
     """One contender, and the job that it is prepared for."""
 
     name: str
+    contender: Contender | None = None
     task: Task | None = None
     job: Job | None = None
-    stopwatch: Stopwatch = wall_clock
 
     def facts(self) -> dict[str, Any]:
         """Versions, the BLAS libraries that are loaded, and the threads that each is held to."""
         from threadpoolctl import threadpool_info
 
-        entry = find_entry(self.name)
-        module = entry.load()
-        found = module.facts(entry.variant)
-        make = getattr(module, "stopwatch", None)
-        self.stopwatch = (make and make(entry.variant)) or wall_clock
-        pools = map(_pool, threadpool_info())
-        return {"facts": {**found, "pools": ", ".join(sorted(set(pools)))}}
+        self.contender = find_entry(self.name).load()
+        pools = sorted(set(map(_pool, threadpool_info())))
+        return {"facts": {**self.contender.facts(), "pools": ", ".join(pools)}}
 
     def prepare(self, job: dict[str, Any], round_seconds: float) -> dict[str, Any]:
         """Make the job's arrays, call until it is warm, and say what came out and how long a call takes."""
-        self.task = None  # the last job's arrays go before the next ones come
+        self.task = None  # frees the arrays of the last job before the next ones are made
         gc.collect()
         self.job = Job(**job)
-        operation = find_entry(self.name).operation(self.job.operation)
-        if operation is None:
-            return {"failed": "has no such operation"}
-        self.task = task = operation(self.job)
+        self.task = task = self._loaded().task(self.job)
         task.reset()
         answer = [float(value) for value in task.answer(task.call())]
         seconds = self._warm_up(task)
         calls = 1 if self.job.single_calls else max(1, round(round_seconds / seconds))
         return {"answer": answer, "seconds": seconds, "calls": calls}
 
+    def _loaded(self) -> Contender:
+        assert self.contender is not None, "`facts` is the first request"
+        return self.contender
+
     def _warm_up(self, task: Task) -> float:
-        """Call until caches and clocks are warm (the first call compiled); seconds of the quickest call."""
-        if self.job is not None and self.job.operation == "accuracy":
+        """Call until caches and clocks are warm (the first call compiled); seconds of the fastest call."""
+        if task.measure is not None:
             return 1.0
-        quickest, end = float("inf"), time.perf_counter() + WARM_SECONDS
-        while quickest == float("inf") or time.perf_counter() < end:
+        fastest, end = float("inf"), time.perf_counter() + WARM_SECONDS
+        while fastest == float("inf") or time.perf_counter() < end:
             task.reset()
-            quickest = min(quickest, self.stopwatch(task.call, 1))
-        return max(quickest, 1e-9)
+            fastest = min(fastest, self._loaded().stopwatch(task.call, 1))
+        return max(fastest, 1e-9)
 
     def turn(self, rounds: int, calls: int) -> dict[str, Any]:
-        """Rounds of that many calls each, after an untimed one that brings caches back; seconds a unit of the job."""
+        """Make rounds of that many calls each, after an untimed one that fills caches; seconds of a unit of the job."""
         task, job = self.task, self.job
         if task is None or job is None:
             return {"failed": "no job is prepared"}
-        if job.operation == "accuracy":
-            return _reach_accuracy(task, rounds)
+        if task.measure is not None:
+            return task.measure(rounds)
         if job.counted:
             return _count_calls(task, find_entry(self.name).packages)
         if job.units == 1 or job.suite == "gpu":  # a card that was idle begins slowly
@@ -98,15 +86,7 @@ class Worker:
 
     def _round(self, task: Task, calls: int) -> float:
         task.reset()
-        return self.stopwatch(task.call, calls) / calls
-
-
-def _reach_accuracy(task: Task, rounds: int) -> dict[str, Any]:
-    reached = [task.call() for _ in range(rounds)]
-    return {
-        "seconds": [r.seconds for r in reached],
-        "notes": [{"epochs": r.epochs, "accuracy": r.accuracy} for r in reached],
-    }
+        return self._loaded().stopwatch(task.call, calls) / calls
 
 
 def _count_calls(task: Task, packages: tuple[str, ...]) -> dict[str, Any]:

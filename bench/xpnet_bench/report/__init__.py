@@ -1,14 +1,5 @@
-"""A report makes pages that a person reads from a results file."""
+"""The report of a results file, as HTML, as Markdown, and its tables as JSON, all from one model."""
 
-from xpnet_bench.report.page import facts, write_chart, write_page, write_report
-from xpnet_bench.report.results import Measurement, Results, read_results
+from xpnet_bench.report.write import write_chart, write_pages, write_report
 
-__all__ = [
-    "Measurement",
-    "Results",
-    "facts",
-    "read_results",
-    "write_chart",
-    "write_page",
-    "write_report",
-]
+__all__ = ["write_chart", "write_pages", "write_report"]

@@ -1,205 +1,252 @@
-"""The charts of a report."""
+"""The charts of a report, drawn by matplotlib: narrow enough for a phone."""
 
-import re
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from textwrap import fill
 from typing import Any
 
+import matplotlib
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from xpnet_bench.contenders import ENTRIES
-from xpnet_bench.jobs import Job
+from xpnet_bench.jobs import OPERATION_TITLES, Job
 from xpnet_bench.record import PERCENTILES
-from xpnet_bench.report.drawing import Drawing, drawing
 from xpnet_bench.report.model import Chart
-from xpnet_bench.report.ratios import best_peer, named, ours, ratio
-from xpnet_bench.report.results import Measurement, Results
-from xpnet_bench.report.style import INK, STAND_INS
 from xpnet_bench.report.units import times
+from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
+
+WIDTH = 4.2
+"""Width of a chart in inches: its text of 8.5 points can be read where the page is 390 pixels wide."""
+
+LABEL_WIDTH = 20
+"""Maximum number of characters in a line of a label beside the axes."""
 
 CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
 """Suites in which all contenders do the same work, in the order of the first chart."""
 
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
 HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
-MANY = 50
-"""Where an axis spans more than this, only powers of ten are named."""
+HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gpu")
+"""What the first chart shows: these groups, and kernels in float32 of these rows and classes, or of these sizes."""
+
+PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"]]
+COLOURS = {entry.name: PALETTE[k % len(PALETTE)] for k, entry in enumerate(ENTRIES)}
+MARKERS = {entry.name: "osD^v<>Pp*Xh"[k % 12] for k, entry in enumerate(ENTRIES)}
+
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 8.5,
+    "grid.linewidth": 0.4,
+    "legend.frameon": False,
+    "svg.hashsalt": "xpnet",
+}
+DARK_SCHEME = (
+    "<style>@media (prefers-color-scheme: dark) "
+    "{ svg { filter: invert(1) hue-rotate(180deg) } }</style>"
+)
+"""Makes a chart follow the colour scheme of the reader: dark lines become light, and keep their hue."""
 
 Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
+class Plot:
+    """A chart while it is drawn: ``axes``, and ``chart`` when the ``with`` block of ``plot`` has ended."""
+
+    def __init__(self, title: str, height: float) -> None:
+        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        self.axes: Axes = self.figure.add_subplot()
+        self.chart = Chart(title, "")
+
+    def line(self, contender: str, x: Any, y: Any, **keywords: Any) -> None:
+        """Draw the values of a contender, joined, in its colour and with its marker."""
+        style: dict[str, Any] = {"color": COLOURS[contender], "label": contender, "markersize": 5}
+        if contender == "floor":
+            style["linestyle"] = "--"
+        else:
+            style["marker"] = MARKERS[contender]
+        self.axes.plot(x, y, **(style | keywords))
+
+    def legend(self) -> None:
+        """Name each contender once, below the axes."""
+        handles, labels = self.axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        self.figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+
+
+@contextmanager
+def plot(title: str, height: float = 2.9) -> Iterator[Plot]:
+    """``with plot("Title") as p:`` draws on ``p.axes``; afterwards ``p.chart`` holds the SVG."""
+    with matplotlib.rc_context(STYLE):
+        drawn = Plot(title, height)
+        yield drawn
+        text = io.StringIO()
+        metadata = {"Date": None, "Creator": None}
+        drawn.figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+        svg = text.getvalue().replace("<defs>", f"{DARK_SCHEME}<defs>", 1)
+        drawn.chart = Chart(title, svg)
+
+
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
-    """The jobs of the first chart: all that are contested, but of the kernels only telling sizes in float32."""
-    found = {
+    """The jobs of the first chart: those that xpnet and a peer did."""
+    jobs = {
         job: measurements
         for job, measurements in results.by_job().items()
-        if best_peer(measurements) and named(measurements, ours(results)) and _is_headline(job)
+        if best_of_role(measurements, "peer")
+        and named(measurements, results.ours)
+        and _is_headline(job)
     }
-    return dict(sorted(found.items(), key=lambda item: CONTESTED.index(item[0].suite)))
+    return dict(sorted(jobs.items(), key=lambda item: CONTESTED.index(item[0].suite)))
 
 
 def _is_headline(job: Job) -> bool:
-    if job.suite == "kernels":
-        shape = job.sizes.get("rows"), job.sizes.get("classes")
-        return job.dtype == "float32" and (
-            shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES
-        )
-    return job.group in ("training", "accuracy", "latency", "throughput", "cells", "gpu")
+    if job.suite != "kernels":
+        return job.group in HEADLINE_GROUPS
+    shape = job.sizes.get("rows"), job.sizes.get("classes")
+    telling = shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES
+    return job.dtype == "float32" and telling
 
 
 def speed_chart(results: Results) -> Chart:
-    """Return a row for each job: speed of every contender relative to the best peer, with quartiles."""
+    """A row for each job: the speed of each contender relative to the best peer, with quartiles."""
     jobs = headline_jobs(results)
-    with drawing("Speed relative to the best peer", 1.3 + 0.36 * max(len(jobs), 1)) as drawn:
+    with plot("Speed relative to the best peer", 1.4 + 0.36 * max(len(jobs), 1)) as drawn:
         for row, measurements in enumerate(jobs.values()):
-            _speed_row(drawn, -row, measurements, ours(results))
-        drawn.axes.set_yticks([-row for row in range(len(jobs))], [_two_lines(job) for job in jobs])
+            _speed_row(drawn, -row, measurements, results.ours)
+        labels = [fill(job.name, LABEL_WIDTH) for job in jobs]
+        drawn.axes.set_yticks([-row for row in range(len(jobs))], labels)
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        drawn.axes.axvline(1, color=INK, linewidth=0.9)
-        held = ", ".join(f"{name}={value}" for name, value in results.last["held"].items())
-        drawn.axes.set_xlabel(
-            "speed; the best peer is 1" + (f"\nmeasured under {held}" if held else "")
-        )
+        drawn.axes.axvline(1, color="black", linewidth=0.9)
+        held = "".join(f"\n{name}={value}" for name, value in results.last["held"].items())
+        drawn.axes.set_xlabel("speed; the best peer is 1" + held)
         drawn.axes.margins(x=0.12)
         drawn.legend()
     return drawn.chart
 
 
-def _two_lines(job: Job) -> str:
-    return re.sub(
-        r" (?=full|batch|to)",
-        "\n",
-        job.name.replace("full batch", "full\N{NO-BREAK SPACE}batch"),
-        count=1,
-    )
-
-
-def _speed_row(drawn: Drawing, y: float, measurements: list[Measurement], mine: str) -> None:
-    best = best_peer(measurements)
+def _speed_row(drawn: Plot, y: float, measurements: list[Measurement], ours: str) -> None:
+    best = best_of_role(measurements, "peer")
     for m in measurements:
         if best is None or m.role == "floor":
             continue
-        speed = ratio(best, m)
-        colour, ahead = STAND_INS[m.contender], m.contender == mine
-        drawn.axes.plot(
-            [speed.lower, speed.upper], [y, y], color=colour, linewidth=2.5 if ahead else 1.2
-        )
-        size = 8 if ahead else 5
-        drawn.line(
-            m.contender,
-            [speed.median],
-            [y],
-            linestyle="",
-            markersize=size,
-            zorder=4 if ahead else 3,
-        )
-        if ahead:
-            drawn.label(times(speed.median), speed.median, y)
+        speed, is_ours = ratio(best, m), m.contender == ours
+        width, size, order = (2.5, 8, 4) if is_ours else (1.2, 5, 3)
+        quartiles = [speed.lower, speed.upper]
+        drawn.axes.plot(quartiles, [y, y], color=COLOURS[m.contender], linewidth=width)
+        drawn.line(m.contender, [speed.median], [y], linestyle="", markersize=size, zorder=order)
+        if is_ours:
+            drawn.axes.annotate(
+                times(speed.median),
+                (speed.median, y),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+            )
 
 
 def _plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
-    """A logarithmic axis with numbers as people write them."""
+    """Make an axis logarithmic, with plain numbers; where it spans little, with some between powers of ten."""
     set_scale("log")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     lower, upper = axis.get_data_interval()
-    few = upper / lower < MANY
-    axis.set_minor_formatter(
-        lambda value, _: f"{value:g}" if few and f"{value:.0e}"[0] in "25" else ""
-    )
+    minor = "25" if upper / lower < 50 else ""
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in minor else "")
 
 
-def roofline(results: Results, operation: str, title: str) -> Chart:
-    """Bytes a second against bytes, float32, beside the plain copy: what the memory allows."""
-    jobs = results.by_job(group=operation, dtype="float32")
-    with drawing(title) as drawn:
-        _curves(drawn, jobs, lambda job, m: (job.traffic / 2**20, job.traffic / m.median / 1e9))
+def curves(
+    title: str, jobs: dict[Job, list[Measurement]], point: Curve, labels: tuple[str, str]
+) -> Chart:
+    """A line for each contender through its points, on logarithmic axes with these labels."""
+    with plot(title) as drawn:
+        for entry in ENTRIES:
+            own = [(job, m) for job, ms in jobs.items() if (m := named(ms, entry.name))]
+            points = sorted(point(job, m) for job, m in own)
+            if points:
+                drawn.line(entry.name, *zip(*points, strict=True))
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set_xlabel("MiB read and written (dashed: a plain copy)")
-        drawn.axes.set_ylabel("GB/s")
+        drawn.axes.set(xlabel=labels[0], ylabel=labels[1])
         drawn.legend()
     return drawn.chart
 
 
-def batch_chart(results: Results) -> Chart:
-    """Microseconds a row against batch size."""
-    with drawing("Training 784-100-10: time a row") as drawn:
-        _curves(drawn, results.by_job(group="batch"), _microseconds_a_row)
-        _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set_xlabel("rows a batch")
-        drawn.axes.set_ylabel("µs a row")
-        drawn.legend()
-    return drawn.chart
+def rooflines(results: Results) -> list[Chart]:
+    """Bytes per second against bytes for each operation in float32, beside a plain copy."""
+    return [
+        curves(
+            title,
+            jobs,
+            lambda job, m: (job.traffic / 2**20, job.traffic / m.median / 1e9),
+            ("MiB read and written (dashed: a plain copy)", "GB/s"),
+        )
+        for operation, title in OPERATION_TITLES.items()
+        if (jobs := results.by_job(group=operation, dtype="float32"))
+    ]
 
 
-def _microseconds_a_row(job: Job, m: Measurement) -> tuple[float, float]:
+def scaling_charts(results: Results) -> list[Chart]:
+    """Updates per second against threads for each width, and the time of a row against the batch size."""
+    threads, batches = results.by_job(group="threads"), results.by_job(group="batch")
+    charts = []
+    for hidden in sorted({job.sizes["hidden"] for job in threads}):
+        jobs = {job: ms for job, ms in threads.items() if job.sizes["hidden"] == hidden}
+        title = f"Training 784-{hidden}-10: updates per second"
+        labels = ("threads", "updates per second")
+        charts.append(curves(title, jobs, lambda job, m: (job.threads, 1 / m.median), labels))
+    if batches:
+        labels = ("rows in a batch", "µs per row")
+        charts.append(curves("Training 784-100-10: time per row", batches, _row_time, labels))
+    return charts
+
+
+def _row_time(job: Job, m: Measurement) -> tuple[float, float]:
     return job.sizes["batch"], m.median * 1e6 / job.sizes["batch"]
 
 
-def threads_chart(results: Results, hidden: int) -> Chart:
-    """Updates a second against number of threads, for one size of network."""
-    jobs = {
-        job: measurements
-        for job, measurements in results.by_job(group="threads").items()
-        if job.sizes["hidden"] == hidden
-    }
-    with drawing(f"Training 784-{hidden}-10: updates a second") as drawn:
-        _curves(drawn, jobs, lambda job, m: (job.threads, 1 / m.median))
-        drawn.axes.set_xticks([job.threads for job in jobs])
-        drawn.axes.set_ylim(bottom=0)
-        drawn.axes.set_xlabel("threads")
-        drawn.legend()
-    return drawn.chart
-
-
-def _curves(drawn: Drawing, jobs: dict[Job, list[Measurement]], point: Curve) -> None:
-    """Draw a line for each contender through its points, from left to right."""
-    for entry in ENTRIES:
-        points = sorted(
-            point(job, m)
-            for job, measurements in jobs.items()
-            for m in measurements
-            if m.contender == entry.name
-        )
-        if points:
-            drawn.line(entry.name, *zip(*points, strict=True))
-
-
-def latency_chart(results: Results) -> Chart:
+def latency_charts(results: Results) -> list[Chart]:
     """Latency of one row by percentile."""
-    with drawing("Latency of predicting one row") as drawn:
+    positions = range(len(PERCENTILES))
+    with plot("Latency of predicting one row") as drawn:
         for measurements in results.by_job(group="latency").values():
             for m in measurements:
-                drawn.line(
-                    m.contender,
-                    range(len(PERCENTILES)),
-                    [value * 1e6 for _, value, *_ in m.percentiles],
-                )
-        drawn.axes.set_xticks(range(len(PERCENTILES)), [f"{p:g} %" for p in PERCENTILES])
+                drawn.line(m.contender, positions, [row[1] * 1e6 for row in m.percentiles])
+        drawn.axes.set_xticks(positions, [f"{p:g} %" for p in PERCENTILES])
         _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set_xlabel("percentile of calls")
-        drawn.axes.set_ylabel("µs")
+        drawn.axes.set(xlabel="percentile of calls", ylabel="µs")
         drawn.legend()
-    return drawn.chart
+    return [drawn.chart]
 
 
-def bars(
+def startup_charts(results: Results) -> list[Chart]:
+    """Seconds of import and first use."""
+    return [_bars(results, "startup", "Import and first use", "seconds", lambda m: m.median)]
+
+
+def memory_charts(results: Results) -> list[Chart]:
+    """Peak memory of a process."""
+    return [_bars(results, "memory", "Peak memory", "MiB", _peak)]
+
+
+def _peak(m: Measurement) -> float:
+    return median(note["peak_mib"] for note in m.notes)
+
+
+def _bars(
     results: Results, suite: str, title: str, unit: str, value: Callable[[Measurement], float]
 ) -> Chart:
-    """Horizontal bars: a block for each contender, in it one bar for each job of the suite."""
-    jobs = results.by_job(suite=suite)
-    names = [e.name for e in ENTRIES if any(named(ms, e.name) for ms in jobs.values())]
-    with drawing(title, 0.9 + 0.2 * len(names) * (len(jobs) + 0.6)) as drawn:
-        labels, places = [], []
-        for block, name in enumerate(names):
-            for bar, (job, measurements) in enumerate(jobs.items()):
-                if m := named(measurements, name):
-                    places.append(-(block * (len(jobs) + 0.8) + bar))
-                    labels.append(
-                        f"{name}, {job.name}"
-                        if len(jobs) == 1
-                        else f"{name if bar == 0 else ''}  {job.name}"
-                    )
-                    drawn.axes.barh(places[-1], value(m), color=STAND_INS[name], height=0.75)
-        drawn.axes.set_yticks(places, labels)
-        drawn.axes.set_xlabel(unit)
+    """Horizontal bars, job after job, one for each contender."""
+    rows = [(job, m) for job, ms in results.by_job(suite=suite).items() for m in ms]
+    with plot(title, 0.9 + 0.3 * len(rows)) as drawn:
+        for position, (_, m) in enumerate(rows):
+            drawn.axes.barh(-position, value(m), color=COLOURS[m.contender])
+        labels = [f"{fill(job.name, LABEL_WIDTH)}: {m.contender}" for job, m in rows]
+        drawn.axes.set_yticks([-position for position in range(len(rows))], labels)
         drawn.axes.grid(visible=False, axis="y")
+        drawn.axes.set_xlabel(unit)
     return drawn.chart

@@ -1,4 +1,4 @@
-"""A report consists of these parts, before it becomes HTML or Markdown."""
+"""A report consists of these parts, before it becomes HTML, Markdown or JSON."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 class Cell:
     """An entry of a table.
 
-    text : what is read first; detail : its spread, or a remark; value : by what the column sorts; best : the row's best
+    text : what is read first
+    detail : its spread, or a remark
+    value : number by which the column sorts
+    best : whether it is the best of its row
     """
 
     text: str
@@ -27,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing, and what it says for those who cannot see it."""
+    """A plot as the text of an SVG file, and its title."""
 
     title: str
     svg: str
@@ -35,7 +38,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, some sentences, drawings and tables."""
+    """A heading, some sentences, charts and tables."""
 
     title: str
     text: list[str]

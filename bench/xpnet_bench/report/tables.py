@@ -1,20 +1,18 @@
-"""Tables of times: a row for each job, a column for each contender."""
+"""The tables of a report. Each function takes a caption, the results, and jobs with their measurements."""
 
-from collections.abc import Iterable
-
-import numpy
+from collections.abc import Callable, Iterable
+from statistics import median
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
-from xpnet_bench.jobs.counts import FURTHER, fit_of
+from xpnet_bench.jobs.counts import FURTHER_EPOCHS, fit_of
 from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import Cell, Table
-from xpnet_bench.report.ratios import best_peer, floor_of, named, ours, ratio
-from xpnet_bench.report.results import Measurement, Results
 from xpnet_bench.report.units import seconds, spread, times
+from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
 
 Jobs = dict[Job, list[Measurement]]
-NOTHING = Cell("–")
+EMPTY = Cell("–")
 
 
 def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
@@ -24,145 +22,118 @@ def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
 
 
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Median and quartiles of everybody, and how our backend stands to the best peer and to the floor."""
+    """Median and quartiles of each contender, and xpnet's ratios to the best peer and to the floor."""
     columns = columns_of(jobs.values())
-    mine = (
-        ours(results)
-        if ours(results) in columns
-        else next((c for c in columns if c.startswith("xpnet")), "")
-    )
+    of_xpnet = [name for name in (results.ours, *columns) if name in columns and "xpnet" in name]
+    ours = of_xpnet[0] if of_xpnet else ""
     rows = [
-        [Cell(job.name), *_standing(measurements, mine), *_times(measurements, columns)]
+        [Cell(job.name), *_ratios(measurements, ours), *_times(measurements, columns)]
         for job, measurements in jobs.items()
     ]
-    return Table(caption, ["job", f"best peer / {mine}", f"{mine} / floor", *columns], rows)
+    return Table(caption, ["job", f"best peer / {ours}", f"{ours} / floor", *columns], rows)
 
 
 def _times(measurements: list[Measurement], columns: list[str]) -> list[Cell]:
-    quickest = min((m.median for m in measurements if m.role != "floor"), default=0.0)
-    found = (named(measurements, name) for name in columns)
-    return [time_cell(m, best=m.median == quickest) if m else NOTHING for m in found]
+    fastest = min((m.median for m in measurements if m.role != "floor"), default=0.0)
+    own = [named(measurements, name) for name in columns]
+    return [time_cell(m, best=m.median == fastest) if m else EMPTY for m in own]
 
 
 def time_cell(m: Measurement, *, best: bool = False) -> Cell:
     """``190 µs`` with quartiles, the number of rounds and of outliers."""
-    found = m.summary
-    odd = f", {found.outliers} outlier{'s' * (found.outliers > 1)}" if found.outliers else ""
-    detail = f"{spread(found.lower, found.upper, m.median)}, n={found.count}{odd}"
-    return Cell(seconds(m.median), detail, m.median, best)
+    outliers = m.stats["iqr_outliers"]
+    odd = f", {outliers} outlier{'s' * (outliers > 1)}" if outliers else ""
+    quartiles = spread(m.stats["q1"], m.stats["q3"], m.median)
+    return Cell(seconds(m.median), f"{quartiles}, n={m.stats['rounds']}{odd}", m.median, best)
 
 
-def _standing(measurements: list[Measurement], mine: str) -> list[Cell]:
-    own, peer, floor = named(measurements, mine), best_peer(measurements), floor_of(measurements)
-    return [_ratio_cell(peer, own, peer.contender if peer else ""), _ratio_cell(own, floor, "")]
+def _ratios(measurements: list[Measurement], ours: str) -> list[Cell]:
+    own, peer = named(measurements, ours), best_of_role(measurements, "peer")
+    floor = best_of_role(measurements, "floor")
+    return [_ratio_cell(peer, own, f", {peer.contender}" if peer else ""), _ratio_cell(own, floor)]
 
 
-def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: str) -> Cell:
+def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: str = "") -> Cell:
     if slower is None or faster is None:
-        return NOTHING
-    found = ratio(slower, faster)
-    detail = f"{times(found.lower)}–{times(found.upper)}{', ' + remark if remark else ''}"
-    return Cell(times(found.median), detail, found.median)
+        return EMPTY
+    quotient = ratio(slower, faster)
+    detail = f"{times(quotient.lower)}–{times(quotient.upper)}{remark}"
+    return Cell(times(quotient.median), detail, quotient.median)
 
 
-def percentile_table(jobs: Jobs) -> Table:
+def percentile_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Latency by percentile of calls, a row for each contender."""
-    rows = [
-        [
-            Cell(m.contender),
-            *map(_percentile, m.percentiles),
-            Cell(str(m.summary.count), value=m.summary.count),
+    rows = []
+    for m in (m for measurements in jobs.values() for m in measurements):
+        cells = [
+            Cell(seconds(value), spread(lower, upper, value), value)
+            for _, value, lower, upper in m.percentiles
         ]
-        for measurements in jobs.values()
-        for m in measurements
-    ]
-    return Table(
-        "Latency of one row", ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows
-    )
+        calls = m.stats["rounds"]
+        rows.append([Cell(m.contender), *cells, Cell(str(calls), value=calls)])
+    return Table(caption, ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows)
 
 
-def _percentile(found: list[float]) -> Cell:
-    _, value, lower, upper = found
-    return Cell(seconds(value), spread(lower, upper, value), value)
-
-
-def accuracy_table(jobs: Jobs) -> Table:
+def accuracy_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Seconds of training, epochs and accuracy at the end."""
+    columns: dict[str, Column] = {
+        "epochs": ("{:g}", lambda note: note["epochs"]),
+        "accuracy at the end": ("{:.2%}", lambda note: note["accuracy"]),
+    }
+    return _note_table(caption, "time in training", jobs, columns)
+
+
+def memory_table(caption: str, results: Results, jobs: Jobs) -> Table:
+    """Peak memory of a process, and what the import and the job itself added to it."""
+    columns: dict[str, Column] = {
+        "peak": ("{:.0f} MiB", lambda note: note["peak_mib"]),
+        "by the import": ("{:.0f} MiB", lambda note: note["import_mib"] - note["data_mib"]),
+        "by the job": ("{:.0f} MiB", lambda note: note["peak_mib"] - note["import_mib"]),
+    }
+    return _note_table(caption, "time, import included", jobs, columns)
+
+
+Column = tuple[str, Callable[[dict[str, float]], float]]
+"""Format of a value, and how it follows from the note of a round."""
+
+
+def _note_table(caption: str, time: str, jobs: Jobs, columns: dict[str, Column]) -> Table:
+    """A row for each contender and job: its time, and median and range of what its notes say."""
     rows = []
     for job, measurements in jobs.items():
-        quickest = min(m.median for m in measurements)
         for m in measurements:
-            epochs = [note["epochs"] for note in m.notes]
-            reached = [note["accuracy"] for note in m.notes]
-            rows.append(
-                [
-                    Cell(m.contender, job.name),
-                    time_cell(m, best=m.median == quickest),
-                    Cell(
-                        f"{numpy.median(epochs):g}",
-                        f"{min(epochs)}–{max(epochs)}",
-                        float(numpy.median(epochs)),
-                    ),
-                    Cell(
-                        f"{numpy.median(reached):.2%}",
-                        f"{min(reached):.2%}–{max(reached):.2%}",
-                        float(numpy.median(reached)),
-                    ),
-                ]
-            )
-    return Table(
-        "Time to accuracy", ["contender", "time in training", "epochs", "accuracy at the end"], rows
-    )
+            cells = [
+                _range_cell(text, [value(note) for note in m.notes])
+                for text, value in columns.values()
+            ]
+            rows.append([Cell(m.contender, job.name), time_cell(m), *cells])
+    return Table(caption, ["contender", time, *columns], rows)
 
 
-def count_table(jobs: Jobs) -> Table:
-    """Python calls by job and contender, and what each further epoch of a fit takes."""
+def _range_cell(text: str, values: list[float]) -> Cell:
+    middle = median(values)
+    detail = f"{text.format(min(values))}–{text.format(max(values))}"
+    return Cell(text.format(middle), detail, middle)
+
+
+def count_table(caption: str, results: Results, jobs: Jobs) -> Table:
+    """Python calls by job and contender, and those of each further epoch of a fit."""
     columns = columns_of(jobs.values())
-    found = {
-        job.name: {m.contender: m.notes[0] for m in measurements}
-        for job, measurements in jobs.items()
-    }
-    short, long = (found.get(fit_of(epochs).name, {}) for epochs in (1, 1 + FURTHER))
-    found["each further epoch of a fit"] = {
-        name: {key: (long[name][key] - short[name][key]) / FURTHER for key in short[name]}
-        for name in short
-        if name in long
+    notes = {job.name: {m.contender: m.notes[0] for m in ms} for job, ms in jobs.items()}
+    short, long = (notes.get(fit_of(k).name, {}) for k in (1, 1 + FURTHER_EPOCHS))
+    notes["each further epoch of a fit"] = {
+        name: {key: (long[name][key] - short[name][key]) / FURTHER_EPOCHS for key in short[name]}
+        for name in short.keys() & long.keys()
     }
     rows = [
-        [Cell(name), *(_count(notes.get(column)) for column in columns)]
-        for name, notes in found.items()
+        [Cell(name), *(_count_cell(by_contender.get(column)) for column in columns)]
+        for name, by_contender in notes.items()
     ]
-    return Table("Python calls", ["call", *columns], rows)
+    return Table(caption, ["call", *columns], rows)
 
 
-def _count(notes: dict[str, float] | None) -> Cell:
-    if notes is None:
-        return NOTHING
-    calls, own = (f"{notes[key]:.1f}".removesuffix(".0") for key in ("calls", "own"))
-    return Cell(calls, f"{own} its own", notes["calls"])
-
-
-def memory_table(jobs: Jobs) -> Table:
-    """Peak memory of a process, and what of it the import and the job itself took."""
-    rows = []
-    for job, measurements in jobs.items():
-        for m in measurements:
-            peak, imported, data = (
-                [note[key] for note in m.notes] for key in ("peak_mib", "import_mib", "data_mib")
-            )
-            rows.append(
-                [
-                    Cell(m.contender, job.name),
-                    _mib(peak),
-                    _mib([a - b for a, b in zip(imported, data, strict=True)]),
-                    _mib([a - b for a, b in zip(peak, imported, strict=True)]),
-                    time_cell(m),
-                ]
-            )
-    header = ["contender", "peak", "by the import", "by the job", "time, import included"]
-    return Table("Peak memory", header, rows)
-
-
-def _mib(values: list[float]) -> Cell:
-    middle = float(numpy.median(values))
-    return Cell(f"{middle:.0f} MiB", f"{min(values):.0f}–{max(values):.0f}", middle)
+def _count_cell(note: dict[str, float] | None) -> Cell:
+    if note is None:
+        return EMPTY
+    calls, own = (f"{note[key]:.1f}".removesuffix(".0") for key in ("calls", "own"))
+    return Cell(calls, f"{own} its own", note["calls"])

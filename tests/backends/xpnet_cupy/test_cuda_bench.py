@@ -2,127 +2,127 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.host import needs_compiler
 
 gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
-from xpnet_bench.contenders import Task  # noqa: E402
+from xpnet_bench.contenders.contender import Network, training_loss  # noqa: E402
+from xpnet_bench.jobs import Job, data  # noqa: E402
 
-JOB = gpu.training(12, 8, 5, layers=1, batch=16, steps=3)
-HALVED = gpu.training(12, 8, 5, layers=1, batch=16, steps=3, bits=7)
-TOLERANCES = {
-    JOB: 1e-5,
-    HALVED: 5 * 2 * 2**-8,
-}  # bfloat16: a rounding for each number on a path, five a layer
+SIZES = {"features": 12, "hidden": 8, "layers": 2, "batch": 48, "rows": 48}
+JOB = gpu.training_job(SIZES, gpu.FLOAT32_BITS)
+HALVED = gpu.training_job(SIZES, gpu.BFLOAT16_BITS)
+TOLERANCES = {JOB: 1e-5, HALVED: 7 * 2 * 2**-8}
+"""Of bfloat16: one rounding for each number on a path, seven paths."""
+
+EPOCHS = 3
 
 
-def losses(task: Task) -> list[float]:
-    """Of three epochs."""
-    return [task.answer(task.call())[0] for _ in range(3)]
+def losses(network: Network, arrays: tuple[Any, ...], predict: Any) -> list[float]:
+    """The losses after each of some updates with all rows."""
+    job, values = network.job, []
+    for _ in range(EPOCHS):
+        network.epochs(*arrays)
+        values += training_loss(job, predict(data.rows(job).X))
+    return values
 
 
 @pytest.fixture(scope="module")
-def ours() -> Iterator[dict[gpu.Job, list[float]]]:
+def ours() -> Iterator[dict[Job, list[float]]]:
     """The losses of the compiled step."""
     with cupy_on_host.installed():
-        from xpnet_bench.contenders.gpu_xpnet import gpu_train
+        from xpnet_bench.contenders.xpnet_models import Xpnet
 
-        yield {job: losses(gpu_train(job)) for job in TOLERANCES}
+        contender = Xpnet("cupy")
+        try:
+            yield {job: losses(*_prepared(contender, job)) for job in TOLERANCES}
+        finally:
+            contender.close()
+
+
+def _prepared(contender: Any, job: Job) -> tuple[Network, Any, Any]:
+    """A network, its rows where the contender wants them, and its probabilities as a NumPy array."""
+    network = contender.network(job, data.SEED)
+    predict = lambda X: contender.leave(network.predict(contender.enter(X)))  # noqa: E731
+    return network, contender.place(data.rows(job), job), predict
 
 
 @needs_compiler
 @pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
-def test_jax_prints_the_same_losses(ours: dict[gpu.Job, list[float]], job: gpu.Job) -> None:
+def test_jax_has_the_same_losses(ours: dict[Job, list[float]], job: Job) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
-    from xpnet_bench.contenders.gpu_jax import gpu_train
+    from xpnet_bench.contenders.jax_jit import Jax
 
-    assert losses(gpu_train(job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
+    prepared = _prepared(Jax("scan"), job)
+    assert losses(*prepared) == pytest.approx(ours[job], rel=TOLERANCES[job])
 
 
-@pytest.fixture
-def captures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch's CUDA graphs on the host: a step that is captured is not made, and made again at each replay."""
+@needs_compiler
+@pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
+def test_pytorch_has_the_same_losses(ours: dict[Job, list[float]], job: Job) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from xpnet_bench.contenders.pytorch import Torch
+
+    prepared = _prepared(Torch("eager"), job)
+    assert losses(*prepared) == pytest.approx(ours[job], rel=TOLERANCES[job])
+
+
+def test_a_captured_step_is_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PyTorch's CUDA graphs replaced: a captured step is not made, and is made at each replay."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from xpnet_bench.contenders.gpu_pytorch import Trainer
+    from xpnet_bench.contenders.pytorch import CapturedNetwork, TorchNetwork
 
-    update, under_way = Trainer.update, []
+    made, captures = CapturedNetwork.step_on_rows, []
 
     class Graph:
-        trainer: Any
-
-        def replay(self) -> None:
-            self.trainer.optimizer.zero_grad()
-            update(self.trainer, self.trainer.loss())
+        replay: Any
 
     @contextmanager
     def capture(graph: Graph) -> Iterator[None]:
-        under_way.append(graph)
+        captures.append(graph)
         yield
-        under_way.pop()
+        captures.pop()
 
-    def made_or_captured(trainer: Any, loss: Any) -> None:
-        if under_way:
-            under_way[0].trainer = trainer
+    def made_or_captured(network: Any, arrays: Any) -> None:
+        if captures:
+            captures[0].replay = lambda: made(network, arrays)
         else:
-            update(trainer, loss)
+            made(network, arrays)
 
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    for name, value in {
-        "Stream": lambda: stream,
-        "current_stream": lambda: stream,
-        "CUDAGraph": Graph,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(Trainer, "update", made_or_captured)
-
-
-@needs_compiler
-@pytest.mark.parametrize("variant", ["cuda", "cuda-captured"])
-@pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
-def test_pytorch_prints_the_same_losses(
-    ours: dict[gpu.Job, list[float]],
-    job: gpu.Job,
-    variant: str,
-    captures: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from xpnet_bench.contenders import gpu_pytorch, pytorch
-
-    monkeypatch.setattr(pytorch, "_variant", variant)
-    assert losses(gpu_pytorch.gpu_train(job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
-
-
-def test_what_stays_where_it_is_is_told_to_pytorchs_compiler(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its graphs would copy it at every step; one kernel makes Adam's update from numbers on the device."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from xpnet_bench.contenders import gpu_pytorch
-
-    compiled: list[Any] = []
-    monkeypatch.setattr(
-        torch, "compile", lambda function, mode: compiled.append((function.__self__, mode))
-    )
-    gpu_pytorch.EPOCHS["cuda-compile"](JOB)
-    ((trainer, mode),) = compiled
-    static = (trainer.X, trainer.y, trainer.order, trainer.cursor, *trainer.params)
-    assert {tensor._dynamo_static_input_type for tensor in static} == {
-        "unguarded"
-    } and mode == "reduce-overhead"
-    assert trainer.optimizer.defaults["fused"] and trainer.optimizer.defaults["capturable"]
+    monkeypatch.setattr(CapturedNetwork, "step_on_rows", made_or_captured)
+    job = replace(JOB, sizes={**JOB.sizes, "batch": 16})
+    arrays = tuple(map(torch.from_numpy, data.rows(job)))
+    networks = [
+        kind(job, data.SEED, torch.device("cpu")) for kind in (CapturedNetwork, TorchNetwork)
+    ]
+    probabilities = []
+    for network in networks:
+        network.restart(data.SEED)
+        for _ in range(EPOCHS):
+            network.epochs(*arrays)
+        probabilities.append(network.predict(arrays[0]).numpy())
+    numpy.testing.assert_allclose(*probabilities, rtol=1e-5)
+    assert networks[0].optimizer.defaults["fused"] and networks[0].optimizer.defaults["capturable"]
 
 
 def test_floors() -> None:
     """A floor is the larger of what moving the bytes and what the products take."""
     rates = {"bytes": 1e12, "float32": 1e13}
-    # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 40) + 40) a row.
-    assert JOB.flops == 16 * 2 * (2 * (12 * 8 + 8 * 5) + 8 * 5)
-    assert JOB.traffic == 4 * (7 * (13 * 8 + 9 * 5) + 16 * 12)
-    assert gpu.floor_seconds(JOB, rates) == pytest.approx(max(JOB.traffic / 1e12, JOB.flops / 1e13))
-    assert gpu.floor_seconds(gpu.cross_entropy(1000, 500), rates) == pytest.approx(4e-6)
+    job = gpu.training_job({**SIZES, "layers": 1, "hidden": 8, "batch": 16}, gpu.FLOAT32_BITS)
+    # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 80) + 80) a row.
+    assert job.flops == 16 * 2 * (2 * (12 * 8 + 8 * 10) + 8 * 10)
+    assert job.traffic == 4 * (7 * (13 * 8 + 9 * 10) + 16 * 12)
+    assert gpu.floor_seconds(job, rates) == pytest.approx(max(job.traffic / 1e12, job.flops / 1e13))
+    assert gpu.floor_seconds(gpu.cross_entropy_job(1000, 500), rates) == pytest.approx(4e-6)
