@@ -1,0 +1,15 @@
+"""Each answer of a tabular estimator belongs to one whole fit, whatever has happened to it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.histories import run_histories
+
+from xpnet import TabularClassifier, TabularRegressor
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_each_answer_belongs_to_one_whole_fit(kind: Any, tmp_path: Path) -> None:
+    """The attack of the same name runs 10,000 histories."""
+    assert run_histories(kind, 30, tmp_path / "model") == 150
