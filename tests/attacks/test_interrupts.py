@@ -44,6 +44,72 @@ assert np.isfinite(model.history.loss).all() and abs(model.history.loss[-1] - be
 print("usable", flush=True)
 """
 
+TABULAR = """
+import sys
+import threading
+import warnings
+import numpy as np
+import xpnet
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from xpnet.training import Callback
+
+warnings.simplefilter("ignore")
+jobs, fitted, rows = int(sys.argv[1]), sys.argv[2] == "refit", 3000
+stream = np.random.default_rng(0)
+table = {"a": stream.normal(size=rows), "letter": stream.choice(["p", "q"], rows)}
+labels, others = np.where(table["a"] > 0, "high", "low"), table["letter"]
+epochs = []
+
+
+class Epochs(Callback):
+    def epoch_end(self, training):
+        epochs.append(training.done)
+
+
+def new(epochs):
+    return xpnet.TabularClassifier(
+        hidden_layer_sizes=(16,), members=2, networks=3, max_iter=epochs, n_jobs=jobs,
+        n_iter_no_change=100_000, random_state=0,
+    )
+
+
+model = new(100_000)
+new(1).fit(table, labels)  # compiles
+if fitted:
+    model.set_params(max_iter=2).fit(table, others).set_params(max_iter=100_000)
+    before = model.predict_proba(table)
+model.watch(lambda number: ([Epochs()], None))
+print("ready", flush=True)
+try:
+    model.fit(table, labels)
+except KeyboardInterrupt:
+    print("heard", flush=True)
+count = len(epochs)
+for thread in threading.enumerate():
+    if thread is not threading.current_thread() and not thread.daemon:
+        thread.join(60)
+        assert not thread.is_alive()
+assert len(epochs) == count
+if fitted:
+    assert np.array_equal(model.predict_proba(table), before)
+else:
+    try:
+        encoded = model.encoder_.transform(table)
+        mean = np.mean([network.predict(encoded) for network in model.networks_], axis=0)
+        assert min(model.best_epochs_) > 0
+        assert np.allclose(model.predict_proba(table), mean, atol=1e-6)
+        assert np.mean(model.predict(table) == labels) > 0.9
+    except AttributeError:  # before a whole epoch
+        try:
+            raise AssertionError(model.predict(table))
+        except NotFittedError:
+            pass
+whole = model.set_params(max_iter=2).fit(table, labels).predict_proba(table)
+assert np.allclose(whole, clone(model).fit(table, labels).predict_proba(table), atol=1e-3)
+print("usable", flush=True)
+"""
+
 COMPILE = """
 import numpy as np
 import xpnet
@@ -145,6 +211,17 @@ def test_ctrl_c_in_a_training(
     waits = (0.3 + 0.017 * attempt for attempt in range(times(1, 35)))
     seconds = [interrupted(TRAIN, backend, str(rows), after=wait) for wait in waits]
     record(f"in a training ({backend}, {rows} rows)", seconds)
+
+
+@pytest.mark.parametrize("state", ["first", "refit"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_in_a_fit_of_a_table(
+    jobs: str, state: str, times: Callable[[int, int], int], record: Record
+) -> None:
+    """A first fit keeps whole epochs, a second one leaves the first; no thread trains on."""
+    waits = (0.05 + 0.037 * attempt for attempt in range(times(1, 20)))
+    seconds = [interrupted(TABULAR, jobs, state, after=wait) for wait in waits]
+    record(f"in a {state} of a tabular estimator (n_jobs={jobs})", seconds)
 
 
 def test_ctrl_c_in_compilation(

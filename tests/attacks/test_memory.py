@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-WORK = ["fit", "classifier", "full batch", "predict", "early stopping", "lbfgs"]
+WORK = ["fit", "classifier", "full batch", "predict", "early stopping", "lbfgs", "table"]
 
 ENVIRONMENT = {
     # What is freed is given back at once, so that a limit bites.
@@ -23,12 +23,14 @@ ENVIRONMENT = {
 @pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="only Linux tells how much memory a process has"
 )
-def test_limits(times: Callable[[int, int], int], tally: Callable[[str, int], None]) -> None:
-    count = times(8, 100)
-    for what in WORK[: times(1, len(WORK))]:
-        worked, failed = limited(what, count)
-        assert worked > 0 and failed > 0  # some limits were high enough, some too low
-        tally("limits of memory, at each the right numbers or nothing changed", count)
+@pytest.mark.parametrize("what", WORK)
+def test_limits(
+    what: str, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+) -> None:
+    count = times(5, 100)
+    worked, failed = limited(what, count)
+    assert worked > 0 and failed > 0  # some limits were high enough, some too low
+    tally("limits of memory, at each the right numbers or nothing changed", count)
 
 
 def limited(what: str, count: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Two threads on one model: no training is lost, no file is unreadable, no number is wrong."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,41 @@ def test_first_use_from_two_threads_loses_no_training(
     tally("races at first use, 0 trainings lost", count)
 
 
+def beside(work: Callable[[], Any], ask: Callable[[], Any], questions: int) -> list[Any]:
+    """Ask again and again in one thread, while another one works; return the answers.
+
+    The work is repeated until so many questions were asked.
+    """
+    found: list[Any] = []
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.is_set():
+            work()
+
+    def question() -> None:
+        try:
+            found.extend(ask() for _ in range(questions))
+        finally:
+            done.set()
+
+    assert together(go_on, question) == []
+    return found
+
+
+def places(found: Any, expected: Sequence[Any]) -> list[int]:
+    """Return which of the expected arrays are equal to what was found, bit for bit."""
+    return [place for place, array in enumerate(expected) if np.array_equal(found, array)]
+
+
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_predictions_during_a_fit_change_nothing(
+def test_predictions_during_a_fit_are_those_after_a_whole_epoch(
     backend: str, times: Callable[[int, int], int], tally: Callable[[str, int], None]
 ) -> None:
-    expected, count = trained(backend, 10), times(2, 40)
+    expected, count = [trained(backend, epochs).predict(X) for epochs in range(11)], times(2, 40)
     for _ in range(count):
         model, over = new_model(backend), threading.Event()
+        answers: list[Any] = []
 
         def fit(model: Any = model, over: threading.Event = over) -> None:
             try:
@@ -72,19 +100,21 @@ def test_predictions_during_a_fit_change_nothing(
             finally:
                 over.set()
 
-        def predict(model: Any = model, over: threading.Event = over) -> None:
+        def predict(
+            model: Any = model, over: threading.Event = over, answers: list[Any] = answers
+        ) -> None:
             while not over.is_set():
-                probabilities = model.predict(X)
-                assert np.isfinite(probabilities).all()
-                assert np.allclose(probabilities.sum(axis=1), 1)
+                answers.append(model.predict(X))
 
         assert together(fit, predict) == []
-        assert all((model.params[p] == expected.params[p]).all() for p in expected.params)
-    tally("fits with predictions beside them, 0 differ", count)
+        epochs = [places(answer, expected) for answer in answers]
+        assert all(epochs) and epochs == sorted(epochs)  # no answer is older than one before it
+        assert np.array_equal(model.predict(X), expected[10])
+    tally("fits with predictions beside them, each that after a whole epoch", count)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_every_file_saved_during_a_fit_opens(
+def test_every_file_saved_during_a_fit_holds_a_whole_epoch(
     backend: str,
     tmp_path: Path,
     times: Callable[[int, int], int],
@@ -92,19 +122,78 @@ def test_every_file_saved_during_a_fit_opens(
 ) -> None:
     model, count, path = new_model(backend), times(20, 250), tmp_path / "model.safetensors"
     model.predict(X)
-    over = threading.Event()
+    epochs = [model.values()]
 
     def fit() -> None:
-        while not over.is_set():
-            model.fit(X, Y, epochs=5, batch_size=32)
+        model.fit(
+            X, Y, epochs=5, batch_size=32, callbacks=[lambda _: epochs.append(model.values())]
+        )
 
-    def save() -> None:
-        try:
-            for _ in range(count):
-                model.save(path)
-                xpnet.load(path, backend=backend).predict(X)
-        finally:
-            over.set()
+    def save() -> dict[str, Any]:
+        model.save(path)
+        return xpnet.load(path, backend=backend).values()
 
-    assert together(fit, save) == []
-    tally("saves during a fit, 0 unreadable", count)
+    files = beside(fit, save, count)
+    seen = {fingerprint(values) for values in epochs}
+    assert [number for number, values in enumerate(files) if fingerprint(values) not in seen] == []
+    tally("saves during a fit, each of a whole epoch", count)
+
+
+def fingerprint(values: dict[str, Any]) -> bytes:
+    """Return the bytes of all parameters."""
+    return b"".join(np.asarray(values[name]).tobytes() for name in sorted(values))
+
+
+TABLE = {"a": X[:, 0], "b": X[:, 1], "letter": np.where(X[:, 2] > 0, "p", "q")}
+TARGETS: dict[Any, tuple[Any, Any]] = {
+    xpnet.TabularClassifier: (np.where(Y, "cat", "dog"), np.where(X[:, 2] > 0, "ham", "spam")),
+    xpnet.TabularRegressor: (X[:, 0], 1000 * X[:, 1] + 7),
+}
+
+
+def new_tabular(kind: Any) -> Any:
+    """An estimator of tables that is fitted in a moment, equal at every call."""
+    return kind(hidden_layer_sizes=(8,), members=2, networks=2, max_iter=3, random_state=0)
+
+
+def answers_of(model: Any) -> Any:
+    """Predict numbers and labels in one call each; both must belong to one fit."""
+    if isinstance(model, xpnet.TabularClassifier):
+        return model.predict_proba(TABLE)
+    return model.predict_interval(TABLE, 0.5)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_predictions_and_files_beside_fits_of_a_tabular_estimator_are_those_of_one_fit(
+    kind: Any,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
+) -> None:
+    """It is fitted on two targets by turns. What each whole fit answers is known to the bit."""
+    count, path, model = times(30, 500), tmp_path / "model", new_tabular(kind)
+    whole = [new_tabular(kind).fit(TABLE, target) for target in TARGETS[kind]]
+    numbers = [answers_of(estimator) for estimator in whole]
+    labels = [estimator.predict(TABLE) for estimator in whole]
+    model.fit(TABLE, TARGETS[kind][0])
+
+    def fit() -> None:
+        for target in reversed(TARGETS[kind]):
+            model.fit(TABLE, target)
+
+    def ask() -> tuple[list[int], list[int], list[int], list[int]]:
+        model.save(path)
+        opened = xpnet.load(path)
+        return (
+            places(answers_of(model), numbers),
+            places(model.predict(TABLE), labels),
+            places(answers_of(opened), numbers),
+            places(opened.predict(TABLE), labels),
+        )
+
+    found = beside(fit, ask, count)
+    assert all(len(place) == 1 for answers in found for place in answers)
+    assert all(answers[2] == answers[3] for answers in found)  # of one file
+    assert {answers[0][0] for answers in found} == {0, 1}  # both fits were met
+    tally("predictions beside fits of a tabular estimator, each of one whole fit", 2 * count)
+    tally("saves beside fits of a tabular estimator, each of one whole fit", count)

@@ -403,10 +403,11 @@ class Tabular(FittedAttributes, BaseEstimator):
                 fitted, predicted_rows(fitted, trained.numbers, rows, validation)
             )
             interrupted = interrupted or interrupts.pending
-            if self._fitted is None or not interrupted:
-                self._fitted = fitted
-            if interrupted:
-                raise KeyboardInterrupt
+        # No function is called after this: what is raised later does not come from this fit.
+        if self._fitted is None or not interrupted:
+            self._fitted = fitted
+        if interrupted:
+            raise KeyboardInterrupt
         return self
 
     def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
