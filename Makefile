@@ -5,11 +5,11 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-QUICK := not attack and not nvrtc
+QUICK := not attack and not nvrtc and not cuda_host and not docstrings
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits test test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -17,8 +17,11 @@ digits: .venv/ready  ## the notebook's two tables, and a short training with a p
 	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
-test: lint  ## the linter, and all tests except attacks, tests of a built wheel, and builds with NVIDIA's compiler; two cores
+test: lint  ## the linter, and the tests of each change, on two cores; test-all adds the others
 	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
+
+test-all: test  ## besides: CUDA kernels on the host, docstrings, and a few rounds of each attack
+	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "not ($(QUICK))"
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
@@ -66,7 +69,7 @@ release-check:  ## the checks of a package index, on wheel and sdist, which are 
 # A machine with a GPU may have no access to a package index: these run from the clone, with the interpreter that has CuPy.
 GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)
 
-test-gpu:  ## tests that need an NVIDIA GPU and CuPy
+test-gpu:  ## tests that need an NVIDIA GPU and CuPy; fails where there is none
 	$(GPU_RUN) -m pytest -m gpu tests/gpu
 
 bench-gpu:  ## benchmarks on an NVIDIA GPU, in bench/results

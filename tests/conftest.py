@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,14 @@ settings.register_profile(
 )
 settings.load_profile("xpnet")
 
+TESTS = Path(__file__).parent
+MARKERS = {
+    "attacks": pytest.mark.attack,
+    "backends/xpnet_cupy": pytest.mark.cuda_host,
+    "gpu": pytest.mark.gpu,
+}
+"""The marker of all tests in a folder."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--attack``: make the attacks of tests/attacks as often as SECURITY.md says."""
@@ -34,12 +43,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out tests/gpu, unless ``-m gpu`` or an argument inside that folder asks for it."""
+    if collection_path != TESTS / "gpu" or re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+        return None
+    arguments = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    return not any(collection_path in (path, *path.parents) for path in arguments) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lies in tests/attacks has the marker ``attack``."""
-    attacks = Path(__file__).parent / "attacks"
+    """Add the marker of a folder to the tests in it."""
     for item in items:
-        if attacks in item.path.parents:
-            item.add_marker(pytest.mark.attack)
+        for folder, marker in MARKERS.items():
+            if TESTS / folder in item.path.parents:
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)

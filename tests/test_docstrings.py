@@ -7,7 +7,6 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import pytest
 from helpers import public_rooms
@@ -28,24 +27,29 @@ NOT_ASKED = {
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def public() -> Iterator[str]:
-    """The full name of every public class and function where it is defined, once."""
-    seen = set()
+pytestmark = pytest.mark.docstrings
+
+
+def public(room: str) -> list[str]:
+    """The full names of the classes and functions that a room lists in ``__all__``, where they are defined."""
+    values = [getattr(import_module(room), name) for name in import_module(room).__all__]
+    listed = [value for value in values if inspect.isclass(value) or inspect.isfunction(value)]
+    return [f"{value.__module__}.{value.__qualname__}" for value in listed]
+
+
+def first_listed() -> dict[str, list[str]]:
+    """The public names by the first room that lists them."""
+    seen: set[str] = set()
+    names: dict[str, list[str]] = {}
     for room in ROOMS:
-        module = import_module(room)
-        for name in module.__all__:
-            value = getattr(module, name)
-            if not (inspect.isclass(value) or inspect.isfunction(value)):
-                continue
-            full = f"{value.__module__}.{value.__qualname__}"
-            if full not in seen:
-                seen.add(full)
-                yield full
+        names[room] = [full for full in public(room) if full not in seen]
+        seen.update(names[room])
+    return names
 
 
 def methods(full: str) -> Iterator[str]:
     """The public methods and properties of a class, those of xpnet's own base classes included."""
-    value = found(full)
+    value = resolve_name(full)
     for base in inspect.getmro(value) if inspect.isclass(value) else ():
         if base.__module__.startswith("xpnet"):
             for name, member in vars(base).items():
@@ -56,49 +60,54 @@ def methods(full: str) -> Iterator[str]:
                     yield f"{base.__module__}.{base.__qualname__}.{name}"
 
 
-def found(full: str) -> Any:
-    """The object of that name."""
-    return resolve_name(full)
-
-
-PUBLIC = sorted(public())
-
-
 @cache
 def complaints(full: str) -> list[str]:
     """What numpydoc finds wrong with a docstring."""
     not_asked = set(NOT_ASKED)
-    if getattr(found(full), "_is_protocol", False):
+    if getattr(resolve_name(full), "_is_protocol", False):
         not_asked.add("PR01")  # the constructor of a protocol, which is never called
     return [
         f"{full}: {code} {text}" for code, text in validate(full)["errors"] if code not in not_asked
     ]
 
 
-@pytest.mark.parametrize("full", PUBLIC)
-def test_numpydoc_finds_every_part(full: str) -> None:
-    assert [line for name in [full, *methods(full)] for line in complaints(name)] == []
+NAMES = first_listed()
+each_room = pytest.mark.parametrize("room", [room for room, names in NAMES.items() if names])
 
 
-@pytest.mark.parametrize("full", PUBLIC)
-def test_every_name_has_its_own_docstring_with_an_example(full: str) -> None:
-    text = found(full).__doc__ or ""
-    assert "\nExamples\n" in inspect.cleandoc(text), f"{full} shows no example"
-    for method in methods(full):
+@each_room
+def test_numpydoc_finds_every_part(room: str) -> None:
+    names = [name for full in NAMES[room] for name in (full, *methods(full))]
+    assert [complaint for name in names for complaint in complaints(name)] == []
+
+
+@each_room
+def test_every_name_has_its_own_docstring_with_an_example(room: str) -> None:
+    without_example = [
+        full
+        for full in NAMES[room]
+        if "\nExamples\n" not in inspect.cleandoc(resolve_name(full).__doc__ or "")
+    ]
+    assert without_example == []
+    undocumented = []
+    for method in {method for full in NAMES[room] for method in methods(full)}:
         owner, _, name = method.rpartition(".")
-        assert inspect.getdoc(inspect.getattr_static(found(owner), name)), (
-            f"{method} has no docstring"
-        )
+        if not inspect.getdoc(inspect.getattr_static(resolve_name(owner), name)):
+            undocumented.append(method)
+    assert undocumented == []
 
 
-@pytest.mark.parametrize("full", PUBLIC)
-def test_examples_run(full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each_room
+def test_examples_run(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where examples write their files
-    value = found(full)
-    runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for test in doctest.DocTestFinder().find(
-        value, full, module=import_module(value.__module__), globs={}
-    ):
-        report: list[str] = []
-        runner.run(test, out=report.append)
-        assert runner.failures == 0, "".join(report)
+    reports: list[str] = []
+    examples = 0
+    for full in NAMES[room]:
+        value = resolve_name(full)
+        runner = doctest.DocTestRunner(optionflags=FLAGS)
+        finder, module = doctest.DocTestFinder(), import_module(value.__module__)
+        for test in finder.find(value, full, module=module, globs={}):
+            runner.run(test, out=reports.append)
+        examples += runner.tries
+    assert reports == []
+    assert examples >= len(NAMES[room])

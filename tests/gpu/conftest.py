@@ -1,8 +1,7 @@
-"""Everything here needs a GPU, and is skipped with the reason where there is none."""
+"""Everything here needs a GPU. The tests are collected where they are asked for, and refused where there is no GPU."""
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,10 @@ def _missing() -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here, reason = Path(__file__).parent, _missing()
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.gpu)
-            if reason is not None:
-                item.add_marker(pytest.mark.skip(reason=reason))
+def pytest_collection_modifyitems() -> None:
+    """Refuse to run without a GPU: skipped tests would count as passed."""
+    if reason := _missing():
+        raise pytest.UsageError(f"The tests of tests/gpu need an NVIDIA GPU and CuPy. {reason}")
 
 
 @pytest.fixture
