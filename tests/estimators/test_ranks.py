@@ -99,8 +99,9 @@ def check_same(make: Any, arrays: Any, size: int, own: bool) -> None:
             np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("own, size", [(False, 2), (False, 4), (True, 3), (True, 4)])
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    "own, size, weighted", [(False, 2, True), (False, 4, False), (True, 3, False), (True, 4, True)]
+)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_classifiers(name: str, weighted: bool, own: bool, size: int) -> None:
     X, y, weight = rows()

@@ -47,14 +47,20 @@ def test_affine(library, dtype, rng):
         assert same_kind(ours, library.make(x), library)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng):
+def test_activations_and_their_gradients_are_pytorchs(library, dtype, rng, subtests):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for name in ACTIVATIONS:
+        with subtests.test(name):
+            check_activation(torch, name, library, dtype, rng)
+
+
+def check_activation(torch, name, library, dtype, rng):
+    """Require PyTorch's values and gradients, as arrays of the library."""
     theirs = pytorch_activations()[name]
     x, d_out = (5 * rng.normal(size=(4, 3, 2)).astype(dtype) for _ in range(2))
-    leaf = torch.tensor(x, requires_grad=True)
+    leaf = torch.tensor(x.astype("f8"), requires_grad=True)
     expected = theirs(leaf)
-    expected.backward(torch.tensor(d_out))
+    expected.backward(torch.tensor(d_out.astype("f8")))
     layer = Activation(name, backend=library.backend)
     out = layer.forward(library.make(x))
     d_x = layer.backward(library.make(d_out))
@@ -62,26 +68,33 @@ def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng)
     np.testing.assert_allclose(
         library.numpy(out), expected.detach().numpy(), rtol=tolerance, atol=tolerance
     )
-    np.testing.assert_allclose(
-        library.numpy(d_x), leaf.grad.numpy(), rtol=tolerance, atol=tolerance
-    )
+    # Where 1 - f^2 cancels, its error is that of 1, by which d_out is multiplied.
+    error = np.abs(library.numpy(d_x) - leaf.grad.numpy())
+    assert (error <= tolerance * (1 + np.abs(d_out))).all()
     assert same_kind(d_x, library.make(x), library)
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "identity"])
-def test_functions_are_the_operations(name, library, dtype, rng):
+def test_functions_are_the_operations(library, dtype, rng):
     x = rng.normal(size=(3, 4)).astype(dtype)
-    with xpnet.use_backend(library.backend) if library.backend else nullcontext():
-        found = getattr(xpnet, name)(library.make(x))
     tolerance = 8 * np.finfo(dtype).eps
-    np.testing.assert_allclose(
-        library.numpy(found), getattr(ops, name)(x), rtol=tolerance, atol=tolerance
-    )
-    assert same_kind(found, library.make(x), library)
+    for name in [name for name in ACTIVATIONS if name != "identity"]:
+        with xpnet.use_backend(library.backend) if library.backend else nullcontext():
+            result = getattr(xpnet, name)(library.make(x))
+        expected = getattr(ops, name)(x)
+        np.testing.assert_allclose(
+            library.numpy(result), expected, rtol=tolerance, atol=tolerance, err_msg=name
+        )
+        assert same_kind(result, library.make(x), library), name
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_layers_output_belongs_to_the_caller(name, library, rng):
+def test_a_layers_output_belongs_to_the_caller(library, rng, subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name):
+            check_output_is_the_callers(name, library, rng)
+
+
+def check_output_is_the_callers(name, library, rng):
+    """Require the same gradient where the caller has written to the layer's output."""
     x, d_out = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
     layer = Activation(name, backend=library.backend)
     layer.forward(library.make(x))
@@ -149,9 +162,15 @@ def test_inputs_may_be_read_only_and_strided(library, rng):
     np.testing.assert_array_equal(library.numpy(x), before)
 
 
-@pytest.mark.parametrize("name", [n for n in OUTPUT_ACTIVATIONS if n != "softmax_cross_entropy"])
-def test_other_losses_are_pytorchs(name, library, rng):
+def test_other_losses_are_pytorchs(library, rng, subtests):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for name in [n for n in OUTPUT_ACTIVATIONS if n != "softmax_cross_entropy"]:
+        with subtests.test(name):
+            check_loss(torch, name, library, rng)
+
+
+def check_loss(torch, name, library, rng):
+    """Require PyTorch's loss and gradient."""
     outputs, targets = rng.normal(size=(5, 2)), rng.uniform(size=(5, 2))
     leaf = torch.tensor(outputs, requires_grad=True)
     expected = pytorch_row_losses(name, leaf, torch.tensor(targets)).mean()

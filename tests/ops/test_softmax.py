@@ -1,7 +1,8 @@
 """Softmax and its logarithm on every library, at every size of logits."""
 
+import itertools
+
 import numpy as np
-import pytest
 import scipy.special
 
 from xpnet.dispatch import choose
@@ -9,9 +10,14 @@ from xpnet.dispatch import choose
 SHAPES = [(1, 1), (3, 1), (1, 7), (5, 10), (4, 1000), (2, 3, 4)]
 
 
-@pytest.mark.parametrize("spread", [1.0, 64.0, 1e4])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_softmax_and_log_softmax(library, dtype, rng, shape, spread):
+def test_softmax_and_log_softmax(library, dtype, rng, subtests):
+    for shape, spread in itertools.product(SHAPES, [1.0, 64.0, 1e4]):
+        with subtests.test(shape=shape, spread=spread):
+            check_softmax(library, dtype, rng, shape, spread)
+
+
+def check_softmax(library, dtype, rng, shape, spread):
+    """Require SciPy's answer in float64."""
     x = (spread * rng.uniform(-1, 1, shape)).astype(dtype)
     ops = choose(library.make(x), backend=library.backend).ops
     softmax, log_softmax = ops.softmax(library.make(x)), ops.log_softmax(library.make(x))
@@ -25,12 +31,10 @@ def test_softmax_and_log_softmax(library, dtype, rng, shape, spread):
     assert softmax.dtype == library.make(x).dtype
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
-def test_any_axis(library, rng, axis):
+def test_any_axis(library, rng):
     x = rng.normal(size=(3, 5))
     ops = choose(library.make(x), backend=library.backend).ops
-    np.testing.assert_allclose(
-        library.numpy(ops.softmax(library.make(x), axis)),
-        scipy.special.softmax(x, axis=axis),
-        rtol=1e-13,
-    )
+    for axis in (0, 1, -1):
+        result = library.numpy(ops.softmax(library.make(x), axis))
+        expected = scipy.special.softmax(x, axis=axis)
+        np.testing.assert_allclose(result, expected, rtol=1e-13, err_msg=f"axis {axis}")

@@ -55,25 +55,25 @@ def run_update(name: str, start: Any, gradients: Any, **numbers: float) -> Any:
     return param
 
 
-@pytest.mark.parametrize("steps", [1, 20, 300])
 @pytest.mark.parametrize(("name", "numbers", "theirs", "settings"), TORCH_CASES, ids=str)
 def test_updates_are_pytorchs(
     name: str,
     numbers: dict[str, Any],
     theirs: str,
     settings: dict[str, Any],
-    steps: int,
     torch: Any,
     rng: np.random.Generator,
 ) -> None:
-    start, gradients = rng.normal(size=11), rng.normal(size=(steps, 11))
-    parameter = torch.nn.Parameter(torch.tensor(start))
-    optimizer = getattr(torch.optim, theirs)([parameter], lr=LEARNING_RATE, **settings)
-    for grad in gradients:
-        parameter.grad = torch.tensor(grad)
-        optimizer.step()
-    param = run_update(name, start, gradients, **numbers)
-    np.testing.assert_allclose(param, parameter.detach().numpy(), rtol=1e-12, atol=1e-13)
+    for steps in (1, 20, 300):
+        start, gradients = rng.normal(size=11), rng.normal(size=(steps, 11))
+        parameter = torch.nn.Parameter(torch.tensor(start))
+        optimizer = getattr(torch.optim, theirs)([parameter], lr=LEARNING_RATE, **settings)
+        for grad in gradients:
+            parameter.grad = torch.tensor(grad)
+            optimizer.step()
+        param = run_update(name, start, gradients, **numbers)
+        expected = parameter.detach().numpy()
+        np.testing.assert_allclose(param, expected, 1e-12, 1e-13, err_msg=f"{steps} steps")
 
 
 def test_decoupled_weight_decay_of_rmsprop_shrinks_before_the_step(

@@ -15,11 +15,11 @@ def test_as_many_units_stay_as_should(rate: float) -> None:
 
 
 @pytest.mark.parametrize("units", [1, 3, 4, 10])
-@pytest.mark.parametrize("first", [0, 1, 2, 5, 16])
-def test_a_part_is_drawn_as_in_the_whole(first: int, units: int) -> None:
+def test_a_part_is_drawn_as_in_the_whole(units: int) -> None:
     whole = keep_mask((20, units), 0.5, seed=7, t=3, layer=1)
-    part = keep_mask((4, units), 0.5, seed=7, t=3, layer=1, first_row=first)
-    np.testing.assert_array_equal(part, whole[first : first + 4])
+    for first in (0, 1, 2, 5, 16):
+        part = keep_mask((4, units), 0.5, seed=7, t=3, layer=1, first_row=first)
+        np.testing.assert_array_equal(part, whole[first : first + 4], err_msg=str(first))
 
 
 def test_updates_layers_and_seeds_have_masks_of_their_own() -> None:

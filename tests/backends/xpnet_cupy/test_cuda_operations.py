@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,16 @@ def test_a_loss_without_a_kernel_is_the_references() -> None:
     assert "several targets" in str(CupyBackend.compile_step(object.__new__(CupyBackend), spec))
 
 
-@pytest.mark.parametrize("name", sorted(table(lambda array: None)))
-def test_signatures_are_the_references(name: str) -> None:
-    kernel, reference = table(lambda array: None)[name].launch, getattr(ops, name)
-    assert inspect.signature(kernel) == inspect.signature(reference)
+def test_signatures_are_the_references() -> None:
+    for name, kernel in table(lambda array: None).items():
+        assert inspect.signature(kernel.launch) == inspect.signature(getattr(ops, name)), name
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_softmax(launcher: HostLauncher, name: str, shape: tuple[int, int], dtype: str) -> None:
-    assert_close(*run(launcher, name, draw(shape, dtype)), dtype)
+def test_softmax(launcher: HostLauncher, name: str, dtype: str, subtests: pytest.Subtests) -> None:
+    for shape in SHAPES:
+        with subtests.test(shape=shape):
+            assert_close(*run(launcher, name, draw(shape, dtype)), dtype)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -59,12 +60,19 @@ def test_each_row_keeps_its_own_loss(launcher: HostLauncher, cols: int, dtype: s
         assert_row_losses(launcher, draw((5, cols), dtype), form, dtype)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("form", ["indices", "int32", "one-hot", "soft"])
-@pytest.mark.parametrize("shape", SHAPES)
 def test_softmax_cross_entropy(
+    launcher: HostLauncher, form: str, dtype: str, subtests: pytest.Subtests
+) -> None:
+    for shape, weighted in product(SHAPES, [False, True]):
+        with subtests.test(shape=shape, weighted=weighted):
+            check_cross_entropy(launcher, shape, form, weighted, dtype)
+
+
+def check_cross_entropy(
     launcher: HostLauncher, shape: tuple[int, int], form: str, weighted: bool, dtype: str
 ) -> None:
+    """Require the reference's loss, and its gradient up to roundings of a row's share."""
     rng = np.random.default_rng(1)
     indices = rng.integers(0, shape[1], shape[0])
     labels = {
@@ -84,11 +92,18 @@ def test_softmax_cross_entropy(
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("shape", FEW)
 def test_other_losses(
+    launcher: HostLauncher, name: str, dtype: str, subtests: pytest.Subtests
+) -> None:
+    for shape, weighted in product(FEW, [False, True]):
+        with subtests.test(shape=shape, weighted=weighted):
+            check_loss(launcher, name, shape, weighted, dtype)
+
+
+def check_loss(
     launcher: HostLauncher, name: str, shape: tuple[int, int], weighted: bool, dtype: str
 ) -> None:
+    """Require the reference's loss and gradient for targets that the loss takes."""
     rng = np.random.default_rng(2)
     targets = (
         rng.poisson(1, shape).astype(dtype)
@@ -168,11 +183,16 @@ def test_a_label_outside_of_the_classes_is_a_row_of_zeros(
     assert_close(found[1], wanted[1], dtype, scale=1)
 
 
-@pytest.mark.parametrize("rows", [1, 37, 700])
-@pytest.mark.parametrize("cols", [1, 10, 33, 100])
 def test_relu_backward_with_bias_gradient(
-    launcher: HostLauncher, rows: int, cols: int, dtype: str
+    launcher: HostLauncher, dtype: str, subtests: pytest.Subtests
 ) -> None:
+    for rows, cols in product([1, 37, 700], [1, 10, 33, 100]):
+        with subtests.test(rows=rows, cols=cols):
+            check_relu_backward(launcher, rows, cols, dtype)
+
+
+def check_relu_backward(launcher: HostLauncher, rows: int, cols: int, dtype: str) -> None:
+    """Require the gradient and its sums of columns, also where the output is NaN."""
     d_out, x = draw((rows, cols), dtype), draw((rows + 1, cols), dtype)[1:]
     x[0, 0] = np.nan
     found, wanted = relu_backward_bias(launcher, d_out, x)
@@ -183,9 +203,17 @@ def test_relu_backward_with_bias_gradient(
     )
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (1000,), (7, 33), (2, 3, 5)])
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS - {"identity"}))
-def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], dtype: str) -> None:
+def test_activations(
+    launcher: HostLauncher, name: str, dtype: str, subtests: pytest.Subtests
+) -> None:
+    for shape in [(), (1,), (1000,), (7, 33), (2, 3, 5)]:
+        with subtests.test(shape=shape):
+            check_activation(launcher, name, shape, dtype)
+
+
+def check_activation(launcher: HostLauncher, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Require the reference's values and gradients, NaN and infinities included."""
     x = draw(shape, dtype)
     if x.size > 3:
         x.flat[:3] = np.nan, np.inf, -np.inf

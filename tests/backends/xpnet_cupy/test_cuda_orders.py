@@ -20,7 +20,7 @@ from xpnet_cupy.memory import NetworkMemory
 from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
 from xpnet.optimizers import Constant
-from xpnet.training import Training, run
+from xpnet.training import InMemory, LabeledRows, train
 
 pytestmark = needs_compiler
 SPEC = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype="float32", l2=0.01)
@@ -39,20 +39,19 @@ def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", 0)
 
 
-def fit(*, ahead: bool = True, **how: Any) -> tuple[Any, list[float]]:
-    """A step after a training in random orders, and the losses; ahead : whether orders are drawn ahead"""
+def fit(*, prefetch: bool = True) -> tuple[Any, list[float]]:
+    """A step after a training in random orders, and the losses; prefetch : whether orders are drawn ahead"""
     backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
-    step.prefetches_orders = ahead
+    step.prefetches_orders = prefetch
     step.params.update(weights(SPEC))
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
-    training = Training(step, ROWS, EPOCHS, rng=np.random.default_rng(0))
-    run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.1), **how)
-    return step, training.history.loss
+    batches = InMemory(LabeledRows(X, Y), batch_size=8, rng=np.random.default_rng(0))
+    return step, train(step, batches, epochs=EPOCHS, schedule=Constant(0.1)).loss
 
 
 def test_the_numbers_are_those_without() -> None:
-    (step, found), (plain, wanted) = fit(), fit(ahead=False)
+    (step, found), (plain, wanted) = fit(), fit(prefetch=False)
     assert found == wanted
     np.testing.assert_array_equal(step.params.flat, plain.params.flat)
 
@@ -154,7 +153,7 @@ class TestMistakes:
 
     @pytest.fixture
     def wanted(self) -> list[float]:
-        return fit(ahead=False)[1]
+        return fit(prefetch=False)[1]
 
     def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
         self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch

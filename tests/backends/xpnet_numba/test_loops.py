@@ -1,5 +1,6 @@
 """Each loop of a step, as the step calls it, against ``xpnet.ops`` in a wider dtype, over all magnitudes."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,10 +116,16 @@ def labels_for(name: str, z: Any, rng: np.random.Generator) -> Any:
 
 
 @pytest.mark.parametrize("columns", [1, 3, 10, SHORT - 1, SHORT])
-@pytest.mark.parametrize("rows", [WORTH_JOINING - 1, WORTH_JOINING, WORTH_JOINING + 5, 300])
 def test_short_rows_are_exact_however_many_are_taken_at_once(
-    rows: int, columns: int, dtype: str, rng: np.random.Generator
+    columns: int, dtype: str, rng: np.random.Generator, subtests: pytest.Subtests
 ) -> None:
+    for rows in (WORTH_JOINING - 1, WORTH_JOINING, WORTH_JOINING + 5, 300):
+        with subtests.test(rows=rows):
+            check_short_rows(rows, columns, dtype, rng)
+
+
+def check_short_rows(rows: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
+    """Require exact results of the loops of ReLU on whole numbers."""
     z, d = (rng.integers(-9, 9, (rows, columns)).astype(dtype) for _ in range(2))
     bias, sums = (rng.integers(-9, 9, columns).astype(dtype) for _ in range(2))
     out, d_z, d_bias = z.copy(), d.copy(), sums.copy()
@@ -129,12 +136,14 @@ def test_short_rows_are_exact_however_many_are_taken_at_once(
     np.testing.assert_array_equal(d_bias, sums + (d * (out > 0)).sum(0))
 
 
-@pytest.mark.parametrize("columns", [1, 2, 10, 17, 300, 3000])
-@pytest.mark.parametrize("largest", [0, 1, 4])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses(
-    name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator
-) -> None:
+def test_losses(name: str, dtype: str, rng: np.random.Generator, subtests: pytest.Subtests) -> None:
+    for largest, columns in itertools.product([0, 1, 4], [1, 2, 10, 17, 300, 3000]):
+        with subtests.test(largest=largest, columns=columns):
+            check_loss(name, largest, columns, dtype, rng)
+
+
+def check_loss(name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
     """Beside a large logit what is added to it has lost digits: errors are measured by the largest number of a row."""
     wide = WIDER[dtype]
     with_exp = name in ("poisson", "gamma", "tweedie")

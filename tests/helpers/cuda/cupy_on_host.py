@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -502,7 +503,8 @@ def installed() -> Iterator[Any]:
     from xpnet_cupy import cublaslt, cuda
     from xpnet_cupy.backend import _on_device
 
-    from xpnet.dispatch import choice
+    # The package has a function of the module's name.
+    loaded = import_module("xpnet.dispatch.choose")._loaded
 
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_cupys(name)}
     compat = vars(array_api_compat).get("cupy")
@@ -514,7 +516,7 @@ def installed() -> Iterator[Any]:
             patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
             patch.setattr(cuda, "library", library, raising=False)
             patch.setattr(cuda, "lanes", cuda.Lanes({}))
-            patch.delitem(choice._loaded, "cupy", raising=False)
+            patch.delitem(loaded, "cupy", raising=False)
             _on_device.cache_clear()
             yield cuda
     finally:
