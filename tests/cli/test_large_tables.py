@@ -14,7 +14,7 @@ from helpers.command_line import Run, check_one_line
 
 import xpnet
 from xpnet.cli import training
-from xpnet.cli.tables import EncodedRows, Rows
+from xpnet.cli.reading import EncodedRows, TableRows
 from xpnet.data import frames, open_data, sources
 
 ROWS = 1200
@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is larger than memory."""
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
     monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
-    monkeypatch.setattr(training, "MOST_ENCODED", 1000)
+    monkeypatch.setattr(training, "MAX_ENCODED", 1000)
 
 
 def columns(**others: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_table_that_fits_into_memory_once_it_is_encoded_has_all_members(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(columns())
-    monkeypatch.setattr(training, "MOST_ENCODED", 2**26)
+    monkeypatch.setattr(training, "MAX_ENCODED", 2**26)
     monkeypatch.setattr(training, "SAMPLE_ROWS", 2000)
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
@@ -143,7 +143,9 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     opened = open_data("rows")
     frame = opened.read(opened.names)
     chosen = np.arange(ROWS) % 7 < 3
-    rows = Rows(frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None)
+    rows = TableRows(
+        frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None
+    )
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
     source = EncodedRows(rows, encoder, "float32")
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])

@@ -1,6 +1,7 @@
 """No output takes the place of an input or of another output, whatever name it is given."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -188,16 +189,16 @@ def test_names_that_are_not_utf8(run: Run) -> None:
 def test_a_model_whose_folder_has_gone_is_kept_elsewhere(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xpnet.cli import tables
+    from xpnet.cli import training
 
     Path("gone").mkdir()
-    scores = tables.baseline_scores
+    scores = training.baseline_scores
 
     def measure_and_remove(*arguments: Any) -> Any:
         Path("gone").rmdir()
         return scores(*arguments)
 
-    monkeypatch.setattr(tables, "baseline_scores", measure_and_remove)
+    monkeypatch.setattr(training, "baseline_scores", measure_and_remove)
     result = run(
         "train", "iris", "--epochs", "1", "--members", "1", "-o", "gone/m.safetensors", code=1
     )
@@ -205,3 +206,57 @@ def test_a_model_whose_folder_has_gone_is_kept_elsewhere(
     kept = result.stderr.split("It is kept as ")[1].strip().rstrip(".")
     assert kept in result.stdout
     assert xpnet.load(kept).n_features_in_ == 4
+
+
+def xpnet_with_stdin(folder: Path, stdin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, whose standard input is a file."""
+    code = "from xpnet.cli import main; main()"
+    environment = {**os.environ, "XPNET_BACKEND": "numpy"}
+    with (folder / stdin).open() as file:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            **{"stdin": file, "capture_output": True, "text": True},
+            **{"cwd": folder, "env": environment},
+        )
+
+
+@pytest.mark.parametrize("output", ["d.csv", "hard.csv"])
+def test_the_file_behind_standard_input_is_not_replaced(
+    run: Run, files: dict[str, bytes], tmp_path: Path, output: str
+) -> None:
+    for arguments in (
+        ("predict", "m", "-", "-o", output),
+        ("train", "-", *TRAIN[2:], "-o", output),
+    ):
+        ended = xpnet_with_stdin(tmp_path, "d.csv", *arguments)
+        assert ended.returncode == 2
+        assert f"both name {output}" in ended.stderr
+    for name, content in files.items():
+        assert Path(name).read_bytes() == content
+    ended = xpnet_with_stdin(tmp_path, "d.csv", "evaluate", "m", "-", "--target", "y")
+    assert "both name" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["m.txt", "model", "m.onnx.bak", "m.pkl"])
+def test_export_refuses_a_name_that_says_no_format(
+    run: Run, files: dict[str, bytes], name: str
+) -> None:
+    result = run("export", "m", name, code=2)
+    check_one_line(result, ".onnx or .c")
+    assert name in result.stderr
+    assert not Path(name).exists()
+
+
+def test_export_reads_endings_in_both_cases(run: Run, files: dict[str, bytes]) -> None:
+    run("export", "m", "m.C")
+    assert "xpnet_predict" in Path("m.C").read_text()
+    run("export", "m", "m.c")
+    assert Path("m.c").read_text() == Path("m.C").read_text()
+
+
+def test_a_model_file_whose_name_is_of_another_format_is_noted(run: Run) -> None:
+    options = ("train", "iris", "--epochs", "1", "--members", "1", "--hidden", "2", "-q")
+    assert "m.pkl is a safetensors file" in run(*options, "-o", "m.pkl").stdout
+    for name in ("m.safetensors", "m"):
+        assert "is a safetensors file" not in run(*options, "-o", name).stdout
+    assert xpnet.load("m.pkl").n_features_in_ == 4

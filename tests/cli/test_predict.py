@@ -31,7 +31,7 @@ def test_model_files_and_data_must_fit(run: Run) -> None:
     check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "'sepal length (cm)'")
     run("train", "known.npz", *quick, "numbers")
     check_one_line(
-        run("evaluate", "numbers", "labels.npz", "--target", "y", code=1), "received 9 in 1 rows"
+        run("evaluate", "numbers", "labels.npz", "--target", "y", code=1), "got 9 in 1 rows"
     )
     check_one_line(run("evaluate", "numbers", "known.npz", "--target", "z", code=1), "z")
     check_one_line(run("predict", "damaged", "iris", code=1), "damaged")
@@ -121,7 +121,7 @@ def test_several_labels_or_numbers_a_row(run: Run) -> None:
         run("predict", "r.safetensors", "d.npz").stdout.splitlines()[0]
         == "prediction_0,prediction_1"
     )
-    check_one_line(run("evaluate", "c.safetensors", "d.npz", code=2), "measured in Python")
+    check_one_line(run("evaluate", "c.safetensors", "d.npz", code=2), "Measure it in Python")
 
 
 def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

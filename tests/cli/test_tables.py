@@ -17,7 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split
 
 import xpnet
-from xpnet.cli.tables import class_scores
+from xpnet.cli.scores import class_scores
 
 Frame = pandas.DataFrame
 

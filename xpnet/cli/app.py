@@ -1,4 +1,4 @@
-"""The commands in one group, what becomes of errors, and the entry point."""
+"""The commands in one group, and what becomes of errors."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import click
 
 from xpnet import __version__
 from xpnet.cli.doctor import backends, doctor, warmup
+from xpnet.cli.evaluate import evaluate, explain
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
 from xpnet.cli.inspect import export, inspect
 from xpnet.cli.output import visible
-from xpnet.cli.predict import evaluate, explain, predict
+from xpnet.cli.predict import predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
@@ -18,9 +19,9 @@ EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that
 
 
 class Commands(click.Group):
-    """A group that turns the errors a user can cause into one line and an exit code.
+    """A group that turns errors of users into one line and an exit code.
 
-    Commands that other packages add are imported when they are asked for.
+    Commands that other packages add are imported when they are called or listed.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -28,7 +29,7 @@ class Commands(click.Group):
         return sorted({*super().list_commands(ctx), *find_extensions()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command of xpnet, or import one that another package adds; None if there is none."""
+        """Return a command of xpnet or of another package, which is imported; None for none."""
         command = super().get_command(ctx, cmd_name)
         entry = None if command else find_extensions().get(cmd_name)
         if entry is None:
@@ -38,7 +39,7 @@ class Commands(click.Group):
         return extension
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; raises ClickException (which click prints and exits with) in place of those errors."""
+        """Run the command; raise ClickException, which click prints, in place of those errors."""
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -53,16 +54,14 @@ class Commands(click.Group):
             if (error.name or "").partition(".")[0] != "pyarrow":
                 raise
             raise click.ClickException(
-                "Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
+                "pyarrow must be installed to read tables. Run pip install 'xpnet[tables]'."
             ) from error
-        except (
-            BrokenPipeError
-        ):  # the reader has gone, as in ``xpnet ... | head``: click ends the command
+        except BrokenPipeError:  # as in ``xpnet ... | head``; click ends the command
             raise
         except (XpnetError, OSError, MemoryError) as error:
             message = (
                 visible(" ".join(str(error).split()))
-                or "the machine has not enough memory for this."
+                or "The machine has not enough memory for this."
             )
             kind = click.UsageError if isinstance(error, BackendError) else click.ClickException
             raise kind(message) from error
@@ -96,8 +95,3 @@ for command in (
 ):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG
-
-
-def main() -> None:
-    """Run the command line and exit with its code."""
-    app(prog_name="xpnet")

@@ -1,24 +1,46 @@
-"""Commands share these options, their types, configuration files, and checks of files that they read and write."""
+"""Options that commands share: types, configuration files, and checks of inputs and outputs."""
 
 import csv
 import os
+import sys
 import tomllib
 from collections.abc import Callable
 from functools import partial, reduce
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data import DATASETS
+from xpnet.data.names import STDIN
 from xpnet.dispatch import get_backend
 from xpnet.errors import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PLOTS = (".png", ".svg", ".pdf")
+"""Endings of the formats of plots."""
+
+PATH = click.Path(path_type=Path)
+"""The type of an argument that is a path."""
+
+_FILES_KEY = "xpnet.files"
+"""Key of the files of a command among click's values."""
+
+
+class Claim(NamedTuple):
+    """A file or folder that an argument of a command names.
+
+    name : of the argument; written : whether it is an output
+    inside : pattern of the files of a folder that are meant
+    """
+
+    name: str
+    path: Path
+    written: bool
+    inside: str
 
 
 def claim(
@@ -29,49 +51,59 @@ def claim(
     written: bool,
     inside: str = "*.parquet",
 ) -> Any:
-    """Note that a command reads or writes the file that an argument names, or those that match in the folder.
+    """Note that a command reads or writes the file or folder that an argument names.
 
     Raises click.UsageError where an output would replace an input or another output.
     """
-    no_file = {
+    is_no_file = {
         "data": value in DATASETS,
-        "target": not str(value).endswith(".npy"),
-    }  # most targets are columns
-    if value is None or str(value) == "-" or no_file.get(str(param.name)):
+        "target": not str(value).endswith(".npy"),  # most targets are columns
+    }
+    if value is None or is_no_file.get(str(param.name)):
         return value
-    name, path = param.opts[0], Path(value)
+    path = Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
-    claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault("xpnet.files", [])
-    for other, others, other_written, within in claims:
-        if (written and _takes_in(others, within, path)) or (
-            other_written and _takes_in(path, inside, others)
-        ):
+    claims: list[Claim] = ctx.meta.setdefault(_FILES_KEY, [])
+    own = Claim(param.opts[0], path, written, inside)
+    for other in claims:
+        if (written and _replaces(path, other)) or (other.written and _replaces(other.path, own)):
+            output = own if written else other
             raise click.UsageError(
-                f"{other} and {name} both name {path}; an output must not replace an input or another output. "
-                "Name another file."
+                f"{other.name} and {own.name} both name {output.path}; an output must not replace an "
+                "input or another output. Name another file."
             )
-    claims.append((name, path, written, inside))
+    claims.append(own)
     return value
 
 
-def _takes_in(named: Path, inside: str, path: Path) -> bool:
-    """Return whether writing to the path would replace, or add to, a named file, or files that match in a folder."""
-    place, folder = Path(os.path.realpath(path)), Path(os.path.realpath(named))
-    if place == folder or (place.is_relative_to(folder) and place.match(inside)):
+def _replaces(output: Path, claim: Claim) -> bool:
+    """Return whether writing an output would replace, or add to, a file that is claimed."""
+    if str(claim.path) == STDIN:
+        return not claim.written and _is_stdin(output)
+    place, folder = Path(os.path.realpath(output)), Path(os.path.realpath(claim.path))
+    if place == folder or (place.is_relative_to(folder) and place.match(claim.inside)):
         return True
-    files = (named, *named.rglob(inside)) if path.exists() else ()
-    return any(file.exists() and file.samefile(path) for file in files)
+    files = (claim.path, *claim.path.rglob(claim.inside)) if output.exists() else ()
+    return any(file.exists() and file.samefile(output) for file in files)
+
+
+def _is_stdin(path: Path) -> bool:
+    """Return whether standard input is read from the file at a path."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
+    except (OSError, ValueError, AttributeError):  # no such file, or no file behind standard input
+        return False
 
 
 reads = partial(claim, written=False)
-"""Note that a command reads what an argument names."""
+"""Note that a command reads the file that an argument names."""
 
 keeps_checkpoints = partial(claim, written=True, inside="checkpoint-*")
 """Note that a command reads and writes the checkpoints of a folder."""
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Make the options in a file the defaults of those that are not given.
+    """Make the options in a file the defaults of those of the command line.
 
     Raises click.UsageError for a file that is not TOML, and for options that the command does not have.
     """
@@ -79,20 +111,23 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         return
     reads(ctx, param, path)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise click.UsageError(f"{path} must be a TOML file with options: {error}.", ctx) from error
-    options = {name.replace("-", "_"): value for name, value in found.items()}
-    unknown = sorted(set(options) - {str(known.name) for known in ctx.command.params})
+    options = {name.replace("-", "_"): value for name, value in entries.items()}
+    names = {str(option.name) for option in ctx.command.params}
+    unknown = sorted(set(options) - names)
     if unknown:
-        raise click.UsageError(
-            f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx
-        )
+        hint = did_you_mean(unknown[0], names) or "The options are those of --help."
+        raise click.UsageError(f"{path}: no option {', '.join(unknown)}. {hint}", ctx)
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
 class Listed(click.ParamType):
-    """Values of one type with commas between; one that holds a comma stands in quotes, and a file has a list."""
+    """Values of one type, separated by commas; a configuration file has a list.
+
+    A value that holds a comma stands in quotes.
+    """
 
     name = "list"
 
@@ -127,7 +162,7 @@ class OneOf(click.Choice):
 
 
 class Number(click.FloatRange):
-    """A number in a range; NaN, which compares with nothing, is in none."""
+    """A number in a range. NaN is in no range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -154,8 +189,8 @@ def weights(value: Any) -> Any:
     try:
         return {label.strip(): Number(0)(weight) for label, weight in pairs}
     except click.BadParameter as error:
-        rule = "class weights are balanced, or label=weight with commas between"
-        raise click.BadParameter(f"{rule}; received {value!r}.") from error
+        rule = "class weights must be balanced, or label=weight separated by commas"
+        raise click.BadParameter(f"{rule}; got {value!r}.") from error
 
 
 def _usable(value: str) -> str:
@@ -165,7 +200,7 @@ def _usable(value: str) -> str:
 
 
 def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
-    """Hold xpnet and the BLAS libraries of NumPy and SciPy to so many threads until the command ends."""
+    """Limit the threads of xpnet and of the BLAS libraries until the command ends."""
     if value is None:
         return
     import scipy.linalg.cython_blas  # noqa: F401  a library that is not loaded yet would not be limited
@@ -177,7 +212,7 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
 
 
 class Grouped(click.Command):
-    """A command whose help page shows its options in groups, which they know; --help, which has none, is last."""
+    """A command whose help page shows its options in groups; those without a group are last."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group, in the order in which the groups first come."""
@@ -206,14 +241,14 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
     if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
         raise click.BadParameter(
-            f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param
+            f"a mark must be one ASCII character, or tab; got {value!r}.", ctx, param
         )
     return mark
 
 
-def together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """Make one decorator of several options, which stand in this order on the help page."""
-    return lambda command: reduce(lambda made, one: one(made), reversed(given), command)
+    return lambda command: reduce(lambda made, one: one(made), reversed(decorators), command)
 
 
 computing = together(
@@ -221,83 +256,99 @@ computing = together(
         "--backend",
         type=_usable,
         metavar="NAME",
-        help="Compute with this one of `xpnet backends`. [default: numba]",
+        help="Backend that computes, one of those that `xpnet backends` lists. [default: numba]",
     ),
     machine_option(
         "--threads",
         type=click.IntRange(min=1),
         expose_value=False,
         callback=_use_threads,
-        help="Use at most so many threads. [default: as many as this process may use]",
+        help="Maximum number of threads. [default: as many as this process may use]",
     ),
 )
-"""Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
+"""Adds ``--backend``, which is an argument of the command, and ``--threads``, which is set at once."""
 
-_MARKS = "[default: recognised where it is certain]"
+quiet_option = writing_option(
+    "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."
+)
+
+model_argument = click.argument("model", type=PATH, callback=reads)
+data_argument = click.argument("data", callback=reads)
+
+_DETECTED = "[default: recognised where it is certain]"
 reading = together(
     reading_option(
-        "--features", type=WORDS, default=(), help="Use these columns alone, with commas between."
+        "--features",
+        type=WORDS,
+        default=(),
+        help="Columns to use, separated by commas. [default: all]",
     ),
-    reading_option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
+    reading_option("--drop", multiple=True, metavar="COLUMN", help="Column to leave out."),
     reading_option(
-        "--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."
+        "--text",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column to read as text, even if it holds numbers.",
     ),
     reading_option(
         "--id",
         "ids",
         multiple=True,
         metavar="COLUMN",
-        help="Keep this column out of the features; predict writes it beside the predictions.",
+        help="Column that identifies rows: not a feature; predict writes it before the predictions.",
     ),
     reading_option(
         "--no-header",
         is_flag=True,
-        help="Read the first line as values; columns are called x0, x1, ...",
+        help="The first line holds values; columns are called x0, x1, ...",
     ),
     reading_option(
         "--separator",
         callback=_one_mark,
-        help="Part values at this mark. [default: comma, semicolon, tab or bar, as in the first line]",
+        help="Character between values. [default: comma, semicolon, tab or bar, as in the first line]",
     ),
     reading_option(
         "--decimal",
-        type=click.Choice([".", ","]),
+        type=OneOf([".", ","]),
         metavar="MARK",
-        help=f"Expect this mark before decimals, a point or a comma. {_MARKS}",
+        help=f"Decimal mark, a point or a comma. {_DETECTED}",
     ),
     reading_option(
         "--thousands",
         callback=_one_mark,
         metavar="MARK",
-        help=f"Expect this mark between thousands. {_MARKS}",
+        help=f"Mark between thousands. {_DETECTED}",
     ),
     reading_option(
-        "--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"
+        "--encoding", help="Encoding of text. [default: utf-8, or what its byte order mark says]"
     ),
 )
-"""Give a command the options that say which columns are read, and how a text file is written."""
+"""Adds the options that say which columns are read, and how a text file is written."""
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Return the path, if a file can be written there that is no other file of this command."""
+    """Return the path, if it can be written and is no other file of this command."""
     if path is None:
         return None
     folder = path.parent
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise click.UsageError(
-            f"The folder {folder} must exist to write {path.name} there, and be writable. Create it, or choose another."
+            f"The folder {folder} must exist and be writable to write {path.name}. Create it, or "
+            "choose another."
         )
     if path.exists() and not path.is_file():
-        raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
+        raise click.BadParameter(
+            f"an output must be a file; {path} is a folder or a device.", ctx, param
+        )
     return claim(ctx, param, path, written=True)
 
 
 def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Return the path, if a file can be written there, it ends as a plot does, and matplotlib is there to draw it."""
+    """Return the path, if it can be written, ends as a plot does, and matplotlib is installed."""
     path = output_path(ctx, param, path)
     if path is not None and path.suffix.lower() not in PLOTS:
         raise click.BadParameter(
-            f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param
+            f"a plot must end in {', '.join(PLOTS)}; got {path.name}.", ctx, param
         )
     if path is not None and find_spec("matplotlib") is None:
         raise click.UsageError(
@@ -306,8 +357,18 @@ def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
     return path
 
 
-output_option = partial(writing_option, type=click.Path(path_type=Path), callback=output_path)
-"""Make an option that names a file to write. Its folder is looked at before any work is done."""
+output_option = partial(writing_option, type=PATH, callback=output_path)
+"""Adds an option that names a file to write; its folder is checked before any work is done."""
 
 plot_option = partial(output_option, "--plot", callback=plot_path)
-"""Make the option that names a file for a plot."""
+"""Adds the option that names a file for a plot."""
+
+config_option = writing_option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=read_config,
+    is_eager=True,
+    expose_value=False,
+    help="Read options from this TOML file; options of the command line take precedence.",
+)
+"""Adds the option that names a file with other options."""

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy
 
-from xpnet.estimators import LossCurveDisplay
 from xpnet.modelfile.disk import write_whole
 
-_COUNTED = 30  # classes that still have room for their counts
+MAX_COUNTED_CLASSES = 30
+"""Classes for whose counts a confusion matrix has room."""
+
+_LOSS_TITLES = {
+    "softmax_cross_entropy": "cross-entropy (nats per row)",
+    "logistic_cross_entropy": "cross-entropy (nats per row)",
+}
+"""Labels of the axis of losses; others are called as the loss."""
 
 
 @contextmanager
@@ -30,15 +36,37 @@ def _axes(path: Path, title: str, width: float, height: float, **columns: Any) -
     write_whole(path, drawn.getvalue())
 
 
-def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: str) -> None:
-    """Draw the losses by epoch, on a logarithmic axis where all are positive."""
-    losses, validation = history["loss"], history["validation_loss"]
-    positive = all(value > 0 for value in (*losses, *validation))
+def draw_losses(
+    path: Path, histories: Sequence[dict[str, list[float]]], title: str, loss: str
+) -> None:
+    """Draw the losses of all networks by epoch, on a logarithmic axis if all are positive.
+
+    histories : ``loss`` and ``validation_loss`` of each network; loss : its name
+    """
+    from matplotlib.ticker import MaxNLocator, NullFormatter
+
+    curves = [values for history in histories for values in history.values()]
+    positive = all(value > 0 for values in curves for value in values)
     with _axes(path, title, 7, 4.5) as axes:
-        LossCurveDisplay(loss_curve=losses, validation_loss_curve=validation).plot(axes)
-        axes.set(ylabel=loss, yscale="log" if positive else "linear")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        for place, history in enumerate(histories):
+            name = f"network {place + 1}, " if len(histories) > 1 else ""
+            for style, key, part in (
+                ("-", "loss", "training"),
+                ("--", "validation_loss", "validation"),
+            ):
+                if history[key]:
+                    epochs = range(1, len(history[key]) + 1)
+                    axes.plot(epochs, history[key], style, color=f"C{place}", label=name + part)
+        axes.set(xlabel="epoch", ylabel=_LOSS_TITLES.get(loss, f"{loss.replace('_', ' ')} per row"))
+        if positive:
+            axes.set_yscale("log")
+            low, high = axes.get_ylim()
+            axes.yaxis.set_major_formatter("{x:g}")
+            # Beyond two powers of ten, labels of the numbers between them would overlap.
+            axes.yaxis.set_minor_formatter("{x:g}" if high / low < 10 else NullFormatter())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
+        axes.legend(fontsize="small", ncols=1 + (len(histories) > 2))
 
 
 def draw_classes(
@@ -48,34 +76,34 @@ def draw_classes(
     classes: Sequence[Any],
     title: str,
 ) -> None:
-    """Draw how many rows of each class were predicted to be of which, and how often predictions so sure are right.
+    """Draw a confusion matrix, and how often predictions of a probability are right.
 
     labels : (rows,) class indices; probabilities : (rows, classes)
     """
     from sklearn.calibration import CalibrationDisplay
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    predicted, size = probabilities.argmax(axis=1), min(4 + 0.45 * len(classes), 14)
-    names = [
-        str(name)[:20].replace("$", r"\$") for name in classes
-    ]  # a dollar would begin a formula
-    how = {
+    predicted = probabilities.argmax(axis=1)
+    size = min(4 + 0.45 * len(classes), 14)
+    # A dollar would begin a formula.
+    names = [str(name)[:20].replace("$", r"\$") for name in classes]
+    settings = {
         "labels": range(len(classes)),
         "display_labels": names,
-        "include_values": len(classes) <= _COUNTED,
+        "include_values": len(classes) <= MAX_COUNTED_CLASSES,
     }
     with _axes(path, title, size + 5, size, ncols=2, width_ratios=(size, 4)) as (axes, right):
         ConfusionMatrixDisplay.from_predictions(
-            labels, predicted, xticks_rotation="vertical", ax=axes, **how
+            labels, predicted, xticks_rotation="vertical", ax=axes, **settings
         )
-        sure = probabilities.max(axis=1).clip(0, 1)
+        confidence = probabilities.max(axis=1).clip(0, 1)
         CalibrationDisplay.from_predictions(
-            labels == predicted, sure, n_bins=10, strategy="quantile", ax=right
+            labels == predicted, confidence, n_bins=10, strategy="quantile", ax=right
         )
         right.set(
             title="reliability",
             xlabel="probability of the predicted class",
-            ylabel="share that is right",
+            ylabel="fraction that is right",
         )
 
 
@@ -83,9 +111,9 @@ def draw_importances(
     path: Path, importances: numpy.ndarray, names: Sequence[str], what: str, title: str
 ) -> None:
     """Draw a bar for each column. importances : (columns, repeats)"""
-    from xpnet.estimators.inspection import MOST_BARS, ImportanceDisplay
+    from xpnet.estimators.inspection import MAX_BARS, ImportanceDisplay
 
-    with _axes(path, title, 7, 1.5 + 0.3 * min(len(names), MOST_BARS)) as axes:
+    with _axes(path, title, 7, 1.5 + 0.3 * min(len(names), MAX_BARS)) as axes:
         ImportanceDisplay(importances, names).plot(axes)
         axes.set(xlabel=what)
 
@@ -93,7 +121,10 @@ def draw_importances(
 def draw_against(
     path: Path, targets: numpy.ndarray, predictions: numpy.ndarray, title: str
 ) -> None:
-    """Draw true against predicted numbers, with the line on which both are equal. targets, predictions : (rows,)"""
+    """Draw true against predicted numbers, with the line on which both are equal.
+
+    targets, predictions : (rows,)
+    """
     from sklearn.metrics import PredictionErrorDisplay
 
     with _axes(path, title, 6, 6) as axes:

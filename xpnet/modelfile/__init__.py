@@ -140,7 +140,7 @@ def export_model(model: Any, path: str | Path) -> None:
     """
     kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
     exported = import_module(_OPENERS[kind]).to_export(model)
-    if Path(path).suffix == ".c":
+    if Path(path).suffix.lower() == ".c":
         from xpnet.modelfile.c_source import write_c as write
     else:
         from xpnet.modelfile.onnx_graph import write_onnx as write
@@ -238,10 +238,12 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict of str to JSON values
-        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``parameters``, their number; ``classes`` and
-        ``features``, an estimator's labels and names of columns, None where it has none; ``tensors``, dtype and shape
-        by name; ``network``, every field of its `NetworkSpec`; ``settings`` and ``extra``; ``format``, its version;
-        ``writer``, the version of xpnet that wrote it; ``bytes``, the size of the file.
+        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``networks``, how many there are, and
+        ``parameters``, the number of all of them; ``classes`` and ``features``, an estimator's labels
+        and names of the columns that it uses, None where it has none; ``left_out``, the others, each
+        with the reason; ``tensors``, dtype and shape by name; ``network``, every field of its
+        `NetworkSpec`; ``settings`` and ``extra``; ``format``, its version; ``writer``, the version of
+        xpnet that wrote it; ``bytes``, the size of the file.
 
     Raises
     ------
@@ -270,16 +272,24 @@ def describe(path: str | Path) -> dict[str, Any]:
                 if isinstance(classes, list)
                 else classes.tolist()
             )
-        features = settings["encoder"]["names"] if "encoder" in settings else features
+        encoder = settings.get("encoder", {})
+        left_out = encoder.get("left_out", {})
+        features = encoder.get("names", features)
+        if isinstance(features, list) and isinstance(left_out, dict):
+            features = [name for name in features if name not in left_out]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
+    numbers = {name.partition("/")[0] for name in entries if name.partition("/")[0].isdigit()}
+    networks = max(1, len(numbers))  # each has the tensors of its number; one alone has no number
     return {
         **vars(description),
         **{name: spec[name] for name in ("widths", "activations", "loss", "dtype")},
         "network": spec,
-        "parameters": parameter_count(description.network),
+        "networks": networks,
+        "parameters": networks * parameter_count(description.network),
         "classes": classes,
         "features": features or None,
+        "left_out": left_out,
         "tensors": {
             n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()
         },

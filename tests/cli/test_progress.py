@@ -1,0 +1,76 @@
+"""What a training says while it works: lines on stderr, also without a terminal."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.command_line import Run
+
+QUICK = ("train", "iris", "--hidden", "3", "--members", "1", "--epochs", "4")
+
+
+def test_data_task_and_each_network_get_a_line_on_stderr(run: Run) -> None:
+    result = run(*QUICK)
+    lines = result.stderr.splitlines()
+    assert lines[0] == "data      iris: 150 rows, 4 features, 3 classes"
+    assert lines[1].startswith("task      classify")
+    assert [line[:9] for line in lines[2:]] == ["network 1", "network 2", "network 3"]
+    for line in lines[2:]:
+        assert re.search(r"4 epochs, loss \d\.\d+, validation loss \d\.\d+, \d+ s$", line)
+    assert "network 1" not in result.stdout
+
+
+def test_a_long_training_gets_a_line_again_and_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet.cli.progress.SECONDS_BETWEEN_LINES", 0.0)
+    lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
+    epochs = [line for line in lines if re.match(r"network 1 epoch \d of 4, loss", line)]
+    assert len(epochs) == 4
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet"])
+def test_quiet_prints_no_progress(run: Run, option: str) -> None:
+    result = run(*QUICK, option)
+    assert result.stderr == ""
+    assert "rows of" in result.stdout
+
+
+def test_columns_of_a_large_table_that_are_left_out_are_told_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet.data.frames.LARGE_TABLE_BYTES", 100)
+    rows = [f"{k % 7},1,{'pq'[k % 2]}" for k in range(60)]
+    Path("d.csv").write_text("\n".join(["a,same,y", *rows]))
+    lines = run("train", "d.csv", "--target", "y", *QUICK[2:]).stderr.splitlines()
+    assert lines[2].startswith("left out  same: ")
+    assert lines[3].startswith("network 1")
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {name!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt)
+sys.argv[:] = ["xpnet", "train", "iris"]
+from xpnet.cli import main
+main()
+"""
+"""A command that is interrupted where a module is imported."""
+
+
+@pytest.mark.parametrize("name", ["click", "xpnet.cli.train", "pyarrow", "xpnet.cli.training"])
+def test_ctrl_c_during_imports_ends_quietly(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(name=name)], capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.split() == ["Aborted!"]
+    assert ended.stdout == ""

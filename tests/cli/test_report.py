@@ -1,0 +1,106 @@
+"""What ``xpnet train`` and ``xpnet inspect`` report about a model."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.command_line import Run, check_one_line
+
+from xpnet.cli.plot import draw_losses
+
+SMALL = ("--hidden", "4", "--members", "2", "--epochs", "2", "-q")
+
+
+def table(rows: int, labels: list[str]) -> None:
+    """Write d.csv, whose column ``same`` has one value and whose labels repeat."""
+    lines = [f"{k * 7 % 11},{'red' if k % 3 else 'blue'},1,{labels[k]}" for k in range(rows)]
+    Path("d.csv").write_text("\n".join(["size,colour,same,y", *lines]))
+
+
+def test_train_and_inspect_count_the_same_parameters_and_networks(run: Run) -> None:
+    table(80, ["p", "q"] * 40)
+    shown = run("train", "d.csv", "--target", "y", *SMALL, "-o", "m", "--metrics-json", "j").stdout
+    trained = json.loads(Path("j").read_text())["model"]
+    inspected = json.loads(run("inspect", "--json", "m").stdout)
+    tensors = {n: t for n, t in inspected["tensors"].items() if n[0].isdigit()}
+    count = sum(int(np.prod(tensor["shape"])) for tensor in tensors.values())
+    assert inspected["networks"] == trained["networks"] == len({n[0] for n in tensors}) > 1
+    assert inspected["parameters"] == trained["parameters"] == count
+    assert f"{count:,} parameters in {trained['networks']} networks" in shown
+    facts = run("inspect", "m").stdout
+    assert re.search(rf"^networks +{trained['networks']}$", facts, re.MULTILINE)
+    assert re.search(rf"^parameters +{count:,}$", facts, re.MULTILINE)
+
+
+def test_columns_that_are_not_used_are_no_features(run: Run) -> None:
+    table(80, ["p", "q"] * 40)
+    run("train", "d.csv", "--target", "y", "--id", "colour", *SMALL, "-o", "m")
+    inspected = json.loads(run("inspect", "--json", "m").stdout)
+    assert inspected["features"] == ["size"]
+    assert list(inspected["left_out"]) == ["same"]
+    facts = run("inspect", "m").stdout
+    assert re.search("^left out +same: ", facts, re.MULTILINE)
+    assert re.search("^target +y$", facts, re.MULTILINE)
+    assert re.search("^ids +colour$", facts, re.MULTILINE)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber", "squared_error"])
+def test_a_loss_of_numbers_predicts_numbers(run: Run, loss: str) -> None:
+    table(80, [str(k % 4) for k in range(80)])
+    assert "classify" in run("train", "d.csv", "--target", "y", *SMALL).stdout
+    shown = run("train", "d.csv", "--target", "y", *SMALL, "--loss", loss).stdout
+    assert re.search(f"^task +regress: --loss {loss}", shown, re.MULTILINE)
+    command = ("train", "d.csv", "--target", "y", *SMALL, "--loss", loss, "--task", "classify")
+    check_one_line(run(*command, code=2), "--loss must go with numbers")
+
+
+def test_a_loss_of_numbers_with_text(run: Run) -> None:
+    table(80, ["p", "q"] * 40)
+    command = ("train", "d.csv", "--target", "y", *SMALL, "--loss", "poisson")
+    check_one_line(run(*command, code=1), "column 'y' must hold numbers")
+
+
+def test_a_rare_class_gets_a_hint(run: Run) -> None:
+    table(200, ["yes" if k % 50 == 7 else "no" for k in range(200)])
+    command = ("train", "d.csv", "--target", "y", *SMALL)
+    shown = run(*command).stdout
+    assert re.search("^note +yes has 2.00% of the rows.*--class-weight", shown, re.MULTILINE)
+    assert "F1 of yes" in shown
+    assert "--class-weight" not in run(*command, "--class-weight", "balanced").stdout
+    table(200, ["p", "q"] * 100)
+    shown = run(*command).stdout
+    assert "--class-weight" not in shown
+    assert "F1 of q" in shown
+
+
+def test_the_plot_of_losses_shows_all_networks_and_its_labels_do_not_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure", reason="the extra 'plot' has it")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figures = []
+    create = figure_module.Figure
+
+    def keep(*arguments: object, **options: object) -> object:
+        figures.append(create(*arguments, **options))
+        return figures[-1]
+
+    monkeypatch.setattr(figure_module, "Figure", keep)
+    history = {"loss": [0.71, 0.5, 0.38], "validation_loss": [0.7, 0.52, 0.4]}
+    draw_losses(tmp_path / "loss.png", [history] * 3, "d.csv", "softmax_cross_entropy")
+    FigureCanvasAgg(figures[0]).draw()  # in the resolution that extents are measured in
+    (axes,) = figures[0].axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names[:2] == ["network 1, training", "network 1, validation"]
+    assert len(axes.lines) == len(names) == 6
+    assert axes.get_xlabel() == "epoch"
+    assert axes.get_ylabel() == "cross-entropy (nats per row)"
+    label = axes.yaxis.label.get_window_extent()
+    ticks = [*axes.yaxis.get_majorticklabels(), *axes.yaxis.get_minorticklabels()]
+    shown = [tick.get_window_extent() for tick in ticks if tick.get_text()]
+    assert shown
+    assert not any(label.overlaps(extent) for extent in shown)
+    assert label.x0 >= 0

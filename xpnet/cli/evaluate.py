@@ -1,0 +1,153 @@
+"""``xpnet evaluate`` and ``xpnet explain``: a model measured on the labelled rows of a data file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from xpnet.cli import options
+from xpnet.cli.output import show_table, to_json
+from xpnet.cli.settings import ReadingSettings
+
+if TYPE_CHECKING:
+    from xpnet.cli.reading import TableRows
+    from xpnet.cli.table_model import TableModel
+
+EXPLAINED_ROWS = 20_000
+"""Maximum rows that importances are measured on, at even distances in the file."""
+
+target_option = options.reading_option(
+    "--target",
+    callback=options.reads,
+    help="Column with the true values. [default: the column that the model was trained on]",
+)
+json_option = options.writing_option("--json", "as_json", is_flag=True, help="Print JSON.")
+measuring = options.together(
+    options.model_argument,
+    options.data_argument,
+    target_option,
+    json_option,
+    options.reading,
+    options.computing,
+)
+"""Adds a model, a data file with labels, and the options of reading and computing."""
+
+
+class Measured(NamedTuple):
+    """What a model is measured on. opened : the model; rows : those that have a label"""
+
+    opened: "TableModel"
+    rows: "TableRows"
+
+
+def _open(model: Path, data: str, backend: str | None, settings: ReadingSettings) -> Measured:
+    """Return a model and the rows of a file that have a label.
+
+    Raises UsageError for a model with several labels a row, DataFileError where columns or labels
+    are not the model's.
+    """
+    from xpnet import load
+    from xpnet.cli.reading import TableRows, read_columns
+    from xpnet.cli.table_model import TableModel
+    from xpnet.cli.task import numbers_of
+    from xpnet.data.labels import class_indices, read_labels
+
+    opened = TableModel(load(model, backend=backend))
+    if opened.several:
+        raise click.UsageError(
+            "The model must predict one label or number a row; it predicts several. Measure it in "
+            "Python: model.score(X, y)."
+        )
+    _, frame, features, target = read_columns(data, settings, opened, labelled=True)
+    labels, labelled = read_labels(frame, target, settings.decimal)
+    if opened.classes is None:
+        y = numbers_of(frame.name, target, labels)
+    else:
+        y = class_indices(frame.name, labels, opened.classes)
+    return Measured(opened, TableRows(frame, features, labelled, y, opened.classes))
+
+
+@click.command(
+    cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file."
+)
+@measuring
+@options.plot_option(
+    help="Plot a confusion matrix and a reliability curve of classes, or predicted against true "
+    "numbers, into this file (.png, .svg or .pdf).",
+)
+def evaluate(
+    model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **arguments: Any
+) -> None:
+    """Measure MODEL on the labelled rows of DATA.
+
+    Scores of classes: accuracy, balanced accuracy, F1 (of the second of two classes, otherwise the
+    mean), log loss, ROC AUC, and a table by class. Scores of numbers: mean absolute error, root
+    mean squared error, R2.
+
+    \b
+    Example:
+      xpnet evaluate model.safetensors later.csv --plot confusion.png
+    """
+    from xpnet.cli.scores import middle, scores_of, show_scores
+
+    opened, rows = _open(model, data, backend, ReadingSettings(**arguments))
+    outputs = opened.outputs_of_all(rows.tables())
+    scores = scores_of(opened, rows.y, outputs)
+    if plot is not None:
+        from xpnet.cli.plot import draw_against, draw_classes
+
+        if opened.classes is None:
+            draw_against(plot, rows.y, middle(outputs), data)
+        else:
+            draw_classes(plot, rows.y, outputs, opened.classes, data)
+    if as_json:
+        click.echo(to_json(scores))
+        return
+    show_scores({data: scores})
+    if opened.classes is not None:
+        show_table(
+            ("class", "precision", "recall", "F1", "rows"),
+            [one.values() for one in scores["classes"]],
+        )
+
+
+@click.command(
+    cls=options.Grouped, short_help="Measure how much a model needs each column of a data file."
+)
+@measuring
+@options.plot_option(help="Plot a bar for each column into this file (.png, .svg or .pdf).")
+def explain(
+    model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **arguments: Any
+) -> None:
+    """Measure how much MODEL needs each column, on the labelled rows of DATA.
+
+    This is permutation importance: the values of one column are shuffled among the rows, five
+    times. The importance is how much worse the predictions become: the rise of the log loss of
+    classes, or the fall of R2 of numbers. Columns with the same information share their
+    importance. DATA should hold rows that the model was not trained on; of more than 20,000 rows,
+    20,000 are used.
+
+    \b
+    Example:
+      xpnet explain model.safetensors later.csv --plot importance.png
+    """
+    from xpnet.cli.scores import importances_of
+
+    opened, rows = _open(model, data, backend, ReadingSettings(**arguments))
+    sample = rows.sample(EXPLAINED_ROWS)
+    importances = importances_of(opened, sample.table(), sample.y)
+    measure = "fall of R2" if opened.classes is None else "rise of the log loss"
+    if plot is not None:
+        from xpnet.cli.plot import draw_importances
+
+        title = f"{measure} with the column shuffled"
+        draw_importances(plot, importances, sample.features, title, data)
+    columns = [
+        {"column": name, "importance": values.mean(), "spread": values.std()}
+        for name, values in zip(sample.features, importances, strict=True)
+    ]
+    columns.sort(key=lambda one: -one["importance"])
+    if as_json:
+        click.echo(to_json({"importance": measure, "columns": columns}))
+        return
+    show_table(("column", measure, "spread"), [one.values() for one in columns])

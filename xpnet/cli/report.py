@@ -1,0 +1,130 @@
+"""The report of ``xpnet train``: what was trained on which data, files, and what is shown."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xpnet.cli.output import few, show_facts, to_json
+from xpnet.cli.plot import draw_losses
+from xpnet.cli.scores import show_scores
+from xpnet.cli.settings import TrainSettings
+from xpnet.errors import ModelFileError
+from xpnet.modelfile.disk import write_whole
+
+MODEL_SUFFIX = ".safetensors"
+"""The usual ending of a model file."""
+
+
+class Written(NamedTuple):
+    """A file that was written. failure : why it lies elsewhere, "" if it does not"""
+
+    path: Path
+    failure: str
+
+
+def describe_model(model: Any, name: str) -> dict[str, Any]:
+    """Return what the report says about a model and its training, as JSON values.
+
+    name : of the kind of model, as --model has it
+    """
+    networks = model.networks_
+    first = networks[0]
+    histories = [network.history for network in networks]
+    return {
+        "model": {
+            "name": name,
+            "networks": len(networks),
+            "members": first.spec.members,
+            "widths": list(first.spec.widths),
+            "loss": first.spec.loss,
+            "parameters": sum(
+                array.size for network in networks for array in network.params.values()
+            ),
+            "epochs": [history.epochs for history in histories],
+            "kept": list(model.best_epochs_),
+            "why": first.why_,
+        },
+        "history": _losses(histories[0]),
+        "histories": [_losses(history) for history in histories],
+    }
+
+
+def _losses(history: Any) -> dict[str, list[float]]:
+    """Return the losses of a network by epoch."""
+    return {"loss": list(history.loss), "validation_loss": list(history.validation_loss)}
+
+
+def write_files(model: Any, settings: TrainSettings, report: dict[str, Any]) -> list[Written]:
+    """Write the files that options name: the model, the report, the plot."""
+    extra = {"target": report["data"]["target"], "ids": list(settings.ids)}
+    writers: list[tuple[Path | None, Callable[[Path], None]]] = [
+        (settings.output, partial(model.save, extra=extra)),
+        (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
+        (
+            settings.plot,
+            lambda path: draw_losses(
+                path, report["histories"], settings.data, report["model"]["loss"]
+            ),
+        ),
+    ]
+    return [_write(path, write) for path, write in writers if path is not None]
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> Written:
+    """Write a file; if that fails, write it to a temporary folder, so that no training is lost."""
+    try:
+        write(path)
+        return Written(path, "")
+    except (ModelFileError, OSError) as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="xpnet-")) / path.name
+        write(elsewhere)
+        return Written(elsewhere, f"{error} It is kept as {elsewhere}.")
+
+
+def show_report(report: dict[str, Any], why: str, written: Sequence[Path]) -> None:
+    """Show the report on stdout. why : what was trained, and on what"""
+    data, model = report["data"], report["model"]
+    parameters = f"{model['name']}, {model['parameters']:,} parameters in {counted_networks(model['networks'])}"
+    facts = [
+        ("data", data_line(data)),
+        ("task", task_line(report["task"])),
+        ("left out", left_out_line(data["left_out"])),
+        *(("note", note) for note in data["notes"]),
+        ("model", f"{parameters}, {report['settings']['dtype']}"),
+        ("trained", why),
+        ("epochs", ", ".join(map(str, model["epochs"]))),
+        ("time", f"{report['seconds']:.2f} s"),
+        ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
+    ]
+    show_facts((name, value) for name, value in facts if value)
+    show_scores(report["scores"])
+
+
+def data_line(data: dict[str, Any]) -> str:
+    """Return one line about the data."""
+    classes = f", {len(data['classes'])} classes" if "classes" in data else ""
+    return f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"
+
+
+def task_line(task: dict[str, str]) -> str:
+    """Return one line about the task."""
+    return f"{task['name']}: {task['why']}"
+
+
+def left_out_line(left_out: dict[Any, str]) -> str:
+    """Return one line about columns that are not used."""
+    return few([f"{column}: {reason}" for column, reason in left_out.items()])
+
+
+def counted_networks(count: int) -> str:
+    """Return a number of networks as text."""
+    return "1 network" if count == 1 else f"{count} networks"
+
+
+def suffix_note(path: Path | None) -> str:
+    """Return a note on a model file whose name ends as files of another format do; otherwise ""."""
+    if path is None or path.suffix.lower() in ("", MODEL_SUFFIX):
+        return ""
+    return f"{path.name} is a safetensors file, whatever its name; xpnet.load opens it"

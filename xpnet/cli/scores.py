@@ -1,0 +1,174 @@
+"""Scores of predictions, by scikit-learn where its functions hold the rows once."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy
+import pyarrow
+from sklearn import metrics
+
+from xpnet.cli.output import show_table
+from xpnet.cli.reading import TableRows
+from xpnet.cli.table_model import TableModel
+
+_TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
+"""Titles of columns of scores; others are called as the scores."""
+
+REPEATS = 5
+"""How often each column is shuffled to measure its importance."""
+
+RARE_CLASS = 0.05
+"""Fraction of the rows below which a class is rare: accuracy says little about it."""
+
+
+class PlainScore(NamedTuple):
+    """A score that importances are measured by. sign : 1 if larger is worse, otherwise -1"""
+
+    name: str
+    sign: int
+
+
+def scores_of(model: TableModel, y: numpy.ndarray, outputs: numpy.ndarray) -> dict[str, Any]:
+    """Return scores of what a model has predicted. y : (rows,) class indices, or numbers"""
+    if model.classes is None:
+        return number_scores(y, middle(outputs))
+    return class_scores(y, outputs, model.classes)
+
+
+def middle(outputs: numpy.ndarray) -> numpy.ndarray:
+    """Return one number a row: of several quantiles the middle one.
+
+    outputs : (rows,) or (rows, levels)
+    """
+    columns = outputs.reshape(len(outputs), -1)
+    return columns[:, columns.shape[1] // 2]
+
+
+def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) -> numpy.ndarray:
+    """Return how much worse predictions are with each column shuffled: (columns, repeats).
+
+    The score is log loss of classes, R2 of numbers.
+    """
+    score = PlainScore("r2", -1) if model.classes is None else PlainScore("log_loss", 1)
+    rng = numpy.random.default_rng(0)
+
+    def badness(rows: pyarrow.Table) -> float:
+        return score.sign * float(scores_of(model, y, model.outputs_of(rows))[score.name])
+
+    unshuffled = badness(table)
+    importances = numpy.empty((table.num_columns, REPEATS))
+    for place, name in enumerate(table.column_names):
+        for repeat in range(REPEATS):
+            column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
+            shuffled = badness(table.set_column(place, name, column))
+            importances[place, repeat] = shuffled - unshuffled
+    return importances
+
+
+def class_scores(
+    labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]
+) -> dict[str, Any]:
+    """Return scores of probabilities, and precision, recall, F1 and rows of each class.
+
+    F1 is that of the second of two classes, which ``f1_class`` names; of more classes it is the
+    mean. ROC AUC compares each class with the others, and is None if a class has no rows. It and
+    the log loss are computed here, since scikit-learn's functions hold all rows several times, of
+    which there may be many millions.
+
+    labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
+    """
+    count, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)
+    by_class = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=0
+    )
+    _, recall, f1, rows = by_class
+    # Probabilities that were rounded to float32 do not sum to exactly 1.
+    sums = probabilities.sum(axis=1, dtype=numpy.float64)
+    epsilon = numpy.finfo(numpy.float64).eps
+    of_labels = probabilities[numpy.arange(count), labels] / sums
+    of_labels = numpy.clip(of_labels, epsilon, 1 - epsilon)
+    compared = range(classes) if classes > 2 else (1,)
+    areas = [_area(probabilities[:, k] / sums, labels == k) for k in compared if rows.all()]
+    columns = zip(names, *(scores.tolist() for scores in by_class), strict=True)
+    return {
+        "rows": count,
+        "accuracy": float((labels == predicted).mean()),
+        "balanced_accuracy": float(recall[rows > 0].mean()),
+        "f1": float(f1.mean() if classes > 2 else f1[1]),
+        "f1_class": names[1] if classes == 2 else None,
+        "log_loss": -float(numpy.log(of_labels).mean()),
+        "roc_auc": float(numpy.mean(areas)) if areas else None,
+        "classes": [
+            dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True))
+            for one in columns
+        ],
+    }
+
+
+def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
+    """Return ROC AUC: how often a row of the class has a higher score than one of the others.
+
+    Equal scores count half.
+    """
+    own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
+    below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
+    return below / (2 * len(own) * len(others))
+
+
+def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
+    """Return rows, mean absolute error, root of the mean squared error, and R2.
+
+    R2 is None for fewer than two rows.
+    """
+    return {
+        "rows": len(targets),
+        "mae": float(metrics.mean_absolute_error(targets, predictions)),
+        "rmse": float(metrics.root_mean_squared_error(targets, predictions)),
+        "r2": float(metrics.r2_score(targets, predictions)) if len(targets) > 1 else None,
+    }
+
+
+def baseline_scores(training: TableRows, measured: TableRows) -> dict[str, Any]:
+    """Return the scores of the constant baseline.
+
+    It predicts the frequencies of the classes, or the mean, of the training rows.
+    """
+    if training.classes is None:
+        return number_scores(measured.y, numpy.full(len(measured), training.y.mean()))
+    frequencies = class_frequencies(training)
+    return class_scores(
+        measured.y,
+        numpy.broadcast_to(frequencies, (len(measured), len(frequencies))),
+        training.classes.tolist(),
+    )
+
+
+def class_frequencies(rows: TableRows) -> numpy.ndarray:
+    """Return the fraction of the rows that each class has: (classes,)."""
+    return numpy.bincount(rows.y, minlength=len(rows.classes)) / len(rows)
+
+
+def rare_class_note(rows: TableRows) -> str:
+    """Return a hint about a rare class of two; otherwise ""."""
+    if rows.classes is None or len(rows.classes) != 2:
+        return ""
+    frequencies = class_frequencies(rows)
+    rare = int(frequencies.argmin())
+    if frequencies[rare] >= RARE_CLASS:
+        return ""
+    return (
+        f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
+        "compare ROC AUC and log loss, or add --class-weight balanced"
+    )
+
+
+def show_scores(scores: dict[str, dict[str, Any]]) -> None:
+    """Show a table with a line for each set of rows."""
+    first = next(iter(scores.values()))
+    names = [name for name in first if name not in ("rows", "classes", "f1_class")]
+    positive = first.get("f1_class")
+    titles = {**_TITLES, "f1": "F1" if positive is None else f"F1 of {positive}"}
+    lines = [(part, one["rows"], *(one[name] for name in names)) for part, one in scores.items()]
+    columns = [titles.get(name, name.replace("_", " ")) for name in names]
+    show_table(("rows of", "rows", *columns), lines)

@@ -1,0 +1,77 @@
+"""What the options of a command say, as records that a type checker knows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings:
+    """Which columns are read, and how a text file is written.
+
+    features, drop, text, ids : names of columns
+    target : the column with labels, if an option names it
+    separator, decimal, thousands, encoding : None to recognise them
+    """
+
+    features: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    target: str | None = None
+    no_header: bool = False
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+
+    @property
+    def dialect(self) -> dict[str, Any]:
+        """Return how a text file is written, as `xpnet.data.open_data` takes it."""
+        names = ("separator", "decimal", "thousands", "encoding", "no_header")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(ReadingSettings):
+    """The options of ``xpnet train``; None where the model or the data decide."""
+
+    data: str
+    task: str | None = None
+    class_weight: str | dict[str, float] | None = None
+    test_size: float = 0.25
+    model: str = "tabular"
+    hidden: tuple[int, ...] | None = None
+    members: int | None = None
+    activation: str = "relu"
+    dropout: float | None = None
+    loss: str | None = None
+    quantile: tuple[float, ...] | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    validation_size: float = 0.125
+    time_limit: float | None = None
+    batch_size: int | None = None
+    optimizer: str = "adamw"
+    lr: float | None = None
+    weight_decay: float | None = None
+    jobs: int = 1
+    seed: int = 0
+    dtype: str = "float32"
+    output: Path | None = None
+    metrics_json: Path | None = None
+    plot: Path | None = None
+    checkpoint_dir: Path | None = None
+    resume: bool = False
+    quiet: bool = False
+    backend: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(ReadingSettings):
+    """The options of ``xpnet predict``."""
+
+    output: Path | None = None
+    proba: bool = False
+    interval: float | None = None
+    keep_columns: bool = False
