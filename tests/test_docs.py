@@ -16,7 +16,11 @@ import xpnet
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 ON_RANKS = ["user_guide/distributed", "how_to/train_on_ray", "how_to/train_on_spark"]
-RUN = ["index.md", "getting_started.md", "tutorials/array_libraries.md"]
+RUN = [
+    "getting_started.md",
+    "how_to/save_and_export.md",
+    "tutorials/array_libraries.md",
+]
 
 
 def blocks(page: str) -> list[str]:
@@ -35,7 +39,9 @@ def names() -> dict[str, Any]:
         "frame": pandas.DataFrame({"ink": X[:80, 20], "half": y[:80] // 5}),
         "labels": y[:80] % 2,
     }
-    return {"xpnet": xpnet, "X": X[:300], "y": y[:300], "model": model, **split, **layer, **table}
+    classifier = xpnet.MLPClassifier((8,), max_iter=3, random_state=0).fit(X[:300], y[:300])
+    models = {"model": model, "classifier": classifier}
+    return {"xpnet": xpnet, "X": X[:300], "y": y[:300], **models, **split, **layer, **table}
 
 
 @pytest.mark.parametrize(
