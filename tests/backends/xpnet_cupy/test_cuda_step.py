@@ -25,6 +25,7 @@ from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import BackendError, DeviceMemoryError, MixedArraysError
+from xpnet.ops import UPDATES
 from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
@@ -48,7 +49,7 @@ def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> HostLauncher:
 
 
 @pytest.mark.parametrize("form", ["indices", "soft"])
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "rmsprop", "nadam", "lion"])
+@pytest.mark.parametrize("rule", ["momentum", *UPDATES])
 def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -> None:
     spec = NetworkSpec((7, 130, 5, 4), ("relu", "relu"), rule=RULES[rule], dtype=dtype, l2=0.01)
     assert_agrees(spec, fused, *data(spec, form), batch=BATCH)
