@@ -80,3 +80,18 @@ def test_the_reference_lists_every_public_name(room: str) -> None:
     module = importlib.import_module(room)
     names = [name for name in module.__all__ if callable(getattr(module, name))]
     assert [name for name in names if not re.search(rf"^   {name}$", pages, re.M)] == []
+
+
+def test_the_first_page_of_the_reference_lists_what_the_others_list() -> None:
+    """The first page of the reference repeats the lists of the other pages."""
+
+    def listed(page: Path) -> set[str]:
+        names = set()
+        for block in re.split(r"^\.\. currentmodule:: ", page.read_text("utf-8"), flags=re.M)[1:]:
+            module, _, text = block.partition("\n")
+            names |= {f"{module}.{name}" for name in re.findall(r"^   (\w+)$", text, re.M)}
+        return names
+
+    first = DOCS / "api" / "index.md"
+    others = [page for page in (DOCS / "api").glob("*.md") if page != first]
+    assert listed(first) == set().union(*map(listed, others))

@@ -2,10 +2,10 @@
 Are the probabilities right?
 ============================
 
-Of all rows to which a classifier gives 80 %, eight in ten should belong to the class: a curve on the diagonal is
-right. A curve that is flatter than the diagonal is too sure of itself, a steeper one not sure enough. Training for
-long, a penalty ``alpha`` and early stopping move it one way or the other, so look at the curve of your own rows
-before you trust a probability; ``TabularClassifier(calibration="temperature")`` corrects it.
+Of all rows for which a classifier predicts 80 %, eight in ten should belong to the class: a curve on the diagonal is
+right. A curve that is flatter than the diagonal is overconfident, a steeper one underconfident. The number of epochs,
+the penalty ``alpha`` and early stopping all move the curve, so look at the curve of your own rows before you trust a
+probability; ``TabularClassifier(calibration="temperature")`` corrects it.
 """
 
 import warnings
@@ -41,5 +41,5 @@ for name, options in settings.items():
         name=name,
         ax=ax,
     )
-ax.set_title("Predicted against found", fontsize=10)
+ax.set_title("Predicted and observed frequencies", fontsize=10)
 plt.show()

@@ -1,6 +1,6 @@
 """
-Which digits are taken for which
-================================
+Which digits are confused with which
+====================================
 
 Any display of scikit-learn works with xpnet's estimators.
 """

@@ -2,10 +2,10 @@
 What the first layer looks for
 ==============================
 
-Each unit of the first hidden layer has one weight for each pixel, so its weights are a picture: red where ink speaks
-for the unit, blue where it speaks against it. With 8 by 8 pixels that is a coarse picture: a few dark cells beside
-each other are a stroke. The columns at the left and right border, where hardly any image has ink, stay near their
-random start.
+Each unit of the first hidden layer has one weight for each pixel, so its weights are a picture: ink increases the
+unit's input where the picture is red, and decreases it where the picture is blue. With 8 by 8 pixels the picture is
+coarse: a few dark neighbouring cells are a stroke. The columns at the left and right border, where hardly any image
+has ink, stay near their random start.
 
 The build shows scikit-learn's small digits. With the 28 by 28 pixels of MNIST in a file ``mnist.npz`` (arrays ``X``
 and ``y``), ``make docs MNIST=mnist.npz`` shows those.

@@ -2,8 +2,8 @@
 Loss curves by optimizer
 ========================
 
-The same network from the same weights, on the same batches, with five ways to follow the gradient. Each learning rate
-is the best of a few tried: optimizers want rates of different magnitudes.
+The same network with the same initial weights and batches, trained by five optimizers. Each learning rate is the best
+of a few candidates, since optimizers need learning rates of different magnitudes.
 """
 
 import matplotlib.pyplot as plt
@@ -32,9 +32,9 @@ def train(optimizer, learning_rate):
 
 
 fig, ax = plt.subplots(figsize=(7, 4))
-for name, (optimizer, rates) in candidates.items():
-    curves = {rate: train(optimizer, rate) for rate in rates}
-    best = min(curves, key=lambda rate: curves[rate][-1])
+for name, (optimizer, learning_rates) in candidates.items():
+    curves = {learning_rate: train(optimizer, learning_rate) for learning_rate in learning_rates}
+    best = min(curves, key=lambda learning_rate: curves[learning_rate][-1])
     ax.semilogy(curves[best], label=f"{name}, learning rate {best:g}")
 ax.set(xlabel="epoch", ylabel="mean loss of the epoch")
 ax.grid(alpha=0.3)
