@@ -157,7 +157,7 @@ SEALED = {
     "an unknown field": (network(hook="os.system"), "NetworkSpec takes"),
     "rates for other layers": (network(dropout=[0.1]), "do not belong together"),
     "names twice": (network(names=["W"] * 6), "do not belong together"),
-    "a rule out of range": (network(rule={"beta1": 2.0}), r"beta1 lies in \[0, 1\)"),
+    "a rule out of range": (network(rule={"beta1": 2.0}), r"beta1.*\[0, 1\)"),
     "an unknown kind": (description(kind="posix.system"), "posix.system"),
     "settings that are none": (
         description(settings=[]),
@@ -221,9 +221,7 @@ def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(xpnet.ModelFileError, match="is a folder"):
         xpnet.load(tmp_path)
-    with pytest.raises(
-        xpnet.ModelFileError, match="missing cannot be opened as a model file: .+ Check the path"
-    ):
+    with pytest.raises(xpnet.ModelFileError, match="got .*missing: .+ Check the path"):
         xpnet.load(tmp_path / "missing")
     with pytest.raises(xpnet.ModelFileError, match="null"):
         xpnet.load("a\0b")

@@ -47,9 +47,9 @@ def test_a_pipeline_is_refused_with_what_keeps_it(tmp_path: Path) -> None:
         target,
     ):
         kind = type(model).__name__
-        with pytest.raises(InputError, match=rf"received {kind}.*skops\.io\.dump"):
+        with pytest.raises(InputError, match=rf"got {kind}.*skops\.io\.dump"):
             xpnet.save(model, tmp_path / "m")
-        with pytest.raises(InputError, match=rf"received {kind}.*skl2onnx"):
+        with pytest.raises(InputError, match=rf"got {kind}.*skl2onnx"):
             export_model(model, tmp_path / "m")
     assert not (tmp_path / "m").exists()
 

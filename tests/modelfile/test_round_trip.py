@@ -168,7 +168,7 @@ def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
     class Own(xpnet.LogisticRegression):
         """A class that no other program knows."""
 
-    with pytest.raises(xpnet.InputError, match="received Own"):
+    with pytest.raises(xpnet.InputError, match="got Own"):
         Own(2, 2).save(tmp_path / "model")
 
 
@@ -176,7 +176,7 @@ def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
     "extra", [[1], {"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {1: 1, "a": 2}]
 )
 def test_extra_is_json(tmp_path: Path, extra: Any) -> None:
-    with pytest.raises(xpnet.InputError, match="A model file holds what it gives back"):
+    with pytest.raises(xpnet.InputError, match="A model file must return the model unchanged"):
         xpnet.LogisticRegression(2, 2).save(tmp_path / "model", extra)
     assert list(tmp_path.iterdir()) == []
 

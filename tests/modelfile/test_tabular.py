@@ -148,9 +148,9 @@ def test_it_can_be_fitted_again(tmp_path: Path, table: pandas.DataFrame) -> None
 def test_what_a_file_cannot_hold_is_told(tmp_path: Path, rng: np.random.Generator) -> None:
     X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
     other = classifier(encoder=StandardScaler()).fit(X, y)
-    with pytest.raises(InputError, match=r"TableEncoder; received a StandardScaler.*skops"):
+    with pytest.raises(InputError, match=r"TableEncoder; got a StandardScaler.*skops"):
         other.save(tmp_path / "m")
-    with pytest.raises(InputError, match="received a StandardScaler"):
+    with pytest.raises(InputError, match="got a StandardScaler"):
         other.export_onnx(tmp_path / "m")
     assert not (tmp_path / "m").exists()
 

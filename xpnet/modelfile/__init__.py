@@ -2,7 +2,7 @@
 
 ``save``, ``load``, ``describe`` and ``export_model`` take models and files of every kind:
 
-``container``    tensors and a JSON description in one file, with checksums: read strictly, written reproducibly
+``container``    tensors and a JSON description in one file, with checksums
 ``disk``         files that appear whole or not at all
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
 ``networks``     the models of ``xpnet.models`` to files and back
@@ -12,8 +12,9 @@
 ``onnx_graph``   models as ONNX files, for other runtimes
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
-A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:
-the optimizer's buffers, the history and the state of the random numbers.
+A model file holds the parameters and the settings of a model. A checkpoint also holds what a
+training needs to continue: the optimizer's buffers, the history and the state of the random
+generator.
 """
 
 from dataclasses import asdict
@@ -33,6 +34,8 @@ from xpnet.models import Network
 
 __all__ = ["Checkpoint", "describe", "export_model", "load", "save"]
 
+_NO_MODEL = "A model file must describe a model; {} describes no model: {}."
+
 _OPENERS = {
     "FeedforwardNeuralNet": "xpnet.modelfile.networks",
     "LogisticRegression": "xpnet.modelfile.networks",
@@ -41,7 +44,8 @@ _OPENERS = {
     "TabularClassifier": "xpnet.modelfile.tables",
     "TabularRegressor": "xpnet.modelfile.tables",
 }
-"""The module for each kind of model, with ``parts``, ``to_export`` and ``open_file``; it is imported when needed."""
+"""The module of each kind of model, with ``parts``, ``to_export`` and ``open_file``; it is imported
+when it is needed."""
 
 
 def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
@@ -50,16 +54,18 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     Parameters
     ----------
     model : Network, or estimator of xpnet's
-        The model. An estimator must be fitted; one of tables has a `TableEncoder`.
+        The model. An estimator must be fitted; the encoder of one for tables must be a
+        `TableEncoder`.
     path : str or Path
         The file; an existing one is replaced at once and whole.
     extra : dict of str to JSON values, optional
-        What the file keeps with the model. None keeps the model's own ``extra``.
+        Values that the file keeps with the model. None keeps the model's own ``extra``.
 
     Raises
     ------
     InputError
-        For a model of another class, what JSON cannot hold, and what would not open again.
+        For a model of another class, for values that JSON cannot hold, and for a model that would
+        not open again.
     ModelFileError
         When the file cannot be written.
 
@@ -69,8 +75,8 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
 
     Notes
     -----
-    A pipeline with scikit-learn's transformers is written by ``skops.io.dump``, which knows them, and opened by
-    ``skops.io.load``, which runs no code of the file's and asks for xpnet's types to be trusted.
+    ``skops.io.dump`` writes pipelines with scikit-learn's transformers, and ``skops.io.load`` opens
+    them, runs no code of the file, and asks the caller to trust the types of xpnet.
 
     Examples
     --------
@@ -85,7 +91,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     kind = _kind(model)
     spec, settings, tensors = import_module(_OPENERS[kind]).parts(model)
     description = Description(kind, spec, settings, model.extra if extra is None else extra)
-    write(path, description, tensors, lambda found: _opened(found, tensors, "numpy"))
+    write(path, description, tensors, lambda written: _opened(written, tensors, "numpy"))
 
 
 def _kind(model: Any) -> str:
@@ -96,7 +102,8 @@ def _kind(model: Any) -> str:
     kind = type(model).__name__
     if kind not in _OPENERS:
         raise InputError(
-            f"Files hold {', '.join(_OPENERS)}; received {kind}. Pipelines have skops.io.dump and skl2onnx.to_onnx."
+            f"The model of a file must be one of {', '.join(_OPENERS)}; got {kind}. "
+            "Use skops.io.dump or skl2onnx.to_onnx for pipelines."
         )
     return kind
 
@@ -118,8 +125,9 @@ def export_model(model: Any, path: str | Path) -> None:
     Raises
     ------
     InputError
-        For a model of another class (skl2onnx converts pipelines that end in an estimator of xpnet's), and for labels
-        that are neither integers nor strings.
+        For a model of another class (skl2onnx converts pipelines that end in an estimator of
+        xpnet). For ONNX: for labels that are neither text nor integers of 64 bits. For C: for
+        parameters that are not finite in float32, and for text that contains NUL characters.
     ModelFileError
         Where the package onnx is missing, or the file cannot be written.
 
@@ -155,8 +163,8 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     path : str or Path
         A file that ``save`` wrote, on any machine and from any backend.
     backend : str or Backend, optional
-        The backend that the model shall live on. None adopts the library and device of the first arrays, as a new model
-        does.
+        The backend of the model. None adopts the library and device of the first arrays, as a new
+        model does.
 
     Returns
     -------
@@ -177,8 +185,8 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
     Notes
     -----
-    The model predicts bit for bit what the saved one did on the same backend. It can be trained further: its optimizer
-    and schedule begin anew, and its history is empty.
+    The model predicts bit for bit what the saved one did on the same backend. It can be trained
+    further: its optimizer and schedule start from the beginning, and its history is empty.
 
     Examples
     --------
@@ -194,12 +202,12 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     description, tensors = read(path)
     if description.kind not in _OPENERS:
         raise ModelFileError(
-            f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {description.kind!r}."
+            f"xpnet.load needs a file of {', '.join(_OPENERS)}; {path} holds {description.kind!r}."
         )
     try:
         return _opened(description, tensors, backend)
     except ValueError as error:
-        raise ModelFileError(f"{path} describes no model: {error}.") from error
+        raise ModelFileError(_NO_MODEL.format(path, error)) from error
 
 
 def _opened(
@@ -209,24 +217,20 @@ def _opened(
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
-    left = dict(tensors)
+    remaining = dict(tensors)
     try:
-        model = import_module(_OPENERS[description.kind]).open_file(description, left, backend)
-    except (
-        TypeError,
-        OverflowError,
-        LookupError,
-        AttributeError,
-    ) as error:  # of values within lists and dicts
+        model = import_module(_OPENERS[description.kind]).open_file(description, remaining, backend)
+    except (TypeError, OverflowError, LookupError, AttributeError) as error:
+        # Values within lists and dicts have no types that were checked.
         raise ValueError(f"a parameter has no such value: {error}") from error
-    if left:
+    if remaining:
         raise ValueError(NO_PARAMETERS)
     model.extra = description.extra
     return model
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """Read what a file holds from its header alone.
+    """Read the header of a file.
 
     The tensors are not read, and no memory of their size is allocated.
 
@@ -238,17 +242,19 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict of str to JSON values
-        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``networks``, how many there are, and
-        ``parameters``, the number of all of them; ``classes`` and ``features``, an estimator's labels
-        and names of the columns that it uses, None where it has none; ``left_out``, the others, each
-        with the reason; ``tensors``, dtype and shape by name; ``network``, every field of its
-        `NetworkSpec`; ``settings`` and ``extra``; ``format``, its version; ``writer``, the version of
-        xpnet that wrote it; ``bytes``, the size of the file.
+        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``networks``, their number, and
+        ``parameters``, the number of parameters of all networks; ``classes`` and ``features``, an
+        estimator's labels and names of the columns that it uses, None where it has none;
+        ``left_out``, the reason for each column that it does not use; ``tensors``, dtype and shape
+        by name; ``network``, all fields of its `NetworkSpec`; ``settings`` and ``extra``;
+        ``format``, its version; ``writer``, the version of xpnet that wrote the file; ``bytes``,
+        its size.
 
     Raises
     ------
     ModelFileError
-        For a file that is missing, cut short, hostile or of a newer format, or whose header is damaged.
+        For a file that is missing, truncated, hostile or of a newer format, or whose header is
+        damaged.
 
     Examples
     --------
@@ -262,25 +268,22 @@ def describe(path: str | Path) -> dict[str, Any]:
     spec, settings = parse(canonical(asdict(description.network))), description.settings
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))
-        classes, features = (
-            fitted.get("classes_"),
-            fitted.get("feature_names_in_", numpy.empty(0)).tolist(),
-        )
-        if classes is not None:
-            classes = (
-                [labels.tolist() for labels in classes]
-                if isinstance(classes, list)
-                else classes.tolist()
-            )
+        classes = fitted.get("classes_")
+        if isinstance(classes, list):
+            classes = [labels.tolist() for labels in classes]
+        elif classes is not None:
+            classes = classes.tolist()
         encoder = settings.get("encoder", {})
         left_out = encoder.get("left_out", {})
+        features = fitted.get("feature_names_in_", numpy.empty(0)).tolist()
         features = encoder.get("names", features)
         if isinstance(features, list) and isinstance(left_out, dict):
             features = [name for name in features if name not in left_out]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ModelFileError(f"{path} describes no model: {error}.") from error
-    numbers = {name.partition("/")[0] for name in entries if name.partition("/")[0].isdigit()}
-    networks = max(1, len(numbers))  # each has the tensors of its number; one alone has no number
+        raise ModelFileError(_NO_MODEL.format(path, error)) from error
+    # The tensors of several networks begin with their numbers; a single network has no number.
+    prefixes = {name.partition("/")[0] for name in entries}
+    networks = max(1, sum(prefix.isdigit() for prefix in prefixes))
     return {
         **vars(description),
         **{name: spec[name] for name in ("widths", "activations", "loss", "dtype")},

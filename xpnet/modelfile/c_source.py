@@ -167,7 +167,7 @@ def _float32(name: str, values: numpy.ndarray) -> numpy.ndarray:
 
 
 def _activations(spec: NetworkSpec) -> str:
-    """Return the operators that are used, a function for each activation, and those of the layers."""
+    """Return the operators in use, a function for each activation, and the table of them."""
     names = [*spec.activations, "identity"]
     operators: set[str] = {"Sigmoid"} if OUTPUT_ACTIVATIONS[spec.loss] == "logistic" else set()
     functions = []

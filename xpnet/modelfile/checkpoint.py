@@ -1,4 +1,4 @@
-"""Checkpoints: a training under way as a file. A run that was killed goes on from it with the same numbers."""
+"""Checkpoints: the state of a training as a file, from which a killed run continues bit by bit."""
 
 import warnings
 from dataclasses import asdict
@@ -16,36 +16,40 @@ from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState
 
 KIND = "Checkpoint"
+"""The kind of a checkpoint in its description."""
 PATTERN = "checkpoint-*.safetensors"
+"""Names of checkpoints; the asterisk is the number of epochs."""
 
 
 class Checkpoint(Callback):
-    """A callback that writes the whole state of a training to a folder, so that a run that was killed can go on.
+    """A callback that writes the state of a training to a folder; a killed run can then continue.
 
     Parameters
     ----------
     directory : str or Path
-        A folder for the checkpoints of this one run. It is made if it does not exist.
+        A folder for the checkpoints of this one run. It is created if it does not exist.
     every : int, default 1
-        Write after this many epochs, and after the last.
+        Number of epochs between two checkpoints; one is also written after the last epoch.
     keep : int, default 2
-        How many of the newest checkpoints stay.
+        Number of the newest checkpoints that stay.
 
     Raises
     ------
     InputError
-        When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds checkpoints of another run,
-        or of a run that ``resume_from`` does not continue, and when another run writes to the folder at the same time.
+        When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds
+        checkpoints of another run, or of a run that ``resume_from`` does not continue, and when
+        another run writes to the folder at the same time.
     ModelFileError
         Raised by ``fit`` when a checkpoint cannot be written.
 
     Notes
     -----
-    When a program that fits with ``resume_from`` is started again after a crash, a power cut or ``kill -9``, it goes on
-    after the last epoch that was written: parameters, optimizer, history, random stream and the other callbacks
-    continue. It ends with bit for bit the weights it would have had without the interruption, if everything else (data,
-    model, arguments, threads) is the same again. A checkpoint appears whole or not at all. On
-    several ranks rank 0 writes, and another number of ranks may go on.
+    A program that fits with ``resume_from`` and is started again after a crash, a power cut or
+    ``kill -9`` continues after the last epoch that was written, with parameters, optimizer,
+    history, random generator and the other callbacks. It ends with bit for bit the weights of a run
+    without the interruption, if everything else (data, model, arguments, threads) is the same. A
+    checkpoint appears whole or not at all. On several ranks rank 0 writes, and another number of
+    ranks may continue.
 
     Examples
     --------
@@ -53,9 +57,10 @@ class Checkpoint(Callback):
     >>> import xpnet
     >>> X, Y = numpy.random.default_rng(0).normal(size=(40, 3)), numpy.arange(40) % 2
     >>> def train(epochs):
-    ...     net = xpnet.FeedforwardNeuralNet(3, 4, 2, rng=numpy.random.default_rng(1), backend="numpy")
+    ...     net = xpnet.FeedforwardNeuralNet(3, 4, 2, rng=1, backend="numpy")
     ...     net.fit(X, Y, epochs=epochs, rng=numpy.random.default_rng(2),
-    ...             callbacks=[xpnet.Checkpoint("runs/a")], resume_from=xpnet.Checkpoint.latest("runs/a"))
+    ...             callbacks=[xpnet.Checkpoint("runs/a")],
+    ...             resume_from=xpnet.Checkpoint.latest("runs/a"))
     ...     return net
     >>> net = train(2)
     >>> xpnet.Checkpoint.latest("runs/a").done
@@ -66,8 +71,10 @@ class Checkpoint(Callback):
 
     def __init__(self, directory: str | Path, every: int = 1, keep: int = 2) -> None:
         if every < 1 or keep < 1:
-            raise InputError(f"every and keep are at least 1; received {every} and {keep}.")
-        self.directory, self.every, self.keep = Path(directory), every, keep
+            raise InputError(f"`every` and `keep` must be at least 1; got {every} and {keep}.")
+        self.directory = Path(directory)
+        self.every = every
+        self.keep = keep
 
     @staticmethod
     def latest(directory: str | Path) -> TrainingState | None:
@@ -83,8 +90,8 @@ class Checkpoint(Callback):
         Returns
         -------
         TrainingState or None
-            The state: ``done`` is the number of epochs of the run that were made, ``spec`` the network, ``history`` the
-            losses. None for a folder without a whole checkpoint.
+            The state: ``done`` is the number of epochs that the run has made, ``spec`` the network,
+            ``history`` the losses. None for a folder without a whole checkpoint.
         """
         for path in sorted(Path(directory).glob(PATTERN), reverse=True):
             try:
@@ -114,21 +121,20 @@ class Checkpoint(Callback):
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ModelFileError(
-                f"Checkpoints need a folder; {self.directory} cannot be made: {error}."
+                f"The folder of checkpoints must be writable; {self.directory} cannot be created: "
+                f"{error}. Choose another folder."
             ) from error
-        for part in self.directory.glob(
-            f".{PATTERN}.*{TEMPORARY}"
-        ):  # which a killed process has left behind
-            remove(part)
+        for unfinished in self.directory.glob(f".{PATTERN}.*{TEMPORARY}"):  # of a killed process
+            remove(unfinished)
         newest = self.latest(self.directory)
-        here = (training.done, training.history.epochs)
-        if newest is not None and (newest.done, len(newest.history["loss"])) != here:
+        epochs = (training.done, training.history.epochs)
+        if newest is not None and (newest.done, len(newest.history["loss"])) != epochs:
             raise InputError(
-                f"A folder holds the checkpoints of one run; {self.directory} has one of a run that made {newest.done} "
-                f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
-                "folder, or choose another."
+                f"A folder must hold the checkpoints of one run; {self.directory} holds one of a "
+                f"run that has made {newest.done} epochs, and this run has made {training.done}. "
+                "Pass resume_from=Checkpoint.latest(...) of that folder, or choose another."
             )
-        self._known = set(self.directory.glob(PATTERN))
+        self._own_paths = set(self.directory.glob(PATTERN))
 
     def between_epochs(self, training: Training) -> None:
         """Write a checkpoint if one is due, and remove those that are no longer needed.
@@ -149,24 +155,25 @@ class Checkpoint(Callback):
         if not training.leads or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
-        found = set(self.directory.glob(PATTERN))
-        for other in found - self._known:
+        paths = set(self.directory.glob(PATTERN))
+        for other in paths - self._own_paths:
             raise InputError(
-                f"A folder holds the checkpoints of one run; another run has written {other} since this one began, "
-                "and nothing of it was removed. Choose a folder for each run."
+                f"A folder must hold the checkpoints of one run; another run has written {other} "
+                "since this one began, and nothing was removed. Choose a folder for each run."
             )
         write_checkpoint(path, training.state())
-        before = sorted(other for other in found if other < path)
-        # Later ones were damaged when this run began: it would have gone on from a whole one.
-        for old in found - {path, *before[max(len(before) + 1 - self.keep, 0) :]}:
+        earlier = sorted(other for other in paths if other < path)
+        # Later ones were damaged when this run began: it would have continued from a whole one.
+        for old in paths - {path, *earlier[max(len(earlier) + 1 - self.keep, 0) :]}:
             remove(old)
-        self._known.add(path)
+        self._own_paths.add(path)
 
 
 def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     """Write a training's state to a file.
 
-    Raises ModelFileError where the file cannot be written, InputError for a callback's state that it cannot hold.
+    Raises ModelFileError where the file cannot be written, InputError for the state of a callback
+    that a file cannot hold.
     """
     history = {
         name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()
@@ -180,7 +187,8 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
 def read_checkpoint(path: str | Path) -> TrainingState:
     """Return the state in a file.
 
-    Raises ModelFileError for a file that is missing, damaged, hostile, of a newer format, or no checkpoint.
+    Raises ModelFileError for a file that is missing, damaged, hostile, of a newer format, or no
+    checkpoint.
     """
     description, arrays = read(path)
     try:
@@ -191,7 +199,9 @@ def read_checkpoint(path: str | Path) -> TrainingState:
             raise ValueError(f"{', '.join(arrays)} have no place in its description")
         return state
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"A training cannot go on from {path}: {error}.") from error
+        raise ModelFileError(
+            f"The state of a training must be whole; {path} holds none: {error}."
+        ) from error
 
 
 def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
@@ -205,14 +215,16 @@ def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
     for arrays in (step.params, *step.buffers.values()):
         check_parameters_of(spec, arrays)
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
-    counts = all(
+    are_counts = all(
         type(count) is int and 0 <= count < 2**63 for count in (tree["rows"], tree["done"], step.t)
     )
-    states = isinstance(tree["rng"], dict | None) and all(
-        isinstance(one, dict) for one in tree["callbacks"].values()
+    are_states = isinstance(tree["rng"], dict | None) and all(
+        isinstance(state, dict) for state in tree["callbacks"].values()
     )
-    if not (counts and states and type(tree["stop"]) is bool and tree["done"] <= history.epochs):
+    is_flag = type(tree["stop"]) is bool
+    if not (are_counts and are_states and is_flag and tree["done"] <= history.epochs):
         raise ValueError(
-            "its counts, or the states of its callbacks and of its random stream, are not those of one"
+            "its counts, or the states of its callbacks and of its random generator, are not those "
+            "of a training"
         )
     return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})

@@ -1,19 +1,22 @@
 """The container: named tensors and one JSON description in a safetensors file, with checksums.
 
-A safetensors file (https://huggingface.co/docs/safetensors) is eight bytes with the length of the header, the header
-(JSON: dtype, shape and place of each tensor, and a ``__metadata__`` of strings), and the tensors, one after the other.
-Ours has one entry of metadata, ``xpnet``, itself JSON::
+A safetensors file (https://huggingface.co/docs/safetensors) holds eight bytes with the length of
+the header, the header (JSON: dtype, shape and offsets of each tensor, and a ``__metadata__`` of
+strings), and the tensors, one after the other. The files of xpnet have one entry of metadata,
+``xpnet``, which is JSON, too::
 
-    {"description": {...}, "format": 1, "sha256": {"data": "...", "description": "..."}, "writer": "0.1.0"}
+    {"description": {...}, "format": 1, "sha256": {"data": "...", "description": "..."},
+     "writer": "0.1.0"}
 
-``sha256.data`` is taken over the bytes of all tensors in the order of their names; ``sha256.description`` over the
-rest: the description, the format, the writer, ``sha256.data`` and each tensor's name, dtype and shape. So a header can
-be trusted before the tensors have been read, and a flipped bit is an error, not another model.
+``sha256.data`` is the checksum of the bytes of all tensors in the order of their names.
+``sha256.description`` is the checksum of everything else: the description, the format, the writer,
+``sha256.data`` and each tensor's name, dtype and shape. So a header can be trusted before the
+tensors are read, and a flipped bit is an error, not another model.
 
-Files are written by the safetensors library and read here, since a file may come from anyone. Its size is held against
-the header before anything is allocated, and every byte of it must be accounted for. The library's own reader accepts
-names that come twice and fields that it does not know, and it maps the file into memory, where a file that another
-process cuts short ends this one.
+The safetensors library writes the files. This module reads them, since a file may come from anyone:
+it compares the size of the file with the header before it allocates memory, and accounts for each
+byte. The reader of the library accepts names that occur twice and unknown fields, and it maps the
+file into memory: when another process truncates the file, this process ends.
 """
 
 import os
@@ -35,13 +38,19 @@ from xpnet.modelfile.values import TENSORS, canonical, parse, typed
 from xpnet.models.inputs import check_spec
 
 FORMAT = 1
-HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
+"""Version of the format that is written, and the newest one that is read."""
+HEADER_LIMIT = 16 * 2**20
+"""Maximum length of a header in bytes; the tensors are not part of it."""
 DTYPES = {code: numpy.dtype(name).newbyteorder("<") for name, code in TENSORS.items()}
+"""The dtype in a file for each code of safetensors."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """The entry of a tensor in a header: its dtype, its shape, and where its bytes begin and end in the data."""
+    """The entry of a tensor in a header.
+
+    data_offsets : where its bytes begin and end in the data
+    """
 
     dtype: Literal["F32", "F64", "I64", "U8", "U32", "U64"]
     shape: tuple[int, ...]
@@ -54,7 +63,7 @@ class Description:
 
     kind : name of the class; network : the network whose parameters it holds
     settings : further values that its kind needs; extra : the values that the user added
-    format, writer : version of the format, and of xpnet, that the file was written with
+    format, writer : version of the format, and of the xpnet that wrote the file
     """
 
     kind: str
@@ -66,16 +75,17 @@ class Description:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the spec describes a network."""
-        spec, hidden = self.network, len(self.network.widths) - 2
-        named = not spec.names or (
-            spec.members == 1 and len(spec.names) == len(set(spec.names)) == 2 * spec.layers
-        )
-        layers = (
-            hidden >= 0 and len(spec.activations) == hidden and len(spec.dropout) in (0, hidden)
-        )
-        if not (named and layers and 0 <= spec.seed < 2**63):
+        spec = self.network
+        hidden = len(spec.widths) - 2
+        distinct_names = len(set(spec.names))
+        has_names = spec.members == 1 and len(spec.names) == distinct_names == 2 * spec.layers
+        has_layers = hidden >= 0 and len(spec.activations) == hidden
+        has_rates = len(spec.dropout) in (0, hidden)
+        is_seed = 0 <= spec.seed < 2**63
+        if not ((has_names or not spec.names) and has_layers and has_rates and is_seed):
             raise ValueError(
-                "the widths, activations, rates, names and seed of its network do not belong together"
+                "the widths, activations, rates, names and seed of its network do not belong "
+                "together"
             )
         check_spec(spec)
 
@@ -89,22 +99,26 @@ def write(
     """Write a file; equal descriptions and tensors give equal bytes.
 
     tensors : NumPy arrays of the dtypes of ``TENSORS``, any strides
-    check : called with the description as it will be read; a ValueError from it means that the file would not open
+    check : is called with the description as it will be read; a ValueError from it means that the
+        file would not open
 
-    Raises InputError for what a file cannot hold or would not give back, ModelFileError where it cannot be written.
+    Raises InputError for what a file cannot hold or would not return unchanged, ModelFileError
+    where the file cannot be written.
     """
     try:
         from safetensors.numpy import save
     except ImportError:
         raise ModelFileError(
-            "Model files are written by the package safetensors: pip install safetensors."
+            "Model files need the package safetensors; it is not installed. "
+            "Install it: pip install safetensors."
         ) from None
     try:
         content = _content(save, description, tensors)
         check(_header(BytesIO(content))[0])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
-            f"A model file holds what it gives back the same; this one would not: {error}. Use skops.io.dump."
+            f"A model file must return the model unchanged; this one would not: {error}. "
+            "Use skops.io.dump."
         ) from error
     write_whole(path, content)
 
@@ -130,7 +144,7 @@ def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str
 
     whole : False leaves the tensors unread and returns their entries
 
-    Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
+    Raises ModelFileError for a file that is damaged, truncated or newer, or is no model file.
     """
     with open_plain(path) as file:
         try:
@@ -146,12 +160,12 @@ def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str
             RecursionError,
         ) as error:
             raise ModelFileError(
-                f"{path} is not a whole and undamaged model file: {error}."
+                f"A model file must be whole and undamaged; {path} is not: {error}."
             ) from error
 
 
 def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
-    """Return description, entries and checksum of the tensors, up to which the file is then read."""
+    """Return description, entries and checksum of the tensors; the file is then at the tensors."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
@@ -164,12 +178,12 @@ def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
     entries = parse(file.read(length))
     _require(isinstance(entries, dict), "its header is not a JSON object")
     metadata = entries.pop("__metadata__", None)
-    ours = (
+    is_ours = (
         isinstance(metadata, dict)
         and set(metadata) == {"xpnet"}
         and isinstance(metadata["xpnet"], str)
     )
-    _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
+    _require(is_ours, "it has no description by xpnet (other safetensors files hold no such model)")
     tensors = {name: typed(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
     description, checksum = _unseal(metadata["xpnet"], tensors)
@@ -177,15 +191,15 @@ def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
 
 
 def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
-    """Require that the tensors lie one behind the other, each as large as its shape says, and fill the data."""
+    """Require that the tensors fill the data, one after the other, each with its shape's size."""
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
-        counts = all(size >= 0 for size in tensor.shape) and len(tensor.shape) <= 3
-        _require(counts, f"the shape of tensor {name!r} is not made of up to three counts")
-        begin, end = end, end + prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-        fits = tensor.data_offsets == (begin, end)
+        is_shape = all(size >= 0 for size in tensor.shape) and len(tensor.shape) <= 3
+        _require(is_shape, f"the shape of tensor {name!r} is not made of up to three counts")
+        begin = end
+        end = begin + prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
         _require(
-            fits,
+            tensor.data_offsets == (begin, end),
             f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap",
         )
     _require(
@@ -195,45 +209,51 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
 
 
 def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
-    """Return description and checksum of the tensors from a text, once its format and its own checksum are verified."""
+    """Return description and checksum of the tensors from a text.
+
+    Raises ValueError for another format, and where the checksum of the text does not hold.
+    """
     envelope = parse(text)
-    found, sums = envelope["format"], envelope.pop("sha256")
-    newer = f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet"
-    _require(found in range(1, FORMAT + 1), newer)
+    format_ = envelope["format"]
+    sums = envelope.pop("sha256")
+    newer = f"it has format {format_}, and this xpnet reads up to {FORMAT}; install a newer xpnet"
+    _require(format_ in range(1, FORMAT + 1), newer)
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
     seal = _seal(envelope, sums["data"], shapes)
-    # The same values in another text, such as 1E-5 for 1e-5, come from a flipped bit: xpnet writes one text only.
-    untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
-    _require(untouched, "the checksum of its description does not hold; it is damaged")
+    # xpnet writes one text only. Another text of the same values, such as 1E-5 for 1e-5, comes from
+    # a flipped bit.
+    is_intact = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
+    _require(is_intact, "the checksum of its description does not hold; it is damaged")
     return typed({**envelope.pop("description"), **envelope}, Description), sums["data"]
 
 
 def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:
-    """Return the checksum of the description, the entries of the tensors, and the checksum of their bytes."""
+    """Return the checksum of description, entries of the tensors, and checksum of their bytes."""
     return sha256(
         canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()
     ).hexdigest()
 
 
 def _tensors(file: BinaryIO, entries: dict[str, Tensor], checksum: Any) -> dict[str, numpy.ndarray]:
-    data = numpy.empty(
-        max((entry.data_offsets[1] for entry in entries.values()), default=0), dtype=numpy.uint8
-    )
-    _require(file.readinto(data) == data.size, "it was cut short while it was read")  # type: ignore[attr-defined]
-    found, tensors = sha256(), {}
+    """Return the tensors of a file. Raises ValueError where their checksum does not hold."""
+    size = max((entry.data_offsets[1] for entry in entries.values()), default=0)
+    data = numpy.empty(size, dtype=numpy.uint8)
+    bytes_read = file.readinto(data)  # type: ignore[attr-defined]
+    _require(bytes_read == size, "it was cut short while it was read")
+    digest, tensors = sha256(), {}
     for name, entry in sorted(entries.items()):
         part = data[slice(*entry.data_offsets)]
-        found.update(part.data)
+        digest.update(part.data)
         stored = part.view(DTYPES[entry.dtype]).reshape(entry.shape)
-        tensors[name] = stored.astype(
-            stored.dtype.newbyteorder("=")
-        )  # an array of its own, in this machine's order
+        # An array of its own, in this machine's byte order.
+        tensors[name] = stored.astype(stored.dtype.newbyteorder("="))
     _require(
-        found.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged"
+        digest.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged"
     )
     return tensors
 
 
 def _require(holds: bool, otherwise: str) -> None:
+    """Raise ValueError with a reason unless a condition holds."""
     if not holds:
         raise ValueError(otherwise)

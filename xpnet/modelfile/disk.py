@@ -14,27 +14,33 @@ from typing import BinaryIO
 
 from xpnet.errors import ModelFileError
 
-TEMPORARY = ".tmp"  # the ending of a file that is being written
+TEMPORARY = ".tmp"
+"""Suffix of a file that is being written."""
 WINDOWS = os.name == "nt"
-RENAME_PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds
+RENAME_PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)
+"""Pauses in seconds between attempts to rename a file on Windows."""
 
 
 def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a file so that a reader, or a crash at any moment, finds the old file or the new one, never a part.
+    """Write a file so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    content : all of it, or piece by piece
-    A file that is replaced keeps its owner, permissions and, where the system lets it, extended attributes; a warning
-    tells where the owner could not be kept. Other hard links to it keep the old content. A process that is killed may
-    leave an unfinished file beside it, whose name ends in ``.tmp``. Raises ModelFileError where it cannot be written or
-    is read-only; the old file is then untouched.
+    A file that is replaced keeps its owner, permissions and, where the system allows it, extended
+    attributes; a warning says if the owner could not be kept. Other hard links to the file keep the
+    old content. A process that is killed may leave an unfinished file in the same folder, with a
+    name that ends in ``.tmp``.
+
+    content : the whole content, or its parts
+
+    Raises ModelFileError where the file cannot be written or is read-only; the old file is then
+    unchanged.
     """
-    path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
+    path = Path(os.path.realpath(path))  # a link stays, and the file that it points to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         old = path.stat() if path.exists() else None
         if old is not None and not stat.S_ISREG(old.st_mode):
             raise OSError("it is a folder or a device")
-        # To a superuser the system grants every access.
+        # The system grants a superuser all access.
         if old is not None and not (old.st_mode & 0o222 and os.access(path, os.W_OK)):
             raise OSError("it is read-only")
         with part.open("xb") as file:
@@ -48,14 +54,14 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise ModelFileError(
-            f"{path} could not be written: {reason}. What was there before is untouched."
+            f"{path} must be writable; got: {reason}. The old file is unchanged."
         ) from error
     finally:
-        remove(part)  # which has its name by now, unless something went wrong
+        remove(part)  # after a failure; otherwise it has been renamed
 
 
 def _take_over(part: Path, path: Path, old: os.stat_result) -> None:
-    """Give a new file permissions, attributes and owner of an old one; warn where the owner cannot be kept."""
+    """Copy permissions, attributes and owner of an old file; warn if the owner cannot be kept."""
     new = part.stat()
     if sys.platform != "win32" and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         try:
@@ -69,13 +75,13 @@ def _take_over(part: Path, path: Path, old: os.stat_result) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it can be: Windows keeps one that another process has open."""
+    """Remove a file if possible: Windows keeps a file that another process has open."""
     with suppress(OSError):
         path.unlink()
 
 
 def _rename(part: Path, path: Path) -> None:
-    """Rename a file. Windows refuses while another process has the old file open: it is asked again for a while."""
+    """Rename a file. On Windows try again while another process has the old file open."""
     for pause in (*RENAME_PAUSES, None):
         try:
             os.replace(part, path)
@@ -87,7 +93,7 @@ def _rename(part: Path, path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Write the folder to the disk: it holds the name of the file, which would else be lost in a crash."""
+    """Write the folder to the disk: it holds the name of the file, which a crash could lose."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows, which flushes renames itself
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -100,15 +106,16 @@ def _flush_folder(folder: Path) -> None:
 def open_plain(path: str | Path) -> BinaryIO:
     """Open a file for reading.
 
-    Raises ModelFileError where there is none, where it is a folder, a pipe or a device, or where it may not be read.
+    Raises ModelFileError for a missing file, a folder, a pipe, a device, and a file without the
+    permission to read it.
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
+        if not stat.S_ISREG(path.stat().st_mode):  # the reader would wait for a pipe without end
             raise OSError("it is a folder or a device")
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(
-            f"{path} cannot be opened as a model file: {reason}. Check the path."
+            f"A model file must be a readable file; got {path}: {reason}. Check the path."
         ) from error

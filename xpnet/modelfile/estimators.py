@@ -1,6 +1,6 @@
-"""Estimators as files: what ``fit`` found as tensors, what it was told as JSON."""
+"""Estimators as files: fitted parameters as tensors, and the constructor's parameters as JSON."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -11,34 +11,40 @@ from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Description
-from xpnet.modelfile.networks import Exported, take_parameters
+from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json
 
 _NOT_KEPT = {"backend", "checkpoint"}
-"""Parameters of the constructor that are chosen anew where the file is opened."""
+"""Parameters of the constructor that a file does not keep; the caller of ``load`` chooses them."""
 
 _COUNTED = FACTS.keys() - {"n_iter_", "t_", "loss_", "feature_names_in_", "backend_", "device_"}
-"""These counters go together: a training by epochs has all of them, L-BFGS none."""
+"""Attributes of a training by epochs, which has all of them; L-BFGS has none."""
+
+_OTHER_FACTS = "its fitted attributes are not those that fit finds"
 
 _BEST = "best/"
-"""The names of the tensors of the best epoch begin with this."""
+"""Prefix of the names of the tensors of the best epoch."""
 
 
-def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """Return what a file holds of a fitted estimator: the spec of its network, settings, and tensors by name.
+def parts(estimator: Any) -> FileParts:
+    """Return the content of a file of a fitted estimator.
 
-    Raises NotFittedError before ``fit``, InputError for parameters or labels that it cannot hold.
+    Raises NotFittedError before ``fit``, InputError for parameters or labels that a file cannot
+    hold.
     """
-    if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
+    if hasattr(estimator, "to_local"):  # a file cannot hold an estimator that trains on a cluster
         estimator = estimator.to_local()
     state = estimator.get_fitted_state()
     best = {f"{_BEST}{name}": array for name, array in (state.best or {}).items()}
     settings = {"params": to_json(kept_parameters(estimator)), "fitted": to_json(state.facts)}
-    return state.spec, settings, state.values | best
+    return FileParts(state.spec, settings, state.values | best)
 
 
 def kept_parameters(estimator: Any) -> dict[str, Any]:
-    """Return the constructor's parameters that files keep; an encoder as its parameters, None for a RandomState."""
+    """Return the constructor's parameters that files keep.
+
+    An encoder becomes its parameters, and a RandomState becomes None.
+    """
     params = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
@@ -48,11 +54,9 @@ def kept_parameters(estimator: Any) -> dict[str, Any]:
         params["random_state"] = None
     if params.get("encoder") is not None:
         params["encoder"] = kept_parameters(params["encoder"])
-    rate = params.get("learning_rate")
-    if (
-        callable(rate) and type(rate).__name__ not in SCHEDULES
-    ):  # a function of the user's own is not kept
-        params["learning_rate"] = "constant"
+    learning_rate = params.get("learning_rate")
+    if callable(learning_rate) and type(learning_rate).__name__ not in SCHEDULES:
+        params["learning_rate"] = "constant"  # in place of a function of the user
     return params
 
 
@@ -65,7 +69,8 @@ def to_export(estimator: Any) -> Exported:
     classes = getattr(estimator, "classes_", None)
     if isinstance(classes, list):
         raise InputError(
-            "ONNX and C files hold one target of classes; this model has several. Use save."
+            f"The model of an ONNX or C file must have one target of classes; got {len(classes)}. "
+            "Use save."
         )
     return Exported(state.spec, [state.values], classes)
 
@@ -73,44 +78,51 @@ def to_export(estimator: Any) -> Exported:
 def open_file(
     description: Description, tensors: dict[str, Any], backend: str | Backend | None
 ) -> Any:
-    """Return the estimator of a file, whose tensors are taken out of ``tensors``.
+    """Return the estimator of a file, and remove its tensors from ``tensors``.
 
-    Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
+    Raises ValueError for content that does not make an estimator, BackendError for a backend that
+    is not usable.
     """
-    spec, classifies = description.network, description.kind == "MLPClassifier"
-    estimator, fitted = constructed(description)
-    _check_facts(fitted, FACTS | LABEL_FACTS if classifies else FACTS, spec)
-    scored = fitted.get("validation_scores_") is not None
-    values, best = (
-        take_parameters(spec, tensors),
-        take_parameters(spec, tensors, _BEST) if scored else None,
-    )
-    estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
+    spec = description.network
+    estimator, facts = constructed(description)
+    _check_facts(facts, FACTS | LABEL_FACTS if description.kind == "MLPClassifier" else FACTS)
+    _check_columns(facts, spec)
+    values = take_parameters(spec, tensors)
+    best = None
+    if facts.get("validation_scores_") is not None:
+        best = take_parameters(spec, tensors, _BEST)
+    estimator.set_fitted_state(FittedState(spec, values, best, facts), backend=backend)
     return estimator if backend is None else estimator.set_params(backend=backend).to(backend)
 
 
-def constructed(description: Description) -> tuple[Any, Any]:
-    """Return the estimator of a file before ``fit``, its parameters checked, and what ``fit`` found.
+class Constructed(NamedTuple):
+    """The estimator of a file before ``fit``, and its fitted attributes by name."""
 
-    Raises ValueError for other parameters, and for a network of another loss than they say.
+    estimator: Any
+    facts: Any
+
+
+def constructed(description: Description) -> Constructed:
+    """Return the estimator of a file with its parameters, and its fitted attributes.
+
+    Raises ValueError for other parameters, and for a network of another loss than theirs.
     """
     estimator = with_parameters(description.kind, from_json(description.settings["params"]))
-    loss, params = description.network.loss, estimator.get_params(deep=False)
+    loss = description.network.loss
+    params = estimator.get_params(deep=False)
     if loss != params.get("loss", loss) or (loss in NUMERIC_LOSSES) != ("loss" in params):
         raise ValueError("its network was trained on another loss than its parameters say")
-    return estimator, from_json(description.settings["fitted"])
+    return Constructed(estimator, from_json(description.settings["fitted"]))
 
 
 def with_parameters(kind: str, params: Any) -> Any:
-    """Return an estimator of xpnet's, or a TableEncoder, with these parameters.
+    """Return an estimator of xpnet, or a TableEncoder, with these parameters.
 
-    Raises ValueError for parameters of other names, and for values that they do not have.
+    Raises ValueError for unknown parameters and values. A file may be older than some parameters.
     """
     estimator = getattr(xpnet, kind)()
-    known = (
-        set(estimator.get_params(deep=False)) - _NOT_KEPT
-    )  # a file may be older than some of them
-    if not isinstance(params, dict) or not set(params) <= known:
+    names = set(estimator.get_params(deep=False)) - _NOT_KEPT
+    if not isinstance(params, dict) or not set(params) <= names:
         raise ValueError(f"its parameters are not those of {kind}")
     if params.get("encoder") is not None:
         params["encoder"] = with_parameters("TableEncoder", params["encoder"])
@@ -118,25 +130,31 @@ def with_parameters(kind: str, params: Any) -> Any:
     return estimator
 
 
-def _check_facts(fitted: Any, known: dict[str, Any], spec: NetworkSpec) -> None:
-    """Raise ValueError unless these are attributes that ``fit`` could have found for this network."""
-    right = (
-        isinstance(fitted, dict)
-        and known.keys() & LABEL_FACTS.keys() <= fitted.keys() <= known.keys()
-    )
-    right = right and all(isinstance(value, known[name]) for name, value in fitted.items())
-    right = right and _COUNTED & fitted.keys() in (set(), _COUNTED)
-    names = fitted.get("feature_names_in_") if right else None
-    named = names is None or (
-        len(names) == spec.widths[0] and all(isinstance(name, str) for name in names)
-    )
-    if not right or not named:
-        raise ValueError("its fitted attributes are not those that fit finds")
-    classes, several = fitted.get("classes_"), spec.loss == "multi_softmax_cross_entropy"
-    each = classes if isinstance(classes, list) else [] if classes is None else [classes]
-    due = (1, 2) if spec.widths[-1] == 1 and not several else spec.widths[-1:]
-    right = several == isinstance(classes, list) and all(
-        isinstance(labels, numpy.ndarray) for labels in each
-    )
-    if not right or (classes is not None and sum(map(len, each)) not in due):
+def _check_facts(facts: Any, types: dict[str, Any]) -> None:
+    """Raise ValueError unless these are attributes that ``fit`` sets.
+
+    types : of all attributes that it may set, by name
+    """
+    is_valid = isinstance(facts, dict) and facts.keys() <= types.keys()
+    is_valid = is_valid and types.keys() & LABEL_FACTS.keys() <= facts.keys()
+    is_valid = is_valid and all(isinstance(value, types[name]) for name, value in facts.items())
+    if not is_valid or _COUNTED & facts.keys() not in (set(), _COUNTED):
+        raise ValueError(_OTHER_FACTS)
+
+
+def _check_columns(facts: dict[str, Any], spec: NetworkSpec) -> None:
+    """Raise ValueError unless names and classes are as many as the network's inputs and outputs."""
+    names = facts.get("feature_names_in_")
+    if names is not None:
+        are_text = all(isinstance(name, str) for name in names)
+        if len(names) != spec.widths[0] or not are_text:
+            raise ValueError(_OTHER_FACTS)
+    classes = facts.get("classes_")
+    has_several_targets = spec.loss == "multi_softmax_cross_entropy"
+    targets = classes if isinstance(classes, list) else [] if classes is None else [classes]
+    are_arrays = all(isinstance(labels, numpy.ndarray) for labels in targets)
+    is_valid = has_several_targets == isinstance(classes, list) and are_arrays
+    is_binary = spec.widths[-1] == 1 and not has_several_targets
+    class_counts = (1, 2) if is_binary else spec.widths[-1:]
+    if not is_valid or (classes is not None and sum(map(len, targets)) not in class_counts):
         raise ValueError("its classes are not those of its network")

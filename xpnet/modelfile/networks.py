@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -20,18 +20,19 @@ def take_parameters(spec: NetworkSpec, tensors: dict[str, Any], prefix: str = ""
 
     Raises ValueError where one is missing, or has another dtype or shape.
     """
-    found = {name: tensors.pop(prefix + name, None) for name in spec.parameter_names}
-    check_parameters_of(spec, found)
-    return found
+    parameters = {name: tensors.pop(prefix + name, None) for name in spec.parameter_names}
+    check_parameters_of(spec, parameters)
+    return parameters
 
 
 def check_parameters_of(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
     """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
-    due = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
-    if {
+    expected = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
+    received = {
         name: array is not None and (array.shape, array.dtype.name)
         for name, array in arrays.items()
-    } != due:
+    }
+    if received != expected:
         raise ValueError(NO_PARAMETERS)
 
 
@@ -40,32 +41,39 @@ def parameter_count(spec: NetworkSpec) -> int:
     return sum(prod(slot.shape) for slot in spec.slots())
 
 
-def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """Return what a file holds of a network: its spec, settings, and tensors by name.
+class FileParts(NamedTuple):
+    """The content of a file of a model: the spec of its networks, settings, and tensors by name."""
 
-    A function that is no schedule of ``xpnet.optimizers`` is kept as the learning rate of the next epoch, or as the
-    default of 0.01 if that is 0.
+    spec: NetworkSpec
+    settings: dict[str, Any]
+    tensors: dict[str, Any]
+
+
+def parts(network: Network) -> FileParts:
+    """Return the content of a file of a network.
+
+    A function that is no schedule of ``xpnet.optimizers`` is kept as the learning rate of the next
+    epoch, or as the default of 0.01 where that is not positive and finite.
     """
-    rate = network.learning_rate
-    if callable(rate) and type(rate).__name__ not in SCHEDULES:
-        now = float(network.next_learning_rate)
-        rate = now if 0 < now < float("inf") else 1e-2
-    return (
-        network.spec,
-        {"compiled": network.compiled, "learning_rate": to_json(rate)},
-        network.values(),
-    )
+    learning_rate = network.learning_rate
+    if callable(learning_rate) and type(learning_rate).__name__ not in SCHEDULES:
+        learning_rate = float(network.next_learning_rate)
+        if not 0 < learning_rate < float("inf"):
+            learning_rate = 1e-2
+    settings = {"compiled": network.compiled, "learning_rate": to_json(learning_rate)}
+    return FileParts(network.spec, settings, network.values())
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What other runtimes compute: an encoder, networks whose outputs are averaged, and what is made of these.
+    """What other runtimes compute: an encoder, networks whose mean output counts, and the result.
 
     networks : for each network NumPy arrays by the spec's names
-    classes : (classes,) labels, None for numbers; for logistic cross-entropy with one output the two classes
+    classes : (classes,) labels, two for logistic cross-entropy with one output; None for numbers
     encoder : a fitted TableEncoder; None for columns of numbers
-    target : (4, outputs), what outputs are moved by and multiplied with, and their range; None for neither
-    temperature : of probabilities
+    target : (4, outputs): offset and factor of the outputs, and minimum and maximum of the result;
+        None where the outputs are the result
+    temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
     """
 
     spec: NetworkSpec
@@ -77,7 +85,7 @@ class Exported:
 
     @property
     def rises(self) -> bool:
-        """Return whether the outputs of a row are put in rising order."""
+        """Return whether the outputs of a row are sorted in rising order."""
         return self.spec.loss == "quantile" and len(self.spec.loss_numbers) > 1
 
 
@@ -89,9 +97,10 @@ def to_export(network: Network) -> Exported:
 def open_file(
     description: Description, tensors: dict[str, Any], backend: str | Backend | None
 ) -> Network:
-    """Return the model of a file, whose tensors are taken out of ``tensors``. No random numbers are drawn.
+    """Return the model of a file, and remove its tensors from ``tensors``.
 
-    Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
+    No random numbers are drawn. Raises ValueError for tensors and settings that do not make a
+    model, BackendError for a backend that is not usable.
     """
     spec, settings = description.network, description.settings
     kind = LogisticRegression if description.kind == "LogisticRegression" else FeedforwardNeuralNet
@@ -99,15 +108,17 @@ def open_file(
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
-    rate, values = from_json(settings["learning_rate"]), take_parameters(spec, tensors)
-    rate = rate if callable(rate) else typed(rate, float)
+    learning_rate = from_json(settings["learning_rate"])
+    if not callable(learning_rate):
+        learning_rate = typed(learning_rate, float)
+    values = take_parameters(spec, tensors)
     network = kind.__new__(kind)
-    # Past the constructor of its class, which draws weights from the user's random stream.
+    # The constructor of the class would draw weights with the user's random generator.
     Network.__init__(
         network,
         spec,
         values,
-        rate,
+        learning_rate,
         backend=backend,
         dtype=spec.dtype,
         compiled=settings["compiled"],

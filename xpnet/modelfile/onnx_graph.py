@@ -1,5 +1,7 @@
-"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): what encodes a table, layer,
-activation, layer, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
+"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators).
+
+A graph has the encoder of a table, layers with activations, and the output activation of the loss.
+The package ``onnx`` (the extra ``onnx``) writes it.
 """
 
 from dataclasses import dataclass
@@ -26,24 +28,33 @@ from xpnet.tabular.encodings import (
     numbers_of,
 )
 
-OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
-LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+"""Versions of the operators, of those for machine learning, and of the format: of 2022, so that
+runtimes in use read them."""
+MAX_FILE_BYTES = 2**31 - 2**20
+"""Maximum size of an ONNX file in bytes; its format holds 2 GiB."""
 MAX_INT64 = 2**63 - 1
-_INNER = "xpnet/"  # what the names of inner tensors begin with
+_INNER = "xpnet/"
+"""Prefix of the names of inner tensors."""
 
 _FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
-"""Operators that are NumPy's functions in small letters, in which numbers are encoded."""
+"""Operators that are NumPy's functions in lower case, which ``encode_numbers`` calls."""
 
 _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
 
 def _operator(name: str) -> Any:
+    """Return a method for an operator of Python, which adds a node to the graph."""
     return lambda value, other: value.graph.add(name, value, other)
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of a graph under construction; arithmetic with it adds nodes to the graph."""
+    """A tensor of a graph under construction; arithmetic with it adds nodes to the graph.
+
+    ``encode_numbers`` and ``parts_of_timestamps`` compute with it as with NumPy's arrays, and so
+    write their formulas into the graph.
+    """
 
     graph: "Graph"
     name: str
@@ -65,21 +76,21 @@ class Value:
 
 
 class Graph:
-    """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
+    """An ONNX graph under construction: nodes in the order of execution, and their constants."""
 
     def __init__(self, onnx: Any) -> None:
-        self.onnx, self.proto = onnx, onnx.GraphProto(name="xpnet")
+        self.onnx = onnx
+        self.proto = onnx.GraphProto(name="xpnet")
 
     def kind(self, dtype: str) -> Any:
         """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""
         return self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
     def input(self, name: str, columns: int, dtype: str) -> Value:
-        """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
-        taken = name in ("", "label", "probabilities", "predictions") or name.startswith(
-            (_INNER, "x_")
-        )
-        value = Value(self, f"x_{name}" if taken else name)
+        """Add an input (rows, columns). Names that the graph uses itself get the prefix ``x_``."""
+        is_output = name in ("", "label", "probabilities", "predictions")
+        is_taken = is_output or name.startswith((_INNER, "x_"))
+        value = Value(self, f"x_{name}" if is_taken else name)
         described = self.onnx.helper.make_tensor_value_info(
             value.name, self.kind(dtype), ["rows", columns]
         )
@@ -96,21 +107,23 @@ class Graph:
     def add(
         self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any
     ) -> Value:
-        """Add a node and return the first of its results; numbers and arrays among its operands become constants."""
-        names = [
+        """Add a node and return the first of its results.
+
+        Numbers and arrays among its operands become constants.
+        """
+        inputs = [
             value.name if isinstance(value, Value) else self.constant(value).name
             for value in operands
         ]
-        found = [
-            f"{_INNER}{operator}{len(self.proto.node)}{'_' * place}" for place in range(results)
-        ]
+        node = f"{_INNER}{operator}{len(self.proto.node)}"
+        outputs = [f"{node}{'_' * k}" for k in range(results)]
         self.proto.node.append(
-            self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes)
+            self.onnx.helper.make_node(operator, inputs, outputs, domain=domain, **attributes)
         )
-        return Value(self, found[0])
+        return Value(self, outputs[0])
 
     def constant(self, value: Any) -> Value:
-        """Make a constant; a number of Python's is a float64."""
+        """Add a constant; a number of Python is a float64."""
         name = f"{_INNER}constant{len(self.proto.initializer)}"
         self.proto.initializer.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
         return Value(self, name)
@@ -119,47 +132,66 @@ class Graph:
 def write_onnx(path: str | Path, exported: Exported) -> None:
     """Write a model as an ONNX file.
 
-    With labels, which are integers or strings, a second output ``label`` has the most probable; for logistic
-    cross-entropy with several outputs it is (rows, out) of 0 and 1. Without an encoder there is one input ``X`` (rows,
-    in) of the spec's dtype. The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the
-    spec's dtype; numbers that are moved are float64. Raises ModelFileError where onnx is missing, the file cannot be
-    written or would be too large, InputError for labels of other types.
+    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's
+    dtype; scaled predictions are float64. With labels, which are integers or text, a second output
+    ``label`` is the most probable one; for logistic cross-entropy with several outputs it is
+    (rows, out) of 0 and 1. Without an encoder there is one input ``X`` (rows, in) of the spec's
+    dtype.
+
+    Raises ModelFileError where onnx is missing, or the file cannot be written or would be too
+    large, InputError for labels of other types.
     """
     try:
         import onnx
     except ImportError as error:
         raise ModelFileError(
-            "ONNX files are written by the package onnx: pip install 'xpnet[onnx]'."
+            "ONNX files need the package onnx; it is not installed. "
+            "Install it: pip install 'xpnet[onnx]'."
         ) from error
     spec, networks = exported.spec, exported.networks
-    if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
-        raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
+    weight_bytes = parameter_count(spec) * numpy.dtype(spec.dtype).itemsize
+    if len(networks) * weight_bytes > MAX_FILE_BYTES:
+        raise ModelFileError(
+            f"An ONNX file must have at most 2 GiB; {path} would be larger. Use save."
+        )
     graph = Graph(onnx)
     if exported.encoder is None:
         x = graph.input("X", spec.widths[0], spec.dtype)
     else:
         x = encode_table(graph, exported.encoder).to(spec.dtype)
     outputs = [_network(graph, x, spec, params) for params in networks]
-    found = graph.add("Sum", *outputs) / numpy.asarray(len(networks), spec.dtype)
-    if exported.rises:
-        found = graph.add(
-            "TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0
-        )
-    if exported.target is not None:
-        moved, spread, low, high = exported.target
-        found = graph.add("Min", graph.add("Max", found.to("float64") * spread + moved, low), high)
-    if exported.temperature != 1.0:
-        least, power = numpy.array([numpy.finfo(spec.dtype).tiny, exported.temperature], spec.dtype)
-        found = graph.add(
-            "Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1
-        )
+    mean = graph.add("Sum", *outputs) / numpy.asarray(len(networks), spec.dtype)
+    result = _finish(graph, mean, exported)
     if exported.classes is None:
         name = "predictions" if spec.loss in NUMERIC_LOSSES else "probabilities"
-        graph.output(
-            found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1]
-        )
+        dtype = spec.dtype if exported.target is None else "float64"
+        graph.output(result, name, dtype, spec.widths[-1])
     else:
-        _add_labels(graph, found, spec, numpy.asarray(exported.classes))
+        _add_labels(graph, result, spec, numpy.asarray(exported.classes))
+    _write_graph(path, graph)
+
+
+def _finish(graph: Graph, mean: Value, exported: Exported) -> Value:
+    """Sort, scale and calibrate the mean outputs of the networks, as far as the model does."""
+    spec, result = exported.spec, mean
+    if exported.rises:
+        count = numpy.array([spec.widths[-1]])
+        result = graph.add("TopK", result, count, results=2, axis=1, largest=0)
+    if exported.target is not None:
+        offset, factor, low, high = exported.target
+        scaled = result.to("float64") * factor + offset
+        result = graph.add("Min", graph.add("Max", scaled, low), high)
+    if exported.temperature != 1.0:
+        tiny = numpy.asarray(numpy.finfo(spec.dtype).tiny, spec.dtype)
+        temperature = numpy.asarray(exported.temperature, spec.dtype)
+        logits = graph.add("Log", graph.add("Max", result, tiny)) / temperature
+        result = graph.add("Softmax", logits, axis=1)
+    return result
+
+
+def _write_graph(path: str | Path, graph: Graph) -> None:
+    """Check a whole graph, and write it to a file."""
+    onnx = graph.onnx
     domains = sorted({node.domain for node in graph.proto.node})
     opset = [onnx.helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
     model = onnx.helper.make_model(
@@ -170,7 +202,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
 
 
 def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) -> Value:
-    """Add a network and return its outputs; of members their mean."""
+    """Add a network and return its outputs; the mean output of several members."""
     for k, names in enumerate(spec.layer_names):
         x = _layer(graph, x, **{role: params[name] for role, name in names.items()})
         if k < len(spec.activations):
@@ -201,23 +233,26 @@ def _express(graph: Graph, part: Any, x: Value, dtype: str) -> Any:
     return graph.add(operator, *(_express(graph, operand, x, dtype) for operand in operands))
 
 
-def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
-    """Make outputs with labels: the most probable ones, and the probabilities."""
+def _add_labels(
+    graph: Graph, probabilities: Value, spec: NetworkSpec, classes: numpy.ndarray
+) -> None:
+    """Add the outputs of a classifier: the most probable labels, and the probabilities."""
     _check_labels(classes)
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:
-        graph.output((found > half).to("int64"), "label", "int64", out)
-        graph.output(found, "probabilities", spec.dtype, out)
+        graph.output((probabilities > half).to("int64"), "label", "int64", out)
+        graph.output(probabilities, "probabilities", spec.dtype, out)
         return
     if out == 1:
-        found = graph.add("Concat", graph.add("Sub", one, found), found, axis=1)
+        others = graph.add("Sub", one, probabilities)
+        probabilities = graph.add("Concat", others, probabilities, axis=1)
     labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
-    if len(labels) == 1:  # all rows of the training had one label, and so has whatever is chosen
+    if len(labels) == 1:  # all rows of the training had one label: both outputs mean it
         labels = labels.repeat(2)
-    chosen = graph.add("ArgMax", found, axis=1, keepdims=0)
-    graph.output(graph.add("Gather", labels, chosen), "label", labels.dtype.name)
-    graph.output(found, "probabilities", spec.dtype, len(labels))
+    index = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
+    graph.output(graph.add("Gather", labels, index), "label", labels.dtype.name)
+    graph.output(probabilities, "probabilities", spec.dtype, len(labels))
 
 
 def _check_labels(classes: numpy.ndarray) -> None:
@@ -238,47 +273,50 @@ def _check_labels(classes: numpy.ndarray) -> None:
 
 
 def encode_table(graph: Graph, encoder: Any) -> Value:
-    """Return the outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
+    """Add the inputs of a fitted ``TableEncoder``, and return its outputs (rows, outputs).
 
-    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, or have
-    names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
-    1970.
+    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text,
+    dates or times, or have names and are left out, each column that is used is an input (rows, 1)
+    by its name: text, numbers, or seconds since 1970.
     """
-    encodings, named = encoder.encodings_, hasattr(encoder, "feature_names_in_")
+    encodings = encoder.encodings_
+    has_names = hasattr(encoder, "feature_names_in_")
     numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
     categories = [encoding for encoding in encodings if isinstance(encoding, CategoryEncoding)]
-    if categories or any(number.part for number in numbers) or (named and encoder.left_out_):
-        kinds = {
-            encoding.column: "object" if isinstance(encoding, CategoryEncoding) else "float64"
-            for encoding in encodings
-        }
+    has_timestamps = any(number.part for number in numbers)
+    inputs: dict[int, Value] = {}
+    if categories or has_timestamps or (has_names and encoder.left_out_):
         names = (
             encoder.feature_names_in_
-            if named
+            if has_names
             else [f"x{column}" for column in range(encoder.n_features_in_)]
         )
-        inputs = {column: graph.input(names[column], 1, kind) for column, kind in kinds.items()}
-        each = numbers_of(numbers, lambda number: inputs[number.column])
+        for encoding in encodings:
+            if encoding.column not in inputs:
+                dtype = "object" if isinstance(encoding, CategoryEncoding) else "float64"
+                inputs[encoding.column] = graph.input(names[encoding.column], 1, dtype)
+        x = numbers_of(numbers, lambda number: inputs[number.column])
     else:
         table = graph.input("X", encoder.n_features_in_, "float64")
-        inputs, each = {}, [table[:, numpy.array([number.column for number in numbers])]]
+        x = [table[:, numpy.array([number.column for number in numbers])]]
     xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
-    xp.minimum, xp.maximum = partial(graph.add, "Min"), partial(graph.add, "Max")
+    xp.minimum = partial(graph.add, "Min")
+    xp.maximum = partial(graph.add, "Max")
     concat = partial(graph.add, "Concat", axis=1)
-    outputs = []
+    blocks = []
     if numbers:
-        encoded = encode_numbers(numbers, concat(*each), xp)
-        outputs.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
-    outputs += [_category(inputs[category.column], category) for category in categories]
-    first_numbers = sorted(
-        range(len(encodings)), key=lambda k: isinstance(encodings[k], CategoryEncoding)
-    )
-    places = numpy.repeat(first_numbers, [len(encodings[k].labels) for k in first_numbers])
-    return concat(*outputs)[:, numpy.argsort(places, kind="stable")]
+        encoded = encode_numbers(numbers, concat(*x), xp)
+        blocks.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
+    blocks += [_category(inputs[category.column], category) for category in categories]
+    # The blocks are those of the numbers, then those of the categories; sort them as encodings are.
+    is_category = [isinstance(encoding, CategoryEncoding) for encoding in encodings]
+    indices = numpy.argsort(is_category, kind="stable")
+    encoding_of_output = numpy.repeat(indices, [len(encodings[k].labels) for k in indices])
+    return concat(*blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
 
 
 def _category(text: Value, category: CategoryEncoding) -> Value:
-    """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
+    """Look up the outputs of a category in a table with a row for each value, unknown and gap."""
     values = category.values
     unknown = len(values)
     row_of = {UNKNOWN: unknown, GAP: unknown + 1}

@@ -1,10 +1,12 @@
-/* A trained model of xpnet as one file of C99 without dependencies. Compile it with any C compiler, and link with -lm.
+/* A trained model of xpnet as one file of C99 without dependencies. Compile it with any C compiler,
+ * and link with -lm.
  *
  *   void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]);
  *
- * A value is one column of a row: a number, or text. NAN, NULL and "" are gaps. A date or time is the number of seconds
- * since 1970: on the clock of UTC (Unix time) if the dates of the training had a time zone, else on their own clock.
- * The result is what predict or predict_proba gives for the row. Several threads may call the function at a time.
+ * A value is one column of a row: a number, or text. NAN, NULL and "" are gaps. A date or time is
+ * the number of seconds since 1970: on the clock of UTC (Unix time) if the dates of the training
+ * had a time zone, else on their own clock. The result is what predict or predict_proba gives for
+ * the row. Several threads may call the function at a time.
  */
 #include <math.h>
 #include <stddef.h>
@@ -20,13 +22,15 @@ typedef struct {
 typedef struct {
   int in, out;
   const float *weight, *bias, *scale_in, *scale_out; /* NULL where there is no scale */
-  int weight_stride, bias_stride; /* distance to those of the next member; 0 where members share them */
+  int weight_stride, bias_stride; /* distance to the next member's; 0 where members share them */
 } layer;
 
 /* OPERATORS */
 
 #if NUMBERS || SCALED
-static double clipped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+static double clipped(double x, double low, double high) {
+  return x < low ? low : x > high ? high : x;
+}
 #endif
 
 #if NUMBERS
@@ -63,7 +67,8 @@ static void encode_number(const number *n, double x, float *out) {
 static double part_of(double seconds, int part) {
   if (part <= 1) return seconds;
   if (!isfinite(seconds)) return NAN;
-  const double days = floor(seconds / 86400), from_march = days + 719468, era = floor(from_march / 146097);
+  const double days = floor(seconds / 86400), from_march = days + 719468;
+  const double era = floor(from_march / 146097);
   const double of_era = from_march - era * 146097;
   const double years =
       floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
@@ -91,7 +96,8 @@ typedef struct {
   const float *table; /* of details, a row for each value */
 } category;
 
-/* The length of the whole number that text is, with or without the decimal of a float: of "12" and "12.0"; else 0. */
+/* The length of a whole number that may have the decimal of a float: 2 for "12" and "12.0".
+ * 0 for other text. */
 static size_t whole_number(const char *text) {
   const size_t sign = *text == '-', digits = strspn(text + sign, "0123456789");
   const char *end = text + sign + digits;
@@ -127,8 +133,10 @@ static void encode(const xpnet_value *row, float *x) {
   for (int k = 0; k < XPNET_COLUMNS; k++) x[k] = (float)row[k].number;
 #endif
 #if NUMBERS
-  for (int k = 0; k < NUMBERS; k++)
-    encode_number(&numbers[k], part_of(row[numbers[k].column].number, numbers[k].part), x + numbers[k].start);
+  for (int k = 0; k < NUMBERS; k++) {
+    const double part = part_of(row[numbers[k].column].number, numbers[k].part);
+    encode_number(&numbers[k], part, x + numbers[k].start);
+  }
 #endif
 #if CATEGORIES
   for (int k = 0; k < CATEGORIES; k++)
@@ -149,9 +157,11 @@ static void forward(const layer *network, int member, const float *inputs, float
     for (int j = 0; j < l->out; j++) out[j] = 0;
     for (int i = 0; i < l->in; i++) {
       const float scaled = scale_in ? x[i] * scale_in[i] : x[i];
-      for (int j = 0; j < l->out; j++) out[j] += scaled * weight[(size_t)i * (size_t)l->out + (size_t)j];
+      const float *weight_of_input = weight + (size_t)i * (size_t)l->out;
+      for (int j = 0; j < l->out; j++) out[j] += scaled * weight_of_input[j];
     }
-    for (int j = 0; j < l->out; j++) out[j] = activate[k]((scale_out ? out[j] * scale_out[j] : out[j]) + bias[j]);
+    for (int j = 0; j < l->out; j++)
+      out[j] = activate[k]((scale_out ? out[j] * scale_out[j] : out[j]) + bias[j]);
     memcpy(x, out, sizeof(float) * (size_t)l->out);
   }
 }
@@ -187,7 +197,8 @@ static void add_member(const float *out, double *sums) {
 /* Calibrate, scale and sort the mean outputs, and write the result. */
 static void finish(double *mean, float *result) {
 #if CALIBRATED
-  for (int k = 0; k < OUTPUTS; k++) mean[k] = log(mean[k] > 1.1754944e-38 ? mean[k] : 1.1754944e-38);
+  const double tiny = 1.1754944e-38;
+  for (int k = 0; k < OUTPUTS; k++) mean[k] = log(mean[k] > tiny ? mean[k] : tiny);
   softmax(mean, TEMPERATURE);
 #endif
 #if SCALED

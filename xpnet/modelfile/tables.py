@@ -1,8 +1,8 @@
-"""Estimators of tables as files: their networks, what ``fit`` found, and how their encoder encodes each column."""
+"""Estimators of tables as files: networks, fitted attributes, and the encoding of each column."""
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -11,7 +11,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
-from xpnet.modelfile.networks import Exported, take_parameters
+from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.encodings import (
@@ -33,27 +33,33 @@ _FACTS: dict[str, dict[str, type]] = {
     },
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
-"""``fit`` sets these attributes of these types, besides tensors and the encoder."""
+"""Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
 _TENSORS = "target", "residuals", "residual_weights"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
 
 
-def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """Return what a file holds of a fitted estimator: the spec of its networks, settings, and tensors by name.
+def parts(estimator: Any) -> FileParts:
+    """Return the content of a file of a fitted estimator.
 
-    Raises NotFittedError before ``fit``, InputError for parameters, labels or an encoder that it cannot hold.
+    Raises NotFittedError before ``fit``, InputError for parameters, labels or an encoder that a
+    file cannot hold.
     """
     fitted = estimator.get_fitted_state()
     exported = _exported(fitted)
     facts = {name: getattr(fitted, name.strip("_")) for name in _FACTS[type(estimator).__name__]}
-    encoder, tensors = _described(exported.encoder)
+    encoder = _described(exported.encoder)
+    tensors = dict(encoder.tensors)
     for k, values in enumerate(exported.networks):
         tensors |= {f"{k}/{name}": array for name, array in values.items()}
-    of_targets = {name: getattr(fitted, name, None) for name in _TENSORS}
-    tensors |= {name: array for name, array in of_targets.items() if array is not None}
-    params = to_json(kept_parameters(estimator))
-    return exported.spec, {"params": params, "fitted": to_json(facts), "encoder": encoder}, tensors
+    target_tensors = {name: getattr(fitted, name, None) for name in _TENSORS}
+    tensors |= {name: array for name, array in target_tensors.items() if array is not None}
+    settings = {
+        "params": to_json(kept_parameters(estimator)),
+        "fitted": to_json(facts),
+        "encoder": encoder.settings,
+    }
+    return FileParts(exported.spec, settings, tensors)
 
 
 def to_export(estimator: Any) -> Exported:
@@ -65,11 +71,12 @@ def to_export(estimator: Any) -> Exported:
 
 
 def _exported(fitted: FittedTable) -> Exported:
-    """Return what other runtimes compute of a fit. Raises InputError for an encoder of another kind."""
+    """Return what other runtimes compute of a fit. Raises InputError for another encoder."""
     if type(fitted.encoder) is not xpnet.TableEncoder:
         kind = type(fitted.encoder).__name__
         raise InputError(
-            f"Files hold a TableEncoder; received a {kind}. Save the estimator with skops.io.dump."
+            f"The encoder in a file must be a TableEncoder; got a {kind}. "
+            "Save the estimator with skops.io.dump."
         )
     return Exported(
         replace(fitted.spec, seed=0),
@@ -84,10 +91,10 @@ def _exported(fitted: FittedTable) -> Exported:
 def open_file(
     description: Description, tensors: dict[str, Any], backend: str | Backend | None
 ) -> Any:
-    """Return the estimator of a file, whose tensors are taken out of ``tensors``.
+    """Return the estimator of a file, and remove its tensors from ``tensors``.
 
-    Raises ValueError, KeyError or TypeError where they do not make an estimator, BackendError for a backend that is not
-    usable.
+    Raises ValueError, KeyError or TypeError for content that does not make an estimator,
+    BackendError for a backend that is not usable.
     """
     spec = description.network
     estimator, facts = constructed(description)
@@ -106,9 +113,16 @@ def open_file(
     encoder = _encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
-    every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
-    rate = estimator.learning_rate_init
-    networks = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
+    networks = [
+        Network(
+            spec,
+            take_parameters(spec, tensors, f"{k}/"),
+            estimator.learning_rate_init,
+            backend=backend,
+            dtype=spec.dtype,
+        )
+        for k in range(len(epochs))
+    ]
     kind = FittedRegressor if description.kind == "TabularRegressor" else FittedClassifier
     estimator.backend = backend
     return estimator.set_fitted_state(kind(encoder=encoder, networks=networks, **fields))
@@ -118,15 +132,16 @@ def _take_targets(
     estimator: Any, spec: NetworkSpec, tensors: dict[str, Any], *, flat: bool
 ) -> dict[str, Any]:
     """Return what ``fit`` learned of a regressor's targets, by the names of the record's fields."""
-    out, rows = spec.widths[-1], len(tensors["residuals"])
-    if spec.loss_numbers != estimator._loss_numbers() or (
-        flat and out != max(1, len(spec.loss_numbers))
-    ):
+    outputs = spec.widths[-1]
+    rows = len(tensors["residuals"])
+    has_outputs = not flat or outputs == max(1, len(spec.loss_numbers))
+    if spec.loss_numbers != estimator._loss_numbers() or not has_outputs:
         raise ValueError(
             "its networks were trained on another loss or other targets than its parameters say"
         )
     arrays = {}
-    for name, shape in zip(_TENSORS, ((4, out), (rows, out), (rows,)), strict=True):
+    shapes = ((4, outputs), (rows, outputs), (rows,))
+    for name, shape in zip(_TENSORS, shapes, strict=True):
         array = tensors.pop(name, None)
         if array is not None or name != "residual_weights":
             _check(array, "float64", shape)
@@ -140,8 +155,15 @@ def _check(array: Any, dtype: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
 
 
-def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
-    """Return a fitted encoder as JSON values, and arrays by name."""
+class _DescribedEncoder(NamedTuple):
+    """An encoder in a file. settings : JSON values; tensors : arrays by name"""
+
+    settings: dict[str, Any]
+    tensors: dict[str, numpy.ndarray]
+
+
+def _described(encoder: Any) -> _DescribedEncoder:
+    """Return a fitted encoder as a file holds it."""
     entries: list[dict[str, Any]] = []
     arrays: dict[str, numpy.ndarray] = {}
     for k, encoding in enumerate(encoder.encodings_):
@@ -150,43 +172,51 @@ def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
             values = fields.pop("values")
             fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
             fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
-        own = {name: value for name, value in fields.items() if isinstance(value, numpy.ndarray)}
-        entries.append({name: value for name, value in fields.items() if name not in own})
-        arrays |= {f"encoder/{k}/{name}": array for name, array in own.items()}
+        tensors = {
+            name: value for name, value in fields.items() if isinstance(value, numpy.ndarray)
+        }
+        entries.append({name: value for name, value in fields.items() if name not in tensors})
+        arrays |= {f"encoder/{k}/{name}": array for name, array in tensors.items()}
     names = encoder.feature_names_in_.tolist() if hasattr(encoder, "feature_names_in_") else []
-    columns = {
+    settings = {
+        "params": to_json(kept_parameters(encoder) | {"random_state": None}),
         "columns": encoder.n_features_in_,
         "names": names,
         "labels": list(encoder._labels),
         "left_out": dict(encoder.left_out_),
+        "encodings": entries,
     }
-    params = kept_parameters(encoder) | {"random_state": None}
-    return {"params": to_json(params), **columns, "encodings": entries}, arrays
+    return _DescribedEncoder(settings, arrays)
 
 
 def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.TableEncoder:
-    """Return the encoder that was described, in time linear in it.
+    """Return an encoder from its settings in a file, in time linear in their size.
 
-    Raises ValueError, KeyError or TypeError for what ``_described`` cannot have made.
+    Raises ValueError, KeyError or TypeError for settings that ``_described`` does not write.
     """
     encoder = with_parameters("TableEncoder", from_json(described["params"]))
-    columns, names = typed(described["columns"], int), typed(described["names"], tuple[str, ...])
-    left_out, entries = described["left_out"], enumerate(described["encodings"])
+    columns = typed(described["columns"], int)
+    names = typed(described["names"], tuple[str, ...])
+    labels = typed(described.get("labels", []), tuple[str, ...])  # files of 0.1.0 have none
+    left_out = described["left_out"]
     encoder.encodings_ = [
-        _encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries
+        _encoding_of(entry, tensors, f"encoder/{k}/", columns)
+        for k, entry in enumerate(described["encodings"])
     ]
-    ways = {
-        (each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_
+    kinds = {
+        (encoding.column, type(encoding), bool(getattr(encoding, "part", "")))
+        for encoding in encoder.encodings_
     }
-    right = len({column for column, *_ in ways}) == len(ways) == columns - len(left_out)
-    labels = typed(described.get("labels", []), tuple[str, ...])
-    for own_names in (names, labels):
-        right = right and (not own_names or len(set(own_names)) == len(own_names) == columns)
-    if not right or not all(type(reason) is str for reason in left_out.values()):
+    encoded_columns = {column for column, *_ in kinds}
+    is_valid = len(encoded_columns) == len(kinds) == columns - len(left_out)
+    for texts in (names, labels):
+        is_valid = is_valid and (not texts or len(set(texts)) == len(texts) == columns)
+    if not is_valid or not all(type(reason) is str for reason in left_out.values()):
         raise ValueError(
-            "each column has one name, and is encoded in one way or left out for a reason"
+            "each column must have one name, and be encoded in one way or left out for a reason"
         )
-    encoder.n_features_in_, encoder.left_out_ = columns, left_out
+    encoder.n_features_in_ = columns
+    encoder.left_out_ = left_out
     encoder._labels = labels
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)
@@ -196,38 +226,48 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
 def _encoding_of(
     entry: dict[str, Any], tensors: dict[str, Any], prefix: str, columns: int
 ) -> Encoding:
-    """Return the encoding of one of so many columns, whose tensors are taken out of ``tensors``."""
+    """Return an encoding, and remove its tensors from ``tensors``.
+
+    prefix : of the names of its tensors; columns : number of columns of the table
+    """
     if not 0 <= entry["column"] < columns:
-        raise ValueError(f"a column is one of {columns}")
+        raise ValueError(f"a column must be one of {columns}")
     if "fill" in entry:
-        edges = tensors.pop(f"{prefix}edges")
-        _check(edges, "float64", (len(edges),))
-        number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
-        right = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
-        if (
-            not right
-            or len(edges) in (1, 2)
-            or (numpy.abs(edges) > MAX_FINITE).any()
-            or (numpy.diff(edges) <= 0).any()
-        ):
-            raise ValueError(
-                "a number has a known part, and edges that increase, three or more or none"
-            )
-        return number
-    # Values lie one behind the other as UTF-8; lengths count the characters of each.
-    text, lengths, details = (
-        tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details")
-    )
+        return _number_of(entry, tensors.pop(f"{prefix}edges"))
+    names = ("text", "lengths", "details")
+    return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
+
+
+def _number_of(entry: dict[str, Any], edges: Any) -> NumberEncoding:
+    """Return the encoding of a number. Raises ValueError for impossible values."""
+    _check(edges, "float64", (len(edges),))
+    number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
+    is_part = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
+    is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
+    is_increasing = not (numpy.diff(edges) <= 0).any()
+    if not (is_part and is_finite and is_increasing) or len(edges) in (1, 2):
+        raise ValueError(
+            "a number must have a known part, and edges that increase, three or more or none"
+        )
+    return number
+
+
+def _category_of(entry: dict[str, Any], text: Any, lengths: Any, details: Any) -> CategoryEncoding:
+    """Return the encoding of a category. Raises ValueError for impossible values.
+
+    text : the values one after the other in UTF-8; lengths : of the values in characters
+    """
     _check(text, "uint8", (len(text),))
     _check(lengths, "uint32", (len(lengths),))
-    letters, ends = text.tobytes().decode(), [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]
+    letters = text.tobytes().decode()
+    ends = [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]
     if len(letters) != ends[-1]:
-        raise ValueError("text is as long as its lengths together")
+        raise ValueError("text must be as long as its lengths together")
     values = [letters[start:end] for start, end in pairwise(ends)]
     category: CategoryEncoding = typed(
         {**entry, "values": values, "details": details}, CategoryEncoding
     )
     _check(details, "float32", (len(values), len(category.detail_labels)))
     if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
-        raise ValueError("each value is listed once, and no more are frequent")
+        raise ValueError("values must be different, and no more of them frequent than there are")
     return category

@@ -1,11 +1,12 @@
 """JSON as model files hold it, and Python values as JSON.
 
 JSON is written in one form only, so that equal values give equal bytes. JSON has no form for some
-values that constructors are given and fits find. They are marked: a tuple is ``{"tuple": [...]}``, a dict ``{"dict":
-[[key, value], ...]}`` (keys may be numbers), an infinity or NaN ``{"float": "inf"}``, an array of one axis
-``{"array": [...], "dtype": "int64"}``, a schedule ``{"schedule": "Cosine", ...}`` with its numbers, an array that is a
-tensor of the file ``{"tensor": "its name"}``. A dataclass needs no marks, since its fields have types: it is an object
-with these fields, and its class is named when it is read. Every other value stands for itself.
+parameters and fitted attributes. They are marked: a tuple is ``{"tuple": [...]}``, a dict is
+``{"dict": [[key, value], ...]}`` (keys may be numbers), an infinity or NaN is
+``{"float": "inf"}``, an array of one axis is ``{"array": [...], "dtype": "int64"}``, a schedule is
+``{"schedule": "Cosine", ...}`` with its numbers, and an array that is a tensor of the file is
+``{"tensor": "its name"}``. A dataclass needs no marks, since its fields have types: it is an object
+with these fields, and the reader names its class. All other values have no marks.
 """
 
 import json
@@ -28,17 +29,18 @@ TENSORS = {
     "uint32": "U32",
     "uint64": "U64",
 }
-"""The dtypes that tensors of files have, and how safetensors calls them."""
-NESTING_LIMIT = (
-    256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
-)
-VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
+"""The dtypes of tensors in files, and their codes in safetensors."""
+NESTING_LIMIT = 256
+"""Maximum number of nested lists and dicts; deeper values could exhaust the stack."""
+VALUES_LIMIT = 2**20
+"""Maximum number of items of lists and dicts; an object takes far more memory than its text."""
 SCHEDULES: dict[str, Any] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
 _types_of = cache(get_type_hints)
 _NO_PLACE = (
-    "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
+    "Values in a model file must be numbers, strings, or lists and dicts of them; {} has no place "
+    "in a model file. Convert it, or leave it out."
 )
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
@@ -49,25 +51,25 @@ def check_unicode(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"Text must be valid Unicode; got {str(text)!r}. Replace its lone surrogates, for example "
-            "by text.encode('utf-8', 'replace').decode()."
+            f"Text must be valid Unicode; got {str(text)!r}. Replace its lone surrogates, for "
+            "example by text.encode('utf-8', 'replace').decode()."
         ) from None
 
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, shortest floats.
 
-    Raises ValueError or TypeError for what JSON cannot hold: NaN, infinities, half characters, objects.
+    Raises ValueError or TypeError for values that JSON cannot hold: NaN, infinities, lone
+    surrogates, objects.
     """
-    how: dict[str, Any] = {
-        "sort_keys": True,
-        "separators": (",", ":"),
-        "allow_nan": False,
-        "ensure_ascii": False,
-    }
     text = json.dumps(
-        value, default=numpy.generic.item, **how
-    )  # JSON knows NumPy's numbers as Python's
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+        ensure_ascii=False,
+        default=numpy.generic.item,  # NumPy's numbers are written as Python's
+    )
     text.encode("utf-8")
     return text
 
@@ -75,12 +77,13 @@ def canonical(value: Any) -> str:
 def parse(text: str | bytes) -> Any:
     """Return the value of a JSON text, if it is within the limits.
 
-    Raises ValueError otherwise, and for a key that comes twice, of which readers take one or the other.
+    Raises ValueError otherwise, and for a key that occurs twice: readers differ in which of the two
+    values they take.
     """
-    text = text.decode("utf-8") if isinstance(text, bytes) else text
-    if (
-        sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT
-    ):  # of objects; those in strings count, too
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    # Marks within strings count as well; the sum is never less than the number of values.
+    if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:
         raise ValueError(f"it holds more than {VALUES_LIMIT} values")
     try:
         value = json.loads(text, object_pairs_hook=_unique)
@@ -91,22 +94,20 @@ def parse(text: str | bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    """Return a dict of pairs. Raises ValueError for a key that occurs twice."""
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("a key comes twice")
-    return found
+    return unique
 
 
 def _check_nesting(value: Any) -> None:
     """Raise ValueError where a JSON value is nested too deeply."""
     level = [value]
     for _ in range(NESTING_LIMIT):
-        outer = [
-            one.values() if isinstance(one, dict) else one
-            for one in level
-            if isinstance(one, dict | list)
-        ]
-        level = [inner for values in outer for inner in values]
+        containers = [item for item in level if isinstance(item, dict | list)]
+        items = [item.values() if isinstance(item, dict) else item for item in containers]
+        level = [inner for values in items for inner in values]
         if not level:
             return
     raise ValueError(_TOO_DEEP)
@@ -115,14 +116,15 @@ def _check_nesting(value: Any) -> None:
 def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -> Any:
     """Return the value as JSON values, with marks that say what it is.
 
-    tensors : where arrays of the dtypes of tensors are put, by their path; None for none: they are JSON like the others
-    path : what the names of tensors begin with, ending in a slash
+    tensors : receives arrays of the dtypes of tensors, by their path; None writes them as JSON
+    path : the beginning of the names of tensors, which ends in a slash
 
-    Raises InputError for what has no form: objects, other dataclasses, arrays of dates or several axes.
+    Raises InputError for values without a form: objects, other dataclasses, arrays of dates or of
+    several axes.
     """
 
-    def inner(place: Any, value: Any) -> Any:
-        return to_json(value, tensors, f"{path}{place}/")
+    def inner(key: Any, value: Any) -> Any:
+        return to_json(value, tensors, f"{path}{key}/")
 
     if isinstance(value, numpy.generic):
         value = value.item()
@@ -140,7 +142,8 @@ def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -
         name = path.rstrip("/")
         if name in tensors:
             raise InputError(
-                f"Two arrays of a state have one name, {name}. Leave slashes out of its names."
+                f"Arrays of a state must have different names; got {name} twice. "
+                "Remove slashes from the names."
             )
         tensors[name] = value
         return {"tensor": name}
@@ -152,6 +155,7 @@ def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -
 
 
 def _mark_array(array: numpy.ndarray) -> Any:
+    """Return an array of one axis as JSON. Raises InputError for other arrays."""
     name = "str" if array.dtype.kind == "U" else array.dtype.name
     if name not in _DTYPES or array.ndim != 1:
         raise InputError(_NO_PLACE.format(f"an array of {array.dtype} with {array.ndim} axes"))
@@ -159,27 +163,23 @@ def _mark_array(array: numpy.ndarray) -> Any:
 
 
 def from_json(value: Any, tensors: dict[str, Any] | None = None) -> Any:
-    """Return the value that ``to_json`` was given. tensors : those that it tells of, which are taken out
+    """Return the value of JSON that ``to_json`` wrote, and remove its tensors from ``tensors``.
 
-    Raises ValueError for JSON that ``to_json`` did not write.
+    Raises ValueError for other JSON, such as a dict with an item that is no pair.
     """
     try:
         return _unmark(value, {} if tensors is None else tensors)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        KeyError,
-    ) as error:  # such as of a dict's item that is no pair
+    except (TypeError, ValueError, OverflowError, KeyError) as error:
         raise ValueError(
             f"its description holds a value that xpnet does not write: {error}"
         ) from error
 
 
 def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
-    """Return a JSON value as that type: lists become tuples, whole numbers floats, and objects dataclasses.
+    """Return a JSON value as a type: lists become tuples, and objects become dataclasses.
 
-    Fields of a dataclass that are absent take their defaults. Raises ValueError for a value of another type.
+    Whole numbers become floats where the type is float. Missing fields of a dataclass take their
+    defaults. Raises ValueError for a value of another type.
     """
     if isinstance(kind, type) and is_dataclass(kind):
         kinds = _types_of(kind)
@@ -207,7 +207,7 @@ def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
 
 
 def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
-    """Return the value that the marks tell."""
+    """Return the value that marked JSON describes."""
     match value:
         case list():
             return [_unmark(v, tensors) for v in value]
@@ -229,9 +229,9 @@ def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
 
 
 def _unmark_array(values: list[Any], dtype: str) -> numpy.ndarray:
-    if dtype not in _DTYPES or not all(
-        isinstance(v, {"str": str, "bool": bool}.get(dtype, object)) for v in values
-    ):
+    """Return an array of one axis. Raises ValueError for values of another type than its dtype."""
+    item_type = {"str": str, "bool": bool}.get(dtype, object)
+    if dtype not in _DTYPES or not all(isinstance(value, item_type) for value in values):
         raise ValueError(f"an array cannot have the dtype {dtype}")
     array = numpy.empty(len(values), dtype=object)
     array[:] = values

@@ -66,8 +66,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode a table as numbers for a network: numbers, categories, booleans, dates, times, gaps.
 
     Numbers are scaled, and each bin says how far through it a number is (piecewise-linear
-    encoding), so that a network can change its slope from bin to bin. Categories have a column for each
-    frequent value. Gaps have a column of their own where training rows have gaps. Dates and times
+    encoding), so that a network can change its slope from bin to bin. Categories have a column for
+    each frequent value. Gaps have a column of their own where training rows have gaps. Dates and times
     become a trend, year, month, day, weekday and hour, as far as these vary. Constant columns,
     identifiers and free text are left out, and `left_out_` says why.
 
@@ -415,7 +415,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             out[rows, columns[encoded.order.argsort()]] = joined
 
     def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:
-        """Name the outputs: the column's name, then what the output says of it.
+        """Name the outputs: the column's name, then what the output holds.
 
         Parameters
         ----------
