@@ -51,10 +51,6 @@ WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/st
 
 CLASS_NAMES_DEFINED_TWICE = {
     "Activation",
-    "Batch",
-    "CompiledStep",
-    "Data",
-    "Layer",
     "MLPClassifier",
     "MLPRegressor",
     "Number",

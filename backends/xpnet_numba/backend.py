@@ -41,7 +41,7 @@ class NumbaBackend(NumpyBackend):
 
     def one_blas_thread(self) -> AbstractContextManager[None]:
         """A context in which BLAS uses one thread, in the whole process."""
-        from xpnet_numba.runtime.machine import one_thread
+        from xpnet_numba.runtime.blas import one_thread
 
         return one_thread
 
@@ -57,7 +57,7 @@ class NumbaBackend(NumpyBackend):
 
     def describe(self) -> dict[str, str]:
         """Versions, how many threads there are, and what multiplies matrices."""
-        from xpnet_numba.runtime.machine import choose_product
+        from xpnet_numba.runtime.blas import choose_product
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}

@@ -214,8 +214,8 @@ def test_dropout_scales_what_it_keeps(rng):
             lambda: ElementwiseLoss("squared_error").forward(np.ones((2, 3)), np.ones(2)),
             "one shape",
         ),
-        (lambda: ElementwiseLoss("softmax_cross_entropy"), "received 'softmax_cross_entropy'"),
-        (lambda: Activation("sigmoid"), "one of identity, .* received 'sigmoid'"),
+        (lambda: ElementwiseLoss("softmax_cross_entropy"), "'softmax_cross_entropy'"),
+        (lambda: Activation("sigmoid"), "one of identity, .*'sigmoid'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(call, sentence):

@@ -6,8 +6,10 @@ order (the chain rule, from the output to the input). Layers run on whatever bac
 """
 
 from xpnet.layers.activations import Activation, ReLU
-from xpnet.layers.affine import Affine, Dropout, MemberAffine
+from xpnet.layers.affine import Affine
+from xpnet.layers.dropout import Dropout
 from xpnet.layers.losses import CategoricalCrossEntropy, ElementwiseLoss
+from xpnet.layers.member_affine import MemberAffine
 
 __all__ = [
     "Activation",

@@ -36,8 +36,8 @@ from xpnet_numba.llvm.memory import (
     sched_yield,
     store,
 )
+from xpnet_numba.runtime.blas import BLAS, hold_this_thread, products_that_may_run
 from xpnet_numba.runtime.compiling import python_function
-from xpnet_numba.runtime.machine import BLAS, hold_this_thread, products_that_may_run
 
 LOOKS = 20_000
 """How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core

@@ -1,9 +1,8 @@
-"""The arrays of a call; predictions and losses: Python's side of ``forward``, which holds what the threads do."""
+"""Predictions and losses: Python's side of ``forward``, which has the work of the threads."""
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from operator import mul
 from typing import Any
 
@@ -15,8 +14,10 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.loops.updates import number_array
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import BLAS, check_memory, choose_product, one_thread
+from xpnet_numba.runtime.blas import BLAS, choose_product, one_thread
+from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions, plan
+from xpnet_numba.step.arrays import CallData, by_rows, natural_order, read, set_data
 from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
 
@@ -32,133 +33,6 @@ FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
 
 _NO_LABELS = numpy.zeros(0, numpy.int64)
-
-
-# The arrays of a call, as compiled code reads them.
-
-
-@dataclass(slots=True)
-class Data:
-    """X, Y, and what goes with them; all are kept alive while compiled code runs.
-
-    x_row : items from one row of x to the next
-    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and the column of each,
-        of one dtype; None where X is dense
-    y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
-    order : the rows that are used, in their order, or (members, rows) in each member's; None for all, as they lie
-    rows : how many these are
-    weights : in the order of the rows; sums : of each batch's weights
-    shares : by how much each batch's mean loss counts
-    rows_of_batch : where each row stands in a larger batch, if not one after the other
-    """
-
-    x: Any
-    x_row: int
-    y: Any
-    label_width: int
-    order: Any
-    weights: Any
-    rows: int
-    places: tuple[Any, Any] | None = None
-    sums: Any = None
-    shares: Any = None
-    rows_of_batch: Any = None
-
-
-def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
-    """The arrays of a call in the form that compiled code reads; a copy only where that is another."""
-    x, x_row, places = by_rows(X, dtype)
-    if places is not None and order is None:
-        order = natural_order(X.shape[0])
-    if order is not None:
-        order = numpy.ascontiguousarray(order, numpy.int64)
-    if sample_weight is not None:
-        sample_weight = numpy.ascontiguousarray(
-            sample_weight if order is None else sample_weight[order], dtype
-        )
-    y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
-    width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
-    return Data(x, x_row, y, width, order, sample_weight, rows, places)
-
-
-def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
-    """Set the fields of a job that follow from its data."""
-    dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
-    if loss == "softmax_cross_entropy":
-        loss += "_indices" if indexed else "_rows"
-    job.loss_at, job.indexed, job.label_width = (
-        functions.address(loss, dtype),
-        indexed,
-        data.label_width,
-    )
-    job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
-    job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
-    if data.order is not None:
-        job.gather_at = functions.address("gather", dtype)
-        job.gather_labels_at = functions.address("gather_labels", dtype)
-    arrays = {
-        "x_at": data.x,
-        "y_at": data.y,
-        "order_at": data.order,
-        "weights_at": data.weights,
-        "starts_at": None,
-    }
-    if data.places is not None:
-        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
-        job.x_rows, job.filled = starts.size - 1, data.x.size
-        for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
-            setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
-    arrays |= {
-        "batch_weights_at": data.sums,
-        "shares_at": data.shares,
-        "places_at": data.rows_of_batch,
-    }
-    set_pointers(job, arrays)
-
-
-def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
-    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
-    sparse one the numbers, 0, and their places: see :class:`Data`.
-    """
-    if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
-        X = X.tocsr().astype(dtype, copy=False)
-        wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
-        starts, columns = (
-            numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices)
-        )
-        return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
-    (step, item), width = X.strides, X.shape[1]
-    one_by_one = X.dtype == dtype and item == X.itemsize and X.flags.aligned
-    if one_by_one and step % item == 0 and step >= item * width:
-        return X, step // item, None
-    return numpy.ascontiguousarray(X, dtype), width, None
-
-
-@lru_cache(maxsize=2)
-def natural_order(rows: int) -> Any:
-    """The order of rows that are not shuffled, (rows,) int64."""
-    return numpy.arange(rows)
-
-
-@lru_cache(maxsize=8)
-def batch_sizes(rows: int, batch_size: int) -> Any:
-    """Return the rows of each batch, as float64 (batches,)."""
-    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
-    sizes[-1] = rows - batch_size * (sizes.size - 1)
-    return sizes
-
-
-def batch_weights(data: Data, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean over members with
-    orders of their own.
-    """
-    if (weights := data.weights) is None:
-        return batch_sizes(data.rows, batch_size)
-    weights = weights if weights.ndim == 1 else weights.mean(axis=0, dtype="float64")
-    return numpy.add.reduceat(weights, range(0, weights.size, batch_size), dtype="float64")
-
-
-# Predictions and losses.
 
 
 class EvaluatingStep(Step):
@@ -233,7 +107,7 @@ class EvaluatingStep(Step):
             self._evaluate("measure", data, {"totals_at": totals})
             return float(totals.sum()) / weight + self.penalty if weight else 0.0
 
-    def _evaluate(self, name: str, data: Data, results: dict[str, Any]) -> None:
+    def _evaluate(self, name: str, data: CallData, results: dict[str, Any]) -> None:
         """Predict or measure the rows of some data, on all threads; results : where what is found goes."""
         job, label_width = self._evaluation, 0 if data.order is None else data.label_width
         count, claims = self._cut(data.rows, label_width, sparse=data.places is not None)
@@ -254,7 +128,7 @@ class EvaluatingStep(Step):
         dtype, rows = self.spec.dtype, len(result)
         x, _, places = by_rows(X, dtype)
         if places is not None:
-            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
+            data = CallData(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
             self._evaluate("predict", data, {"result_at": result})
             return
         count, claims = self._cut(rows, 0, sparse=False)

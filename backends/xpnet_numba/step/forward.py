@@ -37,10 +37,10 @@ from xpnet_numba.llvm.memory import (
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.job import LAYER_TYPE, Job, Layer
+from xpnet_numba.step.job import LAYER_TYPE, Job, LayerRecord
 
 
-class Rows(NamedTuple):
+class RowBlock(NamedTuple):
     """Rows that are worked on together.
 
     first, number : the first, counted in the order of all rows, and how many
@@ -87,7 +87,9 @@ integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64]
 """integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s (size,)."""
 
 
-def rows_of_buffer(buffer: str, column: str, width: str) -> Callable[[Job, Layer, Rows], Block]:
+def rows_of_buffer(
+    buffer: str, column: str, width: str
+) -> Callable[[Job, LayerRecord, RowBlock], Block]:
     """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
 
     @instructions(
@@ -122,7 +124,7 @@ deltas_of = rows_of_buffer("deltas_at", "column", "fan_out")
 
 
 @njit(**INNER)
-def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, rows: Rows) -> None:
+def drop(job: Job, layer: LayerRecord, number: int, x: Block, out: Block, rows: RowBlock) -> None:
     """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same.
 
     number : of the layer, by which its masks are drawn
@@ -135,7 +137,7 @@ def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, rows: Rows) 
 
 
 @njit(**INNER)
-def gather_x(job: Job, rows: Rows) -> Block:
+def gather_x(job: Job, rows: RowBlock) -> Block:
     """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X.
 
     Where X is sparse or has been multiplied in parts, nobody reads what comes back.
@@ -146,7 +148,9 @@ def gather_x(job: Job, rows: Rows) -> Block:
 
 
 @njit(**INNER)
-def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: Rows) -> Block:
+def gathered(
+    job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: RowBlock
+) -> Block:
     """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as they lie."""
     if not job.order_at:
         return matrix(job, all_at, rows.first * all_columns, rows.number, all_columns)
@@ -158,7 +162,7 @@ def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, row
 
 @njit(**INNER)
 def sparse_gradient(
-    job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: int
+    job: Job, rows: RowBlock, first: int, deltas: Block, grad: Block, more: int
 ) -> None:
     """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
     ``more``. deltas : (rows, out); grad : (features, out).
@@ -207,7 +211,13 @@ def sum_of_totals(job: Job, first: int, count: int) -> float:
 
 @njit(**INNER)
 def forward(
-    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block, member: int, me: int
+    job: Job,
+    layers: Sequence[LayerRecord],
+    x: Block,
+    rows: RowBlock,
+    out: Block,
+    member: int,
+    me: int,
 ) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
@@ -230,7 +240,7 @@ def forward(
 
 @njit(**INNER)
 def times_weight(
-    job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int
+    job: Job, layer: LayerRecord, x: Block, rows: RowBlock, z: Block, member: int, me: int
 ) -> None:
     """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in :func:`forward`."""
     weight, first = (
@@ -254,7 +264,7 @@ def times_weight(
 
 
 @njit(**INNER, **EXACT)
-def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me: int) -> float:
+def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector, me: int) -> float:
     """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
 
     ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. A batch without weight has neither.
@@ -300,7 +310,7 @@ def evaluate(job_at: Pointer, me: int) -> None:
                 block * job.block_rows,
                 smaller(job.block_rows, job.rows - block * job.block_rows),
             )
-            work(job, layers, Rows(first, count, me * job.block_rows, -1, 0), block, me)
+            work(job, layers, RowBlock(first, count, me * job.block_rows, -1, 0), block, me)
     restore_denormals(mode)
 
 
@@ -308,7 +318,7 @@ work: Any = None
 
 
 @njit(**INNER)
-def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
+def predict(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int, me: int) -> None:
     """Predict some rows: the mean of what the members predict.
 
     Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
@@ -327,7 +337,7 @@ def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) 
 
 
 @njit(**INNER)
-def measure(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
+def measure(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int, me: int) -> None:
     """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the mean over members."""
     x, total = gather_x(job, rows), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)

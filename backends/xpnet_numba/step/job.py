@@ -27,7 +27,7 @@ def _fields(names: str, kind: Any = ctypes.c_int64) -> list[tuple[str, Any]]:
     return [(name, kind) for name in names.split()]
 
 
-class Layer(ctypes.Structure):
+class LayerRecord(ctypes.Structure):
     """One affine layer and its activation.
 
     weight, bias : offsets in the buffer of parameters, and in that of gradients
@@ -168,7 +168,7 @@ def job_type(dtype: str) -> Any:
     return from_dtype(numpy.dtype(job_class(dtype)))
 
 
-LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
+LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (LayerRecord, Slice))
 
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from xpnet_numba.llvm.emit import INNER, njit
 from xpnet_numba.llvm.memory import LINE, array, call, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
-from xpnet_numba.runtime.machine import check_memory
+from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions
-from xpnet_numba.step.evaluation import Data, batch_sizes, set_data
+from xpnet_numba.step.arrays import CallData, batch_sizes, set_data
 from xpnet_numba.step.forward import integers, numbers
 from xpnet_numba.step.job import Job, address_of, job_class
 from xpnet_numba.step.plan import Plan, Workspace
@@ -144,7 +144,9 @@ class ManyTrainings:
     streams : one Generator over PCG64 for each network, or None where rows are not shuffled
     """
 
-    def __init__(self, steps: Sequence[Any], data: list[Data], plan: Plan, streams: Any) -> None:
+    def __init__(
+        self, steps: Sequence[Any], data: list[CallData], plan: Plan, streams: Any
+    ) -> None:
         self.steps, self.data, self.streams, spec = steps, data, streams, steps[0].spec
         self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
@@ -167,7 +169,7 @@ class ManyTrainings:
             self._words = numpy.stack([words_of(stream) for stream in streams])
             first.streams_at = address_of(self._words)
 
-    def _job_of(self, step: Any, data: Data, lane: int) -> Job:
+    def _job_of(self, step: Any, data: CallData, lane: int) -> Job:
         """The job of one network: an epoch on its rows."""
         job, workspace = step.job_beside(), self._workspaces[lane]
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)

@@ -24,7 +24,7 @@ from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step import train
 from xpnet_numba.step.forward import (
-    Rows,
+    RowBlock,
     add_to_total,
     deltas_of,
     drop,
@@ -41,8 +41,8 @@ from xpnet_numba.step.forward import (
     rows_of_buffer,
     vector,
 )
-from xpnet_numba.step.job import Job, Layer, Slice
-from xpnet_numba.step.train import Batch, finish_slice
+from xpnet_numba.step.job import Job, LayerRecord, Slice
+from xpnet_numba.step.train import BatchRun, finish_slice
 
 # Where a member's parameters and the numbers of its layers lie.
 
@@ -54,7 +54,7 @@ def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Ve
 
 
 @njit(**INNER)
-def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
+def member_weight(job: Job, buffer_at: int, layer: LayerRecord, member: int) -> Block:
     """Return a layer's weight (fan_in, fan_out) for a member, or its gradient."""
     return matrix(
         job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out
@@ -62,7 +62,7 @@ def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
 
 
 @njit(**GIVES_ARRAY)
-def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
+def bias_gradient(job: Job, layer: LayerRecord, block: int, member: int) -> Vector:
     """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
     if layer.bias_step:
         return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
@@ -77,7 +77,7 @@ products_of = rows_of_buffer("products_at", "column", "fan_out")
 
 
 @njit(**INNER)
-def first_gradient(job: Job, layer: Layer, me: int) -> Block:
+def first_gradient(job: Job, layer: LayerRecord, me: int) -> Block:
     """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
     size = layer.fan_in * layer.fan_out
     return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
@@ -87,7 +87,7 @@ def first_gradient(job: Job, layer: Layer, me: int) -> Block:
 
 
 @njit(**INNER)
-def gather_dense(job: Job, rows: Rows) -> Block:
+def gather_dense(job: Job, rows: RowBlock) -> Block:
     """Rows of X as numbers one beside the other, also where X is sparse."""
     if not job.starts_at:
         return gather_x(job, rows)
@@ -99,7 +99,7 @@ def gather_dense(job: Job, rows: Rows) -> Block:
 
 @njit(**INNER)
 def times_weight(
-    job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int
+    job: Job, layer: LayerRecord, x: Block, rows: RowBlock, z: Block, member: int, me: int
 ) -> None:
     """z (rows, fan_out) = x W, scaled by a member's factors before and after."""
     if layer.scale_in >= 0:
@@ -132,7 +132,9 @@ measure_members = _of_members(measure, gather_x=gather_dense, forward=forward_me
 
 
 @njit(**INNER, **EXACT)
-def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: int) -> None:
+def work_block(
+    job: Job, layers: Sequence[LayerRecord], batch: BatchRun, block: int, me: int
+) -> None:
     """Compute the gradients of the members of one block from rows of X."""
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
     for i in range(len(layers)):
@@ -143,7 +145,7 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
         for begin in range(0, batch.rows, job.round_rows):
             begins = member * job.order_step + batch.first + begin
             count, offset = smaller(job.round_rows, batch.rows - begin), me * job.round_rows
-            rows = Rows(begins, count, offset, job.first_row + begin, batch.t - 1)
+            rows = RowBlock(begins, count, offset, job.first_row + begin, batch.t - 1)
             x, out = gather_dense(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
             forward_member(job, layers, x, rows, out, member, me)
             d_bias = bias_gradient(job, layers[len(layers) - 1], block, member)
@@ -159,9 +161,9 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
 @njit(**INNER)
 def backward_member(
     job: Job,
-    layers: Sequence[Layer],
+    layers: Sequence[LayerRecord],
     x: Block,
-    rows: Rows,
+    rows: RowBlock,
     part: tuple[int, int, int, int],
     me: int,
 ) -> None:
@@ -227,7 +229,7 @@ def backward_member(
 
 @njit(**INNER)
 def first_layer_gradient(
-    job: Job, layer: Layer, block: int, member: int, more: bool, me: int
+    job: Job, layer: LayerRecord, block: int, member: int, more: bool, me: int
 ) -> None:
     """Compute the gradients of the first weight and of a member's input factors from x^T delta over all rows."""
     weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
@@ -243,7 +245,7 @@ def first_layer_gradient(
 
 
 @njit(**INNER)
-def clear_member(job: Job, layers: Sequence[Layer], member: int) -> None:
+def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
     """The gradients that are added to, of what a member has for itself, begin at zero."""
     for i in range(len(layers)):
         layer = layers[i]
@@ -260,7 +262,7 @@ def clear_member(job: Job, layers: Sequence[Layer], member: int) -> None:
 
 @njit(**INNER, **EXACT)
 def work_slice(
-    job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int
+    job: Job, layers: Sequence[LayerRecord], piece: Slice, batch: BatchRun, index: int, me: int
 ) -> None:
     """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
     if not piece.own:

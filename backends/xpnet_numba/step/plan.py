@@ -23,7 +23,7 @@ from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.loops import updates
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.step import functions
-from xpnet_numba.step.job import Job, Layer, Slice, address_of, aligned, set_pointers
+from xpnet_numba.step.job import Job, LayerRecord, Slice, address_of, aligned, set_pointers
 
 GRAIN = 1_200_000
 """Bytes of numbers to multiply that are worth a thread: fewer take less time than to share them, with what several
@@ -90,7 +90,12 @@ class Plan:
 
 
 def make_plan(
-    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False
+    spec: NetworkSpec,
+    layers: list[LayerRecord],
+    batch_rows: int,
+    cores: int,
+    *,
+    sparse: bool = False,
 ) -> Plan:
     """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
     item = 4 if spec.dtype == "float32" else 8
@@ -128,7 +133,7 @@ def make_plan(
 
 
 def make_member_plan(
-    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool
+    spec: NetworkSpec, layers: list[LayerRecord], batch_rows: int, cores: int, *, sparse: bool
 ) -> Plan:
     """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of what is shared."""
     item = 4 if spec.dtype == "float32" else 8
@@ -151,7 +156,7 @@ def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
 
 
 def _member_slices(
-    spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, cores: int
+    spec: NetworkSpec, index: int, layer: LayerRecord, row_bytes: int, cores: int
 ) -> list[Slice]:
     """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members have for themselves."""
     weight, members = layer.fan_in * layer.fan_out, spec.members
@@ -205,7 +210,7 @@ def _workers(work: int, cores: int) -> int:
     return max(1, min(cores, work // GRAIN))
 
 
-def _slices(index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]:
+def _slices(index: int, layer: LayerRecord, row_bytes: int, cores: int) -> list[Slice]:
     """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in the whole batch"""
     rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * row_bytes, cores))
     firsts = range(0, layer.fan_in, rows)
@@ -215,7 +220,7 @@ def _slices(index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]
     ]
 
 
-def _slice(index: int, layer: Layer, first: int, rows: int, number: int) -> Slice:
+def _slice(index: int, layer: LayerRecord, first: int, rows: int, number: int) -> Slice:
     start = layer.weight + first * layer.fan_out
     last = first + rows == layer.fan_in
     end = layer.bias + layer.fan_out if last else start + rows * layer.fan_out
@@ -280,7 +285,7 @@ def _alignment(dtype: str) -> int:
 
 
 @lru_cache(maxsize=64)
-def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
+def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
     """Return the affine layers, each with the functions of the activation behind it; found once, and only read."""
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
@@ -298,7 +303,7 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
             **{role: slot.offset for role, slot in found.items()},
         }
         rows.append(
-            Layer(
+            LayerRecord(
                 fan_in=fan_in,
                 fan_out=fan_out,
                 **offsets,
@@ -321,7 +326,7 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
             )
         )
         scaled_column += fan_in if "scale_in" in found else 0
-    return (Layer * spec.layers)(*rows)
+    return (LayerRecord * spec.layers)(*rows)
 
 
 # Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is allocated before the

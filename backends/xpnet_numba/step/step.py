@@ -22,17 +22,17 @@ from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import check_memory
+from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions
-from xpnet_numba.step.evaluation import (
-    Data,
-    EvaluatingStep,
+from xpnet_numba.step.arrays import (
+    CallData,
     batch_sizes,
     batch_weights,
     natural_order,
     read,
     set_data,
 )
+from xpnet_numba.step.evaluation import EvaluatingStep
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
@@ -62,14 +62,14 @@ second: Ctrl-C is heard between epochs then.
 """
 
 
-def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
+def compile_step(spec: NetworkSpec) -> "NumbaStep | str":
     """The compiled step for a network, or a sentence that says why there is none.
 
     Compiles nothing yet: each loop is compiled when it is first needed, and kept on disk.
     """
     if missing := set(spec.activations) - set(ACTIVATIONS):
         return f"the Numba backend has no loop for the activation {', '.join(sorted(missing))}"
-    return CompiledStep(spec)
+    return NumbaStep(spec)
 
 
 def warmup() -> None:
@@ -86,7 +86,7 @@ def warmup() -> None:
             functions.address(name, dtype)
 
 
-class CompiledStep(EvaluatingStep):
+class NumbaStep(EvaluatingStep):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over what stands in it.
@@ -107,8 +107,8 @@ class CompiledStep(EvaluatingStep):
         # Inside of ``running``: the arguments of the last call that may come again, what was read of them, and the data
         # that the job was told of last.
         self._given: tuple[Any, ...] = ()
-        self._read: Data | None = None
-        self._data_of_job: Data | None = None
+        self._read: CallData | None = None
+        self._data_of_job: CallData | None = None
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -137,7 +137,7 @@ class CompiledStep(EvaluatingStep):
             if not self._running:
                 self._given, self._read, self._data_of_job = (), None, None
 
-    def read_again(self, *given: Any) -> Data:
+    def read_again(self, *given: Any) -> CallData:
         """The arrays of a call that may be repeated: for those of the call before, the same object.
 
         given : X, Y, order, sample_weight, and the batch size with which they are trained on, if it is not all rows
@@ -355,7 +355,7 @@ class CompiledStep(EvaluatingStep):
 
     def _train(
         self,
-        data: Data,
+        data: CallData,
         batch_size: int,
         learning_rate: float | None,
         part: BatchPart | None = None,
@@ -375,7 +375,7 @@ class CompiledStep(EvaluatingStep):
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
 
-    def _set_batches(self, data: Data, batch_size: int, part: BatchPart | None) -> Workspace:
+    def _set_batches(self, data: CallData, batch_size: int, part: BatchPart | None) -> Workspace:
         """Set the training job's data, unless it has them from the last call; returns where it works."""
         job, rows, last = self._training, data.rows, self._workspace
         if last is not None and data is self._data_of_job and part is None:

@@ -34,7 +34,7 @@ from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import (
     FIRST,
-    Rows,
+    RowBlock,
     add_to_total,
     deltas_of,
     drop,
@@ -52,10 +52,10 @@ from xpnet_numba.step.forward import (
     sum_of_totals,
     vector,
 )
-from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer, Slice
+from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, LayerRecord, Slice
 
 
-class Batch(NamedTuple):
+class BatchRun(NamedTuple):
     """A batch: its first row in the order of all rows, how many, the sum of their weights, by how much its mean loss
     counts among others, and which update it makes.
     """
@@ -121,7 +121,7 @@ def train_phase(job_at: Pointer, me: int) -> None:
 
 @njit(**INNER)
 def work_phase(
-    job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int, int, int], me: int
+    job: Job, phase: int, batch: BatchRun, turn: int, pieces: tuple[int, int, int], me: int
 ) -> None:
     """Claim pieces of a phase of a batch, one after the other, and do those that are free in this turn.
 
@@ -148,7 +148,7 @@ def work_phase(
 
 
 @njit(**INNER)
-def batch_of(job: Job, step: int) -> Batch:
+def batch_of(job: Job, step: int) -> BatchRun:
     """Return the batch of a step, counted from the job's first."""
     number = job.first_step + step
     first = number * job.batch_rows
@@ -156,7 +156,7 @@ def batch_of(job: Job, step: int) -> Batch:
         numbers(job.batch_weights_at, number, 1)[0],
         numbers(job.shares_at, number, 1)[0],
     )
-    return Batch(
+    return BatchRun(
         first, smaller(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1
     )
 
@@ -165,7 +165,7 @@ def batch_of(job: Job, step: int) -> Batch:
 
 
 @njit(**INNER)
-def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> None:
+def work_part(job: Job, layer: LayerRecord, piece: Slice, batch: BatchRun, me: int) -> None:
     """Multiply a slice of the first weight by its features of the whole batch: one part of x W."""
     x = features_of(job, layer, piece, batch)
     if job.order_at:
@@ -182,14 +182,16 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
 
 
 @njit(**INNER, **EXACT)
-def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: int) -> None:
+def work_block(
+    job: Job, layers: Sequence[LayerRecord], batch: BatchRun, block: int, me: int
+) -> None:
     """Compute the deltas of one block of a batch from rows of X."""
     first = block * job.block_rows
     end = smaller(first + job.block_rows, batch.rows)
     for begin in range(first, end, job.round_rows):
         count = smaller(job.round_rows, end - begin)
         offset = me * job.round_rows if job.block_gradients else begin
-        rows = Rows(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
+        rows = RowBlock(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
         x, out = gather_x(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
         forward(job, layers, x, rows, out, FIRST, me)
         more = ACCUMULATE if begin > first else 0
@@ -200,7 +202,12 @@ def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: 
 
 @njit(**INNER)
 def backward(
-    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int
+    job: Job,
+    layers: Sequence[LayerRecord],
+    x: Block,
+    rows: RowBlock,
+    part: tuple[int, int],
+    me: int,
 ) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
@@ -232,7 +239,7 @@ def backward(
 
 
 @njit(**GIVES_ARRAY)
-def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
+def bias_sums_of(job: Job, layer: LayerRecord, block: int, more: int) -> Vector:
     """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are added."""
     offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
@@ -246,7 +253,7 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
 
 @njit(**INNER, **EXACT)
 def work_slice(
-    job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int
+    job: Job, layers: Sequence[LayerRecord], piece: Slice, batch: BatchRun, index: int, me: int
 ) -> None:
     """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.block_gradients:
@@ -254,7 +261,7 @@ def work_slice(
     else:
         layer = layers[piece.layer]
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
-        rows = Rows(batch.first, batch.rows, 0, -1, 0)
+        rows = RowBlock(batch.first, batch.rows, 0, -1, 0)
         deltas = deltas_of(job, layer, rows)
         if layer.input_column < 0 and job.starts_at:
             sparse_gradient(job, rows, piece.first, deltas, grad, FIRST)
@@ -266,7 +273,7 @@ def work_slice(
 
 
 @njit(**INNER)
-def finish_slice(job: Job, piece: Slice, batch: Batch, index: int, me: int) -> None:
+def finish_slice(job: Job, piece: Slice, batch: BatchRun, index: int, me: int) -> None:
     """Add the penalty's gradient to that of a slice and, when updating, update the slice."""
     if job.penalized and piece.weights:
         weight = vector(job, job.params_at, piece.start, piece.weights)
@@ -290,7 +297,7 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 
 
 @njit(**INNER)
-def features_of(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
+def features_of(job: Job, layer: LayerRecord, piece: Slice, batch: BatchRun) -> Block:
     """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features).
 
     Gathered rows of X lie there slice by slice where the first layer's product is made in parts.

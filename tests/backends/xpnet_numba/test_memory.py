@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xpnet_numba.runtime import machine
+from xpnet_numba.runtime import memory
 from xpnet_numba.step.step import compile_step
 
 import xpnet
@@ -19,14 +19,14 @@ def with_files(root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    monkeypatch.setattr(machine, "ROOT", root)
+    monkeypatch.setattr(memory, "ROOT", root)
 
 
 def test_without_files_the_allocation_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_files(tmp_path, monkeypatch, {})
-    assert machine.available_memory() == float("inf")
+    assert memory.available_memory() == float("inf")
 
 
 def test_what_the_system_can_free_and_swap_counts(
@@ -35,7 +35,7 @@ def test_what_the_system_can_free_and_swap_counts(
     with_files(
         tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"}
     )
-    assert machine.available_memory() == 1024 * 1024
+    assert memory.available_memory() == 1024 * 1024
 
 
 def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.M
             "sys/fs/cgroup/a/memory.stat": "anon 1500\ninactive_file 300\n",
         },
     )
-    assert machine.available_memory() == 5000 - 2000 + 300
+    assert memory.available_memory() == 5000 - 2000 + 300
 
 
 def test_control_groups_of_the_first_version(
@@ -68,14 +68,14 @@ def test_control_groups_of_the_first_version(
             "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 30\n",
         },
     )
-    assert machine.available_memory() == 5000 - 2000 + 30
+    assert memory.available_memory() == 5000 - 2000 + 30
 
 
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with little memory, on which every request is looked at."""
-    monkeypatch.setattr(machine, "LARGE_REQUEST", 0)
-    monkeypatch.setattr(machine, "available_memory", lambda: 1e5)
+    monkeypatch.setattr(memory, "LARGE_REQUEST", 0)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1e5)
 
 
 def test_a_fit_that_needs_more_says_so_before_it_starts(
@@ -90,7 +90,7 @@ def test_a_fit_that_needs_more_says_so_before_it_starts(
         model.fit(X, Y, epochs=3, batch_size=3000, rng=1)
     assert model.history.epochs == 0
     assert all((values == before[name]).all() for name, values in model.values().items())
-    monkeypatch.setattr(machine, "available_memory", lambda: 1e9)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1e9)
     model.fit(X, Y, epochs=1, batch_size=3000, rng=1)
     assert model.history.epochs == 1
 

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xpnet_numba.step import plan
-from xpnet_numba.step.job import Layer
+from xpnet_numba.step.job import LayerRecord
 from xpnet_numba.step.plan import Plan, make_plan
 
 from xpnet.backend import NetworkSpec
 
 
-def table(spec: NetworkSpec) -> list[Layer]:
+def table(spec: NetworkSpec) -> list[LayerRecord]:
     """The layers, as far as a plan asks for them."""
     slots = spec.slots(16)
     return [
-        Layer(fan_in=w.shape[0], fan_out=w.shape[1], weight=w.offset, bias=b.offset)
+        LayerRecord(fan_in=w.shape[0], fan_out=w.shape[1], weight=w.offset, bias=b.offset)
         for w, b in zip(slots[::2], slots[1::2], strict=True)
     ]
 

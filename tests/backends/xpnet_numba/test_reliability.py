@@ -13,7 +13,7 @@ from xpnet_numba.runtime import threads
 from xpnet_numba.step import functions, plan
 from xpnet_numba.step import step as numba_step
 from xpnet_numba.step.plan import layer_table
-from xpnet_numba.step.step import CompiledStep, compile_step
+from xpnet_numba.step.step import NumbaStep, compile_step
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
@@ -22,9 +22,9 @@ from xpnet.steps import ReferenceStep
 SPEC = NetworkSpec((20, 30, 4), ("relu",), rule=UpdateRule("adam"), l2=0.01)
 
 
-def made(spec: NetworkSpec = SPEC) -> CompiledStep:
+def made(spec: NetworkSpec = SPEC) -> NumbaStep:
     step, rng = compile_step(spec), np.random.default_rng(0)
-    assert isinstance(step, CompiledStep)
+    assert isinstance(step, NumbaStep)
     for name, values in step.params.items():
         step.params[name] = rng.standard_normal(values.shape) / 5
     return step

@@ -15,10 +15,10 @@ from helpers.pairs import activation_pairs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import libraries, one_thread
+from xpnet_numba.runtime.blas import libraries, one_thread
 from xpnet_numba.step import evaluation, plan
 from xpnet_numba.step import step as step_module
-from xpnet_numba.step.evaluation import set_data
+from xpnet_numba.step.arrays import set_data
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 

@@ -1,0 +1,122 @@
+"""SciPy's BLAS: its threads, and when a step multiplies matrices with it.
+
+A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of small networks, and
+need no library to be held to one thread. With vectors of 32 bytes BLAS is faster for large weights, since it has a copy
+of both operands (``xpnet bench --held-to avx2``). The threads of the team each call BLAS on their part of the work. The
+threads of BLAS would compete with them, so BLAS is limited to one thread in the whole process while a step computes
+with it.
+"""
+
+import os
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from xpnet.errors import BackendError
+from xpnet_numba.llvm.emit import gemm_address
+from xpnet_numba.llvm.tiles import AVX2, TILES, WIDE
+
+
+class OneThread:
+    """A context in which BLAS uses one thread. It may be entered many times, from many threads.
+
+    The last to leave restores the number of threads that the first had.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._holders = Lock(), 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._before = [library.num_threads for library in libraries()]
+                _set_threads([1] * len(self._before))
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                _set_threads(self._before)
+
+    def forget(self) -> None:
+        """Restore the number of threads in the child of a fork, which lacks the threads that entered."""
+        if self._holders:
+            _set_threads(self._before)
+        self.__init__()  # type: ignore[misc]
+
+
+def hold_this_thread() -> None:
+    """Limit BLAS to one thread in a worker thread if it keeps the limit for each caller (OpenMP)."""
+    for library in libraries():
+        if getattr(library, "threading_layer", "") == "openmp":
+            library.set_num_threads(1)
+
+
+def _set_threads(counts: list[int]) -> None:
+    for library, count in zip(libraries(), counts, strict=True):
+        # From 3.7 on threadpoolctl obeys, for OpenBLAS, only the thread that came first, and ignores others in silence.
+        # Here the last to leave may be another than the first to enter; the lock sees to their order.
+        release = getattr(library, "clear_controlling_thread", lambda force: None)
+        release(force=True)
+        library.set_num_threads(count)
+        release(force=True)
+
+
+@cache
+def libraries() -> list[Any]:
+    """Return the BLAS libraries of this process. SciPy's is loaded first, since only loaded libraries are seen."""
+    from threadpoolctl import ThreadpoolController
+
+    gemm_address("float64")
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+one_thread = OneThread()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_thread.forget)
+
+
+# The choice.
+
+
+VARIABLE = "XPNET_PRODUCTS"
+"""Environment variable for tests and measurements: ``tiles`` or ``blas``. It is read when a step is made."""
+
+LARGE_WEIGHT = 1 << 20
+"""Size of a weight in bytes above which BLAS is chosen on processors with vectors of 32 bytes."""
+
+OWN, BLAS = "multiply", "multiply_by_blas"
+FUNCTIONS = {"tiles": OWN, "blas": BLAS}
+
+
+def choose_product(weight_bytes: int) -> tuple[str, str]:
+    """Return the name of the function that multiplies matrices, and the reason.
+
+    weight_bytes : size of the largest weight of the network
+
+    Raises BackendError if the environment variable has another value than ``tiles`` or ``blas``.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if named and named not in FUNCTIONS:
+        raise BackendError(
+            f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; got {named!r}. Correct or unset it."
+        )
+    if named:
+        return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
+    if not WIDE:
+        return BLAS, "BLAS, since there are no tiles for this processor"
+    vectors = f"{TILES.name} vectors"
+    if TILES is AVX2 and weight_bytes > LARGE_WEIGHT:
+        return (
+            BLAS,
+            f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB",
+        )
+    return OWN, f"tiles of {vectors}"
+
+
+def products_that_may_run() -> set[str]:
+    """Return the names of the functions that steps of this process choose among."""
+    return {choose_product(size)[0] for size in (0, LARGE_WEIGHT + 1)}

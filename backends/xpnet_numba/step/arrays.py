@@ -1,0 +1,133 @@
+"""The arrays of a call, in the form that compiled code reads: data, labels, order of the rows, weights."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy
+
+from xpnet.backend import NetworkSpec
+from xpnet.ops import Array, Labels
+from xpnet_numba.step import functions
+from xpnet_numba.step.job import Job, set_pointers
+
+
+@dataclass(slots=True)
+class CallData:
+    """X, Y, and what goes with them; all are kept alive while compiled code runs.
+
+    x_row : items from one row of x to the next
+    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and the column of each,
+        of one dtype; None where X is dense
+    y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
+    order : the rows that are used, in their order, or (members, rows) in each member's; None for all, as they lie
+    rows : how many these are
+    weights : in the order of the rows; sums : of each batch's weights
+    shares : by how much each batch's mean loss counts
+    rows_of_batch : where each row stands in a larger batch, if not one after the other
+    """
+
+    x: Any
+    x_row: int
+    y: Any
+    label_width: int
+    order: Any
+    weights: Any
+    rows: int
+    places: tuple[Any, Any] | None = None
+    sums: Any = None
+    shares: Any = None
+    rows_of_batch: Any = None
+
+
+def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> CallData:
+    """The arrays of a call in the form that compiled code reads; a copy only where that is another."""
+    x, x_row, places = by_rows(X, dtype)
+    if places is not None and order is None:
+        order = natural_order(X.shape[0])
+    if order is not None:
+        order = numpy.ascontiguousarray(order, numpy.int64)
+    if sample_weight is not None:
+        sample_weight = numpy.ascontiguousarray(
+            sample_weight if order is None else sample_weight[order], dtype
+        )
+    y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
+    width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
+    return CallData(x, x_row, y, width, order, sample_weight, rows, places)
+
+
+def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
+    """Set the fields of a job that follow from its data."""
+    dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
+    if loss == "softmax_cross_entropy":
+        loss += "_indices" if indexed else "_rows"
+    job.loss_at, job.indexed, job.label_width = (
+        functions.address(loss, dtype),
+        indexed,
+        data.label_width,
+    )
+    job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
+    job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
+    if data.order is not None:
+        job.gather_at = functions.address("gather", dtype)
+        job.gather_labels_at = functions.address("gather_labels", dtype)
+    arrays = {
+        "x_at": data.x,
+        "y_at": data.y,
+        "order_at": data.order,
+        "weights_at": data.weights,
+        "starts_at": None,
+    }
+    if data.places is not None:
+        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
+        job.x_rows, job.filled = starts.size - 1, data.x.size
+        for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
+            setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
+    arrays |= {
+        "batch_weights_at": data.sums,
+        "shares_at": data.shares,
+        "places_at": data.rows_of_batch,
+    }
+    set_pointers(job, arrays)
+
+
+def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
+    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
+    sparse one the numbers, 0, and their places: see :class:`CallData`.
+    """
+    if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
+        X = X.tocsr().astype(dtype, copy=False)
+        wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
+        starts, columns = (
+            numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices)
+        )
+        return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
+    (step, item), width = X.strides, X.shape[1]
+    one_by_one = X.dtype == dtype and item == X.itemsize and X.flags.aligned
+    if one_by_one and step % item == 0 and step >= item * width:
+        return X, step // item, None
+    return numpy.ascontiguousarray(X, dtype), width, None
+
+
+@lru_cache(maxsize=2)
+def natural_order(rows: int) -> Any:
+    """The order of rows that are not shuffled, (rows,) int64."""
+    return numpy.arange(rows)
+
+
+@lru_cache(maxsize=8)
+def batch_sizes(rows: int, batch_size: int) -> Any:
+    """Return the rows of each batch, as float64 (batches,)."""
+    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
+    sizes[-1] = rows - batch_size * (sizes.size - 1)
+    return sizes
+
+
+def batch_weights(data: CallData, batch_size: int) -> Any:
+    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean over members with
+    orders of their own.
+    """
+    if (weights := data.weights) is None:
+        return batch_sizes(data.rows, batch_size)
+    weights = weights if weights.ndim == 1 else weights.mean(axis=0, dtype="float64")
+    return numpy.add.reduceat(weights, range(0, weights.size, batch_size), dtype="float64")

@@ -1,0 +1,79 @@
+"""Dropout."""
+
+from xpnet.layers.layer import Layer, check_same_shape
+from xpnet.ops import Array
+
+
+class Dropout(Layer):
+    """Dropout in its inverted form, ``out = inputs * keep / (1 - rate)``, which leaves prediction without a scale.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    N. Srivastava and others, Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Dropout
+    >>> layer = Dropout()
+    >>> layer.forward(numpy.array([[1.0, 2.0, 3.0]]), keep=numpy.array([[1.0, 0.0, 1.0]]), rate=0.5)
+    array([[2., 0., 6.]])
+    >>> layer.backward(numpy.ones((1, 3)))
+    array([[2., 0., 2.]])
+    """
+
+    no_gradient = ("keep", "rate")
+
+    def forward(self, inputs: Array, keep: Array, rate: float) -> Array:
+        """Leave out the units where ``keep`` is 0 and scale the others.
+
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+        keep : array, shape of the inputs
+            The mask: 1 for a unit that stays, 0 for one that is left out.
+        rate : float
+            The probability, in [0, 1), with which a unit is left out.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs.
+
+        Raises
+        ------
+        InputError
+            When the shapes differ.
+        """
+        _, inputs, keep = self._coerce(inputs, keep)
+        check_same_shape("keep", keep, inputs.shape)
+        self.cache = keep * (1 / (1 - rate))
+        return inputs * self.cache
+
+    def backward(self, d_out: Array) -> Array:
+        """Compute the gradient by the inputs: ``d_inputs = d_out * keep / (1 - rate)``.
+
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
+        """
+        _, scale = self._recall()
+        check_same_shape("d_out", d_out, scale.shape)
+        return d_out * scale

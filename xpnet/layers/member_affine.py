@@ -1,0 +1,112 @@
+"""The affine layer of several members, networks that share weights."""
+
+from xpnet.layers.affine import check_affine_shapes
+from xpnet.layers.layer import Layer, as_floats, check_same_shape
+from xpnet.ops import Array
+
+
+class MemberAffine(Layer):
+    """The affine layer of several members: ``out = ((inputs * scale_in) @ weight) * scale_out + bias``.
+
+    With a weight (in, out) the members share it and differ by their factors and biases; with a weight
+    (members, in, out) each has its own.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    Y. Wen, D. Tran, J. Ba, BatchEnsemble, ICLR 2020; Y. Gorishniy, A. Kotelnikov, A. Babenko, TabM, ICLR 2025.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import MemberAffine
+    >>> layer, scale_in = MemberAffine(), numpy.array([[1.0, 1.0], [1.0, -1.0]])
+    >>> layer.forward(numpy.array([[3.0, 2.0]]), numpy.array([[1.0], [1.0]]), numpy.array([[0.0], [10.0]]), scale_in)
+    array([[[ 5.]],
+    <BLANKLINE>
+           [[11.]]])
+    """
+
+    def forward(
+        self,
+        inputs: Array,
+        weight: Array,
+        bias: Array,
+        scale_in: Array | None = None,
+        scale_out: Array | None = None,
+    ) -> Array:
+        """Map each row of each member.
+
+        Parameters
+        ----------
+        inputs : array, shape (members, batch, in) or (batch, in)
+            The inputs of each member, or one batch for all of them.
+        weight : array, shape (in, out) or (members, in, out)
+            The weight that the members share, or one for each.
+        bias : array, shape (out,) or (members, out)
+            The bias that the members share, or one for each.
+        scale_in : array, shape (members, in), or None
+            What each member multiplies its inputs by; None for nothing.
+        scale_out : array, shape (members, out), or None
+            What each member multiplies its products by; None for nothing.
+
+        Returns
+        -------
+        array, shape (members, batch, out)
+            The outputs.
+
+        Raises
+        ------
+        InputError
+            When the shapes do not fit.
+        MixedArraysError
+            For arrays of two libraries.
+        """
+        ops, *arrays = self._coerce(inputs, weight, bias, scale_in, scale_out)
+        inputs, weight, bias, scale_in, scale_out = as_floats(ops.backend, arrays)
+        check_affine_shapes(inputs, weight, bias, max_axes=3)
+        scaled = inputs if scale_in is None else ops.member_scale(inputs, scale_in)
+        product = ops.member_product(scaled, weight)
+        out = product if scale_out is None else ops.member_scale(product, scale_out)
+        out = out + (bias if bias.ndim == 1 else bias[:, None, :])
+        self.cache = inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
+        return out
+
+    def backward(self, d_out: Array) -> tuple[Array, ...]:
+        """Compute the gradient by each of the inputs.
+
+        Parameters
+        ----------
+        d_out : array, shape (members, batch, out)
+            The gradient of the loss by the output.
+
+        Returns
+        -------
+        d_inputs, d_weight, d_bias : arrays, of the shapes of the inputs
+            The gradients by inputs, weight and bias.
+        d_scale_in, d_scale_out : arrays, of the shapes of the factors
+            The gradients by the factors that were given.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
+        """
+        ops, (inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape) = (
+            self._recall()
+        )
+        check_same_shape("d_out", d_out, shape)
+        over = tuple(range(d_out.ndim - 1)) if bias_dimensions == 1 else 1
+        d_bias, d_product, d_scales = ops.backend.xp.sum(d_out, axis=over), d_out, []
+        if scale_out is not None:
+            d_product, d_scale_out = ops.member_scale_backward(d_out, product, scale_out)
+            d_scales = [d_scale_out]
+        d_inputs, d_weight = ops.member_product_backward(d_product, scaled, weight)
+        if scale_in is not None:
+            d_inputs, d_scale_in = ops.member_scale_backward(d_inputs, inputs, scale_in)
+            d_scales.insert(0, d_scale_in)
+        return d_inputs, d_weight, d_bias, *d_scales
