@@ -60,11 +60,7 @@ CLASS_NAMES_DEFINED_TWICE = {
 """Class names that two files define today. The set may only shrink, and is to become empty."""
 
 TUPLE_RECORDS = {
-    "Linear",
-    "Matrix",
-    "Trained",
     "Watchers",
-    "Penalty",
     "Prepared",
     "_backpropagate",
     "_taken",
@@ -125,8 +121,8 @@ def resolved(module: str) -> str:
 def imports(path: Path) -> list[str]:
     """Full names of what a file imports, the names that it takes from the package xpnet included.
 
-    A name is imported by a statement, by ``import_module`` with a literal name, or as ``xpnet.NAME`` after
-    ``import xpnet``.
+    A name is imported by a statement, by ``import_module`` with a literal name, or as
+    ``xpnet.NAME`` after ``import xpnet``.
     """
     modules, aliases = [], set()
     for node in nodes(path):
@@ -262,7 +258,9 @@ def module_of(path: Path, folder: str) -> str:
 
 
 def circles(paths: list[Path], folder: str = "") -> list[list[str]]:
-    """Groups of files that import one another, directly or through others, also inside functions."""
+    """Groups of files that import one another, directly or through
+    others, also inside functions.
+    """
     modules = [module_of(path, folder) for path in paths]
     index = {module: k for k, module in enumerate(modules)}
     arrows = sparse.lil_array((len(paths), len(paths)), dtype=bool)
@@ -302,7 +300,9 @@ def test_the_environment_is_read_where_backends_ranks_and_threads_are_chosen() -
 
 
 def test_printing_happens_in_the_command_line_only() -> None:
-    """Elsewhere ``print`` is only the default of a parameter called ``sink``, and is never called."""
+    """Elsewhere ``print`` is only the default of a parameter called
+    ``sink``, and is never called.
+    """
     rooms = {
         room_of(path)
         for path in sources("xpnet")
@@ -351,7 +351,9 @@ def test_no_class_name_is_defined_twice() -> None:
 
 
 def test_no_record_is_a_bare_tuple() -> None:
-    """A tuple with a name, or of four values or more, whose values are of several types, is a record."""
+    """A tuple with a name, or of four values or more, whose values are of several types, is a
+    record.
+    """
     complaints = [
         f"{shown(path)}: {name}"
         for path in sources("xpnet") + sources("backends")

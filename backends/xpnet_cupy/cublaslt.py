@@ -24,15 +24,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from xpnet.errors import BackendError
 
 Launch = Callable[[], None]
 Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
 
-Matrix = tuple[int, tuple[int, int]]
-"""The address of a C-contiguous matrix, and its shape."""
+
+class Matrix(NamedTuple):
+    """The address of a C-contiguous matrix, and its shape."""
+
+    address: int
+    shape: tuple[int, int]
+
 
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 

@@ -17,7 +17,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import BackendError, InputError
 from xpnet.ops import UPDATES, Array, UpdateName
 from xpnet_cupy import cuda
-from xpnet_cupy.cublaslt import Launch, Product
+from xpnet_cupy.cublaslt import Launch, Matrix, Product
 
 Grid = tuple[int, ...]
 
@@ -186,7 +186,7 @@ class Launcher:
         vector : the bias to add, or what receives the bias gradient; None where there is neither
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
-        matrices = [(self.address(array), array.shape) for array in (a, b, out)]
+        matrices = [Matrix(self.address(array), array.shape) for array in (a, b, out)]
         beside = [0 if array is None else self.address(array) for array in (vector, mask)]
         return self.lane.lt.prepare(product, self.precision, matrices, *beside)
 

@@ -38,15 +38,26 @@ class Batch(NamedTuple):
     total_weight: Array | None = None
 
 
-Penalty = tuple[Array | None, int, float, bool, Array | None, Array | None]
-"""l2 / 2 sum W^2 over all weights, as kernels take it.
+class Penalty(NamedTuple):
+    """l2 / 2 sum W^2 over all weights, as kernels take it. Without values there is no penalty.
 
-Where each weight begins and ends in the flat buffer, (layers, 2) int64, and the number of layers; l2, and whether it is
-divided by the weight of the batch; that weight (1,), or None for the number of its rows; and (UPDATE_BLOCKS,) float64,
-to which each block adds its part of the batch's weight x sum W^2.
-"""
+    bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer
+    layers : number of weights
+    l2 : factor of the penalty
+    over_batch : whether it is divided by the weight of the batch
+    total_weight : (1,), the weight of the batch; None for its number of rows
+    squares : (UPDATE_BLOCKS,) float64, to which each block adds its part of the batch's weight x sum W^2
+    """
 
-NO_PENALTY: Penalty = None, 0, 0.0, False, None, None
+    bounds: Array | None = None
+    layers: int = 0
+    l2: float = 0.0
+    over_batch: bool = False
+    total_weight: Array | None = None
+    squares: Array | None = None
+
+
+NO_PENALTY = Penalty()
 
 
 def bias_activation(

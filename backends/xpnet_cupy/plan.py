@@ -145,8 +145,14 @@ class BatchPlan:
         found += [*weigh, *self._forward("identity"), self._loss(), *self._backward()]
         penalty = NO_PENALTY
         if spec.l2 and shape.penalized:
-            over = (spec.l2, spec.l2_over_batch, self.total_weight)
-            penalty = (network.bounds, spec.layers, *over, network.squares)
+            penalty = Penalty(
+                network.bounds,
+                spec.layers,
+                spec.l2,
+                spec.l2_over_batch,
+                self.total_weight,
+                network.squares,
+            )
         if shape.kind == "training":
             return Work(
                 [*found, self._update(network.clock, penalty)], [*found, self._update(items=0)]
@@ -320,15 +326,12 @@ class Runs:
         if trains and launcher.halved:  # anyone may have written to the parameters
             copies = [launches.copy_parameters(launcher, network.params.flat, network.copies.flat)]
         if spec.l2 and not trains:
-            penalty = (
-                network.bounds,
-                spec.layers,
-                0.0,
-                True,
-                None,
-                epoch.squares,
-            )  # the squares alone
-            squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
+            only_squares = Penalty(
+                network.bounds, spec.layers, over_batch=True, squares=epoch.squares
+            )
+            squares = [
+                launches.l2_penalty(launcher, network.params.flat, None, only_squares, rows=1)
+            ]
         memory = BatchMemory(spec, launcher, rows, trains=trains)
         self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *copies])
         self.finish = Work([*squares, launches.finish(launcher, epoch, memory.row_loss)])

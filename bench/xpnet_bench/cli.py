@@ -1,4 +1,6 @@
-"""``xpnet bench`` and the commands below it. Exit codes: 0 done, 1 slower than allowed or failed, 2 wrong usage."""
+"""``xpnet bench`` and the commands below it. Exit codes: 0 done, 1 slower than allowed or failed, 2
+wrong usage.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.settings import CHOICES, Settings
 
 ACCURACY = "tables"
-"""The suite of how right predictions are on open tables; all others measure time and memory."""
+"""The suite that measures errors on open tables; all others measure time and memory."""
 
 PEERS = [entry.name for entry in ENTRIES if entry.role == "peer"]
 RESULTS = click.Path(exists=True, path_type=Path)
@@ -34,7 +36,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     "--peer",
     "peers",
     multiple=True,
-    help="Measure only this peer beside it, or `none`; may be repeated.",
+    help="Measure only this other library, or `none`; may be repeated.",
 )
 @click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)
 @click.option(
@@ -43,26 +45,26 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--data",
     type=FILE,
-    help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without.",
+    help="MNIST as an .npz file with X, uint8 (70000, 784), and y. Default: made-up data.",
 )
 @click.option(
     "--held-to",
     type=click.Choice(["native", "avx2"]),
     default="native",
     show_default=True,
-    help="Hold every contender to these instructions.",
+    help="Limit all contenders to these instructions of the processor.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads for every contender; as many as allowed without.",
+    help="Threads of each contender. Default: as many as this process may use.",
 )
 @click.option("-o", "--output", type=FOLDER, help="Folder for results.json and the report.")
 @click.pass_context
 def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: Any) -> None:
     """Measure the backends and their peers on this machine, and write a report.
 
-    Into a folder that holds results already, those of the jobs that are measured are replaced.
+    In a folder that holds results already, those of the measured jobs are replaced.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -89,18 +91,20 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     click.echo(str(output / "report.html"))
     if record.left_out:
         why = record.run["left_out"]["why"]
-        click.echo(f"Left out, since {why}: {', '.join(record.left_out)}.", err=True)
+        click.echo(f"Not measured, since {why}: {', '.join(record.left_out)}.", err=True)
         ctx.exit(1 if why == INTERRUPTED else 0)
 
 
 def _check_names(backends: Sequence[str], peers: Sequence[str]) -> None:
-    for given, known, what in (
-        (backends, available_backends(), "backend"),
-        (peers, [*PEERS, "none"], "peer"),
+    for kind, names, allowed in (
+        ("backend", backends, available_backends()),
+        ("peer", peers, [*PEERS, "none"]),
     ):
-        for name in given:
-            if name not in known:
-                raise click.UsageError(f"A {what} is one of {', '.join(known)}; received {name!r}.")
+        for name in names:
+            if name not in allowed:
+                raise click.UsageError(
+                    f"--{kind} must be one of {', '.join(allowed)}; got {name!r}."
+                )
 
 
 @bench.command()
@@ -117,7 +121,7 @@ def report(results: Path, output: Path) -> None:
 @click.argument("results", type=FILE)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def chart(results: Path, output: Path) -> None:
-    """Draw the chart of speed by job, as an SVG file that follows the reader's colour scheme."""
+    """Draw the chart of speed by job as an SVG file that follows the reader's colour scheme."""
     from xpnet_bench.report import write_chart
 
     write_chart(results, output)
@@ -135,7 +139,8 @@ def chart(results: Path, output: Path) -> None:
 )
 @click.option("--all", "show_all", is_flag=True, help="Also list what did not change.")
 def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
-    """Show what became faster or slower beyond the noise; exit with 1 if xpnet became slower than allowed.
+    """Show what became faster or slower beyond the noise; exit with 1 if xpnet became slower than
+    allowed.
 
     OLD and NEW are results files, or the folders that hold them.
     """

@@ -1,12 +1,16 @@
 """Two results files: what became slower or faster, beyond the noise of the machine.
 
-A machine is slower in one minute than in the next, and for all contenders. So xpnet is not compared with its own past
-but, round by round, with the *controls* that ran beside it and did not change: peers and floor of the same versions.
-What remains must pass three tests, each against one source of error:
+A machine is slower in one minute than in the next, and for all contenders. So xpnet is not compared
+with its own past but, round by round, with the *controls* that ran beside it and did not change:
+peers and floor of the same versions. What remains must pass three tests, each against one source of
+error:
 
-- the interval of the paired medians (bootstrap over rounds) lies beyond the threshold: not the scatter of rounds;
-- it is beyond what the controls show among each other: not the luck of a process, which a bootstrap cannot see;
-- the fastest tenth of the rounds moved as far: not a disturbance, which slows some rounds but never all.
+- the interval of the paired medians (bootstrap over rounds) lies beyond the threshold: not the
+  scatter of rounds;
+- it is beyond what the controls show among each other: not the luck of a process, which a bootstrap
+  cannot see;
+- the fastest tenth of the rounds moved as far: not a disturbance, which slows some rounds but never
+  all.
 
 For a plain table of the times of two files or more, see ``pytest-benchmark compare``.
 """
@@ -37,7 +41,8 @@ Pair = tuple[Measurement, Measurement]
 class Change:
     """The new time of a contender relative to its old time, corrected by the controls.
 
-    lower, upper : 95 % interval of ``ratio``; fastest : the same ratio of the fastest tenth of the rounds
+    lower, upper : 95 % interval of ``ratio``; fastest : the same ratio of the fastest tenth of the
+        rounds
     """
 
     old: Measurement
@@ -120,7 +125,9 @@ def _is_control(pair: Pair) -> bool:
 
 
 def measure_change(pair: Pair, controls: Sequence[Pair]) -> Change:
-    """Return the change of one contender, corrected by the controls, whose rounds lie beside its own in time."""
+    """Return the change of one contender, corrected by the controls, which were measured in the
+    same rounds.
+    """
     old, new = (_relative_logs(pair[k], [control[k] for control in controls]) for k in (0, 1))
     middle = numpy.median(new) - numpy.median(old)
     interval = bootstrap((new, old), _median_shift, n_resamples=1000, method="percentile", rng=0)
@@ -151,7 +158,8 @@ def _fastest_shift(pair: Pair) -> float:
 def noise_of(changes: Sequence[Change]) -> float:
     """Return the minimum ratio beyond the noise, from how much the controls seem to change.
 
-    The scale is the median absolute deviation, so that a single control that did change does not matter.
+    The scale is the median absolute deviation, so that a single control that did change does not
+    matter.
     """
     if len(changes) < 2:
         return 1.0
@@ -162,13 +170,13 @@ def noise_of(changes: Sequence[Change]) -> float:
 
 def _remarks(old: Results, new: Results, changes: list[Change]) -> list[str]:
     remarks = [
-        f"{which}: {run['noise']['verdict']}"
-        for which, run in (("Old", old.last), ("New", new.last))
+        f"{title}: {run['noise']['verdict']}"
+        for title, run in (("Old", old.last), ("New", new.last))
     ]
     if _conditions(old) != _conditions(new):
         remarks.append(
-            "The files come from two machines, numbers of threads or sets of instructions: only large changes "
-            "are meaningful."
+            "The files come from two machines, numbers of threads or sets of instructions: "
+            "only large changes are meaningful."
         )
     pairs = [item for pairs in _pairs_by_job(old, new) for item in pairs.items()]
     controls = sorted({name for name, pair in pairs if _is_control(pair)})
@@ -209,7 +217,6 @@ def comparison_text(comparison: Comparison, fail_at: float, show_all: bool) -> s
 
 def _line(change: Change) -> str:
     old, new = change.old, change.new
-    return (
-        f"  {new.job.name:44} {new.contender:12} {seconds(old.median):>8} -> {seconds(new.median):>8} "
-        f"x{change.ratio:.3f} ({change.lower:.3f} to {change.upper:.3f})"
-    )
+    times = f"{seconds(old.median):>8} -> {seconds(new.median):>8}"
+    ratio = f"x{change.ratio:.3f} ({change.lower:.3f} to {change.upper:.3f})"
+    return f"  {new.job.name:44} {new.contender:12} {times} {ratio}"

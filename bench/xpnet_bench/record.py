@@ -1,8 +1,8 @@
 """The results file: pytest-benchmark's own format, with one line for each job and contender.
 
-It is written anew after each job, so that a run that is cut off loses nothing, and a run into a file that is there
-replaces only the jobs that it measures. Of rounds that are single calls, thousands of them, the file keeps the
-statistics, the percentiles and one median for each turn.
+It is written again after each job, so that an interrupted run loses nothing, and a run into an
+existing file replaces only the jobs that it measures. Of rounds that are single calls, of which
+there are thousands, the file keeps the statistics, the percentiles and one median for each turn.
 """
 
 import json
@@ -23,7 +23,8 @@ from xpnet_bench.measure.race import Lane
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 DIGITS = 5
-"""Significant digits that are kept: the scatter of rounds begins at the third."""
+"""Number of significant digits that are kept: rounds scatter from the third on."""
+
 STATISTICS = tuple(name for name in Stats.fields if name not in ("total", "ld15iqr", "hd15iqr"))
 SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")
 
@@ -46,19 +47,21 @@ class Record:
         self._runs.append(run)
 
     def _take_over(self, document: Entry) -> None:
-        """Keep what earlier runs found; raises InputError where they were made under other conditions."""
-        found = document["xpnet_bench"]
-        self._runs, self._rows = found["runs"], document["benchmarks"]
-        self._jobs = {job["name"]: job for job in found["jobs"]}
+        """Keep the results of earlier runs; raises InputError where they were made under other
+        conditions.
+        """
+        own = document["xpnet_bench"]
+        self._runs, self._rows = own["runs"], document["benchmarks"]
+        self._jobs = {job["name"]: job for job in own["jobs"]}
         before, now = (_conditions(run) for run in (self._runs[-1], self.run))
         if before != now:
             raise InputError(
-                f"Results are added to those of the same machine, threads and instructions; received {now}, and "
-                f"{self.path} holds {before}. Name another folder."
+                f"The machine, threads and instructions of a run must be those of {self.path}, "
+                f"{before}; got {now}; choose another folder."
             )
 
     def add(self, job: Job, lanes: Mapping[str, Lane]) -> None:
-        """Put what was measured of a job in the place of older results, and write the file."""
+        """Replace older results of a job, and write the file."""
         shown = replace(job, data=Path(job.data).name)
         self._jobs[job.name] = {key: value for key, value in shown.to_json().items() if value}
         self._rows = [row for row in self._rows if row["group"] != job.name]
@@ -85,10 +88,10 @@ class Record:
         self.run["left_out"]["jobs"] = names
 
     def write(self) -> None:
-        """Write the file beside its place and move it there, so that it is whole at every moment."""
-        beside = self.path.with_name(self.path.name + ".part")
-        beside.write_text(self._text(), encoding="utf-8")
-        os.replace(beside, self.path)
+        """Write the file under another name and rename it, so that it is complete at any time."""
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text(self._text(), encoding="utf-8")
+        os.replace(part, self.path)
 
     def _text(self) -> str:
         machine = {"node": "", "xpnet_bench": self.run["machine"]}
@@ -120,7 +123,9 @@ def _lines(entries: Sequence[Entry]) -> str:
 
 
 def _row(job: Job, lane: Lane, run: int) -> Entry:
-    """Make a row in pytest-benchmark's form, with rounds for a comparison; ``run`` numbers the file's runs."""
+    """Make a row in pytest-benchmark's form, with rounds for a comparison; ``run`` numbers the
+    file's runs.
+    """
     stats = Stats()
     stats.data = lane.seconds
     extra = {
@@ -149,22 +154,24 @@ def _row(job: Job, lane: Lane, run: int) -> Entry:
 
 
 def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
-    """Return each of ``PERCENTILES`` with its value and distribution-free 95 % interval, from ranks next to it."""
+    """Return each of ``PERCENTILES`` with its value and its distribution-free 95 % interval, from
+    neighbouring ranks.
+    """
     ordered, count = numpy.sort(seconds), len(seconds)
-    found = []
+    rows = []
     for percent in PERCENTILES:
         reach = 1.96 * (count * percent / 100 * (1 - percent / 100)) ** 0.5
         ranks = [
             int(numpy.clip(count * percent / 100 + step, 0, count - 1)) for step in (-reach, reach)
         ]
-        found.append(
+        rows.append(
             [percent, float(numpy.percentile(ordered, percent)), *map(float, ordered[ranks])]
         )
-    return found
+    return rows
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers inside lists and dictionaries, to so many digits as say something."""
+    """Round the numbers inside lists and dictionaries to ``DIGITS`` significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):

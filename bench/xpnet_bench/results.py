@@ -25,8 +25,8 @@ Run = dict[str, Any]
 class Measurement:
     """One contender on one job.
 
-    seconds : (rounds,) for one unit of the job, in the order in which they were measured; where rounds are single
-        calls, the median of each turn
+    seconds : (rounds,) for one unit of the job, in the order in which they were measured; where
+        rounds are single calls, the median of each turn
     stats : pytest-benchmark's statistics of all rounds, in seconds
     notes : what was measured besides the time, one entry a round
     others : share of the processors that other processes used meanwhile
@@ -93,7 +93,9 @@ class Results:
         return next((name for name in PREFERRED if name in measured), "")
 
     def by_job(self, **wanted: str) -> dict[Job, list[Measurement]]:
-        """Measurements by job, in order; only of jobs whose fields (suite, group, dtype, ...) are as wanted."""
+        """Measurements by job, in order; only of jobs whose fields (suite, group, dtype, ...) are
+        as wanted.
+        """
         jobs: dict[str, tuple[Job, list[Measurement]]] = {}
         for m in self.measurements:
             if all(getattr(m.job, field) == value for field, value in wanted.items()):
@@ -142,7 +144,9 @@ class Ratio(NamedTuple):
 
 
 def ratio(slower: Measurement, faster: Measurement) -> Ratio:
-    """Return how many times as long the first takes, round by round where rounds lie side by side."""
+    """Return how many times as long the first takes, round by round
+    where rounds lie side by side.
+    """
     count = min(len(slower.seconds), len(faster.seconds))
     quotients = slower.seconds[:count] / faster.seconds[:count]
     lower, upper = numpy.percentile(quotients, [25, 75])

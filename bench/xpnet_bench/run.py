@@ -1,4 +1,6 @@
-"""A run: measure the noise, then job after job, each written into the results file as soon as it is measured."""
+"""A run: measure the noise, then job after job, each written into the results file as soon as it is
+measured.
+"""
 
 import contextlib
 import signal
@@ -18,7 +20,7 @@ from xpnet_bench.jobs import PER_PROCESS, Job, jobs_of
 from xpnet_bench.measure.launches import Start, launch_rounds
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
-from xpnet_bench.measure.pinning import found_holding
+from xpnet_bench.measure.pinning import set_variables
 from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Lane, Team, race
 from xpnet_bench.record import Record
 from xpnet_bench.settings import Settings
@@ -26,13 +28,14 @@ from xpnet_bench.settings import Settings
 LAUNCHES_QUICK, LAUNCHES = 1, 5
 INTERRUPTED = "the run was interrupted"
 QUICK_SECONDS = 145.0
-"""When a quick run begins no more jobs: what is then under way, and the report, end within three minutes."""
+"""Seconds after which a quick run begins no more jobs, so that it ends within three minutes."""
 
 
 def run(settings: Settings, folder: Path) -> Record:
     """Measure into ``folder/results.json``, with progress on stderr where that is a terminal.
 
-    Ctrl-C and SIGTERM end the run, not its results: ``Record.left_out`` tells which jobs were not measured.
+    Ctrl-C and SIGTERM end the run and keep its results: ``Record.left_out`` names the jobs that
+    were not measured.
     """
     end = time.monotonic() + (QUICK_SECONDS if settings.quick else float("inf"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ def _jobs(settings: Settings, suite: str) -> list[Job]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end what is done within, and nothing else."""
+    """Ctrl-C and SIGTERM end the ``with`` block, and nothing else."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -87,7 +90,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
-    """Collect what the results file tells of a run before anything is measured."""
+    """Collect the facts of a run before anything is measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -99,7 +102,7 @@ def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
         "threads": settings.threads,
         "instructions": settings.instructions,
         "held": settings.held,
-        "unset": found_holding(),
+        "unset": set_variables(),
         "not_asked": [entry.name for entry in ENTRIES if entry.name not in settings.contenders],
         "contenders": {},
         "skipped": [],
@@ -108,15 +111,15 @@ def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Short, and "" outside a repository, where pytest-benchmark says ``unversioned``."""
+    """The short commit; "" outside a repository, which pytest-benchmark calls ``unversioned``."""
     commit = get_commit_info().get("id") or ""
     return "" if commit == "unversioned" else commit[:10]
 
 
 class Measuring:
-    """Measures jobs, the processes of the contenders kept from one job to the next.
+    """Measures jobs, and keeps the processes of the contenders from one job to the next.
 
-    end : moment of ``time.monotonic`` after which no more turns are given
+    end : time of ``time.monotonic`` after which no turn begins
     """
 
     def __init__(self, settings: Settings, end: float) -> None:
@@ -125,7 +128,7 @@ class Measuring:
         self._teams: dict[int, Team] = {}
 
     def lanes(self, job: Job) -> dict[str, Lane]:
-        """Return what every contender that takes part in the job did."""
+        """Measure a job with each contender that takes part in it."""
         settings, threads = self._settings, job.threads or self._settings.threads
         names = [
             entry.name
@@ -139,18 +142,18 @@ class Measuring:
         return race(team, names, job, self._effort, self._end)
 
     def facts(self) -> dict[str, dict[str, str]]:
-        """Collect what each contender of the full number of threads runs with."""
+        """Collect the versions of each contender that ran with the full number of threads."""
         team = self._teams.get(self._settings.threads)
         return {name: process.facts for name, process in team.running.items()} if team else {}
 
     def close(self) -> None:
-        """End every contender's process."""
+        """End the processes of all contenders."""
         for team in self._teams.values():
             team.close()
 
 
 def _takes_part(entry: Entry, job: Job) -> bool:
-    """The floor is no library to import, and reaches no accuracy."""
+    """The floor is no library that is imported, and it does not train."""
     if entry.role == "floor" and (job.suite in PER_PROCESS or job.operation == "accuracy"):
         return False
     return job.suite in entry.suites

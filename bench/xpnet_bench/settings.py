@@ -1,4 +1,4 @@
-"""Settings say what a run was asked to do."""
+"""The settings of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from xpnet_bench.measure.pinning import allowed_threads, variables_that_hold_to
 
 CHOICES = (*SUITES, "all")
 LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
-"""Compiling takes longer than a quick run may."""
+"""Contenders that need longer to compile than a quick run may take."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A run: which suites, which contenders, how thorough, on which data and how many threads.
+    """What a run measures: suites, contenders, whether it is short, data file and number of
+    threads.
 
-    instructions : ``native``, or what every contender is held to
+    instructions : ``native``, or the instructions that all contenders are limited to
     """
 
     suites: tuple[str, ...] = USUAL
@@ -28,7 +29,7 @@ class Settings:
 
     @property
     def held(self) -> dict[str, str]:
-        """The variables that hold every contender to the instructions."""
+        """The variables that limit all contenders to the instructions."""
         return variables_that_hold_to(self.instructions)
 
     @classmethod
@@ -43,7 +44,9 @@ class Settings:
         threads: int | None = None,
         held_to: str = "native",
     ) -> "Settings":
-        """Make settings from the command line: no backends or peers named means all, ``none`` means no peers."""
+        """Make settings from the options of the command line: without backends or peers all,
+        ``none`` for no peers.
+        """
         suites = USUAL if suite == "all" else (suite,)
         allowed = allowed_threads()
         chosen = _contenders(backends, peers, quick)
@@ -51,12 +54,14 @@ class Settings:
 
 
 def _contenders(backends: Sequence[str], peers: Sequence[str], quick: bool) -> tuple[str, ...]:
-    """The floor and plain NumPy always take part: they show what the machine does, and which answers are right."""
+    """The floor and plain NumPy always take part: they show the speed of the machine, and the right
+    answers.
+    """
     chosen = []
     for entry in ENTRIES:
-        wanted = backends if entry.role == "xpnet" else peers
-        by_default = not wanted and not (quick and entry.name in LEFT_OUT_OF_QUICK)
-        named = entry.variant in wanted if entry.role == "xpnet" else entry.name in wanted
+        options = backends if entry.role == "xpnet" else peers
+        by_default = not options and not (quick and entry.name in LEFT_OUT_OF_QUICK)
+        named = entry.variant in options if entry.role == "xpnet" else entry.name in options
         if by_default or named or entry.role == "floor" or entry.name == "numpy":
             chosen.append(entry.name)
     return tuple(chosen)

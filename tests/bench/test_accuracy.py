@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from sklearn.metrics import log_loss
 from xpnet_bench.accuracy import write_accuracy_report
 from xpnet_bench.accuracy.contenders import installed
-from xpnet_bench.accuracy.run import errors, judged
+from xpnet_bench.accuracy.run import errors, measure_errors
 from xpnet_bench.accuracy.tables import available, split_of
 from xpnet_bench.cli import bench
 
@@ -33,7 +33,7 @@ def test_errors_are_those_of_scikit_learn() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "HistGradientBoosting"])
 def test_contenders_learn(name: str) -> None:
-    score = judged(name, split_of("cancer", 0), 0)
+    score = measure_errors(name, split_of("cancer", 0), 0)
     assert score["error"] < 0.1 and score["loss"] < 0.3 and score["cpu_seconds"] > 0
 
 

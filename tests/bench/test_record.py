@@ -78,7 +78,7 @@ def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
 )
 def test_runs_under_other_conditions_are_not_mixed(tmp_path: Path, change: dict[str, Any]) -> None:
     Record(tmp_path / "r.json", named()).add(FIRST, lanes(1.0))
-    with pytest.raises(InputError, match="Name another folder"):
+    with pytest.raises(InputError, match="choose another folder"):
         Record(tmp_path / "r.json", named(**change))
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from xpnet_bench.cli import bench
 from xpnet_bench.contenders import ENTRIES
-from xpnet_bench.measure.pinning import found_holding, pinned_environment
+from xpnet_bench.measure.pinning import pinned_environment, set_variables
 from xpnet_bench.settings import Settings
 
 
@@ -115,8 +115,8 @@ def test_an_interrupted_run_leaves_its_report(tmp_path: Path, number: signal.Sig
     ("arguments", "said"),
     [
         ([], "needs -o DIR"),
-        (["-o", "x", "--backend", "abacus"], "A backend is one of"),
-        (["-o", "x", "--peer", "abacus"], "A peer is one of"),
+        (["-o", "x", "--backend", "abacus"], "--backend must be one of"),
+        (["-o", "x", "--peer", "abacus"], "--peer must be one of"),
         (["-o", "x", "--suite", "some"], "Invalid value"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_quick_run_says_what_it_had_no_time_for(
     done = CliRunner().invoke(bench, options, catch_exceptions=False)
     assert done.exit_code == 0
     assert (
-        "Left out, since the time of a quick run was over: fit of 1 epoch, fit of 11 epochs"
+        "Not measured, since the time of a quick run was over: fit of 1 epoch, fit of 11 epochs"
         in done.stderr
     )
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -164,7 +164,7 @@ def test_variables_of_another_processor_do_not_reach_contenders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert found_holding()["OPENBLAS_CORETYPE"] == "Haswell"
+    assert set_variables()["OPENBLAS_CORETYPE"] == "Haswell"
     assert "OPENBLAS_CORETYPE" not in pinned_environment(1, {})
     held = Settings.of(held_to="avx2").held
     assert pinned_environment(1, held)["OPENBLAS_CORETYPE"] == "Haswell"

@@ -1,7 +1,8 @@
 """Commands that other packages add to ``xpnet`` through the entry point group ``xpnet.commands``.
 
-A package is imported when its command is asked for, or when all commands are listed. A package that cannot be imported
-costs no other command anything: it is listed as not available, and calling it ends in one sentence.
+A package is imported when its command is asked for, or when all commands are listed. A package that
+cannot be imported costs no other command anything: it is listed as not available, and calling it
+ends in one sentence.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""This benchmark compares predictions of estimators of tables: xpnet, linear models, boosting, other networks.
+"""This benchmark compares predictions of estimators of tables: xpnet, linear models, boosting,
+other networks.
 
 ``tables``      open tables, which packages bring, and their splits
 ``contenders``  what is trained on them, each with its defaults

@@ -1,4 +1,4 @@
-"""Each contender trains on the tables with its defaults, and the preparation that its users know."""
+"""Each contender is trained with its defaults, and with the usual preparation of its inputs."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,10 +18,14 @@ import xpnet
 from xpnet_bench.accuracy.tables import Split
 
 Contender = Callable[[Split, int], numpy.ndarray]
-"""Trains on a split with a seed; returns probabilities (rows, classes) or numbers (rows,) for its test rows."""
+"""Trains on a split with a seed; returns probabilities (rows, classes) or numbers (rows,) for its
+test rows.
+"""
 
-MANY = 250
-"""HistGradientBoosting takes no category of more values; such columns are numbers for boosting."""
+MAX_CATEGORIES = 250
+"""Maximum number of categories of HistGradientBoosting; columns with
+more are numbers for boosting.
+"""
 
 
 def _fitted(model: Any, split: Split, X: Any, X_test: Any) -> numpy.ndarray:
@@ -37,7 +41,7 @@ def _xpnet(split: Split, seed: int) -> numpy.ndarray:
 
 
 def _prepared(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Text as one type, gaps in it as a value."""
+    """Text as one type, missing text as a value."""
     text = [name for name in frame if frame[name].dtype.kind not in "iuf"]
     return frame.assign(
         **{
@@ -76,7 +80,9 @@ def _categories(split: Split) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     both = pandas.concat([split.X, split.X_test])
     for name in [name for name in both if both[name].dtype.kind not in "iufb"]:
         kind = both[name].astype("category")
-        both[name] = kind if len(kind.cat.categories) <= MANY else kind.cat.codes.astype(float)
+        both[name] = (
+            kind if len(kind.cat.categories) <= MAX_CATEGORIES else kind.cat.codes.astype(float)
+        )
     return both.iloc[: len(split.X)], both.iloc[len(split.X) :]
 
 
@@ -143,9 +149,9 @@ CONTENDERS: dict[str, tuple[str, Contender]] = {
     "CatBoost": ("catboost", _catboost),
     "TabM": ("tabm", _tabm),
 }
-"""The package that each needs, and how it is trained."""
+"""The package that each contender needs, and how it is trained."""
 
 
 def installed() -> list[str]:
-    """The contenders whose packages are there."""
+    """The contenders whose packages are installed."""
     return [name for name, (package, _) in CONTENDERS.items() if find_spec(package) is not None]

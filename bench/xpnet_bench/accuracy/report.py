@@ -1,4 +1,6 @@
-"""The report of accuracy: error and loss by table, geometric means, where xpnet is behind, and a chart."""
+"""The report of accuracy: error and loss by table, geometric means, where xpnet is behind, and a
+chart.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,9 @@ from xpnet_bench.report.model import Cell, Chart, Section, Table
 OURS, REFERENCE = "xpnet", "HistGradientBoosting"
 
 NOISE = 2.0
-"""Number of standard errors over the splits by which a contender must be behind; on one split, none."""
+"""Number of standard errors over the splits by which a contender must be behind; on one split,
+none.
+"""
 
 MIN_ERROR = 1e-4
 """Errors below are counted as this one, so that ratios to a contender without errors exist."""
@@ -25,7 +29,9 @@ MEASURES = {"error": "error", "loss": "loss", "cpu_seconds": "CPU seconds"}
 
 
 def write_accuracy_report(results: Path, folder: Path) -> Path:
-    """Write ``tables.md``, ``tables.html`` and ``tables.svg`` from ``tables.json``; return the first."""
+    """Write ``tables.md``, ``tables.html`` and ``tables.svg`` from ``tables.json``; return the
+    first.
+    """
     document = json.loads(results.read_text(encoding="utf-8"))
     scores, machine = pandas.DataFrame(document["scores"]), document["machine"]
     about = {
@@ -34,7 +40,7 @@ def write_accuracy_report(results: Path, folder: Path) -> Path:
         "Contenders": "each with its defaults",
         "Error": "share of wrong classes, or root mean squared error",
         "Loss": "log loss, or root mean squared error",
-        "Rows": "measured on a quarter of the rows that no contender has seen; mean and standard deviation over splits",
+        "Rows": "a quarter, which no contender has seen; mean and standard deviation over splits",
     }
     means = geometric_means(scores)
     chart = _means_chart(means)
@@ -58,7 +64,9 @@ def write_accuracy_report(results: Path, folder: Path) -> Path:
 
 
 def geometric_means(scores: pandas.DataFrame) -> pandas.DataFrame:
-    """Error, loss and CPU seconds relative to the reference, and how often xpnet's loss is lower, by contender."""
+    """Error, loss and CPU seconds relative to the reference, and how often xpnet's loss is lower,
+    by contender.
+    """
     rows = []
     for name in dict.fromkeys(scores["contender"]):
         row: dict[str, Any] = {"contender": name}
@@ -114,7 +122,9 @@ def _cell(value: Any) -> Cell:
 
 
 def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> Section:
-    """Mean and standard deviation over the splits, a row for each table, a column for each contender."""
+    """Mean and standard deviation over the splits, a row for each table, a column for each
+    contender.
+    """
     names = list(dict.fromkeys(scores["contender"]))
     groups = scores.groupby(["table", "contender"])[measure]
     means, deviations = groups.mean(), groups.std()
@@ -125,8 +135,10 @@ def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> Section:
         for name in names:
             mean, deviation = means.get((table, name)), deviations.get((table, name), numpy.nan)
             detail = "" if numpy.isnan(deviation) else f"± {deviation:.2g}"
-            known = mean is not None
-            cells.append(Cell(f"{mean:.4g}", detail, mean, mean == best) if known else Cell("–"))
+            if mean is None:
+                cells.append(Cell("–"))
+            else:
+                cells.append(Cell(f"{mean:.4g}", detail, mean, mean == best))
         rows.append(cells)
     anchor = measure.replace("_", "-")
     return Section(title, [], [], [Table(title, ["table", *names], rows)], anchor)

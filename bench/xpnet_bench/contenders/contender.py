@@ -1,4 +1,6 @@
-"""What a contender is: functions of arrays and a network, from which the tasks of all jobs are made."""
+"""What a contender is: functions of arrays and a network, from which the tasks of all jobs are
+made.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +28,11 @@ class Task:
     """A prepared job: the arrays lie where the library wants them.
 
     call : what is timed
-    answer : some numbers that follow from what ``call`` returned, the same for all contenders within rounding
+    answer : some numbers that follow from what ``call`` returned, the same for all contenders
+        within rounding
     reset : run before each timed call, outside the clock
-    measure : makes a number of rounds and times them itself, if the seconds of ``call`` are not what counts
+    measure : makes a number of rounds and times them itself, if the seconds of ``call`` are not
+        what counts
     """
 
     call: Callable[[], Any]
@@ -64,7 +68,9 @@ def first_rows(job: Job) -> numpy.ndarray:
 
 
 class Network:
-    """A network in training, from the weights that all contenders start from. Subclasses define a step."""
+    """A network in training, from the weights that all contenders start from. Subclasses define a
+    step.
+    """
 
     def __init__(self, job: Job, seed: int) -> None:
         self.job, self.rng = job, numpy.random.default_rng(seed)
@@ -83,7 +89,9 @@ class Network:
         return self.rng.permutation(rows)
 
     def epochs(self, *arrays: Any) -> None:
-        """Make the job's epochs of minibatches of X and y; one batch of all rows is taken as it lies."""
+        """Make the job's epochs of minibatches of X and y; one batch of all rows is taken as it
+        lies.
+        """
         rows, batch = len(arrays[0]), self.job.sizes["batch"]
         for _ in range(self.job.sizes["epochs"]):
             if batch >= rows:
@@ -98,8 +106,8 @@ class Network:
 class Contender:
     """A library in one of its forms. Its constructor raises BackendError where that cannot be used.
 
-    softmax, cross_entropy, relu : functions of arrays, None where the library has none; the second returns the loss
-        and its gradient with respect to the logits
+    softmax, cross_entropy, relu : functions of arrays, None where the library has none; the second
+        returns the loss and its gradient with respect to the logits
     """
 
     softmax: Callable[..., Any] | None = None
@@ -133,7 +141,9 @@ class Contender:
         return tuple(map(self.enter, rows))
 
     def bind(self, function: Callable[..., Any] | None, *arrays: Any) -> Callable[[], Any]:
-        """Return a call without arguments, which returns when its work is done, or is timed by ``stopwatch``."""
+        """Return a call without arguments, which returns when its work is done, or is timed by
+        ``stopwatch``.
+        """
         if function is None:
             raise BackendError("has no such operation")
         return lambda: function(*arrays)
@@ -178,7 +188,9 @@ class Contender:
         return Task(self.bind(network.predict, self.enter(data.rows(job).X)), self.sample)
 
     def make_train(self, job: Job) -> Task:
-        """Epochs from the first weights; on a GPU, where making a network takes long, each goes on from the last."""
+        """Epochs from the first weights; on a GPU, where making a network takes long, each goes on
+        from the last.
+        """
         arrays, networks = self.place(data.rows(job), job), [self.network(job, data.SEED)]
 
         def reset() -> None:
@@ -195,7 +207,9 @@ class Contender:
         )
 
     def make_accuracy(self, job: Job) -> Task:
-        """Train a new network, epoch by epoch, until enough test rows are right; only its epochs are timed."""
+        """Train a new network, epoch by epoch, until enough test rows are right; only its epochs
+        are timed.
+        """
         training, test = data.training_and_test(job)
         arrays, target = self.place(training, job), job.sizes["per_mille"] / 1000
 

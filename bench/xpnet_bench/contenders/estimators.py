@@ -1,6 +1,8 @@
-"""Fits and predictions through scikit-learn's contract: the same lines for scikit-learn and for xpnet.
+"""Fits and predictions through scikit-learn's contract: the same lines for scikit-learn and for
+xpnet.
 
-scikit-learn's data sets and searches are imported where they are needed: they are no part of a library's first use.
+scikit-learn's data sets and searches are imported where they are needed: they are no part of a
+library's first use.
 """
 
 import warnings
@@ -109,5 +111,7 @@ def _fit(model: Any, *arrays: Any, **keywords: Any) -> Task:
 
 
 def _norms(fitted: Any) -> list[float]:
-    """The norms of the weights. scikit-learn's loss in float32 is no measure: it clips probabilities."""
+    """The norms of the weights. scikit-learn's loss in float32 is no measure: it clips
+    probabilities.
+    """
     return [float(numpy.linalg.norm(weight)) for weight in fitted.coefs_]

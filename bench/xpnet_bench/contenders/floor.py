@@ -1,4 +1,5 @@
-"""A floor bounds all contenders: for networks BLAS's matrix products alone, for elementwise kernels a plain copy.
+"""A floor bounds all contenders: for networks BLAS's matrix products alone, for elementwise kernels
+a plain copy.
 
 All outputs are allocated beforehand.
 """

@@ -1,4 +1,6 @@
-"""The card needs at least the larger of the times to move the bytes and to do the products, at its measured rates."""
+"""The card needs at least the larger of the times to move the bytes and to do the products, at its
+measured rates.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,9 @@ REPEATS = 20
 
 
 class CudaFloor(Contender):
-    """Seconds that are computed from rates: a copy of 1 GiB, square products of 8192 through cuBLASLt."""
+    """Seconds that are computed from rates: a copy of 1 GiB, square products of 8192 through
+    cuBLASLt.
+    """
 
     def __init__(self, variant: str) -> None:
         super().__init__(variant)

@@ -1,7 +1,7 @@
 """JAX, everything under jit; arrays that a call replaces are donated.
 
-Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the fastest that JAX has,
-the whole epoch as one jitted scan over data that lie on the device.
+Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the
+fastest that JAX has, the whole epoch as one jitted scan over data that lie on the device.
 """
 
 import time
@@ -136,7 +136,9 @@ class JaxNetwork(Network):
 
 
 class ScannedNetwork(JaxNetwork):
-    """An epoch, or many steps on one batch, is one compiled scan, the gathering of rows included."""
+    """An epoch, or many steps on one batch, is one compiled scan, the
+    gathering of rows included.
+    """
 
     def epochs(self, *arrays: Any) -> None:
         rows, batch, epochs = len(arrays[0]), self.job.sizes["batch"], self.job.sizes["epochs"]
@@ -150,7 +152,7 @@ class ScannedNetwork(JaxNetwork):
 
 
 def _enter(array: numpy.ndarray) -> Any:
-    """JAX drops float64 unless told not to; the setting is part of what its functions are compiled for."""
+    """JAX uses float64 only if a setting allows it; its functions are compiled for that setting."""
     if array.dtype.kind == "f":
         jax.config.update("jax_enable_x64", array.dtype.itemsize == 8)
     return jnp.asarray(array)
@@ -218,7 +220,9 @@ class Jax(Contender):
         return Task(call, self.sample, reset)
 
     def make_fit_many(self, job: Job) -> Task:
-        """All networks by vmap, an epoch as one jitted scan over batches that all networks share."""
+        """All networks by vmap, an epoch as one jitted scan over batches
+        that all networks share.
+        """
         X, y = self.enter(data.rows(job).X), self.enter(data.rows(job).y)
         count, batch = job.sizes["networks"], job.sizes["batch"]
         step_of_all = jax.vmap(partial(_update, form=Form(True)), (0, None, None))

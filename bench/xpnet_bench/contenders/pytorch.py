@@ -1,4 +1,6 @@
-"""PyTorch: eager, compiled by torch.compile, and on a CUDA device these two or the step captured as a CUDA graph."""
+"""PyTorch: eager, compiled by torch.compile, and on a CUDA device these two or the step captured as
+a CUDA graph.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +22,8 @@ WARM_STEPS = 3
 class TorchNetwork(Network):
     """A Sequential with its fused optimizer.
 
-    compiled : whether the model is compiled; capturable : whether the optimizer may be part of a CUDA graph
+    compiled : whether the model is compiled; capturable : whether the optimizer may be part of a
+        CUDA graph
     """
 
     capturable = False
@@ -58,7 +61,9 @@ class TorchNetwork(Network):
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
-        """Set the first weights, and the optimizer's state to zero; what was compiled or captured stays."""
+        """Set the first weights, and the optimizer's state to zero; what was compiled or captured
+        stays.
+        """
         torch.manual_seed(seed)
         values = (array.T if array.ndim == 2 else array for array in data.weights(self.job))
         with torch.no_grad():
@@ -133,7 +138,9 @@ class CapturedNetwork(TorchNetwork):
 
 
 class Torch(Contender):
-    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile`` or ``cuda-captured``."""
+    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile`` or
+    ``cuda-captured``.
+    """
 
     def __init__(self, variant: str) -> None:
         super().__init__(variant)
@@ -207,7 +214,9 @@ class Torch(Contender):
         return Task(call, self.sample, reset)
 
     def network(self, job: Job, seed: int, dropout: float = 0.0) -> TorchNetwork:
-        """Make a network, or set the first weights of the one that was made for this job: compiling takes long."""
+        """Make a network, or set the first weights of the one that was made for this job: compiling
+        takes long.
+        """
         key = job, dropout
         if key in self._networks:
             self._networks[key].restart(seed)
@@ -233,7 +242,9 @@ class Torch(Contender):
         return Task(lambda: network.epochs(*arrays), no_answer, lambda: network.restart(data.SEED))
 
     def make_fit_many(self, job: Job) -> Task:
-        """All networks by batched products over shared batches: the sum of their losses has the gradients of each."""
+        """All networks by batched products over shared batches: the sum of their losses has the
+        gradients of each.
+        """
         (X, y), count, batch = (
             self.place(data.rows(job), job),
             job.sizes["networks"],

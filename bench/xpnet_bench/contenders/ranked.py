@@ -1,6 +1,8 @@
-"""Training on several processes: xpnet's ranks under ``mpirun``, PyTorch's DistributedDataParallel under ``torchrun``.
+"""Training on several processes: xpnet's ranks under ``mpirun``, PyTorch's DistributedDataParallel
+under ``torchrun``.
 
-Each turn starts the ranks anew, has them train once to warm up, and takes the seconds of rank 0.
+Each turn starts new ranks, which train once to warm up and then some times more; the seconds are
+those of rank 0.
 """
 
 import json
@@ -72,7 +74,9 @@ class Ranked(Contender):
 
 
 def _launcher(variant: str, ranks: int) -> list[str]:
-    """The command that starts ranks of Python, up to Python's arguments; raises BackendError if there is none."""
+    """The command that starts ranks of Python, up to Python's arguments; raises BackendError if
+    there is none.
+    """
     if variant == "ddp":
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         return [sys.executable, *launcher]

@@ -1,4 +1,6 @@
-"""Each job that is measured is a frozen description, made into arrays by each contender for itself."""
+"""Each job that is measured is a frozen description, made into arrays
+by each contender for itself.
+"""
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
 from xpnet_bench.jobs.gpu import BFLOAT16_BITS, TF32_BITS

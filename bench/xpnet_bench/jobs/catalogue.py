@@ -11,10 +11,10 @@ from xpnet_bench.jobs.prediction import prediction_jobs
 from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
 USUAL = ("training", "prediction", "kernels", "startup", "memory")
-"""What a run measures that names no suite, the most telling first."""
+"""Suites of a run that names none, the most informative first."""
 SUITES = (*USUAL, "cells", "counts", "distributed", "gpu")
 PER_PROCESS = ("startup", "memory")
-"""Suites in which every round is a process of its own."""
+"""Suites in which each round is a process of its own."""
 
 
 def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:

@@ -1,4 +1,6 @@
-"""Single cells that were once behind a peer: small calls, and fits through scikit-learn's contract."""
+"""Small calls, and fits through scikit-learn's contract, each a case in which xpnet was once behind
+a peer.
+"""
 
 from dataclasses import replace
 
@@ -34,7 +36,7 @@ def _calls() -> list[Job]:
 
 
 def _lbfgs_fits() -> list[Job]:
-    """Two hidden layers of 10 units, so many iterations on a data set of scikit-learn's."""
+    """Two hidden layers of 10 units, on a data set of scikit-learn's."""
     sizes = {"hidden": 10, "layers": 2, "epochs": LBFGS_ITERATIONS}
     return [
         _fit(f"L-BFGS on {name}", "fit_lbfgs", sizes, data=name, dtype="float64")

@@ -1,4 +1,6 @@
-"""Jobs that are counted, not timed: how many Python functions a call runs through, which no other process disturbs."""
+"""Jobs that are counted, not timed: how many Python functions a call runs through, which no other
+process disturbs.
+"""
 
 from dataclasses import replace
 
@@ -7,7 +9,9 @@ from xpnet_bench.jobs.kernels import over_rows
 from xpnet_bench.jobs.training import DIGITS_FIT
 
 FURTHER_EPOCHS = 10
-"""Number of epochs by which the second fit is longer than the first: their difference is the cost of an epoch."""
+"""Number of epochs by which the second fit is longer than the first: their difference is the cost
+of an epoch.
+"""
 
 
 def count_jobs() -> list[Job]:

@@ -1,4 +1,6 @@
-"""The arrays of a job. Each contender makes them from the same seed, so that all compute on the same data."""
+"""The arrays of a job. Each contender makes them from the same seed, so that all compute on the
+same data.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -52,7 +54,9 @@ def weights(job: Job) -> list[numpy.ndarray]:
 
 
 def rows(job: Job) -> Rows:
-    """The training rows of a job: scikit-learn's digits, or blobs around one centre for each class."""
+    """The training rows of a job: scikit-learn's digits, or blobs around
+    one centre for each class.
+    """
     if job.data == "digits":
         return _digits(job)
     sizes, rng = job.sizes, numpy.random.default_rng(SEED)
@@ -73,12 +77,16 @@ def _digits(job: Job) -> Rows:
 
 
 def row_weights(job: Job) -> numpy.ndarray:
-    """Return a weight for each training row, between one half and three halves, in the job's dtype."""
+    """Return a weight for each training row, between one half and three
+    halves, in the job's dtype.
+    """
     return numpy.random.default_rng(SEED + 2).uniform(0.5, 1.5, job.sizes["rows"]).astype(job.dtype)
 
 
 def training_and_test(job: Job) -> tuple[Rows, Rows]:
-    """The rows to learn from and those to be judged by: the last ones of the data file, or of made-up images."""
+    """The rows to learn from and those to be judged by: the last ones of the data file, or of
+    made-up images.
+    """
     X, y = _from_file(job.data) if job.data else _images(job)
     test = job.sizes["test"]
     X = X.astype(job.dtype) / numpy.asarray(WHITE, job.dtype)
@@ -110,7 +118,9 @@ def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def _images(job: Job) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Made-up digits: each class has several prototypes, and a row is one of them, scaled, with noise, clipped."""
+    """Made-up digits: each class has several prototypes, and a row is one of them, scaled, with
+    noise, clipped.
+    """
     sizes, rng, prototypes = job.sizes, numpy.random.default_rng(SEED), 8
     count = sizes["rows"] + sizes["test"]
     y = rng.integers(0, sizes["classes"], count)

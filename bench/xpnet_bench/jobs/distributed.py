@@ -1,4 +1,6 @@
-"""One training on several ranks: each with its part of the cores, beside one process that has all of them."""
+"""One training on several ranks: each with its part of the cores, beside one process that has all
+of them.
+"""
 
 from dataclasses import replace
 
@@ -9,7 +11,9 @@ BATCHES = (128, 256, 512, 1024)
 
 
 def distributed_jobs(quick: bool, threads: int) -> list[Job]:
-    """784-256-10 by plain descent over batch sizes, for each division of the threads among two ranks or more."""
+    """784-256-10 by plain descent over batch sizes, for each division of the threads among two
+    ranks or more.
+    """
     counts = [ranks for ranks in range(2, threads + 1) if threads % ranks == 0]
     return [
         _job(batch, ranks, threads, quick)

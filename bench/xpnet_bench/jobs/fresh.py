@@ -8,7 +8,9 @@ from xpnet_bench.jobs.training import digits, mini_batch
 
 
 def startup_jobs() -> list[Job]:
-    """Import alone; import and the first ten updates on the digits, with empty and with filled caches."""
+    """Import alone; import and the first ten updates on the digits, with empty and with filled
+    caches.
+    """
     first = replace(digits(10), suite="startup", units=1, flops=0)
     return [
         replace(first, name="import", operation="import", group="startup"),
@@ -18,7 +20,9 @@ def startup_jobs() -> list[Job]:
 
 
 def memory_jobs(quick: bool) -> list[Job]:
-    """A process that trains one epoch, and one that predicts many rows: time of the whole, and peak memory."""
+    """A process that trains one epoch, and one that predicts many rows: time of the whole, and peak
+    memory.
+    """
     rows = 12_000 if quick else 60_000
     train, predict = mini_batch(rows, 100, 200), prediction_jobs(quick)[1]
     return [

@@ -1,4 +1,6 @@
-"""Jobs on one NVIDIA GPU: a step of training with the data on the device, and the loss kernel over its sizes."""
+"""Jobs on one NVIDIA GPU: a step of training with the data on the device, and the loss kernel over
+its sizes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +15,9 @@ PRECISIONS = {FLOAT32_BITS: "float32", TF32_BITS: "TF32", BFLOAT16_BITS: "bfloat
 
 
 def gpu_jobs() -> list[Job]:
-    """A small network, where launches count, and a wide one, where products do, in several precisions."""
+    """A small network, where launches count, and a wide one, where products do, in several
+    precisions.
+    """
     small = {"features": 64, "hidden": 32, "layers": 1, "batch": 128, "rows": 128 * 400}
     wide = {"features": 784, "hidden": 1024, "layers": 2, "batch": 8192, "rows": 8192 * 20}
     return [
@@ -26,7 +30,8 @@ def gpu_jobs() -> list[Job]:
 def training_job(sizes: dict[str, int], bits: int) -> Job:
     """One step of Adam, the average over an epoch.
 
-    bits : of the fraction of what products take; with bfloat16, parameters and their gradients stay float32
+    bits : of the fraction of what products take; with bfloat16, parameters and their gradients stay
+        float32
     """
     job = mini_batch(sizes["rows"], sizes["hidden"], sizes["batch"])
     job = replace(job, suite="gpu", group="gpu", sizes={**job.sizes, **sizes, "bits": bits})

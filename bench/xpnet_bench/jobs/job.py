@@ -6,11 +6,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """One thing that every contender does in its own way.
+    """One task that each contender does in its own way.
 
     name : unique among all jobs, for a person
     suite : one of ``SUITES``
-    operation : what contenders look up to find how they do it
+    operation : name of the method ``make_...`` of a contender that prepares it
     group : the section of the report that shows it
     sizes : the numbers that fix the arrays (rows, classes, batch, ...)
     dtype : ``float32`` or ``float64``

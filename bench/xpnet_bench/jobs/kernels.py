@@ -54,7 +54,7 @@ def over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
 
 
 def flat(operation: str, size: int, dtype: str, arrays: int) -> Job:
-    """An operation on so many numbers that reads and writes as many arrays of them."""
+    """An operation on ``size`` numbers that reads and writes this number of arrays of them."""
     return Job(
         name=f"{operation} {_short(size)} {dtype}",
         suite="kernels",

@@ -1,4 +1,6 @@
-"""Training jobs: whole epochs of a network 784-h-10 or of the digits, from the same first weights each time."""
+"""Training jobs: whole epochs of a network 784-h-10 or of the digits, from the same first weights
+each time.
+"""
 
 from dataclasses import replace
 
@@ -38,7 +40,9 @@ def training_jobs(quick: bool, threads: int) -> list[Job]:
 
 
 def digits(steps: int) -> Job:
-    """Scikit-learn's digits, 64-32-10, all 1347 rows as one batch, plain gradient descent, float64."""
+    """Scikit-learn's digits, 64-32-10, all 1347 rows as one batch, plain
+    gradient descent, float64.
+    """
     rows, sizes = 1347, {"features": 64, "hidden": 32, "classes": 10}
     return Job(
         name="digits 64-32-10 full batch float64",
@@ -68,12 +72,16 @@ def mini_batch(rows: int, hidden: int, batch: int) -> Job:
 
 
 def product_flops(rows: int, features: int, hidden: int, classes: int) -> int:
-    """Count operations of an update's five products: two forward, two weight gradients, one hidden gradient."""
+    """Count operations of an update's five products: two forward, two weight gradients, one hidden
+    gradient.
+    """
     return 2 * rows * (2 * features * hidden + 3 * hidden * classes)
 
 
 def accuracy_job(quick: bool, data: str) -> Job:
-    """784-100-10, Adam, batch 200: how long training takes until 97.5 % of the test rows are right."""
+    """784-100-10, Adam, batch 200: how long training takes until 97.5 %
+    of the test rows are right.
+    """
     training, test = (12_000, 2_000) if quick and not data else (60_000, 10_000)
     return Job(
         name="MNIST to 97.5 %" if data else "MNIST-shaped blobs to 97.5 %",

@@ -1,6 +1,7 @@
-"""A process that does one thing once: what an import, a first use and the memory of a job cost.
+"""A process that does one thing once: an import, or the first use of a library on a job.
 
-``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints JSON. The clock stands while data are made.
+``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints JSON. Making the data is not
+timed.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held, in MiB; not that of the process it was started from."""
+    """Peak memory of this process in MiB, without that of the process that started it."""
     if sys.platform == "linux":
         with open("/proc/self/status", encoding="utf-8") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
@@ -28,7 +29,9 @@ def measure_import(statement: str) -> dict[str, Any]:
 
 
 def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> dict[str, Any]:
-    """Measure the seconds from a contender's import to its first result, without data, and its memory."""
+    """Measure the seconds from a contender's import to its first result, without making the data,
+    and its memory.
+    """
     from xpnet_bench.contenders import find_entry
     from xpnet_bench.jobs import Job, data
     from xpnet_bench.measure.pinning import pin_cores

@@ -1,4 +1,6 @@
-"""Rounds that are whole processes: start-up and memory, contender after contender, round by round."""
+"""Rounds that are whole processes: start-up and memory, contender
+after contender, round by round.
+"""
 
 import json
 import subprocess
@@ -26,7 +28,9 @@ CACHES = (
 
 @dataclass(frozen=True)
 class Start:
-    """Says how processes are started: the job, threads for each, variables that hold it to fewer instructions."""
+    """How processes are started: the job, threads of each, variables that limit it to fewer
+    instructions.
+    """
 
     job: Job
     threads: int
@@ -36,7 +40,9 @@ class Start:
 def launch_rounds(
     names: Sequence[str], start: Start, rounds: int, end: float = float("inf")
 ) -> dict[str, Lane]:
-    """Every contender in a new process each round; after the moment ``end`` of ``time.monotonic`` none is started."""
+    """Run each contender in a new process each round; after the time ``end`` of ``time.monotonic``
+    none is started.
+    """
     entries = [find_entry(name) for name in names]
     lanes = {entry.name: Lane(entry.name, failed=missing(entry)) for entry in entries}
     with tempfile.TemporaryDirectory() as folder:

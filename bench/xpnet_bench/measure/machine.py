@@ -1,4 +1,4 @@
-"""This module describes the machine that the numbers were measured on."""
+"""The machine that the numbers were measured on."""
 
 import importlib.metadata
 import platform
@@ -48,7 +48,7 @@ def _processor() -> str:
 
 
 def _card() -> str:
-    """The GPU that CuPy would compute on; "" where there is none."""
+    """The GPU that CuPy would compute on; "" if there is none."""
     try:
         return get_backend("cupy").describe()["card"].partition(",")[0]
     except BackendError:

@@ -1,4 +1,4 @@
-"""The machine's noise is measured before anything else."""
+"""The noise of the machine, measured before anything else."""
 
 import time
 from typing import Any
@@ -10,10 +10,12 @@ NOISY_SPREAD, NOISY_LOAD = 0.06, 0.10
 
 
 def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
-    """Measure what others use of the processors, and how the time of a fixed computation spreads.
+    """Measure how much other processes use the processors, and how the time of a fixed computation
+    spreads.
 
-    returns ``others`` (share of all cores used before we start), ``spread`` (quartile distance over median of a fixed
-    computation), ``worst`` (95th percentile over median), ``noisy``, and ``verdict``, a sentence
+    returns ``others`` (share of all cores used before we start), ``spread`` (quartile distance over
+    median of a fixed computation), ``worst`` (95th percentile over median), ``noisy``, and
+    ``verdict``, a sentence
     """
     psutil.cpu_percent()
     time.sleep(seconds / 2)
@@ -31,7 +33,7 @@ def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
 
 
 def _fixed_computation(seconds: float) -> list[float]:
-    """Times of one and the same computation, about a millisecond each."""
+    """Times of the same computation, about a millisecond each."""
     data, end = numpy.linspace(0.0, 1.0, 100_000), time.perf_counter() + seconds
     times: list[float] = []
     while time.perf_counter() < end or len(times) < 20:
@@ -42,7 +44,11 @@ def _fixed_computation(seconds: float) -> list[float]:
 
 
 def _sentence(noisy: bool, others: float, spread: float) -> str:
-    measured = f"other processes used {others:.0%} of the processors, and a fixed computation spread by {spread:.1%}"
-    if noisy:
-        return f"The machine was noisy: {measured}. Read ratios within a job rather than times, and measure again."
-    return f"The machine was quiet: {measured}."
+    measured = (
+        f"other processes used {others:.0%} of the processors, "
+        f"and a fixed computation spread by {spread:.1%}"
+    )
+    if not noisy:
+        return f"The machine was quiet: {measured}."
+    advice = "Read ratios within a job rather than times, and measure again."
+    return f"The machine was noisy: {measured}. {advice}"

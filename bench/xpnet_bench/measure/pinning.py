@@ -1,4 +1,6 @@
-"""Threads of a contender: the variables that its libraries read at import, and the cores it may run on."""
+"""Threads of a contender: the variables that its libraries read at import, and the cores that it
+may run on.
+"""
 
 import ctypes
 import mmap
@@ -36,26 +38,26 @@ HOLDING = (
     "NUMBA_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
 )
-"""What holds a library to other instructions than the processor's best."""
+"""Variables that limit a library to fewer instructions than the processor has."""
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
-"""XLA's flag for what it has YNNPACK compute. That library asks the processor and heeds no variable, so that to hold it
-means to leave it out, for XLA's own products.
+"""XLA's flag for what YNNPACK computes. That library reads no variable, so it is replaced by XLA's
+own products.
 """
 
 LIBRARIES = {".so", ".pyd", ".dll", ".dylib"}
-"""How the names of compiled libraries end."""
+"""Suffixes of compiled libraries."""
 
 AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe"
 
 
-def found_holding() -> dict[str, str]:
-    """Variables of ``HOLDING`` that are set here; contenders do not see them."""
+def set_variables() -> dict[str, str]:
+    """Variables of ``HOLDING`` that are set in this process; contenders do not see them."""
     return {name: os.environ[name] for name in HOLDING if name in os.environ}
 
 
 def variables_that_hold_to(instructions: str) -> dict[str, str]:
-    """Variables that hold every contender to ``avx2``; none for ``native``, the processor's own."""
+    """Variables that limit each contender to ``avx2``; none for ``native``, the processor's own."""
     if instructions == "native":
         return {}
     beyond = [name for name in _numpy_features() if name.startswith(("AVX512", "X86_V4"))]
@@ -72,9 +74,9 @@ def variables_that_hold_to(instructions: str) -> dict[str, str]:
 
 
 def _xla_knows(flag: str) -> bool:
-    """Return whether the installed JAX has a flag: at one that it does not know it ends the process."""
-    found = find_spec("jaxlib")
-    files = Path(found.origin).parent.iterdir() if found and found.origin else ()
+    """Return whether the installed JAX has a flag: an unknown flag ends its process."""
+    package = find_spec("jaxlib")
+    files = Path(package.origin).parent.iterdir() if package and package.origin else ()
     return any(_contains(file, flag.encode()) for file in files if file.suffix in LIBRARIES)
 
 
@@ -87,9 +89,9 @@ def _contains(file: Path, text: bytes) -> bool:
 
 
 def _numpy_features() -> list[str]:
-    """The sets of instructions that NumPy chooses among when it is imported."""
-    found = numpy.show_config(mode="dicts")["SIMD Extensions"]
-    return [*found.get("found", []), *found.get("not found", [])]
+    """The sets of instructions from which NumPy chooses when it is imported."""
+    features = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    return [*features.get("found", []), *features.get("not found", [])]
 
 
 def pinned_environment(
@@ -97,7 +99,8 @@ def pinned_environment(
 ) -> dict[str, str]:
     """Return the environment of a contender's process.
 
-    The compilers of ``torch.compile`` run in that process, too, since helper processes would work beside the others.
+    The compilers of ``torch.compile`` run in that process, too, since helper processes would
+    disturb the others.
     """
     free = {name: value for name, value in os.environ.items() if name not in HOLDING}
     counts = dict.fromkeys(VARIABLES, str(threads))
@@ -111,13 +114,17 @@ def allowed_threads() -> int:
 
 
 def pin_cores(threads: int) -> None:
-    """Keep this process to its first ``threads`` cores, where the system can: some pools ask for nothing else."""
+    """Keep this process to its first ``threads`` cores, where the system can: some thread pools
+    look at nothing else.
+    """
     if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def end_with_parent() -> None:
-    """Have Linux kill this process when its parent ends, however that ends: a stopped process would wait for ever."""
+    """Let Linux kill this process when its parent ends in any way: a stopped process would wait for
+    ever.
+    """
     if sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

@@ -17,11 +17,13 @@ TIMEOUT = 300.0
 
 
 class ContenderFailed(Exception):
-    """A contender that cannot do what was asked, with the reason."""
+    """A contender cannot do what was asked; the message is the reason."""
 
 
 class ContenderProcess:
-    """A running contender. Between requests it is stopped, so that no idle thread pool takes a core from the others."""
+    """A running contender. Between requests it is stopped, so that no idle thread pool takes a core
+    from the others.
+    """
 
     def __init__(self, name: str, threads: int, held: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -43,9 +45,9 @@ class ContenderProcess:
             raise
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Wake the contender, have it do something, put it to sleep.
+        """Wake the contender, make a request, and stop it again.
 
-        Raises ContenderFailed with the reason where it cannot, and where it ends or takes too long.
+        Raises ContenderFailed with the reason if it cannot do it, ends, or takes too long.
         """
         assert self._process.stdin is not None
         try:
@@ -66,7 +68,7 @@ class ContenderProcess:
         return answer
 
     def processor_seconds(self) -> float:
-        """Used so far, 0 where the process has ended."""
+        """Processor seconds that it has used; 0 if the process has ended."""
         try:
             used = self._handle.cpu_times()
         except psutil.Error:

@@ -1,4 +1,6 @@
-"""A race: all contenders on one job, a few rounds each, over and over, so that a slow minute slows all of them."""
+"""A race: all contenders on one job, a few rounds each in turn, so that a slow minute slows all of
+them.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,22 +15,26 @@ from xpnet_bench.jobs import Job
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 
 REFERENCES = ("numpy", "scikit-learn", "torch-cuda")
-"""Whose answers the others are held to: the formulas written out; scikit-learn's estimators; on a GPU eager PyTorch."""
+"""Contenders whose answers are right: the formulas written out; scikit-learn's estimators; on a GPU
+eager PyTorch.
+"""
 
-LEAST_TURNS = 3
+MIN_TURNS = 3
+"""Minimum number of turns of each contender, however long a job takes."""
+
 OUT_OF_TIME = "the time of a quick run was over"
 
 
 @dataclass(frozen=True)
 class Effort:
-    """Says how much is measured.
+    """How much is measured.
 
     turns : how often each contender has its turn
     rounds : timed rounds a turn
-    round_seconds : calls are repeated until a round lasts so long
+    round_seconds : minimum duration of a round, for which calls are repeated
     single_calls : rounds a turn where each call is timed alone
     whole_runs : rounds where a round is a whole training
-    job_seconds : no more turns are given once a job has taken so long and everybody had three
+    job_seconds : time after which a job gets no more turns, if each contender had three
     """
 
     turns: int
@@ -46,12 +52,13 @@ class Effort:
 
 @dataclass
 class Lane:
-    """Holds what one contender did on one job.
+    """What one contender did on one job.
 
     seconds : one entry a round, for one unit of the job
     calls : calls a round; turns : turns that the rounds were taken in
-    failed : why there are no times, "" where there are
-    busy, available : processor seconds that others used while this contender had its turns, and that there were
+    failed : why there are no times; "" if there are
+    busy, available : processor seconds during the turns of this contender: used by other processes,
+        and in total
     """
 
     contender: str
@@ -66,14 +73,14 @@ class Lane:
 
     @property
     def others(self) -> float:
-        """Share of the processors that other processes used during the turns, which single-threaded peers feel less."""
+        """Share of the processors that other processes used during the turns."""
         return max(0.0, self.busy) / self.available if self.available else 0.0
 
 
 class Team:
     """The processes of contenders, for one number of threads; started when first needed.
 
-    held : variables that hold them to fewer instructions than the processor has
+    held : variables that limit them to fewer instructions than the processor has
     """
 
     def __init__(self, threads: int, held: Mapping[str, str] | None = None) -> None:
@@ -82,7 +89,7 @@ class Team:
         self.running: dict[str, ContenderProcess] = {}
 
     def members(self, names: Sequence[str]) -> dict[str, ContenderProcess]:
-        """Those of the named contenders that run; why another does not is kept in ``absent``."""
+        """Those of the named contenders that run; ``absent`` says why another does not."""
         for name in names:
             if name not in self.running and name not in self.absent:
                 self._start(name)
@@ -107,9 +114,10 @@ class Team:
 def race(
     team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")
 ) -> dict[str, Lane]:
-    """Prepare everybody, then give turns, each time beginning with another contender; lanes by contender.
+    """Prepare all contenders, then give turns, each time beginning with another one; return lanes
+    by contender.
 
-    end : moment of ``time.monotonic`` after which nobody begins anything more
+    end : time of ``time.monotonic`` after which no turn begins
     """
     members = team.members(names)
     lanes = {name: _prepare(process, job, effort, end) for name, process in members.items()}
@@ -118,7 +126,7 @@ def race(
     turns, rounds = _shares(job, effort)
     enough = time.monotonic() + effort.job_seconds
     for turn in range(turns if runners else 0):
-        if turn >= LEAST_TURNS and time.monotonic() > enough:
+        if turn >= MIN_TURNS and time.monotonic() > enough:
             break
         first = turn % len(runners)
         for name in runners[first:] + runners[:first]:
@@ -165,12 +173,14 @@ def _take_turn(process: ContenderProcess, lane: Lane, rounds: int) -> None:
     lane.seconds += answer["seconds"]
     lane.turns += 1
     lane.notes += answer.get("notes", [])
-    everybody, own, available = numpy.subtract(_processor_seconds(process), before)
-    lane.busy, lane.available = lane.busy + everybody - own, lane.available + available
+    all_used, own, available = numpy.subtract(_processor_seconds(process), before)
+    lane.busy, lane.available = lane.busy + all_used - own, lane.available + available
 
 
 def _processor_seconds(process: ContenderProcess) -> tuple[float, float, float]:
-    """So far: used by everybody, used by a contender and by us, and available since the system started."""
+    """Processor seconds since the start: of all processes, of a contender and this process, and in
+    total.
+    """
     total = psutil.cpu_times()
     idle = total.idle + getattr(total, "iowait", 0.0)
     mine = psutil.Process().cpu_times()
@@ -178,11 +188,11 @@ def _processor_seconds(process: ContenderProcess) -> tuple[float, float, float]:
 
 
 def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
-    """A contender that computes something else is not in the race."""
-    found = [lanes[name] for name in REFERENCES if name in lanes and not lanes[name].failed]
-    if not found:
+    """A contender with another answer leaves the race."""
+    references = [lanes[name] for name in REFERENCES if name in lanes and not lanes[name].failed]
+    if not references:
         return
-    reference = found[0]
+    reference = references[0]
     for lane in lanes.values():
         if not lane.failed and lane.answer and not agree(lane.answer, reference.answer, job):
             lane.failed = (
@@ -191,13 +201,15 @@ def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
 
 
 def agree(answer: list[float], reference: list[float], job: Job) -> bool:
-    """Return whether two answers agree within rounding; for shuffled training, within what the order changes."""
+    """Return whether two answers agree within rounding; for shuffled training, within what the
+    order changes.
+    """
     if job.operation == "accuracy":
         return True  # the accuracy reached is reported itself
     if job.operation.startswith("fit"):  # many steps magnify rounding
         return len(answer) == len(reference) and bool(numpy.allclose(answer, reference, rtol=0.02))
     relative = {"float32": 1e-4, "float64": 1e-8}[job.dtype]
-    if job.operation == "train":  # scikit-learn's Adam has epsilon at another place
+    if job.operation == "train":  # scikit-learn's Adam adds epsilon elsewhere
         relative = 0.3 if job.sizes["batch"] < job.sizes["rows"] else 1e-6
     absolute = 2e-3 if relative == 0.3 else relative / 100
     return len(answer) == len(reference) and bool(

@@ -1,6 +1,8 @@
-"""One rank of a training on several: trains once to warm up, then some times more; rank 0 prints JSON.
+"""One rank of a training on several: trains once to warm up, then some times more; rank 0 prints
+JSON.
 
-``python -m xpnet_bench.measure.ranks KIND THREADS ROUNDS JOB``, started by a launcher, once for each rank.
+``python -m xpnet_bench.measure.ranks KIND THREADS ROUNDS JOB``, started by a launcher, once for
+each rank.
 """
 
 import json

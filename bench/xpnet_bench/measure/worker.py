@@ -1,7 +1,7 @@
-"""The process of one contender: reads a JSON request a line, does it, answers with a line, and sleeps in between.
+"""The process of one contender: it reads a JSON request from each line, and answers with a line.
 
-Requests: ``facts``; ``prepare`` a job, which warms it up and finds how many calls make a round; ``turn``, some rounds.
-Whatever goes wrong is an answer, too: ``{"failed": reason}``.
+Requests: ``facts``; ``prepare`` a job, which warms it up and counts the calls of a round; ``turn``,
+which makes rounds. A failure is an answer too: ``{"failed": reason}``.
 """
 
 import gc
@@ -21,10 +21,12 @@ WARM_SECONDS = 0.1
 """Minimum time of warming up a job: caches and clocks of the processor need it."""
 
 
-def _pool(found: dict[str, Any]) -> str:
-    """``openblas 0.3.31 SkylakeX x2``: for a BLAS the kernels that it chose, for all the number of threads."""
-    kernels = f" {found['architecture']}" if "architecture" in found else ""
-    return f"{found['internal_api']} {found.get('version')}{kernels} x{found['num_threads']}"
+def _pool(library: dict[str, Any]) -> str:
+    """``openblas 0.3.31 SkylakeX x2``: a thread pool, the kernels that a BLAS chose, and the number
+    of threads.
+    """
+    kernels = f" {library['architecture']}" if "architecture" in library else ""
+    return f"{library['internal_api']} {library.get('version')}{kernels} x{library['num_threads']}"
 
 
 @dataclass
@@ -45,7 +47,9 @@ class Worker:
         return {"facts": {**self.contender.facts(), "pools": ", ".join(pools)}}
 
     def prepare(self, job: dict[str, Any], round_seconds: float) -> dict[str, Any]:
-        """Make the job's arrays, call until it is warm, and say what came out and how long a call takes."""
+        """Make the job's arrays, call until it is warm, and return the answer and the seconds of a
+        call.
+        """
         self.task = None  # frees the arrays of the last job before the next ones are made
         gc.collect()
         self.job = Job(**job)
@@ -61,7 +65,9 @@ class Worker:
         return self.contender
 
     def _warm_up(self, task: Task) -> float:
-        """Call until caches and clocks are warm (the first call compiled); seconds of the fastest call."""
+        """Call until caches and clocks are warm (the first call compiled); seconds of the fastest
+        call.
+        """
         if task.measure is not None:
             return 1.0
         fastest, end = float("inf"), time.perf_counter() + WARM_SECONDS
@@ -71,7 +77,9 @@ class Worker:
         return max(fastest, 1e-9)
 
     def turn(self, rounds: int, calls: int) -> dict[str, Any]:
-        """Make rounds of that many calls each, after an untimed one that fills caches; seconds of a unit of the job."""
+        """Make rounds of that many calls each, after an untimed one that fills caches; seconds of a
+        unit of the job.
+        """
         task, job = self.task, self.job
         if task is None or job is None:
             return {"failed": "no job is prepared"}
@@ -90,7 +98,9 @@ class Worker:
 
 
 def _count_calls(task: Task, packages: tuple[str, ...]) -> dict[str, Any]:
-    """Python functions that one call runs through in this thread, those of the contender's own packages apart."""
+    """Count the Python functions that one call runs in this thread, and those of the contender's
+    own packages.
+    """
     modules: list[str] = []
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
@@ -109,7 +119,9 @@ def _count_calls(task: Task, packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def settle(limit: float = 0.5) -> None:
-    """Wait until this process uses no more processor time: thread pools spin for a while after their work."""
+    """Wait until this process uses no processor time: thread pools spin for a while after their
+    work.
+    """
     end = time.perf_counter() + limit
     before = time.process_time()
     while time.perf_counter() < end:
@@ -125,7 +137,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
         request = json.loads(line)
         try:
             answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:  # a contender may fail in any way; the race goes on without it
+        except Exception as error:  # a contender may fail in any way; the race continues without it
             worker.task = None
             answer = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         settle()
@@ -139,7 +151,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(
         sys.stderr.fileno(), sys.stdout.fileno()
-    )  # what libraries print must not mix with the answers
+    )  # output of libraries must not mix with the answers
     pin_cores(int(sys.argv[2]))
     serve(Worker(sys.argv[1]), sys.stdin, answers)
 

@@ -20,7 +20,9 @@ from xpnet_bench.report.units import times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
 
 WIDTH = 4.2
-"""Width of a chart in inches: its text of 8.5 points can be read where the page is 390 pixels wide."""
+"""Width of a chart in inches: its text of 8.5 points can be read
+where the page is 390 pixels wide.
+"""
 
 LABEL_WIDTH = 20
 """Maximum number of characters in a line of a label beside the axes."""
@@ -31,7 +33,9 @@ CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
 HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
 HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gpu")
-"""What the first chart shows: these groups, and kernels in float32 of these rows and classes, or of these sizes."""
+"""What the first chart shows: these groups, and kernels in float32 of these rows and classes, or of
+these sizes.
+"""
 
 PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"]]
 COLOURS = {entry.name: PALETTE[k % len(PALETTE)] for k, entry in enumerate(ENTRIES)}
@@ -45,19 +49,24 @@ STYLE: Any = {
     "font.size": 8.5,
     "grid.linewidth": 0.4,
     "legend.frameon": False,
+    "svg.fonttype": "none",
     "svg.hashsalt": "xpnet",
 }
 DARK_SCHEME = (
     "<style>@media (prefers-color-scheme: dark) "
     "{ svg { filter: invert(1) hue-rotate(180deg) } }</style>"
 )
-"""Makes a chart follow the colour scheme of the reader: dark lines become light, and keep their hue."""
+"""Makes a chart follow the colour scheme of the reader: dark lines become light, and keep their
+hue.
+"""
 
 Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
 class Plot:
-    """A chart while it is drawn: ``axes``, and ``chart`` when the ``with`` block of ``plot`` has ended."""
+    """A chart while it is drawn: ``axes``, and ``chart`` when the ``with`` block of ``plot`` has
+    ended.
+    """
 
     def __init__(self, title: str, height: float) -> None:
         self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -151,7 +160,9 @@ def _speed_row(drawn: Plot, y: float, measurements: list[Measurement], ours: str
 
 
 def _plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers; where it spans little, with some between powers of ten."""
+    """Make an axis logarithmic, with plain numbers; where it spans little, with some between powers
+    of ten.
+    """
     set_scale("log")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     lower, upper = axis.get_data_interval()
@@ -191,7 +202,9 @@ def rooflines(results: Results) -> list[Chart]:
 
 
 def scaling_charts(results: Results) -> list[Chart]:
-    """Updates per second against threads for each width, and the time of a row against the batch size."""
+    """Updates per second against threads for each width, and the time of a row against the batch
+    size.
+    """
     threads, batches = results.by_job(group="threads"), results.by_job(group="batch")
     charts = []
     for hidden in sorted({job.sizes["hidden"] for job in threads}):

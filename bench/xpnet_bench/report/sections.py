@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median_low
+from textwrap import shorten
 
 from xpnet_bench.jobs import OPERATION_TITLES
 from xpnet_bench.jobs.cells import LBFGS_ITERATIONS
@@ -38,8 +39,8 @@ TOPICS = (
     Topic(
         "Training",
         "training",
-        "Time for one update. All contenders start from the same weights, on the same data; the floor is the five "
-        "matrix products alone, through BLAS.",
+        "Time for one update. All contenders start from the same weights, on the same data; the "
+        "floor is the five matrix products alone, through BLAS.",
         (
             TableSpec("Training jobs, one update", "group", "training"),
             TableSpec("Time to accuracy", "group", "accuracy", tables.accuracy_table),
@@ -48,8 +49,9 @@ TOPICS = (
     Topic(
         "Kernels against size",
         "kernels",
-        "Bytes that must be read and written, divided by the time. The dashed line is a plain copy of as many bytes "
-        "into memory that exists already: no kernel that reads and writes main memory is much above it.",
+        "Bytes that must be read and written, divided by the time. The dashed line is a plain "
+        "copy of as many bytes into memory that exists already: no kernel that reads and writes "
+        "main memory is much above it.",
         tuple(TableSpec(title, "group", name) for name, title in OPERATION_TITLES.items()),
         charts.rooflines,
     ),
@@ -76,46 +78,50 @@ TOPICS = (
     Topic(
         "Cells",
         "cells",
-        "Small calls as a user makes them; the time of whole fits through scikit-learn's contract (PyTorch as a loop), "
-        f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, the others for five epochs of Adam on "
-        "784-100-10; and a search, with as many jobs as threads.",
+        "Small calls as a user makes them; the time of whole fits through scikit-learn's contract"
+        f" (PyTorch as a loop), L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
+        "the others for five epochs of Adam on 784-100-10; and a search, with as many jobs as "
+        "threads.",
         (TableSpec("Cells", "suite", "cells"),),
     ),
     Topic(
         "Python calls",
         "counts",
-        "The number of Python functions that a warm call runs in its thread, and in brackets how many of them are the "
-        "library's own. Digits, 64-32-10, batch 200.",
+        "The number of Python functions that a warm call runs in its thread, and in brackets how "
+        "many of them are the library's own. Digits, 64-32-10, batch 200.",
         (TableSpec("Python calls", "suite", "counts", tables.count_table),),
     ),
     Topic(
         "Several processes",
         "distributed",
-        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) divide it among ranks of "
-        "the stated number of threads; the others are one process with all threads. Ranks of xpnet-mpi on one machine "
-        "share memory as threads do; they are meant for several machines, and are not faster than threads on one.",
+        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) "
+        "divide it among ranks of the stated number of threads; the others are one process with "
+        "all threads. Ranks of xpnet-mpi on one machine share memory as threads do; they are "
+        "meant for several machines, and are not faster than threads on one.",
         (TableSpec("Ranks and threads", "suite", "distributed"),),
     ),
     Topic(
         "GPU",
         "gpu",
-        "Time for one step of Adam, gathering included, with data and labels on the device, and for one call of "
-        "the loss with its gradient. The floor is the larger of the bytes over the card's measured copy rate and the "
-        "operations over its measured rate of products in that precision.",
+        "Time for one step of Adam, gathering included, with data and labels on the device, and "
+        "for one call of the loss with its gradient. The floor is the larger of the bytes over "
+        "the card's measured copy rate and the operations over its measured rate of products in "
+        "that precision.",
         (TableSpec("On the GPU", "suite", "gpu"),),
     ),
     Topic(
         "First use",
         "first-use",
-        "Each round is a new process. Import: in a bare interpreter. First use: from importing the library, with NumPy "
-        "imported already, to the end of ten updates on the digits.",
+        "Each round is a new process. Import: in a bare interpreter. First use: from importing "
+        "the library, with NumPy imported already, to the end of ten updates on the digits.",
         (TableSpec("Import and first use", "suite", "startup"),),
         charts.startup_charts,
     ),
     Topic(
         "Memory",
         "memory",
-        "Each round is a new process, data included; import and job are what they add to the peak before them.",
+        "Each round is a new process, data included; import and job are what they add to the peak"
+        " before them.",
         (TableSpec("Peak memory", "suite", "memory", tables.memory_table),),
         charts.memory_charts,
     ),
@@ -157,7 +163,9 @@ def answer(results: Results) -> Section:
 
 
 def _conditions(results: Results) -> list[str]:
-    """How noisy the machine was, and what limits contenders to fewer instructions than the processor has."""
+    """How noisy the machine was, and what limits contenders to fewer instructions than the
+    processor has.
+    """
     runs = results.used_runs or results.runs
     noisiest = max(runs, key=lambda run: (run["noise"]["noisy"], run["noise"]["spread"]))
     text = [noisiest["noise"]["verdict"]]
@@ -167,7 +175,8 @@ def _conditions(results: Results) -> list[str]:
     variables = ", ".join(results.last["held"])
     if variables:
         text.append(
-            f"All contenders were limited to {results.last['instructions'].upper()} (by {variables})."
+            f"All contenders were limited to {results.last['instructions'].upper()} "
+            f"(by {variables})."
         )
     return text
 
@@ -180,11 +189,12 @@ def answer_sentence(results: Results) -> str:
     if not speeds:
         return "Neither xpnet nor a peer was measured on the same job."
     parts = [
-        f"{times(median_low(values))} in {suite} ({times(min(values))} to {times(max(values))}, {len(values)} "
-        f"job{'s' * (len(values) > 1)})"
+        f"{times(median_low(values))} in {suite} ({times(min(values))} to {times(max(values))}, "
+        f"{len(values)} job{'s' * (len(values) > 1)})"
         for suite, values in speeds.items()
     ]
-    return f"Against the best peer of each job, {results.ours} runs at a median speed of {'; '.join(parts)}."
+    summary = "; ".join(parts)
+    return f"Against the best peer of each job, {results.ours} runs at a median speed of {summary}."
 
 
 def behind_sentence(results: Results) -> list[str]:
@@ -211,7 +221,7 @@ def left_out(results: Results) -> Section:
         [
             Cell(contender),
             Cell(reason),
-            Cell(str(len(jobs)), ", ".join(jobs[:3]) + (" …" if len(jobs) > 3 else ""), len(jobs)),
+            Cell(str(len(jobs)), shorten(", ".join(jobs), 100, placeholder=" …"), len(jobs)),
         ]
         for (contender, reason), jobs in reasons.items()
     ]

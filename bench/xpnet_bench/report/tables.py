@@ -1,4 +1,6 @@
-"""The tables of a report. Each function takes a caption, the results, and jobs with their measurements."""
+"""The tables of a report. Each function takes a caption, the results, and jobs with their
+measurements.
+"""
 
 from collections.abc import Callable, Iterable
 from statistics import median
@@ -22,7 +24,9 @@ def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
 
 
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Median and quartiles of each contender, and xpnet's ratios to the best peer and to the floor."""
+    """Median and quartiles of each contender, and xpnet's ratios to the
+    best peer and to the floor.
+    """
     columns = columns_of(jobs.values())
     of_xpnet = [name for name in (results.ours, *columns) if name in columns and "xpnet" in name]
     ours = of_xpnet[0] if of_xpnet else ""

@@ -25,9 +25,8 @@ def significant(value: float) -> str:
 
 def times(ratio: float) -> str:
     """``2.345`` is ``2.3×``."""
-    return (
-        f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.995 else f"{ratio:.2f}×"
-    )
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2
+    return f"{ratio:.{digits}f}×"
 
 
 def _exponent(value: float) -> int:

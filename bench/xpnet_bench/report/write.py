@@ -64,8 +64,8 @@ def facts(results: Results) -> dict[str, str]:
     machine, run = results.machine, results.last
     contenders = [facts for run in results.used_runs for facts in run["contenders"].values()]
     about = {
-        "Machine": f"{machine['processor']}, {machine['cores']} cores ({machine['logical_cores']} logical), "
-        f"{machine['memory_gib']} GiB, {machine['system']}",
+        "Machine": f"{machine['processor']}, {machine['cores']} cores "
+        f"({machine['logical_cores']} logical), {machine['memory_gib']} GiB, {machine['system']}",
         "Card": ", ".join(sorted({facts["card"] for facts in contenders if "card" in facts})),
         "Threads": f"{run['threads']} for each contender, pinned to as many cores",
         "Instructions": _variables(run["held"]) or "the processor's own",
