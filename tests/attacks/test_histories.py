@@ -10,6 +10,8 @@ from helpers.histories import run_histories
 from xpnet import TabularClassifier, TabularRegressor
 
 
+# Python drops an error that is raised while a generator is closed, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
 def test_each_answer_belongs_to_one_whole_fit(
     kind: Any, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]

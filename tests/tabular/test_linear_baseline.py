@@ -14,7 +14,12 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
-from xpnet.tabular.linear_baseline import numbers_of_columns, with_linear, with_scaled_inputs
+from xpnet.tabular.linear_baseline import (
+    LinearModel,
+    numbers_of_columns,
+    with_linear,
+    with_scaled_inputs,
+)
 
 DRAWN = numpy.random.default_rng(0)
 
@@ -37,7 +42,7 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(
     before = Network(spec, values, 0.1, backend="numpy", dtype="float64").predict_members(
         X * scales
     )
-    grown, found = with_linear(spec, values, (weights, bias), 0.25)
+    grown, found = with_linear(spec, values, LinearModel(weights, bias), 0.25)
     found = with_scaled_inputs(grown, found, scales)
     after = Network(grown, found, 0.1, backend="numpy", dtype="float64").predict_members(X)
     linear = (X * scales) @ weights + bias

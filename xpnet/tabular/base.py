@@ -1,6 +1,4 @@
-"""What both tabular estimators share: their parameters, and a fit from the table to the whole
-record of what it learned.
-"""
+"""The parameters and the fit that both tabular estimators share."""
 
 import time
 import warnings
@@ -43,8 +41,7 @@ from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble import Ensemble, Folds, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
 from xpnet.tabular.recipe import Watch, make_recipe, network_counts
-from xpnet.training import Interrupts
-from xpnet.training import LabeledRows as Rows
+from xpnet.training import Interrupts, LabeledRows
 
 
 class TargetCoding(Protocol):
@@ -55,13 +52,14 @@ class TargetCoding(Protocol):
         """Return the number of outputs of the networks."""
 
     def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return targets as the loss takes them: (rows,) class indices or (rows, outputs). name :
-        of the argument
+        """Return targets as the loss takes them: (rows,) class indices or (rows, outputs).
+
+        name : of the argument, for errors
         """
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class WeightedTargets:
     """The rows of a table that count, with their targets.
 
     indices : (rows,) their places in the table, None for all rows
@@ -197,9 +195,7 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     @abstractmethod
     def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
-        """Return the fitted record with what the predictions of validation rows say about those of
-        new rows.
-        """
+        """Return the fitted record, completed by the errors on validation rows."""
 
     def _loss_numbers(self) -> tuple[float, ...]:
         """Return numbers that the loss takes."""
@@ -265,20 +261,20 @@ class Tabular(FittedAttributes, BaseEstimator):
         y = self._checked_targets(y, "y")
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
         coding = self._learned_targets(taken(y, counted(weight)))
-        labelled = self._labelled(coding, y, weight, "y")
+        targets = self._weighted_targets(coding, y, weight, "y")
         validation = None
         if X_val is not None:
             y_val = self._checked_targets(y_val, "y_val")
             weight = check_row_weights(
                 sample_weight_val, len(y_val), self.dtype, "sample_weight_val"
             )
-            validation = self._labelled(coding, y_val, weight, "y_val")
+            validation = self._weighted_targets(coding, y_val, weight, "y_val")
         random_state = check_random_state(self.random_state)
         encoder = self.new_encoder(random_state)
-        table = counted_table(X, len(y), encoder, labelled)
-        first_target = labelled.Y if labelled.Y.ndim == 1 else labelled.Y[:, 0]
-        rows = self._rows(encoder.fit_transform(table, first_target), encoder, labelled)
-        held: Rows | None = None
+        table = counted_table(X, len(y), encoder, targets)
+        first_target = targets.Y if targets.Y.ndim == 1 else targets.Y[:, 0]
+        rows = self._rows(encoder.fit_transform(table, first_target), encoder, targets)
+        held: LabeledRows | None = None
         if validation is not None:
             table = counted_table(X_val, len(y_val), encoder, validation)
             held = self._rows(encoder.transform(table), encoder, validation)
@@ -329,9 +325,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         random_state = check_random_state(self.random_state)
         return self._train(encoder, coding, rows, validation, random_state, watch, started)
 
-    def _labelled(
+    def _weighted_targets(
         self, coding: TargetCoding, y: numpy.ndarray, weight: numpy.ndarray | None, name: str
-    ) -> LabelledRows:
+    ) -> WeightedTargets:
         """Return the rows whose weight is not 0, with their targets as the loss takes them."""
         indices = counted(weight)
         Y = coding.encode(taken(y, indices), name)
@@ -339,31 +335,29 @@ class Tabular(FittedAttributes, BaseEstimator):
         remaining = counted(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             indices = remaining if indices is None else indices[remaining]
-        return LabelledRows(indices, taken(Y, remaining), unequal(taken(weight, remaining)))
+        return WeightedTargets(indices, taken(Y, remaining), unequal(taken(weight, remaining)))
 
-    def _rows(self, encoded: Any, encoder: Any, labelled: LabelledRows) -> Rows:
+    def _rows(self, encoded: Any, encoder: Any, targets: WeightedTargets) -> LabeledRows:
         """Return encoded rows with their targets and weights."""
         X = dense(encoded, encoder, self.dtype)
-        check_consistent_length(X, labelled.Y)
-        return Rows(X, labelled.Y, labelled.weight)
+        check_consistent_length(X, targets.Y)
+        return LabeledRows(X, targets.Y, targets.weight)
 
     def _encoded_rows(
         self, X: Any, y: Any, coding: TargetCoding, name: str, *, encode: bool
-    ) -> Rows:
-        """Return rows that are encoded, which may be a source. encode : whether y is to be encoded
-        still
-        """
+    ) -> LabeledRows:
+        """Return encoded rows, which may be a source. encode : whether y must be encoded"""
         X = X if isinstance(X, Source) else numpy.ascontiguousarray(X, self.dtype)
         Y = coding.encode(self._checked_targets(y, name), name) if encode else numpy.asarray(y)
         check_consistent_length(X, Y)
-        return Rows(X, Y, unequal(self._with_class_weights(coding, Y, None)))
+        return LabeledRows(X, Y, unequal(self._with_class_weights(coding, Y, None)))
 
     def _train(
         self,
         encoder: Any,
         coding: TargetCoding,
-        rows: Rows,
-        held: Rows | None,
+        rows: LabeledRows,
+        held: LabeledRows | None,
         random_state: Any,
         watch: Watch | None,
         started: float,
@@ -410,10 +404,8 @@ class Tabular(FittedAttributes, BaseEstimator):
             raise KeyboardInterrupt
         return self
 
-    def _folds(self, rows: Rows, random_state: Any) -> Folds | None:
-        """Return training and validation rows for each network: each row is a validation row of one
-        division.
-        """
+    def _folds(self, rows: LabeledRows, random_state: Any) -> Folds | None:
+        """Return training and validation rows for each network, by cross-validation."""
         if not self.validation_fraction or isinstance(rows.X, Source):
             return None
         count = min(round(1 / self.validation_fraction), len(rows.X))
@@ -529,7 +521,7 @@ def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
     return None if weight is None or (weight == weight[:1]).all() else weight
 
 
-def counted_table(X: Any, rows: int, encoder: Any, labelled: LabelledRows) -> Any:
+def counted_table(X: Any, rows: int, encoder: Any, targets: WeightedTargets) -> Any:
     """Return the rows of a table that count, as the encoder takes them.
 
     Raises ValueError for a table of another number of rows.
@@ -537,22 +529,25 @@ def counted_table(X: Any, rows: int, encoder: Any, labelled: LabelledRows) -> An
     table = table_of(X) if isinstance(encoder, TableEncoder) else X
     count = table.rows if isinstance(table, Table) else int(_num_samples(table))
     check_consistent_length(numpy.empty(count), numpy.empty(rows))
-    if labelled.indices is None:
+    if targets.indices is None:
         return table
     if isinstance(table, Table):
-        return table.take(labelled.indices)
-    return _safe_indexing(table, labelled.indices)
+        return table.take(targets.indices)
+    return _safe_indexing(table, targets.indices)
 
 
 def predicted_rows(
-    fitted: FittedTable, numbers: Sequence[int], rows: Rows, validation: Folds | Rows | None
+    fitted: FittedTable,
+    numbers: Sequence[int],
+    rows: LabeledRows,
+    validation: Folds | LabeledRows | None,
 ) -> PredictedRows:
     """Return the predictions of rows by networks that were not trained on them.
 
     numbers : of the networks; rows : those of all folds; validation : folds, or rows of the user,
     or None
     """
-    if isinstance(validation, Rows):
+    if isinstance(validation, LabeledRows):
         X: Any = validation.X
         parts = [X]
         if isinstance(X, Source):
@@ -573,9 +568,7 @@ def predicted_rows(
 
 @contextmanager
 def solvers_without_warnings() -> Iterator[None]:
-    """Silence the solvers of linear baselines: a baseline that is not at its minimum is compared as
-    it is.
-    """
+    """Silence the solvers of linear baselines: one that has not converged may help as well."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", LinAlgWarning)

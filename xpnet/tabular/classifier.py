@@ -30,9 +30,7 @@ class Classes:
         return len(self.labels)
 
     def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return indices into the labels: (rows,). Raises InputError for labels that are not among
-        them.
-        """
+        """Return indices into the labels: (rows,). Raises InputError for unknown labels."""
         indices = numpy.searchsorted(self.labels, y).clip(0, len(self.labels) - 1)
         unknown = self.labels[indices] != y
         if unknown.any():
@@ -118,10 +116,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if self.class_weight is None:
             return weight
         of_classes = compute_sample_weight(self.class_weight, coding.labels[Y])
-        of_classes = check_row_weights(of_classes, len(Y), self.dtype, "class_weight")
-        if weight is None:
-            return of_classes
-        product = of_classes.astype(numpy.float64) * weight
+        converted = check_row_weights(of_classes, len(Y), self.dtype, "class_weight")
+        if weight is None or converted is None:
+            return converted
+        product = converted.astype(numpy.float64) * weight
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
     def _record(self, coding: Classes, encoder: Any, trained: TrainedNetworks) -> FittedClassifier:
@@ -147,9 +145,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     @property
     def temperature_(self) -> float:
-        """Return the temperature: probabilities are raised to 1 / temperature and scaled to sum to
-        1.
-        """
+        """Return the temperature of the probabilities, 1 without ``calibration``."""
         return self._attribute("temperature")
 
     def predict_proba(self, X: Any) -> numpy.ndarray:

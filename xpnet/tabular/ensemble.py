@@ -1,6 +1,4 @@
-"""The networks of a table are trained on different rows, each until its validation loss no longer
-falls.
-"""
+"""The networks of a table, each trained on other rows until its validation loss stops falling."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +30,7 @@ from xpnet.tabular.linear_baseline import (
     with_scaled_inputs,
 )
 from xpnet.tabular.recipe import Recipe
-from xpnet.training import Callback, EarlyStopping, Training, train
-from xpnet.training import LabeledRows as Rows
+from xpnet.training import Callback, EarlyStopping, LabeledRows, Training, train
 from xpnet.training.streamed import SourceRows, Streamed
 
 EPOCH_DECAY = 0.7
@@ -47,9 +44,7 @@ Folds = Sequence[tuple[numpy.ndarray, numpy.ndarray]]
 
 
 class Cancelled(Exception):
-    """Ends the training of a network, since the training of another one was interrupted or
-    failed.
-    """
+    """Ends the training of a network, since that of another one was interrupted or failed."""
 
 
 class CancelTogether(Callback):
@@ -83,21 +78,19 @@ class KeptEpoch:
 
 
 class BestEpoch(EarlyStopping):
-    """Ends the training when the validation loss no longer falls or the time is over; keeps the
-    best parameters.
+    """Ends the training when the validation loss stops falling or the time is over.
 
-    The parameters that are compared and kept are means over the epochs, in which the last epochs
-    count most. They predict better than those of a single epoch, and their loss shows sooner that
-    it no longer falls. (Polyak, Juditsky, Acceleration of Stochastic Approximation by Averaging,
-    1992.)
+    The parameters of the best epoch are kept. What is compared and kept are means over the epochs,
+    in which the last epochs count most. They predict better than those of a single epoch, and their
+    loss shows sooner that it no longer falls. (Polyak, Juditsky, Acceleration of Stochastic
+    Approximation by Averaging, 1992.)
 
-    kept : the best epoch so far, None before the first whole epoch; it is replaced by one
-    assignment, so that an
-        interruption at any moment leaves a whole record
+    kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
+        so that an interruption at any moment leaves a whole record
     """
 
     def __init__(
-        self, network: Network, validation: Rows | None, patience: int, seconds: float
+        self, network: Network, validation: LabeledRows | None, patience: int, seconds: float
     ) -> None:
         super().__init__(patience, tol=0.0)
         self.network, self.validation, self.seconds = network, validation, seconds
@@ -119,7 +112,7 @@ class BestEpoch(EarlyStopping):
         self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
         training.stop = training.stop or time.monotonic() > self.end
 
-    def _compare(self, training: Training, validation: Rows) -> None:
+    def _compare(self, training: Training, validation: LabeledRows) -> None:
         current = training.step.state()
         self.epochs_in_mean = self.epochs_in_mean * EPOCH_DECAY + 1
         share, before = 1 / self.epochs_in_mean, self.mean or current.params
@@ -133,9 +126,7 @@ class BestEpoch(EarlyStopping):
         training.step.load_state(current)
 
     def state(self) -> dict[str, Any]:
-        """Return the best loss so far, its parameters and the number of epochs since, and the mean
-        of all epochs.
-        """
+        """Return the state of early stopping, and the mean of the parameters of all epochs."""
         return {**super().state(), "mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -145,16 +136,16 @@ class BestEpoch(EarlyStopping):
         self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
 
 
-def _on_backend(rows: Rows, to_backend: Callable[[Any], Any]) -> Rows:
+def _on_backend(rows: LabeledRows, to_backend: Callable[[Any], Any]) -> LabeledRows:
     """Return rows on a backend; those of a source are brought there block by block later."""
     Y = to_backend(rows.Y)
     weight = None if rows.weight is None else to_backend(rows.weight)
     if isinstance(rows.X, Source):
         return SourceRows.whole(rows.X, Y, weight)
-    return Rows(to_backend(rows.X), Y, weight)
+    return LabeledRows(to_backend(rows.X), Y, weight)
 
 
-def _mean_loss(step: Step, rows: Rows) -> float:
+def _mean_loss(step: Step, rows: LabeledRows) -> float:
     """Return the mean loss over rows, block by block where a source has them."""
     if not isinstance(rows.X, Source):
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
@@ -208,8 +199,7 @@ class TrainedNetworks:
 
 
 class Ensemble:
-    """Trains the networks of one fit, one after the other or in threads, and knows those that have
-    begun.
+    """Trains the networks of one fit, one after the other or in threads.
 
     recipe : settings of all networks; rows : all rows of the training
     validation : folds, or validation rows of the user for all networks, or None
@@ -219,8 +209,8 @@ class Ensemble:
     def __init__(
         self,
         recipe: Recipe,
-        rows: Rows,
-        validation: Folds | Rows | None,
+        rows: LabeledRows,
+        validation: Folds | LabeledRows | None,
         seeds: Sequence[int],
         jobs: int,
     ) -> None:
@@ -232,8 +222,7 @@ class Ensemble:
         self._under_way = 0  # trainings in threads
 
     def train(self, minimum: int) -> None:
-        """Train the minimum number of networks, and others as long as the first have left epochs
-        unused.
+        """Train the minimum number of networks, and more while there are unused epochs.
 
         An exception ends all trainings, and is raised when all threads have ended.
         """
@@ -252,8 +241,7 @@ class Ensemble:
         return any(training.best_epoch for training in self.trainings.values())
 
     def finished(self, *, interrupted: bool) -> TrainedNetworks:
-        """Return the networks that have made an epoch, at their best epochs, with linear baselines
-        where these help.
+        """Return the networks that have made an epoch, with the parameters of their best epochs.
 
         interrupted : whether trainings may have ended without putting back the parameters of their
         best epochs
@@ -298,9 +286,7 @@ class Ensemble:
                 self._changed.notify_all()
 
     def _has_time_for_another(self, minimum: int) -> bool:
-        """Say whether another network is trained: as long as all together make no more epochs than
-        the minimum may.
-        """
+        """Say whether all networks and another one make no more epochs than the minimum may."""
         count = len(self.trainings)
         if count >= len(self.seeds) or time.monotonic() >= self.recipe.deadline:
             return False
@@ -314,12 +300,12 @@ class Ensemble:
         rows, validation = self._divided(number)
         train_network(self, number, rows, validation, seconds)
 
-    def _divided(self, number: int) -> tuple[Rows, Rows | None]:
+    def _divided(self, number: int) -> tuple[LabeledRows, LabeledRows | None]:
         """Return the training rows and the validation rows of a network, with scaled inputs."""
         scales, validation = self.recipe.input_scales, self.validation
         if validation is None:
             return _scaled(self.rows, scales), None
-        if isinstance(validation, Rows):
+        if isinstance(validation, LabeledRows):
             return _scaled(self.rows, scales), _scaled(validation, scales)
         training, others = validation[number % len(validation)]
         return _taken(self.rows, training, scales), _taken(self.rows, others, scales)
@@ -334,26 +320,31 @@ def _wait_for(futures: Sequence[Future[None]]) -> None:
             future.result()
 
 
-def _scaled(rows: Rows, scales: numpy.ndarray | None) -> Rows:
+def _scaled(rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
     """Return rows whose inputs are multiplied by factors."""
     if scales is None:
         return rows
     return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype))
 
 
-def _taken(rows: Rows, indices: numpy.ndarray, scales: numpy.ndarray | None) -> Rows:
+def _taken(rows: LabeledRows, indices: numpy.ndarray, scales: numpy.ndarray | None) -> LabeledRows:
     """Return a copy of some rows, whose inputs are multiplied by factors."""
     X, weight = rows.X[indices], None if rows.weight is None else rows.weight[indices]
     if scales is not None:
         numpy.multiply(X, scales, dtype=X.dtype, out=X)
-    return Rows(X, rows.Y[indices], weight)
+    return LabeledRows(X, rows.Y[indices], weight)
 
 
 def train_network(
-    ensemble: Ensemble, number: int, rows: Rows, validation: Rows | None, seconds: float
+    ensemble: Ensemble,
+    number: int,
+    rows: LabeledRows,
+    validation: LabeledRows | None,
+    seconds: float,
 ) -> None:
-    """Fit a linear baseline and train one network, both within some seconds; the ensemble knows it
-    from its beginning.
+    """Fit a linear baseline and train one network, both within some seconds.
+
+    The ensemble has the training from its beginning, so that an interruption finds it there.
     """
     recipe, started = ensemble.recipe, time.monotonic()
     linear = None
@@ -387,7 +378,7 @@ def train_network(
 
 
 def fit_over_source(
-    network: Network, rows: Rows, recipe: Recipe, *, batch_size: int, **settings: Any
+    network: Network, rows: LabeledRows, recipe: Recipe, *, batch_size: int, **settings: Any
 ) -> None:
     """Train a network on the rows of a source; the orders come from the network's seed.
 
@@ -410,9 +401,7 @@ def fit_over_source(
 
 
 def with_baselines(recipe: Recipe, trainings: Sequence[NetworkTraining]) -> list[Network]:
-    """Return networks that take unscaled inputs, with linear baselines in their weights where these
-    help.
-    """
+    """Return networks of unscaled inputs, with linear baselines in their weights if these help."""
     losses = [training.losses for training in trainings if training.losses is not None]
     helps = bool(losses) and len(losses) == len(trainings)
     blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0

@@ -1,5 +1,4 @@
-"""What one fit of a tabular estimator has learned, as one frozen record, and the predictions that
-follow from it.
+"""What one fit of a tabular estimator has learned, as one frozen record that predicts.
 
 An estimator holds one such record and replaces it as a whole, so that each prediction, each file
 and each attribute belongs to one whole fit, whatever other threads do.
@@ -69,9 +68,7 @@ class FittedTable:
         )
 
     def with_feature_names(self, names: Any) -> "FittedTable":
-        """Return the same fit, whose encoder has other names of columns. names : (columns,), None
-        for no names
-        """
+        """Return the same fit with other names of columns. names : (columns,), or None"""
         encoder = copy(self.encoder)
         if names is not None:
             encoder.feature_names_in_ = numpy.asarray(names, dtype=object)
@@ -85,9 +82,7 @@ class FittedTable:
         return self.in_units(numpy.concatenate([numpy.mean(block, axis=0) for block in blocks]))
 
     def member_outputs(self, X: Any) -> numpy.ndarray:
-        """Return the prediction of each member of each network: (networks * members, rows,
-        outputs).
-        """
+        """Return the prediction of each member: (networks * members, rows, outputs)."""
         blocks = (
             numpy.concatenate(self.network_outputs(block, "predict_members"))
             for block in self.encoded_blocks(X)
@@ -104,9 +99,7 @@ class FittedTable:
         ]
 
     def encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
-        """Yield the encoded rows in blocks of a multiple of BATCH_MULTIPLE rows; the last block may
-        be shorter.
-        """
+        """Yield the encoded rows in blocks of multiples of BATCH_MULTIPLE, but for the last."""
         if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
@@ -162,9 +155,7 @@ class FittedRegressor(FittedTable):
         return self.spec.loss_numbers if self.spec.loss == "quantile" else ()
 
     def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
-        """Return outputs (..., outputs) in the unit of the target, several quantiles in rising
-        order.
-        """
+        """Return outputs (..., outputs) in the unit of the target, quantiles in rising order."""
         centre, scale = self.target[:2]
         numbers = outputs * scale + centre
         return numpy.sort(numbers, axis=-1) if len(self.levels) > 1 else numbers
@@ -178,15 +169,11 @@ class FittedRegressor(FittedTable):
         return self.in_range(self.mean_outputs(X))
 
     def shaped(self, numbers: numpy.ndarray) -> numpy.ndarray:
-        """Return numbers (rows, outputs) in the shape of the targets that were passed to
-        ``fit``.
-        """
+        """Return numbers (rows, outputs) in the shape of the ``y`` of the training."""
         return numbers[:, 0] if self.flat and numbers.shape[1] == 1 else numbers
 
     def spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
-        """Return the root of the variance, up to a factor, that the loss assumes where the mean is
-        predicted.
-        """
+        """Return the root of the variance that the loss assumes for a mean, up to a factor."""
         if self.spec.loss not in DEVIANCES:
             return 1.0
         powers = {"poisson": (1.0,), "gamma": (2.0,), "tweedie": self.spec.loss_numbers}
@@ -256,9 +243,7 @@ class FittedRegressor(FittedTable):
 
 
 class FittedAttributes(Saved):
-    """An estimator that holds one `FittedTable`, and shows its parts as attributes that cannot be
-    set.
-    """
+    """An estimator that holds one `FittedTable`, whose parts are read-only attributes."""
 
     _fitted: Any = None
     """The `FittedTable` of the last fit; None before the first."""
@@ -305,9 +290,7 @@ class FittedAttributes(Saved):
         return self
 
     def _attribute(self, name: str) -> Any:
-        """Return a part of the fitted record. Raises AttributeError before ``fit``, so that
-        ``hasattr`` works.
-        """
+        """Return a part of the record. Raises AttributeError before ``fit``, for ``hasattr``."""
         fitted = self._fitted
         if fitted is None:
             raise AttributeError(f"This {type(self).__name__} has no {name}_ before it is fitted.")

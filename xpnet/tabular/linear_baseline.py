@@ -1,12 +1,15 @@
-"""Simple models of an encoded table help its networks: trees tell which columns matter, a linear
-model stands beside.
+"""Trees and a linear model that help the networks of a table, and become a part of their weights.
 
-Both end up in the weights of the networks, so that files, ONNX and predictions know nothing of
-them.
+Trees measure how much each column is used: the inputs of a column that they use more are multiplied
+by a larger factor in training, and ``with_scaled_inputs`` puts these factors into the first weight.
+
+A linear model is fitted on the same rows, the linear baseline. Where it lowers the validation loss,
+``with_linear`` puts it into hidden units of its own, so that the outputs are a weighted mean of the
+network's and the linear model's. Predictions, files and ONNX graphs consist of networks only.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -20,51 +23,84 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.tabular.encodings import CategoryEncoding, Encoding, NumberEncoding
+from xpnet.training import LabeledRows
 
-LinearModel = tuple[numpy.ndarray, numpy.ndarray]
-"""Weights (inputs, outputs) and biases (outputs,) in float64."""
-TREES, ROWS_OF_TREES, LEAF = 50, 5000, 5
-LEAST_SCALE, LARGEST_SCALE = 0.2, 2.0
-"""Bounds of the factors of inputs, in which columns that matter as much as all do on average have
-1."""
+TREES = 50
+"""Number of trees that measure how much each column is used."""
+MAX_TREE_ROWS = 5000
+"""Rows that the trees are fitted on at most: more rows change their importances little."""
+MIN_LEAF_ROWS = 5
+"""Rows of a leaf of these trees at least."""
+MIN_INPUT_SCALE = 0.2
+"""Smallest factor of an input. Columns that are used as much as all are on average have 1."""
+MAX_INPUT_SCALE = 2.0
+"""Largest factor of an input."""
 BLEND_WEIGHTS = numpy.linspace(0.0, 1.0, 5)
-"""Shares that a linear model may have in the outputs."""
-LEAST_FACTOR = 1e-6
-"""Members' factors that are smaller count as this large."""
-PENALTIES, ITERATIONS = numpy.logspace(-2, 3, 6), 1000
-MAX_OUTPUTS, MAX_ROWS = 10, 50_000
-"""Networks of more outputs have no linear model beside, which takes units for each, nor have those
-of more rows."""
-GAIN = 0.01
-"""A linear model stands beside networks where the loss on the rows set apart falls by at least this
-share."""
+"""Weights of the linear baseline in the outputs that are compared."""
+MIN_MEMBER_SCALE = 1e-6
+"""Smallest absolute value of a member's factor of an input that weights are divided by."""
+PENALTIES = numpy.logspace(-2, 3, 6)
+"""Penalties of the squared weights of a ridge regression that are compared."""
+ITERATIONS = 1000
+"""Maximum number of iterations of a logistic regression."""
+MAX_OUTPUTS = 10
+"""Number of outputs up to which networks have a linear baseline, which has units for each."""
+MAX_ROWS = 50_000
+"""Number of rows up to which networks have a linear baseline; with more they need none."""
+MIN_GAIN = 0.01
+"""The share of the validation loss that a linear baseline must take away to become a part."""
+MIN_PROBABILITY = 1e-30
+"""Smallest probability whose logarithm is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64"""
+
+    weights: numpy.ndarray
+    biases: numpy.ndarray
+
+    def outputs(self, X: Any) -> numpy.ndarray:
+        """Return its outputs: (rows, outputs)."""
+        return X @ self.weights + self.biases
 
 
 def numbers_of_columns(
     encodings: Sequence[Encoding], *, codes: bool
 ) -> tuple[csr_array, list[int]]:
-    """Return sums of inputs that hold a table's columns in few numbers: of bins the number itself,
-    within its range.
+    """Return sums of inputs that hold each column of a table in few numbers.
 
-    codes : a category is one number, the place of its value, instead of one for each value
-    returns (inputs, numbers), which is sparse, and for each number the column of the table that it
-    tells of
+    The bins of a number become one number, which is the number itself within the range of the bins.
+
+    codes : whether a category becomes one number, the index of its value, and not one for each
+        value
+    returns the sums, sparse (inputs, numbers), and for each number the index of its column
     """
-    blocks, columns = [], []
+    blocks: list[numpy.ndarray] = []
+    columns: list[int] = []
     for encoding in encodings:
-        width = len(encoding.labels)
-        block = numpy.eye(width)
+        block = numpy.eye(len(encoding.labels))
         if isinstance(encoding, CategoryEncoding) and codes:
-            hot = encoding.hot + encoding.gaps
-            places = numpy.where(numpy.arange(width) < hot, numpy.arange(width), 0)
-            block = numpy.column_stack([places, block[:, hot:]])
+            block = _category_as_code(encoding, block)
         elif isinstance(encoding, NumberEncoding) and len(encoding.edges):
-            wide = numpy.diff(encoding.edges) / (encoding.edges[-1] - encoding.edges[0])
-            block = block[:, 1 : width - len(wide)]
-            block = numpy.column_stack([numpy.pad(wide, (width - len(wide), 0)), block])
+            block = _bins_as_number(encoding, block)
         blocks.append(block)
         columns += [encoding.column] * block.shape[1]
     return csr_array(sparse_block_diag(blocks)), columns
+
+
+def _category_as_code(encoding: CategoryEncoding, block: numpy.ndarray) -> numpy.ndarray:
+    """Return the block of a category, whose one-hot inputs become one index. block : identity"""
+    hot, index = encoding.hot + encoding.gaps, numpy.arange(len(block))
+    return numpy.column_stack([numpy.where(index < hot, index, 0), block[:, hot:]])
+
+
+def _bins_as_number(encoding: NumberEncoding, block: numpy.ndarray) -> numpy.ndarray:
+    """Return the block of a number, whose bins become one number. block : identity"""
+    widths = numpy.diff(encoding.edges) / (encoding.edges[-1] - encoding.edges[0])
+    before_bins = len(block) - len(widths)
+    number = numpy.pad(widths, (before_bins, 0))
+    return numpy.column_stack([number, block[:, 1:before_bins]])
 
 
 def scales_of_inputs(
@@ -72,87 +108,112 @@ def scales_of_inputs(
 ) -> numpy.ndarray:
     """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
 
-    A network that learns from rows alone cannot tell at first which columns are noise; trees can.
+    A network that learns from rows alone cannot know at first which columns are noise; trees can.
     (Grinsztajn, Oyallon, Varoquaux, Why do tree-based models still outperform deep learning on
     tabular data, 2022, finding 2.)
     """
-    numbers, columns = numbers_of_columns(encodings, codes=True)
-    chosen = numpy.random.default_rng(0).permutation(len(X))[:ROWS_OF_TREES]
+    sums, columns = numbers_of_columns(encodings, codes=True)
+    chosen = numpy.random.default_rng(0).permutation(len(X))[:MAX_TREE_ROWS]
     kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
-    trees = kind(TREES, min_samples_leaf=LEAF, max_features=1.0, random_state=0, n_jobs=1)
+    trees = kind(TREES, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
     targets = Y[chosen] if Y.ndim == 1 or Y.shape[1] > 1 else Y[chosen, 0]
-    trees.fit(
-        X[chosen] @ numbers.astype(X.dtype), targets, None if weight is None else weight[chosen]
-    )
+    weight = None if weight is None else weight[chosen]
+    trees.fit(X[chosen] @ sums.astype(X.dtype), targets, weight)
     uses = numpy.bincount(columns, trees.feature_importances_)
     if not uses.any():
-        return numpy.ones(numbers.shape[0])
-    relative = numpy.sqrt(uses * len(set(columns)) / uses.sum()).clip(LEAST_SCALE, LARGEST_SCALE)
-    return numpy.concatenate(
-        [numpy.full(len(encoding.labels), relative[encoding.column]) for encoding in encodings]
-    )
+        return numpy.ones(sums.shape[0])
+    relative = numpy.sqrt(uses * len(set(columns)) / uses.sum())
+    relative = relative.clip(MIN_INPUT_SCALE, MAX_INPUT_SCALE)
+    widths = [len(encoding.labels) for encoding in encodings]
+    return numpy.repeat(relative[[encoding.column for encoding in encodings]], widths)
 
 
-def fit_linear(numbers: csr_array, rows: Any, apart: Any, spec: NetworkSpec) -> LinearModel | None:
-    """Fit a linear model of a few numbers of the inputs; None where a class has no rows.
+def fit_linear(
+    sums: csr_array, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec
+) -> LinearModel | None:
+    """Fit a linear model of sums of the inputs; None where a class has no rows.
 
-    numbers : (inputs, numbers); rows, apart : Rows to train on, and to choose the penalty by
+    sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
     """
-    outputs, kind = spec.widths[-1], rows.X.dtype
-    spread = (rows.X @ numbers.astype(kind)).std(axis=0, dtype=numpy.float64)
-    numbers = numbers.multiply(1 / numpy.where(spread > 0, spread, 1.0)).tocsr()
-    X, there = (part.X @ numbers.astype(kind) for part in (rows, apart))
+    dtype = rows.X.dtype
+    spread = (rows.X @ sums.astype(dtype)).std(axis=0, dtype=numpy.float64)
+    sums = sums.multiply(1 / numpy.where(spread > 0, spread, 1.0)).tocsr()
+    X, X_val = rows.X @ sums.astype(dtype), validation.X @ sums.astype(dtype)
     if spec.loss == "softmax_cross_entropy":
-        if len(numpy.unique(rows.Y)) < outputs:
-            return None
-        logistic = LogisticRegression(max_iter=ITERATIONS).fit(X, rows.Y, rows.weight)
-        weights, bias = logistic.coef_, logistic.intercept_
-        if outputs == 2:
-            weights, bias = (numpy.concatenate([-found, found]) / 2 for found in (weights, bias))
-        return numbers @ weights.T, bias
-    found = [Ridge(penalty, solver="cholesky").fit(X, rows.Y, rows.weight) for penalty in PENALTIES]
-    best = min(found, key=lambda ridge: _squared_error(ridge.predict(there), apart))
-    return numbers @ best.coef_.reshape(outputs, -1).T, numpy.reshape(best.intercept_, outputs)
+        return _fit_logistic(sums, X, rows, spec.widths[-1])
+    ridges = [
+        Ridge(penalty, solver="cholesky").fit(X, rows.Y, rows.weight) for penalty in PENALTIES
+    ]
+    best = min(ridges, key=lambda ridge: _squared_error(ridge.predict(X_val), validation))
+    outputs = spec.widths[-1]
+    weights = sums @ best.coef_.reshape(outputs, -1).T
+    return LinearModel(weights, numpy.reshape(best.intercept_, outputs))
 
 
-def _squared_error(predicted: numpy.ndarray, apart: Any) -> float:
-    each = (predicted.reshape(len(predicted), -1) - apart.Y) ** 2
-    return _sum(each.mean(axis=1), apart.weight)
+def _fit_logistic(
+    sums: csr_array, X: numpy.ndarray, rows: LabeledRows, classes: int
+) -> LinearModel | None:
+    """Fit a logistic regression; None where a class has no rows. X : (rows, numbers)"""
+    if len(numpy.unique(rows.Y)) < classes:
+        return None
+    logistic = LogisticRegression(max_iter=ITERATIONS).fit(X, rows.Y, rows.weight)
+    weights, biases = logistic.coef_, logistic.intercept_
+    if classes == 2:  # One logit, the difference of two.
+        weights = numpy.concatenate([-weights, weights]) / 2
+        biases = numpy.concatenate([-biases, biases]) / 2
+    return LinearModel(sums @ weights.T, biases)
 
 
-def _sum(each: numpy.ndarray, weight: numpy.ndarray | None) -> float:
-    return float(each.sum() if weight is None else each @ weight)
+def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:
+    """Return the weighted sum of squared errors, the mean over the outputs."""
+    errors = (predicted.reshape(len(predicted), -1) - rows.Y) ** 2
+    return _weighted_sum(errors.mean(axis=1), rows.weight)
 
 
-def losses_by_blend_weight(network: Network, linear: LinearModel, apart: Any) -> numpy.ndarray:
-    """Return the loss on rows set apart for each of BLEND_WEIGHTS of a linear model in the outputs:
-    (shares,).
-    """
-    members = numpy.asarray(
-        network.backend.to_numpy(network.predict_members(apart.X)), numpy.float64
-    )
-    beside = apart.X @ linear[0] + linear[1]
-    losses = []
-    for share in BLEND_WEIGHTS:
-        if network.spec.loss == "squared_error":
-            losses.append(
-                _squared_error((1 - share) * members.mean(axis=0) + share * beside, apart)
-            )
-        else:
-            mean = softmax(
-                (1 - share) * numpy.log(members.clip(1e-30)) + share * beside, axis=-1
-            ).mean(axis=0)
-            each = -numpy.log(mean[numpy.arange(len(mean)), apart.Y].clip(1e-30))
-            losses.append(_sum(each, apart.weight))
-    return numpy.array(losses)
+def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:
+    return float(losses.sum() if weight is None else losses @ weight)
+
+
+def losses_by_blend_weight(
+    network: Network, linear: LinearModel, validation: LabeledRows
+) -> numpy.ndarray:
+    """Return the validation loss for each of BLEND_WEIGHTS: (blend weights,)."""
+    outputs = network.backend.to_numpy(network.predict_members(validation.X))
+    members = numpy.asarray(outputs, numpy.float64)
+    of_linear = linear.outputs(validation.X)
+    loss = _squared_error_of_blend
+    if network.spec.loss != "squared_error":
+        loss = _log_loss_of_blend
+    return numpy.array([loss(members, of_linear, blend, validation) for blend in BLEND_WEIGHTS])
+
+
+def _squared_error_of_blend(
+    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
+) -> float:
+    """Return the loss of blended numbers. members : (members, rows, outputs)"""
+    blended = (1 - blend_weight) * members.mean(axis=0) + blend_weight * of_linear
+    return _squared_error(blended, rows)
+
+
+def _log_loss_of_blend(
+    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
+) -> float:
+    """Return the loss of blended logits. members : probabilities (members, rows, classes)"""
+    logits = numpy.log(members.clip(MIN_PROBABILITY))
+    blended = softmax((1 - blend_weight) * logits + blend_weight * of_linear, axis=-1)
+    mean = blended.mean(axis=0)
+    of_labels = mean[numpy.arange(len(mean)), rows.Y]
+    return _weighted_sum(-numpy.log(of_labels.clip(MIN_PROBABILITY)), rows.weight)
 
 
 def best_blend_weight(losses: numpy.ndarray) -> float:
-    """Return the share of linear models with the least loss, 0 unless it gains much. losses :
-    (shares,)
+    """Return the blend weight with the lowest loss, 0 unless it gains enough.
+
+    losses : (blend weights,), summed over the networks
     """
     best = int(numpy.argmin(losses))
-    return float(BLEND_WEIGHTS[best]) if losses[best] < (1 - GAIN) * losses[0] else 0.0
+    gains = losses[best] < (1 - MIN_GAIN) * losses[0]
+    return float(BLEND_WEIGHTS[best]) if gains else 0.0
 
 
 def with_scaled_inputs(
@@ -164,42 +225,78 @@ def with_scaled_inputs(
 
 
 def with_linear(
-    spec: NetworkSpec, values: dict[str, Any], linear: LinearModel, share: float
+    spec: NetworkSpec, values: dict[str, Any], linear: LinearModel, blend_weight: float
 ) -> tuple[NetworkSpec, dict[str, Any]]:
-    """Put a linear model into hidden units of its own: each output becomes the sum of its share and
-    the network's.
+    """Put a linear model into hidden units of its own; each output becomes a weighted mean.
 
-    Every member and output has two units, max(0, x w) and max(0, -x w), whose difference is x w;
-    further layers hand them on. Factors that a member has for its inputs are taken out of w.
+    Each member and each output y has two units of its own in each hidden layer::
+
+        input x --+-- hidden units ------------ hidden units ---- times 1 - b --+
+                  +-- +w: max(0, +x w) -- 1 --- max(0, +x w) ---- times +b -----+-- output y
+                  +-- -w: max(0, -x w) -- 1 --- max(0, -x w) ---- times -b -----+
+
+    with the blend weight b, since max(0, x w) - max(0, -x w) = x w. So the weights become
+
+    - first layer: ``[W | +w | -w]``, the columns of w divided by the member's factors of the inputs
+    - layers between: ``[[W, 0], [0, I]]``
+    - last layer: ``[(1 - b) W; +b; -b]``, its bias the mean of both biases, weighted as the outputs
+
+    and where members have factors, those of the new units are 1.
+
+    returns the description of the larger network, and its parameters
     """
     units = spec.members * spec.widths[-1] * 2
     first, *between, last = spec.layer_names
     new = dict(values)
-    factors = values.get(first.get("scale_in", ""), numpy.ones((spec.members, spec.widths[0])))
-    factors = numpy.where(
-        numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64)
-    )
-    both = numpy.stack([linear[0], -linear[0]], axis=-1)
-    of_members = [(both / factor[:, None, None]).reshape(len(both), -1) for factor in factors]
-    new[first["weight"]] = numpy.hstack([values[first["weight"]], *of_members])
+    of_members = _first_weights_of_linear(spec, values.get(first.get("scale_in", "")), linear)
+    new[first["weight"]] = numpy.hstack([values[first["weight"]], of_members])
     for names in between:
         new[names["weight"]] = block_diag(values[names["weight"]], numpy.eye(units))
     for names in (first, *between):
-        for role, value in (("bias", 0.0), ("scale_in", 1.0), ("scale_out", 1.0)):
-            if role in names and (names is not first or role != "scale_in"):
-                of_layer = values[names[role]]
-                width = [(0, 0)] * (of_layer.ndim - 1) + [(0, units)]
-                new[names[role]] = numpy.pad(of_layer, width, constant_values=value)
-    heads = values[last["weight"]] * (1 - share)
-    difference = block_diag(*[[[1.0], [-1.0]]] * spec.widths[-1])
-    of_units = numpy.zeros((spec.members, spec.members, *difference.shape))
-    of_units[range(spec.members), range(spec.members)] = (
-        difference  # of the member's own units alone
-    )
-    of_units = of_units.reshape(*heads.shape[:-2], -1, spec.widths[-1])
-    new[last["weight"]] = numpy.concatenate([heads, share * of_units], axis=-2)
-    new[last["bias"]] = values[last["bias"]] * (1 - share) + share * linear[1]
+        for role, added in (("bias", 0.0), ("scale_in", 1.0), ("scale_out", 1.0)):
+            is_table_input = names is first and role == "scale_in"
+            if role in names and not is_table_input:
+                new[names[role]] = _with_added_units(values[names[role]], units, added)
+    last_weights = (1 - blend_weight) * values[last["weight"]]
+    of_linear = blend_weight * _last_weights_of_linear(spec, last_weights.shape)
+    new[last["weight"]] = numpy.concatenate([last_weights, of_linear], axis=-2)
+    last_biases = values[last["bias"]]
+    new[last["bias"]] = last_biases * (1 - blend_weight) + blend_weight * linear.biases
     widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
-    return replace(spec, widths=widths), {
-        name: value.astype(spec.dtype) for name, value in new.items()
-    }
+    parameters = {name: value.astype(spec.dtype) for name, value in new.items()}
+    return replace(spec, widths=widths), parameters
+
+
+def _first_weights_of_linear(
+    spec: NetworkSpec, scale_in: numpy.ndarray | None, linear: LinearModel
+) -> numpy.ndarray:
+    """Return the weights +w and -w of each member and output, side by side: (inputs, units).
+
+    scale_in : (members, inputs) the members' factors of the inputs, which take no part in x w; or
+        None
+    """
+    if scale_in is None:
+        scale_in = numpy.ones((spec.members, spec.widths[0]))
+    tiny = numpy.abs(scale_in) < MIN_MEMBER_SCALE
+    factors = numpy.where(tiny, MIN_MEMBER_SCALE, scale_in.astype(numpy.float64))
+    signed = numpy.stack([linear.weights, -linear.weights], axis=-1)  # (inputs, outputs, 2)
+    of_members = [signed / factor[:, None, None] for factor in factors]
+    return numpy.hstack([weights.reshape(len(weights), -1) for weights in of_members])
+
+
+def _last_weights_of_linear(spec: NetworkSpec, shape: tuple[int, ...]) -> numpy.ndarray:
+    """Return weights that give each output the difference of its two units, for each member.
+
+    shape : (..., hidden units, outputs) of the last weight, of which each member has one
+    """
+    outputs, members = spec.widths[-1], spec.members
+    difference = block_diag(*[[[1.0], [-1.0]]] * outputs)  # (2 * outputs, outputs)
+    weights = numpy.zeros((members, members, *difference.shape))
+    weights[range(members), range(members)] = difference  # of the member's own units alone
+    return weights.reshape(*shape[:-2], -1, outputs)
+
+
+def _with_added_units(parameter: numpy.ndarray, units: int, value: float) -> numpy.ndarray:
+    """Return a bias or factors (..., width) with a value for each new unit."""
+    padding = [(0, 0)] * (parameter.ndim - 1) + [(0, units)]
+    return numpy.pad(parameter, padding, constant_values=value)

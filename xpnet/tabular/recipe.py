@@ -1,5 +1,4 @@
-"""The recipe of a tabular estimator: what ``"auto"`` stands for, and all settings that its networks
-share.
+"""The recipe of a tabular estimator: all settings that its networks share.
 
 Every number that ``"auto"`` stands for is a constant at the head of this file.
 """
@@ -25,8 +24,7 @@ from xpnet.tabular.linear_baseline import (
     numbers_of_columns,
     scales_of_inputs,
 )
-from xpnet.training import Callback, TrainingState
-from xpnet.training import LabeledRows as Rows
+from xpnet.training import Callback, LabeledRows, TrainingState
 
 HIDDEN_WIDTHS = (128, 128)
 """Units of the hidden layers."""
@@ -97,7 +95,7 @@ class Recipe:
 def make_recipe(
     estimator: Any,
     encoder: Any,
-    rows: Rows,
+    rows: LabeledRows,
     *,
     outputs: int,
     networks: int,
@@ -181,19 +179,16 @@ def affordable_epochs(spec: NetworkSpec, networks: int, columns: int) -> int:
 
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
-    """Return a schedule of the learning rate that is constant for two thirds of the epochs and then
-    falls linearly.
-    """
+    """Return a learning rate that is constant for two thirds of the epochs and falls linearly."""
     return lambda epoch, _: (
         learning_rate * min(1.0, max(FINAL_SHARE, (1 - epoch / epochs) / (1 - FALL_BEGIN)))
     )
 
 
 def helpers_of(
-    estimator: Any, encoder: Any, spec: NetworkSpec, rows: Rows
+    estimator: Any, encoder: Any, spec: NetworkSpec, rows: LabeledRows
 ) -> tuple[numpy.ndarray | None, csr_array | None]:
-    """Return factors of the inputs, which trees choose, and the sums of inputs that a linear
-    baseline takes.
+    """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
 
     Both are None where the user has chosen the hidden layers or the encoder, and for rows of a
     source; the sums also where a linear baseline takes too long or cannot be a part of the network.

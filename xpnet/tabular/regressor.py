@@ -50,9 +50,7 @@ class NumberCoding:
         return self.target.shape[1]
 
     def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return scaled targets: (rows, outputs). Raises InputError for another number of
-        columns.
-        """
+        """Return scaled targets: (rows, outputs). Raises InputError for other columns."""
         columns = self.for_loss(y.reshape(len(y), -1))
         if columns.shape[1] != self.outputs:
             raise InputError(
