@@ -16,6 +16,7 @@ from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.coordinator import current_coordinator
+from xpnet.errors import InputError
 from xpnet.estimators.epochs import total_loss
 from xpnet.models import Network
 from xpnet.models.inputs import bring
@@ -245,9 +246,16 @@ class Ensemble:
 
         interrupted : whether trainings may have ended without putting back the parameters of their
         best epochs
+
+        Raises InputError if no epoch of any network had a finite loss.
         """
         trainings = {k: self.trainings[k] for k in sorted(self.trainings)}
         trainings = {k: training for k, training in trainings.items() if training.best_epoch}
+        if not trainings:
+            raise InputError(
+                "The loss must stay finite; no epoch of any network had a finite loss. "
+                "Use a smaller learning rate."
+            )
         if interrupted:
             for training in trainings.values():
                 training.keep_best()
