@@ -53,5 +53,5 @@ def test_validation_rows_are_whole_and_used(
 )
 def test_settings_without_effect_are_told(data: Any, settings: Any) -> None:
     name = list(settings)[-1]
-    with pytest.warns(UserWarning, match=f"{name} .* solver"):
+    with pytest.warns(UserWarning, match=f"`{name}` .* solver"):
         xpnet.MLPRegressor(hidden_layer_sizes=3, max_iter=2, **settings).fit(data.X, data.numbers)

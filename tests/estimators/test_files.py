@@ -214,7 +214,7 @@ HOSTILE = {
     "an unknown parameter": (("params", "dict", 0, 0), "hook", "not those of MLPClassifier"),
     "a parameter out of range": (("params", "alpha"), -1, "'alpha' parameter"),
     "an activation that is none": (("params", "activation"), "eval", "'activation' parameter"),
-    "another activation": (("params", "activation"), "tanh", "do not describe its network"),
+    "another activation": (("params", "activation"), "tanh", "must describe its network"),
     "a list of texts for rates": (("params", "dropout"), ["a"], "no such value"),
     "a number beyond floats": (("params", "alpha"), 10**400, "no such value"),
     "an unknown attribute": (("fitted", "dict", 0, 0), "__class__", "not those that fit finds"),

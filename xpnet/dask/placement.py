@@ -23,9 +23,9 @@ def placed(
 
     returns a future of every block of each collection, the rows of each block, and each worker's blocks by number
     """
-    found = iter(client.persist([block for column in columns.values() for block in column]))
+    persisted = iter(client.persist([block for column in columns.values() for block in column]))
     computed = {
-        name: [futures_of(next(found))[0] for _ in column] for name, column in columns.items()
+        name: [futures_of(next(persisted))[0] for _ in column] for name, column in columns.items()
     }
     counts = client.gather(
         [client.map(rows_of, column, pure=False) for column in computed.values()]
@@ -44,7 +44,7 @@ def placed(
 def joined(client: Any, columns: BlocksByName, share: Sequence[int], at: str) -> BlocksByName:
     """A future of each collection's rows that one worker takes, put together there.
 
-    A worker without a block is given the first one, cut to no rows.
+    A worker without a block is present the first one, cut to no rows.
     """
     if not share:
         return {
@@ -65,12 +65,12 @@ def partitions(collections: BlocksByName) -> BlocksByName:
     Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
     """
     X, *_ = collections.values()
-    given = {
+    present = {
         name: column
         for name, column in collections.items()
         if column is not None or "weight" not in name
     }
-    columns = {name: _blocks(column, X) for name, column in given.items()}
+    columns = {name: _blocks(column, X) for name, column in present.items()}
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise InputError(

@@ -14,14 +14,14 @@ def _of_block(block: Any, estimator: Any, method: str) -> Any:
     rows = block if count else numpy.zeros((1, block.shape[1]))
     if is_frame and not count:
         rows = type(block)(rows, columns=block.columns)
-    found = getattr(estimator, method)(rows)[:count]
+    predicted = getattr(estimator, method)(rows)[:count]
     if not is_frame:
-        return found
+        return predicted
     import pandas
 
-    if found.ndim == 1:
-        return pandas.Series(found, block.index)
-    return pandas.DataFrame(found, block.index, getattr(estimator, "classes_", None))
+    if predicted.ndim == 1:
+        return pandas.Series(predicted, block.index)
+    return pandas.DataFrame(predicted, block.index, getattr(estimator, "classes_", None))
 
 
 def predict_blocks(estimator: Any, method: str, X: Any) -> Any:

@@ -101,11 +101,11 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
         done: set[Any] = set()
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-        there = client.nthreads()
+        alive = client.nthreads()
         for rank, worker in enumerate(
             ranks
         ):  # first, since what is lost with a worker has errors of its own
-            if worker not in there:
+            if worker not in alive:
                 raise BackendError(
                     f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
                     "memory above all, and fit again."

@@ -85,12 +85,12 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 
     registered = entry_points(group=GROUP)
     if name not in registered.names:
-        known = (
+        installed = (
             ", ".join(sorted(registered.names))
             or "none is installed; install xpnet first: pip install xpnet"
         )
         raise BackendError(
-            f"A group is one of those that are installed: {known}; received {name!r}."
+            f"A group is one of those that are installed: {installed}; received {name!r}."
         )
     return registered[name].load()
 
@@ -98,26 +98,26 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 @contextmanager
 def divided_threads(group: Group) -> Iterator[None]:
     """Let this rank, and BLAS, use its part of the cores that several ranks may run on."""
-    every = allgather(group, (platform.node(), cores(), allowed_threads(), os.getpid()))
+    all_ranks = allgather(group, (platform.node(), cores(), allowed_threads(), os.getpid()))
     if (
-        len({(host, process) for host, *_, process in every}) < 2
+        len({(host, process) for host, *_, process in all_ranks}) < 2
     ):  # one rank, or ranks that are threads of one process
         yield
         return
     from threadpoolctl import threadpool_limits
 
-    count = threads_of(group.rank, [place[:3] for place in every])
+    count = threads_of(group.rank, [place[:3] for place in all_ranks])
     with sharing_the_machine(count), threadpool_limits(count, user_api="blas"):
         yield
 
 
-def threads_of(rank: int, every: Sequence[tuple[str, frozenset[int], int]]) -> int:
+def threads_of(rank: int, machines: Sequence[tuple[str, frozenset[int], int]]) -> int:
     """Return a rank's number of threads: ranks divide the cores that they share, and a quota.
 
-    every : of each rank the machine's name, the cores that it may run on, and the threads that it may use
+    machines : of each rank the machine's name, the cores that it may run on, and the threads that it may use
     """
-    host, own, allowed = every[rank]
-    neighbours = [cores for name, cores, _ in every if name == host]
+    host, own, allowed = machines[rank]
+    neighbours = [cores for name, cores, _ in machines if name == host]
     count = int(sum(1 / sum(core in cores for cores in neighbours) for core in own) + 1e-9)
     if allowed < len(own):
         count = min(count, allowed // len(neighbours))

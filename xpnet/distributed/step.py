@@ -307,10 +307,10 @@ def _divide_by_owner(
     starts = numpy.arange(0, len(order), batch_size)
     batch_weights = numpy.minimum(batch_size, len(order) - starts)
     if weights is not None:
-        own_weights = _sums(owned.places // batch_size, weights[owned.indices], len(starts))
+        own_weights = _sums(owned.positions // batch_size, weights[owned.indices], len(starts))
         batch_weights = ranks.sum(own_weights)
     ends = numpy.arange(0, len(order) + batch_size, batch_size)
-    edges = numpy.searchsorted(owned.places, ends)
+    edges = numpy.searchsorted(owned.positions, ends)
     rows_before = _sums(numpy.arange(len(order)) // batch_size, owned.before.astype("float64"))
     for batch, batch_weight in enumerate(batch_weights):
         own = slice(edges[batch], edges[batch + 1])
@@ -318,7 +318,7 @@ def _divide_by_owner(
             float(batch_weight),
             first_row=int(rows_before[batch]),
             penalized=ranks.rank == 0,
-            places=owned.places[own] - batch * batch_size,
+            places=owned.positions[own] - batch * batch_size,
         )
         yield Share(own if in_given_order else owned.indices[own], part)
 
@@ -326,11 +326,11 @@ def _divide_by_owner(
 class _OwnedRows(NamedTuple):
     """The rows of this rank in an order of all rows.
 
-    places : (own,) int64, their places in the order; indices : (own,) int64, their indices among this rank's rows
+    positions : (own,) int64, their positions in the order; indices : (own,) int64, their indices among this rank's rows
     before : (n,) bool, whether a row of the order belongs to a rank before this one
     """
 
-    places: Any
+    positions: Any
     indices: Any
     before: Any
 
@@ -339,11 +339,11 @@ def _owned_rows(ranks: Ranks, own_range: range, order: Any) -> _OwnedRows:
     """Return this rank's rows in an order. order : (n,) int64, positions among the rows of all ranks"""
     if ranks.shard_map is None:
         is_own = (order >= own_range.start) & (order < own_range.stop)
-        places = numpy.flatnonzero(is_own)
-        return _OwnedRows(places, order[places] - own_range.start, order < own_range.start)
+        positions = numpy.flatnonzero(is_own)
+        return _OwnedRows(positions, order[positions] - own_range.start, order < own_range.start)
     owner = ranks.shard_map.rank[order]
-    places = numpy.flatnonzero(owner == ranks.rank)
-    return _OwnedRows(places, ranks.shard_map.index[order[places]], owner < ranks.rank)
+    positions = numpy.flatnonzero(owner == ranks.rank)
+    return _OwnedRows(positions, ranks.shard_map.index[order[positions]], owner < ranks.rank)
 
 
 def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:

@@ -258,22 +258,21 @@ class MLPClassifier(ClassifierMixin, MLP):
         float
             The share of rows whose labels are all right, at most 1.
         """
-        true, found, weight = to_host(y), to_host(self.predict(X)), to_host(sample_weight)
-        plain = (
-            type(true) is type(found) is numpy.ndarray
-            and true.size > 0
-            and true.shape == found.shape
+        labels = to_host(y)
+        predicted = to_host(self.predict(X))
+        weight = to_host(sample_weight)
+        comparable = (
+            type(labels) is type(predicted) is numpy.ndarray
+            and labels.size > 0
+            and labels.shape == predicted.shape
+            and labels.dtype.kind == predicted.dtype.kind in "biuU"
         )
-        if isinstance(self.classes_, list) or (
-            plain and true.dtype.kind == found.dtype.kind in "biuU"
-        ):
-            right = (
-                numpy.asarray(true) == found
-            )  # accuracy_score takes as long as many epochs of a small network
-            return float(
-                numpy.average(right if right.ndim == 1 else right.all(axis=1), weights=weight)
-            )
-        return accuracy_score(true, found, sample_weight=weight)
+        if not (isinstance(self.classes_, list) or comparable):
+            return accuracy_score(labels, predicted, sample_weight=weight)
+        # accuracy_score takes as long as many epochs of a small network.
+        correct = numpy.asarray(labels) == predicted
+        correct = correct if correct.ndim == 1 else correct.all(axis=1)
+        return float(numpy.average(correct, weights=weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

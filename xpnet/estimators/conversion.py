@@ -59,12 +59,12 @@ class Convertible:
         """
         from skl2onnx.operator_converters import multilayer_perceptron
 
-        known = ("relu", "tanh", "logistic", "identity")
+        convertible = ("relu", "tanh", "logistic", "identity")
         own_loss = getattr(self, "out_activation_", None) == "exp" or len(self._loss_numbers()) > 1
-        if self.activation not in known or own_loss or self.members > 1:
+        if self.activation not in convertible or own_loss or self.members > 1:
             raise InputError(
-                f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
-                "one member; export_onnx writes any network but those of several targets of classes."
+                f"skl2onnx converts networks with one of {', '.join(convertible)} in all layers, scikit-learn's losses "
+                "and one member; export_onnx writes any network but those of several targets of classes."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
         return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")

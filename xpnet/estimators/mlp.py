@@ -570,15 +570,20 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if self._optimizer.schedule == "adaptive":
             adaptive = AdaptiveLearningRate(improvement, self._optimizer)
             stopping = adaptive
-        return [
-            plan.checkpoints.start,
+        callbacks: list[Callback] = [
             improvement,
             stopping,
             Counters(self._record),
             LearningRateState(self._optimizer, self._record),
-            TimeLimit(self.time_limit),
-            Verbose(improvement, adaptive, silent=silent or not self.verbose),
         ]
+        # With checkpoints these are always there: a fit that goes on has the callbacks that it began with.
+        if self.time_limit is not None or self.checkpoint is not None:
+            callbacks.append(TimeLimit(self.time_limit))
+        if self.verbose or self.checkpoint is not None:
+            callbacks.append(Verbose(improvement, adaptive, silent=silent or not self.verbose))
+        if self.checkpoint is not None:
+            callbacks.append(plan.checkpoints.start)
+        return callbacks
 
     def _batches(
         self,

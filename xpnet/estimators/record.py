@@ -32,13 +32,6 @@ class TrainingRecord:
         """Return whether scores decide when training ends."""
         return self.validation_scores_ is not None
 
-    @property
-    def best(self) -> float:
-        """Return the best score, or the best loss with a minus sign."""
-        best = self.best_validation_score_ if self.is_scored else self.best_loss_
-        assert best is not None
-        return best if self.is_scored else -best
-
     def expect(self, history: Any, *, scored: bool, parameters: Any) -> None:
         """Begin to keep scores, or losses, unless these epochs go on with those before.
 

@@ -171,10 +171,10 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         float
             1 for perfect predictions, 0 for those no better than the mean.
         """
-        y, found = to_host(y), to_host(self.predict(X))
-        return self._score_outputs(
-            self._encode(y), found.reshape(len(found), -1), to_host(sample_weight)
-        )
+        targets = self._encode(to_host(y))
+        predicted = to_host(self.predict(X))
+        outputs = predicted.reshape(len(predicted), -1)
+        return self._score_outputs(targets, outputs, to_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -184,15 +184,16 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     def _input_gradient(self, X: Any, output: int) -> Any:
         if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)
-        network = (
-            self._current()
-        )  # of several quantiles the column differs from row to row where they cross
+        network = self._current()
         backend = network.backend
-        place = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
-        found = {k: network.input_gradient(X, k) for k in set(backend.to_numpy(place).tolist())}
-        none = backend.xp.zeros_like(next(iter(found.values())))
+        # Where quantiles cross, the column of a quantile differs from row to row.
+        column = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
+        columns = set(backend.to_numpy(column).tolist())
+        gradients = {k: network.input_gradient(X, k) for k in columns}
+        zeros = backend.xp.zeros_like(next(iter(gradients.values())))
         return sum(
-            backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items()
+            backend.xp.where((column == k)[:, None], gradient, zeros)
+            for k, gradient in gradients.items()
         )
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:

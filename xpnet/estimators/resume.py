@@ -19,10 +19,10 @@ from xpnet.training import Callback, TrainingState, set_stream_state, stream_sta
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not change the numbers of an epoch."""
 
-FIT_START = "0"
+FIT_START = "6"
 """The key of `FitStart` in the state of a training: its place among the callbacks."""
 
-TIME_LIMIT = "5"
+TIME_LIMIT = "4"
 """The key of the time limit in the state of a training."""
 
 

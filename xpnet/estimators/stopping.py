@@ -51,18 +51,21 @@ class Improvement(Callback):
         self.tol = tol
         self.patience = patience
         self.parameters = parameters
+        self.is_scored = record.is_scored
         self.measured = 0.0
         self.stalled = False
 
     def epoch_end(self, training: Training) -> None:
         """Measure the epoch, and compare it with the best one so far."""
         record = self.record
-        best = record.best
+        best_loss = record.best_loss_
+        best = record.best_validation_score_ if best_loss is None else -best_loss
+        assert best is not None
         self.measured = self.measure(training)
         improved = not self.measured < best + self.tol
         record.no_improvement_count = 0 if improved else record.no_improvement_count + 1
         self.stalled = record.no_improvement_count > self.patience
-        if not record.is_scored:
+        if not self.is_scored:
             record.best_loss_ = -max(best, self.measured)
             return
         if self.measured > best:
@@ -80,7 +83,7 @@ class Improvement(Callback):
             "scores": record.validation_scores_,
             "best_score": record.best_validation_score_,
             "no_improvement": record.no_improvement_count,
-            "best": record.best_parameters if record.is_scored else {},
+            "best": record.best_parameters if self.is_scored else {},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -166,7 +169,7 @@ class Counters(Callback):
     def epoch_end(self, training: Training) -> None:
         """Count the epoch and its rows."""
         self.record.n_iter_ += 1
-        self.record.t_ += training.rows
+        self.record.t_ += training.batches.rows
         self.record.loss_ = training.history.loss[-1]
 
     def state(self) -> dict[str, Any]:

@@ -159,10 +159,10 @@ def declared_classes(classes: Any, learned: Any) -> Any:
         check_label_types(labels, "classes")
         check_savable_labels(numpy.ravel(labels), "classes")
     declared = [unique_labels(labels) for labels in classes] if several else unique_labels(classes)
-    known = declared if learned is None else learned
-    same = type(known) is type(declared) and len(known) == len(declared)
-    if not same or not all(map(numpy.array_equal, known, declared)):
+    expected = declared if learned is None else learned
+    same = type(expected) is type(declared) and len(expected) == len(declared)
+    if not same or not all(map(numpy.array_equal, expected, declared)):
         raise ValueError(
-            f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
+            f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {expected!r}"
         )
     return declared

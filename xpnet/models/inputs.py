@@ -74,10 +74,12 @@ def _is_count(number: Any) -> bool:
 
 def _check_loss_numbers(spec: NetworkSpec) -> None:
     """Raise InputError unless these are numbers that the loss takes."""
-    numbers, outputs, known = spec.loss_numbers, spec.widths[-1], spec.loss in LOSS_NUMBERS
+    numbers = spec.loss_numbers
+    outputs = spec.widths[-1]
+    takes_numbers = spec.loss in LOSS_NUMBERS
     rule = f"loss_numbers of {spec.loss!r} are one for all of {outputs} outputs or one for each, if it has any"
-    require(len(numbers) in ((0, 1, outputs) if known else (0,)), rule, numbers)
-    if known:
+    require(len(numbers) in ((0, 1, outputs) if takes_numbers else (0,)), rule, numbers)
+    if takes_numbers:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
         right = all(low < number < high for number in numbers)
         require(

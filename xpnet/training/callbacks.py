@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from xpnet.errors import InputError
@@ -163,8 +164,9 @@ def as_callbacks(
         for callback in callbacks
     ]
     for callback in checked:
-        _check_methods(callback)
-    return sorted(checked, key=lambda callback: not callback.brief)
+        _check_methods(type(callback))
+    brief = [callback for callback in checked if callback.brief]
+    return [*brief, *(callback for callback in checked if not callback.brief)]
 
 
 def _callback_of(function: Any) -> Callback:
@@ -176,15 +178,22 @@ def _callback_of(function: Any) -> Callback:
     return FunctionCallback(function)
 
 
-def _check_methods(callback: Callback) -> None:
+@cache
+def overrides(kind: Any, method: str) -> bool:
+    """Tell whether a kind of callback has a method of its own, not that of the base class, which does nothing."""
+    return getattr(kind, method) is not getattr(Callback, method)
+
+
+@cache
+def _check_methods(kind: type[Callback]) -> None:
     """Raise InputError for a public method that looks like one of the loop's, and is none."""
-    for name in dir(type(callback)):
+    for name in dir(kind):
         if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
             continue
-        if callable(getattr(type(callback), name)):
+        if callable(getattr(kind, name)):
             bare = re.sub(r"^(on|before|after)_", "", name).replace("start", "begin")
             (suggestion,) = get_close_matches(bare, HOOKS, n=1, cutoff=0.0)
             raise InputError(
                 f"The methods of a callback must be {', '.join(HOOKS)}; got {name!r} of "
-                f"{type(callback).__name__}, which would never be called; did you mean {suggestion!r}?"
+                f"{kind.__name__}, which would never be called; did you mean {suggestion!r}?"
             )

@@ -121,7 +121,7 @@ def make_whole_epoch(training: Training, schedule: Schedule, interrupts: Interru
             run_epoch(training, schedule)
             lock.busy = False
             interrupts.held = True
-            for callback in training.brief_callbacks:
+            for callback in training.brief_with_end:
                 callback.epoch_end(training)
             whole = True
         except BaseException:
@@ -138,7 +138,7 @@ def run_epoch(training: Training, schedule: Schedule) -> None:
     history = training.history
     batches = training.batches
     learning_rate = schedule(len(history.loss), history.loss)
-    started = training._begin_epoch()
+    started = training.reported_at = time.perf_counter()
     loss = batches.epoch(training.step, learning_rate, last=training.done + 1 >= training.epochs)
     seconds = time.perf_counter() - started
     history.add(loss, learning_rate, seconds, batches.validation_loss())
@@ -161,10 +161,9 @@ def remember(training: Training) -> Callable[[], None]:
     """Note the state of a training before an epoch; return a function that goes back to it."""
     done = training.done
     stop = training.stop
-    brief_callbacks = training.brief_callbacks
-    states = [callback.state() for callback in brief_callbacks]
+    states = [(callback, callback.state()) for callback in training.brief_with_state]
     lengths = [(values, len(values)) for values in vars(training.history).values()]
-    has_other_callbacks = len(brief_callbacks) < len(training.callbacks)
+    has_other_callbacks = len(training.brief_callbacks) < len(training.callbacks)
     restore = training.batches.snapshot(training.step, rng_is_shared=has_other_callbacks)
 
     def undo() -> None:
@@ -173,7 +172,7 @@ def remember(training: Training) -> Callable[[], None]:
         training.stop = stop
         for values, length in lengths:
             del values[length:]
-        for callback, state in zip(brief_callbacks, states, strict=True):
+        for callback, state in states:
             callback.load_state(state)
 
     return undo

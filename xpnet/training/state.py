@@ -9,7 +9,7 @@ from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import Callback, as_callbacks
+from xpnet.training.callbacks import Callback, as_callbacks, overrides
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
 
@@ -91,12 +91,16 @@ class Training:
     ----------
     callbacks : list of Callback
         The callbacks in the order in which they are called, brief ones first.
+    brief_callbacks, brief_with_end, brief_with_state : list of Callback
+        Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of their own.
     stop : bool
         Whether the training ends after this epoch; callbacks set it.
     done : int
         Number of epochs that were made in this run, those before an interruption included.
     rows_done : int
         Number of rows of a long epoch that have been trained on, for `Callback.within_epoch`.
+    reported_at : float
+        The time, in seconds of a clock, of the last report of progress, or of the beginning of the epoch.
 
     Examples
     --------
@@ -128,11 +132,13 @@ class Training:
         self.history = History() if history is None else history
         self.callbacks = as_callbacks(callbacks)
         self.brief_callbacks = [callback for callback in self.callbacks if callback.brief]
+        self.brief_with_end = [c for c in self.brief_callbacks if overrides(type(c), "epoch_end")]
+        self.brief_with_state = [c for c in self.brief_callbacks if overrides(type(c), "state")]
         self.lock = NetworkLock() if lock is None else lock
         self.stop = False
         self.done = 0
         self.rows_done = 0
-        self._reported_at = 0.0
+        self.reported_at = 0.0
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"
@@ -151,11 +157,6 @@ class Training:
     def leads(self) -> bool:
         """Return whether this process shows progress and writes files; one of several that train together does."""
         return self.batches.leads
-
-    def _begin_epoch(self) -> float:
-        """Note and return the time, from which the next report of progress is counted."""
-        self._reported_at = time.perf_counter()
-        return self._reported_at
 
     def state(self) -> TrainingState:
         """Copy all that this training needs to go on.
@@ -245,8 +246,8 @@ class Training:
             How many rows have been trained on in this epoch.
         """
         now = time.perf_counter()
-        if now - self._reported_at >= MIN_REPORT_SECONDS:
-            self.rows_done, self._reported_at = rows, now
+        if now - self.reported_at >= MIN_REPORT_SECONDS:
+            self.rows_done, self.reported_at = rows, now
             self.notify("within_epoch")
 
     def close(self) -> None:
@@ -263,5 +264,5 @@ class Training:
             The name of the method.
         """
         for callback in self.callbacks:
-            if getattr(type(callback), event) is not getattr(Callback, event):
+            if overrides(type(callback), event):
                 getattr(callback, event)(self)

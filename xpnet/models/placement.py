@@ -1,0 +1,404 @@
+"""Where a network lives: its parameters on one backend, the arrays that it takes, and its training step."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy
+
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
+from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.dispatch.choose import all_numpy, library_of
+from xpnet.distributed import distributed_step, how_distributed
+from xpnet.errors import InputError, MixedArraysError
+from xpnet.models.inputs import (
+    bring,
+    check_in_memory,
+    check_inputs,
+    check_rows,
+    check_spec,
+    is_host,
+    is_sparse,
+)
+from xpnet.models.saving import Saved
+from xpnet.ops import Array, Labels
+from xpnet.optimizers import Constant, Schedule
+from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
+from xpnet.training import History
+from xpnet.training.rng import host_generator
+
+
+class PlacedNetwork(Saved):
+    """A network's parameters on one backend, and how arrays get there; see `Network` for what the arguments mean.
+
+    The methods whose names begin with an underscore are called by whoever holds the lock.
+    """
+
+    _values: dict[str, Any]  # the parameters before there is a step
+    _pending: StepState | None  # optimizer state that no step has taken over yet
+    _step: Step | None
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        initial: dict[str, Any] | Callable[[], dict[str, Any]],
+        learning_rate: float | Schedule,
+        *,
+        backend: str | Backend | Choice | None,
+        dtype: str | None,
+        compiled: bool = True,
+        rng: Any = None,
+    ) -> None:
+        self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
+        self.rng = None if rng is None else host_generator(rng)
+        self.learning_rate = learning_rate
+        self._schedule: Schedule = (
+            learning_rate if callable(learning_rate) else Constant(learning_rate)
+        )
+        self.history = History()
+        self.compiled = compiled
+        self._fixed_dtype = dtype is not None
+        self.settled = isinstance(backend, Choice)
+        self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
+        self.named = backend is not None and not self.settled
+        self.how_trained = ""  # a sentence: on which processes, or by which method of its own
+        self.lock = NetworkLock()
+        self._hold(initial() if callable(initial) else initial, None)
+
+    def __repr__(self) -> str:
+        widths = "-".join(map(str, self.spec.widths))
+        names = dict.fromkeys(self.spec.activations)
+        place = f"{self.dtype_} on {self.backend_}" if self.settled or self.named else self.dtype_
+        facts = [widths, *names, self.spec.rule.name, place, f"{self.history.epochs} epochs"]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
+    @property
+    def params(self) -> Parameters:
+        """Parameters by name; assigning to a name writes the values into the network."""
+        return self._ready().params
+
+    @property
+    def gradients(self) -> Parameters:
+        """Gradients of the loss by parameter name, as the last ``gradient`` or ``step`` left them; zeros before."""
+        return self._ready().gradients
+
+    @property
+    def backend(self) -> Backend:
+        """Return the backend the network lives on."""
+        return self.choice.backend
+
+    @property
+    def backend_(self) -> str:
+        """Name of the backend the network lives on."""
+        return self.backend.name
+
+    @property
+    def device_(self) -> str:
+        """Return the device the parameters live on."""
+        return self.backend.device(next(iter(self.params.values())))
+
+    @property
+    def dtype_(self) -> str:
+        """Return ``float32`` or ``float64``."""
+        return self.spec.dtype
+
+    @property
+    def why_(self) -> str:
+        """Say which backend and step run, and why, and on how many processes it was trained, if on several."""
+        parts = (
+            f"backend {self.backend_} ({self.choice.reason})",
+            self._ready().why,
+            self.how_trained,
+        )
+        return "; ".join(filter(None, parts))
+
+    def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
+        """Move the network, optimizer state included; from there on it converts what it is given.
+
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+        dtype : {"float32", "float64"}, optional
+            The new dtype; None keeps that of the network.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        BackendError
+            For a backend that is not usable.
+        ModelInUseError
+            In a callback of the network's own training.
+        """
+        with self.lock.training():
+            choice = choose(backend) if library_of(backend) else choose(backend=backend)
+            self.exclusively(self._move, choice, dtype or self.spec.dtype)
+            self.settled = self.named = True
+        return self
+
+    @locked
+    def trainable(self, *, sparse: bool = False) -> Step:
+        """Return the step to train, with the optimizer's state, on all processes, for use within ``lock.training()``.
+
+        Parameters
+        ----------
+        sparse : bool, default False
+            Whether the step shall take sparse rows.
+
+        Returns
+        -------
+        Step
+            The step.
+
+        Raises
+        ------
+        InputError
+            For sparse rows where the step takes none.
+        """
+        step = self._ready()
+        if sparse and not step.takes_sparse:
+            raise InputError(
+                f"A network on {self.backend_} trains on dense rows; received a SciPy sparse matrix. "
+                'Pass X.toarray(), or move the network with .to("numba").'
+            )
+        if self._pending is not None:
+            step.load_state(
+                StepState(step.params.to_host(), self._pending.buffers, self._pending.t)
+            )
+            self._pending = None
+        step = distributed_step(step)
+        self.how_trained = how_distributed(step)
+        return step
+
+    def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
+        """Go on with another penalty, update rule or dropout.
+
+        Parameters
+        ----------
+        spec : NetworkSpec
+            The new description, of the same widths and dtype.
+        keep : bool
+            Whether the optimizer's state stays, too.
+        """
+        check_spec(spec)
+        with self.lock.training():
+            if spec != self.spec or not keep:
+                self.exclusively(self._renew, spec, keep=keep)
+
+    @locked
+    def values(self) -> dict[str, Any]:
+        """Return copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The parameters by name.
+        """
+        return self._ready().params.to_host()
+
+    @locked
+    def load_values(self, values: dict[str, Any]) -> None:
+        """Put these parameters in the place of those there are; the optimizer's state stays.
+
+        Parameters
+        ----------
+        values : dict of str to array
+            The parameters by name.
+        """
+        self._ready().params.update(values)
+
+    @locked
+    def __getstate__(self) -> dict[str, Any]:
+        # Backends, steps and locks stay in this process; numbers go along, copied.
+        state = vars(self).copy()
+        state["_values"], state["_pending"] = self._state_on_host()
+        state["history"] = History(**self.history.to_dict())
+        state["choice"] = self.backend_ if self.named else None
+        for name in ("lock", "settled", "_step"):
+            del state[name]
+        return {**state, "_fixed_dtype": True}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.choice, self.settled, self.lock = choose(backend=state["choice"]), False, NetworkLock()
+        self._hold(state["_values"], state["_pending"])
+
+    @locked
+    def exclusively(self, work: Callable[..., Any], /, *arguments: Any, **settings: Any) -> Any:
+        """Call a function that computes with the network's step, while no other thread does.
+
+        Parameters
+        ----------
+        work : callable
+            The function.
+        *arguments : object
+            Its arguments.
+        **settings : object
+            Its keyword arguments.
+
+        Returns
+        -------
+        object
+            What the function returns.
+        """
+        return work(*arguments, **settings)
+
+    def own(self, array: Array) -> Array:
+        """Copy an array, so that no callback can write into it; class indices as the integers that index arrays.
+
+        Parameters
+        ----------
+        array : array
+            An array of the network's library.
+
+        Returns
+        -------
+        array
+            The copy.
+        """
+        xp = self.backend.xp
+        if xp.isdtype(array.dtype, "integral"):
+            return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
+        return xp.asarray(array, copy=True)
+
+    @locked
+    def checked(
+        self, X: Array, Y: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Labels, Array | None]:
+        """Bring rows to where the network lives, which without a backend of its own is where these arrays do.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        tuple of X, Y and sample_weight
+            Arrays of the network's library; None for no weights.
+
+        Raises
+        ------
+        InputError
+            For shapes or labels that do not fit.
+        MixedArraysError
+            For arrays of another library.
+        """
+        X, Y, sample_weight = self._coerce(X, Y, sample_weight)
+        check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
+        return X, Y, sample_weight
+
+    def check_home(self, *arrays: Any, host: bool = False) -> None:
+        """Check that arrays belong where the network lives, if it converts no others.
+
+        Parameters
+        ----------
+        *arrays : array, scipy sparse matrix or host data
+            The arrays; sparse matrices belong everywhere.
+        host : bool, default False
+            Whether NumPy's arrays, lists and frames belong everywhere, too.
+
+        Raises
+        ------
+        MixedArraysError
+            For arrays of a library other than the one that was adopted.
+        """
+        if is_host(self.backend) and all_numpy(arrays):
+            return
+        check_in_memory(arrays)
+        if self.named or not self.settled:
+            return
+        libraries = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
+        others = libraries - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
+        if others:
+            raise MixedArraysError(
+                f"Arrays must belong to {self.backend_}, where this network lives; got arrays of {others.pop()}; "
+                "convert the arrays, or move the network to where they live with .to(X)."
+            )
+
+    def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
+        """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
+        arrays = [a for a in (X, Y, sample_weight) if a is not None]
+        if self.settled:
+            self.check_home(*arrays, host=True)
+        else:
+            self._adopt(arrays)
+        backend, dtype = self.backend, self.spec.dtype
+        if Y is not None:
+            Y = bring(Y, backend)
+            Y = Y if Y.ndim == 1 else bring(Y, backend, dtype)
+        weight = None if sample_weight is None else bring(sample_weight, backend, dtype)
+        return bring(X, backend, dtype), Y, weight
+
+    def _adopt(self, arrays: list[Any]) -> None:
+        check_in_memory(arrays)
+        choice = self.choice if self.named else choose(*arrays)
+        self._move(
+            choice,
+            self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend),
+        )
+        self.settled = True
+
+    def _move(self, choice: Choice, dtype: str) -> None:
+        if choice.backend is not self.backend or dtype != self.spec.dtype:
+            self._renew(replace(self.spec, dtype=dtype), keep=True)
+        self.choice = choice
+
+    def _renew(self, spec: NetworkSpec, *, keep: bool) -> None:
+        values, optimizer = self._state_on_host()
+        self.spec = spec
+        self._hold(values, optimizer if keep else None)
+
+    def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
+        """Hold parameters by name, on the host, and the optimizer's state until the next step takes them over."""
+        self._values = values
+        self._pending = optimizer
+        self._step = None
+
+    def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
+        """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
+        if self._step is None:
+            return {
+                n: numpy.array(a, dtype=self.spec.dtype) for n, a in self._values.items()
+            }, self._pending
+        state = self._step.state()
+        return state.params, self._pending or StepState({}, state.buffers, state.t)
+
+    def _ready(self) -> Step:
+        """Return the step, made at first use. It has no optimizer state before it is trained."""
+        if self._step is not None:
+            return self._step
+        with self.lock.calls:
+            if self._step is None:
+                step = make_step(self.spec, self.backend, compiled=self.compiled)
+                step.params.update(self._values)
+                self._step, self._values = step, {}
+            return self._step
+
+    def step_for(self, X: Any) -> Step:
+        """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+
+        Returns
+        -------
+        Step
+            The step, for calls by ``exclusively`` or in a training of this network.
+        """
+        step = self._ready()
+        if step.takes_sparse or not is_sparse(X):
+            return step
+        elsewhere = ReferenceStep(self.spec, get_backend("numpy"), "")
+        elsewhere.params.update(step.params.to_host())
+        return elsewhere
