@@ -1,7 +1,7 @@
 """The errors that xpnet raises. Each message says what must hold, what was received, and what to do.
 
-Every one is an :class:`XpnetError` and also the built-in error that a caller would expect at that place, so that both
-``except ValueError`` and ``except xpnet.XpnetError`` work.
+Every one is an :class:`XpnetError` and also the built-in error that a caller would expect at that
+place, so that both ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
 from collections.abc import Iterable
@@ -72,7 +72,8 @@ class DataFileError(XpnetError, ValueError):
 class ModelFileError(XpnetError, ValueError):
     """A model file cannot be opened or written.
 
-    It is missing, damaged, hostile, of another format or of a newer version; or its folder may not be written to.
+    It is missing, damaged, hostile, of another format or of a newer version; or its folder may not
+    be written to.
 
     Examples
     --------
@@ -80,15 +81,16 @@ class ModelFileError(XpnetError, ValueError):
     >>> xpnet.load("missing.safetensors")
     Traceback (most recent call last):
         ...
-    xpnet.errors.ModelFileError: missing.safetensors cannot be opened as a model file: ... Check the path.
+    xpnet.errors.ModelFileError: missing.safetensors cannot be opened as a model file: ... Check the
+    path.
     """
 
 
 class ModelInUseError(XpnetError, RuntimeError):
     """A model is called where its answer would never come.
 
-    A signal handler or a callback calls the model whose call it interrupted, or a forked process uses a model that
-    another thread was using when the process was forked.
+    A signal handler or a callback calls the model whose call it interrupted, or a forked process
+    uses a model that another thread was using when the process was forked.
 
     Examples
     --------

@@ -42,6 +42,7 @@ def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
     }
     found = class_scores(labels, probabilities, range(classes))
     by_class = found.pop("classes")
+    assert found.pop("f1_class") == (1 if classes == 2 else None)
     assert found == pytest.approx({"rows": 500, **expected}, rel=1e-12)
     np.testing.assert_allclose(
         [one["f1"] for one in by_class], metrics.f1_score(labels, predicted, average=None)

@@ -283,7 +283,7 @@ def test_a_function_that_yields_chunks(data: Any) -> None:
         yield X[: ROWS - 100 * len(calls)]
         yield X[:100]
 
-    with pytest.raises(InputError, match="yields the same ones"):
+    with pytest.raises(InputError, match="must yield the same ones"):
         classifier().fit(shrinking, y)
 
 

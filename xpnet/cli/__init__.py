@@ -14,8 +14,8 @@
 ``plot``         plots
 ``extensions``   commands that other packages add
 
-Tables and JSON go to stdout, progress to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong usage
-or a backend that is not available.
+Tables and JSON go to stdout, progress to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong
+usage or a backend that is not available.
 """
 
 import sys
@@ -26,7 +26,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        from xpnet.cli.app import app  # takes a second, in which Ctrl-C is heard here
+        from xpnet.cli.app import app  # takes a second, in which Ctrl-C is caught below
 
         app(prog_name="xpnet")
     except KeyboardInterrupt:  # click reports those that come later

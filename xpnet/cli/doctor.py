@@ -1,4 +1,4 @@
-"""``xpnet backends``, ``warmup`` and ``doctor``: what is usable here, what would run for which arrays, and why."""
+"""``xpnet backends``, ``warmup`` and ``doctor``: what can be used here, what computes, and why."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import click
 from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import cores
-from xpnet.cli.options import computing
+from xpnet.cli.options import computing, json_option
 from xpnet.cli.output import show_facts, show_table, to_json
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
@@ -29,21 +29,22 @@ PACKAGES = (
     "cupy-cuda12x",
     "cupy-cuda13x",
 )
+"""Packages whose versions `xpnet doctor` shows."""
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def backends(as_json: bool) -> None:
-    """List the installed backends: usable here or not, their versions, and the reason when not."""
-    found = _examined()
+    """List the installed backends: their versions, and if one cannot be used here, the reason."""
+    examined = _examined()
     if as_json:
-        click.echo(to_json(found))
+        click.echo(to_json(examined))
     else:
-        show_facts(_facts(found))
+        show_facts(_facts(examined))
 
 
 def _examined() -> list[dict[str, Any]]:
-    """Return the facts of each installed backend that is usable here, else the reason why it is not."""
+    """Return the facts of each installed backend, or the reason why it cannot be used here."""
     return [_examine(name) for name in available_backends()]
 
 
@@ -57,79 +58,92 @@ def _examine(name: str) -> dict[str, Any]:
     try:
         facts = backend.describe()
         reason = None
-    except Exception as error:  # a package of somebody else's must not end this command
+    except Exception as error:  # another package's mistake must not end this command
         reason = f"describe() must return facts by name; it raised {type(error).__name__}: {error}"
     return {"name": name, "usable": True, "facts": facts, "reason": reason}
 
 
-def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _facts(examined: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return a fact to show for each backend."""
     return [
         (
-            f"backend {b['name']}",
-            b["reason"] or ", ".join(f"{n} {v}" for n, v in b["facts"].items()),
+            f"backend {one['name']}",
+            one["reason"] or ", ".join(f"{name} {fact}" for name, fact in one["facts"].items()),
         )
-        for b in found
+        for one in examined
     ]
 
 
 @click.command()
 @computing
 def warmup(backend: str | None) -> None:
-    """Compile ahead what a backend would compile at first use, where it can keep it."""
-    found = choose(backend=backend).backend
-    if hasattr(found, "warmup"):  # others compile nothing
-        found.warmup()
-    click.echo(f"{found.name} is warm.")
+    """Compile what a backend would otherwise compile at its first use, and keep it on disk."""
+    chosen = choose(backend=backend).backend
+    if hasattr(chosen, "warmup"):  # others compile nothing
+        chosen.warmup()
+    click.echo(f"{chosen.name} is warm.")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option(
-    "--distributed", "group", metavar="NAME", help="Say where each of its processes runs, instead."
+    "--distributed",
+    "group",
+    metavar="NAME",
+    help="Show where each process of this group runs instead; NAME is mpi, torch or nccl.",
 )
 def doctor(as_json: bool, group: str | None) -> None:
-    """Say on one screen what would run for which arrays and why, with threads, BLAS libraries and versions."""
+    """Show what computes on which arrays and why, threads, BLAS libraries and versions."""
     if group is not None:
         _show_ranks(group, as_json)
         return
-    import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
-    from threadpoolctl import threadpool_info
-
-    from xpnet import FeedforwardNeuralNet
-
-    try:  # on what would a small network be trained, and why?
-        why = FeedforwardNeuralNet(64, 32, 10).why_
-    except BackendError as error:
-        why = str(error)
-    others = "their own library, with kernels where a backend below is of that name, unless XPNET_BACKEND names one"
-    found: dict[str, Any] = {
-        "machine": {
-            "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            "threads": f"{get_threads()} (what affinity and quota of this process allow)",
-            "arrays": f"NumPy, lists, frames: {why}",
-            "others": others,
-        },
+    facts: dict[str, Any] = {
+        "machine": _machine_facts(),
         "backends": _examined(),
-        "blas": [library for library in threadpool_info() if library["user_api"] == "blas"],
+        "blas": _blas_libraries(),
         "packages": {
-            found.name: found.version for found in distributions() if found.name in PACKAGES
+            package.name: package.version for package in distributions() if package.name in PACKAGES
         },
     }
     if as_json:
-        click.echo(to_json(found))
+        click.echo(to_json(facts))
         return
-    blas = map(
-        "{internal_api} {version}, {num_threads} threads, {filepath}".format_map, found["blas"]
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    blas = "{internal_api} {version}, {num_threads} threads, {filepath}"
+    show_facts(
+        [
+            *facts["machine"].items(),
+            *_facts(facts["backends"]),
+            *(("BLAS", blas.format_map(library)) for library in facts["blas"]),
+            ("packages", packages),
+        ]
     )
-    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
-    facts = [
-        *found["machine"].items(),
-        *_facts(found["backends"]),
-        *(("BLAS", library) for library in blas),
-    ]
-    show_facts([*facts, ("packages", packages)])
+
+
+def _machine_facts() -> dict[str, str]:
+    """Return what computes on this machine, and why."""
+    from xpnet import FeedforwardNeuralNet
+
+    try:  # what would train a small network
+        why = FeedforwardNeuralNet(64, 32, 10).why_
+    except BackendError as error:
+        why = str(error)
+    return {
+        "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": f"{get_threads()} (by the affinity and the quota of this process)",
+        "arrays": f"NumPy, lists, frames: {why}",
+        "others": "their own library computes, with the kernels of a backend of its name; "
+        "XPNET_BACKEND overrides this",
+    }
+
+
+def _blas_libraries() -> list[dict[str, Any]]:
+    """Return what threadpoolctl says about the BLAS libraries of NumPy and SciPy."""
+    import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it is listed
+    from threadpoolctl import threadpool_info
+
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]
 
 
 def _show_ranks(name: str, as_json: bool) -> None:

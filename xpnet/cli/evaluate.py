@@ -21,12 +21,11 @@ target_option = options.reading_option(
     callback=options.reads,
     help="Column with the true values. [default: the column that the model was trained on]",
 )
-json_option = options.writing_option("--json", "as_json", is_flag=True, help="Print JSON.")
 measuring = options.together(
     options.model_argument,
     options.data_argument,
     target_option,
-    json_option,
+    options.writing_option("--json", "as_json", is_flag=True, help="Print JSON."),
     options.reading,
     options.computing,
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import PATH, output_path, reads
+from xpnet.cli.options import PATH, json_option, output_path, reads
 from xpnet.cli.output import few, show_facts, show_table, to_json
 
 EXPORT_SUFFIXES = (".onnx", ".c")
@@ -17,7 +17,7 @@ NOT_SHOWN = ("network", "settings", "tensors", "left_out", "extra")
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def inspect(model: Path, as_json: bool) -> None:
     """Show what MODEL holds, without loading it: layers, parameters, classes, columns, versions."""
     from xpnet.modelfile import describe

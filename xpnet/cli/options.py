@@ -105,7 +105,8 @@ keeps_checkpoints = partial(claim, written=True, inside="checkpoint-*")
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Make the options in a file the defaults of those of the command line.
 
-    Raises click.UsageError for a file that is not TOML, and for options that the command does not have.
+    Raises click.UsageError for a file that is not TOML, and for options that the command does not
+    have.
     """
     if path is None:
         return
@@ -233,6 +234,7 @@ def options_of(group: str) -> Callable[..., Callable[[Command], Command]]:
 
 reading_option = options_of("Reading the data")
 writing_option = options_of("Writing")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 machine_option = options_of("The machine")
 
 

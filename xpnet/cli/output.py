@@ -13,8 +13,8 @@ import click
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of a terminal, and surrogates.
 
-A terminal obeys the first (escape sequences, changes of the writing direction). Surrogates are bytes
-of file names that are not UTF-8, which no text can hold.
+A terminal obeys the first (escape sequences, changes of the writing direction). Surrogates are
+bytes of file names that are not UTF-8, which no text can hold.
 """
 
 

@@ -7,7 +7,7 @@ import numpy
 from xpnet.errors import DataFileError
 
 MAX_WHOLE_CLASSES = 20
-"""Whole numbers are classes if at most so many differ, and each comes several times."""
+"""Maximum different whole numbers that are classes; each must also come several times."""
 
 MAX_CLASSES = 1000
 """Maximum classes that are trained without being asked for."""

@@ -118,7 +118,7 @@ _the_training = options.together(
     _training(
         "--patience",
         type=_COUNT,
-        help="Stop after so many epochs without a better validation loss, and keep the best "
+        help="Epochs without a better validation loss after which training stops; it keeps the best "
         "epoch. [default: 7 for tabular, else 10]",
     ),
     _training(

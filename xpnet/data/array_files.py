@@ -110,22 +110,22 @@ def array_frame(
             f"{labels.shape}"
         )
     names = names or [f"x{place}" for place in range(X.shape[1])]
-    places = {column: place for place, column in enumerate(names)}
+    positions = {column: position for position, column in enumerate(names)}
     label_columns = {} if labels is None else {target: _as_arrow(labels)}
 
     def stored(block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         start, end = map(int, source.starts[block : block + 2])
         with reading(name, "Write it again"):
-            rows: Any = source.read(block) if places.keys() & set(columns) else None
+            rows: Any = source.read(block) if positions.keys() & set(columns) else None
         cells = [
-            _as_arrow(rows[:, places[column]])
-            if column in places
+            _as_arrow(rows[:, positions[column]])
+            if column in positions
             else label_columns[column].slice(start, end - start)
             for column in columns
         ]
         yield from pyarrow.Table.from_arrays(cells, names=list(columns)).to_batches(BATCH_ROWS)
 
-    kinds = dict.fromkeys(places, _as_arrow(numpy.empty(0, source.dtype)).type)
+    kinds = dict.fromkeys(positions, _as_arrow(numpy.empty(0, source.dtype)).type)
     kinds |= {column: cells.type for column, cells in label_columns.items()}
     default_target = None if labels is None else target
     return Frame(name, pyarrow.schema(kinds), source.starts, stored, default_target)

@@ -1,8 +1,8 @@
 """Rows of a source, a buffer at a time and shuffled within it, while a thread reads the next buffer.
 
-A row is moved three times: from its block into a buffer, from there to its place in the new order, and into the dtype
-that is trained in. Numbers that are narrower than that dtype stay so in the buffer, and the last two steps are made
-for as few rows as stay in a core's cache.
+A row is moved three times: from its block into a buffer, from there to its place in the new order,
+and into the dtype that is trained in. Numbers that are narrower than that dtype stay so in the
+buffer, and the last two steps are made for as few rows as stay in a core's cache.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -15,13 +15,14 @@ import numpy
 from xpnet.data.sources import Source
 
 PIECE_BYTES = 2**21
-"""Bytes of rows that are handed out at a time: they stay in a core's cache until they have been used."""
+"""Bytes of rows that are yielded at a time, so that they stay in a core's cache while in use."""
 
 
 class Division(NamedTuple):
     """Says which of several processes reads each block of a pass. All of them know the order of all rows.
 
-    rank : of this process; owner : (blocks,) int, the rank that reads each block; rows : (blocks,) int, of each
+    rank : of this process; owner : (blocks,) int, the rank that reads each block; rows : (blocks,)
+        int, of each
     """
 
     rank: int
@@ -61,7 +62,8 @@ def _filled(
 ) -> Iterator[Piece]:
     """Yield the rows of this rank's blocks in two buffers that take turns: one is filled beside the other.
 
-    owners : for each time that a buffer is filled, the rank that has each row; room : the most rows that this one has
+    owners : for each time that a buffer is filled, the rank that has each row; room : the most rows
+        that this one has
     stop : is set when no more rows are wanted
 
     Raises ValueError where a value is not finite.
@@ -77,10 +79,12 @@ def _filled(
                 if stop.is_set():
                     return
                 first, X = next(parts)
-            some = min(count - place, len(X))
-            copy_finite(X[:some], filled[place : place + some], first)
-            rows[place : place + some] = numpy.arange(first, first + some)
-            first, X, place = first + some, X[some:], place + some
+            taken = min(count - place, len(X))
+            copy_finite(X[:taken], filled[place : place + taken], first)
+            rows[place : place + taken] = numpy.arange(first, first + taken)
+            first += taken
+            place += taken
+            X = X[taken:]
         yield Piece(filled[:count], rows[:count], owner)
         buffers.reverse()
 
@@ -164,16 +168,14 @@ def rows_of(
             reading = thread.submit(next, filling, None)
             while (filled := reading.result()) is not None:
                 reading = thread.submit(next, filling, None)
-                slots, places = (
-                    numpy.cumsum(filled.owner == rank) - 1,
-                    numpy.arange(len(filled.owner)),
-                )
+                slots = numpy.cumsum(filled.owner == rank) - 1
+                order = numpy.arange(len(filled.owner))
                 if shuffle is not None:
-                    shuffle.shuffle(places)
-                for start in range(0, len(places), piece):
-                    some = places[start : start + piece]
-                    here = slots[some[filled.owner[some] == rank]]
-                    X = filled.X[here].astype(dtype, copy=False)
-                    yield Piece(X, filled.rows[here], filled.owner[some])
+                    shuffle.shuffle(order)
+                for start in range(0, len(order), piece):
+                    part = order[start : start + piece]
+                    own = slots[part[filled.owner[part] == rank]]
+                    X = filled.X[own].astype(dtype, copy=False)
+                    yield Piece(X, filled.rows[own], filled.owner[part])
         finally:
             stop.set()

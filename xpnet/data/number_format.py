@@ -18,7 +18,7 @@ MIN_NUMERIC = 0.9
 """A column holds numbers if at least this fraction of its cells are numbers."""
 
 MAX_OTHER_TEXTS = 3
-"""A column of numbers may hold at most so many different texts besides; they are gaps."""
+"""Maximum different texts in a column of numbers; they are gaps."""
 
 _MAX_EXAMPLES = 100
 """Texts among which an example for the note is looked for."""

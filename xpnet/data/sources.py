@@ -1,4 +1,4 @@
-"""Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
+"""Rows that need not fit into memory, read block by block for training and prediction."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -169,7 +169,8 @@ class ArraySource(Source):
     def __init__(self, array: Any) -> None:
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
-                f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
+                "A source must be a matrix of numbers, (rows, features); got "
+                f"{array.dtype}, {tuple(array.shape)}."
             )
         check_zarr(array)
         self.array, self.dtype, self.shape = (
@@ -203,7 +204,8 @@ class ArraySource(Source):
 class ParquetSource(Source):
     """A folder of Parquet files, or one file, whose groups of rows are the blocks.
 
-    Names of folders such as ``year=2024`` are columns, too. An empty cell is NaN, as is a column that a file lacks.
+    Names of folders such as ``year=2024`` are columns, too. An empty cell is NaN, as is a column
+    that a file lacks.
 
     Parameters
     ----------
@@ -228,8 +230,8 @@ class ParquetSource(Source):
     Raises
     ------
     DataFileError
-        For a file that cannot be read, for columns that it does not have or that hold no numbers, and for rows without
-        a label; also later, while rows are read.
+        For a file that cannot be read, for columns that it does not have or that hold no numbers,
+        and for rows without a label; also later, while rows are read.
 
     Examples
     --------
@@ -272,14 +274,15 @@ class ParquetSource(Source):
         ]
         if text:
             raise DataFileError(
-                f"{path}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave them out, "
-                "encode them first, or have xpnet train do it."
+                f"{path}: the columns of a matrix must hold numbers; {', '.join(map(repr, text))} hold "
+                "none. Leave them out, encode them first, or use xpnet train."
             )
-        self.labels, there = read_labels(self.frame, target)
-        if not there.all():
-            row = int(there.argmin()) + 1
+        self.labels, labelled = read_labels(self.frame, target)
+        if not labelled.all():
+            row = int(labelled.argmin()) + 1
             raise DataFileError(
-                f"{path}: every row needs a label; row {row}, column {target!r} has none."
+                f"{path}: every row must have a label; row {row}, column {target!r} has none. Leave it "
+                "out."
             )
         self.starts = self.frame.starts
         self.shape = (self.frame.rows, len(self.features))
@@ -312,8 +315,9 @@ class ChunkSource(Source):
     Parameters
     ----------
     make : callable
-        Called without arguments; yields matrices (rows, features), or pairs of one and its labels (rows,). It is called
-        once to count, and once for each pass over the rows, and yields the same each time.
+        Called without arguments; yields matrices (rows, features), or pairs of one and its labels
+        (rows,). It is called once to count, and once for each pass over the rows, and yields the
+        same each time.
 
     Attributes
     ----------
@@ -323,7 +327,8 @@ class ChunkSource(Source):
     Raises
     ------
     InputError
-        For chunks with other numbers of columns, and later for a function that yields others than before.
+        For chunks with other numbers of columns, and later for a function that yields others than
+        before.
 
     Examples
     --------
@@ -341,17 +346,17 @@ class ChunkSource(Source):
 
     def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
         self.make = make
-        found = [(X.shape, X.dtype, y) for X, y in self._chunks()]
+        chunks = [(X.shape, X.dtype, y) for X, y in self._chunks()]
         widths, labels = (
-            {shape[1] for shape, *_ in found},
-            [numpy.asarray(y) for *_, y in found if y is not None],
+            {shape[1] for shape, *_ in chunks},
+            [numpy.asarray(y) for *_, y in chunks if y is not None],
         )
         if len(widths) != 1:
             raise InputError(
-                f"Chunks are matrices with equally many columns, one at least; received {sorted(widths)}."
+                f"Chunks must be matrices with equally many columns, at least one; got {sorted(widths)}."
             )
-        self.dtype = numpy.result_type(*(dtype for _, dtype, _ in found))
-        self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in found)])
+        self.dtype = numpy.result_type(*(dtype for _, dtype, _ in chunks))
+        self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in chunks)])
         self.shape = (int(self.starts[-1]), widths.pop())
         self.labels = numpy.concatenate(labels) if labels else None
         self._open: Iterator[tuple[numpy.ndarray, Any]] = iter(())
@@ -363,7 +368,7 @@ class ChunkSource(Source):
             yield numpy.asarray(X), y
 
     def read(self, block: int) -> numpy.ndarray:
-        """Read a chunk, and pass over those between it and the last; one before the last begins anew.
+        """Read a chunk, and pass over those between it and the last; one before the last starts again from the first.
 
         Parameters
         ----------
@@ -377,11 +382,13 @@ class ChunkSource(Source):
         """
         if block < self._next:
             self._open, self._next = self._chunks(), 0
-        ahead, self._next = block - self._next, block + 1
-        X = next(islice(self._open, ahead, None), (None, None))[0]
+        skipped = block - self._next
+        self._next = block + 1
+        X = next(islice(self._open, skipped, None), (None, None))[0]
         if X is None or X.shape[0] != self.starts[block + 1] - self.starts[block]:
             raise InputError(
-                "A function that yields chunks yields the same ones whenever it is called; this one did not."
+                "A function that yields chunks must yield the same ones whenever it is called; it "
+                "yielded others. Make it independent of earlier calls."
             )
         return X
 
@@ -389,8 +396,8 @@ class ChunkSource(Source):
 def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Source | None:
     """Return X as a source, if it is one or must be read as one; None for an array in memory or a small memory map.
 
-    X : a Source; a numpy.memmap that is large, or would make a large copy; a dataset of h5py or an array of Zarr; a
-        function that yields chunks
+    X : a Source; a numpy.memmap that is large, or would make a large copy; a dataset of h5py or an
+        array of Zarr; a function that yields chunks
     dtype : in which X would be used as an array, where that is known
     copied : whether it would be copied anyway
     """

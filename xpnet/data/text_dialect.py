@@ -19,8 +19,8 @@ _ROWS_COMPARED = 20
 class Header(NamedTuple):
     """Names of columns, each once.
 
-    names : those of the file; a column without one is called ``Unnamed: 3``, and the second ``x`` is
-        called ``x.1``
+    names : those of the file; a column without one is called ``Unnamed: 3``, and the second ``x``
+        is called ``x.1``
     repeated : groups of columns that have the same name in the file
     """
 

@@ -1,6 +1,7 @@
 """The choice of the backend that computes, by name or by the arrays.
 
-``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no backend of its own.
+``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no
+backend of its own.
 """
 
 from xpnet.dispatch.choose import (
