@@ -1,4 +1,4 @@
-"""The errors that xpnet raises. Each message says what must hold, what was received, and what to do.
+"""The errors of xpnet. A message says what must hold, what was received, and what to do.
 
 Every one is an :class:`XpnetError` and also the built-in error that a caller would expect at that
 place, so that both ``except ValueError`` and ``except xpnet.XpnetError`` work.

@@ -47,5 +47,5 @@ def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.Mo
         "xpnet.cli.reproduce._train", lambda model, data, say: [*NETWORK[:-1], "0.939"]
     )
     assert run("reproduce", "--threads", "1", code=1).stderr.startswith(
-        "Error: The numbers differ from the notebook's"
+        "Error: The numbers must be the notebook's"
     )

@@ -34,6 +34,15 @@ def test_bad_data_is_told_in_one_line(run: Run, tmp_path: Path, name: str) -> No
     check_one_line(run("train", name, "--target", "y", "--test-size", test_size, code=1), said)
 
 
+def test_a_table_of_too_many_columns_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet.cli.reading.MAX_COLUMNS", 3)
+    rows = [f"{k % 5},{k % 7},{k % 3},{k % 2},{'pq'[k % 2]}" for k in range(40)]
+    Path("d.csv").write_text("\n".join(["a,b,c,d,y", *rows]))
+    command = ("train", "d.csv", "--target", "y", "--epochs", "1", "--members", "1")
+    check_one_line(run(*command, code=1), "at most 3 columns; got 4")
+    run(*command, "--features", "a,b,c")
+
+
 def test_a_target_that_is_not_named(run: Run) -> None:
     Path("d.csv").write_text("a,y\n1,p\n")
     check_one_line(

@@ -1,4 +1,4 @@
-"""``xpnet evaluate`` and ``xpnet explain``: a model measured on the labelled rows of a data file."""
+"""``xpnet evaluate`` and ``xpnet explain``: a model measured on labelled rows of a data file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple

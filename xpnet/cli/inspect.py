@@ -1,4 +1,4 @@
-"""``xpnet inspect``: what a model file holds. ``xpnet export``: the same model for other runtimes."""
+"""``xpnet inspect``: what a model file holds. ``xpnet export``: a model for other runtimes."""
 
 from pathlib import Path
 from typing import Any

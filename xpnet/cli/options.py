@@ -69,8 +69,8 @@ def claim(
         if (written and _replaces(path, other)) or (other.written and _replaces(other.path, own)):
             output = own if written else other
             raise click.UsageError(
-                f"{other.name} and {own.name} both name {output.path}; an output must not replace an "
-                "input or another output. Name another file."
+                f"{other.name} and {own.name} both name {output.path}; an output must not replace "
+                "an input or another output. Name another file."
             )
     claims.append(own)
     return value
@@ -195,7 +195,7 @@ def weights(value: Any) -> Any:
 
 
 def _usable(value: str) -> str:
-    """Return the name of a backend; raises BackendError, with reason and remedy, for one that is not usable."""
+    """Return the name of a backend; raise BackendError for one that cannot be used here."""
     get_backend(value)
     return value
 
@@ -204,7 +204,7 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     """Limit the threads of xpnet and of the BLAS libraries until the command ends."""
     if value is None:
         return
-    import scipy.linalg.cython_blas  # noqa: F401  a library that is not loaded yet would not be limited
+    import scipy.linalg.cython_blas  # noqa: F401  a library is limited only if it is loaded
     from threadpoolctl import threadpool_limits
 
     set_threads(value)
@@ -268,7 +268,7 @@ computing = together(
         help="Maximum number of threads. [default: as many as this process may use]",
     ),
 )
-"""Adds ``--backend``, which is an argument of the command, and ``--threads``, which is set at once."""
+"""Adds ``--backend``, an argument of the command, and ``--threads``, which is set at once."""
 
 quiet_option = writing_option(
     "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."
@@ -283,7 +283,7 @@ reading = together(
         "--features",
         type=WORDS,
         default=(),
-        help="Columns to use, separated by commas. [default: all]",
+        help="Columns to use, separated by commas. [default: all, or those of MODEL]",
     ),
     reading_option("--drop", multiple=True, metavar="COLUMN", help="Column to leave out."),
     reading_option(
@@ -297,7 +297,7 @@ reading = together(
         "ids",
         multiple=True,
         metavar="COLUMN",
-        help="Column that identifies rows: not a feature; predict writes it before the predictions.",
+        help="Column that identifies rows: no feature; predict writes it before the predictions.",
     ),
     reading_option(
         "--no-header",
@@ -307,7 +307,7 @@ reading = together(
     reading_option(
         "--separator",
         callback=_one_mark,
-        help="Character between values. [default: comma, semicolon, tab or bar, as in the first line]",
+        help="Character between values. [default: the comma, semicolon, tab or bar of the file]",
     ),
     reading_option(
         "--decimal",

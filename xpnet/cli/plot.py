@@ -1,4 +1,4 @@
-"""Plots of ``xpnet train``, ``evaluate`` and ``explain``, drawn by matplotlib (the extra ``plot``)."""
+"""Plots of ``xpnet train``, ``evaluate`` and ``explain``, by matplotlib (the extra ``plot``)."""
 
 import io
 from collections.abc import Iterator, Sequence

@@ -86,7 +86,8 @@ def _write(path: Path, write: Callable[[Path], None]) -> Written:
 def show_report(report: dict[str, Any], why: str, written: Sequence[Path]) -> None:
     """Show the report on stdout. why : what was trained, and on what"""
     data, model = report["data"], report["model"]
-    parameters = f"{model['name']}, {model['parameters']:,} parameters in {counted_networks(model['networks'])}"
+    networks = counted_networks(model["networks"])
+    parameters = f"{model['name']}, {model['parameters']:,} parameters in {networks}"
     facts = [
         ("data", data_line(data)),
         ("task", task_line(report["task"])),

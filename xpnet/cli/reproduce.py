@@ -1,4 +1,4 @@
-"""``xpnet reproduce``: the notebook xpnet grew from, and whether the numbers are its own."""
+"""``xpnet reproduce``: the notebook that xpnet began with, compared number by number."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,14 @@ LOGISTIC = (
 NETWORK = (
     "8.5876 0.6002 0.3517 0.2510 0.1975 0.1631 0.1401 0.1231 0.1098 0.0989 0.0897 0.938".split()
 )
-"""The notebook printed these losses, and an accuracy."""
+"""Losses and an accuracy that the notebook printed."""
 
 
 def run_notebook(backend: str | None, say: Callable[[str], Any]) -> bool:
-    """Do everything the notebook does, in its order, since all of it draws from one stream.
+    """Do what the notebook does, in its order, since all of it draws from one random generator.
 
     say : called with each line of output
-    returns whether every number, as printed, is the notebook's
+    returns whether all numbers, as printed, are the notebook's
     """
     import numpy
     from sklearn.datasets import load_digits
@@ -72,10 +72,13 @@ def _train(model: Any, data: Any, say: Callable[[str], Any]) -> list[str]:
 @click.command()
 @computing
 def reproduce(backend: str | None) -> None:
-    """Run the notebook xpnet grew from: three gradient checks and two trainings on scikit-learn's digits.
+    """Run the notebook that xpnet began with, and compare its numbers.
 
-    Fails when one of the 24 printed numbers differs from the notebook's.
+    These are three gradient checks and two trainings on scikit-learn's digits. The command fails if
+    one of the 24 printed numbers differs from the notebook's.
     """
     if not run_notebook(backend, click.echo):
-        raise click.ClickException("The numbers differ from the notebook's: see the lines above.")
+        raise click.ClickException(
+            "The numbers must be the notebook's; some differ. Compare the lines above."
+        )
     click.echo("All 24 numbers are the notebook's.")

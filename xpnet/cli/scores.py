@@ -112,8 +112,9 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
     Equal scores count half.
     """
     own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
-    below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
-    return below / (2 * len(own) * len(others))
+    below = int(numpy.searchsorted(others, own, "left").sum())
+    not_above = int(numpy.searchsorted(others, own, "right").sum())
+    return (below + not_above) / (2 * len(own) * len(others))
 
 
 def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:

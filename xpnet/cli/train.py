@@ -24,7 +24,8 @@ def _check_together(settings: TrainSettings) -> None:
         )
     if folder is not None and not settings.resume and any(folder.rglob("checkpoint-*")):
         raise click.UsageError(
-            f"{folder} holds the checkpoints of another run. Add --resume, or choose another folder."
+            f"{folder} holds the checkpoints of another run. Add --resume, or choose another "
+            "folder."
         )
     if settings.model == "linear" and settings.hidden:
         raise click.UsageError(
@@ -118,8 +119,8 @@ _the_training = options.together(
     _training(
         "--patience",
         type=_COUNT,
-        help="Epochs without a better validation loss after which training stops; it keeps the best "
-        "epoch. [default: 7 for tabular, else 10]",
+        help="Epochs without a better validation loss after which training stops; it keeps the "
+        "best epoch. [default: 7 for tabular, else 10]",
     ),
     _training(
         "--validation-size",
@@ -202,7 +203,7 @@ _distributed = options.together(
     options.machine_option(
         "--distributed",
         metavar="NAME",
-        help="Train on all processes that a launcher has started; NAME is mpi or torch.",
+        help="Train on all processes that a launcher has started; NAME is mpi, torch or nccl.",
     ),
     options.machine_option(
         "--timeout",
@@ -250,8 +251,8 @@ def train(distributed: str | None, timeout: float, **arguments: Any) -> None:
     if launcher is not None:
         group = "torch" if launcher == "torchrun" else "mpi"
         raise click.UsageError(
-            f"{launcher} has started several processes of this command, and each would train alone. "
-            f"Add --distributed {group}, or start it without {launcher}."
+            f"{launcher} has started several processes of this command, and each would train "
+            f"alone. Add --distributed {group}, or start it without {launcher}."
         )
     # Every rank runs the command, which lets rank 0 alone print and write.
     with nullcontext() if distributed is None else use_group(distributed, timeout=timeout):

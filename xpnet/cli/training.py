@@ -145,7 +145,7 @@ def _read(settings: TrainSettings) -> tuple[TableRows, dict[str, Any]]:
     }
     if not settings.quiet:
         announce("data", data_line(data))
-        announce("task", task_line(report["task"]))
+        announce("task", task_line(task._asdict()))
     return TableRows(frame, features, labelled, y, classes), report
 
 
@@ -178,13 +178,13 @@ class SameRows(Callback):
         """Raise XpnetError for the fingerprint of other rows."""
         if state["rows"] != self.fingerprint:
             raise XpnetError(
-                "The checkpoints belong to a run on other rows or columns. Give data and options as "
-                "before, or choose another --checkpoint-dir."
+                "The checkpoints belong to a run on other rows or columns. Give data and options "
+                "as before, or choose another --checkpoint-dir."
             )
 
 
 def build(settings: TrainSettings, *, classify: bool) -> Any:
-    """Return the estimator that the options describe, with its defaults for what they leave open."""
+    """Return the estimator that the options describe; it has its defaults otherwise."""
     plain = {
         "hidden_layer_sizes": () if settings.model == "linear" else (100,),
         "members": 1,

@@ -1,4 +1,4 @@
-"""Rows of a source, a buffer at a time and shuffled within it, while a thread reads the next buffer.
+"""Shuffled rows of a source: a buffer is used while a thread reads the next one.
 
 A row is moved three times: from its block into a buffer, from there to its place in the new order,
 and into the dtype that is trained in. Numbers that are narrower than that dtype stay so in the
@@ -19,7 +19,7 @@ PIECE_BYTES = 2**21
 
 
 class Division(NamedTuple):
-    """Says which of several processes reads each block of a pass. All of them know the order of all rows.
+    """The process that reads each block of a pass. All processes know the order of all rows.
 
     rank : of this process; owner : (blocks,) int, the rank that reads each block; rows : (blocks,)
         int, of each
@@ -31,7 +31,7 @@ class Division(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Rows of a source in some order. What another process reads has a place in it, but is not here.
+    """Rows of a source in some order. Those of other processes count in it, and are not in X.
 
     X : (own, in), those of this process; rows : (own,) int64, their numbers in the source
     owner : (rows,), the rank that has each row
@@ -60,7 +60,7 @@ def _filled(
     dtype: Any,
     stop: Event,
 ) -> Iterator[Piece]:
-    """Yield the rows of this rank's blocks in two buffers that take turns: one is filled beside the other.
+    """Yield the rows of this rank's blocks in two buffers: one is filled while the other is used.
 
     owners : for each time that a buffer is filled, the rank that has each row; room : the most rows
         that this one has
@@ -108,13 +108,13 @@ def copy_finite(X: numpy.ndarray, out: numpy.ndarray, first: int) -> None:
     finite = numpy.isfinite(out).all(axis=1)
     if not finite.all():
         raise ValueError(
-            f"Input X contains NaN, infinity or a value too large for {out.dtype}, the first in row "
-            f"{first + int(finite.argmin())}."
+            f"Input X contains NaN, infinity or a value too large for {out.dtype}, the first in "
+            f"row {first + int(finite.argmin())}."
         )
 
 
 def kept_dtype(source: Source, dtype: Any) -> numpy.dtype:
-    """Return a buffer's dtype: whole numbers keep theirs where it is narrower than the dtype they are used in."""
+    """Return a buffer's dtype: that of training, unless whole numbers have a narrower one."""
     narrow = source.dtype.kind in "biu" and source.dtype.itemsize < numpy.dtype(dtype).itemsize
     return source.dtype if narrow else numpy.dtype(dtype)
 
@@ -129,7 +129,9 @@ def rows_of(
     piece_bytes: int = PIECE_BYTES,
     division: Division | None = None,
 ) -> Generator[Piece, None, None]:
-    """Yield all rows of the blocks in the dtype, some whole batches at a time; the last batch may have fewer rows.
+    """Yield all rows of the blocks in the dtype, some whole batches at a time.
+
+    The last batch may have fewer rows.
 
     Two buffers take turns: one is used while the other is filled.
 

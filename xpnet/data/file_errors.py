@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from xpnet.errors import DataFileError
 
 MAX_QUOTED = 300
-"""Characters of another library's message that are passed on, since it may quote the damaged file."""
+"""Maximum characters of another library's message, which may quote the damaged file."""
 
 
 @contextmanager

@@ -141,7 +141,7 @@ class Source:
 
 
 class ArraySource(Source):
-    """Anything that is sliced as an array is: NumPy's memory maps, datasets of h5py, arrays of Zarr.
+    """An object that is sliced as an array is: memory maps, datasets of h5py, arrays of Zarr.
 
     Parameters
     ----------
@@ -274,15 +274,15 @@ class ParquetSource(Source):
         ]
         if text:
             raise DataFileError(
-                f"{path}: the columns of a matrix must hold numbers; {', '.join(map(repr, text))} hold "
-                "none. Leave them out, encode them first, or use xpnet train."
+                f"{path}: the columns of a matrix must hold numbers; {', '.join(map(repr, text))} "
+                "hold none. Leave them out, encode them first, or use xpnet train."
             )
         self.labels, labelled = read_labels(self.frame, target)
         if not labelled.all():
             row = int(labelled.argmin()) + 1
             raise DataFileError(
-                f"{path}: every row must have a label; row {row}, column {target!r} has none. Leave it "
-                "out."
+                f"{path}: every row must have a label; row {row}, column {target!r} has none. "
+                "Leave it out."
             )
         self.starts = self.frame.starts
         self.shape = (self.frame.rows, len(self.features))
@@ -353,7 +353,8 @@ class ChunkSource(Source):
         )
         if len(widths) != 1:
             raise InputError(
-                f"Chunks must be matrices with equally many columns, at least one; got {sorted(widths)}."
+                "Chunks must be matrices with equally many columns, at least one; got "
+                f"{sorted(widths)}."
             )
         self.dtype = numpy.result_type(*(dtype for _, dtype, _ in chunks))
         self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in chunks)])
@@ -368,7 +369,9 @@ class ChunkSource(Source):
             yield numpy.asarray(X), y
 
     def read(self, block: int) -> numpy.ndarray:
-        """Read a chunk, and pass over those between it and the last; one before the last starts again from the first.
+        """Read a chunk, and pass over those between it and the last one that was read.
+
+        For an earlier chunk the function is called again.
 
         Parameters
         ----------
@@ -394,7 +397,9 @@ class ChunkSource(Source):
 
 
 def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Source | None:
-    """Return X as a source, if it is one or must be read as one; None for an array in memory or a small memory map.
+    """Return X as a source, if it is one or must be read as one.
+
+    Arrays in memory and small memory maps give None.
 
     X : a Source; a numpy.memmap that is large, or would make a large copy; a dataset of h5py or an
         array of Zarr; a function that yields chunks

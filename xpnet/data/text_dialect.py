@@ -1,4 +1,4 @@
-"""How a text file is written, as its first lines show: separator, names of columns, decimal mark."""
+"""How a text file is written, as its first lines show: separator, header, decimal mark."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def header_of(cells: Sequence[str]) -> Header:
 
 
 def has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
-    """Return whether commas are certainly decimal marks: some numbers have one, and none a point."""
+    """Return whether commas are decimal marks for certain: no number has a point."""
     cells = [cell.strip() for row in rows for cell in row]
     three_digits = "" if separator == ";" else r"(?!\d{3}$)"
     commas = re.compile(rf"[+-]?\d*,{three_digits}\d+([eE][+-]?\d+)?")

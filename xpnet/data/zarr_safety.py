@@ -26,8 +26,8 @@ def check_zarr(array: Any) -> None:
     codecs = _codecs_of(array)
     if not _PLAIN_CODECS.issuperset(codecs):
         raise InputError(
-            "A Zarr array must hold numbers or text, packed by codecs such as zstd or vlen-utf8; got "
-            f"{', '.join(codecs)[:60]}. Write it again with zstd"
+            "A Zarr array must hold numbers or text, packed by codecs such as zstd or vlen-utf8; "
+            f"got {', '.join(codecs)[:60]}. Write it again with zstd"
         )
 
 

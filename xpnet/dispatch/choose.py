@@ -76,7 +76,7 @@ _generic: Callable[[str, Any, Any], GenericBackend] = cache(GenericBackend)
 
 @contextmanager
 def use_backend(backend: str | Backend) -> Iterator[None]:
-    """Run all that is called inside a ``with`` block on one backend, unless an argument names another.
+    """Compute on one backend inside a ``with`` block, unless an argument names another.
 
     Parameters
     ----------
@@ -339,7 +339,7 @@ def _advice(name: str, registered: Iterable[str]) -> str:
 
 
 def _registered() -> dict[str, Any]:
-    # Imported here: it costs a third of what importing xpnet does, and most programs ask for one backend once.
+    # It takes a third of the time of importing xpnet, and most programs need one backend once.
     from importlib.metadata import entry_points
 
     return {entry.name: entry for entry in entry_points(group="xpnet.backends")}

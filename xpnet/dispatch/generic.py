@@ -1,4 +1,4 @@
-"""Any other array-API library as a backend: its namespace and device, the reference operations, no kernels."""
+"""Any other array-API library as a backend: the reference operations, no kernels."""
 
 import sys
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class GenericBackend:
         wanted = None if dtype is None else getattr(self.xp, dtype)
         if not array_api_compat.is_array_api_obj(data) or array_api_compat.is_numpy_array(data):
             host = numpy.asarray(data)
-            # PyTorch warns of arrays it may not write to, and JAX narrows float64 by its own switch.
+            # PyTorch warns about read-only arrays; JAX narrows float64 by its own switch.
             host = host if host.flags.writeable else host.copy()
             return self.xp.asarray(host, dtype=wanted, device=self._device)
         return data if wanted is None or data.dtype == wanted else self.xp.astype(data, wanted)
