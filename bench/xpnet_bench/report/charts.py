@@ -99,7 +99,8 @@ def plot(title: str, height: float = 2.9) -> Iterator[Plot]:
         metadata = {"Date": None, "Creator": None}
         drawn.figure.savefig(text, format="svg", transparent=True, metadata=metadata)
         svg = text.getvalue().replace("<defs>", f"{DARK_SCHEME}<defs>", 1)
-        drawn.chart = Chart(title, svg)
+        lines = [line.rstrip() for line in svg.splitlines()]
+        drawn.chart = Chart(title, "\n".join(lines) + "\n")
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:

@@ -38,7 +38,7 @@ def write_pages(path: Path, title: str, about: dict[str, str], parts: list[Secti
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".html", ".md"):
         text = _render(f"report{suffix}.j2", title=title, facts=about, sections=parts)
-        path.with_suffix(suffix).write_text(text, encoding="utf-8")
+        path.with_suffix(suffix).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def _render(template: str, **values: Any) -> str:
