@@ -1,19 +1,21 @@
-"""CuPy arrays on an NVIDIA GPU: fused kernels, and training steps that are captured in a CUDA graph.
+"""CuPy arrays on an NVIDIA GPU: fused kernels, and training steps that are captured in a CUDA
+graph.
 
 ``backend``     the contract: arrays in and out, devices, facts for a person
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
 ``step``        the compiled training step; the next order, drawn beside the device's work
-``plan``        the list of launches that one batch is, in plain Python, and how such lists are recorded;
+``plan``        the launches of a batch, in plain Python, and how such lists become CUDA graphs;
                 predictions and losses without gradients
 ``memory``      what an epoch reads; the buffers of a step
 ``launches``    each kernel with its grid
-``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings
-``cuda``        what that takes from CuPy: streams, graphs, memory of the host that the device reads
+``launcher``    the table of kernels, the check of their arguments, products, CUDA graphs
+``cuda``        streams, lanes and compiled kernels of CuPy, and its errors where memory runs out
 ``cublaslt``    matrix products as cuBLASLt describes them, through ctypes
 ``nccl``        ranks with a GPU each
 ``kernels.cu``  the kernels
 
-Nothing here imports CuPy until the backend is asked for, and no device is touched until an array is.
+Nothing here imports CuPy until the backend is asked for, and no device is touched until an array
+is.
 """
 
 from xpnet_cupy.backend import CupyBackend, backend

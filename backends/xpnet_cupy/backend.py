@@ -1,4 +1,6 @@
-"""CuPy's part of the backend contract. CuPy is imported when the backend is made, a device used when an array is."""
+"""CuPy's part of the backend contract. CuPy is imported when the backend is made, a device used
+when an array is.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from xpnet_cupy import cublaslt, cuda, operations
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 
 if TYPE_CHECKING:
-    from xpnet_cupy.step import CompiledStep
+    from xpnet_cupy.step import CudaStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
 _CUDA_DEVICES = (
@@ -28,9 +30,10 @@ _CUDA_DEVICES = (
 class CupyBackend:
     """CuPy arrays on an NVIDIA GPU.
 
-    precision : of compiled steps of float32. ``fp32``; ``tf32``, in which products round their factors to 10 bits for
-        tensor cores; or ``bf16``: products take bfloat16, 7 bits, and in training what layers hand to each other is
-        kept in it, too. Parameters, their gradients and updates, logits and losses are float32 in each of them
+    precision : of compiled steps of float32. ``fp32``; ``tf32``, in which products round their
+        factors to 10 bits for tensor cores; or ``bf16``: products take bfloat16, 7 bits, and in
+        training what layers hand to each other is kept in it, too. Parameters, their gradients and
+        updates, logits and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
 
     Raises BackendError where CuPy is not installed or no GPU can be used.
@@ -54,9 +57,11 @@ class CupyBackend:
         return _on_device(self.precision, array.device.id)
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
-        """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack, ``__cuda_array_interface__``).
+        """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack,
+        ``__cuda_array_interface__``).
 
-        Arrays keep their device. Host data is copied to this backend's. DeviceMemoryError where it does not fit.
+        Arrays keep their device. Host data is copied to this backend's. DeviceMemoryError where it
+        does not fit.
         """
         what = f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB"
         with self._current(), cuda.fitting(what, "fewer rows"):
@@ -96,9 +101,11 @@ class CupyBackend:
             "cuBLASLt": "found" if self._has_cublaslt() else "not found",
         }
 
-    def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
-        """The compiled step, or the reason why there is none: an activation or loss without a CUDA kernel, members."""
-        from xpnet_cupy.step import CompiledStep
+    def compile_step(self, spec: NetworkSpec) -> CudaStep | str:
+        """The compiled step, or the reason why there is none: an activation or loss without a CUDA
+        kernel, members.
+        """
+        from xpnet_cupy.step import CudaStep
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
@@ -110,9 +117,7 @@ class CupyBackend:
             return "the CUDA backend has no compiled step without cuBLASLt, which was not found"
         with self._current() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
-            return CompiledStep(
-                spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device
-            )
+            return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
     def _adopted(self, data: Any) -> Array:
         cupy = self._cupy
@@ -141,7 +146,9 @@ class CupyBackend:
 
 
 def backend() -> CupyBackend:
-    """Make the registered backend, or raise BackendError with the reason why it cannot be used here."""
+    """Make the registered backend, or raise BackendError with the reason why it cannot be used
+    here.
+    """
     return CupyBackend()
 
 
@@ -159,11 +166,11 @@ def usable_cupy() -> Any:
         ) from error
     if not cupy.cuda.is_available():
         try:
-            found = f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
+            outcome = f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            found = f"CUDA says {error}"
+            outcome = f"CUDA says {error}"
         raise BackendError(
-            f"Backend cupy needs an NVIDIA GPU with its driver; {found}. "
+            f"Backend cupy needs an NVIDIA GPU with its driver; {outcome}. "
             "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
         )
     return cupy

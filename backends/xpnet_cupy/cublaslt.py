@@ -1,19 +1,22 @@
-"""Matrix products through cuBLASLt, by ctypes: on the current stream, in its workspace, so that they can be captured.
+"""Matrix products through cuBLASLt, by ctypes: on the current stream, in its workspace, so that
+they can be captured.
 
-CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers are those of ``cublasLt.h`` (CUDA 12, 13).
+CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers are those of
+``cublasLt.h`` (CUDA 12, 13).
 
-cuBLASLt describes matrices column by column. Ours are C-contiguous, so what lies in memory as X (rows, cols) is to it
-X^T (cols, rows), one column after the other. Y = X W is therefore asked for as Y^T = W^T X^T: the weight comes first,
-and no matrix is moved.
+cuBLASLt describes matrices column by column. Ours are C-contiguous, so what lies in memory as X
+(rows, cols) is to it X^T (cols, rows), one column after the other. Y = X W is therefore asked for
+as Y^T = W^T X^T: the weight comes first, and no matrix is moved.
 
     product           D = op(A) op(B)        m    n     k     epilogue
-    forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, and its bits for the way back
+    forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, its bits
     forward, last     Y^T = W^T X^T          out  rows  in    BIAS
-    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: sums of dZ, the bias gradient
-    input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
+    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: sums of dZ
+    input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: bits applied, sums
 
-The sums have the type of the result. Where that is bfloat16, DRELU alone is asked for on the way back, and BGRADA of
-every weight gradient, which is float32.
+The bits of ReLU are kept for the backward pass; sums of dZ or of the result are the bias gradient.
+Sums have the type of the result. Where that is bfloat16, the backward pass asks for DRELU
+alone, and for BGRADA of every weight gradient, which is float32.
 """
 
 import ctypes
@@ -57,9 +60,10 @@ _EPILOGUES = {
     "bgrada": 256,
 }
 
-# precision: cublasComputeType_t; cudaDataType_t of the factors, and of the scale and wide results; the scale's C type.
-# float32 matrices stay float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and
-# add up in float32. Of matrices that are bfloat16 in memory results are either.
+# precision: cublasComputeType_t; cudaDataType_t of the factors, and of the scale and wide results;
+# the scale's C type. float32 matrices stay float32 in memory; with tf32 and bf16 the tensor cores
+# round the factors as they read them and add up in float32. Of matrices that are bfloat16 in memory
+# results are either.
 _PRECISIONS = {
     "fp32": (68, 0, 0, ctypes.c_float),
     "tf32": (77, 0, 0, ctypes.c_float),
@@ -75,9 +79,11 @@ _MAX_WORKSPACE_BYTES, _MIN_ALIGNMENT_A_BYTES = 1, 5
 
 @dataclass(frozen=True)
 class Product:
-    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue. Sizes are those of the matrices.
+    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue. Sizes are those of the
+    matrices.
 
-    transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k, n) or (n, k)
+    transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k,
+        n) or (n, k)
     wide : whether D is float32 where the factors are bfloat16
     """
 
@@ -89,8 +95,8 @@ class Product:
     def has_epilogue(self, k: int) -> bool:
         """Return whether cuBLASLt has the epilogue for sums of k terms.
 
-        With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that reason), and before 12.3.4
-        BGRADA is not supported.
+        With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that
+        reason), and before 12.3.4 BGRADA is not supported.
         """
         return k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
 
@@ -145,9 +151,11 @@ class CublasLt:
         vector: int = 0,
         mask: int = 0,
     ) -> Launch | None:
-        """The product of matrices A and B into D, or None where cuBLASLt has none with this epilogue.
+        """The product of matrices A and B into D, or None where cuBLASLt has none with this
+        epilogue.
 
-        vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
+        vector : address of the bias, or of what receives its gradient; mask : address of ReLU's
+            bits
         """
         (a, shape_a), (b, _), (out, (_, m)) = matrices
         if not product.has_epilogue(k=shape_a[1] if product.transpose_a else shape_a[0]):
@@ -187,10 +195,10 @@ class CublasLt:
         """
         status = getattr(self.library, name)(*arguments)
         if status == OUT_OF_MEMORY:
-            raise MemoryError(f"cuBLASLt has no memory for what {name} is asked")
+            raise MemoryError(f"cuBLASLt has no memory for {name}")
         if status:
             raise BackendError(
-                f"cuBLASLt must accept what {name} is asked; it answered with status {status}. "
+                f"{name} of cuBLASLt must succeed; it returned status {status}. "
                 "Check that driver and CUDA libraries match: xpnet doctor."
             )
 
@@ -222,28 +230,38 @@ class CublasLt:
         sizes = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(rows))
         return self.described("MatrixLayout", ctypes.c_int(kind), *sizes)
 
-    def _offered(self, described: tuple[ctypes.c_void_p, ...], places: tuple[int, ...]) -> Any:
-        """Return the algorithm that the library thinks best for matrices aligned as these; None where it has none."""
+    def _offered(self, described: tuple[ctypes.c_void_p, ...], addresses: tuple[int, ...]) -> Any:
+        """Return the algorithm that cuBLASLt recommends for matrices at these addresses; None
+        without one.
+        """
         attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
-        for k, place in enumerate(places, _MIN_ALIGNMENT_A_BYTES):
+        for k, address in enumerate(addresses, _MIN_ALIGNMENT_A_BYTES):
             attributes[k] = ctypes.c_uint32(
-                min(place & -place, 256) or 256
+                min(address & -address, 256) or 256
             )  # the largest power of two, up to 256
         preference = self.described("MatmulPreference", attributes=attributes)
-        found, count = _Heuristic(), ctypes.c_int()
-        asked = (*described, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
+        heuristic = _Heuristic()
+        count = ctypes.c_int()
+        asked = (
+            *described,
+            preference,
+            ctypes.c_int(1),
+            ctypes.byref(heuristic),
+            ctypes.byref(count),
+        )
         status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *asked)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
-        return found.algorithm if status == 0 and count.value and found.status == 0 else None
+        accepted = status == 0 and count.value and heuristic.status == 0
+        return heuristic.algorithm if accepted else None
 
 
 @cache
 def find_cublaslt(major: int) -> Any:
     """cuBLASLt of this major version, loaded, or None where there is none.
 
-    What the process has loaded already comes first, then what cuda-pathfinder finds, which prefers the newest whatever
-    CuPy was built for, then the wheels on Python's path.
+    What the process has loaded already comes first, then what cuda-pathfinder finds, which prefers
+    the newest whatever CuPy was built for, then the wheels on Python's path.
     """
     for path in _candidates(major):
         with suppress(OSError, AttributeError):  # not there, or lacking what it depends on
@@ -262,8 +280,8 @@ def _candidates(major: int) -> Iterator[str]:
     ):  # pathfinder, the library, and its dependencies may be missing
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
-        found = Path(load_nvidia_dynamic_lib("cublasLt").abs_path)
-        yield str(found)
-        yield str(found.with_name(name))
+        library = Path(load_nvidia_dynamic_lib("cublasLt").abs_path)
+        yield str(library)
+        yield str(library.with_name(name))
     for folder in sys.path:
         yield from map(str, sorted(Path(folder or ".").glob(f"nvidia/*/lib/{name}")))

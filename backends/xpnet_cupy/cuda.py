@@ -1,4 +1,5 @@
-"""What a launcher does with CuPy: kernels through NVRTC, streams, CUDA graphs, memory that the device reads by itself.
+"""What a launcher does with CuPy: kernels through NVRTC, streams, CUDA graphs, memory that the
+device reads by itself.
 
 CuPy is passed in, so that nothing here imports it.
 """
@@ -19,9 +20,11 @@ OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
 
 class Lane:
-    """Holds what all steps of one thread on one device share: a stream, and a handle of cuBLASLt with its workspace.
+    """Holds what all steps of one thread on one device share: a stream, and a handle of cuBLASLt
+    with its workspace.
 
-    What one stream is asked for follows each other, so that no two products write to one workspace at the same time.
+    What one stream is asked for follows each other, so that no two products write to one workspace
+    at the same time.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -48,8 +51,8 @@ class Lane:
 def entered(cupy: Any, stream: Any) -> Iterator[None]:
     """Make a stream current inside a ``with`` block, and afterwards the one that was so before.
 
-    CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and forgets one that the
-    caller has chosen by ``Stream.use()``.
+    CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and
+    forgets one that the caller has chosen by ``Stream.use()``.
     """
     caller = cupy.cuda.get_current_stream()
     try:
@@ -72,7 +75,9 @@ class _Lent(dict[int, Lane]):
 
 
 class Lanes(threading.local):
-    """A lane for each thread and device, as many as threads live: a server may have a thread for each request."""
+    """A lane for each thread and device, as many as threads live: a server may have a thread for
+    each request.
+    """
 
     def __init__(self, free: dict[int, list[Lane]]) -> None:
         self._lent = _Lent(free)
@@ -93,7 +98,9 @@ lanes = Lanes({})
 
 @contextmanager
 def memory_errors(cupy: Any) -> Iterator[None]:
-    """The driver's word for being out of memory, while a module is loaded or a graph is made, becomes MemoryError."""
+    """The driver's word for being out of memory, while a module is loaded or a graph is made,
+    becomes MemoryError.
+    """
     try:
         yield
     except (cupy.cuda.driver.CUDADriverError, cupy.cuda.runtime.CUDARuntimeError) as error:
@@ -109,7 +116,8 @@ def fitting(what: str, remedy: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise DeviceMemoryError(
-            f"{what} must fit into the device's memory: {error}. Use {remedy} or float32, or delete arrays and call "
+            f"{what} must fit into the device's memory: {error}. "
+            f"Use {remedy} or float32, or delete arrays and call "
             "cupy.get_default_memory_pool().free_all_blocks()."
         ) from error
 

@@ -105,7 +105,7 @@ struct Elu {
   static __device__ real backward(real d_out, real out) { return d_out * (1 + (out > 0 ? real(0) : out)); }
 };
 
-// Functions x F(x) with F(x) + F(-x) = 1 are max(x, 0) - |x| F(-|x|), and their derivatives by x and by -x add up to 1.
+// Functions x F(x) with F(x) + F(-x) = 1 are max(x, 0) - |x| F(-|x|), and their derivatives at x and at -x add up to 1.
 // Their `backward` reads x. |x| ends where F(-|x|) is 0, so that an infinity meets no 0; NaN stays.
 __device__ inline real magnitude(real x) { return fabs(x) > real(800) ? real(800) : real(fabs(x)); }
 __device__ inline real slope(real x, real below) { return x < 0 ? below : 1 - below; }
@@ -259,7 +259,7 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 
 // ---------------------------------------------------------------------------------------------------------- clock
 
-// What changes from batch to batch lies on the device, where a captured graph reads it anew:
+// What changes from batch to batch is kept on the device, where a captured graph reads it each time:
 //   clock (5,)  updates made, and the first row of the batch in the order of the epoch, now and for the next batch; rows
 //               of the whole batch that stand before these
 //   rates (10,) learning rate; scale and root of Adam and Nadam (`adam_scales` and `nadam_scales` in
@@ -419,7 +419,7 @@ struct KeptRow {
   }
 };
 
-// A row too long for that, read anew for each use. Maximum and sum come in one pass (Milakov, Gimelshein, Online
+// A row too long for that, which is read again for each use. Maximum and sum come in one pass (Milakov, Gimelshein, Online
 // normalizer calculation for softmax, 2018): a sum relative to an old maximum is multiplied by exp(old - new). Four items
 // a turn, so that four loads are under way at once and share one rescaling.
 template <class Group>
@@ -709,7 +709,7 @@ LOSS(tweedie, loss_rows<Tweedie>, real, Warp)
 
 // ------------------------------------------------------------------------------------------------ rows of a batch
 
-// Items are taken so many at a time, and rounded to what is stored.
+// Takes several items at a time, and rounds them to the stored type.
 template <class To, int WIDTH>
 __device__ void gather_items(const real *__restrict__ x, const int *order, To *__restrict__ out, int rows, int cols) {
   for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
@@ -733,15 +733,15 @@ __device__ void gather_rows(const real *__restrict__ x, const int *order, To *__
     gather_items<To, 1>(x, order, out, rows, cols);
 }
 
-// Before the first batch. given (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
-// that gradients may have, the weight of the batch and its FIRST_ROW. The cursor is turned back, and no loss is counted yet.
-KERNEL begin(const volatile long long *given, int *clock, double *rates, long long *data, real *total_weight,
+// Before the first batch. arguments (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
+// that gradients may have, the weight of the batch and its FIRST_ROW. Goes back to the first row, and clears the sums.
+KERNEL begin(const volatile long long *arguments, int *clock, double *rates, long long *data, real *total_weight,
              double *row_loss, int rows, double *squares, int blocks) {
   FOR_EACH(i, rows) row_loss[i] = 0;
   FOR_EACH(i, blocks) squares[i] = 0;
   if (!first_thread()) return;
-  const volatile double *numbers = (const volatile double *)(given + DATA);
-  for (int i = 0; i < DATA; i++) data[i] = given[i];
+  const volatile double *numbers = (const volatile double *)(arguments + DATA);
+  for (int i = 0; i < DATA; i++) data[i] = arguments[i];
   rates[LEARNING_RATE] = numbers[0];
   rates[MAX_NORM] = numbers[1];
   total_weight[0] = numbers[2];
@@ -953,7 +953,7 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
     if (Rule::BUFFERS > 0) store((Items *)(first + at), a);
     if (Rule::BUFFERS > 1) store((Items *)(second + at), b);
   }
-  if (broken) rates[BROKEN] = 1;  // whoever writes it writes the same
+  if (broken) rates[BROKEN] = 1;  // all threads that write it write the same
   return squares;
 }
 

@@ -1,8 +1,8 @@
 """The table of kernels, and the launcher: the plan and the operations are written over it.
 
-A launcher compiles the kernels for one floating-point type and prepares calls: of a kernel, of a matrix product. A
-prepared call takes no arguments, since a captured graph replays it with the same addresses. The tests bring a launcher
-that runs the same kernels on the host.
+A launcher compiles the kernels for one floating-point type and prepares calls: of a kernel, of a
+matrix product. A prepared call takes no arguments, since a captured graph replays it with the same
+addresses. The tests bring a launcher that runs the same kernels on the host.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,15 +27,16 @@ UPDATE_BLOCKS = 1024
 The sums keep one number for each block, so memory and kernels must agree on it.
 """
 
-# What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
-# to each other, `*` marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
-# no other array of the call may lie there.
+# The parameters of each kernel, in order. `real` is the type that the kernels are compiled for, and
+# `stored` the type of outputs and gradients between layers. `*` marks an array, `?` an array that
+# may be missing, `!` an array that is written and `__restrict__`: no other array of the call may
+# overlap it.
 _INDICES = "real* long*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
 _LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
-_BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
-_BY_VALUE = (
+NONLINEAR = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
+ELEMENTWISE_LOSSES = (
     "squared_error",
     "absolute_error",
     "huber",
@@ -44,16 +45,19 @@ _BY_VALUE = (
     "gamma_deviance",
     "tweedie",
 )
-_SHARED = "warp", "block"  # by which a row is shared
+_ROW_SHARING = "warp", "block"
+"""Groups of threads that share a row: suffixes of kernels."""
 
-ACTIVATIONS = frozenset({"identity", *_BENT})
+ACTIVATIONS = frozenset({"identity", *NONLINEAR})
 """Activations that hidden layers may have: each but identity has three kernels."""
 
 LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
 """Losses that have a kernel."""
 
 NUMBERS_IN_RATES = frozenset({"weight_decay", "epsilon_hat"})
-"""Numbers of updates that kernels of updates do not take: `next_batch` makes numbers in ``rates`` of them."""
+"""Numbers of updates that kernels of updates do not take: `next_batch` makes numbers in ``rates``
+of them.
+"""
 
 
 def update_kernel(name: str, *, has_buffers: bool) -> str:
@@ -81,20 +85,23 @@ KERNELS: dict[str, tuple[str, ...]] = {
     for name, parameters in {
         **{
             f"bias_{name}": "stored* stored*? stored* int int"
-            for name in ("identity", "exponential", *_BENT)
+            for name in ("identity", "exponential", *NONLINEAR)
         },
-        **{f"{name}_backward": "real* real* real* long" for name in _BENT},
-        **{f"{name}_backward_bias": "stored* stored* stored*? real* int int int" for name in _BENT},
+        **{f"{name}_backward": "real* real* real* long" for name in NONLINEAR},
+        **{
+            f"{name}_backward_bias": "stored* stored* stored*? real* int int int"
+            for name in NONLINEAR
+        },
         "column_sum": "stored* real* int int int",
         "dropout": "stored* stored* long* int* long long int double int int",
         **{
             f"{name}_{by}": "real* real*! int int"
             for name in ("softmax", "log_softmax")
-            for by in _SHARED
+            for by in _ROW_SHARING
         },
-        **{f"cross_entropy_indices_{by}": _INDICES for by in _SHARED},
-        **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
-        **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
+        **{f"cross_entropy_indices_{by}": _INDICES for by in _ROW_SHARING},
+        **{f"cross_entropy_shares_{by}": _LOSS for by in _ROW_SHARING},
+        **dict.fromkeys(("logistic_cross_entropy", *ELEMENTWISE_LOSSES), _LOSS),
         "begin": "long* int* double* long* real* double* int double* int",
         "next_batch": "long* int* double* int double double double int stored*? int int",
         "batch_weight": "long* int* double* real* int",
@@ -113,12 +120,14 @@ _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 
 class Launcher:
-    """Prepares calls of kernels and products for arrays of one floating-point type, on the current device and stream.
+    """Prepares calls of kernels and products for arrays of one floating-point type, on the current
+    device and stream.
 
     cupy : the module CuPy
     dtype : ``float32`` or ``float64``
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
-    stored : the type of what layers hand to each other: ``dtype``, or ``uint16`` for the bits of bfloat16
+    stored : the type of outputs and gradients between layers: ``dtype``, or ``uint16`` for the bits
+        of bfloat16
     full : the launcher of ``dtype`` whose ``of_batches`` this is, or this
     """
 
@@ -137,7 +146,9 @@ class Launcher:
 
     @cached_property
     def of_batches(self) -> Self:
-        """The launcher of a training's batches: one that stores bfloat16 if products are to take that."""
+        """The launcher of a training's batches: one that stores bfloat16 if products are to take
+        that.
+        """
         if self.precision != "bf16":
             return self
         halved = copy(self)
@@ -148,16 +159,21 @@ class Launcher:
     def about(self) -> str:
         """One clause for a person: how products are computed."""
         if self.halved:
-            return "products and what layers hand to each other in bf16, all sums in fp32, through cuBLASLt"
+            stored = "products, and outputs and gradients between layers, in bf16"
+            return f"{stored}, all sums in fp32, through cuBLASLt"
         return f"products in {self.precision} through cuBLASLt"
 
     @property
     def lane(self) -> cuda.Lane:
-        """This thread's stream and workspace on the current device: a recording made on one lane runs on that lane."""
+        """This thread's stream and workspace on the current device: a CUDA graph captured on one
+        lane runs on that lane.
+        """
         return cuda.lanes.current(self.cupy)
 
     def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """Return the kernel, called with grid, block and checked arguments; compiled when first asked for."""
+        """Return the kernel, called with grid, block and checked arguments; compiled when first
+        asked for.
+        """
         with cuda.memory_errors(self.cupy):
             return cuda.kernel(self.cupy, self.dtype, self.stored, name, self.cupy.cuda.Device().id)
 
@@ -166,8 +182,8 @@ class Launcher:
         launch = self.fused_product(product, a, b, out, vector=None)
         if launch is None:
             raise BackendError(
-                f"cuBLASLt must have a product in {self.precision} of {a.shape} and {b.shape}; on this card it has "
-                "none. Use precision='fp32'."
+                f"cuBLASLt must have a product in {self.precision} of {a.shape} and {b.shape}; "
+                "on this card it has none. Use precision='fp32'."
             )
         return launch
 
@@ -187,13 +203,13 @@ class Launcher:
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
         matrices = [Matrix(self.address(array), array.shape) for array in (a, b, out)]
-        beside = [0 if array is None else self.address(array) for array in (vector, mask)]
-        return self.lane.lt.prepare(product, self.precision, matrices, *beside)
+        pointers = [0 if array is None else self.address(array) for array in (vector, mask)]
+        return self.lane.lt.prepare(product, self.precision, matrices, *pointers)
 
-    def record(self, run: Launch) -> Launch:
-        """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph.
+    def capture(self, run: Launch) -> Launch:
+        """Capture the launches of ``run`` in a CUDA graph; returns what launches the graph.
 
-        The graph's memory on the card is taken, too.
+        ``run`` must have run once before. The graph takes its memory on the card here.
         """
         stream = self.cupy.cuda.get_current_stream()
         with cuda.memory_errors(self.cupy):
@@ -215,7 +231,8 @@ class Launcher:
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
-        """Held open around work that may be recorded, and gives the lane; follows what the caller has asked for.
+        """Open the lane around work that may be captured; it starts after the work that the caller
+        requested.
 
         The lane has a stream of its own, since the default stream cannot be captured.
         """
@@ -228,13 +245,16 @@ class Launcher:
             caller.wait_event(lane.stream.record())
 
     def address(self, array: Array) -> int:
-        """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
+        """Return the address of the first item of an array on the device, or of one in ``pinned``
+        memory.
+        """
         return array.data.ptr if isinstance(array, self.cupy.ndarray) else array.ctypes.data
 
     def upload(self, array: numpy.ndarray) -> tuple[Array, Any]:
-        """Copy an array to the device beside its work; returns the copy, and what marks its arrival.
+        """Copy an array to the device beside its work; returns the copy, and what marks its
+        arrival.
 
-        Whoever holds the copy keeps it until the work that reads it is done: the next one may be given its memory.
+        Keep the copy until the work that reads it is done: the next copy may get its memory.
         """
         copies = self.lane.copies
         with cuda.entered(self.cupy, copies):
@@ -248,17 +268,19 @@ class Launcher:
         return array
 
     def release_memory(self) -> None:
-        """Give the free memory of CuPy's pool back to the driver, from which cuBLASLt and graphs take theirs."""
+        """Give the free memory of CuPy's pool back to the driver, from which cuBLASLt and graphs
+        take theirs.
+        """
         self.cupy.get_default_memory_pool().free_all_blocks()
 
     def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.
 
-        Raises InputError for an array that is not C-contiguous, or of another type than the kernel reads: on the device
-        that gives wrong numbers in silence.
+        Raises InputError for an array that is not C-contiguous, or of another type than the kernel
+        reads: on the device that gives wrong numbers in silence.
         """
-        given = zip(KERNELS[name], arguments, strict=True)
-        checked = tuple(self._checked(name, parameter, argument) for parameter, argument in given)
+        pairs = zip(KERNELS[name], arguments, strict=True)
+        checked = tuple(self._checked(name, parameter, argument) for parameter, argument in pairs)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
             return lambda: None
         kernel = self.kernel(name)
@@ -276,10 +298,11 @@ class Launcher:
                 "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
             )
             raise InputError(
-                f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; received {argument.dtype}, {layout}. "
-                "Convert with ascontiguousarray and astype."
+                f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; "
+                f"received {argument.dtype}, {layout}. Convert with ascontiguousarray and astype."
             )
-        # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the host.
+        # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the
+        # host.
         return (
             argument
             if isinstance(argument, self.cupy.ndarray)

@@ -1,7 +1,7 @@
 """Each kernel with its grid: what the plan and the operations call to have it prepared.
 
-Grids are capped, since the kernels' loops step by the grid: a thread that takes a few items in turn costs nothing, and
-grid dimensions have limits.
+Grids are capped, since the kernels' loops step by the grid: a thread that takes a few items in turn
+costs nothing, and grid dimensions have limits.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,32 @@ from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import UPDATE_BLOCKS, Grid, Launcher, update_kernel, update_numbers
 from xpnet_cupy.memory import EpochMemory
 
-BLOCK_COLUMNS = 257  # from so many columns on a row is shared by a block, below by a warp, which keeps 8 items a lane
-ROW_THREADS = 512  # of a block that shares a row, at most
-FLAT_BLOCKS = 2048  # of 256 threads: every multiprocessor of today's cards is full
-SUM_BLOCKS = 256  # that sum columns: about two for every multiprocessor
-PACK_BYTES = 16  # what a thread loads at once
+BLOCK_COLUMNS = 257
+"""Number of columns from which a block shares a row; below, a warp does, which keeps 8 items a
+lane.
+"""
+
+ROW_THREADS = 512
+"""Maximum number of threads of a block that shares a row."""
+
+FLAT_BLOCKS = 2048
+"""Maximum number of blocks of 256 threads: they fill every multiprocessor of today's cards."""
+
+SUM_BLOCKS = 256
+"""Number of blocks that sum columns: about two for every multiprocessor."""
+
+PACK_BYTES = 16
+"""Bytes that a thread loads at once."""
 
 
-class Batch(NamedTuple):
+class LossBatch(NamedTuple):
     """Holds the labels and weights of a loss's rows.
 
     indices : whether labels are class indices
-    labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
-    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the clock's batch
+    labels : (rows,) int64 class indices, or (rows, cols)
+    weight : (rows,) or None, the weights of the rows in memory order
+    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the
+        clock's batch
     total_weight : (1,), the sum of the batch's weights, or None for its number of rows
     """
 
@@ -39,14 +52,16 @@ class Batch(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """l2 / 2 sum W^2 over all weights, as kernels take it. Without values there is no penalty.
+    """The penalty l2 / 2 sum W^2 over all weights, as kernels take it.
 
-    bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer
+    bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer, or None for no
+        penalty
     layers : number of weights
-    l2 : factor of the penalty
-    over_batch : whether it is divided by the weight of the batch
-    total_weight : (1,), the weight of the batch; None for its number of rows
-    squares : (UPDATE_BLOCKS,) float64, to which each block adds its part of the batch's weight x sum W^2
+    l2 : strength of the penalty
+    over_batch : whether the penalty is divided by the weight of the batch
+    total_weight : (1,), the weight of the batch, or None for its number of rows
+    squares : (UPDATE_BLOCKS,) float64, to which each block adds its part of the batch's weight x
+        sum W^2
     """
 
     bounds: Array | None = None
@@ -99,7 +114,8 @@ def backward_bias(
 def dropout(
     launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: EpochMemory
 ) -> Launch:
-    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and places.
+    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer,
+    update and places.
 
     x, out : (rows, cols), may be one array
     """
@@ -111,7 +127,9 @@ def dropout(
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, name: str = "softmax") -> Launch:
-    """Compute the softmax of each row; x, out (rows, cols), not the same. name : ``log_softmax`` for its logarithm"""
+    """Compute the softmax of each row; x, out (rows, cols), not the same. name : ``log_softmax``
+    for its logarithm
+    """
     rows, cols = x.shape
     sharing, grid, block = _row_groups(rows, cols)
     return launcher.prepare(f"{name}_{sharing}", grid, block, x, out, rows, cols)
@@ -121,14 +139,15 @@ def loss(
     launcher: Launcher,
     name: str,
     outputs: Array,
-    batch: Batch,
+    batch: LossBatch,
     d_outputs: Array | None,
     row_loss: Array,
     numbers: Sequence[float] = (),
     *,
     moves: bool = False,
 ) -> Launch:
-    """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to ``row_loss``.
+    """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to
+    ``row_loss``.
 
     name : of the loss in ``xpnet.ops``
     outputs, d_outputs : (rows, cols)
@@ -143,16 +162,28 @@ def loss(
     else:
         grid, block = _warps(rows)
         name = "gamma_deviance" if name == "gamma" else name
-    given = launcher.xp.asarray(numbers, dtype=launcher.dtype) if len(numbers) else None
+    output_numbers = launcher.xp.asarray(numbers, dtype=launcher.dtype) if len(numbers) else None
     return launcher.prepare(
-        name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given, moves
+        name,
+        grid,
+        block,
+        outputs,
+        *batch[1:],
+        d_outputs,
+        row_loss,
+        rows,
+        cols,
+        output_numbers,
+        moves,
     )
 
 
 def next_batch(
     launcher: Launcher, rule: UpdateRule, epoch: EpochMemory, out: Array | None
 ) -> Launch:
-    """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
+    """Advance the clock to the next batch; gather its rows into out (rows, cols), unless that is
+    None.
+    """
     rows, cols = (1, 1) if out is None else out.shape
     update = list(UPDATES).index(rule.name)  # kernels.cu counts them in this order
     numbers = (update, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
@@ -162,13 +193,13 @@ def next_batch(
 
 
 def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int) -> Launch:
-    """The weight of a batch is summed, and with it how much its losses count."""
+    """Sum the weights of a batch, and compute by what its losses are scaled."""
     arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
     return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows)
 
 
 def put(launcher: Launcher, epoch: EpochMemory, outputs: Array) -> Launch:
-    """Outputs of a prediction (rows, cols) go where they belong."""
+    """Copy the outputs of a prediction (rows, cols) to their rows of the result."""
     return launcher.prepare(
         "put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape
     )
@@ -183,10 +214,12 @@ def l2_penalty(
     rows: int,
     rates: Array | None = None,
 ) -> Launch:
-    """Adds l2 W to the gradients of the weights, where there are gradients, and the squares to the penalty's.
+    """Add l2 W to the gradients of the weights, where there are gradients, and the squares to those
+    of the penalty.
 
     param, grad : (size,), flat
-    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its weight
+    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its
+        weight
     """
     *numbers, squares = penalty
     return launcher.prepare(
@@ -195,26 +228,30 @@ def l2_penalty(
 
 
 def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: EpochMemory) -> Launch:
-    """Sums parts of the squared norm of all gradients, and looks for numbers that are lost."""
+    """Sum parts of the squared norm of all gradients, and look for numbers that are not finite."""
     arrays = (param, grad, param.size, epoch.norms, epoch.rates)
     return launcher.prepare("gradient_norm", _update_grid(param.size), (256,), *arrays)
 
 
 def clip(launcher: Launcher, size: int, epoch: EpochMemory) -> Launch:
-    """The scale of gradients of so many items follows from their norm."""
+    """Compute the scale of gradients of ``size`` items from their norm."""
     return launcher.prepare("clip", (1,), (512,), epoch.norms, *_update_grid(size), epoch.rates)
 
 
 def begin(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
-    """Before the first batch: what was told is taken over, the cursor turned back, and the sums are cleared."""
+    """Before the first batch: take over the arguments of the epoch, go back to its first row, and
+    clear the sums.
+    """
     grid = _flat(max(1, row_loss.size, epoch.squares.size))
     sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
-    arrays = (epoch.given, epoch.clock, epoch.rates, epoch.data, epoch.total_weight)
+    arrays = (epoch.arguments, epoch.clock, epoch.rates, epoch.data, epoch.total_weight)
     return launcher.prepare("begin", *grid, *arrays, *sums)
 
 
 def finish(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
-    """The sums of losses, squares and weights, and whether a parameter is not finite, go to the host."""
+    """Send the sums of losses, squares and weights to the host, and whether a parameter is not
+    finite.
+    """
     sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
     return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)
 
@@ -238,7 +275,7 @@ def update(
     """Make one update in place by ``rule``.
 
     arrays : the parameter, its gradient and the rule's buffers, all of one shape
-    penalty : whose gradient is added to grad on the way
+    penalty : its gradient is added to grad before the update
     clock : goes on by an update and ``rows`` rows; None to leave it
     copy : of the parameter as products read it, which follows it; None for none
     """
@@ -298,6 +335,8 @@ def _row_groups(rows: int, cols: int) -> tuple[str, Grid, Grid]:
 
 
 def _chunks(rows: int, cols: int) -> tuple[int, int]:
-    """Into how many chunks of how many rows a sum over rows is cut: enough blocks, yet no chunk below 256 rows."""
+    """Into how many chunks of how many rows a sum over rows is cut: enough blocks, yet no chunk
+    below 256 rows.
+    """
     chunks = max(1, min(SUM_BLOCKS // max(1, _ceil(cols, 32)), rows // 256))
     return chunks, max(1, _ceil(rows, chunks))

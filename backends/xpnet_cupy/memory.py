@@ -1,4 +1,5 @@
-"""What an epoch reads, and the buffers that a step allocates: once for the network, once for the largest batch so far.
+"""What an epoch reads, and the buffers that a step allocates: once for the network, once for the
+largest batch so far.
 
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
@@ -19,18 +20,21 @@ RATES = 10  # numbers in `rates`
 ADDRESSES = 7  # in `data`
 
 
-class Data(NamedTuple):
-    """Holds X (rows, in), class indices (rows,) or other labels (rows, out), weights (rows,) and the order (n,).
+class EpochData(NamedTuple):
+    """The arrays that an epoch reads.
 
-    order : -1 for a row that is not there
-    places : as the order, where each row stands in the whole batch; None where these follow one another
+    x : (rows, in); labels : (rows,) class indices, or (rows, out); weight : (rows,) or None
+    order : (n,) int32 row indices, -1 for a row that this rank does not have; None for all rows in
+        order
+    positions : (n,) int32, the index of each row in the whole batch; None where the rows follow one
+        another
     """
 
     x: Array
     labels: Array | None = None
     weight: Array | None = None
     order: Array | None = None
-    places: Array | None = None
+    positions: Array | None = None
 
 
 def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
@@ -39,15 +43,20 @@ def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
 
 
 class EpochMemory:
-    """Holds how far an epoch is, what it was told, and its sums.
+    """The state of an epoch on the device: its arguments, clock and sums.
 
-    clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
-    rates : (10,) float64: learning rate, what follows from it and the number of the update, what losses and gradients
-        are scaled by, the weight of all batches so far, whether a parameter is not finite
-    data : (7,) int64: addresses of the epoch's inputs, labels, weights, order, places and outputs, and how losses count
+    clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first
+        row of a part
+    rates : (10,) float64: learning rate, what follows from it and the number of the update, what
+        losses and gradients are scaled by, the weight of all batches so far, whether a parameter is
+        not finite
+    data : (7,) int64: addresses of the epoch's inputs, labels, weights, order, positions and
+        outputs; whether a batch counts by its rows
     total_weight : (1,), the weight of a batch
-    squares, norms : (blocks,) float64: parts of the sum of squared weights, and of squared gradients
-    given, results : in memory of the host: what `begin` takes over, and what `finish` leaves
+    squares, norms : (blocks,) float64: parts of the sum of squared weights, and of squared
+        gradients
+    arguments, results : in pinned memory of the host: `begin` reads the arguments, `finish` writes
+        the results
     """
 
     def __init__(self, launcher: Launcher) -> None:
@@ -59,13 +68,13 @@ class EpochMemory:
         self.total_weight = xp.zeros(1, dtype=launcher.dtype)
         self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
         self.norms = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
-        self.given = launcher.pinned(ADDRESSES + 4, "int64")
+        self.arguments = launcher.pinned(ADDRESSES + 4, "int64")
         self.results = launcher.pinned(4, "float64")
-        self._asked: Any = None  # marks the last work that was asked for
+        self._requested: Any = None  # marks the last work that was requested
 
-    def tell(
+    def set_arguments(
         self,
-        data: Data,
+        data: EpochData,
         *,
         out: Array | None = None,
         by_rows: bool = False,
@@ -74,27 +83,38 @@ class EpochMemory:
         total_weight: float = 0.0,
         first_row: int = 0,
     ) -> None:
-        """Tell the next `begin` where data lie and what they are for, once that before has read what it was told."""
-        if self._asked is not None:
-            self._asked.synchronize()
+        """Set what the next `begin` reads: addresses and numbers. Waits until the epoch before has
+        read its own.
+        """
+        if self._requested is not None:
+            self._requested.synchronize()
         arrays = [0 if array is None else self._launcher.address(array) for array in (*data, out)]
-        self.given[:ADDRESSES] = [*arrays, by_rows]
-        self.given[ADDRESSES:].view("float64")[:] = learning_rate, max_norm, total_weight, first_row
+        self.arguments[:ADDRESSES] = [*arrays, by_rows]
+        self.arguments[ADDRESSES:].view("float64")[:] = (
+            learning_rate,
+            max_norm,
+            total_weight,
+            first_row,
+        )
 
-    def asked(self) -> None:
-        """All that was told has been asked of the device."""
-        self._asked = self._launcher.mark()
+    def mark_requested(self) -> None:
+        """Mark that the device has been asked for all work with these arguments."""
+        self._requested = self._launcher.mark()
 
     def read(self) -> Any:
-        """Wait, and return the sums of losses, squares and weights, and whether a parameter is not finite."""
-        self._asked.synchronize()
+        """Wait, and return the sums of losses, squares and weights, and whether a parameter is not
+        finite.
+        """
+        self._requested.synchronize()
         return self.results.tolist()
 
 
 class NetworkMemory(EpochMemory):
-    """Holds what lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
+    """Holds what lives as long as the step. Gradients and the optimizer's buffers are taken when
+    they are first needed.
 
-    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes, ``align`` items
+    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes,
+        ``align`` items
     bounds : (layers, 2) int64: where weights lie
     """
 
@@ -120,7 +140,9 @@ class NetworkMemory(EpochMemory):
 
     @cached_property
     def copies(self) -> Parameters:
-        """The parameters as products of a training read them, where that is not as they are: the bits of bfloat16."""
+        """The parameters as products of a training read them, where that is not as they are: the
+        bits of bfloat16.
+        """
         flat = self._launcher.xp.zeros(
             self.params.groups[0].size, dtype=self._launcher.of_batches.stored
         )
@@ -138,7 +160,8 @@ class NetworkMemory(EpochMemory):
 class BatchMemory:
     """Holds the buffers for up to ``rows`` rows; a smaller batch takes the first rows of each.
 
-    Of what layers hand to each other the type is what the launcher stores; the last outputs are always of its dtype.
+    Of what layers hand to each other the type is what the launcher stores; the last outputs are
+    always of its dtype.
 
     trains : whether rows go back, too; where they do not, None stands for what only that needs
 
@@ -147,7 +170,8 @@ class BatchMemory:
     row_loss : (rows,) float64, each row's losses so far
     d_outputs : one (rows, width) for each layer
     dropped : outputs after dropout, one (rows, width) for each layer that has it, else None
-    kept : what activations were given, one (rows, width) for each layer whose activation keeps that, else None
+    kept : what activations were given, one (rows, width) for each layer whose activation keeps
+        that, else None
     masks : one (rows, bits / 8) uint8 for each ReLU without dropout, else None
     probabilities : (rows, out), where rows do not go back
     """

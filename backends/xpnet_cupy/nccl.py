@@ -1,4 +1,6 @@
-"""Ranks with a GPU each: MPI starts them and shares what lies on the host, NCCL adds up what lies on the devices."""
+"""Ranks with a GPU each: MPI starts them and shares what lies on the host, NCCL adds up what lies
+on the devices.
+"""
 
 import platform
 import threading
@@ -17,7 +19,9 @@ from xpnet_cupy.backend import usable_cupy
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
-"""Seconds for which a rank waits for NCCL to give up a communicator: other ranks may never do their part."""
+"""Seconds for which a rank waits for NCCL to give up a communicator: other ranks may never do their
+part.
+"""
 
 
 @contextmanager
@@ -45,8 +49,8 @@ def open_group(timeout: float) -> Iterator["NcclGroup"]:
 
     if not nccl.available:
         raise BackendError(
-            "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "
-            "group 'mpi'."
+            "The group 'nccl' needs NCCL, which CuPy did not find. Install nvidia-nccl-cu13 "
+            "(or -cu12), or use the group 'mpi'."
         )
     with open_mpi(timeout) as host, _own_device(cupy, host):
         group = NcclGroup(host, cupy, nccl, timeout)
@@ -84,7 +88,9 @@ class NcclGroup:
         self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
 
     def allreduce(self, array: Array) -> Array:
-        """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current stream."""
+        """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current
+        stream.
+        """
         if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
             return self._host.allreduce(array)
         array = self._cupy.ascontiguousarray(array)
@@ -113,30 +119,36 @@ class NcclGroup:
         self._comm.destroy()
 
     def _wait(self, event: Any) -> None:
-        """Wait until an event is done. NCCL waits for ever for a rank that does not come; here the clock is read."""
+        """Wait until an event is done. NCCL waits without a time limit for a missing rank, so this
+        loop reads the clock.
+        """
         end, query = time.monotonic() + self._timeout, self._cupy.cuda.runtime.eventQuery
         while status := query(event.ptr):
             if status != NOT_READY:
                 raise BackendError(
-                    f"The GPU of rank {self.rank} must finish its work; CUDA ended it with status {status}. Start the "
-                    "training anew; under compute-sanitizer, the first error is told where it happens."
+                    f"The GPU of rank {self.rank} must finish its work; CUDA ended it with status "
+                    f"{status}. Start the training again; compute-sanitizer reports where the "
+                    "first error happens."
                 )
             if time.monotonic() > end:
                 raise BackendError(
-                    f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an array over all "
-                    "ranks. Look for a rank that has ended, or raise the time-out."
+                    f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an "
+                    "array over all ranks. Look for a rank that has ended, or raise the time-out."
                 )
             self._comm.check_async_error()
 
 
 def _own_device(cupy: Any, host: Group) -> Any:
-    """The GPU of this rank: as many ranks of this machine come before, as GPUs do. NCCL refuses two ranks on one."""
+    """Return the GPU of this rank: its number among the ranks of this machine. NCCL refuses two
+    ranks on one GPU.
+    """
     number = allgather(host, platform.node())[: host.rank].count(platform.node())
     count = cupy.cuda.runtime.getDeviceCount()
     if number >= count:
         raise BackendError(
-            f"Each rank of the group 'nccl' needs a GPU of its own; rank {host.rank} is number {number + 1} on "
-            f"{platform.node()}, which has {count}. Start fewer ranks there, or use the group 'mpi'."
+            f"Each rank of the group 'nccl' needs a GPU of its own; rank {host.rank} is "
+            f"number {number + 1} on {platform.node()}, which has {count}. "
+            "Start fewer ranks there, or use the group 'mpi'."
         )
     return cupy.cuda.Device(number)
 

@@ -1,4 +1,6 @@
-"""The kernels under the names and signatures of ``xpnet.ops``: they allocate, take any strides, validate nothing."""
+"""The kernels under the names and signatures of ``xpnet.ops``: they allocate, take any strides,
+validate nothing.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,7 @@ from xpnet.backend.spec import LOSS_NUMBERS
 from xpnet.ops import UPDATES, Array, Labels, UpdateName
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
-from xpnet_cupy.launches import Batch
+from xpnet_cupy.launches import LossBatch
 from xpnet_cupy.memory import RATES, as_read
 
 Launching = Callable[[Array], AbstractContextManager[Launcher]]
@@ -23,8 +25,10 @@ Launching = Callable[[Array], AbstractContextManager[Launcher]]
 
 
 def table(launching: Launching) -> Mapping[str, Kernel]:
-    """The kernels of losses, updates, softmax, and activations forward and back; identity does nothing."""
-    found: dict[str, Callable[..., Any]] = {
+    """The kernels of losses, updates, softmax, and activations forward and back; identity does
+    nothing.
+    """
+    functions: dict[str, Callable[..., Any]] = {
         **{
             update.function.__name__: partial(_update, launching, name)
             for name, update in UPDATES.items()
@@ -34,11 +38,11 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
         **{name: partial(_loss, launching, name) for name in LOSSES},
     }
     for name in sorted(ACTIVATIONS - {"identity"}):
-        found[name] = partial(_activation, launching, name)
-        found[f"{name}_backward"] = partial(_backward, launching, name)
-    for name, kernel in found.items():
+        functions[name] = partial(_activation, launching, name)
+        functions[f"{name}_backward"] = partial(_backward, launching, name)
+    for name, kernel in functions.items():
         kernel.__signature__ = inspect.signature(getattr(ops, name))  # type: ignore[attr-defined]
-    return {name: Kernel(kernel) for name, kernel in found.items()}
+    return {name: Kernel(kernel) for name, kernel in functions.items()}
 
 
 def _update(
@@ -51,7 +55,9 @@ def _update(
     t: int = 1,
     **numbers: Any,
 ) -> tuple[Array | None, ...]:
-    """Make one step of an update, in place. numbers : of its rule, and perhaps buffers by their names"""
+    """Make one step of an update, in place. numbers : of its rule, and perhaps buffers by their
+    names
+    """
     named = [numbers.pop(buffer, None) for buffer in UPDATES[name].buffers[len(buffers) :]]
     buffers = (*buffers, *named)
     rule = UpdateRule(name, **numbers)
@@ -107,14 +113,16 @@ def _loss(
     outputs: Array,
     labels: Labels,
     sample_weight: Array | None = None,
-    **given: float | Sequence[float],
+    **options: float | Sequence[float],
 ) -> tuple[Array, Array]:
-    """The loss and its gradient. given : the number that the loss takes, or one for each output, by its name"""
+    """The loss and its gradient. options : the number that the loss takes, or one for each output,
+    by its name
+    """
     with launching(outputs) as launcher:
         xp, rows = launcher.xp, outputs.shape[0]
         (outputs,) = _contiguous(launcher, outputs)
         labels = as_read(launcher, labels, "int64" if labels.ndim == 1 else launcher.dtype)
-        batch, total = Batch(labels.ndim == 1, labels), rows
+        batch, total = LossBatch(labels.ndim == 1, labels), rows
         if sample_weight is not None:
             weight = as_read(launcher, sample_weight, launcher.dtype)
             total = xp.sum(weight)
@@ -123,7 +131,7 @@ def _loss(
         numbers: list[float] = []
         if name in LOSS_NUMBERS:
             argument, default, _ = LOSS_NUMBERS[name]  # type: ignore[index]
-            numbers = numpy.broadcast_to(given.get(argument, default), outputs.shape[1:]).tolist()
+            numbers = numpy.broadcast_to(options.get(argument, default), outputs.shape[1:]).tolist()
         launches.loss(launcher, name, outputs, batch, d_outputs, row_loss, numbers)()
         return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
 

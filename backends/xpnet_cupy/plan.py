@@ -1,10 +1,12 @@
-"""One batch as a fixed list of launches: gather, forward, loss, backward, update; or a block of rows that goes forward.
+"""One batch as a fixed list of launches: gather, forward, loss, backward, update; or a block of
+rows that goes forward.
 
-Plain Python over a launcher, so that the same list runs on the host in the tests. Products carry bias, ReLU and bias
-gradients along where the launcher has such a product; where it has none, a kernel follows the plain product.
+This is plain Python over a launcher, so that the tests run the same list on the host. A product
+includes bias, ReLU and bias gradient where the launcher has such a product; otherwise a kernel
+follows the plain product.
 
-Where the data lie is read from the device by the kernels that need it, so that a plan serves any data of its shape.
-``Runs`` runs such lists: launch by launch when they first come, from then on as recorded graphs.
+Kernels read the addresses of the data on the device, so that a plan serves any data of its shape.
+``Runs`` runs such lists: launch by launch the first time, as CUDA graphs from the second time on.
 """
 
 from collections.abc import Sequence
@@ -20,26 +22,32 @@ from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.cublaslt import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import NO_PENALTY, Batch, Penalty
+from xpnet_cupy.launches import NO_PENALTY, LossBatch, Penalty
 from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
 
-AT_ONCE = 8
-"""Batches of one recording, at most: what comes before and after them is recorded along."""
+BATCHES_PER_GRAPH = 8
+"""Maximum number of batches in a CUDA graph, which also has the launches before and after them."""
 
-BLOCK_ROWS = 8192  # of a block that goes forward alone, at the least
-BLOCK_BYTES = (
-    64 << 20
-)  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
+BLOCK_ROWS = 8192
+"""Minimum number of rows of a block of a prediction."""
 
-KEPT = 48
-"""Recordings that are kept, about: where there are more, all of them are made anew."""
+BLOCK_BYTES = 64 << 20
+"""Bytes of the rows and outputs of a block: narrow networks take more rows, since a launch costs
+the same.
+"""
+
+MAX_GRAPHS = 48
+"""Approximate maximum number of CUDA graphs that are kept: beyond it, all of them are captured
+again.
+"""
 
 
 class Work:
-    """Holds launches that belong together: a batch, a block of rows, what comes before all and what after.
+    """Launches that belong together: a batch, a block of rows, the beginning or the end of an
+    epoch.
 
-    warm_up : launches of the same kernels and products that change nothing that lasts, so that all of them are loaded
-        before anything changes; None for the launches themselves, which change nothing
+    warm_up : launches of the same kernels and products that change no parameter; they load the
+        kernels before anything changes. None for the launches themselves, which change no parameter
     """
 
     def __init__(self, launches: Sequence[Launch], warm_up: Sequence[Launch] | None = None) -> None:
@@ -54,7 +62,8 @@ class Work:
 
 
 Group = tuple[tuple[Work, int], ...]
-"""Works one after the other, each so many times: what one recording holds."""
+"""Works one after the other, each with the number of its repetitions: the content of a CUDA graph.
+"""
 
 
 def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Array]]:
@@ -64,20 +73,22 @@ def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Ar
 
 
 def counted(weight: Array | None) -> Literal["rows", "summed", "given"]:
-    """By what the losses of rows with these weights are divided: see :class:`Shape`."""
+    """Return by what the losses of rows with these weights are divided: see :class:`Shape`."""
     return "rows" if weight is None else "summed"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Holds everything that a plan depends on.
+    """Everything that a plan depends on.
 
     rows : of a batch; indices : whether labels are class indices
-    kind : ``gradients`` fills the gradients, adds to the losses, and notes what is not finite; ``training`` fills the
-        gradients, then updates the parameters: penalty and clock are in the update; ``clipped`` does the same, with
-        gradients scaled to a norm before the update; ``update`` makes an update alone, of no rows; ``prediction`` puts
-        outputs where they belong; ``loss`` adds to the losses
-    weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
+    kind : ``gradients`` fills the gradients, adds to the losses, and notes what is not finite;
+        ``training`` fills the gradients, then updates the parameters: penalty and clock are in the
+        update; ``clipped`` does the same, with gradients scaled to a norm before the update;
+        ``update`` makes an update alone, of no rows; ``prediction`` copies outputs to the result;
+        ``loss`` adds to the losses
+    weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of
+        the whole batch
     penalized : whether the penalty is added
     lane : where the launches run
     """
@@ -91,9 +102,13 @@ class Shape:
 
 
 def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
-    """Cut rows into batches of a shape; the last may be smaller. Returns each shape, and how often it comes."""
-    whole, rest = divmod(rows, shape.rows)
-    return [(shape, whole), (replace(shape, rows=rest), 1)] if rest else [(shape, whole)]
+    """Cut rows into batches of a shape; the last may be smaller. Returns each shape with its number
+    of batches.
+    """
+    whole, remaining_rows = divmod(rows, shape.rows)
+    if not remaining_rows:
+        return [(shape, whole)]
+    return [(shape, whole), (replace(shape, rows=remaining_rows), 1)]
 
 
 class BatchPlan:
@@ -135,14 +150,14 @@ class BatchPlan:
         if shape.kind == "update":
             tick = launches.next_batch(self.launcher, spec.rule, self.epoch, None)
             return Work([tick, self._update(network.clock)], [])
-        found = [launches.next_batch(self.launcher, spec.rule, self.epoch, self.x)]
+        batch = [launches.next_batch(self.launcher, spec.rule, self.epoch, self.x)]
         if shape.kind == "prediction":
-            return Work([*found, *self._prediction()])
+            return Work([*batch, *self._prediction()])
         summed = shape.weight == "summed"
         weigh = [launches.batch_weight(self.launcher, self.epoch, self.rows)] if summed else []
         if shape.kind == "loss":
-            return Work([*found, *self._forward("identity"), *weigh, self._loss()])
-        found += [*weigh, *self._forward("identity"), self._loss(), *self._backward()]
+            return Work([*batch, *self._forward("identity"), *weigh, self._loss()])
+        batch += [*weigh, *self._forward("identity"), self._loss(), *self._backward()]
         penalty = NO_PENALTY
         if spec.l2 and shape.penalized:
             penalty = Penalty(
@@ -155,47 +170,50 @@ class BatchPlan:
             )
         if shape.kind == "training":
             return Work(
-                [*found, self._update(network.clock, penalty)], [*found, self._update(items=0)]
+                [*batch, self._update(network.clock, penalty)], [*batch, self._update(items=0)]
             )
         flats = (network.params.flat, network.gradients.flat)
         if penalty is not NO_PENALTY:
-            found.append(
+            batch.append(
                 launches.l2_penalty(
                     self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates
                 )
             )
-        found.append(launches.gradient_norm(self.launcher, *flats, network))
+        batch.append(launches.gradient_norm(self.launcher, *flats, network))
         if shape.kind == "gradients":
-            return Work(found)
-        found.append(launches.clip(self.launcher, network.gradients.groups[0].size, network))
-        return Work([*found, self._update(network.clock)], [*found, self._update(items=0)])
+            return Work(batch)
+        batch.append(launches.clip(self.launcher, network.gradients.groups[0].size, network))
+        return Work([*batch, self._update(network.clock)], [*batch, self._update(items=0)])
 
     def _update(
         self, clock: Array | None = None, penalty: Penalty = NO_PENALTY, *, items: int | None = None
     ) -> Launch:
-        """The update; of the first ``items`` parameters alone where that is given."""
+        """The update of the parameters; of the first ``items`` alone, unless that is None."""
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
         flats = [p.groups[0][:items] for p in parameters]
         copy = network.copies.groups[0] if self.launcher.halved and items is None else None
-        how: dict[str, Any] = {"penalty": penalty, "clock": clock, "rows": self.rows, "copy": copy}
-        return launches.update(self.launcher, rule, flats, network.rates, **how)
+        options: dict[str, Any] = {
+            "penalty": penalty,
+            "clock": clock,
+            "rows": self.rows,
+            "copy": copy,
+        }
+        return launches.update(self.launcher, rule, flats, network.rates, **options)
 
     def _forward(self, output_activation: str) -> list[Launch]:
-        found = []
+        forward = []
         for k, activation in enumerate((*self.spec.activations, output_activation)):
-            found += [
-                *self._layer(k, activation),
-                *self._dropout(k, self.outputs[k], self.dropped[k]),
-            ]
-        return found
+            forward += self._layer(k, activation)
+            forward += self._dropout(k, self.outputs[k], self.dropped[k])
+        return forward
 
     def _layer(self, k: int, activation: str) -> list[Launch]:
-        """out = activation(x W + b); one launch where the product takes bias and activation along.
+        """out = activation(x W + b); one launch where the product includes bias and activation.
 
-        What the way back reads is kept: x W + b for some activations, and ReLU's bits where the launch is one. In a
-        prediction ReLU is a launch of its own, since in a product it may turn NaN into 0, which a prediction has to
-        show.
+        The backward pass reads x W + b for some activations, and the bits of ReLU where there is
+        one launch: these are kept. In a prediction ReLU is a launch of its own, since a product may
+        turn NaN into 0, which a prediction must show.
         """
         launcher, x, (weight, bias), out = (
             self.launcher,
@@ -215,22 +233,22 @@ class BatchPlan:
             launch = launcher.fused_product(product, weight, x, target, vector=bias, mask=mask)
             if launch is not None:
                 return [launch, *after]
-        self.masks[k] = None  # no fused product, so nobody has written the mask
+        self.masks[k] = None  # without a fused product no launch writes the mask
         biased = launches.bias_activation(kernels, first, target, bias, target)
         return [launcher.product(plain, weight, x, target), biased, *after]
 
     def _prediction(self) -> list[Launch]:
-        """Rows go forward, and outputs where they belong."""
+        """The forward pass, and the copy of the outputs to the result."""
         activation, outputs = OUTPUT_ACTIVATIONS[self.spec.loss], self.outputs[-1]
         of_kernel = {"softmax": "identity", "exp": "exponential"}  # softmax is a kernel of its own
-        found = self._forward(of_kernel.get(activation, activation))
+        prediction = self._forward(of_kernel.get(activation, activation))
         if activation == "softmax":
             logits, outputs = outputs, self.memory.probabilities[: self.rows]
-            found.append(launches.softmax(self.launcher, logits, outputs))
-        return [*found, launches.put(self.launcher, self.epoch, outputs)]
+            prediction.append(launches.softmax(self.launcher, logits, outputs))
+        return [*prediction, launches.put(self.launcher, self.epoch, outputs)]
 
     def _dropout(self, k: int, x: Array, out: Array) -> list[Launch]:
-        """Dropout of layer k, forward and back; nothing where it has none."""
+        """Dropout of layer k, forward or backward; no launch where the layer has none."""
         return (
             []
             if self.dropped[k] is None
@@ -239,7 +257,7 @@ class BatchPlan:
 
     def _loss(self) -> Launch:
         epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
-        batch = Batch(
+        batch = LossBatch(
             self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight
         )
         arguments = (
@@ -252,15 +270,19 @@ class BatchPlan:
         return launches.loss(self.launcher, spec.loss, *arguments, moves=moves)
 
     def _backward(self) -> list[Launch]:
-        """Go from the last layer down: its parameters' gradient, then through its weight and the activation below."""
-        found = self._parameters(self.spec.layers - 1, has_bias=False)
+        """The backward pass: the parameters of the last layer, then through its weight and the
+        activation below, and so on.
+        """
+        backward = self._parameters(self.spec.layers - 1, has_bias=False)
         for k in reversed(range(self.spec.layers - 1)):
             through, has_bias = self._through(k)
-            found += [*through, *self._parameters(k, has_bias=has_bias)]
-        return found
+            backward += [*through, *self._parameters(k, has_bias=has_bias)]
+        return backward
 
     def _parameters(self, k: int, *, has_bias: bool) -> list[Launch]:
-        """dW and db of a layer, in one product where that can be; dW alone where db has come with ``_through``."""
+        """dW and db of a layer, in one product if possible; dW alone where ``_through`` has
+        computed db.
+        """
         d_out, (weight, bias) = self.d_outputs[k], self.d_layers[k]
         arrays = (d_out, self.inputs[k], weight)
         if has_bias:
@@ -274,11 +296,13 @@ class BatchPlan:
         return [self.launcher.product(WEIGHT_GRADIENT, *arrays), *sums]
 
     def _through(self, k: int) -> tuple[list[Launch], bool]:
-        """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""
+        """d_outputs[k], through the weight above and the activation of layer k, and whether it
+        computes db of layer k.
+        """
         (above, _), (_, bias), d_out = self.layers[k + 1], self.d_layers[k], self.d_outputs[k]
         arrays = (above, self.d_outputs[k + 1], d_out)
         if self.masks[k] is not None:
-            has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
+            has_bias = not self.launcher.halved  # the sums would be bfloat16
             product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad" if has_bias else "drelu")
             vector = bias if has_bias else None
             launch = self.launcher.fused_product(
@@ -295,14 +319,14 @@ class BatchPlan:
 
 
 class Runs:
-    """What runs over one clock, in memory for the largest batch so far.
+    """Runs batches with one clock, in memory for the largest batch so far.
 
-    What runs is cut into groups of batches, and a group that comes again is one replay. A recording reads on the device
-    where the data lie, so that it serves any data.
+    Batches are cut into groups; a group that comes again is the replay of a CUDA graph. A graph
+    reads the addresses of the data on the device, so that it serves any data.
 
-    network : what is trained, or predicts
-    epoch : with the clock and the sums: those of the network in a training. Predictions and losses have others, so that
-        a training under way stays as it is
+    network : the parameters, gradients and buffers
+    epoch : the clock and the sums. A training uses those of the network; predictions and losses
+        have their own, so that they do not disturb a training in progress
     """
 
     def __init__(
@@ -313,17 +337,19 @@ class Runs:
         self.begin: Any = None
         self.finish: Any = None
         self.works: dict[Shape, Work] = {}
-        self.recorded: dict[Group, Launch | None] = {}  # None where it has come once
+        self.graphs: dict[Group, Launch | None] = {}  # None after its first run
 
-    def make_room(self, rows: int) -> None:
-        """Take memory for batches of so many rows. What there was is let go before the larger one is asked for."""
+    def reserve(self, rows: int) -> None:
+        """Take memory for batches of ``rows`` rows; the smaller memory is freed before the larger
+        one is allocated.
+        """
         if self.memory is not None and rows <= self.memory.rows:
             return
         self.memory = self.begin = self.finish = None
         self.forget()
         spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
         trains, copies, squares = epoch is network, [], []
-        if trains and launcher.halved:  # anyone may have written to the parameters
+        if trains and launcher.halved:  # callers may have written to the parameters
             copies = [launches.copy_parameters(launcher, network.params.flat, network.copies.flat)]
         if spec.l2 and not trains:
             only_squares = Penalty(
@@ -338,41 +364,43 @@ class Runs:
         self.memory = memory
 
     def forget(self) -> None:
-        """Let go of all recordings, and of what they are made of."""
+        """Drop all CUDA graphs, and the works that they are captured from."""
         self.works.clear()
-        self.recorded.clear()
+        self.graphs.clear()
 
     def prepare(
         self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True
     ) -> list[tuple[Launch, int]]:
-        """Return what runs batches from the beginning to the end: calls, each with how often it comes.
+        """Return the calls that run batches from the beginning to the end, each with its number of
+        repetitions.
 
-        All that can fail fails here, before anything has changed.
+        All errors are raised here, before anything has changed.
 
-        shapes : of the batches: of one so many, then perhaps one of another
-        finish : whether sums go to the host
+        shapes : of the batches, each with its number of batches; the second, if any, is the shape
+            of the last batch
+        finish : whether the sums are sent to the host
         """
-        if len(self.recorded) > KEPT:
+        if len(self.graphs) > MAX_GRAPHS:
             self.forget()
         ends = [(self.finish, 1)] if finish else []
-        (work, times), *rest = batches = [(self._work(shape), times) for shape, times in shapes]
-        whole = (times + len(rest) - 1) // AT_ONCE
+        (work, times), *last_batch = batches = [(self._work(shape), n) for shape, n in shapes]
+        whole = (times + len(last_batch) - 1) // BATCHES_PER_GRAPH
         if not whole:
             groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, *ends), 1)]
         else:
-            several = (work, AT_ONCE)
-            last = ((work, times - whole * AT_ONCE), *rest, *ends)
+            several = (work, BATCHES_PER_GRAPH)
+            last = ((work, times - whole * BATCHES_PER_GRAPH), *last_batch, *ends)
             groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
         return [(self._call(group, times), times) for group, times in groups if times]
 
     def run(self, calls: list[tuple[Launch, int]]) -> None:
-        """Run what was prepared."""
+        """Run the prepared calls."""
         try:
             for call, times in calls:
                 for _ in range(times):
                     call()
         finally:
-            self.epoch.asked()
+            self.epoch.mark_requested()
 
     def _work(self, shape: Shape) -> Work:
         """The work on batches of a shape, made once."""
@@ -381,18 +409,18 @@ class Runs:
         return self.works[shape]
 
     def _call(self, group: Group, times: int) -> Launch:
-        if (recording := self.recorded.get(group)) is not None:
-            return recording
-        record = group in self.recorded or times > 1
-        cold = [work for work, _ in group if not work.warm and (record or work.changes)]
+        if (graph := self.graphs.get(group)) is not None:
+            return graph
+        capture = group in self.graphs or times > 1
+        cold = [work for work, _ in group if not work.warm and (capture or work.changes)]
         if cold:
             self.run([(self.begin.run, 1)])
         for work in cold:
             for launch in work.warm_up:
                 launch()
             work.warm = True
-        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
-        return self.recorded[group] or partial(_run, group)
+        self.graphs[group] = self.launcher.capture(partial(_run, group)) if capture else None
+        return self.graphs[group] or partial(_run, group)
 
 
 def _run(group: Group) -> None:
@@ -402,7 +430,7 @@ def _run(group: Group) -> None:
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:
-    """Return how many of ``rows`` rows go forward at a time."""
+    """Return the number of rows of a block of a prediction of ``rows`` rows."""
     return min(
         rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize))
     )

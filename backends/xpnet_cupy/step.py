@@ -1,9 +1,11 @@
-"""The compiled training step: a plan for each batch size, recorded when it comes again and replayed for an epoch.
+"""The compiled training step: a plan for each batch size, which is captured in CUDA graphs from its
+second run on.
 
-An epoch tells the device where the data lie and what the learning rate is, then asks for batch after batch without
-waiting. While the device works, the next order is drawn and sent there; then the epoch waits once, for the losses. What
-changes from batch to batch (first row, number of the update, losses so far) and from epoch to epoch (where the data
-lie) is kept on the device, so that a recorded graph serves both. All memory is taken and all is recorded before the
+An epoch sends the addresses of the data and the learning rate to the device, then launches all
+batches without waiting. While the device works, the next order is drawn and uploaded; then the
+epoch waits once, for the losses. Everything that changes from batch to batch (first row, number of
+the update, losses so far) and from epoch to epoch (addresses of the data) is kept on the device, so
+that a CUDA graph serves all of them. All memory is taken and all graphs are captured before the
 first batch changes a parameter.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
 
@@ -21,19 +23,31 @@ from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, as_read
-from xpnet_cupy.plan import AT_ONCE, Runs, Shape, batches_of, block_rows, counted
+from xpnet_cupy.memory import EpochData, EpochMemory, NetworkMemory, as_read
+from xpnet_cupy.plan import BATCHES_PER_GRAPH, Runs, Shape, batches_of, block_rows, counted
 
-NEXT_UPDATES = 2  # where the clock has the number of updates made
+NEXT_UPDATES = 2
+"""Index in the clock of the number of updates made."""
 
 T = TypeVar("T")
 
 
-class CompiledStep(Step):
+class PrefetchedOrder(NamedTuple):
+    """An order of rows that was uploaded before the epoch that reads it.
+
+    order : on the host, as the caller has it; copy : (n,) int32 on the device; arrival : its event
+    """
+
+    order: Any
+    copy: Array
+    arrival: Any
+
+
+class CudaStep(Step):
     """A training step over preallocated buffers; see :class:`xpnet.backend.Step`.
 
     launcher : runs the launches, on a GPU or, in the tests, on the host
-    on_device : opened around all that touches the device
+    on_device : context manager around all work on the device
     """
 
     prefetches_orders = True
@@ -46,16 +60,12 @@ class CompiledStep(Step):
         on_device: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
-        self._sent: tuple[Any, Array, Any] | None = (
-            None  # an order on the host, its copy, and what marks its arrival
-        )
+        self._prefetched: PrefetchedOrder | None = None
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
-        self._room = self._training()
-        self._of_lanes: dict[
-            Any, Runs
-        ] = {}  # threads that predict at the same time have lanes of their own
+        self._training_runs = self._training()
+        self._inference_runs: dict[Any, Runs] = {}  # by lane: each thread predicts on its own
 
     @property
     def gradients(self) -> Parameters:
@@ -65,8 +75,11 @@ class CompiledStep(Step):
     @property
     def why(self) -> str:
         """See :class:`xpnet.backend.Step`."""
-        how = f"up to {AT_ONCE} batches a CUDA graph, {self.launcher.of_batches.about}"
-        return f"the compiled CuPy step: {how}; predictions and losses recorded"
+        batches = f"up to {BATCHES_PER_GRAPH} batches a CUDA graph"
+        products = self.launcher.of_batches.about
+        return (
+            f"the compiled CuPy step: {batches}, {products}; predictions and losses in CUDA graphs"
+        )
 
     def epoch(self, X: Array, Y: Array, **options: Any) -> float:
         """See :class:`xpnet.backend.Step`."""
@@ -75,16 +88,20 @@ class CompiledStep(Step):
     def weighted_epoch(
         self, X: Array, Y: Array, *, max_grad_norm: float | None = None, **options: Any
     ) -> float:
-        """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay on the device."""
+        """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay
+        on the device.
+        """
         clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
         return self._epoch(X, Y, {"by_rows": True, **clipped}, **options)
 
     def forward(self, X: Array) -> Array:
-        """See :class:`xpnet.backend.Step`. A lane computes the outputs, which belong to the caller's stream."""
+        """See :class:`xpnet.backend.Step`. A lane computes the outputs, which belong to the
+        caller's stream.
+        """
         rows, width, dtype = X.shape[0], self.spec.widths[-1], self.spec.dtype
         block = block_rows(self.spec, rows)
         with self._memory(f"A prediction of {rows} rows"):
-            out = self._with_room(lambda: self.launcher.xp.empty((rows, width), dtype=dtype))
+            out = self._free_and_retry(lambda: self.launcher.xp.empty((rows, width), dtype=dtype))
             if rows:
                 with self.launcher.stream() as lane:
                     batches = batches_of(rows, Shape(block, False, "prediction"))
@@ -122,25 +139,26 @@ class CompiledStep(Step):
         count = X.shape[0] if rows is None else len(rows)
         if (
             not count
-        ):  # a row that is not there leaves the penalty's gradient alone, where that is added here
+        ):  # one row of index -1 leaves only the gradient of the penalty, if this rank adds it
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
         whole, weight = None if sample_weight is not None else count, counted(sample_weight)
-        told: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         if part is not None:
             whole, weight = part.total_weight, "given"
-            told = {"total_weight": part.total_weight, "first_row": part.first_row}
+            arguments = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
         with self._memory(f"A gradient over {count} rows"), self.launcher.stream() as lane:
             shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
-            return self._mean(self._run(read, [(shape, 1)], told), whole)
+            return self._mean(self._run(read, [(shape, 1)], arguments), whole)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
         with self._memory("An update"), self.launcher.stream():
-            told, alone = {"learning_rate": learning_rate}, [(Shape(0, False, "update"), 1)]
-            self._run(lambda: Data(None), alone, told, finish=False)
+            update = [(Shape(0, False, "update"), 1)]
+            arguments = {"learning_rate": learning_rate}
+            self._run(lambda: EpochData(None), update, arguments, finish=False)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -148,7 +166,7 @@ class CompiledStep(Step):
         with self._on_device():
             used = (
                 network.buffers if network.trains else {}
-            )  # before the first update they are zero
+            )  # they are zero before the first update
             buffers = {name: arrays.to_host() for name, arrays in used.items()}
             return StepState(network.params.to_host(), buffers, int(network.clock[NEXT_UPDATES]))
 
@@ -165,7 +183,9 @@ class CompiledStep(Step):
                 )
 
     def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. The copies lie on the device, which makes them beside the host's work."""
+        """See :class:`xpnet.backend.Step`. The device makes the copies in its own memory while the
+        host goes on.
+        """
         network = self._network
 
         def copied() -> list[tuple[Array, Array]]:
@@ -173,7 +193,7 @@ class CompiledStep(Step):
             return [(array, array.copy()) for array in kept]
 
         with self._memory("The state before an epoch"), self.launcher.stream():
-            copies = self._with_room(copied)
+            copies = self._free_and_retry(copied)
 
         def restore() -> None:
             with self._on_device(), self.launcher.stream():
@@ -186,71 +206,81 @@ class CompiledStep(Step):
         self,
         X: Array,
         Y: Array,
-        told: dict[str, Any],
+        arguments: dict[str, Any],
         *,
         learning_rate: float,
         batch_size: int,
         order: Any = None,
         sample_weight: Array | None = None,
     ) -> float:
-        """An epoch over all rows; told : beside the learning rate, as for ``EpochMemory.tell``"""
+        """An epoch over all rows; arguments : of ``EpochMemory.set_arguments``, except for the
+        learning rate
+        """
         self.penalty, rows = 0.0, X.shape[0]
         draw, self.prefetch_order = self.prefetch_order, None
         if not rows:
             return 0.0
         size = min(batch_size, rows)
         with self._memory(f"Training on batches of {size} rows"), self.launcher.stream() as lane:
-            kind: Literal["clipped", "training"] = "clipped" if "max_norm" in told else "training"
+            kind: Literal["clipped", "training"] = (
+                "clipped" if "max_norm" in arguments else "training"
+            )
             shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight), lane=lane)
-            beside = None if draw is None else partial(self._send, draw)
-            told["learning_rate"] = learning_rate
+            prefetch = None if draw is None else partial(self._send, draw)
+            arguments["learning_rate"] = learning_rate
             read = partial(self._read, X, Y, sample_weight, order)
-            results = self._run(read, batches_of(rows, shape), told, beside=beside)
-            return self._mean(results, rows if sample_weight is None or "by_rows" in told else None)
+            results = self._run(read, batches_of(rows, shape), arguments, meanwhile=prefetch)
+            by_rows = sample_weight is None or "by_rows" in arguments
+            return self._mean(results, rows if by_rows else None)
 
     def _run(
         self,
-        read: Callable[[], Data],
+        read: Callable[[], EpochData],
         batches: list[tuple[Shape, int]],
-        told: dict[str, Any],
+        arguments: dict[str, Any],
         *,
         lane: Any = None,
-        beside: Launch | None = None,
+        meanwhile: Launch | None = None,
         finish: bool = True,
     ) -> Any:
-        """Run batches on the open lane; returns their sums, as :meth:`xpnet_cupy.memory.EpochMemory.read` does.
+        """Run batches on the open lane; returns their sums, as
+        :meth:`xpnet_cupy.memory.EpochMemory.read` does.
 
-        read : gives the data; batches : their shapes, the largest first, each with how often it comes
-        told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`
-        lane : whose clock and memory are used where a training stays as it is; None for those of the training
-        beside : called when the device has all that it is to do
-        finish : whether the device is waited for, and its sums are returned
+        read : returns the data
+        batches : their shapes, the largest first, each with its number of batches
+        arguments : of :meth:`xpnet_cupy.memory.EpochMemory.set_arguments`
+        lane : the lane of a prediction or loss, which has its own clock and memory; None for a
+            training
+        meanwhile : called after all work has been launched, while the device works
+        finish : whether to wait for the device and return its sums
         """
 
-        def prepare() -> tuple[Runs, Data, list[tuple[Launch, int]]]:
-            runs = self._room if lane is None else self._inference(lane)
-            runs.make_room(batches[0][0].rows)
+        def prepare() -> tuple[Runs, EpochData, list[tuple[Launch, int]]]:
+            runs = self._training_runs if lane is None else self._inference(lane)
+            runs.reserve(batches[0][0].rows)
             data = read()
-            runs.epoch.tell(data, **told)
+            runs.epoch.set_arguments(data, **arguments)
             return runs, data, runs.prepare(batches, finish=finish)
 
-        runs, _held, calls = self._with_room(prepare)  # held until the device has read it
+        runs, _data, calls = self._free_and_retry(
+            prepare
+        )  # keeps the data alive while the device reads
         runs.run(calls)
-        if beside is not None:
-            beside()
+        if meanwhile is not None:
+            meanwhile()
         return runs.epoch.read() if finish else None
 
     def _training(self) -> Runs:
-        """What trains, without any memory yet."""
+        """Return new runs of trainings, which have no memory yet."""
         return Runs(self.spec, self.launcher.of_batches, self._network, self._network)
 
     def _inference(self, lane: Any) -> Runs:
-        """What predicts on a lane."""
-        if lane not in self._of_lanes:
-            self._of_lanes[lane] = Runs(
+        """Return the runs of predictions and losses on a lane."""
+        if lane not in self._inference_runs:
+            self._inference_runs[lane] = Runs(
                 self.spec, self.launcher, self._network, EpochMemory(self.launcher)
             )
-        return self._of_lanes[lane]
+        return self._inference_runs[lane]
 
     def _read(
         self,
@@ -258,46 +288,48 @@ class CompiledStep(Step):
         Y: Array | None = None,
         sample_weight: Array | None = None,
         order: Any = None,
-        places: Any = None,
-    ) -> Data:
-        """The data as kernels read them. places : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
+        positions: Any = None,
+    ) -> EpochData:
+        """The data as kernels read them. positions : on the host, or None; see
+        `~xpnet_cupy.memory.EpochData`
+        """
         launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
         own = self.backend.device(self.params.flat)
         for array in (X, Y, sample_weight):
-            if array is not None and (found := self.backend.device(array)) != own:
+            if array is not None and (device := self.backend.device(array)) != own:
                 raise MixedArraysError(
-                    f"All arrays of one call must live on one device; the parameters are on {own}, received an array "
-                    f"on {found}. Move it, or build the model from arrays of that device."
+                    f"All arrays of one call must live on one device; the parameters are on "
+                    f"{own}, received an array on {device}. Move it, or build the model from "
+                    "arrays of that device."
                 )
-        placed = places is not None and any(
-            self.spec.dropout
-        )  # nothing else asks where a row stands
-        return Data(
+        drops = positions is not None and any(self.spec.dropout)  # only dropout reads positions
+        return EpochData(
             as_read(launcher, X, dtype),
             None if Y is None else as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
             None if order is None else self._order(order),
-            xp.asarray(places.astype("int32")) if placed else None,
+            xp.asarray(positions.astype("int32")) if drops else None,
         )
 
     def _order(self, order: Any) -> Array:
         """An order as kernels read it: (n,) int32."""
-        if self._sent is not None and self._sent[0] is order:
-            _, copy, arrival = self._sent
-            arrival.synchronize()  # it was sent while the epoch before was under way
-            return copy
+        prefetched = self._prefetched
+        if prefetched is not None and prefetched.order is order:
+            prefetched.arrival.synchronize()  # uploaded during the epoch before
+            return prefetched.copy
         return self.launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
 
     def _send(self, draw: Callable[[], Any]) -> None:
-        """Draw the next order and send it. All that the epoch has for the device has been asked for."""
+        """Draw the next order and upload it, after all work of the epoch has been launched."""
         order = draw()
-        self._sent = order, *self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
+        copy, arrival = self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
+        self._prefetched = PrefetchedOrder(order, copy, arrival)
 
     def _mean(self, results: Any, whole: float | None, *, shared: bool = True) -> float:
         """The mean loss, penalty included.
 
-        whole : what losses are divided by; None for the sum of all weights
-        shared : whether the penalty is divided by that, too
+        whole : by what losses are divided; None for the sum of all weights
+        shared : whether the penalty is divided by it as well
         """
         loss, squares, summed, broken = results
         weight = summed if whole is None else whole
@@ -306,18 +338,19 @@ class CompiledStep(Step):
             return float("nan")
         return loss / weight + self.penalty if weight else 0.0
 
-    def _with_room(self, action: Callable[[], T]) -> T:
-        """Run an action; where memory runs out, free what is kept for later and try once more."""
+    def _free_and_retry(self, action: Callable[[], T]) -> T:
+        """Run an action; if memory runs out, free buffers and CUDA graphs and run it once more."""
         try:
             return action()
         except MemoryError:
-            self._room = self._training()
-            self._of_lanes.pop(self.launcher.lane, None)
-        self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
+            self._training_runs = self._training()
+            self._inference_runs.pop(self.launcher.lane, None)
+        # Outside of the except block: the error refers to what the action allocated.
+        self.launcher.release_memory()
         return action()
 
     @contextmanager
     def _memory(self, what: str) -> Iterator[None]:
-        """Enter the step's device, and tell what does not fit into its memory."""
+        """Enter the device of the step; an error says what does not fit into its memory."""
         with self._on_device(), cuda.fitting(what, "a smaller batch_size"):
             yield

@@ -89,7 +89,7 @@ def counts(small: bool) -> None:
         for _ in range(2):
             loss = epoch(step, X, Y, batch)
         sys.stdout.write(f"{'-'.join(map(str, widths))}: {step.why}; loss {loss:.6f}\n")
-        for group, run in step._room.recorded.items():
+        for group, run in step._training_runs.graphs.items():
             batches = sum(times for work, times in group if len(work.launches) > 2)
             if run is not None:
                 sys.stdout.write(f"  a graph of {batches} batches: {nodes(run.__self__)} nodes\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.cuda.checks import RULES, weights
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.step import CompiledStep
+from xpnet_cupy.step import CudaStep
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
@@ -31,9 +31,9 @@ TWO_LAYERS = (*MIDDLE[:2], 10)
 WIDTHS = [(64, 32, 10), MIDDLE, (20, 700)]
 
 
-def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CompiledStep:
+def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CudaStep:
     """A step with the tests' weights."""
-    step = CompiledStep(
+    step = CudaStep(
         spec, backend, launcher or Launcher(cupy, spec.dtype), lambda: cupy.cuda.Device(None)
     )
     step.params.update(weights(spec))
@@ -79,7 +79,7 @@ class Unfused(Launcher):
 class Eager(Launcher):
     """Launch by launch, without a graph."""
 
-    def record(self, run: Any) -> Any:
+    def capture(self, run: Any) -> Any:
         return run
 
 
@@ -173,17 +173,17 @@ def test_fused_products_equal_unfused_ones(backend: Any, dtype: str) -> None:
 def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
     spec = network(MIDDLE, "sgd", dtype)
     X = draw(spec, backend, 300)[0]
-    recorded, plain = make(spec, backend), make(spec, backend, Eager(cupy, dtype))
+    captured, plain = make(spec, backend), make(spec, backend, Eager(cupy, dtype))
     wanted = backend.to_numpy(plain.forward(X))
     for _ in range(4):
-        np.testing.assert_array_equal(backend.to_numpy(recorded.forward(X.copy())), wanted)
+        np.testing.assert_array_equal(backend.to_numpy(captured.forward(X.copy())), wanted)
 
 
 def test_a_recorded_loss_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
     spec = network(MIDDLE, "sgd", dtype, l2=0.1)
     X, Y, _, _ = draw(spec, backend, 300)
-    recorded, plain = make(spec, backend), make(spec, backend, Eager(cupy, dtype))
-    assert {recorded.loss(X.copy(), Y.copy()) for _ in range(4)} == {plain.loss(X, Y)}
+    captured, plain = make(spec, backend), make(spec, backend, Eager(cupy, dtype))
+    assert {captured.loss(X.copy(), Y.copy()) for _ in range(4)} == {plain.loss(X, Y)}
 
 
 @pytest.mark.parametrize("norm", [None, 0.5])
@@ -270,7 +270,7 @@ def test_training_in_bf16_goes_where_float64s_goes(widths: tuple[int, ...], rule
         rng.random((300, widths[-1])).astype("float32"),
     )
     step, reference = backend.compile_step(spec), ReferenceStep(wide, NumpyBackend(), "")
-    assert isinstance(step, CompiledStep) and "in bf16, all sums in fp32" in step.why
+    assert isinstance(step, CudaStep) and "in bf16, all sums in fp32" in step.why
     for one in (step, reference):
         one.params.update(weights(spec))
     found = train(step, backend.asarray(X), backend.asarray(Y))
@@ -293,8 +293,10 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     X, Y, _, _ = draw(spec, backend, 1000)
     step = make(spec, backend)
     train(step, X, Y)
-    assert step._room is not None
-    graphs = {group: run.__self__ for group, run in step._room.recorded.items() if run is not None}
+    assert step._training_runs is not None
+    graphs = {
+        group: run.__self__ for group, run in step._training_runs.graphs.items() if run is not None
+    }
     assert graphs
     for group, graph in graphs.items():
         batches = sum(times for work, times in group if len(work.launches) > 2)
@@ -323,10 +325,10 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
     step = make(spec, backend)
-    with_room, read, busy = step._with_room, step._network.read, []
+    free_and_retry, read, busy = step._free_and_retry, step._network.read, []
 
     def spin_first(prepare: Any) -> Any:
-        prepared = with_room(prepare)
+        prepared = free_and_retry(prepare)
         spin((1,), (1,), (np.int64(2_000_000_000),))
         return prepared
 
@@ -336,7 +338,7 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
 
     with step.running():
         train(step, X, Y, epochs=2)
-        step._with_room, step._network.read = spin_first, look  # type: ignore[method-assign, assignment]
+        step._free_and_retry, step._network.read = spin_first, look  # type: ignore[method-assign, assignment]
         train(step, X, Y, epochs=1)
     assert busy == [True]
 

@@ -105,8 +105,11 @@ def test_a_gradient_is_that_of_float64_within_8_bits(
     spec = NetworkSpec((7, 12, 10, 4), activations, dtype="float32", l2=0.1, **loss)  # type: ignore[arg-type]
     step = make(spec, halved)
     assert_near(step, spec, *data(spec, form if not loss else "values"))
-    kinds = {array.dtype.name for array in (step._room.memory.x, *step._room.memory.d_outputs)}
-    assert kinds == {"uint16"} and step._room.memory.outputs[-1].dtype == "float32"
+    kinds = {
+        array.dtype.name
+        for array in (step._training_runs.memory.x, *step._training_runs.memory.d_outputs)
+    }
+    assert kinds == {"uint16"} and step._training_runs.memory.outputs[-1].dtype == "float32"
     assert step.gradients.flat.dtype == step.params.flat.dtype == "float32"
 
 
@@ -219,7 +222,11 @@ class TestOnACard:
         step.params.update(weights(spec))
         for _ in range(2):
             step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
-        assert len(step._room.works) == 1 and step._room.memory.x.dtype == "uint16" and Graph.made
+        assert (
+            len(step._training_runs.works) == 1
+            and step._training_runs.memory.x.dtype == "uint16"
+            and Graph.made
+        )
         assert "products and what layers hand to each other in bf16, all sums in fp32" in step.why
 
     def test_float64_has_its_own(self) -> None:

@@ -67,16 +67,16 @@ def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtyp
     found = train(step, *device_data, batch=BATCH)
     np.testing.assert_allclose(found, train(reference, X, Y, batch=BATCH), rtol=rtol)
     # What goes before, gather, two products, loss, two products and one back, update; the rest; what comes after.
-    assert [len(graph.calls) for graph in recorded(step)] == [1 + 3 * 8 + 1]
+    assert [len(graph.calls) for graph in graphs_of(step)] == [1 + 3 * 8 + 1]
     assert "through cuBLASLt" in step.why
     probabilities = step.forward(device_data[0])
     assert isinstance(probabilities, Array)
     np.testing.assert_allclose(probabilities, reference.forward(X), rtol=rtol, atol=rtol)
 
 
-def recorded(step: Any) -> list[Graph]:
+def graphs_of(step: Any) -> list[Graph]:
     """The graphs that the step trains by."""
-    graphs = [getattr(run, "__self__", None) for run in step._room.recorded.values()]
+    graphs = [getattr(run, "__self__", None) for run in step._training_runs.graphs.values()]
     return [graph for graph in graphs if isinstance(graph, Graph)]
 
 
@@ -86,7 +86,7 @@ class TestPredictions:
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        assert not isinstance(step, str) and "; predictions and losses recorded" in step.why
+        assert not isinstance(step, str) and "; predictions and losses in CUDA graphs" in step.why
         rng = np.random.default_rng(0)
         for one in (step, reference):
             one.params.update(weights(spec))
@@ -108,7 +108,7 @@ class TestPredictions:
                     one.epoch(
                         backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X)
                     )
-        # A launch after the other, then recorded; from then on nothing is asked for but a replay.
+        # Launch by launch, then as a CUDA graph; from then on nothing is asked for but a replay.
         # What goes before, gather, ReLU, softmax, and outputs go where they belong.
         assert counts == [(5, 0, 0), (5, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
 
@@ -141,14 +141,14 @@ class TestPredictions:
     def test_what_is_kept_is_bounded(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.KEPT", 3)
+        monkeypatch.setattr("xpnet_cupy.plan.MAX_GRAPHS", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5, 20):
             step.forward(X[:rows])
         runs = step._inference(step.launcher.lane)
         assert [shape.rows for shape in runs.works] == [20] and runs.memory.rows == 20
-        assert {work for group in runs.recorded for work, _ in group} == {
+        assert {work for group in runs.graphs for work, _ in group} == {
             runs.begin,
             *runs.works.values(),
         }
@@ -195,7 +195,7 @@ class TestLosses:
             device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
             made, replayed = Graph.made, Graph.launched
             found = step.loss(*device[:2], sample_weight=device[2], rows=order)
-            # Without weights and with them: launch by launch when it first comes, then recorded, blocks and all.
+            # Without weights and with them: launch by launch when it first comes, then as a CUDA graph, blocks and all.
             assert (Graph.made - made, Graph.launched - replayed) == (k // 2, k // 2)
             assert found == pytest.approx(
                 reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5
@@ -284,7 +284,7 @@ def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
     # Gather, three products, loss, three products and two back, update: eight batches with what goes before them, and
     # two with what comes after.
-    assert [len(graph.calls) for graph in recorded(step)] == [1 + 8 * 11, 2 * 11 + 1]
+    assert [len(graph.calls) for graph in graphs_of(step)] == [1 + 8 * 11, 2 * 11 + 1]
 
 
 def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
@@ -341,7 +341,7 @@ class TestResources:
     def test_a_thread_for_each_request_takes_over_what_those_before_it_had(
         self, backend: CupyBackend, cuda: Any
     ) -> None:
-        """Streams, a handle, workspaces and recordings; threads that live at the same time share none of them."""
+        """Streams, a handle, workspaces and CUDA graphs; threads that live at the same time share none of them."""
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         counts = []
@@ -404,17 +404,17 @@ class TestResources:
             gc.collect()
             if count == 1:
                 used, captured = cupy.pool.used, Graph.made
-        assert (cupy.pool.used, Graph.made, len(step._room.works)) == (used, captured, 1)
+        assert (cupy.pool.used, Graph.made, len(step._training_runs.works)) == (used, captured, 1)
 
     def test_batches_of_many_sizes_are_not_all_kept(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.KEPT", 3)
+        monkeypatch.setattr("xpnet_cupy.plan.MAX_GRAPHS", 3)
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         step.params.update(weights(spec))
         found = [step.gradient(X[:rows], Y[:rows]) for rows in (20, 3, 20, 4, 20, 5, 20, 20, 20)]
-        assert [shape.rows for shape in step._room.works] == [20] and len(set(found)) == 4
+        assert [shape.rows for shape in step._training_runs.works] == [20] and len(set(found)) == 4
 
     def test_a_smaller_last_batch_is_captured_too(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
@@ -487,7 +487,7 @@ class TestOutOfMemory:
         for _ in range(3):
             wanted = reference.epoch(X, Y, learning_rate=0.1, batch_size=5)
             assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
-        assert not recorded(step)
+        assert not graphs_of(step)
 
     def test_what_a_capture_ends_with_does_not_hide_its_cause(
         self, monkeypatch: pytest.MonkeyPatch
@@ -504,7 +504,7 @@ class TestOutOfMemory:
         monkeypatch.setattr(Stream, "end_capture", end)
         launcher = Launcher(cupy, "float32")
         with launcher.stream(), pytest.raises(BackendError, match="the cause"):
-            launcher.record(run)
+            launcher.capture(run)
 
     def test_other_failures_are_not_taken_for_it(
         self, step: Any, backend: CupyBackend, told: Any

@@ -88,7 +88,7 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
     how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
     step.prefetch_order = lambda: orders[1]
     step.epoch(X, Y, order=orders[0], **how)
-    used = step._sent[1]
+    used = step._prefetched[1]
     assert step._order(orders[1]) is used
     np.testing.assert_array_equal(step._order(orders[2]), orders[2])
     np.testing.assert_array_equal(step._order(orders[1].copy()), orders[1])

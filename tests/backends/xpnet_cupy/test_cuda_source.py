@@ -261,7 +261,11 @@ MUTATIONS = {
     ),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
-    "dropout knows no places": ("data[i] = given[i];", "data[i] = i == PLACES ? 0 : given[i];", 1),
+    "dropout knows no places": (
+        "data[i] = arguments[i];",
+        "data[i] = i == PLACES ? 0 : arguments[i];",
+        1,
+    ),
     "dropout leaves out what is left of a row": (
         "cols % 4 ? (cols + 6) / 4 : cols / 4",
         "cols / 4",

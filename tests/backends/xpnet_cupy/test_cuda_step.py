@@ -360,10 +360,10 @@ def test_batches_are_replayed_several_at_once_whatever_the_data(
     for epoch in range(3):
         step.epoch(X.copy(), Y.copy(), learning_rate=0.1, batch_size=BATCH, order=np.arange(len(X)))
         # A graph of what goes before and eight batches; one of four, the last of them smaller, and what comes after.
-        assert (launcher.recordings, launcher.replays) == (2 * bool(epoch), 2 * epoch)
-    step.gradient(X, Y)  # in larger buffers, for which all is recorded anew
+        assert (launcher.graphs, launcher.replays) == (2 * bool(epoch), 2 * epoch)
+    step.gradient(X, Y)  # in larger buffers, for which all graphs are captured again
     train(step, X, Y, batch=BATCH)
-    assert launcher.recordings == 2 + 2
+    assert launcher.graphs == 2 + 2
 
 
 def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch(
@@ -372,7 +372,7 @@ def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=launcher.dtype)
     X, Y = data(spec, "indices", rows=40)
     make(spec, launcher).epoch(X, Y, learning_rate=0.1, batch_size=1)
-    assert (launcher.recordings, launcher.replays) == (
+    assert (launcher.graphs, launcher.replays) == (
         1,
         3,
     )  # and the first eight and the last eight launch by launch
@@ -393,7 +393,7 @@ def test_epochs_as_scikit_learn_counts_them(
 ) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, **CLIPPED[kind])
     step, reference = assert_agrees_by_rows(spec, launcher, weighted=weighted, norm=norm)
-    assert launcher.recordings == 1 and launcher.replays == 2
+    assert launcher.graphs == 1 and launcher.replays == 2
     step.update(learning_rate=0.05)  # an update by itself counts, whatever the last batch was
     assert step.state().t == reference.state().t + 1
 
@@ -406,7 +406,7 @@ def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(
     step = make(spec, fused)
     for epoch in range(5):
         step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=ROWS)
-        assert (fused.recordings, fused.replays) == (int(epoch > 0), epoch)
+        assert (fused.graphs, fused.replays) == (int(epoch > 0), epoch)
     assert step.state().t == 5
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from xpnet_cupy import launches
 from xpnet_cupy.operations import table
-from xpnet_cupy.step import CompiledStep
+from xpnet_cupy.step import CudaStep
 from xpnet_numpy import NumpyBackend
 
 from helpers.cuda.host import HostLauncher, launching
@@ -84,7 +84,7 @@ def assert_row_losses(launcher: HostLauncher, logits: Any, labels: Any, dtype: s
         xp.empty(logits.shape, dtype),
         xp.guarded(np.arange(len(logits), dtype=np.float64)),
     )
-    batch = launches.Batch(labels.ndim == 1, xp.guarded(labels))
+    batch = launches.LossBatch(labels.ndim == 1, xp.guarded(labels))
     launches.loss(
         launcher, "softmax_cross_entropy", xp.guarded(logits), batch, d_logits, row_loss
     )()
@@ -106,8 +106,8 @@ class HostBackend(NumpyBackend):
         self.xp = xp
 
 
-def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
-    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
+def make(spec: NetworkSpec, launcher: HostLauncher) -> CudaStep:
+    return CudaStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
 
 
 def weights(spec: NetworkSpec) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def train(
 
 def assert_same_gradient(
     spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
-) -> CompiledStep:
+) -> CudaStep:
     """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss without gradients."""
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     rtol = 300 * float(np.finfo(spec.dtype).eps)
@@ -183,7 +183,7 @@ def assert_parts_agree(
     *,
     placed: bool = False,
     rtol: float = 0.0,
-) -> CompiledStep:
+) -> CudaStep:
     """Batches of which a rank has more of one and less of another: gradients, then updates.
 
     placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
@@ -218,7 +218,7 @@ def assert_parts_agree(
 
 def assert_agrees(
     spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
-) -> CompiledStep:
+) -> CudaStep:
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
@@ -245,7 +245,7 @@ def assert_agrees(
 
 def assert_agrees_by_rows(
     spec: NetworkSpec, launcher: HostLauncher, *, weighted: bool, norm: float | None
-) -> tuple[CompiledStep, ReferenceStep]:
+) -> tuple[CudaStep, ReferenceStep]:
     """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
     weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype) if weighted else None
     if weight is not None:

@@ -146,7 +146,7 @@ class HostLauncher(Launcher):
     """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on host memory.
 
     reversed : whether fibers run last to first
-    recordings : how often something was recorded; replays : how often a recording was run
+    graphs : number of captured graphs; replays : number of their launches
     launched, products : names of the kernels that ran, and the products
     """
 
@@ -166,7 +166,7 @@ class HostLauncher(Launcher):
         self.library, self.lt, self.reversed = library, lt, reversed
         self.dtype = self.stored = dtype
         self.full, self.xp, self.cupy = self, GuardedNumpy(), np
-        self.recordings = self.replays = self.released = 0
+        self.graphs = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
 
@@ -220,8 +220,8 @@ class HostLauncher(Launcher):
 
         return run
 
-    def record(self, run: Callable[[], None]) -> Callable[[], None]:
-        self.recordings += 1
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.graphs += 1
 
         def replay() -> None:
             self.replays += 1
