@@ -59,7 +59,6 @@ CLASS_NAMES_DEFINED_TWICE = {
 TUPLE_RECORDS = {
     "Watchers",
     "Prepared",
-    "_backpropagate",
     "_taken",
 }
 """Records that are tuples today. The set may only shrink, and is to become empty."""

@@ -245,7 +245,7 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     ]
     or_none = ops.Array, ops.Array | None
     arrays = next(
-        (i for i, found in enumerate(annotations) if found not in or_none), len(annotations)
+        (i for i, kind in enumerate(annotations) if kind not in or_none), len(annotations)
     )
 
     known: dict[Any, Callable[..., Any]] = {}
@@ -266,15 +266,15 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
                 function = reference
         return function(*args, **kwargs)
 
-    made: Any = (
-        by_first if arrays == 1 else by_all
-    )  # an operation on few numbers notices the difference
-    made.__name__, made.__doc__ = name, reference.__doc__
+    made: Any = by_first if arrays == 1 else by_all  # a call of few numbers notices the difference
+    made.__name__ = name
+    made.__doc__ = reference.__doc__
+    made.__code__ = made.__code__.replace(co_name=name)  # what tracebacks show
     return made
 
 
 def all_within(labels: Labels, classes: int) -> bool:
-    """Tell whether every class index lies between 0 and ``classes - 1``.
+    """Return whether every class index lies between 0 and ``classes - 1``.
 
     Parameters
     ----------
@@ -298,12 +298,10 @@ def all_within(labels: Labels, classes: int) -> bool:
     False
     """
     if isinstance(labels, numpy.ndarray):
-        unsigned, most = _unsigned(labels.dtype)
-        if classes <= most:  # As an unsigned integer a negative number is larger than any class.
+        unsigned, maximum = _unsigned(labels.dtype)
+        if classes <= maximum:  # As an unsigned integer a negative number is larger than any class.
             numbers = labels.view(unsigned)
-            largest: int = numbers.item(
-                numbers.argmax()
-            )  # where it is takes less time than the maximum itself
+            largest: int = numbers.item(numbers.argmax())  # argmax is faster than max
             return largest < classes
     xp = namespace(labels)
     return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes

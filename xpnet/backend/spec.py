@@ -286,7 +286,7 @@ class NetworkSpec:
 
         The roles are ``weight`` and ``bias`` and, where members have factors, ``scale_in`` and ``scale_out``.
         """
-        return tuple({role: name for role, name, _ in parameters} for parameters in _shapes(self))
+        return tuple({p.role: p.name for p in parameters} for parameters in _layers(self))
 
     @cached_property
     def weight_names(self) -> tuple[str, ...]:
@@ -333,30 +333,56 @@ class NetworkSpec:
 
 @lru_cache(maxsize=64)
 def _slots(spec: NetworkSpec, align: int) -> tuple[Slot, ...]:
-    slots, end = [], 0
-    for weight, bias, *scales in _shapes(spec):
-        for _, name, shape in (weight, *scales, bias):
-            slots.append(Slot(name, end, shape))
-            end += -(-prod(shape) // align) * align
+    slots = []
+    end = 0
+    for weight, bias, *scales in _layers(spec):
+        for parameter in (weight, *scales, bias):
+            slots.append(Slot(parameter.name, end, parameter.shape))
+            end += -(-prod(parameter.shape) // align) * align
     return tuple(slots)
 
 
-def _shapes(spec: NetworkSpec) -> list[list[tuple[str, str, tuple[int, ...]]]]:
-    """Return for each affine layer the role, name and shape of its parameters, in the order of a layer's arguments."""
-    layers, own = [], (spec.members,) if spec.members > 1 else ()
-    for layer, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False), 1):
-        weight, bias = spec.names[2 * layer - 2 : 2 * layer] or (f"W{layer}", f"b{layer}")
-        last, scaled = layer == spec.layers, spec.member_scales == "all"
-        parameters: list[tuple[str, str, tuple[int, ...]]] = [
-            ("weight", weight, (*own, fan_in, fan_out) if last else (fan_in, fan_out)),
-            ("bias", bias, (*own, fan_out) if last or scaled else (fan_out,)),
+class LayerParameter(NamedTuple):
+    """A parameter of a layer: its role, its name and its shape.
+
+    role : ``weight``, ``bias``, ``scale_in`` or ``scale_out``
+    """
+
+    role: str
+    name: str
+    shape: tuple[int, ...]
+
+
+def _layers(spec: NetworkSpec) -> list[list[LayerParameter]]:
+    """Return the parameters of each affine layer, in the order of the arguments of the layer."""
+    return [_layer(spec, number) for number in range(1, spec.layers + 1)]
+
+
+def _layer(spec: NetworkSpec, number: int) -> list[LayerParameter]:
+    """Return the parameters of affine layer ``number``, from 1."""
+    fan_in, fan_out = spec.widths[number - 1 : number + 1]
+    own_names = spec.names[2 * number - 2 : 2 * number]
+    weight, bias = own_names or (f"W{number}", f"b{number}")
+    is_last = number == spec.layers
+    if spec.members == 1:
+        return [
+            LayerParameter("weight", weight, (fan_in, fan_out)),
+            LayerParameter("bias", bias, (fan_out,)),
         ]
-        if own and not last and (scaled or layer == 1):
-            parameters.append(("scale_in", f"scale_in{layer}", (*own, fan_in)))
-        if own and not last and scaled:
-            parameters.append(("scale_out", f"scale_out{layer}", (*own, fan_out)))
-        layers.append(parameters)
-    return layers
+    members = spec.members
+    if is_last:
+        return [
+            LayerParameter("weight", weight, (members, fan_in, fan_out)),
+            LayerParameter("bias", bias, (members, fan_out)),
+        ]
+    scale_in = LayerParameter("scale_in", f"scale_in{number}", (members, fan_in))
+    shared_weight = LayerParameter("weight", weight, (fan_in, fan_out))
+    if spec.member_scales == "all":
+        own_bias = LayerParameter("bias", bias, (members, fan_out))
+        scale_out = LayerParameter("scale_out", f"scale_out{number}", (members, fan_out))
+        return [shared_weight, own_bias, scale_in, scale_out]
+    shared_bias = LayerParameter("bias", bias, (fan_out,))
+    return [shared_weight, shared_bias, scale_in] if number == 1 else [shared_weight, shared_bias]
 
 
 class Parameters(MutableMapping[str, Array]):

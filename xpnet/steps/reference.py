@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from array_api_compat import device, is_numpy_array
 
@@ -16,6 +16,23 @@ from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.namespace import number
 from xpnet.steps.masks import keep_mask
+
+
+class Measurement(NamedTuple):
+    """The loss and the penalty of some rows, before their gradient is used.
+
+    share : part of the weight of the batch that these rows have
+    loss : mean loss of the rows, a number or a 0-d array
+    l2 : strength of the penalty of the batch
+    squares : sum ||W||^2 over all weights, a number or a 0-d array
+    weight : how much the batch counts in a mean over batches
+    """
+
+    share: float
+    loss: Any
+    l2: float
+    squares: Any
+    weight: float = 1.0
 
 
 class ReferenceStep(Step):
@@ -62,24 +79,38 @@ class ReferenceStep(Step):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        measured = []
-        own = order is not None and order.ndim == 2
-        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
-        if weights is not None and order is not None:
-            weights = weights[order].mean(axis=0) if own else weights[order]  # of members the mean
+        measurements = []
+        order_of_members = order is not None and order.ndim == 2
+        weights = self._weights_in_order(sample_weight, order)
         for start, rows in self._batches(X.shape[0], batch_size, order):
-            x, y, w = self._take(X, rows), self._take(Y, rows), self._take(sample_weight, rows)
-            if own:  # rows of members lie one behind the other
-                dense = x.toarray() if hasattr(x, "toarray") else x
-                x = self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
+            x = self._take(X, rows)
+            y = self._take(Y, rows)
+            w = self._take(sample_weight, rows)
+            if order_of_members:
+                x = self._rows_of_members(x)
             weight = float(
                 x.shape[-2] if weights is None else weights[start : start + batch_size].sum()
             )
-            measured.append((weight, *self._backpropagate(x, y, w, BatchPart(weight), weight)))
+            measurement = self._backpropagate(x, y, w, BatchPart(weight), weight)
+            measurements.append(measurement._replace(weight=weight))
             self.update(learning_rate=learning_rate)
             if self.report is not None:
                 self.report(start + x.shape[-2])
-        return self._mean(measured)
+        return self._mean(measurements)
+
+    def _weights_in_order(self, sample_weight: Array | None, order: Any) -> Any:
+        """Return the sample weights in the order of the rows, on the host; their mean over members with own orders."""
+        if sample_weight is None:
+            return None
+        weights = self.backend.to_numpy(sample_weight)
+        if order is None:
+            return weights
+        return weights[order] if order.ndim == 1 else weights[order].mean(axis=0)
+
+    def _rows_of_members(self, x: Any) -> Array:
+        """Return the rows of all members (members * rows, in) as (members, rows, in)."""
+        dense = x.toarray() if hasattr(x, "toarray") else x
+        return self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -98,16 +129,18 @@ class ReferenceStep(Step):
         count = X.shape[0] if rows is None else len(rows)
         total = weights = 0.0
         for _, batch in self._batches(count, PREDICTION_ROWS, rows):
-            x, y, w = self._take(X, batch), self._take(Y, batch), self._take(sample_weight, batch)
+            x = self._take(X, batch)
+            w = self._take(sample_weight, batch)
             weight = self._weight_of(x, w)
-            total += weight * float(self.measure(self._through(x), y, w)[0])
+            loss, _ = self.measure(self._through(x), self._take(Y, batch), w)
+            total += weight * float(loss)
             weights += weight
-        self.penalty = (
-            self.spec.l2_for(weights) / 2 * float(self._squares())
-            if weights and self.spec.l2
-            else 0.0
-        )
-        return total / weights + self.penalty if weights else 0.0
+        self.penalty = 0.0
+        if not weights:
+            return 0.0
+        if self.spec.l2:
+            self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares())
+        return total / weights + self.penalty
 
     def gradient(
         self,
@@ -123,9 +156,8 @@ class ReferenceStep(Step):
             indices = self.backend.asarray(rows)
             X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
         weight = self._weight_of(X, sample_weight)
-        return self._mean(
-            [(1.0, *self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight))]
-        )
+        batch = part or BatchPart(weight)
+        return self._mean([self._backpropagate(X, Y, sample_weight, batch, weight)])
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
@@ -144,27 +176,26 @@ class ReferenceStep(Step):
 
     def _backpropagate(
         self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float
-    ) -> tuple[float, Any, float, Any]:
-        """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight.
-
-        returns their share of the batch, their mean loss, the penalty's strength, and sum ||W||^2; some as 0-d arrays
-        """
-        share, loss = weight / part.total_weight if part.total_weight else 0.0, 0.0
+    ) -> Measurement:
+        """Fill the gradients: those of the mean loss of a batch, of which these rows have ``weight``."""
+        share = weight / part.total_weight if part.total_weight else 0.0
+        loss: Any = 0.0
         if share:
             loss = self._walk(X, Y, sample_weight, share, part)
         else:
             self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
-        l2, squares = self.spec.l2_for(part.total_weight), 0.0
+        l2 = self.spec.l2_for(part.total_weight)
+        squares: Any = 0.0
         if self.spec.l2 and part.penalized:
             squares = self._squares()
             for name in self.spec.weight_names:
                 self.gradients[name] = self.gradients[name] + l2 * self.params[name]
-        return share, loss, l2, squares
+        return Measurement(share, loss, l2, squares)
 
     def _walk(
         self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart
     ) -> Array:
-        """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
+        """Walk forward and back through the layers: fill the gradients, times ``share``, and return the mean loss."""
         loss, d_out = self.measure(self._through(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
@@ -179,21 +210,13 @@ class ReferenceStep(Step):
         return loss
 
     def input_gradient(self, X: Array, output: int) -> Array:
-        """Compute the gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
-        xp, found = self.backend.xp, self.forward_of_each(X)
-        chosen = xp.astype(xp.arange(found.shape[-1], device=device(found)) == output, found.dtype)
-        d_out = {
-            "identity": lambda: chosen + 0 * found,
-            "exp": lambda: chosen * found,
-            "logistic": lambda: chosen * found * (1 - found),
-            "softmax": lambda: found[..., output : output + 1] * (chosen - found),
-            "multi_softmax": lambda: (
-                found[..., output : output + 1] * (chosen - found * self._beside(output, found))
-            ),
-        }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
-        for k in reversed(
-            range(self.spec.layers)
-        ):  # without the products that make gradients of the weights
+        """Compute the gradient of one predicted output with respect to the inputs, (rows, in).
+
+        With several members it is the mean of theirs.
+        """
+        xp = self.backend.xp
+        d_out = self._output_gradient(self.forward_of_each(X), output)
+        for k in reversed(range(self.spec.layers)):  # gradients of the weights are not needed
             layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
             if "scale_out" in layer:
                 d_out = self.ops.member_scale(d_out, layer["scale_out"])
@@ -204,8 +227,25 @@ class ReferenceStep(Step):
                 d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
         return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)
 
-    def _beside(self, output: int, like: Array) -> Array:
-        """Return 1 for each output of the target that an output belongs to, 0 for those of others."""
+    def _output_gradient(self, predictions: Array, output: int) -> Array:
+        """Return the gradient of one predicted output with respect to the values of the last layer."""
+        xp = self.backend.xp
+        columns = xp.arange(predictions.shape[-1], device=device(predictions))
+        one_hot = xp.astype(columns == output, predictions.dtype)
+        activation = OUTPUT_ACTIVATIONS[self.spec.loss]
+        if activation == "identity":
+            return one_hot + 0 * predictions
+        if activation == "exp":
+            return one_hot * predictions
+        if activation == "logistic":
+            return one_hot * predictions * (1 - predictions)
+        probability = predictions[..., output : output + 1]
+        if activation == "softmax":
+            return probability * (one_hot - predictions)
+        return probability * (one_hot - predictions * self._same_target(output, predictions))
+
+    def _same_target(self, output: int, like: Array) -> Array:
+        """Return 1 for each output of the target that ``output`` belongs to, 0 for those of other targets."""
         targets = number(self.spec.output_numbers, like)
         return self.backend.xp.astype(targets == targets[output], like.dtype)
 
@@ -224,24 +264,19 @@ class ReferenceStep(Step):
             return x
         return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
 
-    def _mean(self, measured: list[tuple[float, float, Any, float, Any]]) -> float:
-        """Return the mean loss of batches by their weights, penalty included.
+    def _mean(self, measurements: list[Measurement]) -> float:
+        """Return the mean loss of batches, weighted, penalty included.
 
-        measured : the weight of each, and what ``_backpropagate`` returned
-        Numbers are read here, when all has been asked of the device: reading one makes the host wait.
+        Arrays become numbers here, after all work has been requested from the device: each conversion waits for it.
         """
-        weights = sum(weight for weight, *_ in measured)
+        weights = sum(m.weight for m in measurements)
         if not weights:
             self.penalty = 0.0
             return 0.0
-        total = (
-            sum(weight * share * float(loss) for weight, share, loss, _, _ in measured) / weights
-        )
-        self.penalty = (
-            sum(weight * l2 / 2 * float(squares) for weight, _, _, l2, squares in measured)
-            / weights
-        )
-        return total + self.penalty
+        losses = sum(m.weight * m.share * float(m.loss) for m in measurements)
+        penalties = sum(m.weight * m.l2 / 2 * float(m.squares) for m in measurements)
+        self.penalty = penalties / weights
+        return losses / weights + self.penalty
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
@@ -323,10 +358,8 @@ class ReferenceStep(Step):
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
         xp, shape = self.backend.xp, logits.shape
-        rows, times = (
-            xp.reshape(logits, (shape[0] * shape[1], shape[2])),
-            shape[0] * shape[1] // max(Y.shape[0], 1),
-        )
+        rows = xp.reshape(logits, (shape[0] * shape[1], shape[2]))
+        times = shape[0] * shape[1] // max(Y.shape[0], 1)
         repeated = [
             None if array is None else xp.concat([array] * times) for array in (Y, sample_weight)
         ]
@@ -334,19 +367,24 @@ class ReferenceStep(Step):
         return loss, xp.reshape(d_rows, shape)
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
-        rate, seed = self.rates[k], self.spec.seed
-        layers = range(
-            k, k + self.spec.members * len(self.activations), len(self.activations)
-        )  # each member's own
-        where: dict[str, Any] = {"first_row": part.first_row, "places": part.places}
+        """Apply dropout after hidden layer k. Each member has masks of its own."""
+        rate = self.rates[k]
+        hidden = len(self.activations)
         masks = [
-            keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where)
-            for layer in layers
+            keep_mask(
+                x.shape[-2:],
+                rate,
+                seed=self.spec.seed,
+                t=self.t,
+                layer=k + member * hidden,
+                first_row=part.first_row,
+                places=part.places,
+            )
+            for member in range(self.spec.members)
         ]
-        keep = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
-        return self.dropout[k].forward(
-            x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate
-        )
+        arrays = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
+        keep = arrays[0] if x.ndim == 2 else self.backend.xp.stack(arrays)
+        return self.dropout[k].forward(x, keep, rate)
 
     def _squares(self) -> Any:
         """Compute sum ||W||^2, a 0-d array."""
