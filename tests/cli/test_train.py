@@ -18,6 +18,7 @@ import xpnet
 from xpnet.cli.app import app
 from xpnet.cli.task import choose_task
 from xpnet.cli.training import build
+from xpnet.tabular.recipe import QUALITIES
 
 QUICK = ("--members", "1", "--epochs")
 
@@ -399,3 +400,22 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     result = run("train", "iris", *QUICK, "2", "-o", "m", code=1)
     assert (result.stdout, result.stderr.splitlines()[-1]) == ("", "Aborted!")
     assert not Path("m").exists()
+
+
+def test_quality_chooses_the_networks(run: Run) -> None:
+    run("train", "iris", "--quality", "1", "--epochs", "1", "-o", "m")
+    model = xpnet.load("m")
+    (network,) = model.networks_
+    assert model.quality == 1
+    assert network.spec.members == QUALITIES[1].members
+
+
+def test_the_command_line_offers_all_qualities() -> None:
+    options = {option.name: option for option in app.get_command(None, "train").params}
+    offered = options["quality"].type
+    assert list(range(offered.min, offered.max + 1)) == list(QUALITIES)
+
+
+def test_quality_is_refused_for_a_model_that_is_not_tabular(run: Run) -> None:
+    refused = run("train", "iris", "--quality", "1", "--model", "mlp", code=2)
+    assert "--quality" in refused.stderr and "mlp" in refused.stderr

@@ -3,12 +3,14 @@
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
 import pandas
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
@@ -209,21 +211,37 @@ def test_a_network_keeps_the_mean_of_its_epochs_of_which_the_last_count_most() -
         numpy.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_epochs_are_fewer_where_they_take_longer_and_the_learning_rate_falls_over_the_last_third() -> (
-    None
-):
+def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_last_third(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recipe, "LARGE_ROWS", 60)
     X = numpy.random.default_rng(0).normal(size=(60, 3))
     settings: dict[str, Any] = {"validation_fraction": 0, "random_state": 0, "batch_size": 60}
-    wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
+    with pytest.warns(ConvergenceWarning, match=f"{recipe.MIN_EPOCHS} epochs"):
+        wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
     assert wide.n_iter_ == recipe.MIN_EPOCHS
     rates = wide.networks_[0].history.learning_rate
     assert rates[:11] == [0.004] * 11
     assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < 0.001
-    narrow = TabularRegressor(hidden_layer_sizes=(4,), **settings).fit(X, X[:, 0])
-    assert narrow.n_iter_ == recipe.MAX_EPOCHS
+    monkeypatch.setattr(recipe, "LARGE_ROWS", 61)
+    quality = recipe.QUALITIES[1]
+    small = TabularRegressor(quality=1, **settings).fit(X, X[:, 0])
+    assert small.n_iter_ == quality.max_epochs
+    assert set(small.networks_[0].history.learning_rate) == {0.004}
 
 
-def test_a_fourth_network_is_trained_where_three_left_epochs_unused() -> None:
+def test_a_very_large_table_makes_as_many_epochs_as_have_enough_updates() -> None:
+    assert recipe.affordable_epochs(1.0, updates=10, maximum=100) == recipe.MIN_EPOCHS
+    assert recipe.affordable_epochs(1.0, updates=8000, maximum=100) == 3
+    assert recipe.affordable_epochs(30.0, updates=10, maximum=100) == 30
+    assert recipe.affordable_epochs(300.0, updates=10, maximum=100) == 100
+
+
+def test_another_network_is_trained_where_the_first_left_epochs_unused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quality = replace(recipe.QUALITIES[3], network_counts=((0, 3, 4),))
+    monkeypatch.setitem(recipe.QUALITIES, 3, quality)
     rng = numpy.random.default_rng(0)
     X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
     early = TabularRegressor(n_iter_no_change=1, max_iter=40, random_state=0).fit(X, y)
@@ -232,6 +250,36 @@ def test_a_fourth_network_is_trained_where_three_left_epochs_unused() -> None:
     together = clone(early).set_params(n_jobs=2).fit(X, y)
     assert len(together.networks_) == 4
     assert len(TabularRegressor(max_iter=4, random_state=0).fit(X, y).networks_) == 3
+
+
+@pytest.mark.parametrize("number", recipe.QUALITIES)
+def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
+    quality = recipe.QUALITIES[number]
+    X = numpy.random.default_rng(0).normal(size=(80, 2))
+    model = TabularClassifier(quality=number, max_iter=1, random_state=0).fit(X, X[:, 0] > 0)
+    spec = model.networks_[0].spec
+    (_, count, _), *_ = quality.network_counts[::-1]
+    assert len(model.networks_) == count
+    assert spec.members == quality.members
+    assert spec.rule.weight_decay == quality.label_decay
+    own = TabularClassifier(
+        quality=number,
+        max_iter=1,
+        networks=1,
+        members=2,
+        hidden_layer_sizes=(7,),
+        weight_decay=0.5,
+        random_state=0,
+    ).fit(X, X[:, 0] > 0)
+    spec = own.networks_[0].spec
+    assert (len(own.networks_), spec.members, spec.widths[1:-1]) == (1, 2, (7,))
+    assert spec.rule.weight_decay == 0.5
+
+
+@pytest.mark.parametrize("quality", [0, 6, 2.5, "best"])
+def test_a_quality_is_a_whole_number_from_1_to_5(quality: Any) -> None:
+    with pytest.raises(xpnet.InputError, match="quality"):
+        TabularClassifier(quality=quality).fit([[0.0], [1.0]] * 4, [0, 1] * 4)
 
 
 def test_each_member_sets_other_rows_apart(table: pandas.DataFrame, target: numpy.ndarray) -> None:
@@ -320,9 +368,9 @@ def test_the_time_that_simple_models_take_counts(
     def slow(*_: Any) -> None:
         time.sleep(0.5)
 
-    def slow_scales(encodings: Any, X: numpy.ndarray, *_: Any) -> numpy.ndarray:
+    def slow_scales(encodings: Any, rows: Any, *_: Any, **settings: int) -> numpy.ndarray:
         time.sleep(0.5)
-        return numpy.ones(X.shape[1])
+        return numpy.ones(rows.X.shape[1])
 
     monkeypatch.setattr(ensemble, "fit_linear", slow)
     limited = TabularRegressor(
@@ -339,7 +387,7 @@ def test_the_time_that_simple_models_take_counts(
 def test_a_linear_model_that_has_not_converged_warns_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(linear_baseline, "ITERATIONS", 1)
+    monkeypatch.setattr(linear_baseline, "MAX_ITERATIONS", 1)
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     TabularClassifier(**QUICK).fit(X, X.sum(axis=1) > 0)
 

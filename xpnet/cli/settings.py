@@ -41,6 +41,7 @@ class TrainSettings(ReadingSettings):
     class_weight: str | dict[str, float] | None = None
     test_size: float = 0.25
     model: str = "tabular"
+    quality: int | None = None
     hidden: tuple[int, ...] | None = None
     members: int | None = None
     activation: str = "relu"

@@ -77,6 +77,12 @@ _the_model = options.together(
         "scaled numbers) or linear (no hidden layers).",
     ),
     _model(
+        "--quality",
+        type=click.IntRange(1, 5),
+        help="Quality of a tabular model, from 1 for the least time to 5 for the lowest error. "
+        "[default: 3]",
+    ),
+    _model(
         "--hidden",
         type=_COUNTS,
         help="Sizes of the hidden layers, such as 100,50. [default: by the model]",
@@ -84,7 +90,7 @@ _the_model = options.together(
     _model(
         "--members",
         type=_COUNT,
-        help="Members of each network, which share most weights. [default: 4 for tabular, else 1]",
+        help="Members of each network, which share most weights. [default: 4 or 8 by quality, else 1]",
     ),
     _model(
         "--activation",
@@ -114,13 +120,13 @@ _the_training = options.together(
     _training(
         "--epochs",
         type=_COUNT,
-        help="Maximum number of passes over the rows. [default: 16 to 200 for tabular, else 200]",
+        help="Maximum number of passes over the rows. [default: 100 to 300 by quality, else 200]",
     ),
     _training(
         "--patience",
         type=_COUNT,
         help="Epochs without a better validation loss after which training stops; it keeps the "
-        "best epoch. [default: 7 for tabular, else 10]",
+        "best epoch. [default: 6 to 20 by quality, else 10]",
     ),
     _training(
         "--validation-size",

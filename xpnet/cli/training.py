@@ -196,6 +196,10 @@ def build(settings: TrainSettings, *, classify: bool) -> Any:
         "max_iter": 200,
         "n_iter_no_change": 10,
     }
+    if settings.quality is not None and settings.model != "tabular":
+        raise click.UsageError(
+            f"--quality must come with --model tabular; got --model {settings.model}. Leave it out."
+        )
     model = (TabularClassifier if classify else TabularRegressor)()
     model.set_params(**({} if settings.model == "tabular" else plain))
     options = {

@@ -5,7 +5,7 @@ from inspect import signature
 from typing import Any
 
 from xpnet.backend import Backend, Operations, dtype_name, floating_dtype
-from xpnet.dispatch import choose
+from xpnet.dispatch.choose import choose
 from xpnet.errors import InputError
 from xpnet.ops import Array
 

@@ -40,7 +40,13 @@ from xpnet.tabular.columns import Table, table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble import Ensemble, Folds, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
-from xpnet.tabular.recipe import Watch, make_recipe, network_counts
+from xpnet.tabular.recipe import (
+    DEFAULT_QUALITY,
+    QUALITIES,
+    Watch,
+    make_recipe,
+    network_counts,
+)
 from xpnet.training import Interrupts, LabeledRows
 
 
@@ -92,17 +98,19 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     Parameters
     ----------
+    quality : int, default 3
+        From 1, for the least CPU time, to 5, for the lowest error. It decides what ``"auto"``
+        stands for in the parameters below; those that are set have precedence.
     hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
-        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is 128 and 128 units,
-        inputs scaled by the importances of trees, and a linear baseline in the outputs where it
-        lowers the validation loss.
+        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is two layers of 64, 96,
+        128, 128 or 256 units by quality, inputs scaled by the importances of trees, and a linear
+        baseline in the outputs where it lowers the validation loss.
     members : int or "auto", default "auto"
         Number of members of each network. They share weights, and have scales and outputs of their
-        own; ``"auto"`` is 4.
+        own; ``"auto"`` is 4, and 8 from quality 4.
     networks : int or "auto", default "auto"
-        Number of networks, each with its own validation rows. ``"auto"`` is 3 or 4 for fewer than
-        10,000 rows, 1 to 3 for fewer than 50,000, and 1 for more; the larger number where few
-        epochs are enough.
+        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 4, 6 or 8 by
+        quality for fewer than 10,000 rows; more rows have fewer networks.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
     activation : str or sequence of str, default "relu"
@@ -110,20 +118,22 @@ class Tabular(FittedAttributes, BaseEstimator):
     solver : str, default "adamw"
         The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float, default 0.004
-        The learning rate. With ``max_iter="auto"`` it falls linearly in the last third of the
-        epochs.
-    weight_decay : float, default 0.2 for labels, 0.01 for numbers
+        The learning rate. Where ``max_iter="auto"`` limits the epochs of a large table, it falls
+        linearly in the last third of them.
+    weight_decay : float or "auto", default "auto"
         Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
-        ``"adam"``.
+        ``"adam"``. ``"auto"`` is 0.01 for numbers, and 0.03 (quality 2) or 0.05 for labels.
     dropout : float, default 0.1 for labels, 0 for numbers
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
         Rows of a batch; ``"auto"`` is 64, or 128 from 3,000 rows.
     max_iter : int or "auto", default "auto"
-        Maximum number of epochs; ``"auto"`` is 16 to 200, fewer where an epoch takes longer.
-    n_iter_no_change : int, default 7
+        Maximum number of epochs. ``"auto"`` is 100 to 300 by quality, enough for the validation
+        loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
+        ``ConvergenceWarning`` reports a training that this limit ended.
+    n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch.
+        keeps its best epoch. ``"auto"`` is 6, 9, 10, 14 or 20 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
@@ -155,6 +165,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         What was trained, with which backend, and why.
     """
 
+    quality: int = allowing(DEFAULT_QUALITY, Interval(Integral, 1, max(QUALITIES), closed="both"))
     hidden_layer_sizes: Any = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
     members: int | str = allowing("auto", COUNT, {"auto"})
     networks: int | str = allowing("auto", COUNT, {"auto"})
@@ -162,11 +173,11 @@ class Tabular(FittedAttributes, BaseEstimator):
     activation: Any = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float = allowing(0.004, POSITIVE)
-    weight_decay: float = allowing(0.2, NOT_NEGATIVE)
+    weight_decay: float | str = allowing("auto", NOT_NEGATIVE, {"auto"})
     dropout: float = allowing(0.1, FRACTION)
     batch_size: int | str = allowing("auto", COUNT, {"auto"})
     max_iter: int | str = allowing("auto", COUNT, {"auto"})
-    n_iter_no_change: int = allowing(7, COUNT)
+    n_iter_no_change: int | str = allowing("auto", COUNT, {"auto"})
     validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
     time_limit: float | None = allowing(None, POSITIVE, None)
     random_state: Any = allowing(None, *RANDOM_STATE)
@@ -368,7 +379,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         started : the monotonic time when ``fit`` was called
         """
         validation = self._folds(rows, random_state) if held is None else held
-        minimum, maximum = network_counts(self.networks, len(rows.X))
+        minimum, maximum = network_counts(self, len(rows.X))
         recipe = make_recipe(
             self,
             encoder,
@@ -402,7 +413,22 @@ class Tabular(FittedAttributes, BaseEstimator):
             self._fitted = fitted
         if interrupted:
             raise KeyboardInterrupt
+        self._warn_of_unfinished_trainings(recipe.epochs)
         return self
+
+    def _warn_of_unfinished_trainings(self, epochs: int) -> None:
+        """Warn of networks whose validation loss still fell at the limit of a large table."""
+        is_limited = isinstance(self.max_iter, str) and epochs < QUALITIES[self.quality].max_epochs
+        fitted = self.get_fitted_state()
+        unfinished = sum(epoch == epochs for epoch in fitted.best_epochs)
+        if is_limited and unfinished:
+            warnings.warn(
+                f"The validation loss of {unfinished} of {len(fitted.networks)} networks still fell "
+                f"at the limit of {epochs} epochs, which the number of rows sets. Raise `quality`, "
+                f"or set `max_iter`.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _folds(self, rows: LabeledRows, random_state: Any) -> Folds | None:
         """Return training and validation rows for each network, by cross-validation."""

@@ -3,6 +3,7 @@
 Every number that ``"auto"`` stands for is a constant at the head of this file.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,26 +27,113 @@ from xpnet.tabular.linear_baseline import (
 )
 from xpnet.training import Callback, LabeledRows, TrainingState
 
-HIDDEN_WIDTHS = (128, 128)
-"""Units of the hidden layers."""
-MEMBERS = 4
-"""Members of each network."""
-NETWORK_COUNTS = ((50_000, 1, 1), (10_000, 1, 3), (0, 3, 4))
-"""Smallest number of rows, minimum and maximum number of networks.
+DEFAULT_QUALITY = 3
+"""The quality of an estimator that names none."""
 
-The maximum is trained where few epochs are enough.
-"""
+
+@dataclass(frozen=True)
+class Quality:
+    """What ``"auto"`` stands for at one quality, a point between low CPU time and low error.
+
+    hidden_widths : units of the hidden layers
+    members : members of each network
+    network_counts : smallest number of rows, minimum and maximum number of networks; the maximum
+        is trained where few epochs are enough
+    max_epochs : largest number of epochs
+    patience : epochs without a lower validation loss after which a training ends
+    label_decay : weight decay of classifiers
+    number_decay : weight decay of regressors
+    work_of_a_row : multiplications in training for each row of a large table of USUAL_COLUMNS
+        columns; more columns have more in proportion
+    trees : trees that tell the importance of the columns
+    rows_of_trees : largest number of rows that they are fitted to
+    """
+
+    hidden_widths: tuple[int, ...]
+    members: int
+    network_counts: tuple[tuple[int, int, int], ...]
+    max_epochs: int
+    patience: int
+    label_decay: float
+    number_decay: float
+    work_of_a_row: int
+    trees: int
+    rows_of_trees: int
+
+
+QUALITIES = {
+    1: Quality(
+        hidden_widths=(64, 64),
+        members=4,
+        network_counts=((0, 1, 1),),
+        max_epochs=100,
+        patience=6,
+        label_decay=0.05,
+        number_decay=0.01,
+        work_of_a_row=6_000_000,
+        trees=10,
+        rows_of_trees=2000,
+    ),
+    2: Quality(
+        hidden_widths=(96, 96),
+        members=4,
+        network_counts=((10_000, 1, 1), (0, 2, 2)),
+        max_epochs=150,
+        patience=9,
+        label_decay=0.03,
+        number_decay=0.01,
+        work_of_a_row=18_000_000,
+        trees=20,
+        rows_of_trees=3000,
+    ),
+    3: Quality(
+        hidden_widths=(128, 128),
+        members=4,
+        network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 4, 4)),
+        max_epochs=150,
+        patience=10,
+        label_decay=0.05,
+        number_decay=0.01,
+        work_of_a_row=36_000_000,
+        trees=25,
+        rows_of_trees=5000,
+    ),
+    4: Quality(
+        hidden_widths=(128, 128),
+        members=8,
+        network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 6, 6)),
+        max_epochs=200,
+        patience=14,
+        label_decay=0.05,
+        number_decay=0.01,
+        work_of_a_row=100_000_000,
+        trees=50,
+        rows_of_trees=5000,
+    ),
+    5: Quality(
+        hidden_widths=(256, 256),
+        members=8,
+        network_counts=((50_000, 2, 4), (0, 8, 8)),
+        max_epochs=300,
+        patience=20,
+        label_decay=0.05,
+        number_decay=0.01,
+        work_of_a_row=400_000_000,
+        trees=50,
+        rows_of_trees=5000,
+    ),
+}
+"""The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""
+LARGE_ROWS = 10_000
+"""Number of rows from which a table is large: only then does the work of a row limit the epochs."""
 BATCH_SIZES = ((3000, 128), (0, 64))
 """Smallest number of rows, and rows of a batch."""
-WORK_OF_A_ROW = 36_000_000
-"""Multiplications in training for each row of a table of USUAL_COLUMNS columns; more columns have
-more in proportion."""
 USUAL_COLUMNS = 30
-"""Number of columns up to which a table has WORK_OF_A_ROW."""
+"""Number of columns up to which a table has the work of a row that its quality names."""
 MIN_EPOCHS = 16
-"""Smallest number of epochs that ``max_iter="auto"`` stands for."""
-MAX_EPOCHS = 200
-"""Largest number of epochs that ``max_iter="auto"`` stands for."""
+"""Smallest number of epochs that the work of a row leaves, unless fewer make MIN_UPDATES."""
+MIN_UPDATES = 20_000
+"""Number of updates that are enough: a very large table makes fewer than MIN_EPOCHS for them."""
 SGD_MOMENTUM = 0.9
 """Momentum of ``solver="sgd"``."""
 FALL_BEGIN = 2 / 3
@@ -107,15 +195,28 @@ def make_recipe(
     encoder : the fitted encoder; outputs : of each network; networks : the smallest number that is
     trained
     """
+    quality = QUALITIES[estimator.quality]
     spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
-    batch_size, epochs = estimator.batch_size, estimator.max_iter
+    batch_size = estimator.batch_size
     if isinstance(batch_size, str):
         batch_size = next(size for minimum, size in BATCH_SIZES if len(rows.X) >= minimum)
     learning_rate = estimator.learning_rate_init
     schedule: Schedule = Constant(learning_rate)
+    epochs = estimator.max_iter
+    is_capped = False
     if isinstance(epochs, str):
-        epochs = affordable_epochs(spec, networks, encoder.n_features_in_)
+        epochs = quality.max_epochs
+        if len(rows.X) >= LARGE_ROWS:
+            work = networks * work_of_an_epoch(spec)
+            allowed = quality.work_of_a_row * max(encoder.n_features_in_ / USUAL_COLUMNS, 1)
+            updates = math.ceil(len(rows.X) / batch_size)
+            epochs = affordable_epochs(allowed / work, updates, quality.max_epochs)
+            is_capped = epochs < quality.max_epochs
+    if is_capped:
         schedule = falling(learning_rate, epochs)
+    patience = estimator.n_iter_no_change
+    if isinstance(patience, str):
+        patience = quality.patience
     input_scales, input_sums = helpers_of(estimator, encoder, spec, rows)
     return Recipe(
         spec=spec,
@@ -123,7 +224,7 @@ def make_recipe(
         epochs=int(epochs),
         schedule=schedule,
         learning_rate=learning_rate,
-        patience=estimator.n_iter_no_change,
+        patience=patience,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         backend=estimator.backend,
         input_scales=input_scales,
@@ -133,18 +234,21 @@ def make_recipe(
     )
 
 
-def network_counts(networks: int | str, rows: int) -> tuple[int, int]:
+def network_counts(estimator: Any, rows: int) -> tuple[int, int]:
     """Return the smallest and the largest number of networks for a number of rows."""
+    networks = estimator.networks
     if not isinstance(networks, str):
         return networks, networks
-    return next((low, high) for minimum, low, high in NETWORK_COUNTS if rows >= minimum)
+    counts = QUALITIES[estimator.quality].network_counts
+    return next((low, high) for minimum, low, high in counts if rows >= minimum)
 
 
 def network_spec(estimator: Any, *, inputs: int, outputs: int) -> NetworkSpec:
     """Return the description of the networks that an estimator's parameters describe."""
+    quality = QUALITIES[estimator.quality]
     sizes = estimator.hidden_layer_sizes
-    hidden = hidden_sizes(HIDDEN_WIDTHS if isinstance(sizes, str) else sizes)
-    members = MEMBERS if isinstance(estimator.members, str) else estimator.members
+    hidden = hidden_sizes(quality.hidden_widths if isinstance(sizes, str) else sizes)
+    members = quality.members if isinstance(estimator.members, str) else estimator.members
     loss: Loss = getattr(estimator, "loss", "softmax_cross_entropy")
     return NetworkSpec(
         widths=(inputs, *hidden, outputs),
@@ -160,22 +264,37 @@ def network_spec(estimator: Any, *, inputs: int, outputs: int) -> NetworkSpec:
 
 def optimizer_of(estimator: Any) -> Optimizer:
     """Return the optimizer that an estimator's parameters name, with the numbers of the recipe."""
-    numbers = {"momentum": SGD_MOMENTUM, "weight_decay": estimator.weight_decay}
+    numbers = {"momentum": SGD_MOMENTUM, "weight_decay": weight_decay_of(estimator)}
     optimizer = OPTIMIZERS[estimator.solver]
     used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
     return optimizer(**used)
 
 
-def affordable_epochs(spec: NetworkSpec, networks: int, columns: int) -> int:
-    """Return the number of epochs in which a row costs no more multiplications than it may.
+def weight_decay_of(estimator: Any) -> float:
+    """Return the weight decay that an estimator names, or that of its quality and task."""
+    if not isinstance(estimator.weight_decay, str):
+        return estimator.weight_decay
+    quality = QUALITIES[estimator.quality]
+    is_classifier = estimator._task == "classification"
+    return quality.label_decay if is_classifier else quality.number_decay
 
-    networks : how many are trained; columns : of the table
+
+def work_of_an_epoch(spec: NetworkSpec) -> int:
+    """Return the multiplications in an epoch of a network for each row.
+
+    The first layer has no gradient with respect to its inputs.
     """
     first, *others = (inputs * outputs for inputs, outputs in pairwise(spec.widths))
-    # The first layer has no gradient with respect to its inputs.
-    work_of_an_epoch = networks * spec.members * (2 * first + 3 * sum(others))
-    allowed = WORK_OF_A_ROW * max(columns, USUAL_COLUMNS) / USUAL_COLUMNS
-    return int(min(MAX_EPOCHS, max(MIN_EPOCHS, allowed // work_of_an_epoch)))
+    return spec.members * (2 * first + 3 * sum(others))
+
+
+def affordable_epochs(by_work: float, updates: int, maximum: int) -> int:
+    """Return the number of epochs of a large table.
+
+    by_work : epochs that the work of a row allows; updates : in one epoch
+    """
+    enough = min(MIN_EPOCHS, math.ceil(MIN_UPDATES / updates))
+    return int(min(maximum, max(enough, by_work)))
 
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
@@ -197,7 +316,14 @@ def helpers_of(
     if chosen_by_user or not isinstance(encoder, TableEncoder) or isinstance(rows.X, Source):
         return None, None
     encodings = encoder.encodings_
-    scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, estimator._task)
+    quality = QUALITIES[estimator.quality]
+    scales = scales_of_inputs(
+        encodings,
+        rows,
+        estimator._task,
+        trees=quality.trees,
+        max_rows=quality.rows_of_trees,
+    )
     has_baseline = (
         spec.loss in ("squared_error", "softmax_cross_entropy")
         and spec.widths[-1] <= MAX_OUTPUTS

@@ -13,7 +13,6 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import (
     FRACTION,
-    NOT_NEGATIVE,
     LossParameters,
     allowing,
     with_documentation_of,
@@ -114,7 +113,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     True
     """
 
-    weight_decay: float = allowing(0.01, NOT_NEGATIVE)
     dropout: float = allowing(0.0, FRACTION)
     loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
 
