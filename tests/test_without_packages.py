@@ -52,7 +52,7 @@ def run(program: str, folder: Path) -> str:
 
 def test_layers_models_and_estimators_work_on_numpy_alone(tmp_path: Path) -> None:
     said = run(PROGRAM, tmp_path)
-    assert said == "Model files are written by the package safetensors: pip install safetensors.\n"
+    assert "pip install safetensors" in said and said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

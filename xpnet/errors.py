@@ -81,8 +81,7 @@ class ModelFileError(XpnetError, ValueError):
     >>> xpnet.load("missing.safetensors")
     Traceback (most recent call last):
         ...
-    xpnet.errors.ModelFileError: missing.safetensors cannot be opened as a model file: ... Check the
-    path.
+    xpnet.errors.ModelFileError: A model file must be a readable file; got missing.safetensors: ...
     """
 
 
