@@ -21,6 +21,7 @@ from scipy.special import softmax
 import xpnet
 
 ROWS, BATCH = 20_000, 500
+TABLE_ROWS = 3000
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "classifier": {},
     "early stopping": {"early_stopping": True},
@@ -63,7 +64,7 @@ class Case:
         if self.what == "predict":
             return [self.model.predict(X)]
         if self.what == "table":
-            self.model.fit(X, Y)
+            self.model.fit(X[:TABLE_ROWS], Y[:TABLE_ROWS])
             return [self.model.predict_proba(X[:100]), *self.model.best_epochs_]
         if self.what in ESTIMATORS:
             self.model.fit(X, Y)
