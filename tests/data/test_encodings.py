@@ -26,8 +26,10 @@ def text_with(cell: bytes, row: int, column: str, rows: int = ROWS) -> bytes:
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])
-@pytest.mark.parametrize("column", ["x", "town", "y"])
-@pytest.mark.parametrize("row", [2, 3_000, 15_000, ROWS])
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [("x", 2), ("town", 2), ("y", 2), ("town", 3_000), ("x", 15_000), ("town", ROWS), ("y", ROWS)],
+)
 def test_a_byte_of_another_encoding_is_an_error_with_its_place(
     tmp_path: Path, row: int, column: str, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

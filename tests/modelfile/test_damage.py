@@ -93,10 +93,10 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("case", HEADERS)
-def test_a_hostile_header(tmp_path: Path, case: str) -> None:
-    content, match = HEADERS[case]
-    assert_refused(content, tmp_path, match)
+def test_a_hostile_header(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for case, (content, match) in HEADERS.items():
+        with subtests.test(case):
+            assert_refused(content, tmp_path, match)
 
 
 def entry(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
@@ -178,15 +178,14 @@ SEALED = {
 }
 
 
-@pytest.mark.parametrize("case", SEALED)
 def test_a_hostile_description_under_checksums_that_hold(
-    tmp_path: Path, whole: bytes, case: str
+    tmp_path: Path, whole: bytes, subtests: pytest.Subtests
 ) -> None:
-    change, match = SEALED[case]
     path = tmp_path / "damaged"
-    path.write_bytes(damage.sealed(whole, change))
-    with pytest.raises(xpnet.ModelFileError, match=match):
-        xpnet.load(path)
+    for case, (change, match) in SEALED.items():
+        path.write_bytes(damage.sealed(whole, change))
+        with subtests.test(case), pytest.raises(xpnet.ModelFileError, match=match):
+            xpnet.load(path)
 
 
 def test_the_damage_is_what_is_refused(tmp_path: Path, whole: bytes) -> None:
