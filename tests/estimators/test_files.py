@@ -199,7 +199,7 @@ def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
         """A class that no other program knows."""
 
     own = Own((3,), max_iter=1).fit(*rows(LABELS["strings"]))
-    with pytest.raises(xpnet.InputError, match="received Own"):
+    with pytest.raises(xpnet.InputError, match="got Own"):
         own.save(tmp_path / "estimator")
     assert list(tmp_path.iterdir()) == []
 

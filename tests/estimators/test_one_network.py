@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.models import network as models
+from xpnet.models import placement as models
 from xpnet.training import Callback
 
 
