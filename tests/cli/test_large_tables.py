@@ -86,9 +86,11 @@ def test_two_classes_several_classes_and_numbers(run: Run) -> None:
         113,
         1,
     )  # an eighth of the 900 rows to train on ends the training
-    check_one_line(run("train", "rows", code=1), "--target names the column")
+    check_one_line(run("train", "rows", code=1), "--target must name the column")
     Path("none").mkdir()
-    check_one_line(run("train", "none", "--target", "y", code=1), "none is none of these")
+    check_one_line(
+        run("train", "none", "--target", "y", code=1), "none is a folder without .parquet files"
+    )
 
 
 def test_weights_of_classes_are_those_that_were_given(run: Run) -> None:
@@ -110,7 +112,7 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     found = trained(run, "--model", "tabular", "--epochs", "3")
     said = "the table is read again for each epoch, since its encoded rows would take much memory"
     assert found["data"]["notes"] == [said]
-    assert (found["model"]["networks"], found["model"]["members"]) == (3, 4)
+    assert (found["model"]["networks"], found["model"]["members"]) == (4, 4)
     by_blocks = run("predict", "m", "rows", "--proba", "--id", "when").stdout
     assert by_blocks.splitlines()[1].startswith("2020-01-01,")
     frame = pandas.read_parquet("rows")
