@@ -349,7 +349,7 @@ class _Schedule:
         for name, number in vars(self).items():
             if name not in ("end", "tol") and not 0 < number < inf:
                 raise InputError(
-                    f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3."
+                    f"`{name}` must be positive and finite; got {number}. A usual learning rate is 1e-2, Adam's 1e-3."
                 )
 
 
@@ -519,11 +519,13 @@ class OneCycle(_Schedule):
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
-        last, most = max(self.epochs - 1, 1), self.learning_rate
-        top = 0.3 * last
+        last_epoch = max(self.epochs - 1, 1)
+        maximum = self.learning_rate
+        top = 0.3 * last_epoch
         if epoch < top:
-            return Cosine(most / 25, 1, most)(epoch / top, losses)  # type: ignore[arg-type]
-        return Cosine(most, 1, most / 250_000)((epoch - top) / (last - top), losses)  # type: ignore[arg-type]
+            return Cosine(maximum / 25, 1, maximum)(epoch / top, losses)  # type: ignore[arg-type]
+        progress = (epoch - top) / (last_epoch - top)
+        return Cosine(maximum, 1, maximum / 250_000)(progress, losses)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -541,7 +543,7 @@ class Plateau(_Schedule):
     factor : float, default 0.1
         The factor, positive and finite.
     tol : float, default 1e-4
-        By how much a loss must lie below the least loss before it to count as a fall.
+        By how much a loss must lie below the lowest loss before it to count as a fall.
 
     Raises
     ------

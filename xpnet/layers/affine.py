@@ -61,21 +61,21 @@ class Affine(Layer):
         return ops.affine(inputs, weight, bias)
 
     def backward(self, d_out: Array) -> tuple[Array, Array, Array]:
-        """Compute the gradient by each of the three inputs.
+        """Compute the gradient with respect to each of the three inputs.
 
         Parameters
         ----------
         d_out : array, shape (batch, out)
-            The gradient of the loss by the output.
+            The gradient of the loss with respect to the output.
 
         Returns
         -------
         d_inputs : array, shape (batch, in)
-            The gradient by the inputs, ``d_out @ weight.T``.
+            The gradient with respect to the inputs, ``d_out @ weight.T``.
         d_weight : array, shape (in, out)
-            The gradient by the weights, ``inputs.T @ d_out``.
+            The gradient with respect to the weights, ``inputs.T @ d_out``.
         d_bias : array, shape (out,)
-            The gradient by the biases, the sum of the rows of ``d_out``.
+            The gradient with respect to the biases, the sum of the rows of ``d_out``.
 
         Raises
         ------

@@ -57,17 +57,17 @@ class Dropout(Layer):
         return inputs * self.cache
 
     def backward(self, d_out: Array) -> Array:
-        """Compute the gradient by the inputs: ``d_inputs = d_out * keep / (1 - rate)``.
+        """Compute the gradient with respect to the inputs: ``d_inputs = d_out * keep / (1 - rate)``.
 
         Parameters
         ----------
         d_out : array, shape of the output
-            The gradient of the loss by the output.
+            The gradient of the loss with respect to the output.
 
         Returns
         -------
         array, shape of the inputs
-            The gradient of the loss by the inputs.
+            The gradient of the loss with respect to the inputs.
 
         Raises
         ------

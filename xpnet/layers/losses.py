@@ -65,18 +65,19 @@ class CategoricalCrossEntropy(Layer):
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
-        """Compute the gradient by the logits.
+        """Compute the gradient with respect to the logits.
 
         Parameters
         ----------
         d_out : float, default 1.0
-            The gradient by the loss; 1 where nothing is computed from the loss.
+            The gradient with respect to the loss; 1 where nothing is computed from the loss.
 
         Returns
         -------
         d_logits : array, shape (batch, classes)
-            The gradient by the logits, ``d_out * (s * softmax(logits) - labels) / batch``. The factor ``s`` is the sum
-            of the labels of a row: 1 for class indices, one-hot labels and probabilities.
+            The gradient with respect to the logits, ``d_out * (s * softmax(logits) - labels) / batch``.
+            The factor ``s`` is the sum of the labels of a row: 1 for class indices, one-hot labels and
+            probabilities.
         d_labels : None
             Labels are not trained.
 
@@ -168,17 +169,17 @@ class ElementwiseLoss(Layer):
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
-        """Compute the gradient by the outputs.
+        """Compute the gradient with respect to the outputs.
 
         Parameters
         ----------
         d_out : float, default 1.0
-            The gradient by the loss; 1 where nothing is computed from the loss.
+            The gradient with respect to the loss; 1 where nothing is computed from the loss.
 
         Returns
         -------
         d_outputs : array, shape (batch, out)
-            The gradient by the outputs; its formula stands at the operation in ``xpnet.ops``.
+            The gradient with respect to the outputs; its formula stands at the operation in ``xpnet.ops``.
         d_targets : None
             Targets are not trained.
 

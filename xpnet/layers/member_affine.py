@@ -77,19 +77,19 @@ class MemberAffine(Layer):
         return out
 
     def backward(self, d_out: Array) -> tuple[Array, ...]:
-        """Compute the gradient by each of the inputs.
+        """Compute the gradient with respect to each of the inputs.
 
         Parameters
         ----------
         d_out : array, shape (members, batch, out)
-            The gradient of the loss by the output.
+            The gradient of the loss with respect to the output.
 
         Returns
         -------
         d_inputs, d_weight, d_bias : arrays, of the shapes of the inputs
-            The gradients by inputs, weight and bias.
+            The gradients with respect to inputs, weight and bias.
         d_scale_in, d_scale_out : arrays, of the shapes of the factors
-            The gradients by the factors that were given.
+            The gradients with respect to the factors that were given.
 
         Raises
         ------

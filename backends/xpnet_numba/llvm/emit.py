@@ -129,9 +129,7 @@ def widest_vectors(builder: ir.IRBuilder) -> None:
 
 @instructions(lambda: types.void())
 def stay_apart(builder: ir.IRBuilder) -> None:
-    """Keep the calling function a function: it is large and called from several places, or its sums are to be added up
-    in the same order whoever calls it.
-    """
+    """Mark the calling function noinline: it is large, or its sums must have one order for all callers."""
     builder.function.attributes.add("noinline")
 
 

@@ -26,26 +26,28 @@ from xpnet_numba.step import functions
 from xpnet_numba.step.job import Job, LayerRecord, Slice, address_of, aligned, set_pointers
 
 GRAIN = 1_200_000
-"""Bytes of numbers to multiply that are worth a thread: fewer take less time than to share them, with what several
-threads then write for each other.
-"""
+"""Minimum work for a thread, in bytes of numbers to multiply. Sharing less takes longer than the work."""
 
 MOST_ROWS = 512
-"""Rows forwarded at a time: with more their activations leave the core's cache, with fewer products are too short."""
+"""Rows that go forward at a time.
+
+Activations of more rows do not fit the cache of a core; with fewer rows products are too short.
+"""
 
 BLOCK_GRADIENTS = 8
-"""How much less there must be to move: a gradient in parts is written, read and added up, and its products are
-shorter.
+"""Blocks keep gradients of their own if this many times their size is at most the size of inputs and deltas.
+
+A gradient in parts is written, read and added up, and its products are shorter.
 """
 
 FEATURES = 1
-"""How much less there must be to move: products in parts are written, read and added up, which is counted."""
+"""The first product is cut by features if a cut by rows moves at least this many times the bytes."""
 
 BLOCKS_PER_CORE = 4
-"""The most blocks that keep a gradient of their own: more would share the work more evenly, and take more memory."""
+"""Maximum number of blocks with a gradient of their own, for each core. More would take more memory."""
 
 EVALUATED_ROWS = 256
-"""Rows predicted or measured at a time: with more what the layers give for them leaves a core's cache."""
+"""Rows that are predicted or measured at a time. Outputs of more rows do not fit the cache of a core."""
 
 MEMBER_ROWS = 128
 """Rows of one member that are worked on at a time, as ``MOST_ROWS``: of each layer three arrays are kept for them."""
