@@ -408,18 +408,18 @@ class Tabular(FittedAttributes, BaseEstimator):
                 fitted, predicted_rows(fitted, trained.numbers, rows, validation)
             )
             interrupted = interrupted or interrupts.pending
+            if not interrupted:
+                self._warn_of_unfinished_trainings(fitted, recipe.epochs)
         # No function is called after this: what is raised later does not come from this fit.
         if self._fitted is None or not interrupted:
             self._fitted = fitted
         if interrupted:
             raise KeyboardInterrupt
-        self._warn_of_unfinished_trainings(recipe.epochs)
         return self
 
-    def _warn_of_unfinished_trainings(self, epochs: int) -> None:
+    def _warn_of_unfinished_trainings(self, fitted: FittedTable, epochs: int) -> None:
         """Warn of networks whose validation loss still fell at the limit of a large table."""
         is_limited = isinstance(self.max_iter, str) and epochs < QUALITIES[self.quality].max_epochs
-        fitted = self.get_fitted_state()
         unfinished = sum(epoch == epochs for epoch in fitted.best_epochs)
         if is_limited and unfinished:
             warnings.warn(
