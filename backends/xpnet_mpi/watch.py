@@ -1,8 +1,8 @@
-"""The end of all ranks when one of them is waited for too long.
+"""A thread that ends all ranks when one of them is waited for too long.
 
-A collective call of MPI waits for ever for a rank that was stopped, that raised an error, or that went elsewhere. Calls
-that do not wait (``Iallreduce``, asked again and again whether it is done) take longer on Open MPI; so a second
-thread looks at the clock instead.
+A collective call of MPI waits for ever for a rank that was stopped, that raised an error, or that
+makes another call. Calls that do not wait (``Iallreduce`` with repeated tests) take longer on Open
+MPI, so a second thread checks the time instead.
 """
 
 import sys
@@ -14,11 +14,12 @@ from math import inf
 from typing import Any, Self
 
 TAG = 26_465
-"""The tag of the messages by which ranks tell each other that they wait."""
+"""The tag of the messages by which ranks report to each other that they wait."""
 
 
 class Watch:
-    """A thread that ends all ranks once this one has waited longer than ``timeout`` seconds for the others.
+    """A thread that ends all ranks once this one has waited longer than ``timeout`` seconds for the
+    others.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Watch:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Let the clock run while this rank waits for the others in some collective call."""
+        """Limit the time that this rank waits for the others in a collective call."""
         self._what, self._until = what, time.monotonic() + self._timeout
         try:
             yield
@@ -56,10 +57,12 @@ class Watch:
 
     def _run(self) -> None:
         while not self._closed.wait(self._tick):
-            if self._until < inf and (time.monotonic() > self._until or self._told()):
+            if self._until < inf and (
+                time.monotonic() > self._until or self._another_waited_too_long()
+            ):
                 self._end()
 
-    def _told(self) -> bool:
+    def _another_waited_too_long(self) -> bool:
         """Return whether another rank has waited too long."""
         return self._may_talk() and self._world.Iprobe(tag=TAG)
 
@@ -79,7 +82,9 @@ class Watch:
         self._world.Abort(1)
 
     def _missing(self) -> list[int]:
-        """Ranks that do not wait, too: each that does says so to all others."""
+        """Return the ranks that do not wait as well: each waiting rank sends a message to all
+        others.
+        """
         if not self._may_talk():
             return []
         silent = set(range(self._world.Get_size())) - {self._world.Get_rank()}

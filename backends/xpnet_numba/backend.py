@@ -1,4 +1,6 @@
-"""Numba's part of the backend contract: NumPy's arrays, with kernels and a training step of its own."""
+"""Numba's part of the backend contract: NumPy arrays with compiled kernels and a compiled training
+step.
+"""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -18,13 +20,14 @@ class NumbaBackend(NumpyBackend):
 
     @cached_property
     def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
-        """The kernels by name. Numba is imported when they are first asked for, and compiles each when it is first run.
+        """Return the kernels by name. Numba is imported at the first access, and compiles each
+        kernel when it first runs.
 
-        Raises BackendError where Numba is told to compile nothing.
+        Raises BackendError if Numba's compiler is switched off.
         """
         from numba import config
 
-        if config.DISABLE_JIT:  # what is written here in LLVM's instructions has no other form
+        if config.DISABLE_JIT:  # code in LLVM's instructions has no form for Python
             raise BackendError(
                 "Backend numba needs Numba's compiler, which NUMBA_DISABLE_JIT switches off. "
                 "Unset that variable, or use backend='numpy'."
@@ -34,20 +37,20 @@ class NumbaBackend(NumpyBackend):
         return KERNELS
 
     def compile_step(self, spec: NetworkSpec) -> Step | str:
-        """A training step for a network, or the reason why there is none."""
+        """Return a training step for a network, or the reason why there is none."""
         from xpnet_numba.step.step import compile_step
 
         return compile_step(spec)
 
     def one_blas_thread(self) -> AbstractContextManager[None]:
-        """A context in which BLAS uses one thread, in the whole process."""
+        """Return a context in which BLAS uses one thread, in the whole process."""
         from xpnet_numba.runtime.blas import one_thread
 
         return one_thread
 
     def warmup(self) -> None:
-        """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled
-        later.
+        """Compile every kernel and all of the training step for both dtypes, so that nothing has to
+        be compiled later.
         """
         from xpnet_numba import ops
         from xpnet_numba.step import step
@@ -56,7 +59,7 @@ class NumbaBackend(NumpyBackend):
         step.warmup()
 
     def describe(self) -> dict[str, str]:
-        """Versions, how many threads there are, and what multiplies matrices."""
+        """Return the versions, the number of threads, and the code that multiplies matrices."""
         from xpnet_numba.runtime.blas import choose_product
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}

@@ -1,8 +1,10 @@
-"""All that this package uses of Numba and llvmlite beyond their documentation: one file to check with a new version.
+"""All undocumented parts of Numba and llvmlite that this package uses. Check this file with a new
+version.
 
-Other modules of the package import such names from here; a test searches them for others. If a name is missing that
-only saves time, compilation takes longer, or is done in each run, and a line on stderr says so. If a name is missing
-that every compiled function needs, this module cannot be imported, and NumPy computes in place of Numba.
+Other modules of the package import such names from here; a test finds direct imports. If a missing
+name only saves time, compilation takes longer or runs in each process, and a line on stderr reports
+it. If a missing name is needed by every compiled function, this module cannot be imported, and
+NumPy computes in place of Numba.
 """
 
 import json
@@ -75,14 +77,16 @@ Signature: TypeAlias = typing.Signature
 """The types of an intrinsic's result and arguments."""
 
 Target: TypeAlias = base.BaseContext
-"""The context in which an intrinsic emits code: it knows, for instance, how values of a type lie in memory."""
+"""The context in which an intrinsic emits code. It knows, for instance, the memory layout of each
+type.
+"""
 
 TypingContext: TypeAlias = typing.Context
 """The context in which Numba finds the types of an intrinsic."""
 
 
 def add_attribute(function: ir.Function, attribute: str) -> None:
-    """Add an attribute of LLVM to a function, of which llvmlite need not know the name."""
+    """Add an attribute of LLVM to a function. llvmlite need not know the attribute's name."""
     set.add(function.attributes, attribute)
 
 
@@ -96,24 +100,25 @@ def compiler_target() -> tuple[str, str, str]:
 
 
 def known_options(**options: bool) -> Any:
-    """Return those of some options of ``njit`` that this Numba has: its documentation does not list them, and without
-    them compiling takes longer.
+    """Return the options of ``njit`` that this version of Numba has. Its documentation does not
+    list them, and without them compilation takes longer.
     """
     return {name: value for name, value in options.items() if hasattr(cpu_target.options, name)}
 
 
 UNCOUNTED, COUNTED = known_options(_nrt=False), known_options(_nrt=True)
-"""The option by which compiled code does not count who uses an array, or does: what calls such code keeps the arrays.
-To compile the counting takes time, and so does the counting itself."""
+"""The options by which compiled code does not count references to arrays, or does. Without
+counting, the caller keeps the arrays alive. Counting takes time to compile and to run.
+"""
 
 if not hasattr(create_struct_proxy(types.int64[::1]), "_getvalue"):
     raise ImportError(
-        f"Numba {numba.__version__} has no StructProxy._getvalue, by which arrays are made."
+        f"Numba {numba.__version__} has no StructProxy._getvalue, which makes arrays."
     )
 
 
 def value_of(proxy: Any) -> Any:
-    """The value of a structure of LLVM's, such as an array, whose fields have been set."""
+    """Return the value of an LLVM structure, such as an array, after its fields have been set."""
     return proxy._getvalue()
 
 
@@ -121,10 +126,12 @@ def value_of(proxy: Any) -> Any:
 
 
 class WaitingLibrary(codegen.JITCodeLibrary):
-    """The code of one function, optimized together with all that it calls, and only once its address is asked for.
+    """The code of one function, optimized together with all functions that it calls when its
+    address is first needed.
 
-    Numba optimizes every function that compiled code calls and makes machine code of it, and then does so again with
-    the code of its caller, into which it has been copied. The first time is in vain.
+    Numba optimizes every function that compiled code calls, and compiles it to machine code. Then
+    it does so again with the caller, into which the function has been copied. The first compilation
+    is not used.
 
     functions_wait : whether functions wait now; the compiler's lock is held where this is changed
     """
@@ -139,7 +146,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        """The code generator, which has nowhere to note the Python objects of a function that waits."""
+        """Return the code generator. For a function that waits it does not record Python objects."""
         return (
             SimpleNamespace(set_env=lambda name, environment: None)
             if self.waits
@@ -151,14 +158,18 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         self.modules.append(module)
 
     def _optimize_functions(self, module: Any) -> None:
-        """Leave the functions as they are: the whole is optimized. Where Numba has no such method, each is before."""
+        """Leave the functions as they are, since the linked module is optimized. A Numba without
+        this method optimizes each function first.
+        """
 
     def add_linking_library(self, library: Any) -> None:
         """Keep a library that is called."""
         self.callees.append(library)
 
     def get_pointer_to_function(self, name: str) -> int:
-        """The address of a function, whose code is made now; 0 for a function that is not defined here."""
+        """Return the address of a function, which is compiled now; 0 for a function that is not
+        defined here.
+        """
         if self.waits:
             functions = (function for module in self.modules for function in module.functions)
             if not any(
@@ -169,13 +180,15 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         return super().get_pointer_to_function(name)
 
     def finalize(self) -> None:
-        """Link all that is called, directly or not, and compile it; nothing yet while the functions wait."""
+        """Link all functions that are called, directly or indirectly, and compile them, unless
+        functions wait.
+        """
         if self.waits and self.functions_wait:
             return
         self.waits = False
         libraries: dict[Any, None] = {}
         self._collect(libraries)
-        whole, own = (
+        combined, own = (
             self.modules[0].clone(),
             {f.name for module in self.modules for f in module.functions},
         )
@@ -184,21 +197,21 @@ class WaitingLibrary(codegen.JITCodeLibrary):
                 super().add_linking_library(library)
                 continue
             for module in library.modules[1:] if library is self else library.modules:
-                whole.link_in(module, preserve=True)
-        for function in whole.functions:
+                combined.link_in(module, preserve=True)
+        for function in combined.functions:
             if (
                 function.name not in own
                 and not function.is_declaration
                 and function.linkage.name == "external"
             ):
                 function.linkage = (
-                    "linkonce_odr"  # others link the same function, and LLVM may leave it out
+                    "linkonce_odr"  # other modules link the same function, and LLVM may omit it
                 )
-        super().add_llvm_module(whole)
+        super().add_llvm_module(combined)
         super().finalize()
 
     def _collect(self, libraries: dict[Any, None]) -> None:
-        """Note this library and those that it calls, each once."""
+        """Collect this library and those that it calls, each once."""
         if self not in libraries:
             libraries[self] = None
             for library in self.callees:
@@ -210,7 +223,9 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
 @contextmanager
 def functions_wait() -> Iterator[None]:
-    """Inside, where the compiler's lock is held, what Numba compiles waits for the code that calls it."""
+    """Let functions that Numba compiles in this context wait for the code that calls them. The
+    caller holds the compiler's lock.
+    """
     generator = cpu_target.target_context.codegen()
     generator.create_library = lambda name, **options: WaitingLibrary(generator, name, **options)
     WaitingLibrary.functions_wait = True
@@ -223,8 +238,8 @@ def functions_wait() -> Iterator[None]:
 
 @cache
 def why_no_function_can_wait() -> str:
-    """An empty text where Numba is as :class:`WaitingLibrary` expects it, tried with two small functions; else why
-    not.
+    """Return an empty text if :class:`WaitingLibrary` works with this Numba, or else the reason.
+    Two small functions are compiled as a trial.
     """
     try:
         inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(
@@ -242,27 +257,28 @@ def why_no_function_can_wait() -> str:
 
 
 def only_overload(dispatcher: Any) -> Any:
-    """Return what has been compiled of a function with one signature."""
+    """Return the compiled overload of a function with one signature."""
     (overload,) = dispatcher.overloads.values()
     return overload
 
 
 def python_entry(overload: Any) -> Any:
-    """Return a function that has been compiled, as Python calls it."""
+    """Return the entry point by which Python calls a compiled function."""
     return overload.entry_point
 
 
 def c_address(overload: Any) -> int:
-    """The address of the C function that has been compiled."""
+    """Return the address of the compiled C function."""
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
 
 
 def machine_code(overload: Any, *, for_python: bool) -> bytes | None:
-    """The code of what ``numba.njit`` has compiled, to be kept; None if it refers to Python objects.
+    """Return the machine code of a function that ``numba.njit`` has compiled; None if it refers to
+    Python objects.
 
-    It is an object file behind a line of JSON: the name of the function to be called, that of a pointer to the Python
-    objects that the function reads, which is empty for a C function, and the names that must be known elsewhere, in
-    libraries or in Numba.
+    The code is a line of JSON and an object file. The line holds the name of the function, the name
+    of a pointer to the Python objects that the function reads (empty for a C function), and the
+    names that libraries or Numba must define.
     """
     if overload.environment.consts:
         return None
@@ -277,12 +293,14 @@ def machine_code(overload: Any, *, for_python: bool) -> bytes | None:
 
 
 def load_c_function(code: bytes) -> int | None:
-    """The function's address; None if a name it needs is not known."""
+    """Return the function's address; None if a name that it needs is not defined."""
     return _load(code)[1]
 
 
 def load_python_function(code: bytes, module: ModuleType) -> Any:
-    """The function as Python calls it, which belongs to a module; None if a name it needs is not known."""
+    """Return a function of a module as Python calls it; None if a name that it needs is not
+    defined.
+    """
     import ctypes
 
     from numba import _dynfunc
@@ -296,10 +314,11 @@ def load_python_function(code: bytes, module: ModuleType) -> Any:
 
 
 def _load(code: bytes) -> tuple[str, int | None, int]:
-    """The function's name, its address, or None, and that of the pointer to its Python objects.
+    """Return the function's name, its address or None, and the address of the pointer to its Python
+    objects.
 
-    The code stays until the process ends: nobody knows who still has the address. Each object has an engine of its own:
-    what two of them call alike stays apart.
+    The code stays until the process ends, since the address may still be in use. Each object has
+    its own engine, so that equal names in two objects do not collide.
     """
     from numba.core.runtime import rtsys
 
@@ -307,7 +326,7 @@ def _load(code: bytes) -> tuple[str, int | None, int]:
     symbol, environment, needs = json.loads(head)
     rtsys.initialize(
         cpu_target.target_context
-    )  # starts LLVM once, and enters the names of Numba's runtime
+    )  # starts LLVM once, and adds the names of Numba's runtime
     if not all(map(binding.address_of_symbol, needs)):
         return symbol, None, 0
     machine = binding.Target.from_default_triple().create_target_machine(

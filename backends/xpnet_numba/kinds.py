@@ -1,10 +1,11 @@
-"""Kinds name the types of compiled code's arguments, for readers and for the type checker.
+"""Names for the types of compiled code's arguments, for readers and for the type checker.
 
-Numba compiles each function for the types that it is called with; a C function of the training step has those that the
-kinds of its arguments stand for. Of Python's own types an ``int`` is an int64, a ``float`` a float64. Arrays lie row by
-row, without gaps.
+Numba compiles each function for the types that it is called with. A C function of the training step
+is compiled for the types that its annotations name. An ``int`` is an int64, a ``float`` a float64.
+Arrays are stored row by row, without gaps.
 
-An overload must have the annotations of the functions that it returns, or Numba refuses it: there both say ``Any``.
+An overload must have the annotations of the functions that it returns, or Numba refuses it. Both
+are annotated with ``Any``.
 """
 
 from typing import NewType, TypeAlias
@@ -33,6 +34,6 @@ Address: TypeAlias = int
 """The address of a buffer, a table or a C function in memory."""
 
 Pointer = NewType("Pointer", object)
-"""An address that knows the type of what lies there: of scalars, unless something else is said. Python has no such
-value; ``llvm.array`` makes an array of one.
+"""An address with the type of its items, which are scalars unless stated otherwise. Python has no
+such value; ``llvm.array`` makes an array from a pointer.
 """

@@ -1,5 +1,5 @@
-"""The kernels: operations of ``xpnet.ops`` that one loop computes in one pass, under the reference's name and
-signature.
+"""The kernels: operations of ``xpnet.ops`` that one loop computes in one pass. A kernel has the
+name and the signature of its reference.
 """
 
 import inspect
@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy
 from numba import types
-from numpy import empty, ndarray, zeros  # by their names: calls of a few numbers notice each lookup
+from numpy import (
+    empty,
+    ndarray,
+    zeros,
+)  # imported by name: a lookup takes noticeable time in small calls
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
@@ -26,17 +30,18 @@ from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
 
 Cut = tuple[int, int]
-"""Up to so many numbers one thread does all, since to share them would take longer; else a thread claims so many at a
-time."""
+"""Two numbers of items: up to the first, one thread does all the work, since sharing would take
+longer; above it, a thread claims chunks of the second size.
+"""
 
 MOVES: Cut = (1 << 16, 1 << 14)
-"""The cut where little is done with each number."""
+"""The cut of loops that do little work for each number."""
 
 EXPONENTIALS: Cut = (1 << 14, 1 << 13)
-"""The cut where the exponential of each is taken."""
+"""The cut of loops that compute an exponential for each number."""
 
 STREAMS: Cut = (1 << 14, 1 << 14)
-"""The cut where many arrays are read and written."""
+"""The cut of loops that read and write many arrays."""
 
 
 def rows_of(cut: Cut, rows: int, columns: int = 1) -> int:
@@ -50,60 +55,65 @@ def rows_of(cut: Cut, rows: int, columns: int = 1) -> int:
 INDEX = numpy.dtype(numpy.int64)
 
 
-# Launching: a loop runs alone over chunks of rows, each a piece of work that some thread of the team claims. A launch
-# names the loop's arguments in three groups, in which the loop receives them one after the other:
+# Launching: a loop runs alone over chunks of rows, each a piece of work that some thread of the
+# team claims. A launch names the loop's arguments in three groups. The loop receives them in this
+# order:
 #
 # cut : arrays whose first axis is the rows; the loop receives the chunk's part of each
-# whole : arrays, numbers and None, which every chunk receives as they are
-# results : arrays with one row for each chunk, which receives that; the rows are added up afterwards, in their order
+# common : arrays, numbers and None, which every chunk receives unchanged
+# results : arrays with one row for each chunk; the rows are added up afterwards, in their order
 
 
 Loop = Callable[..., None]
 
-EVERYTHING = 1 << 62  # more rows than there are in any array
+EVERYTHING = 1 << 62  # more rows than any array has
 
 
 def launch(
     loop: Loop,
     cut: tuple[Any, ...],
-    whole: tuple[Any, ...] = (),
+    common: tuple[Any, ...] = (),
     results: tuple[Any, ...] = (),
     *,
     chunk_rows: int,
 ) -> None:
     """Run a loop over all rows.
 
-    cut : the first decides the number of rows, and its dtype with the loop what is compiled: from launch to launch the
-        other arguments must have the same types
-    chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the bits do not either
+    cut : the first decides the number of rows, and its dtype with the loop what is compiled: from
+        launch to launch the other arguments must have the same types
+    chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the
+        bits do not either
     """
-    first, arguments = cut[0], (cut, whole, results)
+    first, arguments = cut[0], (cut, common, results)
     if len(first) <= chunk_rows:
-        known = alone[loop]
-        entry, function = known.get(first.dtype) or _prepare(
-            known, loop, arguments, _run_alone, ALONE
+        prepared = alone[loop]
+        entry, function = prepared.get(first.dtype) or _prepare(
+            prepared, loop, arguments, _run_alone, ALONE
         )
         entry(function, arguments)
         return
-    known = shared[loop]
-    entry, function = known.get(first.dtype) or _prepare(known, loop, arguments, _lead, SHARED)
+    prepared = shared[loop]
+    entry, function = prepared.get(first.dtype) or _prepare(
+        prepared, loop, arguments, _lead, SHARED
+    )
     chunks = chunk_count(len(first), chunk_rows)
-    claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
-    threads.team.lead(entry, wanted, function, chunk_rows, claims, arguments)
+    claims, thread_count = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
+    threads.team.lead(entry, thread_count, function, chunk_rows, claims, arguments)
 
 
 Prepared = tuple[Callable[..., None], Address]
 """A function that Python calls, and the C function that it calls with the arguments of a launch."""
 
 alone: defaultdict[Loop, dict[numpy.dtype, Prepared]] = defaultdict(dict)
-"""What runs a loop over all rows at once, in this thread, by the dtype, as soon as it has been launched so.
+"""For each loop and dtype, the functions that run the loop over all rows at once in the calling
+thread. An entry is added at the first launch.
 
-The function takes the C function, and a tuple of ``cut``, ``whole`` and ``results``. A kernel for a few numbers looks
-here itself: to launch takes as long as its work.
+The first function takes the C function, and a tuple of ``cut``, ``common`` and ``results``. Kernels
+for few numbers read this table themselves, since :func:`launch` would take as long as their work.
 """
 
 shared: defaultdict[Loop, dict[numpy.dtype, Prepared]] = defaultdict(dict)
-"""What shares the rows among threads."""
+"""For each loop and dtype, the functions that share the rows among threads."""
 
 
 def chunk_count(rows: int, chunk_rows: int) -> int:
@@ -112,20 +122,20 @@ def chunk_count(rows: int, chunk_rows: int) -> int:
 
 
 ALONE, SHARED = (types.int64,), (*[types.int64] * 5, types.int64[::1])
-"""The types of what :func:`_run_alone` and :func:`_lead` take before the arguments of a loop."""
+"""The types of the arguments of :func:`_run_alone` and :func:`_lead` before those of a loop."""
 
 
 def _prepare(
-    known: dict[numpy.dtype, Prepared],
+    by_dtype: dict[numpy.dtype, Prepared],
     loop: Loop,
     arguments: tuple[Any, ...],
     lead: Loop,
     before: tuple[Any, ...],
 ) -> Prepared:
-    """Compile ``lead`` over a loop, and note it for the dtype."""
+    """Compile ``lead`` over a loop, and store it for the dtype."""
     groups = _type_of(arguments)
     entry = threads.entry(lead, types.void(*before, groups))
-    known[arguments[0][0].dtype] = prepared = entry, _job_function(loop, groups)
+    by_dtype[arguments[0][0].dtype] = prepared = entry, _job_function(loop, groups)
     return prepared
 
 
@@ -139,7 +149,9 @@ def _job_function(loop: Loop, groups: types.Tuple) -> Address:
 
 
 def _type_of(value: Any) -> types.Type:
-    """The type that compiled code gives to an argument; arrays may be read-only, which loops respect unasked."""
+    """Return the type of an argument in compiled code. Arrays may be read-only: loops do not write
+    their inputs.
+    """
     if isinstance(value, tuple):
         return types.Tuple([_type_of(v) for v in value])
     if value is None:
@@ -150,7 +162,7 @@ def _type_of(value: Any) -> types.Type:
 
 
 def _run_alone(function: Address, arguments: tuple[Any, ...]) -> None:
-    """All rows as one chunk, which nobody else can claim."""
+    """Run all rows as one chunk, which no other thread can claim."""
     job = spill((EVERYTHING, EVERYTHING, 1, 0, arguments))
     call(function, (job, 0))
 
@@ -158,40 +170,43 @@ def _run_alone(function: Address, arguments: tuple[Any, ...]) -> None:
 def _lead(
     board: Address,
     number: int,
-    threads_wanted: int,
+    thread_count: int,
     function: Address,
     chunk_rows: int,
     claims: Indices,
     arguments: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
-    job = spill((len(arguments[0][0]), chunk_rows, threads_wanted, claims.ctypes.data, arguments))
-    threads.share(board, number, threads_wanted, function, job)
+    job = spill((len(arguments[0][0]), chunk_rows, thread_count, claims.ctypes.data, arguments))
+    threads.share(board, number, thread_count, function, job)
 
 
 def loop(*arguments: Any) -> None:
-    """Stands in :func:`_run_chunks` for the loop that is launched."""
+    """Placeholder in :func:`_run_chunks` for the loop that is launched."""
 
 
 def _run_chunks(job: Pointer, me: int) -> None:
-    """The C function of a launch: claim chunks until none is free, from a part of one's own on.
+    """The C function of a launch: claim chunks until none is free, beginning with the thread's own
+    part.
 
-    From call to call a thread meets the same addresses, which its cache still holds.
+    So a thread works on the same addresses in each call, which its cache may still hold.
     """
-    rows, chunk_rows, workers, claims, (cut, whole, results) = reload(job)
-    everything = parts_of(whole, 0, EVERYTHING)
+    rows, chunk_rows, workers, claims, (cut, common, results) = reload(job)
+    common_parts = parts_of(common, 0, EVERYTHING)
     chunks = 1 if rows <= chunk_rows else -(-rows // chunk_rows)
     chunk = 0 if workers == 1 else me * chunks // workers
     for _ in range(chunks):
         if workers == 1 or threads.claim(claims, chunk, 0):
             first = chunk * chunk_rows
             end = smaller(first + chunk_rows, rows)
-            loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
+            loop(*(parts_of(cut, first, end) + common_parts + parts_of(results, chunk, chunk + 1)))
         chunk = chunk + 1 if chunk + 1 < chunks else 0
 
 
 def contiguous(array: Array) -> Array:
-    """The array itself where compiled code can read it, else a copy: of any strides, byte order or alignment."""
+    """Return the array itself if compiled code can read it, else a copy. Any strides, byte order
+    and alignment are accepted.
+    """
     if type(array) is ndarray and array.flags.carray and array.dtype.isnative:
         return array
     array = numpy.asarray(array)
@@ -202,7 +217,7 @@ def contiguous(array: Array) -> Array:
 
 
 def writable(array: Array) -> Array:
-    """The array itself where compiled code can update it in place, else a copy."""
+    """Return the array itself if compiled code can update it in place, else a copy."""
     array = contiguous(array)
     return array if array.flags.writeable else array.copy()
 
@@ -211,26 +226,27 @@ def writable(array: Array) -> Array:
 
 
 def _cut_of(name: str) -> Cut:
-    """Return the cut of an activation: those but (leaky) ReLU take exponentials."""
+    """Return the cut of an activation: all but (leaky) ReLU compute exponentials."""
     return MOVES if name in ("relu", "leaky_relu") else EXPONENTIALS
 
 
-def _of_each(name: str) -> Callable[[Array], Array]:
+def _activation_kernel(name: str) -> Callable[[Array], Array]:
     """Return the kernel of an activation: its loop over every number of an array of any shape.
 
-    What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
+    It is a single function, because its Python code takes as long as the loop over a few thousand
+    numbers.
     """
     reference, cut = getattr(ops, name), _cut_of(name)
     loop = inner(filled_in(_forward, name, formula=activations.ACTIVATIONS[name][0]))
-    known, most_alone = alone[loop].get, cut[0]
+    compiled_for, max_alone = alone[loop].get, cut[0]
 
     @wraps(reference)
     def kernel(x: Array) -> Array:
         size = x.size
-        if size <= most_alone and x.flags.carray and (compiled := known(x.dtype)) is not None:
+        if size <= max_alone and x.flags.carray and (compiled := compiled_for(x.dtype)) is not None:
             run, function = compiled
             if x.ndim == 1:
-                out = empty(size, x.dtype)  # which NumPy makes in less time than one of a shape
+                out = empty(size, x.dtype)  # faster in NumPy than with a shape
                 run(function, ((x, out), (), ()))
                 return out
             result = empty(x.shape, x.dtype)
@@ -244,7 +260,7 @@ def _of_each(name: str) -> Callable[[Array], Array]:
     return kernel
 
 
-formula: Any = None  # stands below for a formula that is filled in
+formula: Any = None  # placeholder for the formula that is filled in
 
 
 def _forward(x: Vector, out: Vector) -> None:
@@ -257,7 +273,7 @@ def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
     activations.backward(formula, d_out, kept, d_x)
 
 
-def _through(name: str) -> Callable[[Array, Array], Array]:
+def _gradient_kernel(name: str) -> Callable[[Array, Array], Array]:
     """Return the kernel of an activation's gradient, under the signature of its reference."""
     reference, cut = getattr(ops, f"{name}_backward"), _cut_of(name)
     loop = inner(filled_in(_backward, reference.__name__, formula=activations.ACTIVATIONS[name][1]))
@@ -282,8 +298,8 @@ BENT = [name for name in activations.ACTIVATIONS if name != "identity"]
 """The activations that do something."""
 
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    **{name: _of_each(name) for name in BENT},
-    **{f"{name}_backward": _through(name) for name in BENT},
+    **{name: _activation_kernel(name) for name in BENT},
+    **{f"{name}_backward": _gradient_kernel(name) for name in BENT},
 }
 """Their kernels, forward and back, by the name of the operation."""
 
@@ -316,7 +332,9 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 
 
 def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> Array:
-    """Run a loop over the vectors along one axis; where there are none, the reference decides what that means."""
+    """Run a loop over the vectors along one axis; an array without vectors is passed to the
+    reference.
+    """
     if x.size == 0 or x.ndim == 0:
         return reference(x, axis)
     if axis not in (-1, x.ndim - 1):
@@ -362,7 +380,7 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
     return weight / weight.sum()
 
 
-# Updates, in place: the parameters and the buffers are written where they lie, and returned.
+# Updates: the parameters and the buffers are written in place, and returned.
 
 
 def _update_kernel(name: UpdateName, update: Update) -> Callable[..., tuple[Array | None, ...]]:
@@ -402,7 +420,9 @@ KERNELS |= {kernel.__name__: Kernel(kernel) for kernel in OTHERS}
 
 
 def warmup() -> None:
-    """Run every kernel for both dtypes, alone and shared among threads, so that each is compiled and in the cache."""
+    """Run every kernel for both dtypes, alone and shared among threads, so that all are compiled
+    and cached.
+    """
     for dtype in ("float32", "float64"):
         for count in (2, MOVES[0]):
             x, index = numpy.ones((count, 3), dtype), numpy.zeros(count, numpy.int64)

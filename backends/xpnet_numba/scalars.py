@@ -1,10 +1,11 @@
-"""The formulas of compiled code, each once: exp, expm1, log, log1p, tanh, the logistic function, softplus, tails.
+"""The formulas of compiled code, each once: exp, expm1, log, log1p, tanh, the logistic function,
+softplus, tails.
 
-All are arithmetic alone, so that a loop over them fills the machine's vectors.
+All formulas use arithmetic only, so that a loop over them uses full vectors.
 
-Numba's ``math.exp`` calls a function for each number. Here x = k ln 2 + r with a whole k and |r| <= ln 2 / 2, so that
-exp(x) = 2^k exp(r): exp(r) is a polynomial, and multiplying by 2^k adds k to the exponent's bits.
-(Cody, Waite, Software Manual for the Elementary Functions, 1980, chapter 6.)
+Numba's ``math.exp`` calls a function for each number. Here x = k ln 2 + r with a whole k and |r| <=
+ln 2 / 2, so that exp(x) = 2^k exp(r): exp(r) is a polynomial, and multiplying by 2^k adds k to the
+exponent's bits. (Cody, Waite, Software Manual for the Elementary Functions, 1980, chapter 6.)
 """
 
 import math
@@ -23,16 +24,19 @@ from xpnet_numba.llvm.emit import INNER, njit
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """The options for code whose rounding must not be reordered.
 
-``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
-result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of 1e-2), ``nnan`` and ``ninf`` would
-let the compiler assume that no NaN and no infinity occurs. With Python's error model each division would be guarded by
-a branch, and no loop with a division would vectorise.
+``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal:
+each changes a result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of
+1e-2), ``nnan`` and ``ninf`` would let the compiler assume that no NaN and no infinity occurs. With
+Python's error model each division would be guarded by a branch, and no loop with a division would
+vectorise.
 """
 
 FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
-"""The options for all other code: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
+"""The options for all other code: ``EXACT`` and ``reassoc``, which lets a sum be taken in several
+lanes at once.
 
-NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in any order.
+NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in
+any order.
 """
 
 f4, i4, i8 = numpy.float32, numpy.int32, numpy.int64
@@ -59,8 +63,8 @@ LOG = tuple(map(float, _LOG.split()))
 def exp(x: Scalar) -> Scalar:
     """e^x in compiled code, float32 or float64; in Python it is NumPy's.
 
-    Relative error below 1.2e-7 (float32) and 2.3e-16 (float64). NaN stays NaN, exp(inf) = inf, exp(-inf) = 0, and what
-    would be less than the smallest normal number (1.2e-38, 2.2e-308) is 0.
+    Relative error below 1.2e-7 (float32) and 2.3e-16 (float64). NaN stays NaN, exp(inf) = inf,
+    exp(-inf) = 0, and results below the smallest normal number (1.2e-38, 2.2e-308) are 0.
     """
     return numpy.exp(x)
 
@@ -71,8 +75,8 @@ def _exp(x: Any) -> Callable[[Any], Scalar | float]:
 
 
 def expm1_negative(x: Scalar) -> Scalar:
-    """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in Python it is
-    NumPy's.
+    """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in
+    Python it is NumPy's.
 
     NaN stays NaN, -inf gives -1.
     """
@@ -86,7 +90,8 @@ def _expm1_negative(x: Any) -> Callable[[Any], Scalar | float]:
 
 @njit(**INNER, **EXACT, forceinline=True)
 def log_normal(x: float) -> float:
-    """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) = inf.
+    """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) =
+    inf.
 
     x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2).
     """
@@ -99,7 +104,9 @@ def log_normal(x: float) -> float:
 
 @njit(**INNER, **EXACT, forceinline=True)
 def log(x: float) -> float:
-    """Natural logarithm of a float64 that is not negative. NaN stays NaN, log(inf) = inf, log(0) = -inf."""
+    """Natural logarithm of a float64 that is not negative. NaN stays NaN, log(inf) = inf, log(0) =
+    -inf.
+    """
     denormal = x < 2.2250738585072014e-308
     y = log_normal(x * 18014398509481984.0 if denormal else x) - (54.0 * LOG_2 if denormal else 0.0)
     return -numpy.inf if x == 0.0 else y
@@ -107,7 +114,9 @@ def log(x: float) -> float:
 
 @njit(**INNER, **EXACT, forceinline=True)
 def log1p_unit(x: Scalar) -> Scalar:
-    """log(1 + x) for 0 <= x <= 1, float32 or float64, exact to a few roundings near 0. NaN stays NaN."""
+    """log(1 + x) for 0 <= x <= 1, float32 or float64, exact to a few roundings near 0. NaN stays
+    NaN.
+    """
     number = type(x)
     large = x > number(0.41421356237309503)  # where 1 + x exceeds sqrt(2), half of it is near 1
     f = number(0.5) * (x - number(1)) if large else x
@@ -129,7 +138,9 @@ def _log_near_one(f: Scalar) -> Scalar:
 
 @njit(**INNER, **EXACT, forceinline=True)
 def tanh(x: Scalar) -> Scalar:
-    """sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), which never overflows, and 1 - e without cancellation."""
+    """sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), which never overflows, and 1 - e without
+    cancellation.
+    """
     two = type(x)(2)
     minus_one = expm1_negative(-two * abs(x))
     return math.copysign(minus_one / (two + minus_one), x)  # type: ignore[return-value]  # compiled, it keeps the dtype
@@ -180,14 +191,15 @@ def _exp_half_square(a: Scalar) -> Scalar:
     number = type(a)
     half, shift = number(0.5), number(1.5 / 16 / numpy.finfo(number).eps)
     q = (a + shift) - shift
-    square, rest = half * q * q, half * (a - q) * (a + q)
-    total = square + rest
-    return exp(-total) * (number(1) - (rest - (total - square)))
+    square, remainder = half * q * q, half * (a - q) * (a + q)
+    total = square + remainder
+    return exp(-total) * (number(1) - (remainder - (total - square)))
 
 
-# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where
-# it is shifted into an exponent. ln 2 is split in two, the first part so short that k times it is exact. The
-# coefficients are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
+# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the
+# lowest bits, from where it is shifted into an exponent. ln 2 is split in two, the first part so
+# short that k times it is exact. The coefficients are the minimax polynomial p of exp(r) = 1 + r +
+# r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
 
 
 @njit(**INNER, **EXACT, forceinline=True)

@@ -1,3 +1,5 @@
-"""The reference: NumPy, with no kernel of its own, so that every operation runs as ``xpnet.ops`` writes it."""
+"""The reference backend: NumPy without kernels, so that every operation runs as it is written in
+``xpnet.ops``.
+"""
 
 from xpnet_numpy.backend import NumpyBackend, backend

@@ -1,4 +1,6 @@
-"""NumPy's part of the backend contract. The Numba backend builds on it: both compute on NumPy arrays."""
+"""NumPy's part of the backend contract. The Numba backend builds on it: both compute on NumPy
+arrays.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +22,9 @@ class NumpyBackend:
     in_place = True
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
-        """``data`` as a NumPy array; of ``dtype`` where one is given. No copy where none is needed."""
+        """Return ``data`` as a NumPy array, of ``dtype`` unless it is None; it is copied only if
+        needed.
+        """
         if dtype is None and type(data) is ndarray:
             return data
         return numpy.asarray(data, dtype=dtype)

@@ -1,4 +1,6 @@
-"""``torch.distributed`` as a group: gloo adds up, and has a time-out of its own. PyTorch is imported when asked for."""
+"""``torch.distributed`` as a group: gloo computes the sums and has its own time limit. PyTorch is
+imported when a group is opened.
+"""
 
 import atexit
 from collections.abc import Iterator
@@ -25,16 +27,18 @@ def open_group(timeout: float) -> Iterator["TorchGroup"]:
     Yields
     ------
     TorchGroup
-        All ranks of ``torch.distributed``, which is set up where the program has not done so.
+        All ranks of ``torch.distributed``, which is initialized unless the program has done so.
 
     Raises
     ------
     BackendError
-        Where PyTorch is missing, no launcher has started this process, or another rank does not come in time.
+        If PyTorch is missing, no launcher has started this process, or another rank does not
+        connect in time.
 
     Notes
     -----
-    What is set up once stays until the program ends: in a second time ranks would read each other's first addresses.
+    The process group is kept until the program ends: if it were initialized a second time, ranks
+    would read the addresses of the first time.
     """
     try:
         import torch
@@ -49,7 +53,7 @@ def open_group(timeout: float) -> Iterator["TorchGroup"]:
         )
     group = _connected(torch, timeout)
     yield TorchGroup(torch, group)
-    # Not where an exception passes: the other ranks may be elsewhere.
+    # This is skipped after an exception, since the other ranks may be in another call.
     if group is not torch.distributed.group.WORLD:
         torch.distributed.destroy_process_group(group)
 
@@ -100,27 +104,29 @@ class TorchGroup:
         except RuntimeError as error:
             reason = str(error).partition("] ")[2].partition(". ")[0] or str(
                 error
-            )  # between gloo's place and advice
+            )  # the text between gloo's source location and its advice
             raise BackendError(
                 f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost another ({reason}). Look "
                 "in the output of the others for one that failed, was ended, made other calls, or took too long."
             ) from error
 
     def abort(self, error: BaseException) -> None:
-        """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process fail."""
+        """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process
+        fail.
+        """
         if self.size > 1:
             say_failed(self, error, "failed")
 
 
 def _connected(torch: Any, timeout: float) -> Any:
-    """A process group of all ranks: the first is what is set up, the next ones lie beside it."""
+    """Return a process group of all ranks: the default group first, and a new group after that."""
     distributed, limit = torch.distributed, timedelta(seconds=timeout)
     try:
         if distributed.is_initialized():
             return distributed.new_group(backend="gloo", timeout=limit)
         distributed.init_process_group("gloo", timeout=limit)
-        # Its threads must have ended before the program does, or the system ends it with an error. The program may have
-        # taken down the group itself.
+        # The threads of the group must end before the program does, or the program ends with an
+        # error. The program may have destroyed the group itself.
         atexit.register(
             lambda: distributed.is_initialized() and distributed.destroy_process_group()
         )
@@ -128,7 +134,7 @@ def _connected(torch: Any, timeout: float) -> Any:
     except (
         ValueError,
         RuntimeError,
-    ) as error:  # variables of the launcher are missing, or a rank is
+    ) as error:  # the launcher's variables or a rank are missing
         reason = str(error).partition("\n")[0]
         raise BackendError(
             f"The group 'torch' needs all processes that a launcher of PyTorch starts, within {timeout:g} s: {reason}. "

@@ -1,4 +1,4 @@
-"""Arithmetic that Numba does not offer: vectors, integers, and denormals that count as 0."""
+"""Arithmetic that Numba does not offer: vectors, integers, and flushing of denormals to 0."""
 
 from llvmlite import ir
 from numba import types
@@ -18,11 +18,11 @@ from xpnet_numba.llvm.emit import (
     instructions,
 )
 
-# Vectors, where Python's own arithmetic does not fill them.
+# Vectors, in code where Numba's own loops would not fill them.
 
 
 LANES = 16
-"""Up to this width a row is one vector for :func:`normalise`."""
+"""Maximum number of columns of a row that :func:`normalise` treats as one vector."""
 
 
 _BITS = {
@@ -41,7 +41,9 @@ def bits(target: Target, builder: ir.IRBuilder, signature: Signature, x: ir.Valu
 
 @instructions(lambda x, coefficients: x(x, coefficients))
 def polynomial(builder: ir.IRBuilder, x: ir.Value, coefficients: ir.Value) -> ir.Value:
-    """c0 + x (c1 + x (c2 + ...)), for a tuple of float64s; Numba has no statement for each of them to compile."""
+    """c0 + x (c1 + x (c2 + ...)), for a tuple of float64s. As an intrinsic it takes Numba no time
+    for each term.
+    """
     numbers = unpack_tuple(builder, coefficients)
     if x.type != numbers[0].type:
         numbers = [builder.fptrunc(number, x.type) for number in numbers]
@@ -55,7 +57,7 @@ def polynomial(builder: ir.IRBuilder, x: ir.Value, coefficients: ir.Value) -> ir
 def maximum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """The larger of two floats of one type, NaN if either is.
 
-    A comparison would have to give up its NaN semantics before it vectorises as a reduction; this keeps both.
+    A reduction by comparisons vectorises only if NaN may be ignored; this one keeps NaN.
     """
     kind = ir.FunctionType(a.type, [a.type, a.type])
     return builder.call(builder.module.declare_intrinsic("llvm.maximum", [a.type], kind), [a, b])
@@ -65,8 +67,8 @@ def maximum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 def select(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
     """``a if condition else b``, both computed, and never by a jump.
 
-    Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so
-    that the processor goes the wrong way half the time.
+    LLVM might otherwise emit a jump if the condition reads memory. The processor cannot predict
+    whether an activation is 0, so half of the jumps would be mispredicted.
     """
     chosen = builder.select(condition, a, b)
     chosen.set_metadata("unpredictable", builder.module.add_metadata([]))
@@ -83,25 +85,27 @@ def _of_row(
 def normalise(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> ir.Value:
-    """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
+    """Multiply k numbers by scale / their sum, and subtract scale from the number at ``marked``;
+    return the sum.
 
     source, goal : pointers, where ``LANES`` numbers must be readable; marked : less than 0 for none
-    columns : a pointer to ``LANES`` numbers, to which the result is added, unless ``d_bias`` is None
+    columns : a pointer to ``LANES`` numbers, to which the result is added, unless ``d_bias`` is
+        None
 
-    A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
-    Where nothing is added a row of a few numbers takes a shorter one.
+    A row of ten numbers is too short to fill the vectors of a loop: here it is one masked vector.
+    If nothing is added to ``columns``, a row of few numbers is a shorter vector.
     """
-    *given, columns, _ = values
+    *row, columns, _ = values
     sums, widths = (
         (None, (4, 8, LANES)) if signature.args[-1] == types.none else (columns, (LANES,))
     )
-    total = alloca_once(builder, given[3].type)
+    total = alloca_once(builder, row[3].type)
 
     def choose(width: int, *wider: int) -> None:
         if not wider:
-            builder.store(_normalise(builder, width, given, sums), total)
+            builder.store(_normalise(builder, width, row, sums), total)
             return
-        with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
+        with builder.if_else(builder.icmp_signed("<=", row[2], INT64(width))) as (fits, does_not):
             with fits:
                 choose(width)
             with does_not:
@@ -112,43 +116,45 @@ def normalise(
 
 
 def _normalise(
-    builder: ir.IRBuilder, width: int, given: list[ir.Value], sums: ir.Value | None
+    builder: ir.IRBuilder, width: int, row: list[ir.Value], sums: ir.Value | None
 ) -> ir.Value:
-    """One vector of a row: its sum, its share, and the store of what lies inside the row."""
-    source, goal, k, scale, marked = given
+    """Emit the code for a row as one vector: its sum, the scaled row, and a masked store."""
+    source, goal, k, scale, marked = row
     number = scale.type
-    vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)
+    vector, lane_numbers = ir.VectorType(number, width), ir.VectorType(INT32, width)
     suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
-    lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
+    lane, zero = ir.Constant(lane_numbers, list(range(width))), ir.Constant(vector, [0.0] * width)
 
     inside = builder.icmp_signed("<", lane, in_all_lanes(builder, builder.trunc(k, INT32), width))
-    row = builder.select(
+    masked_row = builder.select(
         inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero
     )
     add_up = declared(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
-    total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
+    total = builder.call(add_up, [ir.Constant(number, -0.0), masked_row], fastmath=("reassoc",))
 
-    scaled = builder.fmul(row, in_all_lanes(builder, builder.fdiv(scale, total), width))
-    here = builder.icmp_signed(
+    scaled = builder.fmul(masked_row, in_all_lanes(builder, builder.fdiv(scale, total), width))
+    is_marked = builder.icmp_signed(
         "==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width)
     )
-    result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
+    result = builder.fsub(
+        scaled, builder.select(is_marked, in_all_lanes(builder, scale, width), zero)
+    )
     kinds = [vector, vector.as_pointer(), INT32, inside.type]
     put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
     builder.call(put, [result, builder.bitcast(goal, vector.as_pointer()), INT32(size), inside])
     if sums is not None:
         sums = builder.bitcast(sums, vector.as_pointer())
-        # Beyond the row the result is 0.
+        # The result is 0 in lanes beyond the row.
         builder.store(builder.fadd(builder.load(sums, align=size), result), sums, align=size)
     return total
 
 
-# Integers: one of two, and products that are wider than Numba's. ``min`` and ``max`` are functions that Numba compiles
-# anew for each caller, and a branch takes it longer than these.
+# Integers: selection of one of two, and products of 128 bits. Numba compiles ``min`` and ``max``
+# again for each caller, and compiles a branch more slowly than these.
 
 
 def _of_integers(a: Type, b: Type) -> Signature:
-    """Two integers of one type give one of it, others an int64."""
+    """Two integers of one type give that type; other pairs give an int64."""
     kind = a if a == b else types.int64
     return kind(kind, kind)
 
@@ -200,7 +206,8 @@ def drop_by_bits(
     limit: ir.Value,
     scale: ir.Value,
 ) -> None:
-    """Write ``DRAWN`` items times scale to goal, or times 0 where an item's 16 bits are below the limit.
+    """Write ``DRAWN`` items times scale to goal, or times 0 if an item's 16 bits are below the
+    limit.
 
     source, goal : pointers, which may be the same
     words : four uint64; the lowest 16 bits of the first decide on the first item
@@ -220,19 +227,20 @@ def drop_by_bits(
     builder.store(builder.fmul(items, factors), builder.bitcast(goal, vector.as_pointer()), align=4)
 
 
-# Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many cores.
+# Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many
+# cores.
 
 
 X86_FLUSH = 1 << 15 | 1 << 6
 """Bits of the register MXCSR: denormal results, and denormal operands, count as 0."""
 
 ARM_FLUSH = 1 << 24
-"""The bit of the register FPCR that says both."""
+"""Bit of the register FPCR for both."""
 
 
 @instructions(lambda: types.int32())
 def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
-    """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
+    """Let denormals count as 0 in this thread, on x86 and ARM, and return the mode to restore."""
     if X86:
         slot = alloca_once(builder, INT32)
         builder.call(
@@ -252,12 +260,12 @@ def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
 
 @instructions(lambda before: types.void(types.int32))
 def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
-    """Undo :func:`flush_denormals` with what it returned."""
+    """Undo :func:`flush_denormals` with the mode that it returned."""
     _set_float_mode(builder, before)
 
 
 def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
-    """Set the register that holds the mode, where it is known. On x86 it goes through memory both ways."""
+    """Set the register of the mode, on x86 and ARM. On x86 it is read and written through memory."""
     if X86:
         slot = alloca_once_value(builder, mode)
         builder.call(

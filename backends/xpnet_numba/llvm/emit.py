@@ -1,8 +1,9 @@
-"""This module says how intrinsics are written and functions compiled, and finds the processor to compile for.
+"""The decorator of intrinsics, options by which functions are compiled, and the processor to
+compile for.
 
-An intrinsic is a function that returns the types of its result and arguments, and emits LLVM's instructions. An address
-is an int64. No address is ever compiled into code, all come as run-time values, so that compiled code can be kept on
-disk.
+An intrinsic is a function that returns the types of its result and arguments, and emits LLVM's
+instructions. An address is an int64. No address is compiled into code: all are run-time values, so
+that compiled code can be stored on disk.
 """
 
 import inspect
@@ -31,22 +32,25 @@ from xpnet_numba.internals import (
 INT32, INT64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
 Type: TypeAlias = types.Type
-"""An intrinsic's definition receives the type of an argument. The value comes to ``emit``."""
+"""The type of an argument. An intrinsic's definition receives types, and ``emit`` receives values.
+"""
 
 
 def instructions(
     signature: Callable[..., Signature], *, typed: bool = False, prefer_literal: bool = False
 ) -> Callable[[Callable[..., ir.Value | None]], Any]:
-    """Decorate a function that emits instructions, which becomes an intrinsic.
+    """Return a decorator that makes an intrinsic of a function that emits instructions.
 
-    The function takes the builder and the values of the arguments, and returns the result, or None for none.
+    The function takes the builder and the values of the arguments, and returns the result, or None
+    if there is none.
 
-    signature : a function of the types of a call's arguments, which gives those of the result and the arguments
+    signature : a function from the types of a call's arguments to the types of its result and
+        arguments
     typed : whether the function takes target, builder and signature before the values
-    prefer_literal : whether the type of an argument that is a literal tells its value
+    prefer_literal : whether the type of a literal argument contains its value
     """
 
-    def made(emit: Callable[..., ir.Value | None]) -> Any:
+    def decorate(emit: Callable[..., ir.Value | None]) -> Any:
         def definition(context: TypingContext, *kinds: Type) -> tuple[Signature, Any]:
             return signature(*kinds), emit_in_target
 
@@ -56,21 +60,21 @@ def instructions(
             result = emit(target, builder, signature, *values) if typed else emit(builder, *values)
             return target.get_dummy_value() if result is None else result
 
-        # Numba reads the names of the arguments, which stand behind one for the context.
-        named = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        given = inspect.signature(signature).parameters.values()
-        definition.__signature__ = inspect.Signature([named, *given])  # type: ignore[attr-defined]
+        # Numba reads the names of the arguments, which follow one for the context.
+        context_parameter = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(signature).parameters.values()
+        definition.__signature__ = inspect.Signature([context_parameter, *parameters])  # type: ignore[attr-defined]
         return extending.intrinsic(prefer_literal=prefer_literal)(
             update_wrapper(definition, emit, updated=())
         )
 
-    return made
+    return decorate
 
 
 def declared(
     builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]
 ) -> ir.Function:
-    """A function of that name from elsewhere, declared once in the module."""
+    """Return an external function of this name, declared once in the module."""
     return get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
@@ -91,37 +95,40 @@ def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Valu
     )
 
 
-# How functions are compiled, with the widest vectors where they gain by it.
+# Options by which functions are compiled, and the widest vectors for functions that gain by them.
 
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
-"""Numba's own. To a type checker, a function that it compiles keeps its signature."""
+"""Numba's decorator. For a type checker, a compiled function keeps its signature."""
 
 INNER: Any = {
     **known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True),
     **UNCOUNTED,
 }
-"""How a function is compiled that nothing but compiled code calls: without wrappers for Python and C, and without
-Numba's rewriting of code.
+"""Options for a function that only compiled code calls: no wrappers for Python and C, and no
+rewriting of code by Numba.
 """
 
 GIVES_ARRAY: Any = {**INNER, **COUNTED}
-"""The same for a function that returns an array, which Numba allows only where users are counted."""
+"""Options for a function that returns an array, which Numba allows only with reference counts.
+"""
 
 BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
-"""The same for a function that asks whether an argument is None, or takes a tuple apart by places: Numba rewrites it
-before it finds types."""
+"""Options for a function that tests whether an argument is None, or unpacks a tuple by index: Numba
+rewrites such code before it infers types.
+"""
 
 
 @instructions(lambda: types.void())
 def widest_vectors(builder: ir.IRBuilder) -> None:
-    """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
+    """Let the loops of the calling function, and loops inlined into it, use the processor's widest
+    vectors.
 
-    LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
-    loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its
-    loops would follow what holds for that.
+    LLVM uses vectors of half the width on Intel's processors, whose early AVX-512 cores lowered
+    their clock for the widest. A loop over exp is bound by arithmetic and gains 25 to 40 %. The
+    function is not inlined, since its loops would then have the options of its caller.
     """
     builder.function.attributes.add("noinline")
     add_attribute(builder.function, '"prefer-vector-width"="512"')
@@ -129,7 +136,9 @@ def widest_vectors(builder: ir.IRBuilder) -> None:
 
 @instructions(lambda: types.void())
 def stay_apart(builder: ir.IRBuilder) -> None:
-    """Mark the calling function noinline: it is large, or its sums must have one order for all callers."""
+    """Do not inline the calling function: it is large and has several callers, or its sums must be
+    added up in the same order for each caller.
+    """
     builder.function.attributes.add("noinline")
 
 
@@ -139,8 +148,8 @@ def gemm_address(dtype: str) -> int:
     return extending.get_cython_function_address("scipy.linalg.cython_blas", name)
 
 
-# The processor that Numba compiles for, which is not always the one that this runs on: ``NUMBA_CPU_NAME``,
-# ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` name another.
+# The processor that Numba compiles for, which is not always the one that this runs on:
+# ``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` name another.
 
 
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -152,13 +161,14 @@ define <16 x float> @add(<16 x float> %a, <16 x float> %b) {
     ret <16 x float> %sum
 }
 """
-"""An addition of vectors of 64 bytes, the widest that any processor has."""
+"""An addition of vectors of 64 bytes, the widest of any processor."""
 
 
 def vector_bytes() -> int:
-    """Bytes of the vectors that the compiler uses where it is given the widest: 64 (AVX-512), 32 (AVX) or 16.
+    """Return the bytes of the widest vectors that the compiler uses: 64 (AVX-512), 32 (AVX) or 16.
 
-    LLVM is asked by what it makes of an addition: the features of a processor that was named are known to it alone.
+    The result is read from LLVM's code for an addition, since only LLVM knows the features of each
+    named processor.
     """
     triple, name, features = compiler_target()
     machine = binding.Target.from_triple(triple).create_target_machine(

@@ -1,8 +1,8 @@
-"""Memory: addresses, pointers and arrays, values that others read, and numbers that several threads write; and calls of
-functions by their address.
+"""Memory: addresses, pointers and arrays, values and numbers that threads share, and calls of
+functions by address.
 
-A pointer is what a C function receives for an array. Numba has such functions, too, but compiles one for each
-combination of types: an intrinsic is only emitted.
+A C function receives a pointer for an array. Numba has such functions as well, but compiles one for
+each combination of types; an intrinsic is only emitted.
 """
 
 import sys
@@ -38,11 +38,13 @@ from xpnet_numba.llvm.emit import (
 )
 
 LINE = 64
-"""Bytes that caches exchange: what different threads write lies on different lines."""
+"""Bytes of a cache line. Different threads write to different lines."""
 
 
 class Block(NamedTuple):
-    """A matrix as it is handed on: three values, where an array has nine. ``call`` makes an array of it."""
+    """A matrix as compiled functions pass it on: three values, whereas an array has nine. ``call``
+    converts it into an array.
+    """
 
     at: Pointer
     rows: int
@@ -88,7 +90,8 @@ def pointer(
 ) -> ir.Value:
     """Return an address as a pointer.
 
-    like : tells of what: a pointer to such items, an item, or their type (``types.int64``)
+    like : determines the type of the items: a pointer to such items, an item, or their type
+        (``types.int64``)
     """
     return builder.inttoptr(address, target.get_value_type(signature.return_type))
 
@@ -127,8 +130,8 @@ def section(
     first: ir.Value,
     count: ir.Value,
 ) -> ir.Value:
-    """``array[first : first + count]``, some items of a vector or rows of a matrix, all of which must be there: unlike
-    Numba's own, it does not look at the bounds.
+    """``array[first : first + count]`` of items of a vector or rows of a matrix, all of which must
+    exist: unlike Numba's slices, it does not check bounds.
     """
     return _emit_rows(target, builder, signature.return_type, array, first, lambda rows: count)
 
@@ -141,14 +144,16 @@ def _emit_rows(
     first: ir.Value,
     count: Callable[..., ir.Value],
 ) -> ir.Value:
-    """Some rows of an array, or items of a vector, from the first on; ``count`` says how many, of how many it has."""
-    whole = create_struct_proxy(kind)(target, builder, value=x)
-    rows, *columns = unpack_tuple(builder, whole.shape)
+    """Emit the rows of an array, or items of a vector, from ``first`` on; ``count`` maps the
+    array's length to their number.
+    """
+    proxy = create_struct_proxy(kind)(target, builder, value=x)
+    rows, *columns = unpack_tuple(builder, proxy.shape)
     begin = first
     for size in columns:
         begin = builder.mul(begin, size)
     return emit_array(
-        target, builder, kind, builder.gep(whole.data, [begin]), [count(rows), *columns]
+        target, builder, kind, builder.gep(proxy.data, [begin]), [count(rows), *columns]
     )
 
 
@@ -161,9 +166,11 @@ def parts_of(
     first: ir.Value,
     end: ir.Value,
 ) -> ir.Value:
-    """``array[first:end]`` of each array of a tuple, which may have fewer rows, and what is no array as it is.
+    """``array[first:end]`` of each array of a tuple, which may have fewer rows; other values are
+    unchanged.
 
-    These arrays do not count who uses them, which would take longer than the work on a short row.
+    These arrays have no reference counts, since counting would take longer than the work on a short
+    row.
     """
 
     def count(rows: ir.Value) -> ir.Value:
@@ -178,9 +185,11 @@ def parts_of(
 
 @instructions(lambda array: types.Array(array.dtype, 1, "C")(array), typed=True)
 def flat(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> ir.Value:
-    """Return all numbers of an array as one run. ``reshape`` would count who uses the memory, which slows a loop."""
-    whole = create_struct_proxy(signature.args[0])(target, builder, value=array)
-    return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
+    """Return all numbers of an array as one run. ``reshape`` would count references, which slows a
+    loop.
+    """
+    proxy = create_struct_proxy(signature.args[0])(target, builder, value=array)
+    return emit_array(target, builder, signature.return_type, proxy.data, [proxy.nitems])
 
 
 def block_type(item: Type) -> types.NamedTuple:
@@ -191,10 +200,10 @@ def block_type(item: Type) -> types.NamedTuple:
 def part_of_buffer(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> ir.Value:
-    """Emit some items of a buffer as an array or a block, of which nothing is read on the way.
+    """Emit some items of a buffer as an array or a block, without reading them.
 
-    values : any number of which nothing is read, the buffer's address, the offset of the first item, and one size of an
-        array, two of a block
+    values : ignored values, then the buffer's address, the offset of the first item, and one size
+        for an array or two for a block
     """
     kind = signature.return_type
     is_array = isinstance(kind, types.Array)
@@ -214,8 +223,8 @@ def call(
     function: ir.Value,
     arguments: ir.Value,
 ) -> None:
-    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
-    blocks for arrays.
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers,
+    pointers and arrays, or blocks for arrays.
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
@@ -235,22 +244,22 @@ def emit_array(
     data: ir.Value,
     sizes: Sequence[ir.Value],
 ) -> ir.Value:
-    """An array over memory, which nobody owns who counts its users."""
+    """Emit an array over memory, without an owner and reference counts."""
     dtype = kind.dtype
     item = INT64(dtype.size if isinstance(dtype, types.Record) else dtype.bitwidth // 8)
     strides = [item]
     for size in reversed(sizes[1:]):
         strides.insert(0, builder.mul(strides[0], size))
-    made = create_struct_proxy(kind)(target, builder)
-    populate_array(made, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
-    return value_of(made)
+    proxy = create_struct_proxy(kind)(target, builder)
+    populate_array(proxy, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
+    return value_of(proxy)
 
 
 @instructions(lambda array: types.void(array), typed=True)
 def clear(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> None:
     """Set all items of an array to zero, without a loop for Numba to compile."""
-    given = create_struct_proxy(signature.args[0])(target, builder, value=array)
-    memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
+    proxy = create_struct_proxy(signature.args[0])(target, builder, value=array)
+    memset(builder, proxy.data, builder.mul(proxy.nitems, proxy.itemsize), 0)
 
 
 @instructions(lambda pointer, items: pointer(pointer, types.int64))
@@ -269,7 +278,9 @@ def address(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
 def stack(
     target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value
 ) -> ir.Value:
-    """Return a 64-byte aligned pointer to stack memory for a literal number of items of the type of ``pointer``."""
+    """Return a 64-byte aligned pointer to stack memory for a literal number of items of the type of
+    ``pointer``.
+    """
     kind = target.get_value_type(signature.return_type.dtype)
     with builder.goto_entry_block():
         room = builder.alloca(ir.ArrayType(kind, signature.args[1].literal_value))
@@ -277,13 +288,14 @@ def stack(
     return builder.bitcast(room, kind.as_pointer())
 
 
-# Values that several threads read: a value kept on one thread's stack is read by the others through a pointer.
+# Values that several threads read: a value on one thread's stack, which the others read through a
+# pointer.
 
 
 @instructions(lambda value: types.int64(value))
 def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
-    there.
+    """Return the address of a copy of a value on the stack of the calling function, valid until
+    that function returns.
     """
     return builder.ptrtoint(alloca_once_value(builder, value), INT64)
 
@@ -292,17 +304,19 @@ def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 def reload(
     target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value
 ) -> ir.Value:
-    """The value at a pointer, whose address came from :func:`spill`. The pointer's type says what is there."""
+    """Return the value at a pointer whose address came from :func:`spill`. The pointer has the type
+    of the value.
+    """
     kind = target.get_value_type(signature.return_type)
     value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     return impl_ret_borrowed(target, builder, signature.return_type, value)
 
 
-# Numbers that several threads write: what one thread wrote before a store, another sees after the load. All of these
-# are sequentially consistent.
+# Numbers that several threads write: after a load, a thread sees all that another wrote before the
+# store. All of these operations are sequentially consistent.
 
 
-WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
+WHOLE_SYSTEM = 15  # the scope of an instruction barrier; no other value exists
 
 
 @instructions(lambda address, number: types.int64(types.int64, types.int64))
@@ -313,7 +327,7 @@ def item(builder: ir.IRBuilder, address: ir.Value, number: ir.Value) -> ir.Value
 
 @instructions(lambda address, value: types.int64(types.int64, types.int64))
 def fetch_add(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
-    """Add to the int64 at an address, as one indivisible act; returns what was there before."""
+    """Add to the int64 at an address as one atomic operation; return the value before."""
     return builder.atomic_rmw(
         "add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst"
     )
@@ -335,7 +349,9 @@ def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
 def exchange_if(
     builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, value: ir.Value
 ) -> ir.Value:
-    """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
+    """Set the int64 at an address if it has the expected value, as one atomic operation; return
+    whether it had it.
+    """
     place = builder.inttoptr(address, INT64.as_pointer())
     result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
     return builder.extract_value(result, 1)
@@ -343,8 +359,8 @@ def exchange_if(
 
 @instructions(lambda: types.void())
 def pause(builder: ir.IRBuilder) -> None:
-    """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be
-    told.
+    """Tell the core that this is a waiting loop, so that it saves power and leaves units to its
+    sibling; do nothing on processors without such an instruction.
     """
     if X86:
         builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])

@@ -1,8 +1,10 @@
-"""The innermost loop of a matrix product, in LLVM's vectors: a tile of C that stays in registers for all its terms.
+"""The innermost loop of a matrix product, in LLVM's vectors: a tile of C stays in registers for all
+its terms.
 
-A tile is some rows of C by some vectors of columns: as many sums at once as a core needs to always have a
-multiplication ready, and as few as its registers hold beside what a term reads, the vectors of one row of B and a
-number of each row of A. So there is a family of tiles, one for each kind of processor.
+A tile is some rows of C by some vectors of columns. It has enough sums that a multiplication is
+always ready, and few enough that the registers hold them together with the operands of a term: the
+vectors of one row of B, and a number of each row of A. So each kind of processor has its own family
+of tiles.
 """
 
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ class Family(NamedTuple):
     name : of its widest vectors
     bytes_per_vector : of these
     heights : rows of a tile that is 0, 1, 2 and so on vectors wide
-    terms : the most terms of a panel, as many as leave it in the first-level cache
+    terms : maximum number of terms of a panel that stays in the first-level cache
     masked : whether reading and writing a part of a vector costs no more than all of it
     """
 
@@ -58,39 +60,43 @@ WIDE = X86 or ARM
 """True where there are tiles for this processor."""
 
 FEW = 3
-"""Rows of a tile at the end of C, where those that are left fill no whole one."""
+"""Number of rows of a tile at the end of C, where fewer rows are left than a full tile has."""
 
 BYTES_PER_VECTOR, HEIGHTS, MASKED = TILES.bytes_per_vector, TILES.heights, TILES.masked
 PANEL = len(HEIGHTS) - 1
-"""The most vectors of a tile's width."""
+"""Maximum width of a tile in vectors."""
 
 
-# A matrix comes here as a tuple of a pointer and the items from one row, and from one column, to the next.
+# A matrix is here a tuple of a pointer and the number of items from one row, and from one column,
+# to the next.
 
 
 @instructions(lambda a, b, c, rows, panel: types.void(a, b, c, types.int64, panel), typed=True)
 def multiply_tile(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> None:
-    """C = A B, or C += A B unless ``fresh``, for one tile, or for one of ``FEW`` rows where there are not so many.
+    """C = A B if ``fresh``, else C += A B, for one full tile, or for a tile of ``FEW`` rows if
+    fewer rows are left.
 
-    a, b, c : matrices; of c the columns lie side by side, and b must be readable for the tile's whole width
+    a, b, c : matrices; the columns of c are adjacent, and b must be readable for the tile's full
+        width
     rows : of C from its pointer on, at least 1; what exceeds the tile is left alone
-    panel : (columns, terms, fresh, vectors): how many columns C has, at least 1, and how many terms are added up;
-        whether they are the first; and how wide the tile is, 1 to ``PANEL``
+    panel : (columns, terms, fresh, vectors): number of columns of C, at least 1; number of terms
+        that are added up; whether they are the first; and width of the tile in vectors, 1 to
+        ``PANEL``
     """
     *matrices, rows, panel = values
     memory = _Vectors(target, builder, signature.args[0])
     for width in memory.widths(unpack_tuple(builder, panel)[-1]):
         with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (
-            whole,
-            few,
+            is_full,
+            is_short,
         ):
-            with whole:
+            with is_full:
                 _multiply_rows(
                     memory, width, [INT64(i) for i in range(HEIGHTS[width])], matrices, panel
                 )
-            with few:  # the last row once more in the place of those that there are not
+            with is_short:  # the last row takes the place of missing rows
                 last = builder.sub(rows, INT64(1))
                 numbers = [
                     builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last)
@@ -112,7 +118,7 @@ def _multiply_rows(
     columns, terms, fresh, _ = unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = memory.sums(len(c_rows), width)
-    places = [
+    sums_by_place = [
         (row, v, kept)
         for row, of_row in zip(c_rows, sums, strict=True)
         for v, kept in enumerate(of_row)
@@ -120,9 +126,9 @@ def _multiply_rows(
 
     with builder.if_then(builder.not_(fresh)):
         for inside in memory.masks(columns, width):
-            for row, v, kept in places:
+            for row, v, kept in sums_by_place:
                 builder.store(memory.load(row, v, inside[v]), kept)
-    for row in c_rows:  # those of the tile below, which may have to come from far
+    for row in c_rows:  # prefetch the tile below, which may not be in the cache
         for v in range(width):
             memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(len(numbers)))]), v)
     with for_range(builder, terms) as loop:
@@ -134,12 +140,13 @@ def _multiply_rows(
             for vector, kept in zip(b_vectors, sums_of_row, strict=True):
                 builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
     for inside in memory.masks(columns, width):
-        for row, v, kept in places:
+        for row, v, kept in sums_by_place:
             memory.store(builder.load(kept), row, v, inside[v])
 
 
 ROW = 8
-"""Sums that :func:`multiply_row` has at a time: enough that a multiplication is always ready."""
+"""Number of sums of :func:`multiply_row` at a time: enough that a multiplication is always ready.
+"""
 
 
 def _of_one_row(
@@ -152,19 +159,19 @@ def _of_one_row(
 def multiply_row(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> None:
-    """C = A B for one row of C, where B lies: nothing outside of it is read.
+    """C = A B for one row of C. B is read in place, and nothing outside of it is read.
 
     a, b, c : pointers; b_term : items from one row of B to the next
-    columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors : a literal, a
-        divisor of ``ROW``. Where these are few, several terms are added up side by side: first as many terms as there
-        are chains of sums, time after time, then the rest.
+    columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors
+        : a literal, a divisor of ``ROW``. If these are few, several terms are added up in parallel,
+        one for each chain of sums; the remaining terms follow.
     """
     a, b, b_term, c, columns, terms, _ = values
     memory, width = _Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
     lanes, chains = memory.lanes, ROW // width
 
     def add(term: ir.Value, kept: list[ir.Value], inside: Masks) -> None:
-        """Add a term to the sums of the columns that these masks let through."""
+        """Add a term to the sums of the columns inside the masks."""
         number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
         row = builder.gep(b, [builder.mul(term, b_term)])
         for v, place in enumerate(kept):
@@ -192,9 +199,10 @@ def multiply_row(
 def copy_panel(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> None:
-    """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
+    """Copy rows of B into a panel, each as wide as a tile; columns that B lacks are 0.
 
-    b : matrix, whose columns lie side by side; panel : pointer to room for terms rows of all vectors
+    b : matrix with adjacent columns; panel : pointer to room for terms rows of all
+        vectors
     columns : that B has from its pointer on; vectors : 1 to ``PANEL``
     """
     b, panel, columns, terms, vectors = values
@@ -207,7 +215,7 @@ def copy_panel(
             with for_range(builder, terms) as loop:
                 source = builder.gep(first, [builder.mul(loop.index, b_term)])
                 row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
-                for v in range(width):  # in part where they are read, whole where they are written
+                for v in range(width):  # masked where they are read, full where they are written
                     memory.store(memory.load(source, v, inside[v]), row, v, None)
 
 
@@ -217,11 +225,12 @@ def copy_panel(
 def transpose_tile(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> None:
-    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel: in each round pairs of
-    vectors exchange blocks of their lanes, twice as long as in the round before.
+    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel. In each
+    round pairs of vectors exchange blocks of lanes, and the blocks double from round to round.
 
-    b, panel : matrices, whose columns lie side by side
-    rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
+    b, panel : matrices with adjacent columns
+    rows, columns : that B has from its pointer on; the last row takes the place of missing rows,
+        and missing columns are not written
     """
     *matrices, rows, columns = values
     (first, b_row, _), (goal, panel_row, _) = (unpack_tuple(builder, x) for x in matrices)
@@ -254,22 +263,23 @@ def transpose_tile(
 
 
 def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value) -> ir.Value:
-    """A pointer to a row."""
+    """Return a pointer to a row."""
     return builder.gep(first, [builder.mul(number, step)])
 
 
 Masks = list[ir.Value | None]
-"""Each vector has a mask of the lanes that exist, or None where all do."""
+"""For each vector a mask of the lanes that exist, or None if all exist."""
 
 
 class _Vectors:
-    """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer.
+    """Emits operations on vectors of one dtype. The position of a vector is counted in vectors from
+    a pointer.
 
-    given : the type of a pointer to such numbers, or of a matrix of them
+    operand : the type of a pointer to such numbers, or of a matrix of them
     """
 
-    def __init__(self, target: Target, builder: ir.IRBuilder, given: Type) -> None:
-        pointer = given[0] if isinstance(given, types.BaseTuple) else given
+    def __init__(self, target: Target, builder: ir.IRBuilder, operand: Type) -> None:
+        pointer = operand[0] if isinstance(operand, types.BaseTuple) else operand
         number, bits = target.get_value_type(pointer.dtype), pointer.dtype.bitwidth
         self.builder, self.lanes = builder, (lanes := 8 * BYTES_PER_VECTOR // bits)
         self.kind, self.suffix, self.item_bytes = (
@@ -283,21 +293,24 @@ class _Vectors:
         )
 
     def widths(self, vectors: ir.Value) -> Iterator[int]:
-        """Each width of a panel; what is emitted for it is executed where it is that many vectors."""
+        """Yield each width of a panel; code emitted for a width runs if the panel has that many
+        vectors.
+        """
         for width in range(1, PANEL + 1):
             with self.builder.if_then(self.builder.icmp_signed("==", vectors, INT64(width))):
                 yield width
 
     def masks(self, columns: ir.Value, vectors: int) -> Iterator[Masks]:
-        """Masks of vectors of which ``columns`` lanes exist; what is emitted for them is executed where they hold.
+        """Yield masks of vectors of which ``columns`` lanes exist; code emitted for masks runs if
+        they apply.
 
-        Where masks cost, there is also a case without any, for vectors that exist as a whole.
+        If masks cost time, there is also a case without masks, for vectors that exist completely.
         """
         if MASKED:
             yield self._lanes_before(columns, vectors)
             return
-        whole = self.builder.icmp_signed(">=", columns, INT64(vectors * self.lanes))
-        with self.builder.if_else(whole) as (all_exist, some_do):
+        is_complete = self.builder.icmp_signed(">=", columns, INT64(vectors * self.lanes))
+        with self.builder.if_else(is_complete) as (all_exist, some_do):
             with all_exist:
                 yield [None] * vectors
             with some_do:
@@ -313,7 +326,7 @@ class _Vectors:
         ]
 
     def load(self, pointer: ir.Value, place: int, inside: ir.Value | None) -> ir.Value:
-        """The vector; lanes outside are not read, and 0."""
+        """Load a vector; lanes outside the mask are not read, and are 0."""
         if inside is None:
             return self.load_whole(pointer, place)
         kinds = [self.kind.as_pointer(), INT32, self.mask, self.kind]
@@ -323,13 +336,13 @@ class _Vectors:
         )
 
     def load_whole(self, pointer: ir.Value, place: int) -> ir.Value:
-        """The vector, all of it: a masked load takes a turn of the units that multiply."""
+        """Load a full vector: a masked load would occupy the units that multiply."""
         return self.builder.load(self._at(pointer, place), align=int(self.item_bytes.constant))
 
     def store(
         self, vector: ir.Value, pointer: ir.Value, place: int, inside: ir.Value | None
     ) -> None:
-        """Write the lanes inside."""
+        """Store the lanes inside the mask."""
         if inside is None:
             self.builder.store(
                 vector, self._at(pointer, place), align=int(self.item_bytes.constant)
@@ -340,7 +353,7 @@ class _Vectors:
         self.builder.call(store, [vector, self._at(pointer, place), self.item_bytes, inside])
 
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """a b + c, rounded once where the processor can."""
+        """a b + c, rounded once if the processor can."""
         kinds = [self.kind] * 3
         return self.builder.call(
             declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c]
@@ -348,16 +361,16 @@ class _Vectors:
 
     def exchange(self, a: ir.Value, b: ir.Value, block: int) -> tuple[ir.Value, ir.Value]:
         """Swap every second block of lanes of a with the block before it of b."""
-        places = range(self.lanes)
-        first = [i + self.lanes - block if i & block else i for i in places]
-        second = [i + self.lanes if i & block else i + block for i in places]
+        lane_numbers = range(self.lanes)
+        first = [i + self.lanes - block if i & block else i for i in lane_numbers]
+        second = [i + self.lanes if i & block else i + block for i in lane_numbers]
         kind = ir.VectorType(INT32, self.lanes)
         return tuple(
             self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second)
         )  # type: ignore[return-value]
 
     def prefetch(self, pointer: ir.Value, place: int) -> None:
-        """Ask for the vector, to be read and written soon; there may be none."""
+        """Prefetch a vector that is read and written soon; it need not exist."""
         ask = declared(
             self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32]
         )
@@ -366,7 +379,9 @@ class _Vectors:
         self.builder.call(ask, [at, for_writing, much_reuse, data])
 
     def sums(self, rows: int, width: int) -> list[list[ir.Value]]:
-        """Variables, 0 at first, for rows of so many vectors: LLVM keeps them in registers."""
+        """Return variables, 0 at first, for rows of ``width`` vectors: LLVM keeps them in
+        registers.
+        """
         return [
             [alloca_once_value(self.builder, self.zeros) for _ in range(width)] for _ in range(rows)
         ]

@@ -1,7 +1,7 @@
-"""Activations and their gradients. An activation is two formulas for one number; the loops over them are the same for
-all.
+"""Activations and their gradients. An activation is two formulas for one number; all share the same
+loops.
 
-The gradient is read from what ``xpnet.ops.ACTIVATIONS`` says: the output, or the input.
+The gradient is computed from the output or the input, as ``xpnet.ops.ACTIVATIONS`` declares.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,20 @@ from xpnet_numba.llvm.memory import array, clear, copy, pointer_to, section, shi
 from xpnet_numba.loops import inlined, inner, inner_array
 
 SHORT = 64
-"""Rows of fewer columns are joined: alone they fill their vectors badly, and each costs a beginning and an end."""
+"""Rows with fewer columns than this are joined: alone they fill vectors badly, and each adds the
+overhead of a loop.
+"""
 
 JOINED = 16
-"""So many short rows are taken as one: a multiple of the numbers in a vector."""
+"""Number of short rows that are joined into one: a multiple of the numbers in a vector."""
 
 WORTH_JOINING = 128
-"""With fewer rows there is no gain: the bias has to be repeated first, and the sums to be added up."""
+"""Minimum number of rows that are joined. With fewer rows, repeating the bias and adding up the
+sums takes longer than the joined loop saves.
+"""
 
 JOINED_SIZE = JOINED * SHORT
-"""Numbers, more than rows that are joined have."""
+"""Upper bound of the numbers in joined rows."""
 
 
 @inlined
@@ -150,7 +154,9 @@ def gelu_tanh_backward(d_out: Scalar, x: Scalar) -> Scalar:
 
 @inlined
 def slope(x: Scalar, below: Scalar) -> Scalar:
-    """The derivative by x of x F(x), from that by -|x|, where F(x) + F(-x) = 1: the two add up to 1."""
+    """The derivative of x F(x) at x, from the derivative at -|x|, where F(x) + F(-x) = 1: the
+    derivatives at x and -x add up to 1.
+    """
     return select(x < type(x)(0), below, type(x)(1) - below)
 
 
@@ -158,7 +164,7 @@ Formula: TypeAlias = Callable[[Scalar], Scalar]
 """f(x)."""
 
 GradientFormula: TypeAlias = Callable[[Scalar, Scalar], Scalar]
-"""dL/dx from dL/df and what was kept: f or x."""
+"""dL/dx from dL/df and the kept value: f or x."""
 
 
 ACTIVATIONS: dict[str, tuple[Formula, GradientFormula]] = {
@@ -185,20 +191,20 @@ def forward(activation: Formula, x: Vector, out: Vector) -> None:
 
 @inlined
 def forward_with_bias(activation: Formula, x: Vector, bias: Vector, out: Vector) -> None:
-    """out = f(x + b), the bias once more for every ``bias.size`` numbers.
+    """out = f(x + b), where the bias repeats every ``bias.size`` numbers.
 
     x, out : (numbers,), which may be the same
     """
     for begin in range(0, x.size, larger(bias.size, 1)):
         count = smaller(bias.size, x.size - begin)
-        some, results = section(x, begin, count), section(out, begin, count)
+        inputs, results = section(x, begin, count), section(out, begin, count)
         for j in range(count):
-            results[j] = activation(some[j] + bias[j])
+            results[j] = activation(inputs[j] + bias[j])
 
 
 @inlined
 def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector) -> None:
-    """d_x = dL/dx from d_out = dL/df and what was kept. All : (numbers,); d_x may be d_out."""
+    """d_x = dL/dx from d_out = dL/df and the kept values. All : (numbers,); d_x may be d_out."""
     for i in range(d_out.size):
         d_x[i] = gradient(d_out[i], kept[i])
 
@@ -207,23 +213,25 @@ def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector
 def backward_with_sums(
     gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector
 ) -> None:
-    """:func:`backward`, whose result is added to the sums, number ``sums.size`` to the first once more."""
+    """:func:`backward`, and add each result to the sums: result i to sum i modulo ``sums.size``."""
     for begin in range(0, d_out.size, larger(sums.size, 1)):
         count = smaller(sums.size, d_out.size - begin)
-        given, some, results = (
+        gradients, kept_part, results = (
             section(d_out, begin, count),
             section(kept, begin, count),
             section(d_x, begin, count),
         )
         for j in range(count):
-            d = gradient(given[j], some[j])
+            d = gradient(gradients[j], kept_part[j])
             results[j] = d
             sums[j] += d
 
 
 @inner_array
 def tiled(row: Vector, rows: int, scratch: Pointer) -> Vector:
-    """The row as often as so many rows are joined, in scratch memory; itself where they are not."""
+    """Return the row, repeated for each joined row in scratch memory; the row itself if rows are
+    not joined.
+    """
     total = row.size * rows_joined(rows, row.size)
     if total == row.size:
         return row
@@ -234,7 +242,9 @@ def tiled(row: Vector, rows: int, scratch: Pointer) -> Vector:
 
 @inner_array
 def sums_of(row: Vector, rows: int, scratch: Pointer) -> Vector:
-    """Zeros in the scratch, into which rows that are joined add up; the row itself where they are not joined."""
+    """Return zeros in scratch memory for the sums of joined rows; the row itself if rows are not
+    joined.
+    """
     total = row.size * rows_joined(rows, row.size)
     if total == row.size:
         return row
@@ -245,7 +255,7 @@ def sums_of(row: Vector, rows: int, scratch: Pointer) -> Vector:
 
 @inner
 def add_up(sums: Vector, row: Vector) -> None:
-    """Add to the row what rows that were joined have."""
+    """Add the sums of joined rows to the row."""
     if sums.size == row.size:
         return
     for i in range(0, sums.size, row.size):

@@ -1,4 +1,6 @@
-"""Dropout: which units stay is drawn from a counter, as in ``xpnet.steps.masks``, by whoever needs to know it."""
+"""Dropout: the masks follow from a counter, as in ``xpnet.steps.masks``, so that any thread can
+compute them.
+"""
 
 from typing import TypeAlias
 
@@ -15,7 +17,9 @@ FourWords: TypeAlias = tuple[u8, u8, u8, u8]
 ROUNDS = 10
 MULTIPLIERS = u8(0xD2E7470EE14C6C93), u8(0xCA5A826395121157)
 WEYL = u8(0x9E3779B97F4A7C15), u8(0xBB67AE8584CAA73B)
-"""The constants of Philox 4x64 (Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011)."""
+"""The constants of Philox 4x64 (Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1,
+2, 3, 2011).
+"""
 
 
 @inlined
@@ -33,10 +37,11 @@ def philox(counter: FourWords, key: tuple[u8, u8]) -> FourWords:
 def drop(
     x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int
 ) -> None:
-    """out = x keep / (1 - rate) for a run of items, of which the first is item ``first`` of the whole batch.
+    """out = x keep / (1 - rate) for a run of items that begins with item ``first`` of the whole
+    batch.
 
     x, out : (n,), which may be the same; seed : (2,) int64, its lower and upper 64 bits
-    layer, t : which hidden layer, from 0 on, and how many updates have been made
+    layer, t : index of the hidden layer, from 0, and number of updates made
     """
     scale, limit = x.dtype.type(1 / (1 - rate)), smaller(int(rate * 65536.0 + 0.5), 65535)
     key = u8(seed[0]), u8(seed[1])

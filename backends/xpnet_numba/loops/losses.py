@@ -1,8 +1,9 @@
-"""Losses, each with its gradient by the outputs of the last layer: the formulas are those of ``xpnet.ops.losses``.
+"""Losses, each with its gradient with respect to the outputs of the last layer: the formulas of
+``xpnet.ops.losses``.
 
 z : (rows, out), outputs of the last layer
 labels : (rows,) int64 for class indices, else (rows, out)
-scale : (rows,), what each row's loss is multiplied by: 1 / batch, or w_i / sum w
+scale : (rows,), the factor of each row's loss: 1 / batch, or w_i / sum w
 d_z : (rows, out), becomes dL/dz; may be z itself
 d_bias : (out,), the sums of d_z over the rows are added; or None
 loss : (1,) float64, to which the sum over rows of scale_i l_i is added
@@ -21,7 +22,7 @@ from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
 from xpnet_numba.loops.activations import SHORT
 from xpnet_numba.loops.softmax import (
     BLOCK,
-    MOST_ROWS,
+    MAX_ROWS,
     SCRATCH,
     are_near,
     end_of_target,
@@ -40,21 +41,23 @@ Formula: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Any]]
 def softmax_cross_entropy_indices(
     z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
-    """l_i = log sum_k exp(z_ik) - z_iy for class indices y; dL/dz = (softmax(z_i) - onehot(y)) scale_i.
+    """l_i = log sum_k exp(z_ik) - z_iy for class indices y; dL/dz = (softmax(z_i) - onehot(y))
+    scale_i.
 
-    A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
+    A label that is not a class adds nothing to loss and gradient, like a row of zeros in place of
+    one-hot labels.
     """
     at, gradient = pointer_to(z), pointer_to(d_z)
-    scratch, shifts, rests, sums = (
+    scratch, shifts, distances_at, sums = (
         stack(at, SCRATCH),
-        stack(at, MOST_ROWS),
-        stack(at, MOST_ROWS),
-        stack(at, MOST_ROWS),
+        stack(at, MAX_ROWS),
+        stack(at, MAX_ROWS),
+        stack(at, MAX_ROWS),
     )
-    h, rest, s, columns = (
-        array(shifts, MOST_ROWS),
-        array(rests, MOST_ROWS),
-        array(sums, MOST_ROWS),
+    h, distances, s, columns = (
+        array(shifts, MAX_ROWS),
+        array(distances_at, MAX_ROWS),
+        array(sums, MAX_ROWS),
         stack(at, LANES),
     )
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
@@ -65,23 +68,23 @@ def softmax_cross_entropy_indices(
         y, c = section(labels, begin, rows), section(scale, begin, rows)
         for i in range(
             rows
-        ):  # before exponentials take their place, or a gradient, which would hold up the read
+        ):  # read before exponentials overwrite the logits; a read after the gradient would be delayed
             if inside(y[i], k):
-                rest[i] = block[i, y[i]]
+                distances[i] = block[i, y[i]]
         e = scratch if k <= BLOCK else d_block
         exponentials(block, e, array(shifts, rows))
         for i in range(rows):
             label, d_row = y[i], shift(d_block, i * k)
             if inside(label, k):
-                rest[i] = h[i] - rest[i]
+                distances[i] = h[i] - distances[i]
                 if k <= LANES:
                     s[i] = normalise(shift(e, i * k), d_row, k, c[i], label, columns, d_bias)
             else:
-                s[i], rest[i] = z.dtype.type(1), zero
+                s[i], distances[i] = z.dtype.type(1), zero
                 clear(array(d_row, k))
         if k > LANES:
             normalise_long_rows(e, d_block, k, c, y, s, d_bias)
-        loss[0] += weighted_losses(array(sums, rows), array(rests, rows), c)
+        loss[0] += weighted_losses(array(sums, rows), array(distances_at, rows), c)
     if d_bias is not None and k <= LANES:
         add_row(array(columns, k), d_bias)
 
@@ -90,11 +93,13 @@ def softmax_cross_entropy_indices(
 def softmax_cross_entropy_rows(
     z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
-    """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
+    """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; an output with y
+    = 0 adds nothing.
+    """
     at = pointer_to(z)
-    scratch, shifts = stack(at, SCRATCH), stack(at, MOST_ROWS)
-    weights, sums = stack(at, MOST_ROWS), stack(at, MOST_ROWS)
-    h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
+    scratch, shifts = stack(at, SCRATCH), stack(at, MAX_ROWS)
+    weights, sums = stack(at, MAX_ROWS), stack(at, MAX_ROWS)
+    h, weight, s = array(shifts, MAX_ROWS), array(weights, MAX_ROWS), array(sums, MAX_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
     for begin in range(0, len(z), step):
         rows = smaller(step, len(z) - begin)
@@ -103,7 +108,7 @@ def softmax_cross_entropy_rows(
         e = scratch if k <= BLOCK else pointer_to(d_block)
         if k <= BLOCK:
             exponentials(block, e, array(shifts, rows))
-        else:  # the exponentials may take the place of z, which is read once more
+        else:  # the exponentials may overwrite z, which is read again
             h[0] = shift_of(block[0])
         for i in range(rows):
             distance, total = weigh(block[i], y[i], h[i])
@@ -124,7 +129,9 @@ def softmax_cross_entropy_rows(
 def multi_softmax_cross_entropy(
     z: Matrix, labels: Matrix, scale: Vector, targets: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
-    """The cross-entropies of several targets added up; z becomes dL/dz; targets : (out,), each output's target."""
+    """The cross-entropies of several targets added up; z becomes dL/dz; targets : (out,), each
+    output's target.
+    """
     widest_vectors()
     scratch, k, step = stack(pointer_to(z), SCRATCH), z.shape[1], rows_at_once(z.shape[1])
     for first in range(0, len(z), step):
@@ -148,15 +155,17 @@ def multi_softmax_cross_entropy(
 
 @inlined
 def softmax_of_target(
-    z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, given: bool
+    z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, has_exponentials: bool
 ) -> float:
-    """One target of a row: z becomes dL/dz, and its loss times c is returned; e : exp(z) where it is given, or room."""
+    """One target of a row: z becomes dL/dz, and its loss times c is returned; e : exp(z) if
+    ``has_exponentials``, else memory for it.
+    """
     h, s = z.dtype.type(0), z.dtype.type(0)
-    if not given:
+    if not has_exponentials:
         h = shift_of(z)
     distance, total = weigh(z, y, h)
     for j in range(z.size):
-        if not given:
+        if not has_exponentials:
             e[j] = exp(z[j] - h)
         s += e[j]
     factor = c * total / s
@@ -194,20 +203,20 @@ def add_row(row: Vector, sums: Vector) -> None:
 
 
 @inner
-def weighted_losses(sums: Vector, rests: Vector, weights: Vector) -> float:
-    """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
+def weighted_losses(sums: Vector, distances: Vector, weights: Vector) -> float:
+    """sum_i w_i (log s_i + distance_i), in float64: both terms may be large and nearly cancel."""
     stay_apart()
     added = 0.0
     for i in range(sums.size):
         added += numpy.float64(weights[i]) * (
-            log_normal(numpy.float64(sums[i])) + numpy.float64(rests[i])
+            log_normal(numpy.float64(sums[i])) + numpy.float64(distances[i])
         )
     return added
 
 
 @inner
 def weighted_logs(sums: Vector, weights: Vector) -> float:
-    """sum_i w_i log s_i, to which a row without weight adds nothing."""
+    """sum_i w_i log s_i, to which a row of weight 0 adds nothing."""
     added = 0.0
     for i in range(sums.size):
         weight = numpy.float64(weights[i])
@@ -217,7 +226,9 @@ def weighted_logs(sums: Vector, weights: Vector) -> float:
 
 @inner
 def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[Any, Scalar]:
-    """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is 0; and sum_k y_k."""
+    """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is
+    0; and sum_k y_k.
+    """
     zero = z.dtype.type(0)
     distance, total = zero, zero
     for j in range(z.size):
@@ -239,19 +250,20 @@ def item_by_item(
     z: Matrix,
     labels: Matrix,
     scale: Vector,
-    given: Vector,
+    loss_numbers: Vector,
     d_bias: Vector,
     loss: Numbers,
 ) -> None:
-    """A loss that is a sum over the outputs of a row; z becomes dL/dz, the formula's slope times scale_i.
+    """A loss that is a sum over the outputs of a row; z becomes dL/dz, the formula's slope times
+    scale_i.
 
     formula : (z, y, number) -> the loss of one output, and its slope
-    given : (out,), the number of each output that the formula takes
+    loss_numbers : (out,), the number of each output that the formula takes
     """
     for i in range(z.shape[0]):
         row_loss = z.dtype.type(0)
         for j in range(z.shape[1]):
-            value, slope = formula(z[i, j], labels[i, j], given[j])
+            value, slope = formula(z[i, j], labels[i, j], loss_numbers[j])
             row_loss += value
             d = slope * scale[i]
             z[i, j] = d
@@ -265,20 +277,22 @@ def items_of_joined_rows(
     z: Matrix,
     labels: Matrix,
     scale: Vector,
-    given: Vector,
+    loss_numbers: Vector,
     d_bias: Vector,
     loss: Numbers,
 ) -> None:
-    """:func:`item_by_item` for formulas with exponentials: many short rows are one loop, which fills the vectors."""
+    """:func:`item_by_item` for formulas with exponentials: many short rows are one loop, which
+    fills the vectors.
+    """
     k, total = z.shape[1], 0.0
     if k >= SHORT:
-        item_by_item(formula, z, labels, scale, given, d_bias, loss)
+        item_by_item(formula, z, labels, scale, loss_numbers, d_bias, loss)
         return
     step = larger(1, smaller(rows_at_once(k), len(z)))
     at = pointer_to(z)
     scales, numbers = array(stack(at, SCRATCH), step * k), array(stack(at, SCRATCH), step * k)
     for i in range(step):
-        copy(pointer_to(given), shift(pointer_to(numbers), i * k), k)
+        copy(pointer_to(loss_numbers), shift(pointer_to(numbers), i * k), k)
     for begin in range(0, len(z), step):
         rows = smaller(step, len(z) - begin)
         block, y = section(z, begin, rows), flat(section(labels, begin, rows))
@@ -347,11 +361,13 @@ def gamma(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
 
 @inlined
 def tweedie(x: Scalar, y: Scalar, power: Scalar) -> tuple[Scalar, Scalar]:
-    """y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p) with m = exp(x); slope m^(2-p) - y m^(1-p)."""
+    """y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p) with m = exp(x); slope m^(2-p)
+    - y m^(1-p).
+    """
     below, above = type(x)(1) - power, type(x)(2) - power
     ratio, mean = y * exp(below * x), exp(above * x)
-    least = select(y > type(x)(0), exp(above * type(x)(log_positive(y))), type(x)(0))
-    return least / (below * above) - ratio / below + mean / above, mean - ratio
+    minimum = select(y > type(x)(0), exp(above * type(x)(log_positive(y))), type(x)(0))
+    return minimum / (below * above) - ratio / below + mean / above, mean - ratio
 
 
 @inlined
@@ -376,4 +392,4 @@ FORMULAS = {
 """Losses that :func:`item_by_item` makes of one output's loss and slope."""
 
 WIDEST = {"logistic_cross_entropy", "poisson", "gamma", "tweedie"}
-"""Those whose caller is to use ``widest_vectors``: they take exponentials."""
+"""Losses whose caller should use ``widest_vectors``, since they compute exponentials."""

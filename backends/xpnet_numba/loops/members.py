@@ -1,4 +1,6 @@
-"""Loops over the numbers that each member of a network scales, and their gradients: ``xpnet.ops.rows``."""
+"""Loops over the numbers that each member of a network scales, and their gradients:
+``xpnet.ops.rows``.
+"""
 
 from xpnet_numba.kinds import Matrix, Vector
 from xpnet_numba.loops import inner
@@ -14,7 +16,9 @@ def scale(x: Matrix, factors: Vector, out: Matrix) -> None:
 
 @inner
 def scale_backward(d: Matrix, x: Matrix, factors: Vector, d_factors: Vector) -> None:
-    """d_factors += the sum over rows of d * x; then d becomes d * factors. All matrices : (rows, units)."""
+    """d_factors += the sum over rows of d * x; then d becomes d * factors. All matrices : (rows,
+    units).
+    """
     for i in range(len(d)):
         for j in range(factors.size):
             slope = d[i, j]
@@ -31,10 +35,11 @@ def scale_weight_backward(
     d_factors: Vector,
     more: int,
 ) -> None:
-    """Compute d_weight and d_factors from d_scaled of ``factors[:, None] * weight``: x (factors * W) = (x * factors) W.
+    """Compute d_weight and d_factors from d_scaled of ``factors[:, None] * weight``: x (factors *
+    W) = (x * factors) W.
 
-    d_weight receives factors * d_scaled, added to what it has where there is ``more``; d_factors += the sum over
-    columns of weight * d_scaled.
+    d_weight receives factors * d_scaled, added to its content if ``more``; d_factors +=
+    the sum over columns of weight * d_scaled.
     """
     for i in range(len(weight)):
         factor = factors[i]
@@ -52,7 +57,7 @@ def scale_weight_backward(
 
 @inner
 def add_share(x: Matrix, count: int, first: int, out: Matrix) -> None:
-    """out += x / count; out = x / count where x is the first."""
+    """out += x / count, or out = x / count if ``first``."""
     share = x.dtype.type(1.0 / count)
     for i in range(len(x)):
         for j in range(x.shape[1]):

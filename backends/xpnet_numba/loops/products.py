@@ -1,8 +1,9 @@
 """The matrix product: by tiles, or by SciPy's BLAS.
 
-By tiles, C is computed panel by panel, a panel being as many columns as the widest tile, and each panel by tiles. So
-many terms are taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the
-first-level cache while all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
+With tiles, C is computed panel by panel, and each panel tile by tile. A panel has as many columns
+as the widest tile. The number of terms in a pass is limited so that the panel's part of B, copied
+without gaps, stays in the first-level cache while all rows of A are multiplied. OpenBLAS copies A
+as well, and has no tiles for widths such as 100.
 
 Both have the arguments
 
@@ -10,7 +11,7 @@ a : (m, at least k), or with ``TRANSPOSE_A`` (k, at least m), of whose columns t
 b : (k, n), or with ``TRANSPOSE_B`` (n, k)
 c : (m, n), becomes op(A) op(B), or with ``ACCUMULATE`` that is added
 flags : of those above
-scratch : (SCRATCH,), room for copies; what is in it does not matter
+scratch : (SCRATCH,), memory for copies; its content does not matter
 gemm_at : where BLAS is
 """
 
@@ -39,8 +40,9 @@ from xpnet_numba.loops import inner
 TRANSPOSE_A, TRANSPOSE_B, ACCUMULATE = 1, 2, 4
 
 TERMS = 400 if binding.get_host_cpu_name() == "znver4" else TILES.terms
-"""The most terms of a panel: fewer leave it in the first-level cache, more have C read and written less often. AMD's
-fourth Zen takes two cycles for a vector of 64 bytes, in which its second-level cache delivers the next.
+"""Maximum number of terms of a panel. Fewer terms keep it in the first-level cache, more terms
+reduce the reads and writes of C. AMD's Zen 4 takes two cycles for a vector of 64 bytes, in which
+its second-level cache delivers the next.
 """
 
 PANEL_BYTES = PANEL * BYTES_PER_VECTOR
@@ -48,17 +50,22 @@ PANEL_BYTES = PANEL * BYTES_PER_VECTOR
 SIZE_OF_B = TERMS * PANEL_BYTES // 4
 SIZE_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
 SCRATCH = SIZE_OF_B + SIZE_OF_C
-"""Numbers, of the smaller kind, of a panel, and of a thin C in it."""
+"""Number of float32 items of a panel and of a thin C in it."""
 
 WORTH_A_COPY = 8
-"""With fewer rows a panel that lies without masks is read where it is: the copy would not be read often enough."""
+"""Minimum number of rows for which a panel is copied. With fewer rows, a panel of full vectors is
+read in place, since its copy would not be read often enough.
+"""
 
 NARROW = 2
-"""Up to so many vectors a row is computed as one, and several terms at a time."""
+"""Maximum number of vectors in a row that is computed at once, with several terms at a time."""
 
 
 class Operand(NamedTuple):
-    """A matrix at a pointer: how many items it is from one row to the next, and from one column to the next."""
+    """A matrix at a pointer.
+
+    row, column : items from one row to the next, and from one column to the next
+    """
 
     at: Pointer
     row: int
@@ -68,9 +75,9 @@ class Operand(NamedTuple):
 class Panel(NamedTuple):
     """The part of a product in one panel.
 
-    columns, terms : how many columns of C it has, and how many terms are added up
+    columns, terms : number of columns of C, and number of terms that are added up
     fresh : whether they are the first terms, so that C is not read
-    vectors : how many vectors a row of the panel takes
+    vectors : number of vectors in a row of the panel
     """
 
     columns: int
@@ -82,14 +89,17 @@ class Panel(NamedTuple):
 def multiply(
     a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
 ) -> None:
-    """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill the vectors."""
+    """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill
+    the vectors.
+    """
     (m, n), k, lanes = (
         c.shape,
         choice(flags & TRANSPOSE_B, b.shape[1], len(b)),
         BYTES_PER_VECTOR // c.itemsize,
     )
     left, right = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B)
-    # Rows of n columns may fill vectors so badly that C^T takes less time, for which A is transposed unless it is.
+    # Rows of n columns may fill vectors so badly that C^T takes less time. For it, A is transposed
+    # unless it is already.
     transposing = choice(flags & TRANSPOSE_A, 0, 5)
     thin = (smaller(m, k) >= lanes) & (2 * (n + transposing) <= lanes)
     workspace, to_c = pointer_to(scratch), pointer_to(c)
@@ -103,13 +113,13 @@ def multiply(
         for j in range(0, n, PANEL * lanes):
             columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
-            given, copied = part_of(right, start, j), Operand(workspace, vectors * lanes, 1)
+            b_part, copied = part_of(right, start, j), Operand(workspace, vectors * lanes, 1)
             if right.column > 1:
-                transpose_panel(transposed(given), copied, lanes, columns, terms)
-            elif readable(given, copied.row, columns, n, m, after):
-                copied = given
+                transpose_panel(transposed(b_part), copied, lanes, columns, terms)
+            elif readable(b_part, copied.row, columns, n, m, after):
+                copied = b_part
             else:
-                copy_panel(given, workspace, columns, terms, vectors)
+                copy_panel(b_part, workspace, columns, terms, vectors)
             out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, vectors)
             if not thin:
                 sweep(part_of(left, 0, start), copied, out, m, panel)
@@ -143,9 +153,9 @@ def part_of(x: Operand, row: int, column: int) -> Operand:
 
 @inner
 def readable(b: Operand, width: int, columns: int, n: int, m: int, after: int) -> bool:
-    """Return whether a panel may and should be read where it lies, ``width`` numbers of each row.
+    """Return whether a panel may and should be read in place, ``width`` numbers of each row.
 
-    What it has not is read from rows that follow, and goes where no column of C is.
+    Items beyond its columns are read from the following rows, and are not used for a column of C.
     """
     return ((columns == width) & (m < WORTH_A_COPY)) | (
         (n == columns) & (width - columns <= b.row * after)
@@ -154,7 +164,7 @@ def readable(b: Operand, width: int, columns: int, n: int, m: int, after: int) -
 
 @inner
 def transpose_panel(b: Operand, panel: Operand, lanes: int, columns: int, terms: int) -> None:
-    """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
+    """Copy a panel of B^T by tiles that are transposed in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
             transpose_tile(part_of(b, j, i), part_of(panel, i, j), columns - j, terms - i)
@@ -166,17 +176,17 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     stay_apart()
     for i in range(rows):
         row, copied = part_of(source, i, 0), part_of(target, i, 0)
-        given, taken = (
+        source_row, target_row = (
             array(row.at, columns * row.column),
             array(copied.at, columns * copied.column),
         )
         for j in range(columns):
-            taken[j * copied.column] = given[j * row.column]
+            target_row[j * copied.column] = source_row[j * row.column]
 
 
 @inner
 def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
-    """All m rows of C in a panel: as many tiles as they fill, one below the other, then tiles of few rows."""
+    """Compute all m rows of C in a panel: as many full tiles as fit, then tiles of few rows."""
     stay_apart()
     height, i = HEIGHTS[panel.vectors], 0
     while i < m:
@@ -187,7 +197,9 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
 def multiply_few(
     a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
 ) -> None:
-    """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags."""
+    """A B for so few rows that a copy of B does not pay: B is read in place for each row. ``flags``
+    must be 0.
+    """
     (m, n), k, lanes = c.shape, len(b), BYTES_PER_VECTOR // c.itemsize
     from_a, from_b = pointer_to(a), pointer_to(b)
     to_c = pointer_to(c)
@@ -206,9 +218,9 @@ def multiply_by_blas(
 ) -> None:
     """op(A) op(B) by BLAS.
 
-    BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T. It
-    takes everything by reference. An integer has 32 bits in most builds of SciPy and 64 in some: where the lower half
-    comes first, 64 bits serve both.
+    BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T =
+    op(B)^T op(A)^T. All arguments are passed by reference. An integer has 32 bits in most builds of
+    SciPy and 64 in some: on little-endian machines, 64 bits serve both.
     """
     (m, n), k, one = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
@@ -225,8 +237,8 @@ def multiply_by_blas(
         spill(a.shape[1]),
     )
     sizes = spill(op_b), spill(op_a), columns, rows, terms
-    given = spill(one), b.ctypes.data, row_of_b, a.ctypes.data, row_of_a
-    call(gemm_at, sizes + given + (spill(beta), c.ctypes.data, columns))  # noqa: RUF005
+    operands = spill(one), b.ctypes.data, row_of_b, a.ctypes.data, row_of_a
+    call(gemm_at, sizes + operands + (spill(beta), c.ctypes.data, columns))  # noqa: RUF005
 
 
 PRODUCTS = {

@@ -1,4 +1,4 @@
-"""Rows of X: gathered in a given order, added up, looked through; and products with sparse ones."""
+"""Rows of X: gathered in an order, added up and checked, and products with sparse rows."""
 
 from typing import Any
 
@@ -9,18 +9,20 @@ from xpnet_numba.llvm.memory import array, clear, copy, pointer, pointer_to, pre
 from xpnet_numba.loops import inlined
 
 AHEAD = 4
-"""Rows are asked for so many rows before they are read, since the processor cannot guess where the next one lies: fewer
-would come too late, more would be dropped from the cache before they are read."""
+"""Distance, in rows, between a row that is prefetched and the row that is read, since the processor
+cannot predict the next row. A smaller distance would be too late, and with a larger one rows would
+leave the cache before they are read.
+"""
 
 
 @inlined
 def gather(order: Indices, out: Matrix, x: Matrix) -> None:
-    """out[i] = x[order[i]], as many columns as out has. Where x has no such row, out[i] stays as it was."""
+    """out[i] = x[order[i]], as many columns as out has. If x has no such row, out[i] is unchanged."""
     from_x, to_out, columns = pointer_to(x), pointer_to(out), out.shape[1]
     for i in range(order.size):
-        ahead, row = order[smaller(i + AHEAD, order.size - 1)], order[i]
-        if inside(ahead, len(x)):
-            prefetch(shift(from_x, ahead * x.shape[1]), columns)
+        later_row, row = order[smaller(i + AHEAD, order.size - 1)], order[i]
+        if inside(later_row, len(x)):
+            prefetch(shift(from_x, later_row * x.shape[1]), columns)
         if inside(row, len(x)):
             copy(shift(from_x, row * x.shape[1]), shift(to_out, i * columns), columns)
 
@@ -40,29 +42,31 @@ def add_rows(x: Matrix, first: int, out: Vector) -> None:
             out[j] += x[i, first + j]
 
 
-def find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
-    """``found`` (1,) becomes 1 where any of the first columns of x holds NaN or infinity."""
+def find_nonfinite(x: Matrix, columns: int, flag: Numbers) -> None:
+    """``flag`` (1,) becomes 1 if any of the first columns of x holds NaN or infinity."""
     zero = x.dtype.type(0)
     total = zero
     for i in range(len(x)):
         for j in range(columns):
             total += zero * x[i, j]  # NaN for both
     if total != zero:
-        found[0] = 1.0
+        flag[0] = 1.0
 
 
-# Products with sparse rows: the first layer of a network whose X is a matrix of compressed rows (CSR).
+# Products with sparse rows: the first layer of a network whose X is a matrix of compressed rows
+# (CSR).
 #
 # order : (rows,), the rows that are used
-# numbers : (filled,), the numbers of all rows, one row behind the other
+# numbers : (filled,), the stored numbers of all rows, row by row
 # columns_at : the address of (filled,), the column of each
-# starts_at : the address of (all_rows + 1,), where each row begins among them
+# starts_at : the address of (all_rows + 1,), the position in ``numbers`` at which each row begins
 #
-# Where a matrix was put together by hand, an index may point outside of these arrays: what it stands for is left out.
+# In a matrix that was built by hand an index may be outside of these arrays. Such entries are
+# ignored.
 
 
 index: Any = None
-"""Stands for the type of columns and starts, int32 or int64, which is filled in."""
+"""Placeholder for the type of columns and starts, int32 or int64."""
 
 
 def sparse_times(
@@ -99,7 +103,9 @@ def sparse_gradient(
     deltas: Matrix,
     grad: Matrix,
 ) -> None:
-    """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
+    """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad :
+    (features, out).
+    """
     widest_vectors()
     columns, starts = (
         array(pointer(columns_at, index), numbers.size),
@@ -136,7 +142,7 @@ def densify(
 
 @inlined
 def run_of(row: int, starts: SparseIndices, filled: int) -> tuple[int, int]:
-    """The place where the numbers of a row begin, and where they end."""
+    """Return the positions at which the numbers of a row begin and end."""
     if 0 <= row < starts.size - 1:
         return larger(0, starts[row]), smaller(starts[row + 1], filled)
     return 0, 0

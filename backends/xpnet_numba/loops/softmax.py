@@ -1,8 +1,9 @@
 """Softmax and its logarithm, row by row.
 
-Where no logit of some rows has a magnitude beyond ``NEAR``, exp can neither overflow nor vanish: no shift by the row's
-maximum is needed, and the rounding of the shift is saved. Exponentials are taken over all numbers of the rows as one
-flat loop, whatever the width of a row: a loop over ten classes would leave vectors half empty.
+If no logit of some rows has a magnitude above ``NEAR``, exp can neither overflow nor vanish. Then
+no shift by the row's maximum is needed, and the shift causes no rounding. Exponentials are taken
+over all numbers of the rows as one flat loop, whatever the width of a row: a loop over ten classes
+would leave vectors half empty.
 """
 
 from typing import Any
@@ -17,25 +18,32 @@ from xpnet_numba.loops import inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
 BLOCK = 2048
-"""Numbers worked on at a time, so that they stay in the first-level cache from one loop to the next."""
+"""Number of items that are worked on at a time, so that they stay in the first-level cache from one
+loop to the next.
+"""
 
-MOST_ROWS = 256
-"""Rows worked on at a time: what is kept of each lies on the stack."""
+MAX_ROWS = 256
+"""Maximum number of rows that are worked on at a time, since values of each row are on the stack.
+"""
 
 SCRATCH = BLOCK + LANES
-"""More than a block holds may be read."""
+"""Number of items of scratch memory: up to one vector beyond a block is read."""
 
 SUM_BLOCK = 4096
-"""Numbers that are added up before their sum is added to others: rounding errors grow with these, not with all."""
+"""Number of items that are added up before their sum is added to others. Rounding errors grow with
+this number and not with all items.
+"""
 
 NEAR = 64.0
-"""The largest magnitude of logits that are left as they are: a sum of a million exponentials is finite in float32."""
+"""Maximum magnitude of logits that are not shifted: a sum of a million such exponentials is finite
+in float32.
+"""
 
 
 @inner
 def softmax(x: Matrix, out: Matrix) -> None:
     """softmax of each row; x, out : (rows, columns), which may be the same."""
-    scratch, shifts = stack(pointer_to(x), SCRATCH), stack(pointer_to(x), MOST_ROWS)
+    scratch, shifts = stack(pointer_to(x), SCRATCH), stack(pointer_to(x), MAX_ROWS)
     k, one = x.shape[1], x.dtype.type(1)
     step = rows_at_once(k)
     for begin in range(0, len(x), step):
@@ -49,7 +57,9 @@ def softmax(x: Matrix, out: Matrix) -> None:
 
 @inner
 def multi_softmax(x: Matrix, targets: Vector) -> None:
-    """x = softmax of each target's logits in each row; targets : (columns,), the number of each column's target."""
+    """x = softmax of each target's logits in each row; targets : (columns,), the number of each
+    column's target.
+    """
     widest_vectors()
     for i in range(len(x)):
         begin = 0
@@ -68,7 +78,7 @@ def multi_softmax(x: Matrix, targets: Vector) -> None:
 
 @inlined
 def end_of_target(targets: Vector, begin: int) -> int:
-    """The column behind those that belong to one target, from ``begin`` on."""
+    """Return the end of the columns that belong to one target, from ``begin`` on."""
     end = begin + 1
     while end < targets.size and targets[end] == targets[begin]:
         end += 1
@@ -92,15 +102,16 @@ def log_softmax(x: Matrix, out: Matrix) -> None:
 
 @inlined
 def rows_at_once(k: int) -> int:
-    """The number of rows of k items that are worked on at a time."""
-    return larger(1, smaller(BLOCK // k, MOST_ROWS))
+    """Return the number of rows of k items that are worked on at a time."""
+    return larger(1, smaller(BLOCK // k, MAX_ROWS))
 
 
 @inner
 def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
-    """e = exp(x - shift), row by row, and the shifts: 0 where all logits are near, else each row's maximum.
+    """e = exp(x - shift), row by row, and the shifts: 0 if no logit is beyond ``NEAR``, else each
+    row's maximum.
 
-    e : the rows go there, one behind the other; a single row may go where x is
+    e : memory for the results, row by row; for a single row it may be that of x
     """
     widest_vectors()
     numbers, out, largest = flat(x), array(e, x.size), bits(x.dtype.type(0))
@@ -120,13 +131,15 @@ def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
 
 @inlined
 def shift_of(row: Vector) -> Scalar:
-    """What to subtract from a row before exp: 0 where all of it is near, else its maximum."""
+    """Return the number to subtract from a row before exp: 0 if no item is beyond ``NEAR``, else
+    its maximum.
+    """
     return row.dtype.type(0) if are_near(row) else row_maximum(row)
 
 
 @inlined
 def are_near(logits: Vector) -> bool:
-    """Tell whether no logit has a magnitude beyond ``NEAR``."""
+    """Return whether no logit has a magnitude above ``NEAR``."""
     largest = bits(logits.dtype.type(0))
     for i in range(logits.size):
         largest = larger(largest, bits(abs(logits[i])))
@@ -146,7 +159,7 @@ def shifted_exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
 
 @inner
 def row_maximum(x: Vector) -> Scalar:
-    """max x, NaN if any is."""
+    """max x; NaN if any item is NaN."""
     m = x[0]
     for i in range(1, x.size):
         m = maximum(m, x[i])
@@ -155,7 +168,7 @@ def row_maximum(x: Vector) -> Scalar:
 
 @inlined
 def sum_of(terms: Vector) -> Scalar:
-    """The sum of a vector, in as many lanes as the compiler likes."""
+    """The sum of a vector. The compiler chooses the number of lanes."""
     total = terms.dtype.type(0)
     for j in range(terms.size):
         total += terms[j]
@@ -163,12 +176,16 @@ def sum_of(terms: Vector) -> Scalar:
 
 
 NO_PLACE: Any = numpy.int64(-1)
-"""No place in a row: for Python's -1, whose type is its value, Numba would compile a function once more."""
+"""An index outside of every row. Numba would compile a function again for Python's -1, a literal
+type.
+"""
 
 
 @inlined
 def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar) -> Scalar:
-    """out = e scale / sum e, k numbers each, where ``LANES`` numbers must be readable; returns sum e."""
+    """out = e scale / sum e, k numbers each, where ``LANES`` numbers must be readable; returns sum
+    e.
+    """
     if k > LANES:
         return normalise_long_row(e, out, k, scale, NO_PLACE)
     return normalise(e, out, k, scale, NO_PLACE, out, None)
@@ -176,7 +193,9 @@ def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar) -> Scalar:
 
 @inlined
 def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int) -> Scalar:
-    """:func:`normalise_row` for a longer row, less scale at ``marked`` (unless that is no place in the row)."""
+    """:func:`normalise_row` for a longer row, minus scale at index ``marked`` (if it is inside the
+    row).
+    """
     terms, shares = array(e, k), array(out, k)
     s = sum_of(array(e, smaller(k, SUM_BLOCK)))
     for begin in range(SUM_BLOCK, k, SUM_BLOCK):

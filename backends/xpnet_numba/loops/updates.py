@@ -1,7 +1,7 @@
 """Update rules over a run of parameters, in place: the formulas are those of ``xpnet.ops.updates``.
 
 param, grad : (n,)
-first, second : (n,), the rule's buffers in their order; a rule does not touch those that it does not have
+first, second : (n,), the rule's buffers in order; a rule with fewer buffers ignores the others
 rule : (8,) float64, its numbers, in the order of ``RULE_NUMBERS``
 t : number of the update, from 1
 """
@@ -27,7 +27,7 @@ RULE_NUMBERS = (
     "weight_decay",
     "epsilon_hat",
 )
-"""Names of the numbers of a rule, in the order in which compiled code has them."""
+"""Names of the numbers of a rule, in the order of compiled code."""
 
 LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
 
@@ -62,17 +62,21 @@ def momentum(
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def decayed_square(v: Scalar, g: Scalar, decay: Scalar, rest: Scalar) -> Scalar:
-    """b2 v + (1 - b2) g^2. Reordered, g^2 would overflow before the result does, and g^2 - b2 g^2 be NaN."""
-    return decay * v + rest * g * g  # type: ignore[return-value]
+def decayed_square(v: Scalar, g: Scalar, decay: Scalar, one_minus_decay: Scalar) -> Scalar:
+    """b2 v + (1 - b2) g^2. In another order g^2 would overflow before the result does, and g^2 - b2
+    g^2 would be NaN.
+    """
+    return decay * v + one_minus_decay * g * g  # type: ignore[return-value]
 
 
 @inner
 def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
-    """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - scale m / (root sqrt(v) + eps)."""
+    """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - scale m / (root
+    sqrt(v) + eps).
+    """
     number = param.dtype.type
     b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
-    rest1, rest2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
+    one_minus_b1, one_minus_b2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
     keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
     scale, root = scales_of(
         t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2], rule[EPSILON_HAT] != 0.0
@@ -80,8 +84,8 @@ def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbe
     step, stretch = number(scale), number(root)
     for i in range(param.size):
         g = grad[i]
-        m = b1 * first[i] + rest1 * g
-        v = decayed_square(second[i], g, b2, rest2)
+        m = b1 * first[i] + one_minus_b1 * g
+        v = decayed_square(second[i], g, b2, one_minus_b2)
         first[i] = m
         second[i] = v
         param[i] = keep * param[i] - step * m / (math.sqrt(v) * stretch + epsilon)
@@ -94,11 +98,11 @@ def rmsprop(
     """v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - lr g / (sqrt(v) + eps)."""
     number = param.dtype.type
     learning_rate, epsilon = number(rule[LEARNING_RATE]), number(rule[EPSILON])
-    b2, rest2 = number(rule[BETA2]), number(1 - rule[BETA2])
+    b2, one_minus_b2 = number(rule[BETA2]), number(1 - rule[BETA2])
     keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
     for i in range(param.size):
         g = grad[i]
-        v = decayed_square(first[i], g, b2, rest2)
+        v = decayed_square(first[i], g, b2, one_minus_b2)
         first[i] = v
         param[i] = keep * param[i] - learning_rate * g / (math.sqrt(v) + epsilon)
 
@@ -110,14 +114,14 @@ def nadam(
     """m, v as Adam's; p <- (1 - lr decay) p - (scale m + grad_scale g) / (root sqrt(v) + eps)."""
     number = param.dtype.type
     b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
-    rest1, rest2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
+    one_minus_b1, one_minus_b2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
     keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
     scales = nadam_scales_of(t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2])
     scale, root, grad_scale = number(scales[0]), number(scales[1]), number(scales[2])
     for i in range(param.size):
         g = grad[i]
-        m = b1 * first[i] + rest1 * g
-        v = decayed_square(second[i], g, b2, rest2)
+        m = b1 * first[i] + one_minus_b1 * g
+        v = decayed_square(second[i], g, b2, one_minus_b2)
         first[i] = m
         second[i] = v
         param[i] = keep * param[i] - (scale * m + grad_scale * g) / (math.sqrt(v) * root + epsilon)
@@ -128,15 +132,15 @@ def lion(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbe
     """p <- (1 - lr decay) p - lr sign(b1 m + (1 - b1) g); m <- b2 m + (1 - b2) g."""
     number = param.dtype.type
     learning_rate = number(rule[LEARNING_RATE])
-    b1, rest1 = number(rule[BETA1]), number(1 - rule[BETA1])
-    b2, rest2 = number(rule[BETA2]), number(1 - rule[BETA2])
+    b1, one_minus_b1 = number(rule[BETA1]), number(1 - rule[BETA1])
+    b2, one_minus_b2 = number(rule[BETA2]), number(1 - rule[BETA2])
     keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
     one = number(1)
     for i in range(param.size):
         g, m = grad[i], first[i]
-        direction = b1 * m + rest1 * g
+        direction = b1 * m + one_minus_b1 * g
         sign = one if direction > 0 else -one if direction < 0 else direction  # NaN stays NaN
-        first[i] = b2 * m + rest2 * g
+        first[i] = b2 * m + one_minus_b2 * g
         param[i] = keep * param[i] - learning_rate * sign
 
 
@@ -148,7 +152,8 @@ UPDATES: dict[str, Callable[..., None]] = {
     "nadam": nadam,
     "lion": lion,
 }
-"""The loops: one for each name in ``xpnet.ops.UPDATES``, and that of gradient descent with a velocity."""
+"""The loops: one for each name in ``xpnet.ops.UPDATES``, and one of gradient descent with momentum.
+"""
 
 
 def loop_name(update: str, *, has_buffers: bool) -> str:
@@ -163,7 +168,9 @@ def number_array(numbers: Mapping[str, float]) -> Numbers:
 
 @inner
 def penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
-    """``penalty`` (1,) becomes l2 / 2 ||w||^2 of a run of a weight (n,); its gradient l2 w is added to ``grad``."""
+    """``penalty`` (1,) becomes l2 / 2 ||w||^2 of a section of a weight (n,); its gradient l2 w is
+    added to ``grad``.
+    """
     strength = weight.dtype.type(l2)
     squares = weight.dtype.type(0)
     for i in range(weight.size):

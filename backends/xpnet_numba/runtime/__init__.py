@@ -1,1 +1,1 @@
-"""Compiling and its cache, the threads that share work, and the hold on BLAS's own threads."""
+"""Compilation and its cache, the threads that share work, and the limit on BLAS's own threads."""

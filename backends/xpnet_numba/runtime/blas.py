@@ -1,10 +1,11 @@
 """SciPy's BLAS: its threads, and when a step multiplies matrices with it.
 
-A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of small networks, and
-need no library to be held to one thread. With vectors of 32 bytes BLAS is faster for large weights, since it has a copy
-of both operands (``xpnet bench --held-to avx2``). The threads of the team each call BLAS on their part of the work. The
-threads of BLAS would compete with them, so BLAS is limited to one thread in the whole process while a step computes
-with it.
+A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of
+small networks, and need no library that must be limited to one thread. With vectors of 32 bytes
+BLAS is faster for large weights, since it has a copy of both operands (``xpnet bench --held-to
+avx2``). The threads of the team each call BLAS on their part of the work. The threads of BLAS would
+compete with them, so BLAS is limited to one thread in the whole process while a step computes with
+it.
 """
 
 import os
@@ -41,7 +42,9 @@ class OneThread:
                 _set_threads(self._before)
 
     def forget(self) -> None:
-        """Restore the number of threads in the child of a fork, which lacks the threads that entered."""
+        """Restore the number of threads in the child of a fork, which lacks the threads that
+        entered.
+        """
         if self._holders:
             _set_threads(self._before)
         self.__init__()  # type: ignore[misc]
@@ -56,8 +59,9 @@ def hold_this_thread() -> None:
 
 def _set_threads(counts: list[int]) -> None:
     for library, count in zip(libraries(), counts, strict=True):
-        # From 3.7 on threadpoolctl obeys, for OpenBLAS, only the thread that came first, and ignores others in silence.
-        # Here the last to leave may be another than the first to enter; the lock sees to their order.
+        # From version 3.7 on, threadpoolctl lets only one thread control OpenBLAS, and ignores
+        # other threads silently. Here the last thread to leave may differ from the first to enter;
+        # the lock orders them.
         release = getattr(library, "clear_controlling_thread", lambda force: None)
         release(force=True)
         library.set_num_threads(count)
@@ -66,7 +70,9 @@ def _set_threads(counts: list[int]) -> None:
 
 @cache
 def libraries() -> list[Any]:
-    """Return the BLAS libraries of this process. SciPy's is loaded first, since only loaded libraries are seen."""
+    """Return the BLAS libraries of this process. SciPy's BLAS is loaded first, since only loaded
+    libraries are found.
+    """
     from threadpoolctl import ThreadpoolController
 
     gemm_address("float64")
@@ -79,11 +85,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=one_thread.forget)
 
 
-# The choice.
+# The choice of a product.
 
 
 VARIABLE = "XPNET_PRODUCTS"
-"""Environment variable for tests and measurements: ``tiles`` or ``blas``. It is read when a step is made."""
+"""Environment variable for tests and measurements: ``tiles`` or ``blas``. It is read when a step is
+created.
+"""
 
 LARGE_WEIGHT = 1 << 20
 """Size of a weight in bytes above which BLAS is chosen on processors with vectors of 32 bytes."""

@@ -1,12 +1,15 @@
-"""The cache of compiled code: files of machine code, each sealed with a checksum, that outlive the process.
+"""The cache of compiled code: files of machine code with checksums, which later processes use
+again.
 
-All files of one environment lie in one folder, whose name follows from everything that decides what the compiler makes:
-the sources of this package as they were imported, the versions of Python, NumPy, Numba and llvmlite, Numba's settings
-and the processor. So code from another version is never found, and a program under which the package is upgraded stores
-nothing. A file that is damaged, cut short or another function's counts as absent.
-Folders of other environments are removed once there are more than ``KEPT``, the one that rested longest first.
+All files of one environment are in one folder. The folder's name is a hash of everything that
+determines the machine code: the sources of this package as they were imported, the versions of
+Python, NumPy, Numba and llvmlite, Numba's settings and the processor. So code of another version is
+never loaded, and a program stores nothing after the package has been upgraded under it. A file that
+is damaged, truncated or belongs to another function counts as absent. If there are more than
+``KEPT`` folders of environments, the least recently used ones are removed.
 
-The folders of a user belong to that user alone: what could have been written by somebody else is not run.
+The folders of a user belong to that user alone: code that another user could have written is not
+run.
 """
 
 import hashlib
@@ -26,12 +29,16 @@ import numpy
 from xpnet.ops import activations, gated, updates
 
 KEPT = 8
-"""Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
+"""Maximum number of folders of environments: several versions of Python, and several processors
+that share a disk.
+"""
 
 DIGEST = 32  # bytes of a SHA-256
 
 FORMULAS = tuple(update.scales for update in updates.UPDATES.values() if update.scales is not None)
-"""The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
+"""The functions of ``xpnet.ops`` that are compiled. They may have been imported long before this
+package.
+"""
 
 NUMBERS = {
     (module.__name__, name): value
@@ -39,15 +46,16 @@ NUMBERS = {
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, float | tuple)
 }
-"""The numbers of ``xpnet.ops``, which compiled formulas hold."""
+"""The constants of ``xpnet.ops`` that compiled formulas contain."""
 
 
 class CodeCache:
-    """Entries of bytes by name, in files that are called so, in the first of some folders that this user can write.
+    """Entries of bytes by name, each in a file of that name, in the first folder that this user can
+    write.
 
     Parameters
     ----------
-    bases : folders in which the user's own folder is looked for, the first choice first
+    bases : folders in which the user's own folder is created, in order of preference
     environment : what the code depends on, as letters and digits
     """
 
@@ -55,7 +63,7 @@ class CodeCache:
         self.folder = next(filter(None, (_open_folder(base, environment) for base in bases)), None)
 
     def load(self, name: str) -> bytes | None:
-        """The entry's content, or None where there is no entry or not a sound one."""
+        """Return the entry's content, or None if the entry is missing or damaged."""
         if self.folder is None:
             return None
         try:
@@ -66,9 +74,10 @@ class CodeCache:
         return content if entry[:DIGEST] == _seal(name, content) else None
 
     def store(self, name: str, content: bytes) -> None:
-        """Write an entry, in place of one of the same name; raises OSError where that fails.
+        """Write an entry, and replace an entry of the same name; raises OSError if that fails.
 
-        What is read or left half-written counts as absent, so that nothing has to be written aside and renamed.
+        A half-written file counts as absent, so that no temporary file has to be written and
+        renamed.
         """
         if self.folder is None:
             raise OSError("there is no folder that is yours alone and can be written")
@@ -76,12 +85,16 @@ class CodeCache:
 
 
 def _seal(name: str, content: bytes) -> bytes:
-    """A checksum of an entry and of its name: code that lies under another function's name is not that function's."""
+    """Return a checksum of an entry and its name, so that code under another function's name is not
+    loaded.
+    """
     return hashlib.sha256(name.encode() + b"\n" + content).digest()
 
 
 def _open_folder(base: Path, environment: str) -> Path | None:
-    """The folder of an environment, made if need be; None where it cannot be, or others can write there."""
+    """Return the folder of an environment, which is created if needed; None if that fails, or if
+    others can write there.
+    """
     own = base / f"xpnet-code{user()}"
     folder = own / environment
     try:
@@ -100,7 +113,9 @@ def _open_folder(base: Path, environment: str) -> Path | None:
 
 
 def user() -> str:
-    """Return what tells this user's folder from another's; it is empty on Windows, where homes are apart."""
+    """Return the part of a folder's name that identifies the user; it is empty on Windows, where
+    each user has a separate folder.
+    """
     return f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
 
 
@@ -119,7 +134,8 @@ def _is_private(folder: Path) -> bool:
 def code_cache() -> CodeCache:
     """Return the cache of this process.
 
-    It lies in the folder that Numba's setting names; else next to this package or in the user's cache folder.
+    It is in the folder that Numba's setting names, or else next to this package or in the user's
+    cache folder.
     """
     from numba import config
 
@@ -129,7 +145,9 @@ def code_cache() -> CodeCache:
 
 
 def user_cache_folder() -> Path:
-    """Return the folder in which this platform keeps a user's caches of xpnet; relative where there is no home."""
+    """Return this platform's folder for a user's caches of xpnet; a relative path if there is no
+    home folder.
+    """
     home = Path(os.path.expanduser("~"))
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "xpnet" / "Cache"
@@ -139,7 +157,7 @@ def user_cache_folder() -> Path:
 
 
 def fingerprint() -> str:
-    """Everything on which compiled code depends, in 32 letters and digits."""
+    """Return a hash of everything on which compiled code depends, 32 letters and digits."""
     import llvmlite
     import numba
 
@@ -164,12 +182,12 @@ _NO_MATTER = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
 
 
 def digest_of_sources() -> str:
-    """A checksum of this package's sources as they lie on disk now."""
+    """Return a checksum of this package's sources on disk."""
     return hashlib.sha256(repr([*sources(resources.files("xpnet_numba"))]).encode()).hexdigest()
 
 
 def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every source file of a package, which may lie in an archive."""
+    """Yield the name and content of each source file of a package, which may be in an archive."""
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.is_file() and item.name.endswith((".py", ".pyc")):
             yield item.name, item.read_bytes()
@@ -179,9 +197,13 @@ def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
 
 
 _IMPORTED = digest_of_sources()
-"""The sources with which this program began: ``xpnet_numba`` imports this module before any that is compiled."""
+"""Checksum of the sources with which this program began: ``xpnet_numba`` imports this module before
+any compiled one.
+"""
 
 
 def sources_are_as_imported() -> bool:
-    """Return whether no source has changed since import; if one has, functions in memory may be old or new."""
+    """Return whether no source has changed since import. After a change, functions in memory may be
+    old or new.
+    """
     return digest_of_sources() == _IMPORTED

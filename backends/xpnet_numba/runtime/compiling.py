@@ -1,6 +1,7 @@
-"""Compilation on first need: kept on disk where a folder can be written, and announced where it takes long.
+"""Compilation at first use. Machine code is stored on disk if a folder can be written, and long
+compilation is reported.
 
-What is kept, and for how long, is in :mod:`~xpnet_numba.runtime.codecache`. Whatever goes wrong there costs a
+:mod:`~xpnet_numba.runtime.codecache` describes the files. A failure of the cache costs a
 compilation, never a result.
 """
 
@@ -26,27 +27,29 @@ from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.scalars import FAST
 
 PATIENCE = 1.0
-"""Seconds of compilation, in all, after which a person is told what they are waiting for."""
+"""Total seconds of compilation after which a message explains the wait."""
 
 STACK = 16 * 2**20
-"""Bytes of stack for the compiler, which calls itself as deep as a program is nested."""
+"""Bytes of stack for the compiler, which recurses as deeply as a program is nested."""
 
 _compiling = 0.0
 
 
 def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callable[..., Any]:
-    """A copy of a module's function under another name, in which some of the global names have the values given.
+    """Return a copy of a module's function under another name, in which some global names have
+    other values.
 
-    So one loop serves many formulas and dtypes. A closure would do as well, but could not be found in the cache again.
+    So one loop serves many formulas and dtypes. A closure could not be found in the cache again.
     """
     template = unwrap(template)
-    made = FunctionType(template.__code__, {**template.__globals__, **values}, name)
-    made.__qualname__, made.__doc__ = name, template.__doc__
-    return made
+    copy = FunctionType(template.__code__, {**template.__globals__, **values}, name)
+    copy.__qualname__, copy.__doc__ = name, template.__doc__
+    return copy
 
 
 def c_function(function: Callable[..., Any], signature: Any) -> int:
-    """Compile to a C function under the flags in ``FAST``; return its address, which compiled code can call.
+    """Compile to a C function with the flags in ``FAST``; return its address, which compiled code
+    can call.
 
     Raises what Numba raises for code it cannot compile.
     """
@@ -59,17 +62,17 @@ def c_function(function: Callable[..., Any], signature: Any) -> int:
         _keep(name, lambda: internals.machine_code(overload, for_python=False))
         return address
 
-    found: int = _loaded_or_compiled(name, internals.load_c_function, compiled)
-    return found
+    entry: int = _loaded_or_compiled(name, internals.load_c_function, compiled)
+    return entry
 
 
 def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     """Compile to a function that Python calls, and that runs without the interpreter's lock.
 
-    It takes arguments of exactly the signature's types and does not look at them: Numba's own dispatch does, which
-    takes longer than a short job. Nor does it count who uses an array: it makes none, and its caller keeps those it is
-    given.
-    Raises what Numba raises for code it cannot compile.
+    Its arguments must have exactly the signature's types, which it does not check: Numba's own
+    dispatch does so, and takes longer than a short job. It does not count references to arrays: it
+    creates none, and its caller keeps the arguments alive. Raises what Numba raises for code it
+    cannot compile.
     """
     function, name, module = (
         unwrap(function),
@@ -89,22 +92,24 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 
 def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> Any:
-    """Return what Numba compiles from a function for one signature."""
-    known = internals.UNCOUNTED | internals.known_options(**options)
-    dispatcher = numba.njit([signature], nogil=True, **FAST, **known)(function)
+    """Compile a function for one signature with Numba."""
+    all_options = internals.UNCOUNTED | internals.known_options(**options)
+    dispatcher = numba.njit([signature], nogil=True, **FAST, **all_options)(function)
     _dispatchers.append(dispatcher)
     return internals.only_overload(dispatcher)
 
 
 _dispatchers: list[Any] = []
-"""These objects keep the code of functions alive that were compiled in this process."""
+"""Objects that keep the code of functions that were compiled in this process alive."""
 
 
 @contextmanager
 def _compiler() -> Iterator[None]:
-    """Numba's compiler as it is used here. Once all compilation so far has taken ``PATIENCE``, a person is told.
+    """Set up Numba's compiler. A message is printed once all compilation so far has taken
+    ``PATIENCE``.
 
-    No garbage is collected meanwhile: a compilation makes many objects, most of which live until its end.
+    Garbage collection is off meanwhile: a compilation creates many objects, most of which live
+    until its end.
     """
     global _compiling
     if reason := internals.why_no_function_can_wait():
@@ -127,11 +132,11 @@ def _compiler() -> Iterator[None]:
 def _loaded_or_compiled(
     name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]
 ) -> Any:
-    """A function from the cache or, where it is not there, from the compiler.
+    """Return a function from the cache or, if it is not there, from the compiler.
 
-    The main thread lets another load and compile: a KeyboardInterrupt could come up anywhere in the compiler, where
-    LLVM's calls back into Python would swallow it, or half of a function would be left. Ctrl-C is heard at once; the
-    work goes on, and who asks again finds its result in the cache.
+    The main thread has another thread load and compile: a KeyboardInterrupt inside the compiler
+    could be lost in LLVM's calls back into Python, or leave half of a function. Ctrl-C takes effect
+    at once. The other thread goes on, and the next call finds its result in the cache.
     """
 
     @global_compiler_lock
@@ -148,12 +153,13 @@ def _loaded_or_compiled(
     finally:
         threading.stack_size(before)
     while not result.done():
-        wait((result,), 0.1)  # Windows hears Ctrl-C between waits, others at once
+        wait((result,), 0.1)  # Windows handles Ctrl-C between waits, other systems at once
     return result.result()
 
 
 if hasattr(os, "register_at_fork"):
-    # A child has no thread that would give the compiler's lock back: nothing compiles while a process forks.
+    # A child process lacks the thread that holds the compiler's lock. So no thread compiles while a
+    # process forks.
     lock = global_compiler_lock
     os.register_at_fork(
         before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
@@ -164,15 +170,17 @@ _named: dict[str, Callable[..., Any]] = {}
 
 
 def name_of(function: Callable[..., Any], signature: Any) -> str:
-    """Return the name of an entry of the cache; the folder stands for the sources, so the place in them is enough.
+    """Return the name of an entry of the cache: module, function and types. The folder's name
+    identifies the sources.
 
-    Raises RuntimeError where another function has that name: one would be given the code of the other.
+    Raises RuntimeError if another function has that name, since one would get the code of the
+    other.
     """
     types = sha256(str(signature).encode()).hexdigest()[:16]
     name = f"{function.__module__}.{function.__qualname__}.{types}"
     if not _is_same(_named.setdefault(name, function), function):
         raise RuntimeError(
-            f"Functions must differ in module, name or types to be kept; two are called {name}."
+            f"Functions in the cache must differ in module, name or types; two are called {name}."
         )
     return name
 
@@ -186,15 +194,15 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
-    """Load an entry of the cache; return None where there is no usable one.
+    """Load an entry of the cache; return None if there is no usable one.
 
-    Nothing is kept of functions that are not this package's.
+    Functions of other packages are not cached.
     """
     if not name.startswith("xpnet_numba.") or (entry := code_cache().load(name)) is None:
         return None
     try:
         return load(entry)
-    except Exception as error:  # whatever it is, compiling again is right
+    except Exception as error:  # after any error the function is compiled again
         reason = f"{type(error).__name__}: {error}"
         _say(
             f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
@@ -203,15 +211,16 @@ def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
 
 
 def _keep(name: str, code: Callable[[], bytes | None]) -> None:
-    """Write an entry; where that fails, say so.
+    """Write an entry; print a message if that fails.
 
-    After an upgrade under a running program nothing is written: the name would say less than what has been compiled.
+    Nothing is written if the package was upgraded while this program runs: the name would not
+    identify the compiled sources.
     """
     if not name.startswith("xpnet_numba.") or not sources_are_as_imported():
         return
     try:
-        if made := code():
-            code_cache().store(name, made)
+        if content := code():
+            code_cache().store(name, content)
     except Exception as error:  # the disk is full, say, or Numba has changed
         folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
         _say(
@@ -222,7 +231,7 @@ def _keep(name: str, code: Callable[[], bytes | None]) -> None:
 
 @cache
 def _say(message: str) -> None:
-    """Print a line on stderr, once in a process; nothing where there is no stderr."""
+    """Print a line on stderr, once in a process; do nothing if there is no stderr."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # a closed pipe or file
             print(message, file=sys.stderr, flush=True)

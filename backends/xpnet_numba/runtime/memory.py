@@ -1,8 +1,8 @@
-"""The memory of the machine, checked before much of it is taken.
+"""Checks that the machine has enough memory before a large allocation.
 
-Linux promises more memory than it has, and ends a process that then writes to it. So a large request is compared with
-what the system has free and what control groups (those of a container, for instance) allow. On other systems the
-allocation itself decides.
+Linux promises more memory than it has, and ends a process that then writes to it. So a large
+request is compared with the system's free memory and with the limits of control groups (those of a
+container, for instance). On other systems the allocation itself decides.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,9 @@ from pathlib import Path
 from xpnet.errors import DeviceMemoryError
 
 LARGE_REQUEST = 64 * 2**20
-"""Size of a request in bytes from which it is checked. A check takes as long as filling a part of so much memory."""
+"""Minimum size in bytes of a request that is checked. A check takes less time than filling so large
+an array.
+"""
 
 ROOT = Path("/")
 
@@ -27,7 +29,7 @@ HIERARCHIES = {
 }
 """The folder of control groups, their files of limit and use, and a key of memory.stat.
 
-The keys are what /proc/self/cgroup has between its colons: version 2, and version 1.
+The keys are the text between the colons of /proc/self/cgroup: of version 2, and of version 1.
 """
 
 
@@ -44,19 +46,19 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def available_memory() -> float:
-    """Return how many bytes this process may still use; infinity if the system does not say."""
+    """Return how many bytes this process may still use; infinity if the system does not report it."""
     return min([*_of_system(), *_of_groups()], default=float("inf"))
 
 
 def _of_system() -> Iterator[float]:
-    """Return the bytes that are free, could be freed, or fit on swap."""
+    """Yield the number of bytes that are free, can be freed, or fit into swap."""
     with suppress(OSError, KeyError):
         kibibytes = _numbers(ROOT / "proc/meminfo")
         yield 1024.0 * (kibibytes["MemAvailable:"] + kibibytes["SwapFree:"])
 
 
 def _of_groups() -> Iterator[float]:
-    """Yield the bytes that each control group leaves: its limit less its use, without file cache."""
+    """Yield the bytes that each control group leaves: limit minus use, without file cache."""
     with suppress(OSError):
         for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
             _, kind, path = line.split(":", 2)
@@ -74,5 +76,5 @@ def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]
 
 
 def _numbers(file: Path) -> dict[str, int]:
-    """A file of lines that begin with a name and a number."""
+    """Read a file whose lines begin with a name and a number."""
     return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}

@@ -1,14 +1,15 @@
-"""The team: threads that wait for work, and the one way in which work is shared among them.
+"""The team: threads that wait for work, and the protocol by which they share it.
 
-A *job* is a C function and the address of what it works on. Every thread that joins calls the function, with a number
-of its own; inside, the work is cut into pieces, and whoever comes claims the next piece that is free. How work is cut
-never depends on who does it, so that the bits are the same for any number of threads, and a thread that comes late, or
-never, is not waited for.
+A *job* is a C function and the address of its data. Every thread that joins calls the function with
+its own number. The work is cut into pieces, and each thread claims the next free piece. The cut
+never depends on the threads, so that the bits are the same for any number of threads. No thread
+waits for one that joins late or never.
 
-The leader, a Python thread that calls compiled code, opens the job, works on it like the others, closes it, and waits
-until those that joined have left. Its workers look out for the next job for about a millisecond, so that calls in a row
-find them awake, and then sleep until they are woken, which takes far longer. There is one team in a process. Where it
-is busy, a second leader works alone: training in several Python threads at once does not crowd the cores.
+The leader, a Python thread that calls compiled code, opens the job, works on it like the others,
+closes it, and waits until the threads that joined have left. Its workers poll for the next job for
+about a millisecond, so that they are awake for successive calls. Then they sleep until they are
+woken, which takes far longer. There is one team in a process. If it is busy, a second leader works
+alone, so that training in several Python threads does not overload the cores.
 """
 
 import atexit
@@ -40,29 +41,33 @@ from xpnet_numba.runtime.blas import BLAS, hold_this_thread, products_that_may_r
 from xpnet_numba.runtime.compiling import python_function
 
 LOOKS = 20_000
-"""How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core
-longer.
+"""Number of times that a worker polls for a job before it sleeps. A larger number keeps it awake
+for longer, and keeps its core busy for longer.
 """
 
 PATIENCE = 4_000
-"""How often a thread looks for another's result before it offers its core to others: fewer would give cores away in
-waits that are short, more would hold up the other where there are more threads than cores."""
+"""Number of times that a thread polls for another's result before it yields its core. A smaller
+number would yield cores in short waits, a larger one would delay the other thread if there are more
+threads than cores.
+"""
 
 DISMISSED = -1
-"""Stands for the number of a job when none will come."""
+"""Number in place of a job's when no more jobs will come."""
 
-MOST_THREADS = 256
+MAX_THREADS = 256
 
-LINE = 8  # int64s: what different threads write lies on different cache lines
+LINE = 8  # int64s: different threads write to different cache lines
 OPEN, PRESENT, THREADS, JOB, ASLEEP = (line * LINE for line in range(5))
-"""The board, as int64s: the open job's number or 0; workers inside; for how many threads the job is; its function and
-address; and for each worker whether it sleeps."""
+"""Positions in the board, an array of int64s: the open job's number or 0; the number of workers
+inside; the job's number of threads; its function and address; and for each worker whether it
+sleeps.
+"""
 
 
 @njit(**INNER)
 def share(board: Address, number: int, threads: int, function: Address, job: Address) -> None:
-    """Work on a job as thread 0, and let workers join; returns when all have left. With one thread the board is not
-    read.
+    """Work on a job as thread 0, and let workers join; return when all have left. With one thread
+    the board is not used.
     """
     if threads > 1:
         store(item(board, THREADS), threads)
@@ -80,7 +85,8 @@ def share(board: Address, number: int, threads: int, function: Address, job: Add
 def claim(claims: Address, piece: int, turn: int) -> bool:
     """Claim a piece of the work; return whether it was still free in this turn.
 
-    claims : address of an int64 for each piece, 0 at first; turn : how many turns went before, in a job of several
+    claims : address of an int64 for each piece, 0 at first
+    turn : number of earlier turns, in a job that claims each piece several times
     """
     free = item(claims, piece)
     return load(free) == turn and exchange_if(free, turn, turn + 1)
@@ -98,7 +104,7 @@ def wait_until(place: Address, goal: int) -> None:
 
 
 def attend(board: Address, me: int) -> None:
-    """Join one job after the other; return, marked as asleep, when none has come for a while."""
+    """Join one job after the other; return, marked as asleep, after a while without a job."""
     seen = 0
     while True:
         looks = 0
@@ -108,7 +114,8 @@ def attend(board: Address, me: int) -> None:
                 return
             if number > seen and me < load(item(board, THREADS)):
                 fetch_add(item(board, PRESENT), 1)
-                # Closed meanwhile, the leader may not have seen us come: then what is written on the board may change.
+                # If the job was closed meanwhile, the leader may not have seen this thread, and the
+                # board may change.
                 if load(item(board, OPEN)) == number:
                     call(load(item(board, JOB)), (load(item(board, JOB + 1)), me))
                 fetch_add(item(board, PRESENT), -1)
@@ -116,7 +123,8 @@ def attend(board: Address, me: int) -> None:
             pause()
             looks += 1
         store(item(board, ASLEEP + LINE * me), 1)
-        # A job that was opened meanwhile is joined after all. One that opens after this look goes without this worker.
+        # A job that was opened meanwhile is still joined. A job that opens after this check runs
+        # without this worker.
         if load(item(board, OPEN)) <= seen or not exchange_if(
             item(board, ASLEEP + LINE * me), 1, 0
         ):
@@ -124,24 +132,28 @@ def attend(board: Address, me: int) -> None:
 
 
 entry = cache(python_function)
-"""A compiled function as Python calls it, made once."""
+"""A compiled function as Python calls it, compiled once."""
 
 
 def attend_entry() -> Any:
-    """Return :func:`attend` as Python calls it, compiled on first need; other Python threads run meanwhile."""
+    """Return :func:`attend` as Python calls it, compiled at first use; other Python threads run
+    meanwhile.
+    """
     return entry(attend, types.void(types.int64, types.int64))
 
 
 @cache
 def share_entry() -> Any:
-    """Return the function for :meth:`Team.lead`: ``team.lead(share_entry(), threads, function, job)``."""
+    """Return the function for :meth:`Team.lead`: ``team.lead(share_entry(), threads, function,
+    job)``.
+    """
     return entry(share, types.void(*[types.int64] * 5))
 
 
 _core_function: Any = (
     getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 )
-"""The C library's function that tells on which core its caller runs; None where there is none."""
+"""The C library's function that returns the core of its caller; None if there is none."""
 
 
 class Team:
@@ -151,26 +163,27 @@ class Team:
         self._busy, self._number, self._leaders_core = Lock(), 0, -1
         self._workers: list[
             tuple[Thread, SimpleQueue[bool]]
-        ] = []  # and by what each is woken; worker 1 is the first
-        self._memory = (ctypes.c_int64 * (ASLEEP + MOST_THREADS * LINE))()
+        ] = []  # each with the queue that wakes it; the first is worker 1
+        self._memory = (ctypes.c_int64 * (ASLEEP + MAX_THREADS * LINE))()
         self._board = ctypes.addressof(self._memory)
 
     def lead(self, entry: Callable[..., None], threads: int, *arguments: Any) -> None:
-        """Run ``entry(board, number, threads, *arguments)``, compiled code that calls :func:`share`.
+        """Run ``entry(board, number, threads, *arguments)``, compiled code that calls
+        :func:`share`.
 
-        With one thread, and where another leader has the team, it runs alone.
+        With one thread, or if another leader has the team, it runs alone.
         """
         if threads == 1 or not self._busy.acquire(blocking=False):
             entry(0, 0, 1, *arguments)
             return
         try:
-            threads = self._ready(min(threads, MOST_THREADS))
+            threads = self._ready(min(threads, MAX_THREADS))
             entry(self._board, self._number, threads, *arguments)
         finally:
             self._busy.release()
 
     def _ready(self, threads: int) -> int:
-        """Have workers awake for the next job; returns for how many threads there are."""
+        """Wake workers for the next job; return the number of threads."""
         while len(self._workers) < threads - 1 and self._hire():
             pass
         self._number += 1
@@ -179,14 +192,15 @@ class Team:
         asleep = ASLEEP + LINE
         for _, signal in self._workers[: threads - 1]:
             if self._memory[asleep]:
-                # No job is open now. A worker that has woken for the last one is told once more than it needs.
+                # No job is open now. A worker that is still awake from the last job gets a signal
+                # that it does not need.
                 self._memory[asleep] = 0
                 signal.put(True)
             asleep += LINE
         return min(threads, len(self._workers) + 1)
 
     def _hire(self) -> bool:
-        """One more worker, unless the system allows no more threads."""
+        """Start one more worker; return False if the system allows no more threads."""
         signal: SimpleQueue[bool] = SimpleQueue()
         me = len(self._workers) + 1
         worker = Thread(
@@ -204,19 +218,20 @@ class Team:
         return True
 
     def _keep_workers_off(self, core: int) -> None:
-        """Keep them off the leader's core. Linux likes to wake a thread beside the one that wakes it, and is slow to
-        part the two while both look busy: they would take turns on one core.
+        """Keep workers off the leader's core. Linux often wakes a thread on the core of the thread
+        that wakes it, and is slow to move one of the two while both are busy: they would take turns
+        on one core.
         """
         self._leaders_core = core
         if sys.platform == "linux" and (others := os.sched_getaffinity(0) - {core}):
             for worker, _ in self._workers:
-                # Where a sandbox forbids it, workers stay where the system puts them.
+                # If a sandbox forbids it, the system chooses the cores of workers.
                 if worker.native_id:
                     with suppress(OSError):
                         os.sched_setaffinity(worker.native_id, others)
 
     def dismiss(self) -> None:
-        """End all workers: compiled code must not be running when the interpreter takes it down."""
+        """End all workers: no compiled code may run when the interpreter frees it."""
         if self._busy.acquire(blocking=False):
             self._memory[OPEN] = DISMISSED
             for worker, signal in self._workers:
@@ -238,7 +253,7 @@ team = Team()
 
 
 def _start_afresh() -> None:
-    """In the child of a fork: the workers are not there, and the team may have been busy."""
+    """Create a new team in the child of a fork, which lacks the workers; the old team may be busy."""
     global team
     team = Team()
 

@@ -1,4 +1,6 @@
-"""The arrays of a call, in the form that compiled code reads: data, labels, order of the rows, weights."""
+"""The arrays of a call, in the form that compiled code reads: data, labels, order of the rows,
+weights.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +19,11 @@ class CallData:
     """X, Y, and what goes with them; all are kept alive while compiled code runs.
 
     x_row : items from one row of x to the next
-    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and the column of each,
-        of one dtype; None where X is dense
+    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and
+        the column of each, of one dtype; None where X is dense
     y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
-    order : the rows that are used, in their order, or (members, rows) in each member's; None for all, as they lie
+    order : the rows that are used, in their order, or (members, rows) in each member's; None for
+        all, as they lie
     rows : how many these are
     weights : in the order of the rows; sums : of each batch's weights
     shares : by how much each batch's mean loss counts
@@ -34,7 +37,7 @@ class CallData:
     order: Any
     weights: Any
     rows: int
-    places: tuple[Any, Any] | None = None
+    sparsity: tuple[Any, Any] | None = None
     sums: Any = None
     shares: Any = None
     rows_of_batch: Any = None
@@ -42,8 +45,8 @@ class CallData:
 
 def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> CallData:
     """The arrays of a call in the form that compiled code reads; a copy only where that is another."""
-    x, x_row, places = by_rows(X, dtype)
-    if places is not None and order is None:
+    x, x_row, sparsity = by_rows(X, dtype)
+    if sparsity is not None and order is None:
         order = natural_order(X.shape[0])
     if order is not None:
         order = numpy.ascontiguousarray(order, numpy.int64)
@@ -53,7 +56,7 @@ def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | Non
         )
     y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
     width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
-    return CallData(x, x_row, y, width, order, sample_weight, rows, places)
+    return CallData(x, x_row, y, width, order, sample_weight, rows, sparsity)
 
 
 def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
@@ -78,28 +81,28 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
         "weights_at": data.weights,
         "starts_at": None,
     }
-    if data.places is not None:
-        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
+    if data.sparsity is not None:
+        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.sparsity
         job.x_rows, job.filled = starts.size - 1, data.x.size
         for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
     arrays |= {
         "batch_weights_at": data.sums,
         "shares_at": data.shares,
-        "places_at": data.rows_of_batch,
+        "positions_at": data.rows_of_batch,
     }
     set_pointers(job, arrays)
 
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
-    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
-    sparse one the numbers, 0, and their places: see :class:`CallData`.
+    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row
+    to the next; of a sparse one the numbers, 0, and their places: see :class:`CallData`.
     """
     if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
         X = X.tocsr().astype(dtype, copy=False)
         wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
         starts, columns = (
-            numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices)
+            numpy.ascontiguousarray(indices, wide) for indices in (X.indptr, X.indices)
         )
         return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
     (step, item), width = X.strides, X.shape[1]
@@ -124,8 +127,8 @@ def batch_sizes(rows: int, batch_size: int) -> Any:
 
 
 def batch_weights(data: CallData, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean over members with
-    orders of their own.
+    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean
+    over members with orders of their own.
     """
     if (weights := data.weights) is None:
         return batch_sizes(data.rows, batch_size)

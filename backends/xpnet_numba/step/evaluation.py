@@ -22,12 +22,13 @@ from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
 
 WORK_PER_CALL = 2**31
-"""Products of a row and a parameter that one call of compiled code computes, some tenths of a second: Ctrl-C is heard
-between calls, each of which costs some microseconds.
+"""Products of a row and a parameter that one call of compiled code computes, some tenths of a
+second: Ctrl-C is heard between calls, each of which costs some microseconds.
 """
 
 WORK_PER_INPUT = 64
-"""As much as so many products counts a number that is predicted from, which may lie on a slow disk."""
+"""As much as so many products counts a number that is predicted from, which may lie on a slow disk.
+"""
 
 FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
@@ -72,10 +73,10 @@ class EvaluatingStep(Step):
         """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
         if hasattr(X, "indptr"):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
-        found = ctypes.c_double()
-        self._evaluation.nonfinite_at = ctypes.addressof(found)
+        has_nonfinite = ctypes.c_double()
+        self._evaluation.nonfinite_at = ctypes.addressof(has_nonfinite)
         outputs = self._outputs(X)
-        return None if found.value else outputs
+        return None if has_nonfinite.value else outputs
 
     def _outputs(self, X: Array) -> Array:
         """Predict all rows, so many in one call of compiled code that Ctrl-C is heard."""
@@ -91,8 +92,8 @@ class EvaluatingStep(Step):
                 WORK_PER_CALL // (plan.EVALUATED_ROWS * work), get_threads()
             )  # one for each thread at least
             for first in range(0, rows, blocks * plan.EVALUATED_ROWS):
-                some = slice(first, first + blocks * plan.EVALUATED_ROWS)
-                self._predict(X[some], result[some])
+                block = slice(first, first + blocks * plan.EVALUATED_ROWS)
+                self._predict(X[block], result[block])
         return result
 
     def loss(
@@ -108,9 +109,11 @@ class EvaluatingStep(Step):
             return float(totals.sum()) / weight + self.penalty if weight else 0.0
 
     def _evaluate(self, name: str, data: CallData, results: dict[str, Any]) -> None:
-        """Predict or measure the rows of some data, on all threads; results : where what is found goes."""
+        """Predict or measure the rows of some data, on all threads; results : where what is found
+        goes.
+        """
         job, label_width = self._evaluation, 0 if data.order is None else data.label_width
-        count, claims = self._cut(data.rows, label_width, sparse=data.places is not None)
+        count, claims = self._cut(data.rows, label_width, sparse=data.sparsity is not None)
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, **results})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
@@ -126,9 +129,9 @@ class EvaluatingStep(Step):
     def _predict(self, X: Any, result: Any) -> None:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
         dtype, rows = self.spec.dtype, len(result)
-        x, _, places = by_rows(X, dtype)
-        if places is not None:
-            data = CallData(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places)
+        x, _, sparsity = by_rows(X, dtype)
+        if sparsity is not None:
+            data = CallData(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, sparsity)
             self._evaluate("predict", data, {"result_at": result})
             return
         count, claims = self._cut(rows, 0, sparse=False)

@@ -1,7 +1,8 @@
-"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation.
+"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in
+validation.
 
-Here stands also how compiled code finds its way in a job: parts of its buffers as arrays, rows of X and Y, and the
-product of such arrays.
+Here stands also how compiled code finds its way in a job: parts of its buffers as arrays, rows of X
+and Y, and the product of such arrays.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,8 +46,8 @@ class RowBlock(NamedTuple):
 
     first, number : the first, counted in the order of all rows, and how many
     offset : from which row of the buffers on they lie
-    first_row, t : which row of the whole batch the first is, and how many updates have been made, by which masks of
-        dropout are drawn; without dropout, as in a prediction, the first is -1
+    first_row, t : which row of the whole batch the first is, and how many updates have been made,
+        by which masks of dropout are drawn; without dropout, as in a prediction, the first is -1
     """
 
     first: int
@@ -57,8 +58,8 @@ class RowBlock(NamedTuple):
 
 
 FIRST: Any = numpy.int64(0)
-"""The first feature, where it is known: for Python's 0, whose type is its value, Numba would compile a function once
-more.
+"""The first feature, where it is known: for Python's 0, whose type is its value, Numba would
+compile a function once more.
 """
 
 
@@ -71,26 +72,36 @@ def _matrix_type(job: Type, buffer_at: Type, offset: Type, rows: Type, columns: 
 
 
 matrix = instructions(_matrix_type, typed=True)(part_of_buffer)
-"""matrix(job, buffer_at, offset, rows, columns): the part of a buffer from item ``offset`` on as a block."""
+"""matrix(job, buffer_at, offset, rows, columns): the part of a buffer from item ``offset`` on as a
+block.
+"""
 
 vector = instructions(_vector_type, typed=True)(part_of_buffer)
-"""vector(job, buffer_at, offset, size): the part of a buffer from item ``offset`` on as a vector (size,)."""
+"""vector(job, buffer_at, offset, size): the part of a buffer from item ``offset`` on as a vector
+(size,).
+"""
 
 numbers = instructions(lambda at, offset, size: types.float64[::1](*[types.int64] * 3), typed=True)(
     part_of_buffer
 )
-"""numbers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as float64s (size,)."""
+"""numbers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as float64s
+(size,).
+"""
 
 integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64] * 3), typed=True)(
     part_of_buffer
 )
-"""integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s (size,)."""
+"""integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s
+(size,).
+"""
 
 
 def rows_of_buffer(
     buffer: str, column: str, width: str
 ) -> Callable[[Job, LayerRecord, RowBlock], Block]:
-    """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
+    """Make the function that returns what a buffer holds of a layer for some rows, as a block
+    (rows, width).
+    """
 
     @instructions(
         lambda job, layer, rows: block_type(job.typeof("one"))(job, layer, rows), typed=True
@@ -125,20 +136,31 @@ deltas_of = rows_of_buffer("deltas_at", "column", "fan_out")
 
 @njit(**INNER)
 def drop(job: Job, layer: LayerRecord, number: int, x: Block, out: Block, rows: RowBlock) -> None:
-    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same.
+    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which
+    may be the same.
 
     number : of the layer, by which its masks are drawn
     """
-    places = integers(job.places_at, rows.first_row, choice(job.places_at, x.rows, 0))
+    positions = integers(job.positions_at, rows.first_row, choice(job.positions_at, x.rows, 0))
     call(
         job.drop_at,
-        (x, out, rows.first_row, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t),
+        (
+            x,
+            out,
+            rows.first_row,
+            positions,
+            layer.rate,
+            integers(job.seed_at, 0, 2),
+            number,
+            rows.t,
+        ),
     )
 
 
 @njit(**INNER)
 def gather_x(job: Job, rows: RowBlock) -> Block:
-    """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X.
+    """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide
+    as X.
 
     Where X is sparse or has been multiplied in parts, nobody reads what comes back.
     """
@@ -151,7 +173,9 @@ def gather_x(job: Job, rows: RowBlock) -> Block:
 def gathered(
     job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: RowBlock
 ) -> Block:
-    """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as they lie."""
+    """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as
+    they lie.
+    """
     if not job.order_at:
         return matrix(job, all_at, rows.first * all_columns, rows.number, all_columns)
     out = matrix(job, to, rows.offset * columns, rows.number, columns)
@@ -164,8 +188,8 @@ def gathered(
 def sparse_gradient(
     job: Job, rows: RowBlock, first: int, deltas: Block, grad: Block, more: int
 ) -> None:
-    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
-    ``more``. deltas : (rows, out); grad : (features, out).
+    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it
+    where there is ``more``. deltas : (rows, out); grad : (features, out).
     """
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     if not more:
@@ -193,7 +217,9 @@ def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> Non
 
 @njit(**INNER)
 def add_to_total(job: Job, piece: int, value: float) -> None:
-    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
+    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its
+    own.
+    """
     numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
 
 
@@ -219,10 +245,11 @@ def forward(
     member: int,
     me: int,
 ) -> None:
-    """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
+    """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its
+    output activation.
 
-    What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in training, what their
-    activations were given as well, where the gradient is read from that.
+    What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in
+    training, what their activations were given as well, where the gradient is read from that.
     """
     for i in range(len(layers)):
         layer = layers[i]
@@ -242,7 +269,9 @@ def forward(
 def times_weight(
     job: Job, layer: LayerRecord, x: Block, rows: RowBlock, z: Block, member: int, me: int
 ) -> None:
-    """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in :func:`forward`."""
+    """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in
+    :func:`forward`.
+    """
     weight, first = (
         matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out),
         layer.number == 0,
@@ -265,9 +294,11 @@ def times_weight(
 
 @njit(**INNER, **EXACT)
 def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector, me: int) -> float:
-    """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
+    """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample
+    weights).
 
-    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. A batch without weight has neither.
+    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. A batch without weight
+    has neither.
     """
     weight = weight if weight != 0.0 else 1.0
     scale = vector(job, job.scales_at, rows.offset, rows.number)
@@ -276,7 +307,7 @@ def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector,
         weights = vector(job, job.weights_at, rows.first, rows.number)
         for i in range(rows.number):
             scale[i] = weights[i] / weight
-    loss, given = result_of(job, me), vector(job, job.loss_numbers_at, 0, out.columns)
+    loss, loss_numbers = result_of(job, me), vector(job, job.loss_numbers_at, 0, out.columns)
     loss[0] = 0.0
     if job.indexed:
         indices = integers(job.y_at, rows.first, rows.number)
@@ -287,19 +318,21 @@ def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector,
             )
             indices = integers(job.batch_y_at, rows.offset, rows.number)
             call(job.gather_labels_at, (order, indices, labels))
-        call(job.loss_at, (out, indices, scale, given, d_bias, loss))
+        call(job.loss_at, (out, indices, scale, loss_numbers, d_bias, loss))
     else:
         y = gathered(job, job.y_at, job.label_width, job.batch_y_at, job.label_width, rows)
-        call(job.loss_at, (out, y, scale, given, d_bias, loss))
+        call(job.loss_at, (out, y, scale, loss_numbers, d_bias, loss))
     return loss[0]
 
 
-# Prediction and validation: outputs or losses of any number of rows, block by block, so that memory does not grow with
-# them.
+# Prediction and validation: outputs or losses of any number of rows, block by block, so that memory
+# does not grow with them.
 
 
 def evaluate(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction or a validation: a template, in which ``work`` does one of them for a block."""
+    """The C function of a prediction or a validation: a template, in which ``work`` does one of
+    them for a block.
+    """
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
     for i in range(job.blocks):
@@ -338,7 +371,9 @@ def predict(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int,
 
 @njit(**INNER)
 def measure(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int, me: int) -> None:
-    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the mean over members."""
+    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the
+    mean over members.
+    """
     x, total = gather_x(job, rows), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
     # The loss comes with its gradient, for which nobody asks.

@@ -1,8 +1,9 @@
-"""The C functions of a step, called by their addresses: loops for one dtype, and the jobs that call them.
+"""The C functions of a step, called by their addresses: loops for one dtype, and the jobs that call
+them.
 
-So a step is put together at run time: each loop is compiled apart, for itself, when it is first needed, and serves
-every network. Activations and losses write over what they read; compiled so, their loops need not ask whether the two
-overlap.
+So a step is put together at run time: each loop is compiled apart, for itself, when it is first
+needed, and serves every network. Activations and losses write over what they read; compiled so,
+their loops need not ask whether the two overlap.
 """
 
 import ctypes
@@ -62,40 +63,40 @@ def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
 
 
 def _softmax_loss(
-    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
 def _indexed_loss(
-    z: Matrix, labels: Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    z: Matrix, labels: Indices, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
 def _loss(
-    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
-    losses.item_by_item(loss_of, z, labels, scale, given, d_bias, loss)
+    losses.item_by_item(loss_of, z, labels, scale, loss_numbers, d_bias, loss)
 
 
 def _wide_loss(
-    z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
     widest_vectors()
-    losses.items_of_joined_rows(loss_of, z, labels, scale, given, d_bias, loss)
+    losses.items_of_joined_rows(loss_of, z, labels, scale, loss_numbers, d_bias, loss)
 
 
-def _each(z: Matrix, given: Vector) -> None:
+def _elementwise(z: Matrix, loss_numbers: Vector) -> None:
     widest_vectors()
     activations.forward(activation, flat(z), flat(z))
 
 
-def _softmax(z: Matrix, given: Vector) -> None:
+def _softmax(z: Matrix, loss_numbers: Vector) -> None:
     softmax.softmax(z, z)
 
 
-def _nothing(z: Matrix, given: Vector) -> None:
+def _nothing(z: Matrix, loss_numbers: Vector) -> None:
     pass
 
 
@@ -103,7 +104,7 @@ def _drop(
     x: Matrix,
     out: Matrix,
     first: int,
-    places: Indices,
+    positions: Indices,
     rate: float,
     seed: Indices,
     layer: int,
@@ -111,9 +112,9 @@ def _drop(
 ) -> None:
     """Dropout of rows: those from ``first`` on of a larger batch, or those at ``places`` in it."""
     columns = x.shape[1]
-    for i in range(places.size):
-        dropout.drop(x[i], out[i], places[i] * columns, rate, seed, layer, t)
-    if places.size == 0:
+    for i in range(positions.size):
+        dropout.drop(x[i], out[i], positions[i] * columns, rate, seed, layer, t)
+    if positions.size == 0:
         dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
 
 
@@ -136,8 +137,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "softmax_output": (_softmax, {}),
     "multi_softmax_output": (softmax.multi_softmax, {}),
     "identity_output": (_nothing, {}),
-    "logistic_output": (_each, {"activation": logistic}),
-    "exp_output": (_each, {"activation": exp}),
+    "logistic_output": (_elementwise, {"activation": logistic}),
+    "exp_output": (_elementwise, {"activation": exp}),
     "softmax_cross_entropy_indices": (
         _indexed_loss,
         {"loss_of": losses.softmax_cross_entropy_indices},
@@ -147,8 +148,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "keep": (_keep, {}),
     "drop": (_drop, {}),
 }
-"""Every C function of a step by its name: a loop or a template, and what is filled in. The kinds of its arguments are
-its annotations.
+"""Every C function of a step by its name: a loop or a template, and what is filled in. The kinds of
+its arguments are its annotations.
 """
 FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
 FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
@@ -170,16 +171,17 @@ for name, formula in losses.FORMULAS.items():
 def address(name: str, dtype: str) -> Address:
     """The address of a function for one dtype, compiled when it is first asked for."""
     (template, values), item = FUNCTIONS[name], ITEMS[dtype]
-    known: dict[Any, types.Type] = {
+    argument_types: dict[Any, types.Type] = {
         Matrix: item[:, ::1],
         Vector: item[::1],
         float: types.float64,
         int: types.int64,
     }
     # Results may go into ``Numbers``: a C function that is called by its address returns nothing.
-    known |= {Indices: types.int64[::1], Numbers: types.float64[::1]}
+    argument_types |= {Indices: types.int64[::1], Numbers: types.float64[::1]}
     arguments = (
-        known[parameter.annotation] for parameter in inspect.signature(template).parameters.values()
+        argument_types[parameter.annotation]
+        for parameter in inspect.signature(template).parameters.values()
     )
     return c_function(filled_in(template, name, **values), types.void(*arguments))
 
@@ -195,7 +197,9 @@ JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
     "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict_members}),
     "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure_members}),
 }
-"""The step's jobs by name: a C function, or a template and what is filled in for one network, and for members."""
+"""The step's jobs by name: a C function, or a template and what is filled in for one network, and
+for members.
+"""
 
 
 @cache
@@ -249,8 +253,8 @@ JOB: Any = None  # stands above for the type of the job
 
 @cache
 def prediction_entry(dtype: str) -> Callable[..., None]:
-    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each
-    field.
+    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of
+    setting each field.
     """
     item = ITEMS[dtype]
     lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))

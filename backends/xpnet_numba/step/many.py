@@ -1,8 +1,9 @@
-"""Many networks of one shape train side by side: a thread takes one after the other, and makes an epoch of it alone.
+"""Many networks of one shape train side by side: a thread takes one after the other, and makes an
+epoch of it alone.
 
-The networks are dealt out to as many lanes as threads work; those of a lane have one workspace, which stays in a core's
-cache. Orders of the rows are drawn here, as NumPy draws them, so that an epoch of all networks is one call of compiled
-code.
+The networks are dealt out to as many lanes as threads work; those of a lane have one workspace,
+which stays in a core's cache. Orders of the rows are drawn here, as NumPy draws them, so that an
+epoch of all networks is one call of compiled code.
 """
 
 import ctypes
@@ -29,11 +30,14 @@ from xpnet_numba.step.plan import Plan, Workspace
 
 u8 = numpy.uint64
 WORDS = 6
-"""Words of a stream: the state and the increment, the lower half of each first; whether 32 bits are left; which."""
+"""Words of a stream: the state and the increment, the lower half of each first; whether 32 bits are
+left; which.
+"""
 
 MULTIPLIER_LOW, MULTIPLIER_HIGH = u8(0x4385DF649FCCF645), u8(0x2360ED051FC65DA4)
-"""The multiplier of PCG64, XSL RR 128/64 (O'Neill, PCG: A family of simple fast space-efficient statistically good
-algorithms for random number generation, 2014)."""
+"""The multiplier of PCG64, XSL RR 128/64 (O'Neill, PCG: A family of simple fast space-efficient
+statistically good algorithms for random number generation, 2014).
+"""
 
 LOWER_HALF = u8(0xFFFFFFFF)
 
@@ -67,17 +71,19 @@ def train_many(jobs_at: Pointer, me: int) -> None:
 
 @njit(**INNER)
 def shuffle(stream: Indices, order: Indices) -> None:
-    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32 bits, masked."""
+    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32
+    bits, masked.
+    """
     low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
-    left, rest, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
+    has_spare, spare, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
     last = order.size - 1
     while mask < u8(last):
         mask = mask << one | one
     while last > 0:
         if u8(last) <= mask >> one:
             mask >>= one
-        if left:
-            drawn, left = rest, u8(0)
+        if has_spare:
+            drawn, has_spare = spare, u8(0)
         else:
             high = (
                 high_product(low, MULTIPLIER_LOW)
@@ -90,7 +96,7 @@ def shuffle(stream: Indices, order: Indices) -> None:
                 high += one
             mixed, turn = high ^ low, high >> u8(58)
             mixed = mixed >> turn | mixed << (u8(64) - turn & u8(63))
-            drawn, rest, left = mixed & LOWER_HALF, mixed >> u8(32), one
+            drawn, spare, has_spare = mixed & LOWER_HALF, mixed >> u8(32), one
         place = numpy.int64(drawn & mask)
         fits = place <= last
         place = choice(
@@ -98,7 +104,7 @@ def shuffle(stream: Indices, order: Indices) -> None:
         )  # a number that is too large is drawn again: to jump would take longer
         order[place], order[last] = order[last], order[place]
         last -= choice(fits, 1, 0)
-    stream[0], stream[1], stream[4], stream[5] = low, high, left, rest
+    stream[0], stream[1], stream[4], stream[5] = low, high, has_spare, spare
 
 
 @cache
@@ -112,7 +118,9 @@ SHUFFLE = types.void(types.int64[::1], types.int64[::1])
 
 @cache
 def draws_as_numpy() -> bool:
-    """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does not promise."""
+    """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does
+    not promise.
+    """
     order, stream = numpy.arange(1000), numpy.random.default_rng(0)
     threads.entry(shuffle, SHUFFLE)(words_of(stream), order)
     return numpy.array_equal(order, stream.permutation(1000))
@@ -127,13 +135,13 @@ def words_of(stream: Any) -> Any:
 
 def set_words(stream: Any, words: Any) -> None:
     """Put a Generator over PCG64 into a state."""
-    low, high, step_low, step_high, left, rest = map(int, words.view("uint64"))
+    low, high, step_low, step_high, has_spare, spare = map(int, words.view("uint64"))
     state = {"state": low | high << 64, "inc": step_low | step_high << 64}
     stream.bit_generator.state = {
         "bit_generator": "PCG64",
         "state": state,
-        "has_uint32": left,
-        "uinteger": rest,
+        "has_uint32": has_spare,
+        "uinteger": spare,
     }
 
 
@@ -154,9 +162,9 @@ class ManyTrainings:
             Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)
         ]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
-        most = max(of_one.rows for of_one in data) if streams else 0
+        max_rows = max(of_one.rows for of_one in data) if streams else 0
         self._orders, self._claims = (
-            numpy.zeros((self.lanes, most), numpy.int64),
+            numpy.zeros((self.lanes, max_rows), numpy.int64),
             numpy.zeros(self.lanes, numpy.int64),
         )
         self.jobs = (job_class(spec.dtype) * len(steps))()
@@ -171,7 +179,7 @@ class ManyTrainings:
 
     def _job_of(self, step: Any, data: CallData, lane: int) -> Job:
         """The job of one network: an epoch on its rows."""
-        job, workspace = step.job_beside(), self._workspaces[lane]
+        job, workspace = step.separate_job(), self._workspaces[lane]
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
         workspace.bind(job)

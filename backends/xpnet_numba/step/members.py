@@ -1,15 +1,19 @@
-"""Training, prediction and validation of members: k networks that share the weights of their hidden layers.
+"""Training, prediction and validation of members: k networks that share the weights of their hidden
+layers.
 
 One update has the two phases of ``train``, cut otherwise:
 
-  phase 1   split by members. Who takes a block of members takes one after the other, and of each some rows at a time
-            from X to the deltas and back, while they are in that core's cache. What the members share gets a gradient
-            of its own in each block; what a member has for itself gets its gradient at once.
-  phase 2   split by parameters, as in ``train``: the blocks' gradients are added up, in their order, and each slice is
+  phase 1   split by members. Who takes a block of members takes one after the other, and of each
+  some rows at a time
+            from X to the deltas and back, while they are in that core's cache. What the members
+            share gets a gradient of its own in each block; what a member has for itself gets its
+            gradient at once.
+  phase 2   split by parameters, as in ``train``: the blocks' gradients are added up, in their
+  order, and each slice is
             updated.
 
-The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the weight and of the
-factors at once: x (r W) = (x r) W.
+The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the
+weight and of the factors at once: x (r W) = (x r) W.
 """
 
 from collections.abc import Sequence
@@ -49,7 +53,9 @@ from xpnet_numba.step.train import BatchRun, finish_slice
 
 @njit(**GIVES_ARRAY)
 def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
-    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer on."""
+    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer
+    on.
+    """
     return vector(job, buffer_at, offset + member * size, size)
 
 
@@ -78,7 +84,9 @@ products_of = rows_of_buffer("products_at", "column", "fan_out")
 
 @njit(**INNER)
 def first_gradient(job: Job, layer: LayerRecord, me: int) -> Block:
-    """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
+    """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in,
+    fan_out).
+    """
     size = layer.fan_in * layer.fan_out
     return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
 
@@ -169,8 +177,8 @@ def backward_member(
 ) -> None:
     """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
 
-    part : which block, which member; ``ACCUMULATE`` where gradients that are shared are added to what the block has of
-        them, else 0; the same for the member's own and those of earlier rows
+    part : which block, which member; ``ACCUMULATE`` where gradients that are shared are added to
+        what the block has of them, else 0; the same for the member's own and those of earlier rows
     """
     block, member, more, more_rows = part
     for i in range(len(layers) - 1, -1, -1):
@@ -231,7 +239,9 @@ def backward_member(
 def first_layer_gradient(
     job: Job, layer: LayerRecord, block: int, member: int, more: bool, me: int
 ) -> None:
-    """Compute the gradients of the first weight and of a member's input factors from x^T delta over all rows."""
+    """Compute the gradients of the first weight and of a member's input factors from x^T delta over
+    all rows.
+    """
     weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
     shared = matrix(
         job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out
@@ -264,7 +274,9 @@ def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
 def work_slice(
     job: Job, layers: Sequence[LayerRecord], piece: Slice, batch: BatchRun, index: int, me: int
 ) -> None:
-    """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
+    """The gradient of one slice of the parameters, summed over blocks where it is shared, and its
+    update.
+    """
     if not piece.own:
         partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)
         call(

@@ -1,8 +1,9 @@
 """A plan prepares compiled code's run: the pieces of a batch, the table of a network, and buffers.
 
-A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut depends on the network,
-the batch and the number of cores this process may use, never on how many threads work, so that the same sums are taken
-in the same order whoever takes them. BLAS's own threads are never used, however large a layer.
+A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut
+depends on the network, the batch and the number of cores this process may use, never on how many
+threads work, so that the same sums are taken in the same order whoever takes them. BLAS's own
+threads are never used, however large a layer.
 """
 
 import ctypes
@@ -26,31 +27,41 @@ from xpnet_numba.step import functions
 from xpnet_numba.step.job import Job, LayerRecord, Slice, address_of, aligned, set_pointers
 
 GRAIN = 1_200_000
-"""Minimum work for a thread, in bytes of numbers to multiply. Sharing less takes longer than the work."""
+"""Minimum work for a thread, in bytes of numbers to multiply. Sharing less takes longer than the
+work.
+"""
 
-MOST_ROWS = 512
+MAX_ROWS = 512
 """Rows that go forward at a time.
 
 Activations of more rows do not fit the cache of a core; with fewer rows products are too short.
 """
 
 BLOCK_GRADIENTS = 8
-"""Blocks keep gradients of their own if this many times their size is at most the size of inputs and deltas.
+"""Blocks keep gradients of their own if this many times their size is at most the size of inputs
+and deltas.
 
 A gradient in parts is written, read and added up, and its products are shorter.
 """
 
 FEATURES = 1
-"""The first product is cut by features if a cut by rows moves at least this many times the bytes."""
+"""The first product is cut by features if a cut by rows moves at least this many times the bytes.
+"""
 
 BLOCKS_PER_CORE = 4
-"""Maximum number of blocks with a gradient of their own, for each core. More would take more memory."""
+"""Maximum number of blocks with a gradient of their own, for each core. More would take more
+memory.
+"""
 
 EVALUATED_ROWS = 256
-"""Rows that are predicted or measured at a time. Outputs of more rows do not fit the cache of a core."""
+"""Rows that are predicted or measured at a time. Outputs of more rows do not fit the cache of a
+core.
+"""
 
 MEMBER_ROWS = 128
-"""Rows of one member that are worked on at a time, as ``MOST_ROWS``: of each layer three arrays are kept for them."""
+"""Rows of one member that are worked on at a time, as ``MAX_ROWS``: of each layer three arrays are
+kept for them.
+"""
 
 MEMBER_BLOCKS_PER_CORE = 2
 """Blocks of members for each core, each of which keeps a gradient of the shared weights."""
@@ -61,10 +72,12 @@ class Plan:
     """The pieces of a batch.
 
     cores : for how many it is made; no more threads may work
-    block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it forwards at a time
+    block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it
+        forwards at a time
     sparse : whether X is
     block_gradients : whether each block keeps the gradient of all parameters from its own rows
-    parts : slices of the first weight that are multiplied by their features of the whole batch; 0 for none
+    parts : slices of the first weight that are multiplied by their features of the whole batch; 0
+        for none
     starts : for each core the slice with which it begins, and behind the last how many there are
     """
 
@@ -81,7 +94,9 @@ class Plan:
 
     @cached_property
     def capacity_rows(self) -> int:
-        """Rows for which there must be room: a block that keeps gradients needs it for a round, by whichever core."""
+        """Rows for which there must be room: a block that keeps gradients needs it for a round, by
+        whichever core.
+        """
         return self.cores * self.round_rows if self.block_gradients else self.batch_rows
 
     @cached_property
@@ -99,18 +114,20 @@ def make_plan(
     *,
     sparse: bool = False,
 ) -> Plan:
-    """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
+    """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores``
+    cores.
+    """
     item = 4 if spec.dtype == "float32" else 8
     work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers) * item
     workers = _workers(work, cores)
-    rounds = -(-batch_rows // (workers * MOST_ROWS))
+    rounds = -(-batch_rows // (workers * MAX_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
-    blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
+    blocks, max_blocks = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
     block_gradients = blocks > 1 and _keeps_block_gradients(
-        spec, batch_rows, min(blocks, most), sparse=sparse
+        spec, batch_rows, min(blocks, max_blocks), sparse=sparse
     )
-    if block_gradients and blocks > most:
-        block_rows = -(-blocks // most) * round_rows
+    if block_gradients and blocks > max_blocks:
+        block_rows = -(-blocks // max_blocks) * round_rows
         blocks = -(-batch_rows // block_rows)
     row_bytes = item * (blocks if block_gradients else batch_rows)
     slices = [
@@ -137,7 +154,9 @@ def make_plan(
 def make_member_plan(
     spec: NetworkSpec, layers: list[LayerRecord], batch_rows: int, cores: int, *, sparse: bool
 ) -> Plan:
-    """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of what is shared."""
+    """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of
+    what is shared.
+    """
     item = 4 if spec.dtype == "float32" else 8
     weights = sum(layer.fan_in * layer.fan_out for layer in layers)
     workers = _workers(spec.members * batch_rows * weights * item, cores)
@@ -152,7 +171,9 @@ def make_member_plan(
 
 
 def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
-    """The plan of predictions and losses: each thread has room for a block of rows, and no parameter is updated."""
+    """The plan of predictions and losses: each thread has room for a block of rows, and no
+    parameter is updated.
+    """
     rows = EVALUATED_ROWS
     return Plan(threads, threads * rows, rows, rows, threads, sparse, False, 0, [], [0])
 
@@ -160,30 +181,33 @@ def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
 def _member_slices(
     spec: NetworkSpec, index: int, layer: LayerRecord, row_bytes: int, cores: int
 ) -> list[Slice]:
-    """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members have for themselves."""
+    """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members
+    have for themselves.
+    """
     weight, members = layer.fan_in * layer.fan_out, spec.members
     if layer.weight_step:
-        found = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
+        slices = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
     else:
-        found = _slices(index, layer, row_bytes, cores)
+        slices = _slices(index, layer, row_bytes, cores)
         # What lies between weight and bias, or the bias itself, is not shared.
         if layer.bias_step or layer.scale_in >= 0:
-            last = found[-1]
+            last = slices[-1]
             last.takes_bias, last.size = 0, last.weights
     own = [(layer.scale_in, layer.fan_in), (layer.scale_out, layer.fan_out)]
     runs = [(offset, members * size) for offset, size in own if offset >= 0]
     if layer.bias_step:
         runs.append((layer.bias, members * layer.fan_out))
-    found += [Slice(index, 0, 0, start, size, 0, 0, 1, 0) for start, size in runs]
+    slices += [Slice(index, 0, 0, start, size, 0, 0, 1, 0) for start, size in runs]
     if not layer.bias_step and layer.scale_in >= 0:
-        found.append(Slice(index, 0, 0, layer.bias, layer.fan_out, 1, 0, 0, 0))
-    return found
+        slices.append(Slice(index, 0, 0, layer.bias, layer.fan_out, 1, 0, 0, 0))
+    return slices
 
 
 def _keeps_block_gradients(
     spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool
 ) -> bool:
-    """Return whether the blocks' gradients move less between cores than the inputs and deltas of a whole batch.
+    """Return whether the blocks' gradients move less between cores than the inputs and deltas of a
+    whole batch.
 
     Sparse inputs count for nothing.
     """
@@ -197,9 +221,11 @@ def _keeps_block_gradients(
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
-    """Into how many parts to cut the first layer's product; 0 where that would move more between cores.
+    """Into how many parts to cut the first layer's product; 0 where that would move more between
+    cores.
 
-    By rows, a core reads what others wrote of the weight and of the batch's inputs; in parts, of products and deltas.
+    By rows, a core reads what others wrote of the weight and of the batch's inputs; in parts, of
+    products and deltas.
     """
     parts = sum(piece.layer == 0 for piece in slices)
     fan_in, fan_out = spec.widths[:2]
@@ -213,7 +239,9 @@ def _workers(work: int, cores: int) -> int:
 
 
 def _slices(index: int, layer: LayerRecord, row_bytes: int, cores: int) -> list[Slice]:
-    """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in the whole batch"""
+    """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in
+    the whole batch
+    """
     rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * row_bytes, cores))
     firsts = range(0, layer.fan_in, rows)
     return [
@@ -243,7 +271,8 @@ def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]
     return list(chain(*shares)), list(accumulate(map(len, shares), initial=0))
 
 
-# A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule.
+# A network as compiled code is told of it: where parameters lie, the table of its layers, the
+# numbers of its rule.
 
 
 @lru_cache(maxsize=64)
@@ -256,8 +285,8 @@ def buffer_size(spec: NetworkSpec) -> int:
 
 @lru_cache(maxsize=64)
 def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
-    """The addresses of the functions that every call needs, by the fields of a job; those of activations stand with
-    their layers.
+    """The addresses of the functions that every call needs, by the fields of a job; those of
+    activations stand with their layers.
     """
     rule = spec.rule
     update = updates.loop_name(rule.name, has_buffers=bool(rule.buffers))
@@ -288,7 +317,9 @@ def _alignment(dtype: str) -> int:
 
 @lru_cache(maxsize=64)
 def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
-    """Return the affine layers, each with the functions of the activation behind it; found once, and only read."""
+    """Return the affine layers, each with the functions of the activation behind it; found once,
+    and only read.
+    """
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
     hidden = sum(spec.widths[1:-1])
@@ -298,19 +329,19 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = spec.widths[i : i + 2]
         of_input = ACTIVATIONS[activation].keeps == "x"
-        found = {role: slots[name] for role, name in spec.layer_names[i].items()}
+        layer_slots = {role: slots[name] for role, name in spec.layer_names[i].items()}
         offsets = {
             "scale_in": -1,
             "scale_out": -1,
-            **{role: slot.offset for role, slot in found.items()},
+            **{role: slot.offset for role, slot in layer_slots.items()},
         }
         rows.append(
             LayerRecord(
                 fan_in=fan_in,
                 fan_out=fan_out,
                 **offsets,
-                weight_step=fan_in * fan_out if len(found["weight"].shape) == 3 else 0,
-                bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
+                weight_step=fan_in * fan_out if len(layer_slots["weight"].shape) == 3 else 0,
+                bias_step=fan_out if len(layer_slots["bias"].shape) == 2 else 0,
                 scaled_column=scaled_column,
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) + (after_dropout if rates[i - 1] else 0)
@@ -327,16 +358,18 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
                 else 0,
             )
         )
-        scaled_column += fan_in if "scale_in" in found else 0
+        scaled_column += fan_in if "scale_in" in layer_slots else 0
     return (LayerRecord * spec.layers)(*rows)
 
 
-# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is allocated before the
-# first address of it is told to a job: where memory does not suffice, the job goes on with the workspace that it had.
+# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is
+# allocated before the first address of it is told to a job: where memory does not suffice, the job
+# goes on with the workspace that it had.
 
 
 class Workspace:
-    """Holds what is written while batches of ``plan.batch_rows`` rows train, or as many rows are predicted or measured.
+    """Holds what is written while batches of ``plan.batch_rows`` rows train, or as many rows are
+    predicted or measured.
 
     label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
     threads : how many work in it; None for as many as the plan has cores
@@ -409,7 +442,9 @@ class Workspace:
 
 
 def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
-    """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat buffers by name."""
+    """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat
+    buffers by name.
+    """
     first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
     names = {
         "params_at": "params",

@@ -1,12 +1,12 @@
 """Ranks on one machine share a batch as threads do: in memory that they have in common.
 
-Parameters, optimizer, and all that is written while a batch trains lie in that memory while an epoch lasts. The plan is
-that of one process with the cores of all ranks. Each rank has some of its blocks, and some of its slices, which its own
-threads share; between phases the ranks meet. No gradient is sent from rank to rank, and the bits are those of one
-process.
+Parameters, optimizer, and all that is written while a batch trains lie in that memory while an
+epoch lasts. The plan is that of one process with the cores of all ranks. Each rank has some of its
+blocks, and some of its slices, which its own threads share; between phases the ranks meet. No
+gradient is sent from rank to rank, and the bits are those of one process.
 
-Within a process threads wait for each other in compiled code. Ranks meet through their group, between calls of compiled
-code: a rank may be stopped, or end, and it is the group that notices.
+Within a process threads wait for each other in compiled code. Ranks meet through their group,
+between calls of compiled code: a rank may be stopped, or end, and it is the group that notices.
 """
 
 from typing import Any
@@ -19,7 +19,9 @@ from xpnet_numba.step.job import Job, aligned, bytes_for, carve
 from xpnet_numba.step.plan import Plan, Workspace, buffer_size, set_buffers
 
 GRADIENT, UPDATE = 2, 3
-"""The phase that finds the gradients of slices, and may update them, and the one that only updates them."""
+"""The phase that finds the gradients of slices, and may update them, and the one that only updates
+them.
+"""
 
 
 class SharedMemoryTraining:
@@ -67,10 +69,12 @@ class SharedMemoryTraining:
     def train(
         self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None
     ) -> tuple[float, float]:
-        """The batches of the data that the job has been told of; returns the mean loss, and its penalty.
+        """The batches of the data that the job has been told of; returns the mean loss, and its
+        penalty.
 
         weights : (batches,), by how much the mean loss of each counts
-        flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks written afterwards
+        flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks
+            written afterwards
         max_grad_norm : the norm to which a greater gradient is scaled, or None
         """
         job, clips = self.job, max_grad_norm is not None
@@ -119,7 +123,9 @@ class SharedMemoryTraining:
         ]
 
     def _clip(self, max_grad_norm: float) -> None:
-        """Scale the gradients of this rank's slices, once every rank has told the sum of the squares of its own."""
+        """Scale the gradients of this rank's slices, once every rank has told the sum of the
+        squares of its own.
+        """
         norm = float(self.flat["squares"].sum()) ** 0.5
         if norm > max_grad_norm:
             for run in self._gradients():

@@ -1,8 +1,9 @@
 """The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
-Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of predictions and losses, and
-reads the arrays of a call. ``train`` and ``forward`` hold what the threads do and explain it, ``plan`` cuts
-the work, ``job`` is the table by which both sides understand each other.
+Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of
+predictions and losses, and reads the arrays of a call. ``train`` and ``forward`` hold what the
+threads do and explain it, ``plan`` cuts the work, ``job`` is the table by which both sides
+understand each other.
 """
 
 import time
@@ -51,14 +52,14 @@ PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
 
 SECONDS_PER_CALL = 0.2
-"""Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
-microseconds.
+"""Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which
+costs some microseconds.
 """
 
 
 BRIEF = 1e9
-"""Networks train side by side up to so many products of a row and a parameter in an epoch of one, some tenths of a
-second: Ctrl-C is heard between epochs then.
+"""Networks train side by side up to so many products of a row and a parameter in an epoch of one,
+some tenths of a second: Ctrl-C is heard between epochs then.
 """
 
 
@@ -89,12 +90,13 @@ def warmup() -> None:
 class NumbaStep(EvaluatingStep):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
-    X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over what stands in it.
+    X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over
+    what stands in it.
 
-    It serves one call at a time: who shares it among threads sees to that. An epoch can be interrupted between batches:
-    then parameters, optimizer and number of updates are those after the last whole batch. Memory for a batch grows with
-    its rows unless the parameters are few beside them: a batch of all rows, however many, then takes room for some
-    blocks.
+    It serves one call at a time: who shares it among threads sees to that. An epoch can be
+    interrupted between batches: then parameters, optimizer and number of updates are those after
+    the last whole batch. Memory for a batch grows with its rows unless the parameters are few
+    beside them: a batch of all rows, however many, then takes room for some blocks.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -104,9 +106,9 @@ class NumbaStep(EvaluatingStep):
         self._common: SharedMemoryTraining | None = None
         self._steps_per_call = 1  # until a call has been timed
         self._running = 0
-        # Inside of ``running``: the arguments of the last call that may come again, what was read of them, and the data
-        # that the job was told of last.
-        self._given: tuple[Any, ...] = ()
+        # Inside of ``running``: the arguments of the last call that may come again, what was read
+        # of them, and the data that the job was told of last.
+        self._last_arguments: tuple[Any, ...] = ()
         self._read: CallData | None = None
         self._data_of_job: CallData | None = None
 
@@ -125,8 +127,8 @@ class NumbaStep(EvaluatingStep):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Inside, arrays of one gradient or epoch after the other are read once, and BLAS is held to one thread where
-        it multiplies.
+        """Inside, arrays of one gradient or epoch after the other are read once, and BLAS is held
+        to one thread where it multiplies.
         """
         self._running += 1
         try:
@@ -135,18 +137,19 @@ class NumbaStep(EvaluatingStep):
         finally:
             self._running -= 1
             if not self._running:
-                self._given, self._read, self._data_of_job = (), None, None
+                self._last_arguments, self._read, self._data_of_job = (), None, None
 
-    def read_again(self, *given: Any) -> CallData:
+    def read_again(self, *arguments: Any) -> CallData:
         """The arrays of a call that may be repeated: for those of the call before, the same object.
 
-        given : X, Y, order, sample_weight, and the batch size with which they are trained on, if it is not all rows
+        given : X, Y, order, sample_weight, and the batch size with which they are trained on, if it
+            is not all rows
         """
-        if self._read is not None and all(map(is_, given, self._given)):
+        if self._read is not None and all(map(is_, arguments, self._last_arguments)):
             return self._read
-        data = read(self.spec.dtype, *given[:4])
+        data = read(self.spec.dtype, *arguments[:4])
         if self._running:
-            self._given, self._read = given, data
+            self._last_arguments, self._read = arguments, data
         return data
 
     def epoch(
@@ -188,9 +191,9 @@ class NumbaStep(EvaluatingStep):
                 )
                 if data.sums.all():
                     return self._train(data, batch_size, learning_rate)
-        how: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
+        options: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
         return super().weighted_epoch(
-            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **how
+            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **options
         )
 
     def shared_memory_epoch(
@@ -214,7 +217,7 @@ class NumbaStep(EvaluatingStep):
             if by_rows and not data.sums.all():
                 return None
             cores = group.size * group.broadcast(allowed_threads())
-            plan = _plan(self.spec, min(batch_size, data.rows), cores, data.places is not None)
+            plan = _plan(self.spec, min(batch_size, data.rows), cores, data.sparsity is not None)
             width, common = 0 if data.order is None else data.label_width, self._common
             if (
                 common is None
@@ -252,7 +255,7 @@ class NumbaStep(EvaluatingStep):
             yield None
             return
         with self.running():
-            every = read(
+            all_data = read(
                 self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None
             )
             orders = (
@@ -260,16 +263,19 @@ class NumbaStep(EvaluatingStep):
                 for of_one in rows
             )
             data = [
-                every if order is None else replace(every, order=order, rows=order.size)
+                all_data if order is None else replace(all_data, order=order, rows=order.size)
                 for order in orders
             ]
             plan = _plan(
-                self.spec, min(batch_size, longest), allowed_threads(), every.places is not None
+                self.spec,
+                min(batch_size, longest),
+                allowed_threads(),
+                all_data.sparsity is not None,
             )
             with closing(ManyTrainings(steps, data, plan, streams)) as training:
                 yield training.epoch
 
-    def job_beside(self) -> Job:
+    def separate_job(self) -> Job:
         """Return a job of its own that trains these parameters, with this optimizer."""
         self._allocate("gradients", *self.spec.rule.buffers)
         job = self._new_job()
@@ -282,7 +288,9 @@ class NumbaStep(EvaluatingStep):
         self._rule[0] = learning_rate
 
     def take_over(self, job: Job) -> float:
-        """Count the updates of an epoch that another job has made; return its mean loss, of rows without weights."""
+        """Count the updates of an epoch that another job has made; return its mean loss, of rows
+        without weights.
+        """
         self._training.updates_made, self.penalty = job.updates_made, job.penalty / job.rows
         return job.loss / job.rows + self.penalty
 
@@ -360,8 +368,8 @@ class NumbaStep(EvaluatingStep):
         learning_rate: float | None,
         part: BatchPart | None = None,
     ) -> float:
-        """Batches over all rows, without updates where there is no learning rate; returns the mean loss, and sets how
-        much of it is the penalty.
+        """Batches over all rows, without updates where there is no learning rate; returns the mean
+        loss, and sets how much of it is the penalty.
         """
         job, self.penalty = self._training, 0.0
         if not data.rows:
@@ -376,7 +384,9 @@ class NumbaStep(EvaluatingStep):
         return job.loss / total + self.penalty if total else 0.0
 
     def _set_batches(self, data: CallData, batch_size: int, part: BatchPart | None) -> Workspace:
-        """Set the training job's data, unless it has them from the last call; returns where it works."""
+        """Set the training job's data, unless it has them from the last call; returns where it
+        works.
+        """
         job, rows, last = self._training, data.rows, self._workspace
         if last is not None and data is self._data_of_job and part is None:
             return last
@@ -390,7 +400,7 @@ class NumbaStep(EvaluatingStep):
             data.sums = batch_weights(data, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         label_width = 0 if data.order is None else data.label_width
-        workspace = self._workspace_for(batch_rows, label_width, sparse=data.places is not None)
+        workspace = self._workspace_for(batch_rows, label_width, sparse=data.sparsity is not None)
         if data.shares is None:
             data.shares = data.sums
         set_data(job, data, self.spec)
@@ -401,7 +411,9 @@ class NumbaStep(EvaluatingStep):
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
-        """Return the rows to plan for where these are part of a batch: parts of similar sizes share one plan."""
+        """Return the rows to plan for where these are part of a batch: parts of similar sizes share
+        one plan.
+        """
         last = 0 if self._workspace is None else self._workspace.plan.batch_rows
         if last // PARTS_LIKE <= rows <= last:
             return last
@@ -437,13 +449,14 @@ class NumbaStep(EvaluatingStep):
     def _workspace_for(
         self, batch_rows: int, label_width: int, *, sparse: bool = False
     ) -> Workspace:
-        """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
-        gathered), which the training job knows. It is made anew only where the last one does not serve.
+        """A workspace for batches of so many rows, with room for gathered labels of that width (0
+        where none are gathered), which the training job knows. It is made anew only where the last
+        one does not serve.
         """
-        last, wanted = self._workspace, (batch_rows, sparse)
+        last, kind = self._workspace, (batch_rows, sparse)
         if (
             last
-            and (last.plan.batch_rows, last.plan.sparse) == wanted
+            and (last.plan.batch_rows, last.plan.sparse) == kind
             and last.label_width >= label_width
         ):
             return last
@@ -468,5 +481,7 @@ def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
 
 
 def _threads_for(plan: Plan) -> int:
-    """The number of threads that work. To ask the system costs some microseconds, which is long for a small batch."""
+    """The number of threads that work. To ask the system costs some microseconds, which is long for
+    a small batch.
+    """
     return 1 if plan.workers == 1 else min(get_threads(), plan.workers)

@@ -2,24 +2,29 @@
 
 One update of the parameters from a batch of rows is
 
-  phase 1   split by rows. Who takes a block of rows gathers it, computes its outputs layer by layer, the loss, and the
+  phase 1   split by rows. Who takes a block of rows gathers it, computes its outputs layer by
+  layer, the loss, and the
             deltas dL/dz back through the layers: all of it while the block is in that core's cache.
-  phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from the whole batch, and
+  phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from
+  the whole batch, and
             updates the slice at once, while slice and gradient are in that core's cache.
 
-So weight gradients are not computed in parts that have to be added up, unless that is less work: where the parameters
-are few and the rows many, each block keeps the gradient of its own rows, from data still in its core's cache, and
-phase 2 only adds these up. Such a block may have any number of rows: it takes them in rounds, and needs room for one.
+So weight gradients are not computed in parts that have to be added up, unless that is less work:
+where the parameters are few and the rows many, each block keeps the gradient of its own rows, from
+data still in its core's cache, and phase 2 only adds these up. Such a block may have any number of
+rows: it takes them in rounds, and needs room for one.
 
-Where X is wide and the batch small, cores would spend more time on reading what others wrote, of the first weight and
-of the gathered rows, than on arithmetic. There a phase goes before, split by features: who takes a slice of the first
-weight takes the same features of all rows, and multiplies the two. Phase 1 adds up these parts of x W, and in phase 2
-whoever has the slice finds it and its features in its cache: neither has to leave that core.
+Where X is wide and the batch small, cores would spend more time on reading what others wrote, of
+the first weight and of the gathered rows, than on arithmetic. There a phase goes before, split by
+features: who takes a slice of the first weight takes the same features of all rows, and multiplies
+the two. Phase 1 adds up these parts of x W, and in phase 2 whoever has the slice finds it and its
+features in its cache: neither has to leave that core.
 
-Between phases all wait until the last piece is done; no two threads write the same number. Each thread begins where it
-began the step before, so that it finds its own data in its cache, and goes on with what others have not yet claimed.
-How the work is cut depends on the batch and not on the threads, and sums over blocks are taken in their order: the
-result has the same bits whoever does the work.
+Between phases all wait until the last piece is done; no two threads write the same number. Each
+thread begins where it began the step before, so that it finds its own data in its cache, and goes
+on with what others have not yet claimed. How the work is cut depends on the batch and not on the
+threads, and sums over blocks are taken in their order: the result has the same bits whoever does
+the work.
 """
 
 from collections.abc import Sequence
@@ -56,8 +61,8 @@ from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, LayerRecord, Slice
 
 
 class BatchRun(NamedTuple):
-    """A batch: its first row in the order of all rows, how many, the sum of their weights, by how much its mean loss
-    counts among others, and which update it makes.
+    """A batch: its first row in the order of all rows, how many, the sum of their weights, by how
+    much its mean loss counts among others, and which update it makes.
     """
 
     first: int
@@ -68,7 +73,9 @@ class BatchRun(NamedTuple):
 
 
 def train(job_at: Pointer, me: int) -> None:
-    """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
+    """Run a training job: some batches of an epoch; without ``updating``, one batch and its
+    gradient.
+    """
     job, mode = array(job_at, 1)[0], flush_denormals()
     # Each begins with the pieces of its own core, which follow each other among the slices.
     first_block, core = me * job.blocks // job.threads, me * job.cores // job.threads
@@ -93,8 +100,8 @@ def train(job_at: Pointer, me: int) -> None:
 
 
 def train_phase(job_at: Pointer, me: int) -> None:
-    """The C function of one phase of one batch, or of the update alone, of whose pieces this rank has some: see
-    ``shared_memory``.
+    """The C function of one phase of one batch, or of the update alone, of whose pieces this rank
+    has some: see ``shared_memory``.
     """
     job, mode = array(job_at, 1)[0], flush_denormals()
     count = job.end_piece - job.first_piece
@@ -123,7 +130,8 @@ def train_phase(job_at: Pointer, me: int) -> None:
 def work_phase(
     job: Job, phase: int, batch: BatchRun, turn: int, pieces: tuple[int, int, int], me: int
 ) -> None:
-    """Claim pieces of a phase of a batch, one after the other, and do those that are free in this turn.
+    """Claim pieces of a phase of a batch, one after the other, and do those that are free in this
+    turn.
 
     pieces : the first, how many, and with which of them this thread begins
     """
@@ -209,8 +217,8 @@ def backward(
     part: tuple[int, int],
     me: int,
 ) -> None:
-    """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
-    parameters are few, of weights.
+    """Deltas of the hidden layers from those of the last; the block's part of the gradient of
+    biases and, where all parameters are few, of weights.
 
     part : which block, and ``ACCUMULATE`` where what it has of earlier rows is added to, else 0
     """
@@ -240,7 +248,9 @@ def backward(
 
 @njit(**GIVES_ARRAY)
 def bias_sums_of(job: Job, layer: LayerRecord, block: int, more: int) -> Vector:
-    """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are added."""
+    """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are
+    added.
+    """
     offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
     if not more:
@@ -255,7 +265,9 @@ def bias_sums_of(job: Job, layer: LayerRecord, block: int, more: int) -> Vector:
 def work_slice(
     job: Job, layers: Sequence[LayerRecord], piece: Slice, batch: BatchRun, index: int, me: int
 ) -> None:
-    """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
+    """Compute the gradient of one slice of the parameters from the whole batch and, when updating,
+    its update.
+    """
     if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
     else:
@@ -290,7 +302,9 @@ def finish_slice(job: Job, piece: Slice, batch: BatchRun, index: int, me: int) -
 
 @njit(**INNER)
 def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None:
-    """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them from ``first`` on."""
+    """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them
+    from ``first`` on.
+    """
     used = (rows + job.block_rows - 1) // job.block_rows
     partials = matrix(job, job.partials_at, 0, used, job.partial_size)
     call(job.add_rows_at, (partials, first, vector(job, job.gradients_at, start, size)))
@@ -298,7 +312,8 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 
 @njit(**INNER)
 def features_of(job: Job, layer: LayerRecord, piece: Slice, batch: BatchRun) -> Block:
-    """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features).
+    """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least
+    its features).
 
     Gathered rows of X lie there slice by slice where the first layer's product is made in parts.
     """

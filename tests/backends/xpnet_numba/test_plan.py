@@ -37,7 +37,7 @@ cuts = given(
 def test_blocks_are_the_rows(widths: Any, rows: int, cores: int) -> None:
     found = made(widths, rows, cores)
     assert (found.blocks - 1) * found.block_rows < rows <= found.blocks * found.block_rows
-    assert found.round_rows <= min(plan.MOST_ROWS, found.block_rows)
+    assert found.round_rows <= min(plan.MAX_ROWS, found.block_rows)
     assert found.block_gradients or found.block_rows == found.round_rows
 
 
@@ -70,4 +70,4 @@ def test_room_for_a_batch_is_bounded_by_the_parameters(widths: tuple[int, ...], 
     for rows in (10**3, 10**5, 10**7, 10**9):
         room = made(widths, rows, cores).capacity_rows * (sum(widths[:-1]) + sum(widths[1:]))
         most = plan.BLOCK_GRADIENTS * plan.BLOCKS_PER_CORE * cores * parameters
-        assert room <= max(most, 2 * cores * plan.MOST_ROWS * (sum(widths[:-1]) + sum(widths[1:])))
+        assert room <= max(most, 2 * cores * plan.MAX_ROWS * (sum(widths[:-1]) + sum(widths[1:])))

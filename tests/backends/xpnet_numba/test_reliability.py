@@ -68,8 +68,8 @@ def test_memory_that_runs_out_leaves_the_step_as_it_was(
 def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = NetworkSpec((1, 1000, 10), ("relu",), dtype="float32")
     layers = list(layer_table(spec))
-    assert plan.make_plan(spec, layers, 12_000_000, 2).capacity_rows <= 2 * plan.MOST_ROWS
-    monkeypatch.setattr(plan, "MOST_ROWS", 16)
+    assert plan.make_plan(spec, layers, 12_000_000, 2).capacity_rows <= 2 * plan.MAX_ROWS
+    monkeypatch.setattr(plan, "MAX_ROWS", 16)
     monkeypatch.setattr(plan, "BLOCKS_PER_CORE", 1)
     monkeypatch.setattr(plan, "BLOCK_GRADIENTS", 0)
     step, reference = made(), ReferenceStep(SPEC, numpy_backend, "")
