@@ -207,12 +207,15 @@ def test_updates_with_decay(name: str, dtype: str, rng: np.random.Generator) -> 
     run(name, param, grad, first, second, rule, 3)
     steps = {"t": 3} if update.counts_steps else {}
     wanted = update.function(*before, learning_rate=0.1, **steps, **numbers)
-    scale = np.abs(before[0]) + np.abs(wanted[0] - before[0])
+    # A gradient that is a denormal number has few digits, and is divided by epsilon.
+    scale = np.abs(before[0]) + np.abs(wanted[0] - before[0]) + np.finfo(dtype).tiny / 1e-8
     if name == "nadam":  # its step adds two parts, which may cancel
         scale += (np.abs(before[1]) + np.abs(before[2])) / (np.sqrt(wanted[2]) + 1e-8)
     assert_close(param, wanted[0], 8, scale=scale)
-    for buffer, result in zip((first, second), wanted[1:], strict=False):
-        assert_close(buffer, result, 8, scale=np.abs(before[2]) + np.abs(before[1]))
+    for buffer, result, slot in zip((first, second), wanted[1:], update.buffers, strict=False):
+        # A mean of squares adds up without cancelling; a mean of gradients may cancel.
+        scale = None if slot == "v" else np.abs(before[2]) + np.abs(before[1])
+        assert_close(buffer, result, 8, scale=scale)
     if len(update.buffers) == 1:
         np.testing.assert_array_equal(second, untouched)
 
