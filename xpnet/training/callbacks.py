@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from xpnet.errors import InputError
 
@@ -178,15 +178,19 @@ def _callback_of(function: Any) -> Callback:
     return FunctionCallback(function)
 
 
-@cache
 def overrides(kind: Any, method: str) -> bool:
     """Tell whether a kind of callback has a method of its own, not that of the base class, which does nothing."""
     return getattr(kind, method) is not getattr(Callback, method)
 
 
-@cache
+CHECKED_KINDS: WeakSet[type[Callback]] = WeakSet()
+"""Kinds of callbacks whose methods have been checked, since each fit asks for the same few."""
+
+
 def _check_methods(kind: type[Callback]) -> None:
     """Raise InputError for a public method that looks like one of the loop's, and is none."""
+    if kind in CHECKED_KINDS:
+        return
     for name in dir(kind):
         if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
             continue
@@ -197,3 +201,4 @@ def _check_methods(kind: type[Callback]) -> None:
                 f"The methods of a callback must be {', '.join(HOOKS)}; got {name!r} of "
                 f"{kind.__name__}, which would never be called; did you mean {suggestion!r}?"
             )
+    CHECKED_KINDS.add(kind)
