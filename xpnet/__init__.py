@@ -1,10 +1,12 @@
-"""xpnet: dense neural networks wherever your arrays live.
+"""xpnet: dense neural networks for the arrays of many libraries.
 
-Layers with hand-written gradients, two models, and scikit-learn's estimators, on NumPy, Numba, CuPy or any array-API
-library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassifier``, and ``xpnet --help``.
+Layers with hand-written gradients, two models, and scikit-learn's estimators, on NumPy, Numba, CuPy
+or any array-API library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``,
+``xpnet.MLPClassifier``, and ``xpnet --help``.
 
-The API is the names that ``__all__`` lists here and in each module among these names, in ``xpnet.data.sources`` and in
-``xpnet.dask``. All other modules and names are xpnet's own, and may change in any version.
+The public API consists of the names that ``__all__`` lists here, in each module among these names,
+in ``xpnet.data.sources`` and in ``xpnet.dask``. All other modules and names are private and may
+change in any version.
 """
 
 from importlib import import_module
@@ -41,7 +43,7 @@ _LAZY = {
     "xpnet.modelfile": ("Checkpoint", "load", "save"),
     "xpnet.tabular": ("TableEncoder", "TabularClassifier", "TabularRegressor"),
 }
-"""Names that are imported when first used: what they need is slow to import."""
+"""Names that are imported at their first use, by module, since their imports are slow."""
 
 register_model_files(lambda: import_module("xpnet.modelfile"))
 
@@ -99,17 +101,17 @@ __all__ = [
 __all__ += ACTIVATION_FUNCTIONS
 
 
-if not TYPE_CHECKING:  # a type checker has the imports above, and takes no other name
+if not TYPE_CHECKING:  # a type checker reads the imports above and rejects other names
 
     def __getattr__(name: str) -> Any:
         for room, names in _LAZY.items():
             if name in names:
-                found = (
+                value = (
                     import_module(f"xpnet.{name}")
                     if room == "xpnet"
                     else getattr(import_module(room), name)
                 )
-                return globals().setdefault(name, found)
+                return globals().setdefault(name, value)
         raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
 
 

@@ -1,7 +1,7 @@
-"""The errors of xpnet. A message says what must hold, what was received, and what to do.
+"""The errors of xpnet. A message states what must hold, what was received, and what to do.
 
-Every one is an :class:`XpnetError` and also the built-in error that a caller would expect at that
-place, so that both ``except ValueError`` and ``except xpnet.XpnetError`` work.
+Each error is an :class:`XpnetError` and also the built-in error that a caller would expect, so that
+both ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
 from collections.abc import Iterable
@@ -72,8 +72,8 @@ class DataFileError(XpnetError, ValueError):
 class ModelFileError(XpnetError, ValueError):
     """A model file cannot be opened or written.
 
-    It is missing, damaged, hostile, of another format or of a newer version; or its folder may not
-    be written to.
+    It is missing, damaged, malicious, of another format or of a newer version, or its folder is not
+    writable.
 
     Examples
     --------
@@ -86,10 +86,10 @@ class ModelFileError(XpnetError, ValueError):
 
 
 class ModelInUseError(XpnetError, RuntimeError):
-    """A model is called where its answer would never come.
+    """A call of a model would never return.
 
-    A signal handler or a callback calls the model whose call it interrupted, or a forked process
-    uses a model that another thread was using when the process was forked.
+    A signal handler or a callback calls the model whose call it has interrupted, or a forked
+    process uses a model that another thread was using when the process was forked.
 
     Examples
     --------
@@ -126,11 +126,11 @@ ALIASES = {
     "gpu": "cupy",
     "cpu": "numba",
 }
-"""Names that other libraries use, with xpnet's name of the same thing."""
+"""Names that other libraries use, with xpnet's names."""
 
 
 def did_you_mean(name: object, choices: Iterable[str]) -> str:
-    """Suggest a name for one that is none of the choices, as the last sentence of a message.
+    """Suggest a similar name for an unknown one, as the last sentence of a message.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     >>> did_you_mean("abacus", ["relu", "silu"])
     ''
     """
-    from difflib import get_close_matches  # needed for errors alone
+    from difflib import get_close_matches  # only errors need it
 
     if not isinstance(name, str):
         return ""

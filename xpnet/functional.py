@@ -1,6 +1,7 @@
-"""The operations as functions that dispatch: NumPy in, NumPy out; CuPy in, CuPy out; and so on.
+"""The operations as functions that choose the backend of their first argument.
 
-Each function is documented at the operation of ``xpnet.ops`` of the same name.
+The operation of the same name in ``xpnet.ops`` documents each function. A function returns arrays
+of the library that its arguments belong to.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from xpnet.dispatch import choose, coerce
 from xpnet.layers.losses import check_labels
 from xpnet.ops import Array, Labels
 
-if TYPE_CHECKING:  # a type checker sees the functions of `ops` in place of those made below
+if TYPE_CHECKING:  # a type checker reads the functions of `ops` instead of those made below
     from xpnet.ops.activations import *  # noqa: F403  the names are those of the table
 
 __all__ = ["log_softmax", "softmax", "softmax_cross_entropy"]
@@ -21,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _dispatched(operation: Function) -> Function:
-    """Make a function that runs an operation on the backend that its first argument calls for."""
+    """Make a function that runs an operation on the backend of its first argument."""
     name = operation.__name__
 
     @wraps(operation)

@@ -1,10 +1,10 @@
-"""Optimizers as a user names them, and learning rates that change from epoch to epoch.
+"""Optimizers as a user names them, and schedules of the learning rate.
 
-An optimizer holds its numbers only. Its formulas are an update of ``xpnet.ops.UPDATES``; the learning rate comes from
-the model, since it may change from epoch to epoch.
+An optimizer holds only its numbers. Its formulas are an update of ``xpnet.ops.UPDATES``. The
+learning rate belongs to the model, since it may change from epoch to epoch.
 
-A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It has no state of its own, so
-a training that continues from a file goes on with the same learning rates.
+A schedule is a function of the epoch (from 0) and of the losses of the previous epochs. It has no
+state, so a training that continues from a file continues with the same learning rates.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The base of the optimizers: an update of ``xpnet.ops.UPDATES`` and the numbers that a user may set.
+    """The base of the optimizers: an update of ``xpnet.ops.UPDATES`` and its numbers.
 
     Examples
     --------
@@ -182,7 +182,8 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     beta2 : float, default 0.99
-        Decay of the mean of the squared gradient, in [0, 1); ``alpha`` in PyTorch, ``rho`` in Keras.
+        Decay of the mean of the squared gradient, in [0, 1); ``alpha`` in PyTorch, ``rho`` in
+        Keras.
     epsilon : float, default 1e-8
         Added to the root of the mean square, greater than 0.
     weight_decay : float, default 0.0
@@ -255,7 +256,7 @@ class Lion(Optimizer):
     Parameters
     ----------
     beta1 : float, default 0.9
-        Share of the mean in the direction of the step, in [0, 1).
+        Weight of the mean in the direction of the step, in [0, 1).
     beta2 : float, default 0.99
         Decay of the mean of the gradient, in [0, 1).
     weight_decay : float, default 0.0
@@ -272,7 +273,7 @@ class Lion(Optimizer):
 
     Notes
     -----
-    A third to a tenth of the learning rate that suits Adam suits Lion.
+    A suitable learning rate is a third to a tenth of that for Adam.
 
     Examples
     --------
@@ -295,11 +296,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "nadam": Nadam,
     "lion": Lion,
 }
-"""Every optimizer by the name that a user may pass in its place."""
+"""Every optimizer by the name that a user may pass instead."""
 
 
 def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
-    """Make the update rule of what a user passes as ``optimizer``.
+    """Return the update rule of an optimizer or of its name.
 
     Parameters
     ----------
@@ -336,12 +337,12 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
 
 
 Schedule = Callable[[int, Sequence[float]], float]
-"""(epoch, losses of the epochs before) -> learning rate of this epoch."""
+"""A function (epoch, losses of the previous epochs) -> learning rate of this epoch."""
 
 
 @dataclass(frozen=True)
 class _Schedule:
-    """A schedule whose numbers are positive and finite, but for the learning rate at its end and a tolerance."""
+    """A schedule whose numbers, except ``end`` and ``tol``, are positive and finite."""
 
     learning_rate: float
 
@@ -349,13 +350,14 @@ class _Schedule:
         for name, number in vars(self).items():
             if name not in ("end", "tol") and not 0 < number < inf:
                 raise InputError(
-                    f"`{name}` must be positive and finite; got {number}. A usual learning rate is 1e-2, Adam's 1e-3."
+                    f"`{name}` must be positive and finite; got {number}. A usual learning rate is "
+                    "1e-2, or 1e-3 with Adam."
                 )
 
 
 @dataclass(frozen=True)
 class Constant(_Schedule):
-    """The same learning rate in all epochs.
+    """A constant learning rate.
 
     Parameters
     ----------
@@ -457,7 +459,8 @@ class Cosine(_Schedule):
     learning_rate : float
         The learning rate of the first epoch, positive and finite.
     epochs : int
-        Number of epochs after which the end is reached, positive. Later epochs have the learning rate ``end``.
+        Number of epochs after which the end is reached, positive. Later epochs have the learning
+        rate ``end``.
     end : float, default 0.0
         The last learning rate.
 
@@ -489,7 +492,7 @@ class Cosine(_Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(_Schedule):
-    """A learning rate that rises over the first 30 % of the epochs, and falls over the others, both along cosines.
+    """A learning rate that rises for 30 % of the epochs and then falls, along cosines.
 
     Parameters
     ----------
@@ -505,7 +508,8 @@ class OneCycle(_Schedule):
 
     References
     ----------
-    L. N. Smith, N. Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates, 2018.
+    L. N. Smith, N. Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large
+    Learning Rates, 2018.
 
     Examples
     --------
@@ -530,9 +534,10 @@ class OneCycle(_Schedule):
 
 @dataclass(frozen=True)
 class Plateau(_Schedule):
-    """A learning rate that falls when the loss no longer does.
+    """A learning rate that falls when the loss no longer falls.
 
-    It is multiplied by ``factor`` each time the loss has not fallen by ``tol`` for ``patience`` epochs in a row.
+    It is multiplied by ``factor`` each time the loss has not fallen by ``tol`` for ``patience``
+    epochs in a row.
 
     Parameters
     ----------
@@ -543,7 +548,8 @@ class Plateau(_Schedule):
     factor : float, default 0.1
         The factor, positive and finite.
     tol : float, default 1e-4
-        By how much a loss must lie below the lowest loss before it to count as a fall.
+        The minimum improvement: a loss counts as a fall if it is lower than the lowest previous
+        loss by more than ``tol``.
 
     Raises
     ------

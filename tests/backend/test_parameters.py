@@ -44,7 +44,7 @@ def test_what_an_update_returns_is_taken_over(params, library):
 def test_names_and_shapes_are_fixed(params, library):
     with pytest.raises(xpnet.InputError, match="fixed names: W1, b1, W2, b2"):
         params["W3"] = library.make(np.zeros((2, 2), np.float32))
-    with pytest.raises(xpnet.InputError, match=r"W1 has shape \(5, 3\); received \(3, 5\)"):
+    with pytest.raises(xpnet.InputError, match=r"W1 .*\(5, 3\); got \(3, 5\)"):
         params["W1"] = library.make(np.zeros((3, 5), np.float32))
     with pytest.raises(xpnet.InputError, match="cannot be removed"):
         del params["W1"]

@@ -194,7 +194,7 @@ def test_dropout_scales_what_it_keeps(rng):
     [
         (
             lambda: Affine().forward(np.ones((2, 3)), np.ones((4, 5)), np.ones(5)),
-            r"inputs \(batch, in\)",
+            r"\(batch, in\), .*got \(2, 3\), \(4, 5\) and \(5,\)",
         ),
         (lambda: Affine().backward(np.ones((2, 3))), "Call Affine.forward first"),
         (

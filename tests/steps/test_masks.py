@@ -38,6 +38,6 @@ def test_rows_that_do_not_lie_one_after_the_other() -> None:
     whole = keep_mask((9, 5), 0.5, seed=7, t=3, layer=1)
     places = np.array([4, 0, 8], "int64")
     assert np.array_equal(
-        keep_mask((3, 5), 0.5, seed=7, t=3, layer=1, places=places), whole[places]
+        keep_mask((3, 5), 0.5, seed=7, t=3, layer=1, positions=places), whole[places]
     )
-    assert keep_mask((0, 5), 0.5, seed=7, t=3, layer=1, places=places[:0]).shape == (0, 5)
+    assert keep_mask((0, 5), 0.5, seed=7, t=3, layer=1, positions=places[:0]).shape == (0, 5)

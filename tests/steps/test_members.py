@@ -36,7 +36,7 @@ def test_the_layers_gradients_are_those_of_finite_differences(
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:
-    with pytest.raises(xpnet.InputError, match=r"received \(4, 6\), \(5, 2\) and \(2,\)"):
+    with pytest.raises(xpnet.InputError, match=r"got \(4, 6\), \(5, 2\) and \(2,\)"):
         MemberAffine().forward(np.ones((4, 6)), np.ones((5, 2)), np.ones(2))
 
 

@@ -1,11 +1,10 @@
-"""The contract between the library and a backend: what a backend supplies, and how its kernels lie over ``xpnet.ops``.
+"""The contract between the library and a backend.
 
-``contract``  what an object registered under the entry-point group ``xpnet.backends`` offers, and its operations: a
-              kernel where one is eligible, the reference elsewhere
+``contract``  the attributes of a backend, and the choice between its kernels and ``xpnet.ops``
 ``spec``      the frozen description of a network, loss and update; the network's parameters by name
 ``step``      the base class of every training step, compiled or not
-``group``     what several processes that train together offer
-``threads``   how many threads this process may use
+``group``     the protocol of several processes that train together
+``threads``   the number of threads that this process may use
 """
 
 from xpnet.backend.contract import (

@@ -1,4 +1,4 @@
-"""A group joins processes that train one network together; its protocols need no inheritance."""
+"""The protocols of a group, which joins processes that train one network together."""
 
 import sys
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -12,26 +12,29 @@ Value = TypeVar("Value")
 class Group(Protocol):
     """Processes that train one network together, as one of them sees it.
 
-    Each process is a rank. ``sum`` and ``share`` are collective: every rank calls the same ones in the same order, and
-    none returns before the others have taken part. A rank that waits longer than the group's time-out for another ends
-    the whole group, as ``fail`` does.
+    Each process is a rank. ``allreduce`` and ``broadcast`` are collective: all ranks call the same
+    methods in the same order, and no call returns before the other ranks have taken part. A rank
+    that waits for another one longer than the group's time-out ends the whole group, as ``abort``
+    does.
 
-    Under the entry-point group ``xpnet.groups`` a package registers a function ``open_group(timeout)``. It is called in
-    every process when the group is asked for, and returns a context manager whose value is the group: what it takes to
-    join the others is done on the way in, and undone on the way out. Importing the package must be cheap and must not
-    fail where its library is missing; ``open_group`` then raises :class:`~xpnet.errors.BackendError` with the remedy.
+    Under the entry-point group ``xpnet.groups`` a package registers a function
+    ``open_group(timeout)``. It is called in every process when the group is needed, and returns a
+    context manager whose value is the group. The process joins the others when the context is
+    entered, and leaves them when it is left. Importing the package must be cheap and must not fail
+    where its library is missing; ``open_group`` then raises :class:`~xpnet.errors.BackendError`
+    with the remedy.
 
     Attributes
     ----------
     rank : int
         The number of this process, from 0 on. Rank 0 prints, and writes files.
     size : int
-        How many ranks there are.
+        Number of ranks.
     library : str
-        The array library, beside NumPy, whose arrays ``sum`` takes where they lie, such as ``"cupy"``; ``"numpy"``
-        where there is none.
+        The library, besides NumPy, whose arrays ``allreduce`` takes on their own device, such as
+        ``"cupy"``; ``"numpy"`` if there is none.
     why : str
-        What carries the messages, for a person: its name, its version.
+        Name and version of the software that carries the messages, for the user.
 
     Examples
     --------
@@ -62,8 +65,8 @@ class Group(Protocol):
         Parameters
         ----------
         array : array of any shape
-            NumPy's or that of ``library``, float32, float64 or int64; the same shape and dtype on every rank. It may be
-            overwritten.
+            NumPy's or that of ``library``, float32, float64 or int64; the same shape and dtype on
+            every rank. It may be overwritten.
 
         Returns
         -------
@@ -77,9 +80,9 @@ class Group(Protocol):
         Parameters
         ----------
         value : object
-            What that rank has, if it can be pickled; the others' values are not looked at.
+            The value of that rank, which must be picklable; the values of the others are ignored.
         rank : int, default 0
-            Whose value it is; the same on every rank.
+            The rank whose value is returned; the same on every rank.
 
         Returns
         -------
@@ -88,9 +91,10 @@ class Group(Protocol):
         """
 
     def abort(self, error: BaseException) -> None:
-        """Write this rank and its error to stderr, and end all ranks with an exit code other than 0.
+        """Write this rank and its error to stderr, and end all ranks with a nonzero exit code.
 
-        It may return; the caller then raises the error, and the ranks end when it ends this process.
+        It may return. Then the caller raises the error, and all ranks end when the error ends this
+        process.
 
         Parameters
         ----------
@@ -101,7 +105,7 @@ class Group(Protocol):
 
 @runtime_checkable
 class SharedMemoryGroup(Group, Protocol):
-    """A group whose ranks may run on one machine, where they can have memory in common."""
+    """A group whose ranks may run on one machine, where they can share memory."""
 
     def shared_memory(self, size: int) -> Any:
         """Return memory that every rank reads and writes. Collective.
@@ -109,23 +113,26 @@ class SharedMemoryGroup(Group, Protocol):
         Parameters
         ----------
         size : int
-            How many bytes at least, the same number on every rank.
+            Minimum number of bytes; the same on every rank.
 
         Returns
         -------
         numpy.ndarray of uint8, or None
-            The same array as in the last call, if it was large enough; else that one must not be used any more. None,
-            on every rank, where the ranks have no memory in common, or not as much.
+            The array of the last call, if it is large enough; otherwise a new one, and that of the
+            last call must not be used any more. None, on every rank, if the ranks have no shared
+            memory, or not enough.
         """
 
     def barrier(self) -> None:
-        """Wait until every rank is here: what each has written to the common memory is then read by all."""
+        """Wait for all ranks; then all see what each has written to the shared memory."""
 
 
 def say_failed(group: Group, error: BaseException, then: str) -> None:
-    """Write to stderr that this rank has failed, and why; a process that exits before the others exits with 1.
+    """Write to stderr that this rank has failed, and why.
 
-    then : what the message says of it
+    An exit with code 0 gets the code 1, since the other ranks have not finished.
+
+    then : the predicate of the message, such as ``failed``
     """
     if isinstance(error, SystemExit) and not error.code:
         error.code = 1

@@ -1,6 +1,7 @@
-"""The description of a network, from which a backend makes a training step, and the network's parameters by name.
+"""The description of a network, and the network's parameters by name.
 
-Parameters are views of one flat buffer where arrays can be written in place, and separate arrays elsewhere.
+A backend makes a training step from the description. Parameters are views of one flat buffer if
+arrays can be written in place, and separate arrays otherwise.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -49,7 +50,7 @@ OUTPUT_ACTIVATIONS: dict[
 NUMERIC_LOSSES = frozenset(
     loss for loss in OUTPUT_ACTIVATIONS if not loss.endswith("_cross_entropy")
 )
-"""Losses of numbers, which regressors take."""
+"""Losses of numbers, for regressors."""
 
 LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
     "multi_softmax_cross_entropy": ("target", 0.0, (-1.0, inf)),
@@ -57,8 +58,9 @@ LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
     "quantile": ("quantile", 0.5, (0.0, 1.0)),
     "tweedie": ("power", 1.5, (1.0, 2.0)),
 }
-"""Losses that take a number for each output: that argument's name in ``xpnet.ops``, its default, and what it lies
-between.
+"""Losses that take a number for each output.
+
+For each: the argument's name in ``xpnet.ops``, its default, and its exclusive limits.
 """
 
 
@@ -100,8 +102,8 @@ class UpdateRule:
 
     Notes
     -----
-    The functions in ``xpnet.ops`` say which of the numbers an update reads, and their defaults. The others have no
-    effect.
+    The functions in ``xpnet.ops`` document the numbers that an update reads, and their defaults.
+    The other numbers have no effect.
 
     Examples
     --------
@@ -155,7 +157,7 @@ class UpdateRule:
         return numbers | {"t": t} if self.update.counts_steps else numbers
 
     def scales(self, t: int, learning_rate: float) -> tuple[float, ...]:
-        """Compute what all items of a step are scaled by.
+        """Compute the factors that are common to all items of a step.
 
         Parameters
         ----------
@@ -167,7 +169,8 @@ class UpdateRule:
         Returns
         -------
         tuple of float
-            ``scale``, ``root`` and perhaps ``grad_scale``; empty for an update without such numbers.
+            ``scale``, ``root`` and perhaps ``grad_scale``; empty for an update without such
+            factors.
         """
         function = self.update.scales
         if function is None:
@@ -181,7 +184,8 @@ def _check_range(name: str, value: float) -> None:
     allowed = UPDATE_RANGES.get(name)
     if allowed is not None and not allowed.contains(value):
         raise InputError(
-            f"`{name}` of an optimizer must {allowed.text}; got {value}. Keep its default if in doubt."
+            f"`{name}` of an optimizer must {allowed.text}; got {value}. "
+            "Keep its default if in doubt."
         )
 
 
@@ -200,40 +204,44 @@ class NetworkSpec:
     Parameters
     ----------
     widths : tuple of int
-        Columns of the input, units of each hidden layer, columns of the output: at least two numbers.
+        Columns of the input, units of each hidden layer, columns of the output: at least two
+        numbers.
     activations : tuple of str, names in `xpnet.ops.ACTIVATIONS`
-        One for each hidden layer. The output's activation follows from the loss: one or several softmax,
-        logistic, identity, exp.
+        One for each hidden layer. The output's activation follows from the loss: softmax, one for
+        each of several targets or for all outputs, logistic, identity or exp.
     loss : str, default "softmax_cross_entropy"
-        The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``, ``"multi_softmax_cross_entropy"``,
-        ``"logistic_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``,
-        ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
+        The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``,
+        ``"multi_softmax_cross_entropy"``, ``"logistic_cross_entropy"``, ``"squared_error"``,
+        ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
+        ``"tweedie"``.
     rule : UpdateRule, default UpdateRule()
         The update; plain gradient descent by default.
     dtype : {"float32", "float64"}, default "float64"
         The dtype of the parameters and of every intermediate result.
     l2 : float, default 0.0
-        Strength of the penalty ``l2 / 2 * sum ||W||^2`` over all weights (not biases), added to the mean loss.
+        Strength of the penalty ``l2 / 2 * sum ||W||^2`` over all weights (not biases), added to the
+        mean loss.
     l2_over_batch : bool, default False
-        Whether the penalty is divided by the rows of the batch (by the sum of the sample weights where there are any),
-        as in scikit-learn.
+        Whether the penalty is divided by the number of rows of the batch, or by the sum of their
+        sample weights, as in scikit-learn.
     dropout : tuple of float, default ()
         One rate in [0, 1) for each hidden layer, or empty for no dropout.
     seed : int, default 0
         The seed that dropout masks are drawn from.
     names : tuple of str, default ()
-        Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ... One member alone may have other names.
+        Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ... A network with
+        several members must have these default names.
     members : int, default 1
-        How many networks share the hidden layers' weights. With more than one, each has a last layer of its own, and
-        scales what goes into hidden layers and what comes out of them by factors of its own; the mean of their losses
-        is trained, the mean of their predictions is predicted.
+        Number of networks that share the hidden layers' weights. With more than one, each has a
+        last layer of its own, and factors of its own for the inputs and outputs of hidden layers.
+        Training minimizes the mean of their losses; a prediction is the mean of theirs.
     member_scales : {"all", "first"}, default "all"
-        Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the
-        inputs of the first alone (TabM-mini).
+        The hidden layers that have factors: ``"all"``, each also with a bias for each member (TabM,
+        BatchEnsemble), or ``"first"``, only the inputs of the first (TabM-mini).
     loss_numbers : tuple of float, default ()
-        The delta of Huber's loss, the levels of quantiles, the power of Tweedie's deviance, or which of several targets
-        of classes an output belongs to; one, or one for each output. Empty for the default of ``xpnet.ops``, and for
-        losses that have no such number.
+        The delta of Huber's loss, the levels of quantiles, the power of Tweedie's deviance, or the
+        number of the target that an output belongs to; one, or one for each output. Empty for the
+        default of ``xpnet.ops``, and for losses that have no such number.
 
     Examples
     --------
@@ -272,25 +280,26 @@ class NetworkSpec:
 
     @property
     def loss_arguments(self) -> dict[str, tuple[float, ...]]:
-        """Return what the loss takes besides outputs, targets and weights, by the argument's name in ``xpnet.ops``."""
+        """Return the further arguments of the loss, by their names in ``xpnet.ops``."""
         return {LOSS_NUMBERS[self.loss][0]: self.output_numbers} if self.output_numbers else {}
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
-        """Return the names of all parameters, layer by layer: weight and bias, between them the factors of members."""
+        """Return the names of all parameters, layer by layer."""
         return tuple(slot.name for slot in self.slots())
 
     @cached_property
     def layer_names(self) -> tuple[dict[str, str], ...]:
         """Return for each affine layer the names of its parameters by their roles.
 
-        The roles are ``weight`` and ``bias`` and, where members have factors, ``scale_in`` and ``scale_out``.
+        The roles are ``weight`` and ``bias`` and, where members have factors, ``scale_in`` and
+        ``scale_out``.
         """
         return tuple({p.role: p.name for p in parameters} for parameters in _layers(self))
 
     @cached_property
     def weight_names(self) -> tuple[str, ...]:
-        """Return the names of the weights, layer by layer: what the penalty counts."""
+        """Return the names of the weights, which the penalty sums over, layer by layer."""
         return tuple(names["weight"] for names in self.layer_names)
 
     @cached_property
@@ -309,14 +318,14 @@ class NetworkSpec:
         Returns
         -------
         float
-            ``l2``, or with ``l2_over_batch`` its share for so many rows; 0 for none.
+            ``l2``, or with ``l2_over_batch`` ``l2 / weight``; 0 for no rows.
         """
         if not self.l2_over_batch:
             return self.l2
         return self.l2 / weight if weight else 0.0
 
     def slots(self, align: int = 1) -> list[Slot]:
-        """Lay the parameters out in one flat buffer.
+        """Return the position of each parameter in one flat buffer.
 
         Parameters
         ----------
@@ -386,32 +395,33 @@ def _layer(spec: NetworkSpec, number: int) -> list[LayerParameter]:
 
 
 class Parameters(MutableMapping[str, Array]):
-    """A mapping from parameter names to arrays. Reading gives the array, assigning to a name replaces its values.
+    """A mapping from parameter names to arrays; assigning to a name replaces its values.
 
-    With a flat buffer an assignment writes through, so that ``params[p] = params[p] - learning_rate * grads[p]``
-    trains the network on every backend.
+    With a flat buffer an assignment writes through, so that ``params[p] = params[p] - learning_rate
+    * grads[p]`` trains the network on every backend.
 
     Parameters
     ----------
     arrays : dict of str to array
         The arrays by name. With a flat buffer they are views of it.
     flat : array, shape (size,), or None
-        The buffer behind the views; None where each array stands alone.
+        The buffer of the views; None for separate arrays.
     backend : Backend
         The backend that the arrays belong to.
 
     Raises
     ------
     InputError
-        When a name is assigned to that does not exist, when the assigned array has another shape, or when a name is
-        deleted.
+        If the name in an assignment does not exist, if the assigned array has another shape, or if
+        a name is deleted.
 
     Examples
     --------
     >>> import numpy
     >>> import xpnet
     >>> from xpnet.backend import NetworkSpec, Parameters
-    >>> params = Parameters.zeros(NetworkSpec(widths=(2, 3), activations=()), xpnet.get_backend("numpy"))
+    >>> spec = NetworkSpec(widths=(2, 3), activations=())
+    >>> params = Parameters.zeros(spec, xpnet.get_backend("numpy"))
     >>> params["b1"] = numpy.array([1.0, 2.0, 3.0])
     >>> params
     Parameters(W1: (2, 3), b1: (3,))
@@ -431,7 +441,7 @@ class Parameters(MutableMapping[str, Array]):
         spec : NetworkSpec
             The network.
         backend : Backend
-            Where the arrays live. They share one flat buffer if ``backend.in_place`` is true.
+            The backend of the arrays. They share one flat buffer if ``backend.in_place`` is true.
         align : int, default 1
             In a flat buffer each parameter begins at a multiple of this many items.
 
@@ -477,7 +487,7 @@ class Parameters(MutableMapping[str, Array]):
 
     @property
     def groups(self) -> list[Array]:
-        """Return the arrays an update runs over: the flat buffer alone, or every parameter."""
+        """Return the arrays that an update changes: the flat buffer, or all parameters."""
         return [self.flat] if self.flat is not None else list(self._arrays.values())
 
     def replace_groups(self, arrays: list[Array]) -> None:
@@ -509,15 +519,16 @@ class Parameters(MutableMapping[str, Array]):
     def __setitem__(self, name: str, value: Array) -> None:
         if name not in self._arrays:
             raise InputError(
-                f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}."
+                f"A parameter must have one of the fixed names: {', '.join(self._arrays)}; got "
+                f"{name!r}."
             )
         current = self._arrays[name]
         if self.flat is None or type(value) is not type(current):
             value = self.backend.asarray(value, dtype=dtype_name(current.dtype))
         if tuple(value.shape) != tuple(current.shape):
             raise InputError(
-                f"Parameter {name} has shape {tuple(current.shape)}; received {tuple(value.shape)}. "
-                "Build a new model for other widths."
+                f"Parameter {name} must have shape {tuple(current.shape)}; got "
+                f"{tuple(value.shape)}. Build a new model for other widths."
             )
         if self.flat is None:
             self._arrays[name] = value
@@ -542,5 +553,5 @@ class Parameters(MutableMapping[str, Array]):
 
 
 def _zeros(shape: tuple[int, ...], spec: NetworkSpec, backend: Backend) -> Array:
-    # Made on the host: only the backend's own asarray knows which device its arrays live on.
+    # The zeros are made on the host, since only the backend's asarray knows the device.
     return backend.asarray(numpy.zeros(shape, dtype=spec.dtype), dtype=spec.dtype)

@@ -1,9 +1,9 @@
-"""The base class of every training step. The training loop drives every step through this contract alone.
+"""The base class of every training step, and the only contract that the training loop uses.
 
-A backend's step is a subclass of :class:`Step`. What is abstract it must write. Everything else has a default here that
-is right for every step, and a step overrides what it can do better: predictions that look for NaN in the same pass,
-weighted epochs, a snapshot of its state, orders that are drawn beside a device's work, epochs together with other
-processes.
+A backend's step is a subclass of :class:`Step`. It must write the abstract methods. Each other
+method has a default here that is correct for every step. A step overrides those that it can do
+faster: predictions that look for NaN in the same pass, weighted epochs, a snapshot of its state,
+orders that are drawn while a device works, epochs together with other processes.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,10 @@ from xpnet.backend.spec import NetworkSpec, Parameters
 from xpnet.ops import Array
 
 PREDICTION_ROWS = 8192
-"""The reference step and the default methods forward so many rows at a time, to need no memory beyond the outputs."""
+"""Number of rows that the reference step and the default methods forward at a time.
+
+The intermediate results of more rows would need more memory than the outputs do.
+"""
 
 
 @dataclass
@@ -32,8 +35,8 @@ class StepState:
     params : dict of str to numpy.ndarray
         Parameters by name.
     buffers : dict of str to dict of str to numpy.ndarray
-        The optimizer's arrays, by the name of the buffer (``velocity``, ``m``, ``v``) and of the parameter. Empty by
-        default.
+        The optimizer's arrays, by the name of the buffer (``velocity``, ``m``, ``v``) and of the
+        parameter. Empty by default.
     t : int, default 0
         Number of updates made.
 
@@ -61,15 +64,16 @@ class BatchPart:
     Parameters
     ----------
     total_weight : float
-        Sum of the sample weights of the whole batch, or its number of rows where there are no weights. The loss and the
-        gradient are sums over the part divided by it, so that those of all parts add up to the mean over the batch.
+        Sum of the sample weights of the whole batch, or its number of rows where there are no
+        weights. The loss and the gradient are sums over the part divided by it, so that those of
+        all parts add up to the mean over the batch.
     first_row : int, default 0
-        How many rows of the whole batch come before these. Dropout masks depend on it.
+        Number of rows of the whole batch that precede these. Dropout masks depend on it.
     penalized : bool, default True
         Whether the penalty is added to this part; exactly one part of a batch adds it.
     places : numpy.ndarray, shape (rows,), int64, optional
-        Where each of these rows stands in the whole batch, if they do not lie one after the other. Dropout masks then
-        depend on it in place of `first_row`.
+        The position of each of these rows in the whole batch, if the rows are not consecutive.
+        Dropout masks then depend on it in place of `first_row`.
 
     Examples
     --------
@@ -100,22 +104,24 @@ class Step(ABC):
     takes_sparse : bool, default False
         Whether X may be a SciPy sparse matrix of compressed rows.
     report : callable or None
-        A step that says how far a long epoch is calls this between batches, a few times a second, with the number of
-        rows that have been trained on in this epoch. None, as at first, where there is no listener.
+        A step that reports its progress calls this between batches, a few times a second, with the
+        number of rows that have been trained on in this epoch. None, the initial value, if nobody
+        listens.
     prefetches_orders : bool, default False
-        Whether the step calls `prefetch_order`, since its device works by itself.
+        Whether the step calls `prefetch_order`. It does if its device works asynchronously.
     prefetch_order : callable or None
-        Called once within the next `epoch`, while the device is at work. It returns the order of the epoch after it,
-        which the step may copy to the device before it is given this very array. None, as at first, where there is
-        none.
+        Called once within the next `epoch`, while the device is at work. It returns the order of
+        the following epoch, which the step may copy to the device before it receives this same
+        array. None, the initial value, if there is no such function.
 
     Notes
     -----
-    Arrays that come in belong to the step's backend. X (rows, in) has the dtype of the spec. For softmax cross-entropy
-    Y is class indices (rows,), integer, or one-hot or soft labels (rows, classes); for the other losses it is (rows,
-    out). All but class indices have the dtype of the spec, as has sample_weight (rows,). The caller has validated
-    shapes and labels; a step checks neither. Memory for gradients and optimizer state is allocated when they are first
-    needed; a step that only predicts has neither.
+    Arguments that are arrays belong to the step's backend. X (rows, in) has the dtype of the spec.
+    For softmax cross-entropy Y is class indices (rows,), integer, or one-hot or soft labels (rows,
+    classes); for the other losses it is (rows, out). All but class indices have the dtype of the
+    spec, and so has sample_weight (rows,). The caller has validated shapes and labels; a step
+    checks neither. Memory for gradients and optimizer state is allocated at their first use; a
+    step that only predicts has neither.
 
     Examples
     --------
@@ -145,17 +151,21 @@ class Step(ABC):
     @property
     @abstractmethod
     def gradients(self) -> Parameters:
-        """Return the gradient by each parameter, by name, as the last `gradient` computed it."""
+        """Return the gradient with respect to each parameter, by name.
+
+        The last call of `gradient` computed it.
+        """
 
     @property
     @abstractmethod
     def why(self) -> str:
-        """Say in one sentence for a person what runs here, and why."""
+        """Describe in one sentence for the user which step runs, and why."""
 
     def running(self) -> AbstractContextManager[None]:
-        """Set up once, for many calls, what would be costly to set up for each: the limits on threads, say.
+        """Set up once, for many calls, what costs much, such as limits on threads.
 
-        No array that a call inside has received may be written to before the context is left, the parameters excepted.
+        No array that a call inside has received may be written to before the context is left, the
+        parameters excepted.
 
         Returns
         -------
@@ -195,8 +205,8 @@ class Step(ABC):
         Returns
         -------
         float
-            The (weighted) mean over rows of the loss, penalty included, where each batch counts with the parameters
-            before its update; 0.0 for no rows.
+            The (weighted) mean over rows of the loss, penalty included, where each batch counts
+            with the parameters before its update; 0.0 for no rows.
         """
 
     @abstractmethod
@@ -211,8 +221,9 @@ class Step(ABC):
         Returns
         -------
         array, shape (rows, out)
-            The outputs after the output activation: softmax for softmax cross-entropy, the logistic function for
-            logistic cross-entropy, exp for the deviances poisson, gamma and tweedie, the identity for other losses.
+            The outputs after the output activation: softmax for softmax cross-entropy, the logistic
+            function for logistic cross-entropy, exp for the deviances poisson, gamma and tweedie,
+            the identity for other losses.
         """
 
     @abstractmethod
@@ -265,8 +276,8 @@ class Step(ABC):
         rows : numpy.ndarray, shape (n,), int64, optional
             Indices of the rows of X, Y and sample_weight that make up the batch; None for all.
         part : BatchPart, optional
-            The place of the rows in a larger batch; None where they are the whole batch. A part may have no rows: its
-            gradient is zero, or the penalty's.
+            The place of the rows in a larger batch; None where they are the whole batch. A part may
+            have no rows: its gradient is zero, or the penalty's.
 
         Returns
         -------
@@ -301,16 +312,18 @@ class Step(ABC):
         Parameters
         ----------
         state : StepState
-            Parameters and number of updates; and the optimizer's buffers, which start from zero where it has none.
+            Parameters and number of updates; and the optimizer's buffers, which start from zero
+            where it has none.
         """
 
     def snapshot(self) -> Callable[[], None]:
-        """Keep all that changes while the network trains, for a way back.
+        """Keep a copy of all that changes while the network trains.
 
         Returns
         -------
         callable
-            A function that puts the step back into the state that it has now. It holds until the next snapshot.
+            A function that restores the present state of the step. It is valid until the next
+            snapshot.
         """
         state = self.state()
         return lambda: self.load_state(state)
@@ -321,21 +334,21 @@ class Step(ABC):
         Parameters
         ----------
         X : numpy.ndarray or scipy sparse matrix, shape (rows, in)
-            The inputs, on the host, of any dtype. They may be a large file, which is looked at and converted a few rows
-            at a time.
+            The inputs, on the host, of any dtype. They may be a large file, of which a few rows at
+            a time are checked and converted.
 
         Returns
         -------
         array, shape (rows, out), or None
             None where X holds NaN or infinity.
         """
-        found = []
+        outputs = []
         for start in range(0, max(X.shape[0], 1), PREDICTION_ROWS):
             part = numpy.asarray(X[start : start + PREDICTION_ROWS], dtype=self.spec.dtype)
             if not numpy.isfinite(part).all():
                 return None
-            found.append(self.forward(part))
-        return found[0] if len(found) == 1 else numpy.concatenate(found)
+            outputs.append(self.forward(part))
+        return outputs[0] if len(outputs) == 1 else numpy.concatenate(outputs)
 
     def weighted_epoch(
         self,
@@ -350,8 +363,9 @@ class Step(ABC):
     ) -> float:
         """Train as `epoch` does, with the loss and the clipping that scikit-learn's users expect.
 
-        A batch whose weights are all zero changes nothing. The gradient of a batch whose norm, over all parameters, is
-        greater than ``max_grad_norm`` is scaled to that norm (Pascanu, Mikolov, Bengio, 2013).
+        A batch whose weights are all zero changes nothing. If the norm of a batch's gradient, over
+        all parameters, is greater than ``max_grad_norm``, the gradient is scaled to that norm
+        (Pascanu, Mikolov, Bengio, 2013).
 
         Parameters
         ----------
@@ -373,7 +387,7 @@ class Step(ABC):
         Returns
         -------
         float
-            The mean of the losses of the batches, each counted by its rows, not by its weights.
+            The mean of the losses of the batches, weighted by their rows, not by their weights.
         """
         self.prefetch_order = None
         count, total, penalty = self.count_rows(X), 0.0, 0.0
@@ -394,7 +408,7 @@ class Step(ABC):
         return total / count if count else 0.0
 
     def broadcast_state(self) -> None:
-        """Begin with the parameters and the optimizer of rank 0, where several processes train together."""
+        """Copy the parameters and the optimizer state of rank 0 to all ranks."""
         return
 
     def count_rows(self, X: Array) -> int:
@@ -413,7 +427,7 @@ class Step(ABC):
         return int(X.shape[0])
 
     def clip_gradients(self, max_norm: float) -> None:
-        """Scale all gradients by min(1, max_norm / ||g||), where ||g|| is the norm over all of them.
+        """Clip the norm of all gradients together: scale them by min(1, max_norm / ||g||).
 
         Parameters
         ----------
@@ -438,10 +452,10 @@ class Step(ABC):
         max_grad_norm: float | None,
         group: SharedMemoryGroup,
     ) -> float | None:
-        """Train as `epoch` does, together with all ranks of a group, in memory that they have in common.
+        """Train as `epoch` does, together with all ranks of a group, in shared memory.
 
-        The ranks pass the same arguments, begin with the parameters and the optimizer of rank 0, and end with the same
-        ones.
+        The ranks pass the same arguments, begin with the parameters and the optimizer state of rank
+        0, and end with equal ones.
 
         Parameters
         ----------
@@ -458,7 +472,7 @@ class Step(ABC):
         sample_weight : array, shape (rows,), or None
             Weights of the rows.
         by_rows : bool
-            Whether the loss is that of `weighted_epoch`, which counts each batch by its rows.
+            Whether the loss is that of `weighted_epoch`, a mean weighted by the rows of batches.
         max_grad_norm : float or None
             The norm to which a greater gradient is scaled before an update.
         group : SharedMemoryGroup
@@ -467,8 +481,8 @@ class Step(ABC):
         Returns
         -------
         float or None
-            The loss. None, and nothing is done, where the ranks have no memory in common, or where it is counted by
-            rows and the weights of a batch are all zero; so by default.
+            The loss. None if nothing was done: the ranks have no shared memory, or ``by_rows`` is
+            true and the weights of a batch are all zero. The default is None.
         """
         return None
 
@@ -488,8 +502,9 @@ class Step(ABC):
         Parameters
         ----------
         steps : sequence of Step
-            The networks' steps, of this class, of which this is the first. Their specs differ at most in penalty,
-            seed and the numbers of the update rule, and their batches have as many rows.
+            The networks' steps, of this class, of which this is the first. Their specs may differ
+            only in penalty, seed and the numbers of the update rule. They train on equal numbers
+            of rows.
         X : array, shape (rows, in)
             The inputs of all networks.
         Y : array, shape (rows,) or (rows, out)
@@ -499,14 +514,14 @@ class Step(ABC):
         rows : sequence of numpy.ndarray, shape (n,), int64, or None
             For each network the rows that it trains on; None for all.
         streams : sequence of numpy.random.Generator over PCG64, or None
-            For each network a stream of its own, from which the order of an epoch is drawn as by its method
-            `permutation`; None where rows are not shuffled.
+            The random generator of each network. The order of an epoch is drawn from it, as its
+            method `permutation` does; None if rows are not shuffled.
 
         Yields
         ------
         callable or None
-            A function of the number of a network and of learning rates, one for each network from that number on. It
-            makes an epoch of these networks and returns their losses, as `epoch` does. None where each network is to
-            be trained by itself; so by default.
+            A function of the index of a network, and of learning rates, one for each network from
+            that index on. It trains these networks for an epoch and returns their losses, as
+            `epoch` does. None, the default, if each network must be trained by itself.
         """
         yield None

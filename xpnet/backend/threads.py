@@ -8,20 +8,24 @@ from functools import cache
 from xpnet.errors import InputError
 
 VARIABLE = "NUMBA_NUM_THREADS"
-"""The environment variable that Numba and joblib's worker processes know: the most threads of a process."""
+"""The environment variable for the maximum number of threads of a process.
+
+Numba reads it, and joblib sets it in its worker processes.
+"""
 
 _wanted: int | None = None
 _share: int | None = None
 
 
 def set_threads(count: int | None) -> None:
-    """Set how many threads training and kernels may use from now on, in the whole process.
+    """Set the maximum number of threads of training and kernels in the whole process.
 
     Parameters
     ----------
     count : int or None
-        The most threads to use, at least 1. None stands for as many as ``NUMBA_NUM_THREADS`` says, or as the process is
-        allowed. Where the process is allowed fewer than ``count``, those are used.
+        Maximum number of threads, at least 1. None stands for the value of ``NUMBA_NUM_THREADS``,
+        or, without it, for the number that the process is allowed. A process never uses more
+        threads than it is allowed.
 
     Raises
     ------
@@ -30,7 +34,7 @@ def set_threads(count: int | None) -> None:
 
     See Also
     --------
-    get_threads : How many threads are used.
+    get_threads : Return the number of threads.
 
     Examples
     --------
@@ -42,27 +46,30 @@ def set_threads(count: int | None) -> None:
     """
     global _wanted
     if count is not None and count < 1:
-        raise InputError(f"At least one thread is needed; received {count}.")
+        raise InputError(
+            f"`count` must be at least 1; got {count}. Pass None for all threads that are allowed."
+        )
     _wanted = count
 
 
 def get_threads() -> int:
-    """Tell how many threads training and kernels use.
+    """Return the number of threads that training and kernels use.
 
     Returns
     -------
     int
-        The count given to `set_threads`, else that of the environment variable ``NUMBA_NUM_THREADS``, but no more than
-        the process is allowed.
+        The count passed to `set_threads`, or else that of the environment variable
+        ``NUMBA_NUM_THREADS``, but no more than the process is allowed.
 
     See Also
     --------
-    set_threads : Set how many threads are used.
+    set_threads : Set the number of threads.
 
     Notes
     -----
-    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup grants. joblib sets
-    the variable in its worker processes, so that ``GridSearchCV(..., n_jobs=4)`` divides the cores among the fits.
+    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup
+    grants. joblib sets the variable in its worker processes, so that ``GridSearchCV(...,
+    n_jobs=4)`` divides the cores among the fits.
 
     Examples
     --------
@@ -75,8 +82,9 @@ def get_threads() -> int:
 
 
 def allowed_threads() -> int:
-    """Return the number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
-    `set_threads` does not count.
+    """Return the number of threads that this process is allowed, whatever `set_threads` has set.
+
+    It depends on the affinity, the cgroup's quota and the process's share of the machine.
     """
     allowed = min(len(cores()), _quota())
     return allowed if _share is None else min(_share, allowed)
@@ -84,7 +92,7 @@ def allowed_threads() -> int:
 
 @contextmanager
 def sharing_the_machine(threads: int) -> Iterator[None]:
-    """Allow the process so many threads inside, since others compute on the same cores."""
+    """Limit the threads of the process within the context, since others use the same cores."""
     global _share
     before, _share = _share, threads
     try:
@@ -109,7 +117,7 @@ def _named() -> int:
 
 @cache
 def _quota() -> int:
-    """Count the cores that the quota of a cgroup comes to, and that joblib was told of, once."""
-    from joblib import cpu_count  # imported late, as it takes longer than NumPy
+    """Return the number of cores that the cgroup's quota and joblib's limit allow, read once."""
+    from joblib import cpu_count  # imported here, since the import takes longer than NumPy's
 
     return int(cpu_count())

@@ -1,8 +1,9 @@
-"""Layers: what each computes and, on the same screen, its gradient.
+"""Layers: the forward pass of each and its gradient.
 
-A layer has no parameters of its own: ``forward`` receives all it needs and keeps what ``backward`` will read;
-``backward`` receives the gradient of the loss by the layer's output and returns it by each of the inputs, in their
-order (the chain rule, from the output to the input). Layers run on whatever backend the arrays call for.
+A layer has no parameters of its own: ``forward`` receives all arrays and keeps those that
+``backward`` reads. ``backward`` receives the gradient of the loss with respect to the layer's
+output. By the chain rule it returns the gradient with respect to each of the inputs, in their
+order. Layers run on the backend that the arrays belong to.
 """
 
 from xpnet.layers.activations import Activation, ReLU

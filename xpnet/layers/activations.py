@@ -13,15 +13,15 @@ class Activation(Layer):
     Parameters
     ----------
     activation : str, a name in `xpnet.ops.ACTIVATIONS`
-        The function, such as ``"tanh"``, ``"elu"`` or ``"gelu"``; its formula stands at the operation of that name in
-        ``xpnet.ops``.
+        The function, such as ``"tanh"``, ``"elu"`` or ``"gelu"``. The operation of that name in
+        ``xpnet.ops`` documents its formula.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
 
     Raises
     ------
     InputError
-        For a name that is none.
+        For an unknown name.
 
     Examples
     --------
@@ -38,7 +38,7 @@ class Activation(Layer):
         super().__init__(backend=backend)
         if activation not in ops.ACTIVATIONS:
             raise InputError(
-                f"An activation must be one of {', '.join(ops.ACTIVATIONS)}; got {activation!r}. "
+                f"`activation` must be one of {', '.join(ops.ACTIVATIONS)}; got {activation!r}. "
                 f"{did_you_mean(activation, ops.ACTIVATIONS)}".rstrip()
             )
         self.activation = activation

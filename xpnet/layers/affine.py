@@ -45,7 +45,7 @@ class Affine(Layer):
         Returns
         -------
         array, shape (batch, out)
-            The outputs. They are floating-point also when all three arguments hold whole numbers.
+            The outputs. They are floating-point even if all three arguments hold whole numbers.
 
         Raises
         ------
@@ -88,13 +88,17 @@ class Affine(Layer):
 
 
 def check_affine_shapes(inputs: Array, weight: Array, bias: Array, *, max_axes: int) -> None:
-    """Raise InputError unless the shapes fit. max_axes : axes of inputs and of weight, 3 where there may be members"""
-    right = (
+    """Raise InputError unless the shapes fit.
+
+    max_axes : maximum number of axes of inputs and of weight: 2, or 3 with members
+    """
+    axes_fit = (
         2 <= inputs.ndim <= max_axes and 2 <= weight.ndim <= max_axes and 1 <= bias.ndim < max_axes
     )
-    if not right or inputs.shape[-1] != weight.shape[-2] or bias.shape[-1] != weight.shape[-1]:
+    if not axes_fit or inputs.shape[-1] != weight.shape[-2] or bias.shape[-1] != weight.shape[-1]:
         shapes = [tuple(array.shape) for array in (inputs, weight, bias)]
         raise InputError(
-            "An affine layer takes inputs (batch, in), weight (in, out) and bias (out,), and MemberAffine any of them "
-            f"with members first; received {shapes[0]}, {shapes[1]} and {shapes[2]}. Check the sizes, or transpose."
+            "`inputs`, `weight` and `bias` must have shapes (batch, in), (in, out) and (out,), in "
+            f"MemberAffine perhaps with members first; got {shapes[0]}, {shapes[1]} and "
+            f"{shapes[2]}. Check the sizes, or transpose the weight."
         )

@@ -5,7 +5,7 @@ from xpnet.ops import Array
 
 
 class Dropout(Layer):
-    """Dropout in its inverted form, ``out = inputs * keep / (1 - rate)``, which leaves prediction without a scale.
+    """Dropout in its inverted form, ``out = inputs * keep / (1 - rate)``.
 
     Parameters
     ----------
@@ -14,7 +14,8 @@ class Dropout(Layer):
 
     References
     ----------
-    N. Srivastava and others, Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+    N. Srivastava and others, Dropout: A Simple Way to Prevent Neural Networks from Overfitting,
+    2014.
 
     Examples
     --------
@@ -30,16 +31,16 @@ class Dropout(Layer):
     no_gradient = ("keep", "rate")
 
     def forward(self, inputs: Array, keep: Array, rate: float) -> Array:
-        """Leave out the units where ``keep`` is 0 and scale the others.
+        """Set the units where ``keep`` is 0 to 0, and scale the others.
 
         Parameters
         ----------
         inputs : array, any shape
             The inputs.
         keep : array, shape of the inputs
-            The mask: 1 for a unit that stays, 0 for one that is left out.
+            The mask: 1 for a unit that is kept, 0 for one that is dropped.
         rate : float
-            The probability, in [0, 1), with which a unit is left out.
+            The probability, in [0, 1), with which a unit is dropped.
 
         Returns
         -------
@@ -57,7 +58,7 @@ class Dropout(Layer):
         return inputs * self.cache
 
     def backward(self, d_out: Array) -> Array:
-        """Compute the gradient with respect to the inputs: ``d_inputs = d_out * keep / (1 - rate)``.
+        """Compute the gradient with respect to the inputs, ``d_out * keep / (1 - rate)``.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The base of all layers chooses a backend, and refuses a backward pass without a forward pass."""
+"""The base of all layers: it chooses a backend and checks that a forward pass was made."""
 
 from collections.abc import Sequence
 from inspect import signature
@@ -11,7 +11,7 @@ from xpnet.ops import Array
 
 
 class Layer:
-    """A layer that runs on a named backend, or on the one its arrays call for.
+    """A layer that runs on a named backend, or on the backend of its arrays.
 
     Parameters
     ----------
@@ -21,7 +21,8 @@ class Layer:
     Attributes
     ----------
     no_gradient : tuple of str
-        The arguments of ``forward`` by which ``backward`` computes no gradient, such as the targets of a loss.
+        The arguments of ``forward`` that ``backward`` computes no gradient for, such as the targets
+        of a loss.
     """
 
     no_gradient: tuple[str, ...] = ()
@@ -32,12 +33,16 @@ class Layer:
         self.cache: Any = None
 
     def __repr__(self) -> str:
-        given = {name: getattr(self, name, None) for name in signature(type(self)).parameters}
-        given["backend"] = getattr(self.backend, "name", self.backend)
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items() if value)})"
+        arguments = {name: getattr(self, name, None) for name in signature(type(self)).parameters}
+        arguments["backend"] = getattr(self.backend, "name", self.backend)
+        shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value)
+        return f"{type(self).__name__}({shown})"
 
     def _coerce(self, *arrays: Any) -> tuple[Any, ...]:
-        """Choose the backend for this pass; returns its operations, and the arrays brought to it. None stays None."""
+        """Choose the backend for this pass; return its operations, and the arrays moved to it.
+
+        None stays None.
+        """
         choice = choose(*arrays, backend=self.backend)
         self._ops = choice.ops
         return choice.ops, *(None if a is None else choice.backend.asarray(a) for a in arrays)
@@ -47,15 +52,16 @@ class Layer:
         if self._ops is None:
             name = type(self).__name__
             raise InputError(
-                f"{name}.backward follows a forward pass; none was made. Call {name}.forward first."
+                f"{name}.backward must follow a forward pass; got none. Call {name}.forward first."
             )
         return self._ops, self.cache
 
 
 def as_floats(backend: Backend, arrays: Sequence[Array | None]) -> Sequence[Array]:
-    """Return arrays with whole numbers as floating-point ones, wide as the others: products would wrap around.
+    """Convert whole numbers to the floating-point dtype of the other arrays.
 
-    Arrays without whole numbers are returned as they are, and None is.
+    Products of whole numbers could overflow. If no array holds whole numbers, the arrays are
+    returned unchanged. None stays None.
     """
     names = [dtype_name(array.dtype) for array in arrays if array is not None]
     if not any("int" in name for name in names):
@@ -64,10 +70,10 @@ def as_floats(backend: Backend, arrays: Sequence[Array | None]) -> Sequence[Arra
     return [None if array is None else backend.asarray(array, dtype=wide) for array in arrays]
 
 
-def check_same_shape(what: str, received: Any, expected: tuple[int, ...]) -> None:
-    """Raise InputError unless ``received`` has the shape of the layer's output."""
-    if tuple(received.shape) != tuple(expected):
+def check_same_shape(argument: str, array: Any, expected: tuple[int, ...]) -> None:
+    """Raise InputError unless an argument has the shape of the layer's output."""
+    if tuple(array.shape) != tuple(expected):
         raise InputError(
-            f"{what} has the shape of the layer's output, {tuple(expected)}; received {tuple(received.shape)}. "
-            "Pass the gradient by the output of the last forward pass."
+            f"`{argument}` must have the shape of the layer's output, {tuple(expected)}; got "
+            f"{tuple(array.shape)}."
         )

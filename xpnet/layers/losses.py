@@ -1,4 +1,4 @@
-"""The losses: cross-entropy of classes and of independent binary outputs, errors and deviances of numbers."""
+"""The losses as layers: cross-entropies of labels, errors and deviances of numbers."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+"""Names of the dtypes that class indices may have."""
 
 
 class CategoricalCrossEntropy(Layer):
@@ -70,14 +71,14 @@ class CategoricalCrossEntropy(Layer):
         Parameters
         ----------
         d_out : float, default 1.0
-            The gradient with respect to the loss; 1 where nothing is computed from the loss.
+            The gradient of a result with respect to the loss; 1 if the loss is the result.
 
         Returns
         -------
         d_logits : array, shape (batch, classes)
-            The gradient with respect to the logits, ``d_out * (s * softmax(logits) - labels) / batch``.
-            The factor ``s`` is the sum of the labels of a row: 1 for class indices, one-hot labels and
-            probabilities.
+            The gradient with respect to the logits, ``d_out * (s * softmax(logits) - labels) /
+            batch``. The factor ``s`` is the sum of the labels of a row: 1 for class indices,
+            one-hot labels and probabilities.
         d_labels : None
             Labels are not trained.
 
@@ -96,19 +97,20 @@ class ElementwiseLoss(Layer):
     Parameters
     ----------
     loss : str
-        The loss by its name in ``xpnet.ops``, where its formula stands: ``"logistic_cross_entropy"``,
-        ``"multi_softmax_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``,
-        ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
+        The loss by its name in ``xpnet.ops``, which documents its formula:
+        ``"logistic_cross_entropy"``, ``"multi_softmax_cross_entropy"``, ``"squared_error"``,
+        ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
+        ``"tweedie"``.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
     **numbers : float or sequence of float
-        The ``delta`` of Huber's loss, the ``quantile``, the ``power`` of Tweedie's deviance, or the ``target`` of
-        classes that an output belongs to: one, or one for each output.
+        The ``delta`` of Huber's loss, the ``quantile``, the ``power`` of Tweedie's deviance, or the
+        ``target`` that an output belongs to: one number, or one for each output.
 
     Raises
     ------
     InputError
-        For another name.
+        For an unknown name.
 
     Examples
     --------
@@ -119,7 +121,8 @@ class ElementwiseLoss(Layer):
     0.5
     >>> layer.backward()[0]
     array([[-1.,  0.]])
-    >>> ElementwiseLoss("huber", delta=2.0).forward(numpy.array([[0.0, 1.0]]), numpy.array([[5.0, 2.0]]))
+    >>> layer = ElementwiseLoss("huber", delta=2.0)
+    >>> layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[5.0, 2.0]]))
     8.5
     """
 
@@ -132,7 +135,7 @@ class ElementwiseLoss(Layer):
         losses = [name for name in OUTPUT_ACTIVATIONS if name != "softmax_cross_entropy"]
         if loss not in losses:
             raise InputError(
-                f"A loss of numbers must be one of {', '.join(losses)}; got {loss!r}. "
+                f"`loss` must be one of {', '.join(losses)}; got {loss!r}. "
                 f"{did_you_mean(loss, losses)}".rstrip()
             )
         self.loss, self.numbers = loss, numbers
@@ -162,8 +165,8 @@ class ElementwiseLoss(Layer):
         ops, outputs, targets, sample_weight = self._coerce(outputs, targets, sample_weight)
         if outputs.ndim != 2 or tuple(outputs.shape) != tuple(targets.shape):
             raise InputError(
-                f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "
-                f"{tuple(targets.shape)}. Reshape the targets."
+                "`outputs` and `targets` must be matrices of one shape (batch, out); got "
+                f"{tuple(outputs.shape)} and {tuple(targets.shape)}. Reshape the targets."
             )
         loss, self.cache = getattr(ops, self.loss)(outputs, targets, sample_weight, **self.numbers)
         return float(loss)
@@ -174,12 +177,13 @@ class ElementwiseLoss(Layer):
         Parameters
         ----------
         d_out : float, default 1.0
-            The gradient with respect to the loss; 1 where nothing is computed from the loss.
+            The gradient of a result with respect to the loss; 1 if the loss is the result.
 
         Returns
         -------
         d_outputs : array, shape (batch, out)
-            The gradient with respect to the outputs; its formula stands at the operation in ``xpnet.ops``.
+            The gradient with respect to the outputs. The operation in ``xpnet.ops`` documents its
+            formula.
         d_targets : None
             Targets are not trained.
 
@@ -196,29 +200,34 @@ def check_labels(logits: Array, labels: Labels) -> None:
     """Raise InputError unless ``labels`` can be labels of ``logits`` (batch, classes)."""
     if logits.ndim != 2:
         raise InputError(
-            f"Logits are a matrix (batch, classes); received shape {tuple(logits.shape)}. Reshape them."
+            "`logits` must be a matrix (batch, classes); got shape "
+            f"{tuple(logits.shape)}. Reshape them."
         )
     if labels.ndim == 1:
         check_index_labels(labels, tuple(logits.shape))
     elif tuple(labels.shape) != tuple(logits.shape):
         raise InputError(
-            f"Labels are class indices (batch,) or one row for each row of logits, {tuple(logits.shape)}; "
-            f"received shape {tuple(labels.shape)}. Give each row of logits its label."
+            "`labels` must be class indices (batch,) or one row for each row of logits, "
+            f"{tuple(logits.shape)}; got shape {tuple(labels.shape)}. Pass one label for each row."
         )
 
 
 def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
-    """Raise InputError unless ``labels`` (batch,) are integers from 0 to classes - 1, for shape (batch, classes)."""
+    """Raise InputError unless ``labels`` are integers from 0 to classes - 1, one for each row.
+
+    shape : (batch, classes), the shape of the logits
+    """
     batch, classes = shape
     if labels.shape[0] != batch or dtype_name(labels.dtype) not in INTEGERS:
         raise InputError(
-            f"Class indices are integers, one for each of {batch} rows; received {labels.dtype} of shape "
-            f"{tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or one-hot."
+            f"Class indices must be integers, one for each of {batch} rows; got {labels.dtype} of "
+            f"shape {tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or "
+            "one-hot."
         )
     if batch and not all_within(labels, classes):
         xp = namespace(labels)
-        least, most = int(xp.min(labels)), int(xp.max(labels))
+        minimum, maximum = int(xp.min(labels)), int(xp.max(labels))
         raise InputError(
-            f"Class indices lie between 0 and {classes - 1}; received values from {least} to {most}. "
-            "Encode labels without gaps, or widen the last layer."
+            f"Class indices must be between 0 and {classes - 1}; got values from {minimum} to "
+            f"{maximum}. Encode labels without gaps, or widen the last layer."
         )

@@ -6,10 +6,10 @@ from xpnet.ops import Array
 
 
 class MemberAffine(Layer):
-    """The affine layer of several members: ``out = ((inputs * scale_in) @ weight) * scale_out + bias``.
+    """Several affine maps, ``out = ((inputs * scale_in) @ weight) * scale_out + bias``.
 
-    With a weight (in, out) the members share it and differ by their factors and biases; with a weight
-    (members, in, out) each has its own.
+    The members share a weight (in, out) and differ by their factors and biases. With a weight
+    (members, in, out) each member has its own.
 
     Parameters
     ----------
@@ -18,14 +18,16 @@ class MemberAffine(Layer):
 
     References
     ----------
-    Y. Wen, D. Tran, J. Ba, BatchEnsemble, ICLR 2020; Y. Gorishniy, A. Kotelnikov, A. Babenko, TabM, ICLR 2025.
+    Y. Wen, D. Tran, J. Ba, BatchEnsemble, ICLR 2020; Y. Gorishniy, A. Kotelnikov, A. Babenko, TabM,
+    ICLR 2025.
 
     Examples
     --------
     >>> import numpy
     >>> from xpnet.layers import MemberAffine
     >>> layer, scale_in = MemberAffine(), numpy.array([[1.0, 1.0], [1.0, -1.0]])
-    >>> layer.forward(numpy.array([[3.0, 2.0]]), numpy.array([[1.0], [1.0]]), numpy.array([[0.0], [10.0]]), scale_in)
+    >>> inputs, weight = numpy.array([[3.0, 2.0]]), numpy.array([[1.0], [1.0]])
+    >>> layer.forward(inputs, weight, numpy.array([[0.0], [10.0]]), scale_in)
     array([[[ 5.]],
     <BLANKLINE>
            [[11.]]])
@@ -50,9 +52,9 @@ class MemberAffine(Layer):
         bias : array, shape (out,) or (members, out)
             The bias that the members share, or one for each.
         scale_in : array, shape (members, in), or None
-            What each member multiplies its inputs by; None for nothing.
+            The factors of each member's inputs; None for no factors.
         scale_out : array, shape (members, out), or None
-            What each member multiplies its products by; None for nothing.
+            The factors of each member's products; None for no factors.
 
         Returns
         -------
@@ -89,7 +91,7 @@ class MemberAffine(Layer):
         d_inputs, d_weight, d_bias : arrays, of the shapes of the inputs
             The gradients with respect to inputs, weight and bias.
         d_scale_in, d_scale_out : arrays, of the shapes of the factors
-            The gradients with respect to the factors that were given.
+            The gradients with respect to the factors that the forward pass received.
 
         Raises
         ------

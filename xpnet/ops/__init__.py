@@ -1,12 +1,13 @@
-"""The mathematics, each operation once, in pure array API.
+"""The formulas: each operation once, in the functions of the array API alone.
 
-Every function takes arrays of one library and returns arrays of that library, device and dtype; the namespace is
-read from the first array. Nothing here validates, moves data or knows a backend. A backend may supply a fused kernel
-of the same name and signature (``Array`` marks the arguments whose dtype decides whether it may be used); what it does
-not supply runs from here.
+Every function takes arrays of one library and returns arrays of that library, device and dtype; the
+namespace is read from the first array. No function here validates, moves data or uses a backend. A
+backend may supply a fused kernel of the same name and signature (``Array`` marks the arguments
+whose dtype decides whether it may be used). The operations without a kernel run from here.
 
-Rules that kernels share: updates consume their array arguments (a kernel may write in place and return the same
-arrays), every other operation leaves its inputs alone; NaN and infinities propagate as they do here.
+Kernels follow the same rules. Updates consume their array arguments: a kernel may write in place
+and return the same arrays. Every other operation leaves its inputs unchanged. NaN and infinities
+propagate as they do here.
 """
 
 from xpnet.ops.activations import *

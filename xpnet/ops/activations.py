@@ -1,10 +1,10 @@
 """Activations, element by element, and their gradients.
 
-A gradient is computed from what the forward pass kept. For most activations that is the output: the derivatives of tanh
-and the logistic function are polynomials in it, those of softplus and ELU have its exponential and itself, and (leaky)
-ReLU's output has the sign of its input. GELU and SiLU, which stand in ``gated``, are not monotonic, so that their
-gradients need the input. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows
-what there is.
+A gradient is computed from the array that the forward pass kept. For most activations this is the
+output: the derivatives of tanh and of the logistic function are polynomials in it, those of
+softplus and ELU contain the output or its exponential, and the output of (leaky) ReLU has the sign
+of its input. GELU and SiLU, in ``gated``, are not monotonic, so their gradients need the input.
+``ACTIVATIONS`` at the end lists all activations; the other modules read this table.
 """
 
 from collections.abc import Callable
@@ -76,14 +76,14 @@ def relu_backward(d_out: Array, x: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape of d_out
         The input of `relu`, or its output.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -144,19 +144,19 @@ def identity(x: Array) -> Array:
 
 
 def identity_backward(d_out: Array, out: Array) -> Array:
-    """Return the gradient by the output, which is also that by the input of `identity`.
+    """Return the gradient of `identity`, ``d_out``.
 
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `identity`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -197,14 +197,14 @@ def tanh_backward(d_out: Array, out: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `tanh`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -251,14 +251,14 @@ def logistic_backward(d_out: Array, out: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `logistic`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -289,8 +289,8 @@ def softplus(x: Array) -> Array:
 
     References
     ----------
-    C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia, Incorporating Second-Order Functional Knowledge for Better
-    Option Pricing, 2001.
+    C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia, Incorporating Second-Order Functional
+    Knowledge for Better Option Pricing, 2001.
 
     Examples
     --------
@@ -309,14 +309,14 @@ def softplus_backward(d_out: Array, out: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `softplus`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -329,7 +329,7 @@ def softplus_backward(d_out: Array, out: Array) -> Array:
 
 
 def leaky_relu(x: Array) -> Array:
-    """Take each positive item as it is and 0.01 of each other, ``max(x, 0.01 x)``; NaN stays NaN.
+    """Keep positive items and scale the others by 0.01, ``max(x, 0.01 x)``; NaN stays NaN.
 
     Parameters
     ----------
@@ -343,7 +343,8 @@ def leaky_relu(x: Array) -> Array:
 
     References
     ----------
-    A. L. Maas, A. Y. Hannun, A. Y. Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
+    A. L. Maas, A. Y. Hannun, A. Y. Ng, Rectifier Nonlinearities Improve Neural Network Acoustic
+    Models, 2013.
 
     Examples
     --------
@@ -361,14 +362,14 @@ def leaky_relu_backward(d_out: Array, out: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `leaky_relu`, or its input.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -395,8 +396,8 @@ def elu(x: Array) -> Array:
 
     References
     ----------
-    D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and Accurate Deep Network Learning by Exponential Linear Units
-    (ELUs), 2016, with alpha = 1.
+    D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and Accurate Deep Network Learning by
+    Exponential Linear Units (ELUs), 2016, with alpha = 1.
 
     Examples
     --------
@@ -415,14 +416,14 @@ def elu_backward(d_out: Array, out: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     out : array, shape of d_out
         The output of `elu`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -435,19 +436,20 @@ def elu_backward(d_out: Array, out: Array) -> Array:
 
 
 class Activation(NamedTuple):
-    """An activation: the function, its gradient, what the gradient reads, and how ONNX says it.
+    """An activation: the function, its gradient, what the gradient reads, and its form in ONNX.
 
     Parameters
     ----------
     function : callable
         ``function(x)`` gives the output.
     backward : callable
-        ``backward(d_out, kept)`` gives the gradient by x.
+        ``backward(d_out, kept)`` gives the gradient with respect to x.
     onnx : tuple
-        The function in ONNX's operators, each with its operands: operations, numbers, or ``"x"`` for the input.
+        The function in ONNX's operators. Each operator is followed by its operands: operations,
+        numbers, or ``"x"`` for the input.
     keeps : str, default "out"
-        What ``backward`` reads: the output, or ``"x"``, the input. A forward pass that writes its output over its
-        input may do so only for the first.
+        What ``backward`` reads: ``"out"``, the output, or ``"x"``, the input. A forward pass may
+        overwrite its input with its output only for ``"out"``.
 
     Examples
     --------
@@ -503,7 +505,7 @@ class Activation(NamedTuple):
 
 
 def _normal_tail_onnx() -> tuple[Any, ...]:
-    """|x| Phi(-|x|) in ONNX's operators, as above: onnxruntime computes Erf in float32 alone."""
+    """Return |x| Phi(-|x|) in ONNX's operators; onnxruntime computes Erf only in float32."""
     a = ("Min", ("Abs", "x"), FAR)
     b = ("Add", a, 4.0)
     v = ("Sub", 1.0, ("Div", 8.0, b))
@@ -538,5 +540,8 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
         gelu_tanh, gelu_tanh_backward, ("Mul", "x", ("Sigmoid", _TANH_ARGUMENT)), "x"
     ),
 }
-"""Every activation by its name. A backend's kernels for one are called by the names of its two functions. (ONNX has a
-Softplus, an Elu and a LeakyRelu of its own, which onnxruntime computes in float32 alone.)"""
+"""Every activation by its name.
+
+A backend's kernels for an activation have the names of its two functions. ONNX's own operators
+Softplus, Elu and LeakyRelu are not used, since onnxruntime computes them only in float32.
+"""

@@ -1,13 +1,14 @@
-"""Activations x F(x) that gate their input, where F is a symmetric distribution function: SiLU and GELU.
+"""Activations x F(x), where F is a symmetric distribution function: SiLU and GELU.
 
-As F(x) + F(-x) = 1, the function is ``max(x, 0) - |x| F(-|x|)``, in which nothing is lost where F is small and no
-infinity meets a 0, and its derivatives by x and by -x add up to 1.
+Since F(x) + F(-x) = 1, the function f(x) = x F(x) equals ``max(x, 0) - |x| F(-|x|)``. This form
+loses no digits where F is small, and never multiplies infinity by 0. The derivatives of f at x and
+at -x add up to 1.
 """
 
 from xpnet.ops.namespace import Array, namespace, number, zero
 
 FAR = 800.0
-"""For numbers that are larger, ``exp(-x)`` is 0 in every dtype."""
+"""A limit above which ``exp(-x)`` is 0 in every dtype."""
 
 TANH_SCALE, TANH_CUBE = 1.5957691216057308, 0.044715
 """Twice the root of 2 / pi, and the factor of the cube in GELU's tanh form."""
@@ -15,16 +16,36 @@ TANH_SCALE, TANH_CUBE = 1.5957691216057308, 0.044715
 ROOT_2_PI = 2.5066282746310002
 """The root of 2 pi."""
 
-_NORMAL_TAIL = """
-    0.7552851304157515 -0.6078966419718917 0.38713740074221936 -0.1865218579596934 0.06039657489067665
-    -0.007540188965625017 -0.0034796923618040597 0.0016308184424805887 0.00013334424978358428 -0.00023109482414997105
-    -1.9078434059248706e-06 3.51442149682578e-05 7.149308325478401e-07 -5.919013186154044e-06 -6.249906995369785e-07
-    1.0200713392568465e-06 2.6354310560684456e-07 -1.546196819122192e-07 -7.634712843441086e-08 1.4842390072751344e-08
-    1.3976528155950821e-08 -1.015295717649618e-11 -9.990624160023276e-10
+NORMAL_TAIL = (
+    0.7552851304157515,
+    -0.6078966419718917,
+    0.38713740074221936,
+    -0.1865218579596934,
+    0.06039657489067665,
+    -0.007540188965625017,
+    -0.0034796923618040597,
+    0.0016308184424805887,
+    0.00013334424978358428,
+    -0.00023109482414997105,
+    -1.9078434059248706e-06,
+    3.51442149682578e-05,
+    7.149308325478401e-07,
+    -5.919013186154044e-06,
+    -6.249906995369785e-07,
+    1.0200713392568465e-06,
+    2.6354310560684456e-07,
+    -1.546196819122192e-07,
+    -7.634712843441086e-08,
+    1.4842390072751344e-08,
+    1.3976528155950821e-08,
+    -1.015295717649618e-11,
+    -9.990624160023276e-10,
+)
+"""The polynomial p in ``Phi(-a) = exp(-a**2 / 2) p(1 - 8 / (a + 4)) / (a + 4)``.
+
+The coefficients begin with the constant term. The polynomial interpolates at Chebyshev's points for
+a from 0 to 40, with a relative error below 4e-17.
 """
-NORMAL_TAIL = tuple(map(float, _NORMAL_TAIL.split()))
-"""The polynomial p in ``Phi(-a) = exp(-a**2 / 2) p(1 - 8 / (a + 4)) / (a + 4)``, from the constant term on. It
-interpolates in Chebyshev's points for a from 0 to 40, with a relative error below 4e-17."""
 
 
 def silu(x: Array) -> Array:
@@ -42,8 +63,8 @@ def silu(x: Array) -> Array:
 
     References
     ----------
-    S. Elfwing, E. Uchibe, K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
-    Reinforcement Learning, 2018.
+    S. Elfwing, E. Uchibe, K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function
+    Approximation in Reinforcement Learning, 2018.
 
     Examples
     --------
@@ -57,19 +78,19 @@ def silu(x: Array) -> Array:
 
 
 def silu_backward(d_out: Array, x: Array) -> Array:
-    """Compute the gradient of `silu`, ``d_out * s * (1 + x * (1 - s))`` with ``s = 1 / (1 + exp(-x))``.
+    """Compute the gradient of `silu`, ``d_out s (1 + x (1 - s))``, ``s = 1 / (1 + exp(-x))``.
 
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape of d_out
         The input of `silu`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -84,7 +105,7 @@ def silu_backward(d_out: Array, x: Array) -> Array:
 
 
 def gelu(x: Array) -> Array:
-    """Compute the Gaussian error linear unit of each item, ``x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``.
+    """Compute the Gaussian error linear unit, ``x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``.
 
     Parameters
     ----------
@@ -125,14 +146,14 @@ def gelu_backward(d_out: Array, x: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape of d_out
         The input of `gelu`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -186,14 +207,14 @@ def gelu_tanh_backward(d_out: Array, x: Array) -> Array:
     Parameters
     ----------
     d_out : array, any shape
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape of d_out
         The input of `gelu_tanh`.
 
     Returns
     -------
     array, shape of d_out
-        The gradient of the loss by the input.
+        The gradient of the loss with respect to the input.
 
     Examples
     --------
@@ -214,24 +235,24 @@ def _positive(x: Array) -> Array:
 
 
 def _magnitude(x: Array) -> Array:
-    """|x|, or a number for which every tail is 0 where |x| is larger, so that an infinity meets no 0."""
+    """Return min(|x|, FAR): every tail is 0 at FAR, and infinity is never multiplied by 0."""
     xp = namespace(x)
     return xp.minimum(xp.abs(x), number(FAR, x))
 
 
 def _slope(x: Array, below: Array) -> Array:
-    """Return the derivative by x, from that by -|x|."""
+    """Return the derivative at x, from ``below``, the derivative at -|x|."""
     return namespace(x).where(x < 0, below, 1 - below)
 
 
 def _logistic_tail(a: Array) -> Array:
-    """1 / (1 + exp(a)) for a >= 0."""
+    """Compute 1 / (1 + exp(a)) for a >= 0."""
     e = namespace(a).exp(-a)
     return e / (1 + e)
 
 
 def _normal_tail(a: Array) -> tuple[Array, Array]:
-    """Phi(-a) and the density at a of the standard normal distribution, for a >= 0."""
+    """Compute Phi(-a) and the density at a of the standard normal distribution, for a >= 0."""
     e = _exp_half_square(a)
     b = a + 4
     v, p = 1 - 8 / b, NORMAL_TAIL[-1]
@@ -241,14 +262,15 @@ def _normal_tail(a: Array) -> tuple[Array, Array]:
 
 
 def _exp_half_square(a: Array) -> Array:
-    """Compute exp(-a^2 / 2) for a >= 0, to a rounding or two however small it is.
+    """Compute exp(-a^2 / 2) for a >= 0 with an error of at most two roundings.
 
-    The square of q, which is a to sixteenths, is exact; the rest of the square is small. What their sum is rounded by
-    is multiplied to the exponential (W. J. Cody, Rational Chebyshev Approximations for the Error Function, 1969).
+    q is a, rounded to sixteenths, and its square is exact; ``remainder`` is the small difference of
+    the squares. The exponential is multiplied by a correction for the rounding of their sum (W. J.
+    Cody, Rational Chebyshev Approximations for the Error Function, 1969).
     """
     xp = namespace(a)
     shift = 1.5 / 16 / float(xp.finfo(a.dtype).eps)
     q = (a + shift) - shift
-    square, rest = 0.5 * q * q, 0.5 * (a - q) * (a + q)
-    total = square + rest
-    return xp.exp(-total) * (1 - (rest - (total - square)))
+    square, remainder = 0.5 * q * q, 0.5 * (a - q) * (a + q)
+    total = square + remainder
+    return xp.exp(-total) * (1 - (remainder - (total - square)))

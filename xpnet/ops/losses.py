@@ -1,6 +1,7 @@
-"""Losses, each with its gradient by the outputs of the last affine layer.
+"""Losses, each with its gradient with respect to the outputs of the last affine layer.
 
-All are means over the rows of a batch, ``sum_i w_i l_i / sum_i w_i``, where w is ``sample_weight`` or all ones.
+All are means over the rows of a batch, ``sum_i w_i l_i / sum_i w_i``, where w is ``sample_weight``
+or all ones.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ from xpnet.ops.rows import log_softmax, targets_of
 def softmax_cross_entropy(
     logits: Array, labels: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Compute the cross-entropy of labels y and softmax(z), ``l_i = -sum_k y_ik log softmax(z_i)_k``.
+    """Compute the cross-entropy of softmax(z), ``l_i = -sum_k y_ik log softmax(z_i)_k``.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -33,12 +35,13 @@ def softmax_cross_entropy(
     loss : array, 0-d
         The mean loss.
     d_logits : array, shape (batch, classes)
-        The gradient of the loss by the logits, ``w_i (softmax(z_i) sum_k y_ik - y_i) / sum w``.
+        The gradient of the loss with respect to the logits, ``w_i (softmax(z_i) sum_k y_ik - y_i) /
+        sum w``.
 
     Notes
     -----
-    For labels whose rows sum to 1 and equal weights the gradient is ``(softmax(z) - y) / batch``. Where y is 0, a logit
-    of -inf adds nothing to the loss.
+    For labels whose rows sum to 1 and equal weights the gradient is ``(softmax(z) - y) / batch``.
+    Where y is 0, a logit of -inf adds nothing to the loss.
 
     References
     ----------
@@ -70,7 +73,8 @@ def multi_softmax_cross_entropy(
 ) -> tuple[Array, Array]:
     """Compute the cross-entropy of several targets, the sum of one softmax cross-entropy for each.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -81,14 +85,15 @@ def multi_softmax_cross_entropy(
     sample_weight : array, shape (batch,), optional
         Weights of the rows in the mean; None for equal weights.
     target : float or sequence of float, default 0.0
-        The number of the target that each output belongs to; outputs side by side with one number are one target's.
+        The number of the target that each output belongs to; outputs side by side with one number
+        are one target's.
 
     Returns
     -------
     loss : array, 0-d
         The mean loss.
     d_logits : array, shape (batch, outputs)
-        The gradient of the loss by the logits.
+        The gradient of the loss with respect to the logits.
 
     See Also
     --------
@@ -99,7 +104,9 @@ def multi_softmax_cross_entropy(
     >>> import numpy
     >>> from xpnet import ops
     >>> labels = numpy.array([[1.0, 0.0, 0.0, 1.0]])
-    >>> loss, d_logits = ops.multi_softmax_cross_entropy(numpy.zeros((1, 4)), labels, target=[0, 0, 1, 1])
+    >>> loss, d_logits = ops.multi_softmax_cross_entropy(
+    ...     numpy.zeros((1, 4)), labels, target=[0, 0, 1, 1]
+    ... )
     >>> float(loss.round(4)), d_logits
     (1.3863, array([[-0.5,  0.5,  0.5, -0.5]]))
     """
@@ -114,9 +121,10 @@ def multi_softmax_cross_entropy(
 def logistic_cross_entropy(
     logits: Array, labels: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Compute the binary cross-entropy of independent outputs, ``l_i = sum_k log(1 + exp(z_ik)) - z_ik y_ik``.
+    """Compute the binary cross-entropy, ``l_i = sum_k log(1 + exp(z_ik)) - z_ik y_ik``.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -132,7 +140,7 @@ def logistic_cross_entropy(
     loss : array, 0-d
         The mean loss.
     d_logits : array, shape (batch, outputs)
-        The gradient of the loss by the logits, ``w_i (logistic(z_i) - y_i) / sum w``.
+        The gradient of the loss with respect to the logits, ``w_i (logistic(z_i) - y_i) / sum w``.
 
     Notes
     -----
@@ -159,7 +167,8 @@ def squared_error(
 ) -> tuple[Array, Array]:
     """Compute half the squared error, ``l_i = 1/2 sum_k (o_ik - y_ik)**2``.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -175,7 +184,7 @@ def squared_error(
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i (o_i - y_i) / sum w``.
+        The gradient of the loss with respect to the outputs, ``w_i (o_i - y_i) / sum w``.
 
     Examples
     --------
@@ -194,9 +203,10 @@ def squared_error(
 def poisson(
     outputs: Array, targets: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Compute half the Poisson deviance of the prediction exp(o), ``l_i = sum_k exp(o) - y + y (log y - o)``.
+    """Compute half the Poisson deviance of exp(o), ``sum_k exp(o) - y + y (log y - o)``.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -212,7 +222,7 @@ def poisson(
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i (exp(o_i) - y_i) / sum w``.
+        The gradient of the loss with respect to the outputs, ``w_i (exp(o_i) - y_i) / sum w``.
 
     References
     ----------
@@ -236,9 +246,10 @@ def poisson(
 def absolute_error(
     outputs: Array, targets: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Compute the absolute error, ``l_i = sum_k |o_ik - y_ik|``, which is least at the median.
+    """Compute the absolute error, ``l_i = sum_k |o_ik - y_ik|``, minimal at the median.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -254,7 +265,8 @@ def absolute_error(
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i sign(o_i - y_i) / sum w``, which is 0 where both are equal.
+        The gradient of the loss with respect to the outputs, ``w_i sign(o_i - y_i) / sum w``, which
+        is 0 where both are equal.
 
     References
     ----------
@@ -280,10 +292,11 @@ def huber(
     *,
     delta: float | Sequence[float] = 1.0,
 ) -> tuple[Array, Array]:
-    """Compute Huber's loss: half the squared error up to ``delta``, and from there on a straight line.
+    """Compute Huber's loss: half the squared error up to ``delta``, then a straight line.
 
-    With e = o - y and g = min(max(e, -delta), delta) it is ``l_i = sum_k g_ik (e_ik - g_ik / 2)``. The mean over the
-    rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    With e = o - y and g = min(max(e, -delta), delta) it is ``l_i = sum_k g_ik (e_ik - g_ik / 2)``.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -294,18 +307,20 @@ def huber(
     sample_weight : array, shape (batch,), optional
         Weights of the rows in the mean; None for equal weights.
     delta : float or sequence of float, default 1.0
-        The error at which the line begins, greater than 0, in the unit of the targets; one, or one for each output.
+        The error at which the line begins, greater than 0, in the unit of the targets; one, or one
+        for each output.
 
     Returns
     -------
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i g_i / sum w``.
+        The gradient of the loss with respect to the outputs, ``w_i g_i / sum w``.
 
     References
     ----------
-    P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35, 1964.
+    P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35,
+    1964.
 
     Examples
     --------
@@ -316,8 +331,8 @@ def huber(
     (1.5, array([[1.]]))
     """
     xp = namespace(outputs)
-    error, most = outputs - xp.astype(targets, outputs.dtype), number(delta, outputs)
-    slope = xp.where(error > most, most, xp.where(error < -most, -most, error))
+    error, limit = outputs - xp.astype(targets, outputs.dtype), number(delta, outputs)
+    slope = xp.where(error > limit, limit, xp.where(error < -limit, -limit, error))
     d_outputs = slope * _row_scale(outputs, sample_weight)
     return xp.sum((error - 0.5 * slope) * d_outputs), d_outputs
 
@@ -331,8 +346,8 @@ def quantile(
 ) -> tuple[Array, Array]:
     """Compute the pinball loss, ``l_i = sum_k max(q_k (y_ik - o_ik), (q_k - 1) (y_ik - o_ik))``.
 
-    It is least where o_k is the quantile q_k of the targets. The mean over the rows is ``sum_i w_i l_i / sum_i w_i``,
-    where w are the sample weights or all ones.
+    It is minimal if o_k is the quantile q_k of the targets. The mean over the rows is ``sum_i w_i
+    l_i / sum_i w_i``, where w are the sample weights or all ones.
 
     Parameters
     ----------
@@ -350,8 +365,8 @@ def quantile(
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs: ``w_i / sum w`` times -q where the target is above the output, 1 - q
-        where it is below, and 0 where both are equal.
+        The gradient of the loss with respect to the outputs: ``w_i / sum w`` times -q where the
+        target is above the output, 1 - q where it is below, and 0 where both are equal.
 
     References
     ----------
@@ -361,7 +376,9 @@ def quantile(
     --------
     >>> import numpy
     >>> from xpnet import ops
-    >>> loss, d_outputs = ops.quantile(numpy.array([[3.0, 3.0]]), numpy.array([[5.0, 5.0]]), quantile=[0.1, 0.9])
+    >>> loss, d_outputs = ops.quantile(
+    ...     numpy.array([[3.0, 3.0]]), numpy.array([[5.0, 5.0]]), quantile=[0.1, 0.9]
+    ... )
     >>> float(loss), d_outputs
     (2.0, array([[-0.1, -0.9]]))
     """
@@ -375,9 +392,10 @@ def quantile(
 def gamma(
     outputs: Array, targets: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Compute half the gamma deviance of the prediction exp(o), ``l_i = sum_k o - log y + y exp(-o) - 1``.
+    """Compute half the gamma deviance of exp(o), ``l_i = sum_k o - log y + y exp(-o) - 1``.
 
-    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all
+    ones.
 
     Parameters
     ----------
@@ -393,7 +411,7 @@ def gamma(
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i (1 - y_i exp(-o_i)) / sum w``.
+        The gradient of the loss with respect to the outputs, ``w_i (1 - y_i exp(-o_i)) / sum w``.
 
     References
     ----------
@@ -420,10 +438,11 @@ def tweedie(
     *,
     power: float | Sequence[float] = 1.5,
 ) -> tuple[Array, Array]:
-    """Compute half the Tweedie deviance of the prediction exp(o) for a power p between those of Poisson and gamma.
+    """Compute half the Tweedie deviance of exp(o) for a power p between 1 and 2.
 
-    With mu = exp(o), ``l_i = sum_k y^(2-p) / ((1-p) (2-p)) - y mu^(1-p) / (1-p) + mu^(2-p) / (2-p)``. The mean over the
-    rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+    With mu = exp(o), ``l_i = sum_k y^(2-p) / ((1-p) (2-p)) - y mu^(1-p) / (1-p) + mu^(2-p) /
+    (2-p)``. The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights
+    or all ones.
 
     Parameters
     ----------
@@ -434,18 +453,21 @@ def tweedie(
     sample_weight : array, shape (batch,), optional
         Weights of the rows in the mean; None for equal weights.
     power : float or sequence of float, default 1.5
-        The power p of the mean that the variance grows with, between 1 and 2; one, or one for each output.
+        The power p, between 1 and 2: the variance is proportional to ``mu^p``; one, or one for each
+        output.
 
     Returns
     -------
     loss : array, 0-d
         The mean loss.
     d_outputs : array, shape (batch, outputs)
-        The gradient of the loss by the outputs, ``w_i (mu_i^(2-p) - y_i mu_i^(1-p)) / sum w``.
+        The gradient of the loss with respect to the outputs, ``w_i (mu_i^(2-p) - y_i mu_i^(1-p)) /
+        sum w``.
 
     References
     ----------
-    B. Jorgensen, Exponential Dispersion Models, Journal of the Royal Statistical Society B 49, 1987.
+    B. Jorgensen, Exponential Dispersion Models, Journal of the Royal Statistical Society B 49,
+    1987.
 
     Examples
     --------
@@ -459,14 +481,14 @@ def tweedie(
     targets = xp.astype(targets, outputs.dtype)
     below, above = 1 - number(power, outputs), 2 - number(power, outputs)
     ratio, mean = targets * xp.exp(below * outputs), xp.exp(above * outputs)
-    least = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (
+    minimum = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (
         below * above
     )
-    return _mean(least - ratio / below + mean / above, mean - ratio, sample_weight)
+    return _mean(minimum - ratio / below + mean / above, mean - ratio, sample_weight)
 
 
 def as_distribution(labels: Labels, like: Array) -> Array:
-    """Labels (batch, classes) of the dtype of ``like``: class indices become one-hot rows, others change dtype only."""
+    """Return labels (batch, classes) in the dtype of ``like``; class indices become one-hot."""
     xp = namespace(like)
     if labels.ndim == 1:
         classes = xp.arange(like.shape[1], dtype=labels.dtype, device=device(like))
@@ -475,11 +497,13 @@ def as_distribution(labels: Labels, like: Array) -> Array:
 
 
 def smoothed(labels: Labels, like: Array, share: float, classes: float | Sequence[float]) -> Array:
-    """Labels (batch, outputs) of the dtype of ``like`` of which a share is spread over all classes of a target.
+    """Return labels (batch, outputs) of which a share is spread over all classes of a target.
 
-    classes : how many the target has; one number, or one for each output
+    share : the part that is spread, from 0 to 1
+    classes : number of classes of the target; one number, or one for each output
 
-    (Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture, 2016, section 7.)
+    The dtype is that of ``like``. Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the
+    Inception Architecture, 2016, section 7.
     """
     return (1 - share) * as_distribution(labels, like) + share / number(classes, like)
 
@@ -491,7 +515,7 @@ def _log_positive(targets: Array) -> Array:
 
 
 def _mean(losses: Array, slopes: Array, sample_weight: Array | None) -> tuple[Array, Array]:
-    """Return the mean over the rows of the losses of their outputs, and its gradient from the slopes."""
+    """Return the mean loss over the rows, and its gradient, from the slopes of the losses."""
     scale = _row_scale(losses, sample_weight)
     return namespace(losses).sum(losses * scale), slopes * scale
 

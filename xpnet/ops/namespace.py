@@ -1,4 +1,4 @@
-"""The array-API namespace of an array, which has the functions for it."""
+"""The array-API namespace of an array: the module whose functions take it."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
@@ -6,10 +6,14 @@ from typing import Annotated, Any, TypeAlias
 import array_api_compat
 
 Array: TypeAlias = Annotated[Any, "array"]
-"""An array of any library that follows the array API standard. Its dtype decides whether a kernel may be used."""
+"""An array of any library that follows the array API standard. Its dtype decides whether a kernel
+may be used.
+"""
 
 Labels: TypeAlias = Annotated[Any, "labels"]
-"""Targets of a classifier: class indices (batch,), integer, or one-hot or soft labels (batch, classes)."""
+"""Targets of a classifier: class indices (batch,), integer, or one-hot or soft labels (batch,
+classes).
+"""
 
 Namespace: TypeAlias = Any
 """A module that follows the array API standard."""
@@ -26,7 +30,8 @@ def namespace(array: Array) -> Namespace:
     Returns
     -------
     module
-        The functions of the array API standard; for NumPy, CuPy and PyTorch those of array-api-compat.
+        The functions of the array API standard; for NumPy, CuPy and PyTorch those of
+        array-api-compat.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def namespace(array: Array) -> Namespace:
 
 
 def number(value: float | Sequence[float], like: Array) -> Array:
-    """Make a number, or several, an array of the dtype and device of ``like``, as functions of two arrays take it."""
+    """Convert a number, or several, to an array of the dtype and device of ``like``."""
     return namespace(like).asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
 
 

@@ -1,7 +1,7 @@
-"""Operations on the rows of a matrix: their affine map, some of them in a given order, their softmax.
+"""Operations on the rows of a matrix: affine map, gather, softmax.
 
-Those of members are at the end: k networks in one, which share weights and differ by what they scale and by their
-heads. Arrays of all members have the members first: (members, batch, units).
+The operations for members are at the end. Members are k networks that share weights and have scales
+and last layers of their own. Arrays of all members have the members first: (members, batch, units).
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,20 @@ def affine(x: Array, weight: Array, bias: Array) -> Array:
     --------
     >>> import numpy
     >>> from xpnet import ops
-    >>> ops.affine(numpy.array([[1.0, 1.0]]), numpy.array([[1.0, 2.0], [3.0, 4.0]]), numpy.array([0.5, -0.5]))
+    >>> weight, bias = numpy.array([[1.0, 2.0], [3.0, 4.0]]), numpy.array([0.5, -0.5])
+    >>> ops.affine(numpy.array([[1.0, 1.0]]), weight, bias)
     array([[4.5, 5.5]])
     """
     return x @ weight + bias
 
 
 def affine_backward(d_out: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Compute the gradient of a loss by the three inputs of `affine`.
+    """Compute the gradient of a loss with respect to the three inputs of `affine`.
 
     Parameters
     ----------
     d_out : array, shape (batch, out)
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape (batch, in)
         The inputs.
     weight : array, shape (in, out)
@@ -52,11 +53,11 @@ def affine_backward(d_out: Array, x: Array, weight: Array) -> tuple[Array, Array
     Returns
     -------
     d_x : array, shape (batch, in)
-        The gradient by the inputs, ``d_out @ weight.T``.
+        The gradient with respect to the inputs, ``d_out @ weight.T``.
     d_weight : array, shape (in, out)
-        The gradient by the weights, ``x.T @ d_out``.
+        The gradient with respect to the weights, ``x.T @ d_out``.
     d_bias : array, shape (out,)
-        The gradient by the biases, the sum of the rows of ``d_out``.
+        The gradient with respect to the biases, the sum of the rows of ``d_out``.
 
     References
     ----------
@@ -76,7 +77,7 @@ def affine_backward(d_out: Array, x: Array, weight: Array) -> tuple[Array, Array
 
 
 def gather(x: Array, order: object) -> Array:
-    """Copy some rows of an array, in a given order.
+    """Copy rows of an array, in the order of their indices.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
     Notes
     -----
-    The shift by the maximum cancels, and keeps exp from overflowing.
+    The shift by the maximum cancels; with it exp cannot overflow.
 
     Examples
     --------
@@ -140,7 +141,8 @@ def multi_softmax(x: Array, *, target: float | Sequence[float] = 0.0) -> Array:
     x : array, shape (..., outputs)
         The logits of the classes of all targets, one target behind the other.
     target : float or sequence of float, default 0.0
-        The number of the target that each output belongs to; outputs side by side with one number are one target's.
+        The number of the target that each output belongs to; outputs side by side with one number
+        are one target's.
 
     Returns
     -------
@@ -160,7 +162,10 @@ def multi_softmax(x: Array, *, target: float | Sequence[float] = 0.0) -> Array:
 
 
 def targets_of(target: float | Sequence[float], outputs: int) -> list[slice]:
-    """Return the outputs of each target, by the number of the target that each output belongs to, or one for all."""
+    """Return the outputs of each target as a slice.
+
+    target : the number of the target that each output belongs to, or one number for all outputs
+    """
     numbers = target if isinstance(target, Sequence) else (target,) * outputs
     ends = [k for k in range(1, outputs) if numbers[k] != numbers[k - 1]]
     return [slice(start, end) for start, end in pairwise([0, *ends, outputs])]
@@ -214,7 +219,8 @@ def member_scale(x: Array, scale: Array) -> Array:
 
     References
     ----------
-    Y. Wen, D. Tran, J. Ba, BatchEnsemble, ICLR 2020; Y. Gorishniy, A. Kotelnikov, A. Babenko, TabM, ICLR 2025.
+    Y. Wen, D. Tran, J. Ba, BatchEnsemble, ICLR 2020; Y. Gorishniy, A. Kotelnikov, A. Babenko, TabM,
+    ICLR 2025.
 
     Examples
     --------
@@ -229,29 +235,31 @@ def member_scale(x: Array, scale: Array) -> Array:
 
 
 def member_scale_backward(d_out: Array, x: Array, scale: Array) -> tuple[Array, Array]:
-    """Compute the gradient of a loss by the two inputs of `member_scale`.
+    """Compute the gradient of a loss with respect to the two inputs of `member_scale`.
 
     Parameters
     ----------
     d_out : array, shape (members, batch, units)
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape (members, batch, units) or (batch, units)
-        What was scaled.
+        The numbers that were scaled.
     scale : array, shape (members, units)
         The factors.
 
     Returns
     -------
     d_x : array, shape of x
-        The gradient by what was scaled, ``d_out * scale``, summed over the members where they have one batch.
+        The gradient with respect to x, ``d_out * scale``, summed over the members if they have one
+        batch.
     d_scale : array, shape (members, units)
-        The gradient by the factors, the sum over the batch of ``d_out * x``.
+        The gradient with respect to the factors, the sum over the batch of ``d_out * x``.
 
     Examples
     --------
     >>> import numpy
     >>> from xpnet import ops
-    >>> d_out, x, scale = numpy.ones((2, 1, 2)), numpy.array([[3.0, 4.0]]), numpy.array([[1.0, 2.0], [0.5, 0.0]])
+    >>> x, scale = numpy.array([[3.0, 4.0]]), numpy.array([[1.0, 2.0], [0.5, 0.0]])
+    >>> d_out = numpy.ones((2, 1, 2))
     >>> d_x, d_scale = ops.member_scale_backward(d_out, x, scale)
     >>> d_scale
     array([[3., 4.],
@@ -285,20 +293,19 @@ def member_product(x: Array, weight: Array) -> Array:
     <BLANKLINE>
            [[6.]]])
     """
-    if (
-        x.ndim == 3 and weight.ndim == 2
-    ):  # rows of all members go through the shared weight in one product
+    if x.ndim == 3 and weight.ndim == 2:
+        # One product multiplies the rows of all members by the shared weight.
         return namespace(x).reshape(_rows(x) @ weight, (*x.shape[:2], weight.shape[1]))
     return x @ weight
 
 
 def member_product_backward(d_out: Array, x: Array, weight: Array) -> tuple[Array, Array]:
-    """Compute the gradient of a loss by the two inputs of `member_product`.
+    """Compute the gradient of a loss with respect to the two inputs of `member_product`.
 
     Parameters
     ----------
     d_out : array, shape of the output
-        The gradient of the loss by the output.
+        The gradient of the loss with respect to the output.
     x : array, shape (members, batch, in) or (batch, in)
         The inputs.
     weight : array, shape (in, out) or (members, in, out)
@@ -307,9 +314,11 @@ def member_product_backward(d_out: Array, x: Array, weight: Array) -> tuple[Arra
     Returns
     -------
     d_x : array, shape of x
-        The gradient by the inputs, ``d_out @ weight.T``, summed over the members where they have one batch.
+        The gradient with respect to the inputs, ``d_out @ weight.T``, summed over the members where
+        they have one batch.
     d_weight : array, shape of the weight
-        The gradient by the weight, ``x.T @ d_out``, summed over the members where they share it.
+        The gradient with respect to the weight, ``x.T @ d_out``, summed over the members where they
+        share it.
 
     Examples
     --------
@@ -333,5 +342,5 @@ def _rows(x: Array) -> Array:
 
 
 def _sum_over_members(gradient: Array, dimensions: int) -> Array:
-    """Return the gradient by an array of so many dimensions: with two it was given to all members."""
+    """Sum the gradient over the members if the array itself has no dimension for members."""
     return namespace(gradient).sum(gradient, axis=0) if gradient.ndim > dimensions else gradient

@@ -58,8 +58,8 @@ def sgd_update(
     References
     ----------
     .. [1] B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
-    .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, On the importance of initialization and momentum in deep
-       learning, 2013, eq. 3 and 4, evaluated at p.
+    .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, On the importance of initialization and
+       momentum in deep learning, 2013, eq. 3 and 4, evaluated at p.
 
     Examples
     --------
@@ -111,8 +111,8 @@ def adam_update(
     weight_decay : float, default 0.0
         Decoupled weight decay, not negative.
     epsilon_hat : bool, default False
-        Whether epsilon is added to ``sqrt(v)`` before the bias correction: the efficient form at the end of section 2
-        of Kingma and Ba, which scikit-learn uses.
+        Whether epsilon is added to ``sqrt(v)`` before the bias correction: the efficient form at
+        the end of section 2 of Kingma and Ba, which scikit-learn uses.
 
     Returns
     -------
@@ -143,7 +143,9 @@ def adam_update(
     >>> import numpy
     >>> from xpnet import ops
     >>> zero = numpy.zeros(1)
-    >>> param, m, v = ops.adam_update(numpy.array([1.0]), numpy.array([2.0]), zero, zero, t=1, learning_rate=0.1)
+    >>> param, m, v = ops.adam_update(
+    ...     numpy.array([1.0]), numpy.array([2.0]), zero, zero, t=1, learning_rate=0.1
+    ... )
     >>> param.round(4), m.round(4), v.round(4)
     (array([0.9]), array([0.2]), array([0.004]))
     """
@@ -157,8 +159,11 @@ def adam_update(
 def adam_scales(
     t: int, learning_rate: float, beta1: float, beta2: float, epsilon_hat: bool
 ) -> tuple[float, float]:
-    """Return ``scale`` and ``root`` of a step of Adam, in either form: p <- p - scale m / (root sqrt(v) + epsilon)."""
-    power = float(t)  # of two floats: compiled code, too, raises them as Python does
+    """Return ``scale`` and ``root`` of a step of Adam, in either form.
+
+    The step is p <- p - scale m / (root sqrt(v) + epsilon).
+    """
+    power = float(t)  # the power of two floats is the same in compiled code and in Python
     correction1, correction2 = 1 - beta1**power, (1 - beta2**power) ** 0.5
     if epsilon_hat:
         return learning_rate * correction2 / correction1, 1.0
@@ -212,8 +217,8 @@ def rmsprop_update(
 
     References
     ----------
-    .. [1] T. Tieleman, G. Hinton, Lecture 6.5 - rmsprop: Divide the gradient by a running average of its recent
-       magnitude, Coursera: Neural Networks for Machine Learning, 2012.
+    .. [1] T. Tieleman, G. Hinton, Lecture 6.5 - rmsprop: Divide the gradient by a running average
+       of its recent magnitude, Coursera: Neural Networks for Machine Learning, 2012.
 
     Examples
     --------
@@ -231,10 +236,11 @@ def rmsprop_update(
 
 
 NADAM_DECAY = 0.96 ** (1 / 250)
-"""Factor per step of the part of beta1 that Nadam still holds back: Dozat's 0.96 ** (t / 250) at step t."""
+"""Factor per step of the part by which Nadam reduces beta1; Dozat's is 0.96 ** (t / 250) at step t.
+"""
 
 NEGLIGIBLE_PRODUCT = 2.0**-54
-"""A product of decays below this leaves 1 minus the product at exactly 1 in float64."""
+"""A limit for a product of decays; below it, 1 minus the product is exactly 1 in float64."""
 
 
 def nadam_update(
@@ -358,9 +364,9 @@ def lion_update(
     m : array, shape of param
         The mean of the gradient, zeros before the first step.
     learning_rate : float
-        The learning rate lr. A third to a tenth of what suits Adam.
+        The learning rate lr; a third to a tenth of that for Adam is suitable.
     beta1 : float, default 0.9
-        Share of the mean in the direction of the step, in [0, 1).
+        Weight of the mean in the direction of the step, in [0, 1).
     beta2 : float, default 0.99
         Decay of the mean, in [0, 1).
     weight_decay : float, default 0.0
@@ -380,7 +386,8 @@ def lion_update(
         p <- (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g)
         m <- beta2 m + (1 - beta2) g
 
-    The sign of 0 is 0. The arrays that are passed must not be used afterwards: a kernel may write into them.
+    The sign of 0 is 0. The arrays that are passed must not be used afterwards: a kernel may write
+    into them.
 
     References
     ----------
@@ -403,10 +410,10 @@ def lion_update(
 
 @dataclass(frozen=True)
 class Range:
-    """Where a number of an update must lie.
+    """The range of a number of an update.
 
-    text : the range, as a person reads it
-    contains : whether a number lies in it; false for NaN
+    text : the range, as the end of a sentence for the user
+    contains : whether a number is in the range; false for NaN
     """
 
     text: str
@@ -422,22 +429,23 @@ UPDATE_RANGES: dict[str, Range] = {
     "epsilon": Range("be greater than 0", lambda number: number > 0),
     "weight_decay": Range("be at least 0", lambda number: number >= 0),
 }
-"""Where the numbers of updates must lie, by name; flags are not listed."""
+"""The ranges of the numbers of updates, by name; flags are not listed."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """An entry of `UPDATES`. All that it says of an update follows from its function's signature.
+    """An entry of `UPDATES`; its properties follow from the signature of the function.
 
     Parameters
     ----------
     function : callable
-        The update. Its arrays are the parameters, their gradient, and the buffers that it keeps for them. Its keyword
-        arguments are ``learning_rate``, ``t`` if it counts the steps, and its numbers, which have defaults.
+        The update. Its arrays are the parameters, their gradient, and the buffers that it keeps for
+        them. Its keyword arguments are ``learning_rate``, ``t`` if it counts the steps, and its
+        numbers, which have defaults.
     scales : callable, optional
-        Computes from ``t``, ``learning_rate`` and numbers of the update what all items of a step are scaled by:
-        ``scale``, ``root`` and, of an update that adds the gradient to the mean, ``grad_scale``. Compiled backends call
-        it once a step.
+        Computes the factors of all items of a step from ``t``, ``learning_rate`` and numbers of the
+        update: ``scale``, ``root`` and, if the update adds the gradient to the mean,
+        ``grad_scale``. Compiled backends call it once per step.
     buffers_need : str, optional
         The number without which the update has no buffers.
 
@@ -458,7 +466,7 @@ class Update:
 
     @cached_property
     def buffers(self) -> tuple[str, ...]:
-        """Return the names of the arrays that are kept for each parameter, in the order of the arguments."""
+        """Return the names of the arrays that are kept for each parameter, in order."""
         arrays = [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         return tuple(arrays[2:])
 

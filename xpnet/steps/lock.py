@@ -1,4 +1,4 @@
-"""The lock by which threads share a network."""
+"""The lock with which threads share a network."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from weakref import WeakSet
 from xpnet.errors import ModelInUseError
 
 WAKE_SECONDS = 1e-4
-"""Seconds in which a thread that waits for a lock notices that it is free."""
+"""Seconds that a thread sleeps so that a waiting thread wakes and takes the lock."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -22,15 +22,16 @@ _locks: "WeakSet[NetworkLock]" = WeakSet()
 class NetworkLock:
     """Lets one call at a time compute with a network, and one thread at a time train it.
 
-    A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls
-    between two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
+    A call that computes holds ``calls``. A training holds it for each of its epochs, so that other
+    threads can call between two epochs. A thread that trains, moves or changes the network holds
+    ``trainings`` from beginning to end.
 
-    Where waiting would never end there is a ModelInUseError: where a signal handler calls the network that it has
-    interrupted, where a callback trains the network that calls it, and in a forked process, if a thread that does not
-    exist there was within a call.
+    A wait that would never end raises a ModelInUseError: if a signal handler calls the network that
+    it has interrupted, if a callback trains the network that calls it, and in a forked process if
+    another thread was in a call when the process was forked.
 
-    calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
-    busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
+    calls : the lock itself; ``with lock.calls:`` releases it whenever an exception occurs
+    busy : whether its holder is in a call; the thread that trains may call between two epochs
     waiters : whether a thread waits for ``calls``, or is about to take it
     """
 
@@ -42,25 +43,28 @@ class NetworkLock:
         _locks.add(self)
 
     def refuse(self) -> None:
-        """Raise ModelInUseError: this thread holds the lock already, and is ``busy`` with a call or trains."""
+        """Raise ModelInUseError, since this thread is already in a call or trains."""
         raise ModelInUseError(
-            "A model serves one call at a time, and it is within one: a signal handler or a callback has called it "
-            "again, or the process was forked while a thread was within a call. Call it once that call has returned, "
-            "or use a copy; fork while no thread uses it."
+            "A model must be called by one caller at a time; got a call within a call, from a "
+            "signal handler, a callback or a forked process. Call the model after that call has "
+            "returned, or use a copy; fork while no thread uses it."
         )
 
     def yield_lock(self) -> None:
         """Let a thread that waits for ``calls`` take it first.
 
-        The thread that has just released the lock would otherwise be quicker to take it again. On a busy machine the
-        waiting thread may not wake in time: ``waiters`` stays set until it has the lock, so that it is let in after the
-        next epoch.
+        Otherwise the thread that has just released the lock would take it again sooner. On a busy
+        machine the waiting thread may not wake in time. ``waiters`` stays set until that thread has
+        the lock, so that it gets the lock after a later epoch.
         """
         time.sleep(WAKE_SECONDS)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Keep other threads from training or changing the network; raise ModelInUseError if this thread does."""
+        """Keep other threads from training or changing the network.
+
+        Raise ModelInUseError if this thread already trains it.
+        """
         if self._trainer == get_ident():
             self.refuse()
         with self.trainings:
@@ -76,7 +80,8 @@ def locked(
 ) -> Callable[Concatenate[Any, Arguments], Result]:
     """Let only one thread at a time into a method of an object with a ``lock``.
 
-    The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.
+    The flag is cleared by a plain assignment: an interrupt could end the exit code of a context
+    manager that is written in Python before it clears the flag.
     """
 
     @wraps(method)
@@ -97,7 +102,10 @@ def locked(
 
 
 def _after_fork() -> None:
-    """Renew the locks of a forked process, where no other thread leaves them; those that are ``busy`` stay so."""
+    """Replace the locks in a forked process, where other threads can never release them.
+
+    Locks that are ``busy`` stay so.
+    """
     for lock in list(_locks):
         lock.calls, lock.trainings = RLock(), Lock()
         if lock._trainer != get_ident():

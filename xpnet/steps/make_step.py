@@ -1,13 +1,13 @@
-"""How a network gets its training step."""
+"""The choice of a network's training step."""
 
 from xpnet.backend import Backend, NetworkSpec, Step
 from xpnet.steps.reference import ReferenceStep
 
 
 def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> Step:
-    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
+    """Return the training step for ``spec`` on ``backend``; its ``why`` states the reason.
 
-    compiled : False to have the reference step in any case
+    compiled : False for the reference step in any case
     """
     if not compiled:
         reason = "as asked for"

@@ -1,6 +1,7 @@
-"""The reference step: backpropagation written out over the layers. Every compiled step must give its answers.
+"""The reference step: backpropagation over the layers.
 
-``make_step`` chooses between the backend's compiled step and this one.
+Every compiled step must give the same answers. ``make_step`` chooses between the backend's compiled
+step and this one.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +22,11 @@ from xpnet.steps.masks import keep_mask
 class Measurement(NamedTuple):
     """The loss and the penalty of some rows, before their gradient is used.
 
-    share : part of the weight of the batch that these rows have
+    share : weight of these rows, divided by the weight of the batch
     loss : mean loss of the rows, a number or a 0-d array
     l2 : strength of the penalty of the batch
     squares : sum ||W||^2 over all weights, a number or a 0-d array
-    weight : how much the batch counts in a mean over batches
+    weight : weight of the batch in a mean over batches
     """
 
     share: float
@@ -36,9 +37,9 @@ class Measurement(NamedTuple):
 
 
 class ReferenceStep(Step):
-    """A training step on any backend that walks the layers forward and back.
+    """A training step on any backend that walks through the layers forward and backward.
 
-    why : what the user is told about the choice
+    why : the reason for the choice of this step, for the user
     """
 
     why = ""
@@ -99,7 +100,10 @@ class ReferenceStep(Step):
         return self._mean(measurements)
 
     def _weights_in_order(self, sample_weight: Array | None, order: Any) -> Any:
-        """Return the sample weights in the order of the rows, on the host; their mean over members with own orders."""
+        """Return the sample weights in the order of the rows, on the host.
+
+        If members have orders of their own, return the mean over the members.
+        """
         if sample_weight is None:
             return None
         weights = self.backend.to_numpy(sample_weight)
@@ -160,7 +164,7 @@ class ReferenceStep(Step):
         return self._mean([self._backpropagate(X, Y, sample_weight, batch, weight)])
 
     def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
+        """See :class:`xpnet.backend.Step`. The copies stay on the device of the arrays."""
         copied, t = self.backend.xp.asarray, self.t
         kept = [self.params, *(self.buffers.values() if t else ())]
         copies = [[copied(array, copy=True) for array in parameters.groups] for parameters in kept]
@@ -177,7 +181,7 @@ class ReferenceStep(Step):
     def _backpropagate(
         self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float
     ) -> Measurement:
-        """Fill the gradients: those of the mean loss of a batch, of which these rows have ``weight``."""
+        """Fill the gradients of the mean loss of a batch, in which these rows have ``weight``."""
         share = weight / part.total_weight if part.total_weight else 0.0
         loss: Any = 0.0
         if share:
@@ -195,7 +199,7 @@ class ReferenceStep(Step):
     def _walk(
         self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart
     ) -> Array:
-        """Walk forward and back through the layers: fill the gradients, times ``share``, and return the mean loss."""
+        """Fill the gradients, times ``share``, and return the mean loss."""
         loss, d_out = self.measure(self._through(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
@@ -212,7 +216,7 @@ class ReferenceStep(Step):
     def input_gradient(self, X: Array, output: int) -> Array:
         """Compute the gradient of one predicted output with respect to the inputs, (rows, in).
 
-        With several members it is the mean of theirs.
+        With several members it is the mean over the members.
         """
         xp = self.backend.xp
         d_out = self._output_gradient(self.forward_of_each(X), output)
@@ -228,7 +232,7 @@ class ReferenceStep(Step):
         return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)
 
     def _output_gradient(self, predictions: Array, output: int) -> Array:
-        """Return the gradient of one predicted output with respect to the values of the last layer."""
+        """Return the gradient of one predicted output with respect to the last layer's values."""
         xp = self.backend.xp
         columns = xp.arange(predictions.shape[-1], device=device(predictions))
         one_hot = xp.astype(columns == output, predictions.dtype)
@@ -245,12 +249,12 @@ class ReferenceStep(Step):
         return probability * (one_hot - predictions * self._same_target(output, predictions))
 
     def _same_target(self, output: int, like: Array) -> Array:
-        """Return 1 for each output of the target that ``output`` belongs to, 0 for those of other targets."""
+        """Return 1 for each output of the same target as ``output``, and 0 for the others."""
         targets = number(self.spec.output_numbers, like)
         return self.backend.xp.astype(targets == targets[output], like.dtype)
 
     def forward_of_each(self, X: Array) -> Array:
-        """Compute what each of several members predicts, (members, rows, out); the predictions of one, (rows, out)."""
+        """Compute the predictions of each member, (members, rows, out), or of one, (rows, out)."""
         logits, activation = self._through(X), OUTPUT_ACTIVATIONS[self.spec.loss]
         if activation == "exp":
             return self.backend.xp.exp(logits)
@@ -258,16 +262,20 @@ class ReferenceStep(Step):
         return getattr(self.ops, activation)(logits, **targets)
 
     def hidden(self, X: Any, layer: int) -> Array:
-        """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
+        """Compute the outputs of a hidden layer, (rows, units).
+
+        The outputs of several members are side by side, (rows, members * units).
+        """
         xp, x = self.backend.xp, self._through(X, layers=layer + 1)
         if x.ndim == 2:
             return x
         return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
 
     def _mean(self, measurements: list[Measurement]) -> float:
-        """Return the mean loss of batches, weighted, penalty included.
+        """Return the weighted mean loss of batches, penalty included.
 
-        Arrays become numbers here, after all work has been requested from the device: each conversion waits for it.
+        Arrays are converted to numbers only here, after all work has been queued on the device,
+        since each conversion waits for the device.
         """
         weights = sum(m.weight for m in measurements)
         if not weights:
@@ -310,9 +318,9 @@ class ReferenceStep(Step):
             arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
 
     def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
-        """Yield where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them.
+        """Yield the start of each batch, and its rows: a slice of all rows, or of their order.
 
-        Of members that have orders of their own these are the slices of each, one behind the other.
+        If members have orders of their own, the slices of all members are concatenated.
         """
         indices = None if order is None else self.backend.asarray(order)
         for start in range(0, rows, batch_size):
@@ -330,10 +338,10 @@ class ReferenceStep(Step):
     def _through(
         self, x: Array, part: BatchPart | None = None, *, layers: int | None = None
     ) -> Array:
-        """Compute what the first layers give, by default all: the network's last one without its output activation.
+        """Compute the outputs of the first layers, by default of all, without output activation.
 
-        x : (rows, in); a SciPy sparse matrix is never made dense, but for members, which scale their inputs
-        part : the place of the rows in a batch that is trained on, with dropout
+        x : (rows, in); a SciPy sparse matrix is made dense only for members, which scale inputs
+        part : the place of the rows in a batch that is trained on; with it, dropout is applied
         """
         x = x.toarray() if self.spec.members > 1 and hasattr(x, "toarray") else x
         self.sparse = x if hasattr(x, "tocsr") else None
@@ -351,9 +359,11 @@ class ReferenceStep(Step):
         return x
 
     def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
-        """Return the mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs.
+        """Return the mean loss of rows, a 0-d array, and its gradient.
 
-        Y, sample_weight : of one batch for all members, or of each member's batch, one behind the other
+        With several members both are means over the members.
+
+        Y, sample_weight : those of one batch for all members, or of each member's batch in turn
         """
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
@@ -378,7 +388,7 @@ class ReferenceStep(Step):
                 t=self.t,
                 layer=k + member * hidden,
                 first_row=part.first_row,
-                places=part.places,
+                positions=part.places,
             )
             for member in range(self.spec.members)
         ]
@@ -394,7 +404,10 @@ class ReferenceStep(Step):
         )
 
     def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:
-        """Update one array. arrays : it, its gradient, and the optimizer's buffers"""
+        """Update one array.
+
+        arrays : the array, its gradient, and the optimizer's buffers
+        """
         rule = self.spec.rule
         update = getattr(self.ops, rule.update.function.__name__)
         updated: tuple[Array, ...] = update(

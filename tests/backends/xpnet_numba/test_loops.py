@@ -269,6 +269,6 @@ def test_dropout_of_any_run(columns: int, dtype: str, rng: np.random.Generator) 
     for first, at, rows in ((0, places, places), (4, np.arange(0), np.arange(4, 37))):
         x, around = magnitudes(rng, dtype, (33, columns)), np.full((35, columns), 7, dtype)
         run("drop", x, around[1:-1], first, at, 0.3, seed, 2, 3)
-        keep = keep_mask(x.shape, 0.3, seed=5, t=3, layer=2, places=rows)
+        keep = keep_mask(x.shape, 0.3, seed=5, t=3, layer=2, positions=rows)
         np.testing.assert_array_equal(around[1:-1], x * (keep / np.array(0.7)).astype(dtype))
         assert (around[[0, -1]] == 7).all()
