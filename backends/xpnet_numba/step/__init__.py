@@ -1,1 +1,1 @@
-"""The compiled training step: what it offers, how a batch is cut, and what its threads do."""
+"""The compiled training step: its interface, the division of a batch, and the work of its threads."""

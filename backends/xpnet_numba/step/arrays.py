@@ -16,18 +16,19 @@ from xpnet_numba.step.job import Job, set_pointers
 
 @dataclass(slots=True)
 class CallData:
-    """X, Y, and what goes with them; all are kept alive while compiled code runs.
+    """X, Y and the arrays that belong to them, which are kept alive while compiled code runs.
 
     x_row : items from one row of x to the next
-    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and
-        the column of each, of one dtype; None where X is dense
-    y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
-    order : the rows that are used, in their order, or (members, rows) in each member's; None for
-        all, as they lie
-    rows : how many these are
+    sparsity : for an X of compressed rows, whose numbers are in x: the position at which each row
+        begins, and the column of each number, both of one dtype; None if X is dense
+    y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and the number of
+        outputs
+    order : the rows that are used, in order, or (members, rows) in the order of each member; None
+        for all rows in the order of X
+    rows : number of rows that are used
     weights : in the order of the rows; sums : of each batch's weights
-    shares : by how much each batch's mean loss counts
-    rows_of_batch : where each row stands in a larger batch, if not one after the other
+    shares : weight of each batch's mean loss
+    rows_of_batch : position of each row in a larger batch, if the rows are not consecutive
     """
 
     x: Any
@@ -44,7 +45,7 @@ class CallData:
 
 
 def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> CallData:
-    """The arrays of a call in the form that compiled code reads; a copy only where that is another."""
+    """Return the arrays of a call in the form that compiled code reads; copied only if needed."""
     x, x_row, sparsity = by_rows(X, dtype)
     if sparsity is not None and order is None:
         order = natural_order(X.shape[0])
@@ -95,10 +96,11 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
 
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
-    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row
-    to the next; of a sparse one the numbers, 0, and their places: see :class:`CallData`.
+    """Return a matrix whose rows compiled code can read, copied only if needed, and the items from
+    one row to the next. For a sparse matrix return its numbers, 0, and its ``sparsity``: see
+    :class:`CallData`.
     """
-    if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds never come here
+    if hasattr(X, "indptr"):  # a SciPy matrix of compressed rows; other kinds are not passed here
         X = X.tocsr().astype(dtype, copy=False)
         wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
         starts, columns = (
@@ -127,8 +129,8 @@ def batch_sizes(rows: int, batch_size: int) -> Any:
 
 
 def batch_weights(data: CallData, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, or its rows, as float64 (batches,); its mean
-    over members with orders of their own.
+    """Return the sum of the sample weights of each batch, or its number of rows, as float64
+    (batches,); the mean over members if these have their own orders.
     """
     if (weights := data.weights) is None:
         return batch_sizes(data.rows, batch_size)

@@ -1,4 +1,4 @@
-"""Predictions and losses: Python's side of ``forward``, which has the work of the threads."""
+"""Predictions and losses: Python's side of ``forward``, which contains the work of the threads."""
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
@@ -22,16 +22,18 @@ from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
 
 WORK_PER_CALL = 2**31
-"""Products of a row and a parameter that one call of compiled code computes, some tenths of a
-second: Ctrl-C is heard between calls, each of which costs some microseconds.
+"""Number of products of a row and a parameter that one call of compiled code computes, some tenths
+of a second. Ctrl-C takes effect between calls, each of which costs some microseconds.
 """
 
 WORK_PER_INPUT = 64
-"""As much as so many products counts a number that is predicted from, which may lie on a slow disk.
+"""Number of products that take as long as reading one input, which may be on a slow disk.
 """
 
 FEW = 3
-"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
+"""Minimum number of rows that are predicted together. Fewer rows are predicted one by one, since
+reading each weight once for all rows pays only for more.
+"""
 
 _NO_LABELS = numpy.zeros(0, numpy.int64)
 
@@ -70,7 +72,7 @@ class EvaluatingStep(Step):
         return self._outputs(X)
 
     def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
+        """See :class:`xpnet.backend.Step`. The check needs no separate pass over X."""
         if hasattr(X, "indptr"):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
         has_nonfinite = ctypes.c_double()
@@ -79,7 +81,7 @@ class EvaluatingStep(Step):
         return None if has_nonfinite.value else outputs
 
     def _outputs(self, X: Array) -> Array:
-        """Predict all rows, so many in one call of compiled code that Ctrl-C is heard."""
+        """Predict all rows, in calls of compiled code that are short enough for Ctrl-C."""
         rows = X.shape[0]
         result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
         if rows < FEW and not hasattr(X, "indptr"):  # without BLAS
@@ -109,8 +111,9 @@ class EvaluatingStep(Step):
             return float(totals.sum()) / weight + self.penalty if weight else 0.0
 
     def _evaluate(self, name: str, data: CallData, results: dict[str, Any]) -> None:
-        """Predict or measure the rows of some data, on all threads; results : where what is found
-        goes.
+        """Predict or measure the rows of some data on all threads.
+
+        results : the arrays for results, by field of the job
         """
         job, label_width = self._evaluation, 0 if data.order is None else data.label_width
         count, claims = self._cut(data.rows, label_width, sparse=data.sparsity is not None)
@@ -120,7 +123,7 @@ class EvaluatingStep(Step):
         run_job(name, self.spec, job, count)
 
     def _penalty(self, weight: float) -> float:
-        """l2 / 2 sum ||W||^2, for a batch of a total weight."""
+        """Return l2 / 2 sum ||W||^2 for a batch of a total weight."""
         if not self.spec.l2:
             return 0.0
         weights = (self.params[name] for name in self.spec.weight_names)
@@ -142,12 +145,12 @@ class EvaluatingStep(Step):
 
     @cached_property
     def _few_at(self) -> int:
-        """The product of a prediction for few rows, compiled when one is first asked for."""
+        """Return the address of the product for few rows, compiled at first use."""
         return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
     def _evaluation(self) -> Job:
-        """The job of predictions and losses, made when one is first asked for."""
+        """Return the job of predictions and losses, created at first use."""
         job = self._new_job()
         job.output_at = functions.address(
             f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype
@@ -156,7 +159,9 @@ class EvaluatingStep(Step):
         return job
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
-        """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
+        """Cut rows into blocks; return the number of threads, and an array for the claim of each
+        block.
+        """
         blocks, last = -(-rows // plan.EVALUATED_ROWS), self._rows_workspace
         count = min(get_threads(), blocks) if blocks > 1 else 1
         if (
@@ -173,12 +178,12 @@ class EvaluatingStep(Step):
     # Buffers and jobs.
 
     def _allocate(self, *names: str) -> None:
-        """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
+        """Allocate a flat buffer of zeros, as large as all parameters, for each missing name."""
         missing = [name for name in names if name not in self._flat]
         self._flat |= aligned(self.spec.dtype, dict.fromkeys(missing, self._size))
 
     def _new_job(self) -> Job:
-        """A job with all that does not change from call to call."""
+        """Return a job with all fields that do not change from call to call."""
         spec = self.spec
         job = job_class(spec.dtype)(
             inputs=spec.widths[0],

@@ -1,8 +1,8 @@
-"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in
+"""The forward pass: outputs of the last layer and their loss, in training, prediction and
 validation.
 
-Here stands also how compiled code finds its way in a job: parts of its buffers as arrays, rows of X
-and Y, and the product of such arrays.
+This module also contains the access of compiled code to a job: parts of its buffers as arrays, rows
+of X and Y, and products of such arrays.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,10 +44,10 @@ from xpnet_numba.step.job import LAYER_TYPE, Job, LayerRecord
 class RowBlock(NamedTuple):
     """Rows that are worked on together.
 
-    first, number : the first, counted in the order of all rows, and how many
-    offset : from which row of the buffers on they lie
-    first_row, t : which row of the whole batch the first is, and how many updates have been made,
-        by which masks of dropout are drawn; without dropout, as in a prediction, the first is -1
+    first, number : the first row, counted in the order of all rows, and the number of rows
+    offset : the first of their rows in the buffers
+    first_row, t : index of the first row in the whole batch, and number of updates made, which
+        determine the masks of dropout; ``first_row`` is -1 without dropout, as in a prediction
     """
 
     first: int
@@ -58,8 +58,8 @@ class RowBlock(NamedTuple):
 
 
 FIRST: Any = numpy.int64(0)
-"""The first feature, where it is known: for Python's 0, whose type is its value, Numba would
-compile a function once more.
+"""The first feature, as an int64. Numba would compile a function again for Python's 0, a literal
+type.
 """
 
 
@@ -99,8 +99,8 @@ integers = instructions(lambda at, offset, size: types.int64[::1](*[types.int64]
 def rows_of_buffer(
     buffer: str, column: str, width: str
 ) -> Callable[[Job, LayerRecord, RowBlock], Block]:
-    """Make the function that returns what a buffer holds of a layer for some rows, as a block
-    (rows, width).
+    """Return a function that returns a layer's part of a buffer for some rows, as a block (rows,
+    width).
     """
 
     @instructions(
@@ -125,7 +125,7 @@ outputs_of = rows_of_buffer("hidden_at", "column", "fan_out")
 """The outputs of a hidden layer's activation for some rows (rows, fan_out)."""
 
 kept_of = rows_of_buffer("hidden_at", "kept_column", "fan_out")
-"""What the gradient of a hidden layer's activation reads, for some rows (rows, fan_out)."""
+"""The values from which the gradient of a hidden layer's activation is computed (rows, fan_out)."""
 
 inputs_of = rows_of_buffer("hidden_at", "input_column", "fan_in")
 """The inputs of a layer after the first for some rows (rows, fan_in), after dropout."""
@@ -136,10 +136,11 @@ deltas_of = rows_of_buffer("deltas_at", "column", "fan_out")
 
 @njit(**INNER)
 def drop(job: Job, layer: LayerRecord, number: int, x: Block, out: Block, rows: RowBlock) -> None:
-    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which
-    may be the same.
+    """Apply dropout to a layer's outputs, or to the gradients with respect to them.
 
-    number : of the layer, by which its masks are drawn
+    x, out : (rows, fan_out), which may be the same
+
+    number : number of the layer, which determines its masks
     """
     positions = integers(job.positions_at, rows.first_row, choice(job.positions_at, x.rows, 0))
     call(
@@ -159,10 +160,10 @@ def drop(job: Job, layer: LayerRecord, number: int, x: Block, out: Block, rows: 
 
 @njit(**INNER)
 def gather_x(job: Job, rows: RowBlock) -> Block:
-    """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide
-    as X.
+    """Return rows of X, gathered by the order or in place, as a block that is at least as wide as
+    X.
 
-    Where X is sparse or has been multiplied in parts, nobody reads what comes back.
+    If X is sparse or has been multiplied in parts, the result is not read.
     """
     if job.starts_at or job.parts:
         return matrix(job, job.x_at, 0, rows.number, job.inputs)
@@ -173,8 +174,8 @@ def gather_x(job: Job, rows: RowBlock) -> Block:
 def gathered(
     job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: RowBlock
 ) -> Block:
-    """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as
-    they lie.
+    """Return rows of a matrix (all rows, all columns), gathered into a buffer by the order, or in
+    place.
     """
     if not job.order_at:
         return matrix(job, all_at, rows.first * all_columns, rows.number, all_columns)
@@ -188,8 +189,8 @@ def gathered(
 def sparse_gradient(
     job: Job, rows: RowBlock, first: int, deltas: Block, grad: Block, more: int
 ) -> None:
-    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it
-    where there is ``more``. deltas : (rows, out); grad : (features, out).
+    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, or grad +=
+    that if ``more``. deltas : (rows, out); grad : (features, out).
     """
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     if not more:
@@ -202,7 +203,7 @@ def sparse_gradient(
 
 @njit(**GIVES_ARRAY)
 def result_of(job: Job, me: int) -> Numbers:
-    """Return the array in which functions that a thread calls leave a number, (1,) float64."""
+    """Return the array for the results of functions that a thread calls, (1,) float64."""
     return numbers(job.results_at, me * (LINE // 8), 1)
 
 
@@ -217,15 +218,15 @@ def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> Non
 
 @njit(**INNER)
 def add_to_total(job: Job, piece: int, value: float) -> None:
-    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its
-    own.
+    """Add to the contribution of a piece of work to the epoch's loss. Each piece has its own cache
+    line.
     """
     numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
 
 
 @njit(**INNER)
 def sum_of_totals(job: Job, first: int, count: int) -> float:
-    """Return the sum of what some pieces have contributed, in their order."""
+    """Return the sum of the contributions of some pieces, in their order."""
     totals, total = numbers(job.totals_at, first * (LINE // 8), count * (LINE // 8)), 0.0
     for i in range(0, totals.size, LINE // 8):
         total += totals[i]
@@ -245,11 +246,11 @@ def forward(
     member: int,
     me: int,
 ) -> None:
-    """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its
+    """``out`` (rows, outputs) = the last layer's result for x (rows, at least inputs), before its
     output activation.
 
-    What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in
-    training, what their activations were given as well, where the gradient is read from that.
+    Outputs of hidden layers, before and after dropout, are stored at the rows' offset. In training,
+    inputs of activations are stored as well if the gradient is computed from them.
     """
     for i in range(len(layers)):
         layer = layers[i]
@@ -269,7 +270,7 @@ def forward(
 def times_weight(
     job: Job, layer: LayerRecord, x: Block, rows: RowBlock, z: Block, member: int, me: int
 ) -> None:
-    """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in
+    """z (rows, fan_out) = x W. For members, another function is filled in for this one in
     :func:`forward`.
     """
     weight, first = (
@@ -297,8 +298,8 @@ def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector,
     """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample
     weights).
 
-    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. A batch without weight
-    has neither.
+    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. For a batch of weight 0
+    both are 0.
     """
     weight = weight if weight != 0.0 else 1.0
     scale = vector(job, job.scales_at, rows.offset, rows.number)
@@ -330,15 +331,13 @@ def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector,
 
 
 def evaluate(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction or a validation: a template, in which ``work`` does one of
-    them for a block.
-    """
+    """The C function of a prediction or a validation: a template, in which ``work`` is filled in."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
         if job.threads == 1 or claim(job.claims_at, block, FIRST):
-            # The rows' part of the buffers is the thread's own.
+            # Each thread has its own part of the buffers.
             first, count = (
                 block * job.block_rows,
                 smaller(job.block_rows, job.rows - block * job.block_rows),
@@ -352,9 +351,9 @@ work: Any = None
 
 @njit(**INNER)
 def predict(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int, me: int) -> None:
-    """Predict some rows: the mean of what the members predict.
+    """Predict some rows: the mean over the members' predictions.
 
-    Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
+    If requested, the rows of X are checked for NaN and infinity while they are in the cache.
     """
     x = gather_x(job, rows)
     out = result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
@@ -371,12 +370,12 @@ def predict(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int,
 
 @njit(**INNER)
 def measure(job: Job, layers: Sequence[LayerRecord], rows: RowBlock, block: int, me: int) -> None:
-    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the
-    mean over members.
+    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, as a mean
+    over members.
     """
     x, total = gather_x(job, rows), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-    # The loss comes with its gradient, for which nobody asks.
+    # The loss functions also compute the gradient, which is not used here.
     d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
     for member in range(job.members):
         forward(job, layers, x, rows, out, member, me)

@@ -1,9 +1,9 @@
 """The C functions of a step, called by their addresses: loops for one dtype, and the jobs that call
 them.
 
-So a step is put together at run time: each loop is compiled apart, for itself, when it is first
-needed, and serves every network. Activations and losses write over what they read; compiled so,
-their loops need not ask whether the two overlap.
+So a step is assembled at run time: each loop is compiled separately at first use, and serves every
+network. Activations and losses overwrite their inputs; compiled in this way, their loops need not
+test for overlap.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ from xpnet_numba.step.job import job_type
 ITEMS = {"float32": types.float32, "float64": types.float64}
 
 
-# Templates. These names stand for the loop, formula or type that is filled in.
+# Templates. These names are placeholders for the loop, formula or type that is filled in.
 activation: Any = None
 gradient: Any = None
 loss_of: Any = None
@@ -110,7 +110,9 @@ def _drop(
     layer: int,
     t: int,
 ) -> None:
-    """Dropout of rows: those from ``first`` on of a larger batch, or those at ``places`` in it."""
+    """Apply dropout to rows: those from ``first`` on of a larger batch, or those at ``positions``
+    in it.
+    """
     columns = x.shape[1]
     for i in range(positions.size):
         dropout.drop(x[i], out[i], positions[i] * columns, rate, seed, layer, t)
@@ -148,8 +150,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "keep": (_keep, {}),
     "drop": (_drop, {}),
 }
-"""Every C function of a step by its name: a loop or a template, and what is filled in. The kinds of
-its arguments are its annotations.
+"""Every C function of a step by name: a loop or a template, and the values that are filled in. Its
+annotations determine the types of its arguments.
 """
 FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
 FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
@@ -169,7 +171,7 @@ for name, formula in losses.FORMULAS.items():
 
 @cache
 def address(name: str, dtype: str) -> Address:
-    """The address of a function for one dtype, compiled when it is first asked for."""
+    """Return the address of a function for one dtype, compiled at first use."""
     (template, values), item = FUNCTIONS[name], ITEMS[dtype]
     argument_types: dict[Any, types.Type] = {
         Matrix: item[:, ::1],
@@ -186,7 +188,7 @@ def address(name: str, dtype: str) -> Address:
     return c_function(filled_in(template, name, **values), types.void(*arguments))
 
 
-# The step's jobs: what the team runs for it, and how Python starts that.
+# The step's jobs, which the team runs, and their start from Python.
 
 
 _PHASES = {"work_phase": member_jobs.work_phase}
@@ -197,14 +199,14 @@ JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
     "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict_members}),
     "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure_members}),
 }
-"""The step's jobs by name: a C function, or a template and what is filled in for one network, and
-for members.
+"""The step's jobs by name: a C function or a template, and the values that are filled in for one
+network and for members.
 """
 
 
 @cache
 def job_function(name: str, dtype: str, *, members: bool) -> Address:
-    """The C function of a job for one network or for members, which the cache keeps alive."""
+    """Return the C function of a job for one network or for members. The cache keeps it alive."""
     template, of_one, of_members = JOBS[name]
     values, name = (of_members, f"{name}_members") if members and of_members else (of_one, name)
     return c_function(filled_in(template, name, **values), signature_of(dtype))
@@ -216,7 +218,7 @@ def signature_of(dtype: str) -> Any:
 
 
 def run_job(name: str, spec: NetworkSpec, job: Any, count: int) -> None:
-    """Have so many threads run a job of the step."""
+    """Run a job of the step on ``count`` threads."""
     function = job_function(name, spec.dtype, members=spec.members > 1)
     threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
 
@@ -231,7 +233,7 @@ def _lead_prediction(
     result: Matrix,
     claims: Indices,
 ) -> None:
-    """Tell a prediction's job of X and of where the outputs go, and share it."""
+    """Set X and the array of outputs in a prediction's job, and share the job."""
     job = array(pointer(job_at, JOB), 1)[0]
     job.x_at, job.x_row, job.result_at = (
         x.ctypes.data,
@@ -248,13 +250,13 @@ def _lead_prediction(
     threads.share(board, number, count, function, job_at)
 
 
-JOB: Any = None  # stands above for the type of the job
+JOB: Any = None  # placeholder for the type of the job
 
 
 @cache
 def prediction_entry(dtype: str) -> Callable[..., None]:
-    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of
-    setting each field.
+    """Return :func:`_lead_prediction` as Python calls it. It takes arrays, which takes a third of
+    the time of setting each field.
     """
     item = ITEMS[dtype]
     lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))

@@ -1,6 +1,6 @@
-"""The job: what Python tells compiled code, and how compiled code finds its way in it.
+"""The job: the table by which Python passes arguments to compiled code.
 
-A job is a table of numbers, in a layout that both sides read by name: a ``ctypes`` structure on
+A job is a table of numbers, whose fields both sides read by name: a ``ctypes`` structure on
 Python's side, a record on Numba's. Fields called ``*_at`` are addresses, of buffers, tables or C
 functions; an offset counts items from the start of a buffer.
 """
@@ -15,12 +15,12 @@ from xpnet_numba.internals import from_dtype
 from xpnet_numba.llvm.memory import LINE
 
 PAGE = 4096
-"""Bytes within which processors read ahead."""
+"""Bytes of a page, within which processors prefetch."""
 
 GAP = PAGE + 9 * LINE
-"""Bytes behind a buffer of some size. Who reads its end does not read ahead into what another core
-writes. And buffers of a round size do not have their items at the same places of a page, where
-processors take one for the other.
+"""Bytes after a buffer of at least a page. So a core that reads the buffer's end does not prefetch
+memory that another core writes. And buffers of round sizes do not have their items at equal offsets
+in a page, which processors can mistake for each other.
 """
 
 
@@ -32,17 +32,18 @@ class LayerRecord(ctypes.Structure):
     """One affine layer and its activation.
 
     weight, bias : offsets in the buffer of parameters, and in that of gradients
-    column : sum of the widths of the layers before: its outputs lie at ``capacity_rows * column``
-    of a buffer of outputs
-    input_column : the same for what it is given, after dropout, or -1 where that is X
-    kept_column : the same for what the gradient of its activation reads
-    number : which layer this is, from 0 on
-    keeps : whether the gradient of its activation is read from what the activation was given
+    column : sum of the widths of the layers before: its outputs begin at ``capacity_rows * column``
+        in a buffer of outputs
+    input_column : the same for its inputs, after dropout, or -1 if these are X
+    kept_column : the same for the values from which the gradient of its activation is computed
+    number : index of the layer, from 0
+    keeps : whether the gradient of its activation is computed from the activation's inputs
     forward, backward : C functions
-    rate : of the dropout of its outputs
+    rate : dropout rate of its outputs
 
-    Of members: scale_in, scale_out : offsets of their factors, or -1 where there are none
-    weight_step, bias_step : items from one member's weight or bias to the next one's, 0 where it is
+    For members:
+    scale_in, scale_out : offsets of their factors, or -1 if there are none
+    weight_step, bias_step : items from one member's weight or bias to the next member's, 0 if it is
         shared
     scaled_column : sum of the widths of scaled inputs of the layers before
     """
@@ -58,12 +59,12 @@ class LayerRecord(ctypes.Structure):
 class Slice(ctypes.Structure):
     """Some rows of one layer's weight, and perhaps its bias: a piece of phase 2.
 
-    layer, first, rows : which rows of which weight
-    start, size : the run of parameters this is
-    takes_bias : whether the bias, which lies behind the weight, belongs to it
-    number : which of its layer's slices it is
+    layer, first, rows : index of the layer, first row of its weight, and number of rows
+    start, size : first parameter of the slice, and number of parameters
+    takes_bias : whether the bias, which follows the weight, belongs to it
+    number : index of the slice in its layer
     own : whether it belongs to single members, whose gradients are not added up
-    weights : how many of its first items the penalty counts
+    weights : number of its first items to which the penalty applies
     """
 
     _fields_ = _fields("layer first rows start size takes_bias number own weights")
@@ -76,61 +77,66 @@ class Job(ctypes.Structure):
     x_at, x_rows, x_row : X (x_rows, x_row)
     y_at, label_width : Y (x_rows, label_width), or int64 class indices (x_rows,)
     rows, inputs, outputs : rows that are used, and the network's first and last width
-    starts_at, columns_at, filled : of a sparse X, of which x_at are the numbers, where each row
-    begins among them, the column of each and how many there are; starts_at is 0 where X is dense
-    order_at, weights_at : the order of the rows, and sample weights in that order; 0 where there
-        are none
+    starts_at, columns_at, filled : for a sparse X, whose numbers are at x_at: the position at which
+        each row begins, the column of each number, and the number of numbers; starts_at is 0 if X
+        is dense
+    order_at, weights_at : the order of the rows, and sample weights in that order; 0 if there are
+        none
     indexed : whether Y is class indices
-    order_step : items from one member's order of the rows to the next one's, 0 where they have one
-    result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity
-        in X, or 0
+    order_step : items from one member's order of the rows to the next member's, 0 if the order is
+        shared
+    result_at, nonfinite_at : the outputs, and (1,) float64 that becomes 1 for NaN or infinity in X,
+        or 0
 
-    What was asked for:
-    seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger
-        batch stand before
-    positions_at : (rows,), where each row stands in a larger batch, if not one after the other;
-        else 0
-    first_step, steps : which batches; batch_weights_at, shares_at : (all steps,), for each batch
-    the sum of its sample weights, and by how much its mean loss counts
-    updating, penalized, l2, l2_over_batch : whether, and the penalty
-    phase, first_piece, end_piece, first_thread : where ranks share a batch, which pieces of which
-    phase are this rank's, and how many threads the ranks before it may have
-    updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
+    The requested work:
+    seed_at, first_row : (2,), seed of the dropout masks, and index of the first row in a larger
+        batch
+    positions_at : (rows,), position of each row in a larger batch, or 0 if the rows are consecutive
+    first_step, steps : first batch, and number of batches
+    batch_weights_at, shares_at : (all steps,), for each batch the sum of its sample weights, and
+        the weight of its mean loss
+    updating, penalized, l2, l2_over_batch : whether parameters are updated, whether the penalty is
+        added, its factor, and whether the factor is divided by the batch's weight
+    phase, first_piece, end_piece, first_thread : if ranks share a batch, the phase, this rank's
+        pieces, and the maximum number of threads of the ranks before it
+    updates_made : number of updates, increased when all steps of a call are done
+    rule_at : the numbers of the update rule
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
 
-    How the work is cut (see ``plan``):
+    The division of the work (see ``plan``):
     batch_rows, block_rows, round_rows : rows of a batch, of a piece of phase 1, and of those
         forwarded at a time
-    layers, slices, blocks, parts, threads : how many there are; layers_at, slices_at : their tables
-    block_gradients : whether blocks keep the gradient of weights too; partial_size : how much each
-    keeps, at partials_at
-    cores, slice_starts_at : for how many cores it is cut, and (cores + 1,), the slice with which
-        each of them begins
-    claims_at : (blocks + slices + parts,), in which turn each piece is free; done_at : pieces done
+    layers, slices, blocks, parts, threads : their numbers
+    layers_at, slices_at : tables of layers and slices
+    block_gradients : whether blocks keep the gradient of weights as well
+    partial_size : items that each block keeps, at partials_at
+    cores, slice_starts_at : number of cores, and (cores + 1,), the first slice of each core
+    claims_at : (blocks + slices + parts,), the turn in which each piece is free
+    done_at : number of pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
-    loss_numbers_at : (outputs,), the number that the loss takes for each
+    loss_numbers_at : (outputs,), the number that the loss takes for each output
 
     Buffers, for ``capacity_rows`` rows:
-    hidden_at : (sum of widths, capacity_rows), outputs of hidden layers; where there is dropout,
-    the same after it; and where an activation keeps what it was given, the same of that
+    hidden_at : (sum of widths, capacity_rows), outputs of hidden layers; with dropout, the same
+        again after it; and if an activation keeps its inputs, the same again for these
     deltas_at : (sum of widths, capacity_rows), dL/dz of all layers, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
-    batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is
-        multiplied by
-    scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's room for products
+    batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and the factor of each row's loss
+    scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's memory for products
         and for a result
 
-    Of members, how many there are, and buffers for ``capacity_rows`` rows of one of them:
+    For members, their number in ``members``, and buffers for ``capacity_rows`` rows of one member:
     scaled_at : (sum of widths, capacity_rows), inputs of layers times the member's factors
-    products_at : (sum of widths, capacity_rows), what weights of hidden layers give, before the
+    products_at : (sum of widths, capacity_rows), products with weights of hidden layers, before the
         member's factors
     first_gradient_at : (threads, first layer's weight), x^T delta of the member's first layer
 
-    Of networks side by side (see ``many``), in the first one's job:
-    lanes, lanes_at : how many threads' work they are, and (lanes,), whether each lane is still free
-    train_at : the C function that trains one
-    streams_at : (networks, WORDS), from which their orders are drawn, or 0 where rows are not
-    shuffled and in each job: rows_at : (rows,), the rows of X that are shuffled
+    For networks side by side (see ``many``), in the job of the first network:
+    lanes, lanes_at : number of lanes, and (lanes,), whether each lane is still free
+    train_at : the C function that trains one network
+    streams_at : (networks, WORDS), states of the random generators of their orders, or 0 if rows
+        are not shuffled
+    rows_at : (rows,), in each job, the rows of X that are shuffled
     """
 
     _fields_ = [
@@ -166,12 +172,12 @@ class Job(ctypes.Structure):
 
 @cache
 def job_class(dtype: str) -> Any:
-    """A job of a network of this dtype: its field ``one`` tells compiled code of what the buffers
-    are.
+    """Return the class of jobs of a dtype. The type of its field ``one`` is the type of the
+    buffers' items.
     """
     kind = {"float32": ctypes.c_float, "float64": ctypes.c_double}[dtype]
     fields: Any = Job._fields_
-    # Not a subclass: NumPy sees only a structure's own fields.
+    # This is not a subclass, since NumPy reads only a structure's own fields.
     return type(f"Job{dtype}", (ctypes.Structure,), {"_fields_": [*fields, ("one", kind)]})
 
 
@@ -185,15 +191,15 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (LayerRecord, Slic
 
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
-    """Make for each name an array of so many zeros, which begins at a cache line."""
+    """Return an array of zeros for each name and size. Each begins at a cache line."""
     counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
     parts = _parts(numpy.zeros(_room_for(counts), numpy.uint8), counts)
     return {name: part.view(dtype) for name, part in zip(sizes, parts, strict=True)}
 
 
 def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
-    """Arrays like these, which lie one behind the other in memory (bytes), each at the beginning of
-    a cache line.
+    """Return arrays like these, one after the other in memory (bytes), each of which begins at a
+    cache line.
 
     memory : (:func:`bytes_for` all of them,) uint8
     """
@@ -205,17 +211,17 @@ def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def bytes_for(*many: dict[str, Any]) -> int:
-    """Return how many bytes arrays like these take when they are carved."""
+    """Return the number of bytes that :func:`carve` needs for arrays like these."""
     return _room_for([array.nbytes for arrays in many for array in arrays.values()])
 
 
 def _room_for(counts: list[int]) -> int:
-    """Return how many bytes suffice for arrays of so many bytes each, that lie apart."""
+    """Return the number of bytes that suffice for arrays of these sizes with gaps between them."""
     return sum(counts) + len(counts) * (LINE + GAP) + LINE
 
 
 def _parts(memory: Any, counts: list[int]) -> list[Any]:
-    """Return parts of memory (bytes) of so many bytes each, which begin at a cache line."""
+    """Return parts of memory (bytes) of these sizes. Each begins at a cache line."""
     at, parts = -memory.ctypes.data % LINE, []
     for count in counts:
         parts.append(memory[at : at + count])
@@ -230,6 +236,8 @@ def address_of(array: Any) -> int:
 
 
 def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
-    """Set fields of a job to the addresses of arrays, which must be kept alive, or to 0 for None."""
+    """Set fields of a job to the addresses of arrays, or to 0 for None. The caller keeps them
+    alive.
+    """
     for name, memory in arrays.items():
         setattr(job, name, 0 if memory is None else memory.__array_interface__["data"][0])

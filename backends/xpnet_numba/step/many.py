@@ -1,9 +1,9 @@
-"""Many networks of one shape train side by side: a thread takes one after the other, and makes an
-epoch of it alone.
+"""Training of many networks of one shape side by side: each thread runs whole epochs of one network
+after the other.
 
-The networks are dealt out to as many lanes as threads work; those of a lane have one workspace,
-which stays in a core's cache. Orders of the rows are drawn here, as NumPy draws them, so that an
-epoch of all networks is one call of compiled code.
+The networks are divided into lanes, one for each thread. The networks of a lane share a workspace,
+which stays in a core's cache. Orders of the rows are drawn here in the same way as in NumPy, so
+that an epoch of all networks is one call of compiled code.
 """
 
 import ctypes
@@ -30,8 +30,8 @@ from xpnet_numba.step.plan import Plan, Workspace
 
 u8 = numpy.uint64
 WORDS = 6
-"""Words of a stream: the state and the increment, the lower half of each first; whether 32 bits are
-left; which.
+"""Number of words of a random generator: state and increment, each with the lower half first;
+whether 32 spare bits exist; the spare bits.
 """
 
 MULTIPLIER_LOW, MULTIPLIER_HIGH = u8(0x4385DF649FCCF645), u8(0x2360ED051FC65DA4)
@@ -43,9 +43,9 @@ LOWER_HALF = u8(0xFFFFFFFF)
 
 
 def train_many(jobs_at: Pointer, me: int) -> None:
-    """The C function of an epoch of each of some networks.
+    """The C function of an epoch of some networks.
 
-    jobs_at : a job for each network, of which the first tells what all do
+    jobs_at : a job for each network; the first also has the fields for all networks
     """
     shared = array(jobs_at, 1)[0]
     lanes = shared.lanes
@@ -71,8 +71,8 @@ def train_many(jobs_at: Pointer, me: int) -> None:
 
 @njit(**INNER)
 def shuffle(stream: Indices, order: Indices) -> None:
-    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32
-    bits, masked.
+    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by masked numbers of
+    32 bits.
     """
     low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
     has_spare, spare, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
@@ -101,7 +101,7 @@ def shuffle(stream: Indices, order: Indices) -> None:
         fits = place <= last
         place = choice(
             fits, place, last
-        )  # a number that is too large is drawn again: to jump would take longer
+        )  # a number that is too large is drawn again; a jump would take longer
         order[place], order[last] = order[last], order[place]
         last -= choice(fits, 1, 0)
     stream[0], stream[1], stream[4], stream[5] = low, high, has_spare, spare
@@ -109,7 +109,7 @@ def shuffle(stream: Indices, order: Indices) -> None:
 
 @cache
 def many_function(dtype: str) -> int:
-    """The address of the C function of an epoch of many networks."""
+    """Return the address of the C function of an epoch of many networks."""
     return c_function(train_many, functions.signature_of(dtype))
 
 
@@ -118,8 +118,8 @@ SHUFFLE = types.void(types.int64[::1], types.int64[::1])
 
 @cache
 def draws_as_numpy() -> bool:
-    """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does
-    not promise.
+    """Return whether this version of NumPy shuffles as :func:`shuffle` does. NumPy does not
+    guarantee it.
     """
     order, stream = numpy.arange(1000), numpy.random.default_rng(0)
     threads.entry(shuffle, SHUFFLE)(words_of(stream), order)
@@ -127,14 +127,14 @@ def draws_as_numpy() -> bool:
 
 
 def words_of(stream: Any) -> Any:
-    """The state of a Generator over PCG64, (WORDS,) int64."""
+    """Return the state of a Generator over PCG64, (WORDS,) int64."""
     state = stream.bit_generator.state
     halves = [half for n in state["state"].values() for half in (n & 2**64 - 1, n >> 64)]
     return numpy.array([*halves, state["has_uint32"], state["uinteger"]], "uint64").view("int64")
 
 
 def set_words(stream: Any, words: Any) -> None:
-    """Put a Generator over PCG64 into a state."""
+    """Set the state of a Generator over PCG64."""
     low, high, step_low, step_high, has_spare, spare = map(int, words.view("uint64"))
     state = {"state": low | high << 64, "inc": step_low | step_high << 64}
     stream.bit_generator.state = {
@@ -178,7 +178,7 @@ class ManyTrainings:
             first.streams_at = address_of(self._words)
 
     def _job_of(self, step: Any, data: CallData, lane: int) -> Job:
-        """The job of one network: an epoch on its rows."""
+        """Return the job of one network: an epoch on its rows."""
         job, workspace = step.separate_job(), self._workspaces[lane]
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
@@ -189,7 +189,7 @@ class ManyTrainings:
         return job
 
     def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:
-        """Make an epoch of some networks, from number ``first`` on; returns their losses."""
+        """Train some networks for an epoch, from number ``first`` on; return their losses."""
         job, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
         job.first_piece, job.end_piece = first, first + len(learning_rates)
         self._claims.fill(0)
@@ -200,7 +200,7 @@ class ManyTrainings:
         return [step.take_over(self.jobs[k]) for k, step in enumerate(steps, start=first)]
 
     def close(self) -> None:
-        """Put the streams into the states in which the drawn orders leave them."""
+        """Set the random generators to their states after the drawn orders."""
         for stream, words in zip(
             self.streams or (), self._words if self.streams else (), strict=True
         ):

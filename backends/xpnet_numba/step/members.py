@@ -1,16 +1,14 @@
-"""Training, prediction and validation of members: k networks that share the weights of their hidden
+"""Training, prediction and validation of members: k networks that share the weights of hidden
 layers.
 
-One update has the two phases of ``train``, cut otherwise:
+One update has the two phases of ``train`` with another division of the work:
 
-  phase 1   split by members. Who takes a block of members takes one after the other, and of each
-  some rows at a time
-            from X to the deltas and back, while they are in that core's cache. What the members
-            share gets a gradient of its own in each block; what a member has for itself gets its
-            gradient at once.
-  phase 2   split by parameters, as in ``train``: the blocks' gradients are added up, in their
-  order, and each slice is
-            updated.
+- Phase 1 is split by members. A thread that claims a block of members works on one member after the
+  other, and on some rows at a time: forward and backward, while the rows are in the core's cache.
+  Each block has its own gradient of the shared parameters. The gradient of a member's own
+  parameters is final.
+- Phase 2 is split by parameters, as in ``train``: the blocks' gradients are added up in order, and
+  each slice is updated.
 
 The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the
 weight and of the factors at once: x (r W) = (x r) W.
@@ -48,13 +46,13 @@ from xpnet_numba.step.forward import (
 from xpnet_numba.step.job import Job, LayerRecord, Slice
 from xpnet_numba.step.train import BatchRun, finish_slice
 
-# Where a member's parameters and the numbers of its layers lie.
+# Access to a member's parameters and to the values of its layers.
 
 
 @njit(**GIVES_ARRAY)
 def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
-    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer
-    on.
+    """Return a member's factors (size,) or their gradient. All members' factors begin at an offset
+    of a buffer.
     """
     return vector(job, buffer_at, offset + member * size, size)
 
@@ -69,7 +67,7 @@ def member_weight(job: Job, buffer_at: int, layer: LayerRecord, member: int) -> 
 
 @njit(**GIVES_ARRAY)
 def bias_gradient(job: Job, layer: LayerRecord, block: int, member: int) -> Vector:
-    """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
+    """Return a bias gradient (fan_out,): the member's own, or a block's part of the shared one."""
     if layer.bias_step:
         return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
     return vector(job, job.partials_at, block * job.partial_size + layer.bias, layer.fan_out)
@@ -96,7 +94,7 @@ def first_gradient(job: Job, layer: LayerRecord, me: int) -> Block:
 
 @njit(**INNER)
 def gather_dense(job: Job, rows: RowBlock) -> Block:
-    """Rows of X as numbers one beside the other, also where X is sparse."""
+    """Return rows of X as a dense block, also if X is sparse."""
     if not job.starts_at:
         return gather_x(job, rows)
     out = matrix(job, job.batch_x_at, rows.offset * job.inputs, rows.number, job.inputs)
@@ -127,7 +125,9 @@ def times_weight(
 
 
 def _of_members(function: Any, **values: Any) -> Any:
-    """A function of ``train`` or ``forward`` in which what members do otherwise is filled in."""
+    """Return a function of ``train`` or ``forward`` with the members' versions of functions filled
+    in.
+    """
     return njit(**INNER)(filled_in(function, f"{function.__name__}_of_members", **values))
 
 
@@ -175,10 +175,11 @@ def backward_member(
     part: tuple[int, int, int, int],
     me: int,
 ) -> None:
-    """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
+    """Compute deltas of the hidden layers from those of the last, and the gradients of all
+    parameters.
 
-    part : which block, which member; ``ACCUMULATE`` where gradients that are shared are added to
-        what the block has of them, else 0; the same for the member's own and those of earlier rows
+    part : block; member; ``ACCUMULATE`` if shared gradients are added to those of the block, else
+        0; the same for the member's own gradients and those of earlier rows
     """
     block, member, more, more_rows = part
     for i in range(len(layers) - 1, -1, -1):
@@ -256,7 +257,7 @@ def first_layer_gradient(
 
 @njit(**INNER)
 def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
-    """The gradients that are added to, of what a member has for itself, begin at zero."""
+    """Set the gradients of a member's own factors and biases to zero, since rows are added to them."""
     for i in range(len(layers)):
         layer = layers[i]
         if layer.scale_in >= 0:
@@ -274,8 +275,8 @@ def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
 def work_slice(
     job: Job, layers: Sequence[LayerRecord], piece: Slice, batch: BatchRun, index: int, me: int
 ) -> None:
-    """The gradient of one slice of the parameters, summed over blocks where it is shared, and its
-    update.
+    """Compute the gradient of one slice of the parameters, summed over blocks if it is shared, and
+    its update.
     """
     if not piece.own:
         partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)

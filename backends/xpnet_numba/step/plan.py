@@ -1,9 +1,9 @@
-"""A plan prepares compiled code's run: the pieces of a batch, the table of a network, and buffers.
+"""Plans for compiled code: the pieces of a batch, the table of a network, and buffers.
 
 A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut
-depends on the network, the batch and the number of cores this process may use, never on how many
-threads work, so that the same sums are taken in the same order whoever takes them. BLAS's own
-threads are never used, however large a layer.
+depends on the network, the batch and the number of cores this process may use, never on the number
+of threads, so that sums have the same order on any number of threads. BLAS's own threads are never
+used.
 """
 
 import ctypes
@@ -59,8 +59,8 @@ core.
 """
 
 MEMBER_ROWS = 128
-"""Rows of one member that are worked on at a time, as ``MAX_ROWS``: of each layer three arrays are
-kept for them.
+"""Rows of one member that are worked on at a time, as ``MAX_ROWS``: three arrays of each layer are
+stored for them.
 """
 
 MEMBER_BLOCKS_PER_CORE = 2
@@ -71,14 +71,14 @@ MEMBER_BLOCKS_PER_CORE = 2
 class Plan:
     """The pieces of a batch.
 
-    cores : for how many it is made; no more threads may work
-    block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it
-        forwards at a time
-    sparse : whether X is
+    cores : number of cores that it is made for, and maximum number of threads
+    block_rows, blocks : rows of a piece of phase 1, and number of pieces
+    round_rows : rows that a piece forwards at a time
+    sparse : whether X is sparse
     block_gradients : whether each block keeps the gradient of all parameters from its own rows
     parts : slices of the first weight that are multiplied by their features of the whole batch; 0
         for none
-    starts : for each core the slice with which it begins, and behind the last how many there are
+    starts : for each core the slice with which it begins, followed by the number of slices
     """
 
     cores: int
@@ -94,14 +94,14 @@ class Plan:
 
     @cached_property
     def capacity_rows(self) -> int:
-        """Rows for which there must be room: a block that keeps gradients needs it for a round, by
-        whichever core.
+        """Number of rows in the buffers: the rows of a batch, or of a round for each core if blocks
+        keep gradients.
         """
         return self.cores * self.round_rows if self.block_gradients else self.batch_rows
 
     @cached_property
     def workers(self) -> int:
-        """Return how many threads find work: some phase has as many pieces of one kind."""
+        """Return the number of threads that have work: the maximum number of pieces in a phase."""
         pieces = Counter(piece.layer for piece in self.slices)
         return min(self.cores, max(self.blocks, *pieces.values()))
 
@@ -155,7 +155,7 @@ def make_member_plan(
     spec: NetworkSpec, layers: list[LayerRecord], batch_rows: int, cores: int, *, sparse: bool
 ) -> Plan:
     """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of
-    what is shared.
+    the shared parameters.
     """
     item = 4 if spec.dtype == "float32" else 8
     weights = sum(layer.fan_in * layer.fan_out for layer in layers)
@@ -171,8 +171,8 @@ def make_member_plan(
 
 
 def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
-    """The plan of predictions and losses: each thread has room for a block of rows, and no
-    parameter is updated.
+    """Return the plan of predictions and losses: each thread has buffers for a block of rows, and
+    no parameter is updated.
     """
     rows = EVALUATED_ROWS
     return Plan(threads, threads * rows, rows, rows, threads, sparse, False, 0, [], [0])
@@ -181,15 +181,15 @@ def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
 def _member_slices(
     spec: NetworkSpec, index: int, layer: LayerRecord, row_bytes: int, cores: int
 ) -> list[Slice]:
-    """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members
-    have for themselves.
+    """Return a layer's slices: the shared weight cut by rows, with a shared bias, and the members'
+    own parameters.
     """
     weight, members = layer.fan_in * layer.fan_out, spec.members
     if layer.weight_step:
         slices = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
     else:
         slices = _slices(index, layer, row_bytes, cores)
-        # What lies between weight and bias, or the bias itself, is not shared.
+        # The factors between weight and bias, or the bias itself, are not shared.
         if layer.bias_step or layer.scale_in >= 0:
             last = slices[-1]
             last.takes_bias, last.size = 0, last.weights
@@ -209,7 +209,7 @@ def _keeps_block_gradients(
     """Return whether the blocks' gradients move less between cores than the inputs and deltas of a
     whole batch.
 
-    Sparse inputs count for nothing.
+    Sparse inputs are not counted.
     """
     parameters = sum(
         (fan_in + 1) * fan_out
@@ -221,10 +221,10 @@ def _keeps_block_gradients(
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
-    """Into how many parts to cut the first layer's product; 0 where that would move more between
+    """Return the number of parts of the first layer's product; 0 if parts would move more between
     cores.
 
-    By rows, a core reads what others wrote of the weight and of the batch's inputs; in parts, of
+    A cut by rows moves the weight and the batch's inputs between cores; a cut in parts moves
     products and deltas.
     """
     parts = sum(piece.layer == 0 for piece in slices)
@@ -234,13 +234,14 @@ def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
 
 
 def _workers(work: int, cores: int) -> int:
-    """Return how many cores so many bytes are worth."""
+    """Return the number of cores that are worth using for ``work`` bytes."""
     return max(1, min(cores, work // GRAIN))
 
 
 def _slices(index: int, layer: LayerRecord, row_bytes: int, cores: int) -> list[Slice]:
-    """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in
-    the whole batch
+    """Return slices of a layer's weight, cut by rows; the last slice takes the bias.
+
+    row_bytes : bytes of one feature in the whole batch
     """
     rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * row_bytes, cores))
     firsts = range(0, layer.fan_in, rows)
@@ -258,9 +259,11 @@ def _slice(index: int, layer: LayerRecord, first: int, rows: int, number: int) -
 
 
 def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]:
-    """Slices in the order of the cores that begin with them, and where those of each core begin.
+    """Return slices in the order of the cores that begin with them, and the first slice of each
+    core.
 
-    All have about the same work: the largest goes first, each to whoever has least.
+    All cores have about the same work: the largest slice goes first, each to the core with the
+    least work.
     """
     shares: list[list[Slice]] = [[] for _ in range(cores)]
     loads = [0] * cores
@@ -271,8 +274,8 @@ def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]
     return list(chain(*shares)), list(accumulate(map(len, shares), initial=0))
 
 
-# A network as compiled code is told of it: where parameters lie, the table of its layers, the
-# numbers of its rule.
+# A network in the form of compiled code: offsets of parameters, the table of layers, and the
+# numbers of the update rule.
 
 
 @lru_cache(maxsize=64)
@@ -285,8 +288,8 @@ def buffer_size(spec: NetworkSpec) -> int:
 
 @lru_cache(maxsize=64)
 def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
-    """The addresses of the functions that every call needs, by the fields of a job; those of
-    activations stand with their layers.
+    """Return the addresses of the functions that every call needs, by the fields of a job; those of
+    activations are in the table of layers.
     """
     rule = spec.rule
     update = updates.loop_name(rule.name, has_buffers=bool(rule.buffers))
@@ -300,24 +303,24 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
 
 
 def keeps_inputs(spec: NetworkSpec) -> bool:
-    """Return whether the gradient of an activation is read from its input, which then is kept."""
+    """Return whether the gradient of an activation is computed from its input, which is then kept."""
     return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
 
 
 def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:
-    """A flat buffer, in which every parameter begins at a cache line, as parameters."""
+    """Return parameters over a flat buffer, in which each parameter begins at a cache line."""
     return Parameters.over(flat, spec, numpy_backend, align=_alignment(spec.dtype))
 
 
 @cache
 def _alignment(dtype: str) -> int:
-    """Items in a cache line."""
+    """Return the number of items in a cache line."""
     return LINE // numpy.dtype(dtype).itemsize
 
 
 @lru_cache(maxsize=64)
 def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
-    """Return the affine layers, each with the functions of the activation behind it; found once,
+    """Return the affine layers, each with the functions of the activation after it; computed once,
     and only read.
     """
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
@@ -325,7 +328,7 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
     hidden = sum(spec.widths[1:-1])
     after_dropout = (
         hidden if any(spec.dropout) else 0
-    )  # the column from which on what is left of the outputs stands
+    )  # the first column of the outputs after dropout
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = spec.widths[i : i + 2]
         of_input = ACTIVATIONS[activation].keeps == "x"
@@ -362,17 +365,17 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
     return (LayerRecord * spec.layers)(*rows)
 
 
-# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is
-# allocated before the first address of it is told to a job: where memory does not suffice, the job
-# goes on with the workspace that it had.
+# Buffers are allocated once for a kind of work, then only written. All memory of a workspace is
+# allocated before a job receives an address of it: if memory does not suffice, the job keeps its
+# old workspace.
 
 
 class Workspace:
-    """Holds what is written while batches of ``plan.batch_rows`` rows train, or as many rows are
-    predicted or measured.
+    """Holds the buffers that are written while batches of ``plan.batch_rows`` rows train, or as
+    many rows are predicted or measured.
 
-    label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
-    threads : how many work in it; None for as many as the plan has cores
+    label_width : numbers in a row of Y if rows have an order, and so are gathered; else 0
+    threads : number of threads that use it; None for the plan's number of cores
     """
 
     def __init__(
@@ -396,7 +399,7 @@ class Workspace:
             "scaled_at": rows * scaled,
             "products_at": rows * hidden if members and spec.member_scales == "all" else 0,
             "first_gradient_at": threads * widths[0] * widths[1] if members and plan.slices else 0,
-            "scratch_at": threads * SCRATCH,  # on the heap: a thread's stack may be small
+            "scratch_at": threads * SCRATCH,  # on the heap, since a thread's stack may be small
             "batch_x_at": rows * widths[0] if label_width and (members or not plan.sparse) else 0,
             "batch_y_at": rows * max(label_width, 2)
             if label_width
@@ -409,7 +412,7 @@ class Workspace:
         self.arrays = aligned(spec.dtype, sizes) | aligned("float64", totals)
         self.arrays |= aligned(
             "int64", {"claims_at": pieces + 1}
-        )  # the last one counts pieces that are done
+        )  # the last item counts pieces that are done
         self.nbytes = sum(array.nbytes for array in self.arrays.values())
         self._slices, self._starts = (
             (Slice * len(plan.slices))(*plan.slices),
@@ -417,7 +420,7 @@ class Workspace:
         )
 
     def bind(self, job: Job) -> None:
-        """Set a job's fields of the plan and the buffers."""
+        """Set the fields of a job for the plan and the buffers."""
         plan = self.plan
         job.batch_rows, job.block_rows, job.round_rows = (
             plan.batch_rows,

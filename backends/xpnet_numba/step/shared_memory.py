@@ -1,12 +1,12 @@
-"""Ranks on one machine share a batch as threads do: in memory that they have in common.
+"""Training by ranks on one machine, which share a batch in common memory as threads do.
 
-Parameters, optimizer, and all that is written while a batch trains lie in that memory while an
-epoch lasts. The plan is that of one process with the cores of all ranks. Each rank has some of its
-blocks, and some of its slices, which its own threads share; between phases the ranks meet. No
-gradient is sent from rank to rank, and the bits are those of one process.
+Parameters, the optimizer's buffers and the workspace are in that memory during an epoch. The plan
+is that of one process with the cores of all ranks. Each rank has some of its blocks and slices,
+which its own threads share; between phases the ranks wait for each other. No gradient is sent
+between ranks, and the bits are those of one process.
 
-Within a process threads wait for each other in compiled code. Ranks meet through their group,
-between calls of compiled code: a rank may be stopped, or end, and it is the group that notices.
+Within a process threads wait for each other in compiled code. Ranks wait at their group's barrier,
+between calls of compiled code: a rank may be stopped or end, which the group detects.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from xpnet_numba.step.job import Job, aligned, bytes_for, carve
 from xpnet_numba.step.plan import Plan, Workspace, buffer_size, set_buffers
 
 GRADIENT, UPDATE = 2, 3
-"""The phase that finds the gradients of slices, and may update them, and the one that only updates
-them.
+"""Numbers of the phase that computes the gradients of slices, and may update the slices, and of the
+phase that only updates them.
 """
 
 
@@ -28,7 +28,7 @@ class SharedMemoryTraining:
     """A training of which each rank of a group computes a part of every batch.
 
     group : the ranks
-    job : a job of the step that has been told of no buffers
+    job : a job of the step in which no buffers are set
     label_width : numbers of a row of Y where rows have an order, else 0
     """
 
@@ -56,7 +56,7 @@ class SharedMemoryTraining:
         self._phases = [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (GRADIENT, *slices)]
 
     def bind(self) -> bool:
-        """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
+        """Place all buffers in common memory; return False if the ranks have too little of it."""
         memory = self.group.shared_memory(bytes_for(self.flat, self.workspace.arrays))
         if memory is None or memory is self._memory:
             return memory is not None
@@ -69,18 +69,17 @@ class SharedMemoryTraining:
     def train(
         self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None
     ) -> tuple[float, float]:
-        """The batches of the data that the job has been told of; returns the mean loss, and its
-        penalty.
+        """Train on the batches of the job's data; return the mean loss, and the penalty in it.
 
-        weights : (batches,), by how much the mean loss of each counts
-        flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks
-            written afterwards
-        max_grad_norm : the norm to which a greater gradient is scaled, or None
+        weights : (batches,), weight of each batch's mean loss
+        flat : parameters and the optimizer's buffers by name: those of rank 0 are read, and those
+            of all ranks are written afterwards
+        max_grad_norm : maximum norm of the gradient, to which larger gradients are scaled, or None
         """
         job, clips = self.job, max_grad_norm is not None
         job.updating = not clips
         kept = "params", *self.spec.rule.buffers
-        self.group.barrier()  # the memory may still be read, for the epoch before
+        self.group.barrier()  # other ranks may still read the memory for the epoch before
         for name in kept if self.group.rank == 0 else ():
             self.flat[name][:] = flat[name]
         self.workspace.arrays["totals_at"].fill(0)
@@ -108,7 +107,7 @@ class SharedMemoryTraining:
         return (float(totals[:blocks].sum()) / weight + penalty if weight else 0.0), penalty
 
     def _work(self, phase: tuple[int, int, int], count: int) -> None:
-        """Do this rank's pieces of a phase of a batch, on so many threads."""
+        """Do this rank's pieces of a phase of a batch on ``count`` threads."""
         job = self.job
         job.phase, job.first_piece, job.end_piece = phase
         if job.first_piece < job.end_piece:
@@ -123,9 +122,7 @@ class SharedMemoryTraining:
         ]
 
     def _clip(self, max_grad_norm: float) -> None:
-        """Scale the gradients of this rank's slices, once every rank has told the sum of the
-        squares of its own.
-        """
+        """Scale the gradients of this rank's slices, after each rank has stored its sum of squares."""
         norm = float(self.flat["squares"].sum()) ** 0.5
         if norm > max_grad_norm:
             for run in self._gradients():

@@ -1,9 +1,9 @@
-"""The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
+"""The compiled training step of the Numba backend: a few calls of compiled code run a whole epoch.
 
-Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of
-predictions and losses, and reads the arrays of a call. ``train`` and ``forward`` hold what the
-threads do and explain it, ``plan`` cuts the work, ``job`` is the table by which both sides
-understand each other.
+This module is Python's side of training: parameters, buffers and results; ``evaluation`` is that of
+predictions and losses. ``arrays`` reads the arrays of a call. ``train`` and ``forward`` contain the
+work of the threads and explain it, ``plan`` divides the work, and ``job`` is the table that both
+sides share.
 """
 
 import time
@@ -49,24 +49,24 @@ from xpnet_numba.step.plan import (
 from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
 
 PARTS_LIKE = 8
-"""Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
+"""A plan is also used for parts of a batch, down to an eighth of the plan's rows."""
 
 SECONDS_PER_CALL = 0.2
-"""Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which
+"""Seconds of work in one call of compiled code. Ctrl-C takes effect between calls, each of which
 costs some microseconds.
 """
 
 
 BRIEF = 1e9
-"""Networks train side by side up to so many products of a row and a parameter in an epoch of one,
-some tenths of a second: Ctrl-C is heard between epochs then.
+"""Maximum number of products of a row and a parameter in an epoch of one network that trains side
+by side with others: some tenths of a second, since Ctrl-C then takes effect between epochs.
 """
 
 
 def compile_step(spec: NetworkSpec) -> "NumbaStep | str":
-    """The compiled step for a network, or a sentence that says why there is none.
+    """Return the compiled step for a network, or a sentence with the reason why there is none.
 
-    Compiles nothing yet: each loop is compiled when it is first needed, and kept on disk.
+    Nothing is compiled yet: each loop is compiled at first use, and stored on disk.
     """
     if missing := set(spec.activations) - set(ACTIVATIONS):
         return f"the Numba backend has no loop for the activation {', '.join(sorted(missing))}"
@@ -74,7 +74,7 @@ def compile_step(spec: NetworkSpec) -> "NumbaStep | str":
 
 
 def warmup() -> None:
-    """Compile everything that any step may need here, for both dtypes."""
+    """Compile everything that any step may need on this machine, for both dtypes."""
     threads.attend_entry()
     threads.share_entry()
     draws_as_numpy()
@@ -90,13 +90,13 @@ def warmup() -> None:
 class NumbaStep(EvaluatingStep):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
-    X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over
-    what stands in it.
+    X may be a SciPy matrix of compressed rows. Then the first layer's products are loops over the
+    stored numbers.
 
-    It serves one call at a time: who shares it among threads sees to that. An epoch can be
-    interrupted between batches: then parameters, optimizer and number of updates are those after
-    the last whole batch. Memory for a batch grows with its rows unless the parameters are few
-    beside them: a batch of all rows, however many, then takes room for some blocks.
+    It serves one call at a time: callers that share it among threads must use a lock. An epoch can
+    be interrupted between batches: then parameters, optimizer and number of updates are those after
+    the last complete batch. Memory for a batch grows with its rows, unless the network has few
+    parameters for so large a batch: then a batch of any size takes memory for a few blocks.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -106,8 +106,8 @@ class NumbaStep(EvaluatingStep):
         self._common: SharedMemoryTraining | None = None
         self._steps_per_call = 1  # until a call has been timed
         self._running = 0
-        # Inside of ``running``: the arguments of the last call that may come again, what was read
-        # of them, and the data that the job was told of last.
+        # Inside of ``running``: the arguments of the last call, which may be repeated, the arrays
+        # read from them, and the data that are set in the job.
         self._last_arguments: tuple[Any, ...] = ()
         self._read: CallData | None = None
         self._data_of_job: CallData | None = None
@@ -127,8 +127,8 @@ class NumbaStep(EvaluatingStep):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Inside, arrays of one gradient or epoch after the other are read once, and BLAS is held
-        to one thread where it multiplies.
+        """In this context the arrays of repeated gradients or epochs are read once, and BLAS is
+        limited to one thread if products use it.
         """
         self._running += 1
         try:
@@ -140,10 +140,10 @@ class NumbaStep(EvaluatingStep):
                 self._last_arguments, self._read, self._data_of_job = (), None, None
 
     def read_again(self, *arguments: Any) -> CallData:
-        """The arrays of a call that may be repeated: for those of the call before, the same object.
+        """Return the arrays of a call that may be repeated: the same object if the arguments are
+        those of the last call.
 
-        given : X, Y, order, sample_weight, and the batch size with which they are trained on, if it
-            is not all rows
+        arguments : X, Y, order, sample_weight, and the batch size, or None for all rows
         """
         if self._read is not None and all(map(is_, arguments, self._last_arguments)):
             return self._read
@@ -276,7 +276,7 @@ class NumbaStep(EvaluatingStep):
                 yield training.epoch
 
     def separate_job(self) -> Job:
-        """Return a job of its own that trains these parameters, with this optimizer."""
+        """Return a separate job that trains these parameters with this optimizer."""
         self._allocate("gradients", *self.spec.rule.buffers)
         job = self._new_job()
         set_buffers(job, self._flat, self.spec)
@@ -288,8 +288,8 @@ class NumbaStep(EvaluatingStep):
         self._rule[0] = learning_rate
 
     def take_over(self, job: Job) -> float:
-        """Count the updates of an epoch that another job has made; return its mean loss, of rows
-        without weights.
+        """Count the updates of an epoch of another job; return its mean loss, for rows without
+        sample weights.
         """
         self._training.updates_made, self.penalty = job.updates_made, job.penalty / job.rows
         return job.loss / job.rows + self.penalty
@@ -368,8 +368,8 @@ class NumbaStep(EvaluatingStep):
         learning_rate: float | None,
         part: BatchPart | None = None,
     ) -> float:
-        """Batches over all rows, without updates where there is no learning rate; returns the mean
-        loss, and sets how much of it is the penalty.
+        """Train on batches of all rows, without updates if ``learning_rate`` is None; return the
+        mean loss, and set ``penalty``.
         """
         job, self.penalty = self._training, 0.0
         if not data.rows:
@@ -384,13 +384,13 @@ class NumbaStep(EvaluatingStep):
         return job.loss / total + self.penalty if total else 0.0
 
     def _set_batches(self, data: CallData, batch_size: int, part: BatchPart | None) -> Workspace:
-        """Set the training job's data, unless it has them from the last call; returns where it
-        works.
+        """Set the training job's data, unless they are set from the last call; return its
+        workspace.
         """
         job, rows, last = self._training, data.rows, self._workspace
         if last is not None and data is self._data_of_job and part is None:
             return last
-        self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
+        self._data_of_job = None  # the job changes from here on, and Ctrl-C may interrupt this
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
             data.rows_of_batch = (
@@ -407,12 +407,12 @@ class NumbaStep(EvaluatingStep):
         job.first_row = 0 if part is None or part.places is not None else part.first_row
         self._data_of_job = (
             data if data is self._read else None
-        )  # other data may hold an order that comes once
+        )  # other data may have an order that is used once
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
-        """Return the rows to plan for where these are part of a batch: parts of similar sizes share
-        one plan.
+        """Return the rows to plan for if these rows are part of a batch: parts of similar sizes
+        share one plan.
         """
         last = 0 if self._workspace is None else self._workspace.plan.batch_rows
         if last // PARTS_LIKE <= rows <= last:
@@ -420,7 +420,7 @@ class NumbaStep(EvaluatingStep):
         return rows + rows // 4 if last < rows < 2 * last else rows
 
     def _run_steps(self, job: Job, workspace: Workspace, steps: int) -> None:
-        """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
+        """Call compiled code, each time for the number of steps that takes ``SECONDS_PER_CALL``."""
         job.first_step = 0
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
@@ -435,7 +435,7 @@ class NumbaStep(EvaluatingStep):
                 self.report(job.first_step * job.batch_rows)
 
     def _gradient_of_nothing(self, part: BatchPart) -> float:
-        """Fill the gradient of no rows, which is zero or the penalty's; returns the penalty."""
+        """Set the gradient of no rows, which is zero or the penalty's gradient; return the penalty."""
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:
@@ -449,9 +449,8 @@ class NumbaStep(EvaluatingStep):
     def _workspace_for(
         self, batch_rows: int, label_width: int, *, sparse: bool = False
     ) -> Workspace:
-        """A workspace for batches of so many rows, with room for gathered labels of that width (0
-        where none are gathered), which the training job knows. It is made anew only where the last
-        one does not serve.
+        """Return a workspace for batches of ``batch_rows`` rows and gathered labels of this width
+        (0 for none), which is bound to the training job. The last one is used again if it suffices.
         """
         last, kind = self._workspace, (batch_rows, sparse)
         if (
@@ -466,7 +465,7 @@ class NumbaStep(EvaluatingStep):
         self._allocate("gradients", *self.spec.rule.buffers)
         flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
-        # All memory has been found: from here on nothing fails.
+        # All memory is allocated: nothing fails from here on.
         set_buffers(self._training, self._flat, self.spec)
         workspace.bind(self._training)
         self._workspace = workspace
@@ -475,13 +474,13 @@ class NumbaStep(EvaluatingStep):
 
 @lru_cache(maxsize=64)
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
-    """The plan by which batches of a kind of network are cut, found once."""
+    """Return the plan for batches of a kind of network, computed once."""
     make = make_plan if spec.members == 1 else make_member_plan
     return make(spec, list(layer_table(spec)), batch_rows, cores, sparse=sparse)
 
 
 def _threads_for(plan: Plan) -> int:
-    """The number of threads that work. To ask the system costs some microseconds, which is long for
-    a small batch.
+    """Return the number of threads that work. A system call for it takes some microseconds, which
+    is long for a small batch.
     """
     return 1 if plan.workers == 1 else min(get_threads(), plan.workers)

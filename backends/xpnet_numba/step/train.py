@@ -1,30 +1,30 @@
-"""Training: two phases, and sometimes one before, each shared by all threads.
+"""Training: two phases, sometimes with one before them, each shared by all threads.
 
-One update of the parameters from a batch of rows is
+One update of the parameters from a batch of rows has two phases:
 
-  phase 1   split by rows. Who takes a block of rows gathers it, computes its outputs layer by
-  layer, the loss, and the
-            deltas dL/dz back through the layers: all of it while the block is in that core's cache.
-  phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from
-  the whole batch, and
-            updates the slice at once, while slice and gradient are in that core's cache.
+  - phase 1, split by rows. A thread that claims a block of rows gathers it, computes its outputs
+    layer by layer, the loss, and the deltas dL/dz backward through the layers, all while the block
+    is in the core's cache.
+- phase 2, split by parameters. A thread that claims a slice of a weight computes its gradient x^T
+  delta from the whole batch, and updates the slice at once, while slice and gradient are in the
+  core's cache.
 
-So weight gradients are not computed in parts that have to be added up, unless that is less work:
-where the parameters are few and the rows many, each block keeps the gradient of its own rows, from
-data still in its core's cache, and phase 2 only adds these up. Such a block may have any number of
-rows: it takes them in rounds, and needs room for one.
+So weight gradients are not computed in parts that have to be added up, unless that is less work: if
+the parameters are few and the rows many, each block keeps the gradient of its own rows, from data
+still in its core's cache, and phase 2 only adds these up. Such a block may have any number of rows:
+it takes them in rounds, and needs memory for one round.
 
-Where X is wide and the batch small, cores would spend more time on reading what others wrote, of
-the first weight and of the gathered rows, than on arithmetic. There a phase goes before, split by
-features: who takes a slice of the first weight takes the same features of all rows, and multiplies
-the two. Phase 1 adds up these parts of x W, and in phase 2 whoever has the slice finds it and its
-features in its cache: neither has to leave that core.
+If X is wide and the batch small, cores would spend more time on reading data of other cores (the
+first weight and the gathered rows) than on arithmetic. Then phase 0 comes first, split by features:
+a thread that claims a slice of the first weight multiplies it by the same features of all rows.
+Phase 1 adds up these parts of x W. In phase 2 the thread of the slice has the slice and its
+features in its cache.
 
-Between phases all wait until the last piece is done; no two threads write the same number. Each
-thread begins where it began the step before, so that it finds its own data in its cache, and goes
-on with what others have not yet claimed. How the work is cut depends on the batch and not on the
-threads, and sums over blocks are taken in their order: the result has the same bits whoever does
-the work.
+Between phases all threads wait until the last piece is done; no two threads write the same number.
+Each thread begins with the same piece as in the step before, so that its data are in its cache, and
+goes on with pieces that others have not yet claimed. The cut depends on the batch and not on the
+threads, and sums over blocks are taken in order: the result has the same bits on any number of
+threads.
 """
 
 from collections.abc import Sequence
@@ -61,8 +61,12 @@ from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, LayerRecord, Slice
 
 
 class BatchRun(NamedTuple):
-    """A batch: its first row in the order of all rows, how many, the sum of their weights, by how
-    much its mean loss counts among others, and which update it makes.
+    """A batch.
+
+    first, rows : its first row in the order of all rows, and its number of rows
+    weight : sum of the rows' sample weights
+    share : weight of its mean loss among the batches
+    t : number of its update, from 1
     """
 
     first: int
@@ -77,7 +81,7 @@ def train(job_at: Pointer, me: int) -> None:
     gradient.
     """
     job, mode = array(job_at, 1)[0], flush_denormals()
-    # Each begins with the pieces of its own core, which follow each other among the slices.
+    # Each thread begins with the pieces of its core, which are consecutive among the slices.
     first_block, core = me * job.blocks // job.threads, me * job.cores // job.threads
     first_slice = integers(job.slice_starts_at, 0, job.cores + 1)[core] % job.slices
     pieces = job.parts + job.blocks + job.slices
@@ -100,12 +104,12 @@ def train(job_at: Pointer, me: int) -> None:
 
 
 def train_phase(job_at: Pointer, me: int) -> None:
-    """The C function of one phase of one batch, or of the update alone, of whose pieces this rank
-    has some: see ``shared_memory``.
+    """The C function of this rank's pieces of one phase of a batch, or of the update alone: see
+    ``shared_memory``.
     """
     job, mode = array(job_at, 1)[0], flush_denormals()
     count = job.end_piece - job.first_piece
-    # Where gradients are clipped between the two, each slice is claimed twice in a batch.
+    # If gradients are clipped before the update, each slice is claimed twice in a batch.
     start, turns = me * count // job.threads, choice(job.updating, 1, 2)
     if job.phase == 3:
         slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
@@ -130,10 +134,10 @@ def train_phase(job_at: Pointer, me: int) -> None:
 def work_phase(
     job: Job, phase: int, batch: BatchRun, turn: int, pieces: tuple[int, int, int], me: int
 ) -> None:
-    """Claim pieces of a phase of a batch, one after the other, and do those that are free in this
+    """Claim pieces of a phase of a batch one after the other, and do those that are free in this
     turn.
 
-    pieces : the first, how many, and with which of them this thread begins
+    pieces : first piece, number of pieces, and index of the piece with which this thread begins
     """
     first, count, start = pieces
     layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
@@ -217,10 +221,10 @@ def backward(
     part: tuple[int, int],
     me: int,
 ) -> None:
-    """Deltas of the hidden layers from those of the last; the block's part of the gradient of
-    biases and, where all parameters are few, of weights.
+    """Compute deltas of the hidden layers from those of the last, and the block's part of the
+    gradient of biases and, if blocks keep gradients, of weights.
 
-    part : which block, and ``ACCUMULATE`` where what it has of earlier rows is added to, else 0
+    part : block, and ``ACCUMULATE`` if its gradients of earlier rows are added to, else 0
     """
     block, more = part
     for i in range(len(layers) - 1, -1, -1):
@@ -248,7 +252,7 @@ def backward(
 
 @njit(**GIVES_ARRAY)
 def bias_sums_of(job: Job, layer: LayerRecord, block: int, more: int) -> Vector:
-    """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are
+    """Return the array for a block's part of a bias gradient, set to zero unless ``more`` rows are
     added.
     """
     offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
@@ -302,8 +306,8 @@ def finish_slice(job: Job, piece: Slice, batch: BatchRun, index: int, me: int) -
 
 @njit(**INNER)
 def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None:
-    """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them
-    from ``first`` on.
+    """Set ``size`` items of the gradient, from ``start`` on, to the sum of the blocks' items from
+    ``first`` on.
     """
     used = (rows + job.block_rows - 1) // job.block_rows
     partials = matrix(job, job.partials_at, 0, used, job.partial_size)
@@ -315,7 +319,7 @@ def features_of(job: Job, layer: LayerRecord, piece: Slice, batch: BatchRun) -> 
     """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least
     its features).
 
-    Gathered rows of X lie there slice by slice where the first layer's product is made in parts.
+    If the first layer's product is computed in parts, gathered rows of X are stored slice by slice.
     """
     buffer_at, offset, width = job.x_at, batch.first * job.x_row + piece.first, job.x_row
     if layer.input_column >= 0:
@@ -332,7 +336,7 @@ def features_of(job: Job, layer: LayerRecord, piece: Slice, batch: BatchRun) -> 
 
 @njit(**INNER)
 def update_slice(job: Job, piece: Slice, t: int) -> None:
-    """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
+    """Make update number ``t`` of a slice with its bias, which follows the weight in memory."""
     start, size = piece.start, piece.size
     param, grad = (
         vector(job, job.params_at, start, size),
