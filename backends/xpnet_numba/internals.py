@@ -146,7 +146,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        """Return the code generator. For a function that waits it does not record Python objects."""
+        """Return the code generator. It records no Python objects of functions that wait."""
         return (
             SimpleNamespace(set_env=lambda name, environment: None)
             if self.waits

@@ -265,7 +265,7 @@ def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
 
 
 def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
-    """Set the register of the mode, on x86 and ARM. On x86 it is read and written through memory."""
+    """Set the register of the mode, on x86 and ARM. On x86 it is accessed through memory."""
     if X86:
         slot = alloca_once_value(builder, mode)
         builder.call(

@@ -164,7 +164,7 @@ def readable(b: Operand, width: int, columns: int, n: int, m: int, after: int) -
 
 @inner
 def transpose_panel(b: Operand, panel: Operand, lanes: int, columns: int, terms: int) -> None:
-    """Copy a panel of B^T by tiles that are transposed in registers; b : (columns, at least terms)."""
+    """Copy a panel of B^T by tiles transposed in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
             transpose_tile(part_of(b, j, i), part_of(panel, i, j), columns - j, terms - i)

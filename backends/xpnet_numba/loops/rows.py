@@ -17,7 +17,7 @@ leave the cache before they are read.
 
 @inlined
 def gather(order: Indices, out: Matrix, x: Matrix) -> None:
-    """out[i] = x[order[i]], as many columns as out has. If x has no such row, out[i] is unchanged."""
+    """out[i] = x[order[i]], as many columns as out has. Without such a row out[i] is unchanged."""
     from_x, to_out, columns = pointer_to(x), pointer_to(out), out.shape[1]
     for i in range(order.size):
         later_row, row = order[smaller(i + AHEAD, order.size - 1)], order[i]

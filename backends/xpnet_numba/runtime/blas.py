@@ -51,7 +51,7 @@ class OneThread:
 
 
 def hold_this_thread() -> None:
-    """Limit BLAS to one thread in a worker thread if it keeps the limit for each caller (OpenMP)."""
+    """Limit BLAS to one thread in a worker if it keeps the limit for each caller (OpenMP)."""
     for library in libraries():
         if getattr(library, "threading_layer", "") == "openmp":
             library.set_num_threads(1)

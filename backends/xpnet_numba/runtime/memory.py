@@ -46,7 +46,7 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def available_memory() -> float:
-    """Return how many bytes this process may still use; infinity if the system does not report it."""
+    """Return how many bytes this process may still use; infinity if that is unknown."""
     return min([*_of_system(), *_of_groups()], default=float("inf"))
 
 

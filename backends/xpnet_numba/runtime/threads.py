@@ -253,7 +253,7 @@ team = Team()
 
 
 def _start_afresh() -> None:
-    """Create a new team in the child of a fork, which lacks the workers; the old team may be busy."""
+    """Create a team in the child of a fork, which lacks the workers; the old one may be busy."""
     global team
     team = Team()
 

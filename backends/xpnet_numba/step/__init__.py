@@ -1,1 +1,1 @@
-"""The compiled training step: its interface, the division of a batch, and the work of its threads."""
+"""The compiled training step: interface, division of a batch, work of the threads."""

@@ -209,7 +209,7 @@ def result_of(job: Job, me: int) -> Numbers:
 
 @njit(**INNER)
 def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> None:
-    """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for flags."""
+    """Call the step's matrix product with a thread's scratch: see ``loops.products`` for flags."""
     call(
         job.multiply_at,
         (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at),
@@ -331,7 +331,7 @@ def loss_of(job: Job, out: Block, rows: RowBlock, weight: float, d_bias: Vector,
 
 
 def evaluate(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction or a validation: a template, in which ``work`` is filled in."""
+    """The C function of a prediction or a validation: a template with ``work`` filled in."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
     for i in range(job.blocks):

@@ -257,7 +257,7 @@ def first_layer_gradient(
 
 @njit(**INNER)
 def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
-    """Set the gradients of a member's own factors and biases to zero, since rows are added to them."""
+    """Set the gradients of a member's own factors and biases to zero, before rows are added."""
     for i in range(len(layers)):
         layer = layers[i]
         if layer.scale_in >= 0:

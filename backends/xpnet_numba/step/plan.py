@@ -303,7 +303,7 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
 
 
 def keeps_inputs(spec: NetworkSpec) -> bool:
-    """Return whether the gradient of an activation is computed from its input, which is then kept."""
+    """Return whether the gradient of an activation is computed from its input, then kept."""
     return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
 
 

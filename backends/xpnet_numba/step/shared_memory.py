@@ -122,7 +122,7 @@ class SharedMemoryTraining:
         ]
 
     def _clip(self, max_grad_norm: float) -> None:
-        """Scale the gradients of this rank's slices, after each rank has stored its sum of squares."""
+        """Scale the gradients of this rank's slices, after all ranks stored sums of squares."""
         norm = float(self.flat["squares"].sum()) ** 0.5
         if norm > max_grad_norm:
             for run in self._gradients():

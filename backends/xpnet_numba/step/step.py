@@ -435,7 +435,7 @@ class NumbaStep(EvaluatingStep):
                 self.report(job.first_step * job.batch_rows)
 
     def _gradient_of_nothing(self, part: BatchPart) -> float:
-        """Set the gradient of no rows, which is zero or the penalty's gradient; return the penalty."""
+        """Set the gradient of no rows: zero or the penalty's gradient; return the penalty."""
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:

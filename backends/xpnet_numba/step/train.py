@@ -2,9 +2,9 @@
 
 One update of the parameters from a batch of rows has two phases:
 
-  - phase 1, split by rows. A thread that claims a block of rows gathers it, computes its outputs
-    layer by layer, the loss, and the deltas dL/dz backward through the layers, all while the block
-    is in the core's cache.
+- phase 1, split by rows. A thread that claims a block of rows gathers it, computes its outputs
+  layer by layer, the loss, and the deltas dL/dz backward through the layers, all while the block
+  is in the core's cache.
 - phase 2, split by parameters. A thread that claims a slice of a weight computes its gradient x^T
   delta from the whole batch, and updates the slice at once, while slice and gradient are in the
   core's cache.
