@@ -276,7 +276,7 @@ def test_schedules_set_the_learning_rate(name, blobs):
             lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(
                 np.ones((1, 2)), [0], epochs=-1
             ),
-            "not negative",
+            "epochs must be at least 0",
         ),
         (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("V", 1), "fixed names"),
         (

@@ -141,7 +141,7 @@ class UpdateRule:
         return () if needed and not getattr(self, needed) else self.update.buffers
 
     def arguments(self, t: int) -> dict[str, float]:
-        """Return the keyword arguments of the update's function, but for the learning rate.
+        """Return the keyword arguments of the update's function, except the learning rate.
 
         Parameters
         ----------

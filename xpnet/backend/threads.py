@@ -67,9 +67,9 @@ def get_threads() -> int:
 
     Notes
     -----
-    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup
-    grants. joblib sets the variable in its worker processes, so that ``GridSearchCV(...,
-    n_jobs=4)`` divides the cores among the fits.
+    The number of threads that a process is allowed is the number of cores of its affinity, or the
+    quota of its cgroup if that is smaller. joblib sets the variable in its worker processes, so
+    that ``GridSearchCV(..., n_jobs=4)`` divides the cores among the fits.
 
     Examples
     --------

@@ -468,7 +468,7 @@ class Activation(NamedTuple):
     keeps: Literal["out", "x"] = "out"
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        """Compute the output, and what the gradient will read.
+        """Compute the output, and the array that the gradient reads.
 
         Parameters
         ----------

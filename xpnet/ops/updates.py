@@ -1,6 +1,6 @@
 """The updates of the optimizers, and the table that lists them.
 
-A kernel may write into the arrays that are passed, so callers use only what is returned.
+A kernel may write into the arrays that are passed, so callers use only the returned arrays.
 """
 
 import inspect
