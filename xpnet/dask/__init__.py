@@ -1,4 +1,5 @@
-"""Estimators that train on the workers of a Dask cluster: Dask arrays and data frames in, Dask predictions out.
+"""Estimators that train on the workers of a Dask cluster: Dask arrays and data frames in, Dask
+predictions out.
 
 ``estimators``  scikit-learn's contract over Dask collections
 ``training``    a rank on each worker, and the client, which watches them

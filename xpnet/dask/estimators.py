@@ -1,4 +1,6 @@
-"""scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
+"""scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions
+block by block.
+"""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -32,7 +34,8 @@ def _fit(
     parts: dict[str, Any],
     watch: Any,
 ) -> Any:
-    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on
+    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to
+    validate on
 
     watch : called after each epoch
     """
@@ -61,14 +64,15 @@ class OnCluster:
         Parameters
         ----------
         X : dask.array.Array or dask.dataframe.DataFrame, shape (rows, features)
-            The rows, in blocks: arrays, SciPy's sparse matrices or data frames. A worker that holds a block trains on
-            it, unless it has its share of the rows without this one.
+            The rows, in blocks: arrays, SciPy's sparse matrices or data frames. A worker that holds
+            a block trains on it, unless it has its share of the rows without this one.
         y : dask.array.Array, Series or DataFrame, shape (rows,) or (rows, outputs)
             The targets, in blocks like those of ``X``.
         sample_weight : dask.array.Array or Series, shape (rows,), optional
             Weights of the rows.
         **validation : array or Dask collection
-            ``X_val``, ``y_val`` and ``sample_weight_val``: all of them collections like ``X``, or all rows in memory.
+            ``X_val``, ``y_val`` and ``sample_weight_val``: all of them collections like ``X``, or
+            all rows in memory.
 
         Returns
         -------
@@ -112,7 +116,8 @@ class OnCluster:
         Returns
         -------
         xpnet.MLPClassifier or xpnet.MLPRegressor
-            An estimator with the same parameters and, once this one is fitted, with what it has found. Files hold it.
+            An estimator with the same parameters and, once this one is fitted, with what it has
+            found. Files hold it.
         """
         local = self._plain(**self._parameters())
         local.__setstate__(
@@ -180,8 +185,9 @@ class OnCluster:
 class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     """A multi-layer perceptron that classifies, trained on the workers of a Dask cluster.
 
-    It finds what `xpnet.MLPClassifier` finds on all rows together, to rounding, whatever the number of workers. Each
-    worker is a rank of a group: it takes the rows of a batch that it has, and the gradients are added up.
+    It finds what `xpnet.MLPClassifier` finds on all rows together, to rounding, whatever the number
+    of workers. Each worker is a rank of a group: it takes the rows of a batch that it has, and the
+    gradients are added up.
 
     Parameters
     ----------
@@ -245,7 +251,8 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         Returns
         -------
         array, shape (rows, classes)
-            In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask frame.
+            In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask
+            frame.
         """
         return self._each_block("predict_proba", X)
 
@@ -260,7 +267,8 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         Returns
         -------
         array, shape (rows, classes)
-            In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask frame.
+            In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask
+            frame.
         """
         return self._each_block("predict_log_proba", X)
 

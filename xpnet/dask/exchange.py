@@ -1,8 +1,9 @@
 """How the ranks of a cluster exchange arrays: in pairs, by actors on Dask's workers.
 
-Dask's workers talk to each other already, through firewalls, over TLS, and report when one is lost; another transport
-(MPI, gloo) would have to be set up next to that on every worker. Each rank has an actor on its worker, to which the
-ranks after it bring their arrays. A sum takes log2 of the number of ranks in exchanges, each of some milliseconds.
+Dask's workers talk to each other already, through firewalls, over TLS, and report when one is lost;
+another transport (MPI, gloo) would have to be set up next to that on every worker. Each rank has an
+actor on its worker, to which the ranks after it bring their arrays. A sum takes log2 of the number
+of ranks in exchanges, each of some milliseconds.
 """
 
 import asyncio
@@ -24,17 +25,23 @@ RUNNING_STATES = ("executing", "long-running")
 
 
 class Ended(BackendError):
-    """The fit has ended for another rank, which has failed or was lost, or because the client gave up."""
+    """The fit has ended for another rank, which has failed or was lost, or because the client gave
+    up.
+    """
 
 
 class Exchange:
-    """An actor by which one rank meets those after it; its methods run on the event loop of its worker."""
+    """An actor by which one rank meets those after it; its methods run on the event loop of its
+    worker.
+    """
 
     def __init__(self) -> None:
         self._pairs: dict[Any, tuple[asyncio.Future[Any], asyncio.Future[Any]]] = {}
 
     async def swap(self, key: Any, first: bool, value: Any) -> Any:
-        """Return what the other rank brings under the same key. first : whether the caller is the first of the two."""
+        """Return what the other rank brings under the same key. first : whether the caller is the
+        first of the two.
+        """
         future = asyncio.get_running_loop().create_future
         pair = self._pairs.setdefault(key, (future(), future()))
         pair[first].set_result(value)
@@ -44,7 +51,8 @@ class Exchange:
 
 
 class DaskGroup:
-    """The ranks of one fit: see :class:`xpnet.backend.Group`. Made within the task that is the rank.
+    """The ranks of one fit: see :class:`xpnet.backend.Group`. Made within the task that is the
+    rank.
 
     Parameters
     ----------
@@ -92,7 +100,9 @@ class DaskGroup:
         return total
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
-        """See :class:`xpnet.backend.Group`: those who have the value hand it to as many others (a binomial tree)."""
+        """See :class:`xpnet.backend.Group`: those who have the value hand it to as many others (a
+        binomial tree).
+        """
         self._turn += 1
         position = (self.rank - rank) % self.size
         informed = 1  # number of ranks that have the value
@@ -105,10 +115,14 @@ class DaskGroup:
         return value
 
     def abort(self, error: BaseException) -> None:
-        """See :class:`xpnet.backend.Group`: the task fails, and the client, which sees it, cancels the others."""
+        """See :class:`xpnet.backend.Group`: the task fails, and the client, which sees it, cancels
+        the others.
+        """
 
     def check_wanted(self) -> None:
-        """Raise Ended where a worker was lost, or the client has cancelled this rank or is no longer there."""
+        """Raise Ended where a worker was lost, or the client has cancelled this rank or is no
+        longer there.
+        """
         for rank, exchange in enumerate(self._exchanges):
             try:
                 exchange.swap  # noqa: B018  Dask refuses methods of an actor that it knows to be lost
@@ -154,7 +168,8 @@ class DaskGroup:
 
 
 def is_wanted(worker: Any, task: Any) -> bool | None:
-    """Return whether the client still waits for a task of a worker; None where this version of Dask does not say.
+    """Return whether the client still waits for a task of a worker; None where this version of Dask
+    does not say.
 
     A worker's ``state`` is not documented, so that a later version of Dask may name it otherwise.
     """

@@ -13,7 +13,9 @@ from xpnet.distributed.ranks import ShardMap
 from xpnet.errors import InputError
 
 BlocksByName = dict[str, Any]
-"""Rows to train on, or to validate on, by the argument of ``fit`` that they are for: collections, or their blocks."""
+"""Rows to train on, or to validate on, by the argument of ``fit`` that they are for: collections,
+or their blocks.
+"""
 
 
 def placed(
@@ -21,7 +23,8 @@ def placed(
 ) -> tuple[BlocksByName, list[int], dict[str, list[int]]]:
     """Compute blocks, and choose a worker for each.
 
-    returns a future of every block of each collection, the rows of each block, and each worker's blocks by number
+    returns a future of every block of each collection, the rows of each block, and each worker's
+    blocks by number
     """
     persisted = iter(client.persist([block for column in columns.values() for block in column]))
     computed = {
@@ -58,11 +61,13 @@ def joined(client: Any, columns: BlocksByName, share: Sequence[int], at: str) ->
 
 
 def partitions(collections: BlocksByName) -> BlocksByName:
-    """The blocks of collections of the same rows, as delayed values, by name; weights may be None, and are left out.
+    """The blocks of collections of the same rows, as delayed values, by name; weights may be None,
+    and are left out.
 
     collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
 
-    Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
+    Raises InputError for what is no Dask collection, or is cut into other blocks where neither can
+    be cut anew.
     """
     X, *_ = collections.values()
     present = {
@@ -99,10 +104,11 @@ def _blocks(collection: Any, like: Any) -> list[Any]:
 def place(
     rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]
 ) -> dict[str, list[int]]:
-    """The blocks that each worker takes, by number, in their order; a worker without a block is left out.
+    """The blocks that each worker takes, by number, in their order; a worker without a block is
+    left out.
 
-    A block stays on a worker that holds it, unless that has its share of the rows without it: then the block goes to
-    the worker that has the fewest.
+    A block stays on a worker that holds it, unless that has its share of the rows without it: then
+    the block goes to the worker that has the fewest.
 
     rows : of each block; holders : the workers that hold it; workers : all that take part
     """

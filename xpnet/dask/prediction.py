@@ -8,7 +8,9 @@ from xpnet.dask.placement import rows_of
 
 
 def _of_block(block: Any, estimator: Any, method: str) -> Any:
-    """Return what a method finds for a block of rows: an array for an array, a series or frame for a frame."""
+    """Return what a method finds for a block of rows: an array for an array, a series or frame for
+    a frame.
+    """
     is_frame, count = hasattr(block, "columns"), rows_of(block)
     # Estimators refuse no rows; what they find for one row has the dtype and the columns.
     rows = block if count else numpy.zeros((1, block.shape[1]))

@@ -27,8 +27,8 @@ def train(
 ) -> Any:
     """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
 
-    training, validation : the blocks of rows of each collection, delayed, by the argument that they are for
-    timeout : seconds that a rank waits for another
+    training, validation : the blocks of rows of each collection, delayed, by the argument that they
+    are for timeout : seconds that a rank waits for another
 
     Raises what ``fit`` raises on some rank, BackendError where a worker is lost.
     """
@@ -41,7 +41,8 @@ def train(
         raise BackendError(
             "Training needs a cluster with workers; this one has none. Add some: cluster.scale(2)."
         )
-    # No rank begins before all blocks are there: on a worker's only thread it would keep them from being computed.
+    # No rank begins before all blocks are there: on a worker's only thread it would keep them from
+    # being computed.
     columns, rows, shares = placed(client, training, workers)
     if not sum(rows):
         raise InputError("Training needs at least one row; X has none.")
@@ -82,7 +83,8 @@ def _rank(
     parts: BlocksByName,
 ) -> Any:
     """Train on one worker; rank 0 returns what was fitted."""
-    # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
+    # Ranks of two fits that begin in another order on each worker would otherwise keep the threads
+    # that both wait for.
     secede()
     group = DaskGroup(rank, exchanges, timeout)
     with use_group(group, data="own"), using_shard_map(shard_map):
@@ -92,7 +94,8 @@ def _rank(
 
 
 def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
-    """Wait for tasks on the workers of ranks. Raises the error of the first that fails, BackendError for a lost worker.
+    """Wait for tasks on the workers of ranks. Raises the error of the first that fails,
+    BackendError for a lost worker.
 
     tasks : the worker of each future; ranks : the worker of each rank
     """

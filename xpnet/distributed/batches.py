@@ -13,7 +13,9 @@ from xpnet.training.rng import set_stream_state, stream_state
 
 
 def distributed_batches(batches: InMemory) -> Batches:
-    """Return batches on the ranks that ``use_group`` asked for; the batches themselves for one process."""
+    """Return batches on the ranks that ``use_group`` asked for; the batches themselves for one
+    process.
+    """
     ranks = current_ranks()
     return Sharded(batches, ranks) if ranks.several else batches
 
@@ -26,7 +28,8 @@ def begin_alike(rng: Any, ranks: Ranks) -> Any:
 
 
 class Sharded(Batches):
-    """Batches that the ranks of a group share: every rank makes the same epochs, each with the rows that it has.
+    """Batches that the ranks of a group share: every rank makes the same epochs, each with the rows
+    that it has.
 
     batches : the rows of this rank, which are all rows where every rank has all
     ranks : all that train together, two at least

@@ -1,4 +1,6 @@
-"""What the fit of an estimator settles with the other processes that train with it. For one process that is nothing."""
+"""What the fit of an estimator settles with the other processes that train with it. For one process
+that is nothing.
+"""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -76,9 +78,11 @@ class Coordinator:
         return sum(counts) > max(rooms) > 0
 
     def agree_on_rows(self, X: Any, y: Any, *, numeric: bool) -> AgreedRows:
-        """Check that all processes with rows have the same columns; make those of a process without rows alike.
+        """Check that all processes with rows have the same columns; make those of a process without
+        rows alike.
 
-        Raises InputError for other columns, where no process has rows, and for targets that one process cannot tell.
+        Raises InputError for other columns, where no process has rows, and for targets that one
+        process cannot tell.
         """
         if self.has_all_rows:
             return AgreedRows(X, y, y)
@@ -108,11 +112,15 @@ class Coordinator:
         return begin_alike(rng, self.ranks)
 
     def fingerprint(self, columns: Any, *, ordered: bool = True) -> str:
-        """Return a text that tells the rows of all processes from others. columns : NumPy arrays or sources, or None"""
+        """Return a text that tells the rows of all processes from others. columns : NumPy arrays or
+        sources, or None
+        """
         return fingerprint_of_rows(columns, self.ranks, ordered=ordered)
 
     def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
-        """Raise InputError where a process is about to train another network, or with other settings."""
+        """Raise InputError where a process is about to train another network, or with other
+        settings.
+        """
         self.ranks.check_alike(spec, **settings)
 
     def count(self, rows: int) -> int:
@@ -136,7 +144,9 @@ class Coordinator:
         return source_rows(X, Y, weight, self.ranks)
 
     def validation_source_rows(self, X: Source, Y: Array, weight: Array | None) -> SourceRows:
-        """Return rows of a source to measure on: those of this process, or its part of those that all have."""
+        """Return rows of a source to measure on: those of this process, or its part of those that
+        all have.
+        """
         return source_rows(X, Y, weight, self.ranks if self.has_all_rows else ALONE)
 
     def measuring(self, validation: LabeledRows) -> "Coordinator":
@@ -148,7 +158,9 @@ class Coordinator:
         return Coordinator(replace(self.ranks, data="own")) if by_blocks else self
 
     def mean(self, value: float, weight: float) -> float:
-        """Return the mean of a value that each process has measured on its own rows, by their weight."""
+        """Return the mean of a value that each process has measured on its own rows, by their
+        weight.
+        """
         return self.ranks.mean(value, weight)
 
     def gather(self, arrays: Any) -> list[Any]:
@@ -204,7 +216,9 @@ class Coordinator:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows that were split, and the coordinator that knows which process has which of the training rows."""
+    """Rows that were split, and the coordinator that knows which process has which of the training
+    rows.
+    """
 
     training: LabeledRows
     validation: LabeledRows

@@ -15,7 +15,8 @@ PIECE_BYTES = 2**24
 
 
 def fingerprint_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True) -> str:
-    """Return a text that tells the rows of all ranks from other rows, however they are divided among ranks.
+    """Return a text that tells the rows of all ranks from other rows, however they are divided
+    among ranks.
 
     It names the dtypes, the number of rows, and the sum of a hash of each row with its position.
 

@@ -23,19 +23,20 @@ TIMEOUT = 300.0
 def use_group(
     group: str | Group, *, data: Literal["same", "own"] = "same", timeout: float = TIMEOUT
 ) -> Iterator[Group]:
-    """Train on several processes: each ``fit`` inside adds up the gradients of all ranks of the group.
+    """Train on several processes: each ``fit`` sums the gradients of all ranks.
 
-    The program is started several times by the group's own launcher (``mpirun -n 4 python train.py``), and every rank
-    runs the same lines. The answer is that of one process, to rounding: batch sizes count the rows of all ranks, and
-    all ranks draw the same order of the rows.
+    The program is started several times by the group's own launcher (``mpirun -n 4 python
+    train.py``), and every rank runs the same lines. The answer is that of one process, to rounding:
+    batch sizes count the rows of all ranks, and all ranks draw the same order of the rows.
 
     Parameters
     ----------
     group : {"mpi", "torch", ...} or Group
         The name of an installed group, or an object that is one.
     data : {"same", "own"}, default "same"
-        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows
-        of its own, any number of them, none included; together they are the rows, in the order of the ranks.
+        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``:
+        every rank passes rows of its own, any number of them, none included; together they are the
+        rows, in the order of the ranks.
     timeout : float, default 300
         Seconds that a rank waits for another before the group is ended.
 
@@ -53,8 +54,8 @@ def use_group(
 
     Notes
     -----
-    An exception that leaves the block, ``SystemExit`` included, ends all ranks: its rank and its text stand on stderr,
-    and the exit code is not 0.
+    An exception that leaves the block, ``SystemExit`` included, ends all ranks: its rank and its
+    text stand on stderr, and the exit code is not 0.
 
     Examples
     --------

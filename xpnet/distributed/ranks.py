@@ -1,4 +1,6 @@
-"""Ranks are processes that train together. ``Ranks`` says which ones they are, and carries what they exchange."""
+"""Ranks are processes that train together. ``Ranks`` says which ones they are, and carries what
+they exchange.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -34,7 +36,9 @@ class ShardMap(NamedTuple):
 
     @classmethod
     def in_order(cls, rank: numpy.ndarray) -> "ShardMap":
-        """Return the map of rows of which each rank has its own one after the other. rank : (rows,) that has the row"""
+        """Return the map of rows of which each rank has its own one after the other. rank : (rows,)
+        that has the row
+        """
         index = numpy.empty(len(rank), numpy.int64)
         for number in range(int(rank.max(initial=0)) + 1):
             own = rank == number
@@ -55,7 +59,8 @@ class Ranks:
     data : {"same", "own"}
         Whether each rank is given all rows, or its own.
     shard_map : ShardMap, optional
-        Which rank has which row; None where the rows of one rank follow those of the rank before it.
+        Which rank has which row; None where the rows of one rank follow those of the rank before
+        it.
     """
 
     group: Group | None = None
@@ -91,11 +96,15 @@ class Ranks:
         return value if self.group is None or not self.several else self.group.broadcast(value)
 
     def sum(self, array: Any) -> Any:
-        """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for one process."""
+        """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for
+        one process.
+        """
         return array if self.group is None or not self.several else self.group.allreduce(array)
 
     def allgather(self, value: Any) -> list[Any]:
-        """Return all ranks' values, in their order, if each has rows of its own; this one's if all have the same."""
+        """Return all ranks' values, in their order, if each has rows of its own; this one's if all
+        have the same.
+        """
         return allgather(self.group, value) if self.group is not None and self.sharded else [value]
 
     def mean(self, value: float, weight: float) -> float:
@@ -124,8 +133,9 @@ class Ranks:
 
         spec : the network of this rank; settings : what else must be equal, by the name that the user knows it by
 
-        Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes would otherwise
-        meet in one sum, which MPI does not survive, or one rank would wait for batches that another does not make.
+        Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes
+        would otherwise meet in one sum, which MPI does not survive, or one rank would wait for
+        batches that another does not make.
         """
         if self.group is None or not self.several:
             return
@@ -169,7 +179,9 @@ def using_shard_map(shard_map: ShardMap | None) -> AbstractContextManager[None]:
 
 
 def launched() -> str | None:
-    """Name the launcher that has started this process as one of several; None for a process that was started alone."""
+    """Name the launcher that has started this process as one of several; None for a process that
+    was started alone.
+    """
     for launcher, names in LAUNCHERS.items():
         if any(os.environ.get(name, "1") not in ("", "1") for name in names):
             return launcher

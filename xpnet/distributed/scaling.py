@@ -15,9 +15,11 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     Parameters
     ----------
     scaler : sklearn.preprocessing.StandardScaler, MinMaxScaler or MaxAbsScaler
-        The scaler, which is fitted; any other estimator with ``partial_fit`` that needs no targets, too.
+        The scaler, which is fitted; any other estimator with ``partial_fit`` that needs no targets,
+        too.
     X : array, data frame or sparse matrix, shape (rows, features)
-        The rows of this rank, none included. Where all ranks have the same rows, and outside of a group, these are all.
+        The rows of this rank, none included. Where all ranks have the same rows, and outside of a
+        group, these are all.
 
     Returns
     -------
@@ -29,7 +31,8 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     InputError
         For a scaler without ``partial_fit``, and where no rank has any rows.
     ValueError
-        For rows that the scaler refuses, such as rows with other columns than those of the ranks before.
+        For rows that the scaler refuses, such as rows with other columns than those of the ranks
+        before.
 
     Notes
     -----

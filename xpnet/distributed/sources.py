@@ -1,4 +1,6 @@
-"""Rows of a source that several ranks share: each reads its own blocks, and all know the order of the rows."""
+"""Rows of a source that several ranks share: each reads its own blocks, and all know the order of
+the rows.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +29,8 @@ class ShardedSourceRows(SourceRows):
 
     The blocks of the sources of all ranks have numbers, one rank's after the other's.
 
-    ranks : all that train together
-    home : (blocks,) int64, the rank whose source has the block; None where every rank has all blocks
-    first : the number of the first block of this rank's source
+    ranks : all that train together home : (blocks,) int64, the rank whose source has the block;
+    None where every rank has all blocks first : the number of the first block of this rank's source
     """
 
     ranks: Ranks = ALONE
@@ -57,7 +58,9 @@ class ShardedSourceRows(SourceRows):
         return blocks - self.first
 
     def division(self, blocks: numpy.ndarray) -> Division | None:
-        """Divide blocks that are read in this order: each goes to the rank that has it, or has read fewest rows."""
+        """Divide blocks that are read in this order: each goes to the rank that has it, or has read
+        fewest rows.
+        """
         rows = self.sizes[blocks]
         if self.home is not None:
             return Division(self.ranks.rank, self.home[blocks], rows)
@@ -76,7 +79,9 @@ class ShardedSourceRows(SourceRows):
         return step
 
     def measured_blocks(self) -> numpy.ndarray:
-        """Return the blocks on which this rank measures: its own, or its part of the blocks that all ranks have."""
+        """Return the blocks on which this rank measures: its own, or its part of the blocks that
+        all ranks have.
+        """
         blocks = self.own(self.blocks)
         if self.home is not None:
             return blocks

@@ -1,8 +1,10 @@
-"""A training step on several ranks: each computes its part of every batch, and the gradients are added up.
+"""A training step on several ranks: each computes its part of every batch, and the gradients are
+added up.
 
-``distributed_step`` puts a step around the step that computes on this rank. It is given the rows that this rank has.
-``order`` and ``rows`` count the rows of all ranks: where all have the same rows that makes no difference; where each
-has its own, they lie one after the other in the order of the ranks, or as ``Ranks.shard_map`` says.
+``distributed_step`` puts a step around the step that computes on this rank. It is given the rows
+that this rank has. ``order`` and ``rows`` count the rows of all ranks: where all have the same rows
+that makes no difference; where each has its own, they lie one after the other in the order of the
+ranks, or as ``Ranks.shard_map`` says.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +34,8 @@ class Share(NamedTuple):
 
 
 def distributed_step(step: Step) -> Step:
-    """Return the step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
+    """Return the step on the ranks that ``use_group`` asked for; the step itself where this process
+    is alone.
 
     step : what computes on this rank
     returns one whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks
@@ -47,7 +50,8 @@ def how_distributed(step: Step) -> str:
 
 
 class DistributedStep(Step):
-    """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows are.
+    """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows
+    are.
 
     step : what computes on this rank
     ranks : all that take part, two at least
@@ -108,7 +112,9 @@ class DistributedStep(Step):
         max_grad_norm: float | None = None,
         by_rows: bool = True,
     ) -> float:
-        """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch`` does by weights"""
+        """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch``
+        does by weights
+        """
         if not self.ranks.sharded and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
             mean_loss = self.step.shared_memory_epoch(
                 X,
@@ -143,7 +149,8 @@ class DistributedStep(Step):
         loss, self.penalty = (
             total / weights if weights else 0.0 for total in self._sums(loss, penalty)
         )
-        # On unlike processors the parameters of others differ from rank 0's in their last bits by now.
+        # On unlike processors the parameters of others differ from rank 0's in their last bits by
+        # now.
         self.params.update(self.ranks.broadcast(self.step.state().params))
         return loss
 
@@ -165,7 +172,8 @@ class DistributedStep(Step):
         x, y, w, indices = _taken(X, Y, sample_weight, mine)
         mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
         penalty = self.step.penalty if own else 0.0
-        # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
+        # A penalty over the rows is for those of this rank; every rank with rows knows the same
+        # one.
         per_row = own if self.spec.l2_over_batch else 1.0
         total, penalties, knowing = self._sums(
             own * (mean - penalty), per_row * penalty, float(own > 0)
@@ -249,7 +257,9 @@ class DistributedStep(Step):
     def _add_up(
         self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart
     ) -> float:
-        """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
+        """Make the gradients those of a batch, of which these rows are the share; returns their
+        part of the loss.
+        """
         x, y, w, indices = _taken(X, Y, sample_weight, rows)
         loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
         gradients = self.step.gradients
@@ -270,7 +280,9 @@ class DistributedStep(Step):
 def _taken(
     X: Array, Y: Array, sample_weight: Array | None, rows: Any
 ) -> tuple[Array, Array, Array | None, Any]:
-    """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left to the step."""
+    """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left
+    to the step.
+    """
     if not isinstance(rows, slice):
         return X, Y, sample_weight, rows
     return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
@@ -326,8 +338,9 @@ def _divide_by_owner(
 class _OwnedRows(NamedTuple):
     """The rows of this rank in an order of all rows.
 
-    positions : (own,) int64, their positions in the order; indices : (own,) int64, their indices among this rank's rows
-    before : (n,) bool, whether a row of the order belongs to a rank before this one
+    positions : (own,) int64, their positions in the order; indices : (own,) int64, their indices
+    among this rank's rows before : (n,) bool, whether a row of the order belongs to a rank before
+    this one
     """
 
     positions: Any
@@ -336,7 +349,9 @@ class _OwnedRows(NamedTuple):
 
 
 def _owned_rows(ranks: Ranks, own_range: range, order: Any) -> _OwnedRows:
-    """Return this rank's rows in an order. order : (n,) int64, positions among the rows of all ranks"""
+    """Return this rank's rows in an order. order : (n,) int64, positions among the rows of all
+    ranks
+    """
     if ranks.shard_map is None:
         is_own = (order >= own_range.start) & (order < own_range.stop)
         positions = numpy.flatnonzero(is_own)

@@ -35,27 +35,29 @@ from xpnet.training import Callback, LabeledRows, Training
 @with_documentation_of(Parameters=Parameters, Attributes=MLP)
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
-    """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.
+    """A multi-layer perceptron classifier with the parameters of scikit-learn's, and more.
 
-    It minimises cross-entropy plus an L2 penalty. With the same ``random_state`` it finds the same parameters as
-    scikit-learn's. Several targets of any number of classes, a column of ``y`` for each, are learned by one network
-    that minimises the sum of their cross-entropies. Arrays of any library are computed on where they live, and come
-    back as arrays of that library.
+    It minimises cross-entropy plus an L2 penalty. With the same ``random_state`` it finds the same
+    parameters as scikit-learn's. Several targets of any number of classes, a column of ``y`` for
+    each, are learned by one network that minimises the sum of their cross-entropies. Arrays of any
+    library are computed on where they live, and come back as arrays of that library.
 
     Parameters
     ----------
     <parameters of both estimators>
     class_weight : dict, list of dict, "balanced" or None, default None
-        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``. Of several targets a
-        dict for each.
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
+        Of several targets a dict for each.
     label_smoothing : float, default 0.0
-        The share of a label that is spread over all classes in training, in [0, 1); of an indicator matrix each number
-        goes towards 1/2 by it. Scores and validation losses are measured on the labels as they are.
+        The share of a label that is spread over all classes in training, in [0, 1); of an indicator
+        matrix each number goes towards 1/2 by it. Scores and validation losses are measured on the
+        labels as they are.
 
     Attributes
     ----------
     classes_ : numpy.ndarray, shape (classes,), or list of them
-        The labels, in the order of the columns of ``predict_proba``; of several targets a list with those of each.
+        The labels, in the order of the columns of ``predict_proba``; of several targets a list with
+        those of each.
     <attributes of both estimators>
 
     See Also
@@ -66,8 +68,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     Notes
     -----
-    A fit that is refused leaves the estimator as it was. Ctrl-C ends ``fit`` with a warning, and with all epochs that
-    were made.
+    A fit that is refused leaves the estimator as it was. Ctrl-C ends ``fit`` with a warning, and
+    with all epochs that were made.
 
     Examples
     --------
@@ -117,7 +119,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
         classes : array, shape (classes,), or list of them, optional
-            Every label there will ever be; needed at the first call. Of several targets a list with those of each.
+            Every label there will ever be; needed at the first call. Of several targets a list with
+            those of each.
         X_val : array or scipy sparse matrix, shape (rows, features), optional
             Rows to measure ``validation_loss_curve_`` on after each epoch.
         y_val : array, optional
@@ -135,7 +138,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Raises
         ------
         ValueError
-            For data that does not fit, for labels that are not among the classes, and with ``early_stopping``.
+            For data that does not fit, for labels that are not among the classes, and with
+            ``early_stopping``.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -155,7 +159,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self._train(inputs, incremental=True)
 
     def predict(self, X: Any) -> Any:
-        """Predict the most probable label of each row, of each target; of several labels a row those likelier than not.
+        """Predict the most probable label of each row and target.
 
         Parameters
         ----------
@@ -193,7 +197,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Returns
         -------
         array, shape (rows, classes), or list of them
-            In the order of ``classes_``, of X's library; of several targets a list with those of each.
+            In the order of ``classes_``, of X's library; of several targets a list with those of
+            each.
 
         Raises
         ------
@@ -222,7 +227,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Returns
         -------
         array, shape (rows, classes), or list of them
-            In the order of ``classes_``, of X's library; of several targets a list with those of each.
+            In the order of ``classes_``, of X's library; of several targets a list with those of
+            each.
 
         Raises
         ------
@@ -310,7 +316,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         return targets_of(self._loss_numbers(), self.n_outputs_)
 
     def _labels(self, outputs: Array, backend: Backend, *, host: bool) -> Any:
-        """Return the most probable label of each row, (rows,), or of each of several targets, (rows, targets).
+        """Return the most probable label of each row, (rows,), or of each of several targets,
+        (rows, targets).
 
         host : whether NumPy's are wanted; labels that are no numbers are in any case
         """

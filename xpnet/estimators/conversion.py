@@ -8,10 +8,12 @@ from xpnet.errors import InputError
 
 
 class Convertible:
-    """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of it."""
+    """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of
+    it.
+    """
 
     def onnx_parser(self) -> Callable[..., Any]:
-        """Let skl2onnx name the outputs, as for its own kinds; from here on it knows the estimator's options.
+        """Name the outputs for skl2onnx, which then knows the estimator's options.
 
         Returns
         -------
@@ -71,6 +73,8 @@ class Convertible:
 
     @property
     def _label_binarizer(self: Any) -> SimpleNamespace:
-        """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind the labels are."""
+        """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind
+        the labels are.
+        """
         several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
         return SimpleNamespace(y_type_="multilabel-indicator" if several else "multiclass")

@@ -7,7 +7,9 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def axes_for(ax: Any) -> Any:
-    """Return the axes that a display draws on: those given, or new ones. Raises ImportError without matplotlib."""
+    """Return the axes that a display draws on: those given, or new ones. Raises ImportError without
+    matplotlib.
+    """
     if ax is None:
         from matplotlib import pyplot
 
@@ -16,7 +18,7 @@ def axes_for(ax: Any) -> Any:
 
 
 class LossCurveDisplay:
-    """The loss curve as a picture: training loss, and validation loss where there is one, epoch by epoch.
+    """A plot of the training loss, and of the validation loss if there is one, by epoch.
 
     Parameters
     ----------

@@ -15,7 +15,9 @@ from xpnet.training import LabeledRows, Training
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
-    """Convert a loss into scikit-learn's, which divides the squared error, not its gradient, by the outputs' number."""
+    """Convert a loss into scikit-learn's, which divides the squared error, not its gradient, by the
+    outputs' number.
+    """
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
 
 
@@ -30,7 +32,8 @@ def run_epoch(
 ) -> float:
     """Make an epoch with a step, and return the loss as scikit-learn reports it.
 
-    scikit-learn averages the losses of batches by their rows; ``Step.epoch`` averages them by their weights.
+    scikit-learn averages the losses of batches by their rows; ``Step.epoch`` averages them by their
+    weights.
 
     settings : the further arguments of ``Step.epoch``
     """
@@ -44,7 +47,9 @@ def run_epoch(
 
 
 def total_loss(step: Step, rows: LabeledRows) -> tuple[float, float]:
-    """Return the sum of the losses of rows times their weights, without the penalty, and the sum of the weights."""
+    """Return the sum of the losses of rows times their weights, without the penalty, and the sum of
+    the weights.
+    """
     total = 0.0
     weights = 0.0
     with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
@@ -61,7 +66,8 @@ def total_loss(step: Step, rows: LabeledRows) -> tuple[float, float]:
 
 
 class Validation:
-    """Validation rows: the loss and the score of a network on them, over all processes that train together.
+    """Validation rows: the loss and the score of a network on them, over all processes that train
+    together.
 
     estimator : says what outputs mean; rows : the validation rows of this process
     """
@@ -80,7 +86,9 @@ class Validation:
         return reported_loss(loss, 0.0, self.step.spec)
 
     def score(self, training: Training) -> float:
-        """Measure the score of the predictions; NaN where they are not finite, for which scorers raise errors."""
+        """Measure the score of the predictions; NaN where they are not finite, for which scorers
+        raise errors.
+        """
         estimator = self.estimator
         targets, outputs, weight = _joined(self.coordinator.gather(_joined(self._outputs())))
         if not numpy.isfinite(outputs).all():

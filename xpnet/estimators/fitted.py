@@ -1,4 +1,6 @@
-"""The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
+"""The network that an estimator holds, and the attributes by which scikit-learn knows its
+parameters.
+"""
 
 from collections.abc import Callable
 from copy import copy
@@ -38,7 +40,9 @@ FACTS: dict[str, Any] = {
     "backend_": str,
     "device_": str,
 }
-"""``fit`` sets these attributes of these types, besides the parameters; the rest follows from the network."""
+"""``fit`` sets these attributes of these types, besides the parameters; the rest follows from the
+network.
+"""
 
 LABEL_FACTS: dict[str, Any] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
 """A classifier's ``fit`` sets these as well."""
@@ -65,11 +69,13 @@ class FittedState:
 
 
 class FittedNetwork(Saved, Parameters):
-    """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as NumPy arrays.
+    """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as
+    NumPy arrays.
 
-    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies
-    elsewhere. Other arrays put in their place become the network's. Of several members they are the weights that these
-    share, without their factors, and the last layers and biases of all.
+    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host,
+    read-only copies elsewhere. Other arrays put in their place become the network's. Of several
+    members they are the weights that these share, without their factors, and the last layers and
+    biases of all.
     """
 
     out_activation_: str
@@ -106,7 +112,7 @@ class FittedNetwork(Saved, Parameters):
     _no_improvement_count = Recorded("no_improvement_count")
 
     def to(self, backend: str | Backend | Array) -> Self:
-        """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
+        """Move a fitted estimator and its optimizer state; it then converts its inputs.
 
         Parameters
         ----------
@@ -136,8 +142,9 @@ class FittedNetwork(Saved, Parameters):
         Returns
         -------
         FittedState
-            Copies of the network's description, its parameters, those of the best epoch or None, and attributes, from
-            which ``set_fitted_state`` makes an estimator that predicts the same.
+            Copies of the network's description, its parameters, those of the best epoch or None,
+            and attributes, from which ``set_fitted_state`` makes an estimator that predicts the
+            same.
 
         Raises
         ------
@@ -170,7 +177,8 @@ class FittedNetwork(Saved, Parameters):
         Raises
         ------
         InputError
-            For parameters of the constructor that are not allowed, or that describe another network.
+            For parameters of the constructor that are not allowed, or that describe another
+            network.
         """
         check_parameters(self)
         spec = state.spec
@@ -212,7 +220,8 @@ class FittedNetwork(Saved, Parameters):
         if "coefs_" in own:
             arrays = [*own["coefs_"], *own["intercepts_"]]
             same = len(arrays) == len(shown[1]) and all(map(is_, arrays, shown[1]))
-            # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
+            # Another thread may have fitted anew just now: then the arrays are not the user's, but
+            # the next network's.
             if not same and shown[0] is network and self._shown is shown:
                 spec = network.spec
                 network.load_values(
@@ -255,9 +264,11 @@ class FittedNetwork(Saved, Parameters):
         return like_input(question(network, check_X(self, X)), X, network.backend)
 
     def _outputs(self, X: Any) -> tuple[Array, Backend]:
-        """Compute outputs (rows, out), in the wider dtype of network and rows; return them and their backend.
+        """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
+        their backend.
 
-        Raises NotFittedError before ``fit``, ValueError for other features or values that are not finite.
+        Raises NotFittedError before ``fit``, ValueError for other features or values that are not
+        finite.
         """
         check_is_fitted(self)
         network = self._current()
@@ -291,9 +302,9 @@ class FittedNetwork(Saved, Parameters):
         Returns
         -------
         array, shape (members, rows, outputs)
-            Numbers, or probabilities of classes, of two classes that of the second; of X's library. Their mean over the
-            members is what the estimator predicts, their standard deviation says how far the members agree. Of several
-            quantiles each member's are in rising order.
+            Numbers, or probabilities of classes, of two classes that of the second; of X's library.
+            Their mean over the members is what the estimator predicts, their standard deviation
+            says how far the members agree. Of several quantiles each member's are in rising order.
 
         Raises
         ------

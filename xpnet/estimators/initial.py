@@ -23,8 +23,8 @@ _ZERO_SEED = _ZeroSeed(0)
 def random_state_of(seed: Any) -> RandomState:
     """Return what scikit-learn's ``check_random_state`` returns.
 
-    ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as long as some epochs of
-    a small network.
+    ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as
+    long as some epochs of a small network.
     """
     if type(seed) is not int:
         return check_random_state(seed)
@@ -34,9 +34,11 @@ def random_state_of(seed: Any) -> RandomState:
 
 
 def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:
-    """Draw U(-a, a) for weights and biases in scikit-learn's order, a = sqrt(6 / (fan_in + fan_out)).
+    """Draw U(-a, a) for weights and biases in scikit-learn's order, a = sqrt(6 / (fan_in +
+    fan_out)).
 
-    Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq. 16.)
+    Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq.
+    16.)
 
     Members, which scikit-learn does not have, begin as ``xpnet.models`` lets them begin.
 

@@ -6,7 +6,9 @@ from typing import Any
 from xpnet.optimizers import Cosine, OneCycle
 
 SCHEDULES = {"cosine": Cosine, "one_cycle": OneCycle}
-"""Schedules that an estimator takes by name. Each is made from a learning rate and a number of epochs."""
+"""Schedules that an estimator takes by name. Each is made from a learning rate and a number of
+epochs.
+"""
 
 MIN_ADAPTIVE_RATE = 1e-6
 """Learning rate at or below which an adaptive learning rate ends the training, as in scikit-learn."""
@@ -16,12 +18,13 @@ ADAPTIVE_DIVISOR = 5.0
 
 
 class LearningRate:
-    """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under scikit-learn's name.
+    """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under
+    scikit-learn's name.
 
-    solver : the solver of the fit that made it
-    learning_rate_init : of the first epoch; learning_rate : of the next epoch
-    power_t : exponent of ``"invscaling"``
-    schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function that is called with the number of epochs
+    solver : the solver of the fit that made it learning_rate_init : of the first epoch;
+    learning_rate : of the next epoch power_t : exponent of ``"invscaling"`` schedule :
+    ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function that is called with the number
+    of epochs
         that the fit has made and the list of their losses
     first_epoch : number of epochs in the network's history before the first epoch of the fit; None before that epoch
     """
@@ -39,7 +42,9 @@ class LearningRate:
             self.schedule = "constant"  # as in scikit-learn
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
-        """Return the learning rate of the next epoch. epoch, losses : of all fits that the network has made"""
+        """Return the learning rate of the next epoch. epoch, losses : of all fits that the network
+        has made
+        """
         if self.first_epoch is None:
             self.first_epoch = epoch
         if callable(self.schedule):
@@ -48,7 +53,9 @@ class LearningRate:
         return self.learning_rate
 
     def lowered(self) -> float | None:
-        """Return the adaptive learning rate that follows when training no longer improves; None if there is none."""
+        """Return the adaptive learning rate that follows when training no longer improves; None if
+        there is none.
+        """
         if self.schedule != "adaptive" or self.learning_rate <= MIN_ADAPTIVE_RATE:
             return None
         return self.learning_rate / ADAPTIVE_DIVISOR

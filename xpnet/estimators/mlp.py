@@ -71,8 +71,8 @@ AUTO_BATCH_SIZE = 200
 class CheckedData:
     """The arguments of a fit that were checked, and what follows from them.
 
-    rows : to train on; targets : what y means; encoded : y as the loss takes it; weight : (rows,) or None
-    validation : the user's own rows to measure on, or None
+    rows : to train on; targets : what y means; encoded : y as the loss takes it; weight : (rows,)
+    or None validation : the user's own rows to measure on, or None
     """
 
     rows: CheckedRows
@@ -127,13 +127,15 @@ class FitPlan:
 
 @dataclass(eq=False, repr=False)
 class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, FittedNetwork):
-    """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean.
+    """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and
+    outputs mean.
 
     Attributes
     ----------
     coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
-        Weights, layer by layer. Assigning others changes the predictions. Of several members the hidden layers' are
-        those that they share, before the factors of each, and the last is (members, fan_in, fan_out).
+        Weights, layer by layer. Assigning others changes the predictions. Of several members the
+        hidden layers' are those that they share, before the factors of each, and the last is
+        (members, fan_in, fan_out).
     intercepts_ : list of numpy.ndarray, shapes (fan_out,)
         Biases, layer by layer; (members, fan_out) of several members.
     loss_ : float
@@ -172,7 +174,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     @abstractmethod
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
-        """Return what the targets mean. Raises ValueError where they do not fit those seen before, or the classes."""
+        """Return what the targets mean. Raises ValueError where they do not fit those seen before,
+        or the classes.
+        """
 
     @abstractmethod
     def _decode(self, targets: Any) -> Any:
@@ -204,23 +208,25 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         X : array or scipy sparse matrix, shape (rows, features)
             The rows, of any array library; a data frame or lists, too.
         y : array, shape (rows,) or (rows, outputs)
-            Labels or numbers, of several targets a column for each; for several labels a row an indicator matrix,
-            sparse or dense; of the same library or on the host.
+            Labels or numbers, of several targets a column for each; for several labels a row an
+            indicator matrix, sparse or dense; of the same library or on the host.
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
         X_val : array, scipy sparse matrix or source, shape (rows, features), optional
-            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
-            of a part of X.
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping``
+            they take the place of a part of X.
         y_val : array, optional
             Their targets.
         sample_weight_val : array, shape (rows,), optional
             Their weights.
         callbacks : sequence of Callback or of functions, default ()
-            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with the
-            `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the fit. With callbacks
-            there is no warning about convergence, and Ctrl-C is raised after a whole epoch.
+            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with
+            the `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the
+            fit. With callbacks there is no warning about convergence, and Ctrl-C is raised after a
+            whole epoch.
         resume_from : TrainingState, optional
-            The state of a fit that was cut off, with the same data, callbacks and settings but for ``max_iter``.
+            The state of a fit that was cut off, with the same data, callbacks and settings but for
+            ``max_iter``.
 
         Returns
         -------
@@ -245,7 +251,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return self._train(inputs, incremental=False)
 
     def transform(self, X: Any, layer: int = -1) -> Any:
-        """Compute what a hidden layer makes of rows: features that the network has learned, for another model.
+        """Compute the outputs of a hidden layer: learned features for another model.
 
         Parameters
         ----------
@@ -281,7 +287,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         X : array, shape (rows, features)
             The rows, dense; a data frame or lists, too.
         output : int, default -1
-            A column of ``predict_proba``, or of ``predict`` of a regressor; of two classes -1 is the second.
+            A column of ``predict_proba``, or of ``predict`` of a regressor; of two classes -1 is
+            the second.
 
         Returns
         -------
@@ -314,7 +321,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return -gradient if two and output % 2 == 0 else gradient
 
     def _train(self, inputs: FitInputs, *, incremental: bool) -> Self:
-        """Plan a fit, which checks everything, adopt the plan, and find the parameters; return the estimator."""
+        """Plan a fit, which checks everything, adopt the plan, and find the parameters; return the
+        estimator.
+        """
         self._check_settings(incremental=incremental)
         plan = self._plan(inputs, incremental=incremental)
         self._adopt(plan)
@@ -334,7 +343,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return self
 
     def _check_settings(self, *, incremental: bool) -> None:
-        """Raise InputError or ValueError for parameters that are not allowed, and warn of those without effect."""
+        """Raise InputError or ValueError for parameters that are not allowed, and warn of those
+        without effect.
+        """
         check_parameters(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -408,7 +419,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         *,
         incremental: bool,
     ) -> NetworkPlan:
-        """Plan how the network that has been trained before goes on; ``partial_fit`` keeps its optimizer."""
+        """Plan how the network that has been trained before goes on; ``partial_fit`` keeps its
+        optimizer.
+        """
         network = self._current()
         if issparse(data.rows.X) and not is_host(network.backend):
             network.to("numpy")
@@ -459,7 +472,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return choice
 
     def _choose_dtype(self, X: Any, backend: Backend) -> str:
-        """Choose the dtype of a new network. On the host L-BFGS computes in float64, as SciPy does, whatever X is."""
+        """Choose the dtype of a new network. On the host L-BFGS computes in float64, as SciPy does,
+        whatever X is.
+        """
         if self.dtype:
             return self.dtype
         precise = self.solver == "lbfgs" and is_host(backend)
@@ -480,7 +495,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return dict(zip(names, (*self.coefs_, *self.intercepts_), strict=True))
 
     def _fit_by_epochs(self, plan: FitPlan, inputs: FitInputs, *, incremental: bool) -> None:
-        """Train by epochs of minibatches, until scikit-learn's rules, a callback or ``max_iter`` end the fit."""
+        """Train by epochs of minibatches, until scikit-learn's rules, a callback or ``max_iter``
+        end the fit.
+        """
         network = plan.network.network
         record = self._record
         coordinator = inputs.coordinator
@@ -529,7 +546,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _split(
         self, plan: FitPlan, coordinator: Coordinator
     ) -> tuple[LabeledRows, LabeledRows, Coordinator]:
-        """Split the rows for training and validation; return both, and the coordinator that knows the first."""
+        """Split the rows for training and validation; return both, and the coordinator that knows
+        the first.
+        """
         network = plan.network.network
         if isinstance(plan.rows, SourceRows):
             training, validation = plan.rows.split(
@@ -547,7 +566,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _callbacks(
         self, plan: FitPlan, validation: Validation | None, *, silent: bool
     ) -> list[Callback]:
-        """Make the callbacks that apply scikit-learn's rules; `open_checkpoints` finds two by their places.
+        """Make the callbacks that apply scikit-learn's rules; `open_checkpoints` finds two by their
+        places.
 
         silent : whether another process prints
         """
@@ -576,7 +596,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             Counters(self._record),
             LearningRateState(self._optimizer, self._record),
         ]
-        # With checkpoints these are always there: a fit that goes on has the callbacks that it began with.
+        # With checkpoints these are always there: a fit that goes on has the callbacks that it
+        # began with.
         if self.time_limit is not None or self.checkpoint is not None:
             callbacks.append(TimeLimit(self.time_limit))
         if self.verbose or self.checkpoint is not None:

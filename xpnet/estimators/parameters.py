@@ -67,7 +67,9 @@ RANDOM_STATE = Interval(Integral, 0, 2**32), numpy.random.RandomState, None
 
 
 def allowing(default: Any, *allowed: Any) -> Any:
-    """Return the default of a parameter, and what it may be: an interval, a set, a type, ``ARRAY_LIKE`` or None."""
+    """Return the default of a parameter, and what it may be: an interval, a set, a type,
+    ``ARRAY_LIKE`` or None.
+    """
     return field(default=default, metadata={"allowed": allowed})
 
 
@@ -106,7 +108,9 @@ def _words(allowed: Any) -> str:
 
 
 def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
-    """Raise InputError for validation rows without targets, and for targets or weights without rows."""
+    """Raise InputError for validation rows without targets, and for targets or weights without
+    rows.
+    """
     if (X_val is None or y_val is None) and any(
         array is not None for array in (X_val, y_val, weight)
     ):
@@ -117,7 +121,9 @@ def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
 
 
 def hidden_sizes(sizes: Any) -> tuple[int, ...]:
-    """Return the widths of hidden layers, of one number or several. Raises InputError unless all are positive."""
+    """Return the widths of hidden layers, of one number or several. Raises InputError unless all
+    are positive.
+    """
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if widths and min(widths) <= 0:
         raise InputError(
@@ -128,7 +134,8 @@ def hidden_sizes(sizes: Any) -> tuple[int, ...]:
 
 @dataclass(eq=False, repr=False)
 class Parameters(BaseEstimator):
-    """The parameters of both estimators, with scikit-learn's names and defaults; those at the end are xpnet's own.
+    """The parameters of both estimators, with scikit-learn's names and defaults; those at the end
+    are xpnet's own.
 
     The constructor only stores; ``fit`` checks.
 
@@ -137,23 +144,24 @@ class Parameters(BaseEstimator):
     hidden_layer_sizes : int or sequence of int, default (100,)
         Units of each hidden layer, or of the only one.
     activation : str or sequence of str, default "relu"
-        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
-        Functions are not accepted, since each activation is compiled together with its gradient.
+        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden
+        layers, or one for each. Functions are not accepted, since each activation is compiled
+        together with its gradient.
     solver : str, default "adam"
-        How the loss is minimised: a name in ``xpnet.optimizers.OPTIMIZERS``, or ``"lbfgs"``, which takes all rows at
-        once, in memory. ``"sgd"`` is gradient descent with momentum.
+        How the loss is minimised: a name in ``xpnet.optimizers.OPTIMIZERS``, or ``"lbfgs"``, which
+        takes all rows at once, in memory. ``"sgd"`` is gradient descent with momentum.
     alpha : float, default 1e-4
         Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
     batch_size : int or "auto", default "auto"
         Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
     learning_rate : str or Schedule, default "constant"
         ``"cosine"`` falls to 0 over ``max_iter`` epochs, ``"one_cycle"`` rises first. A schedule of
-        ``xpnet.optimizers``, or a function, takes the place of ``learning_rate_init``: before each epoch it is called
-        as ``learning_rate(epoch, losses)``, with the number of epochs that this fit has made, 0 for the first, and the
-        list of their training losses, and returns the learning rate of the epoch, as
-        ``lambda epoch, losses: 0.01 * 0.9**epoch`` does. For ``"sgd"`` alone: ``"invscaling"`` is
-        learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"`` divides by 5 whenever ``n_iter_no_change``
-        epochs bring no improvement.
+        ``xpnet.optimizers``, or a function, takes the place of ``learning_rate_init``: before each
+        epoch it is called as ``learning_rate(epoch, losses)``, with the number of epochs that this
+        fit has made, 0 for the first, and the list of their training losses, and returns the
+        learning rate of the epoch, as ``lambda epoch, losses: 0.01 * 0.9**epoch`` does. For
+        ``"sgd"`` alone: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows seen;
+        ``"adaptive"`` divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
     learning_rate_init : float, default 1e-3
         The learning rate of the first epoch. Not for ``"lbfgs"``.
     power_t : float, default 0.5
@@ -163,7 +171,8 @@ class Parameters(BaseEstimator):
     shuffle : bool, default True
         Whether each epoch has a new order of the rows.
     random_state : int, numpy.random.RandomState or None, default None
-        Where weights, validation split, orders and dropout are drawn from. An int gives the same fit each time.
+        Where weights, validation split, orders and dropout are drawn from. An int gives the same
+        fit each time.
     tol : float, default 1e-4
         Training ends once ``n_iter_no_change`` epochs in a row improve by less than this.
     verbose : bool, default False
@@ -175,15 +184,16 @@ class Parameters(BaseEstimator):
     nesterovs_momentum : bool, default True
         Look ahead along the velocity (Nesterov), with ``"sgd"``.
     early_stopping : bool or "loss", default False
-        Hold out rows and end training by the score on them, or by the loss; the best parameters are kept. With
-        ``"loss"`` the scores are losses with a minus sign.
+        Hold out rows and end training by the score on them, or by the loss; the best parameters are
+        kept. With ``"loss"`` the scores are losses with a minus sign.
     validation_fraction : float, default 0.1
-        The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
+        The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given
+        ``X_val``.
     beta_1 : float, default 0.9
         Decay of the mean of the gradients, in [0, 1), for solvers that have one.
     beta_2 : float, default 0.999
-        Decay of the mean of their squares, in [0, 1); of Lion's mean of the gradients. 0.99 is usual with
-        ``"rmsprop"`` and ``"lion"``.
+        Decay of the mean of their squares, in [0, 1); of Lion's mean of the gradients. 0.99 is
+        usual with ``"rmsprop"`` and ``"lion"``.
     epsilon : float, default 1e-8
         Added to the root of the mean of squares, which divides a step.
     n_iter_no_change : int, default 10
@@ -191,29 +201,33 @@ class Parameters(BaseEstimator):
     max_fun : int, default 15000
         Evaluations of the loss at most, for ``"lbfgs"``.
     dropout : float or sequence of float, default 0.0
-        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+        Probability with which a hidden unit is left out in training; one for all hidden layers, or
+        one for each.
     weight_decay : float, default 0.01
-        With solvers other than ``"sgd"``, ``"adam"`` and ``"lbfgs"`` every update shrinks all parameters by learning
-        rate times this; ``alpha`` stays.
+        With solvers other than ``"sgd"``, ``"adam"`` and ``"lbfgs"`` every update shrinks all
+        parameters by learning rate times this; ``alpha`` stays.
     max_grad_norm : float or None, default None
-        Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
+        Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio,
+        2013).
     members : int, default 1
-        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
-        own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
-        trained, and the mean of their outputs predicted (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
+        How many networks are trained as one: they share the weights of the hidden layers, and each
+        has factors of its own for what goes into these layers and what comes out, and a last layer
+        of its own. The mean of their losses is trained, and the mean of their outputs predicted
+        (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
     scoring : str, callable or None, default None
-        What ``early_stopping=True`` measures: a name of a scorer of scikit-learn's, such as ``"roc_auc"``, or a scorer;
-        None for ``score``.
+        What ``early_stopping=True`` measures: a name of a scorer of scikit-learn's, such as
+        ``"roc_auc"``, or a scorer; None for ``score``.
     time_limit : float or None, default None
-        Seconds after which training ends behind a whole epoch. With ``checkpoint`` those of a fit that was cut off
-        count, and a fit with more time goes on where less has ended it.
+        Seconds after which training ends behind a whole epoch. With ``checkpoint`` those of a fit
+        that was cut off count, and a fit with more time goes on where less has ended it.
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
     dtype : {"float32", "float64"} or None, default None
         In which precision to compute; None takes that of the data.
     checkpoint : str, Path or None, default None
-        A folder. A fit that was killed goes on when ``fit`` is called again with the same data and parameters, to the
-        bits it would have had. Fits with other data or parameters may share the folder.
+        A folder. A fit that was killed goes on when ``fit`` is called again with the same data and
+        parameters, to the bits it would have had. Fits with other data or parameters may share the
+        folder.
     """
 
     _: KW_ONLY
@@ -316,8 +330,8 @@ class LossParameters:
     Parameters
     ----------
     quantile : float or sequence of float, default 0.5
-        For ``"quantile"``: the level, between 0 and 1, or several that rise, each with a column of predictions.
-        Predictions of several levels do not cross: they are sorted.
+        For ``"quantile"``: the level, between 0 and 1, or several that rise, each with a column of
+        predictions. Predictions of several levels do not cross: they are sorted.
     delta : float, default 1.0
         For ``"huber"``: the error, greater than 0, from which on the loss is a line.
     power : float, default 1.5
@@ -334,7 +348,9 @@ class LossParameters:
         loss: str = "squared_error"
 
     def _loss_numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the loss takes. Raises InputError for levels that do not rise between 0 and 1."""
+        """Return the numbers that the loss takes. Raises InputError for levels that do not rise
+        between 0 and 1.
+        """
         if self.loss != "quantile":
             return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(
                 self.loss, ()
@@ -347,7 +363,8 @@ class LossParameters:
         return levels
 
     def _repeated(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Targets (rows, out) as the loss takes them: one target in a column for each of several levels.
+        """Targets (rows, out) as the loss takes them: one target in a column for each of several
+        levels.
 
         Raises InputError for targets that the loss is not for.
         """
@@ -371,7 +388,9 @@ class LossParameters:
     def _score_outputs(
         self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None
     ) -> float:
-        """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y : (rows, out)"""
+        """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y :
+        (rows, out)
+        """
         if self.loss != "quantile":
             return r2_score(y, outputs, sample_weight=sample_weight)
         columns = zip(
@@ -393,8 +412,9 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
     """Decorate a class: put sections that two estimators share into the docstring of each.
 
     sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
-        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; with ``Loss`` the
-        section ``Parameters`` takes that of ``<loss of both estimators>``
+        takes the place of ``<parameters of both estimators>`` or ``<attributes of both
+        estimators>``; with ``Loss`` the section ``Parameters`` takes that of ``<loss of both
+        estimators>``
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:
@@ -408,7 +428,8 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
             text = text.replace(f"<{name.lower()} of both estimators>", shared)
         if estimator.__doc__:  # python -OO leaves docstrings out
             estimator.__doc__ = text
-        # scikit-learn asks for it whenever it clones, and to find it takes longer than all the rest.
+        # scikit-learn asks for it whenever it clones, and to find it takes longer than all the
+        # rest.
         vars(estimator)["__init__"].__signature__ = signature(vars(estimator)["__init__"])
         return estimator
 

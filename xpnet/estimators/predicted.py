@@ -13,7 +13,8 @@ from xpnet.ops import Array
 class PredictedEstimator:
     """An estimator whose rows are the outputs that its network has computed.
 
-    The methods of the estimator's class run on this object; all other attributes are the estimator's.
+    The methods of the estimator's class run on this object; all other attributes are the
+    estimator's.
 
     estimator : the fitted estimator
     """

@@ -29,18 +29,19 @@ from xpnet.training import Callback, Training
 @with_documentation_of(Parameters=Parameters, Attributes=MLP, Loss=LossParameters)
 @dataclass(eq=False, repr=False)
 class MLPRegressor(LossParameters, RegressorMixin, MLP):
-    """A multi-layer perceptron that predicts numbers: scikit-learn's MLPRegressor, faster, and with more to set.
+    """A multi-layer perceptron regressor with the parameters of scikit-learn's, and more.
 
-    It minimises half the squared error, or another loss of numbers, plus an L2 penalty. With the same
-    ``random_state`` it finds the same parameters as scikit-learn's. Arrays of any library are computed on where they
-    live, and come back as arrays of that library.
+    It minimises half the squared error, or another loss of numbers, plus an L2 penalty. With the
+    same ``random_state`` it finds the same parameters as scikit-learn's. Arrays of any library are
+    computed on where they live, and come back as arrays of that library.
 
     Parameters
     ----------
     loss : str, default "squared_error"
-        What is minimised. ``"squared_error"`` leads to means, ``"absolute_error"`` to medians, ``"huber"`` to means
-        that outliers move little, ``"quantile"`` to quantiles. ``"poisson"``, for counts, ``"tweedie"``, for amounts
-        of which some are 0, and ``"gamma"``, for positive ones, are deviances of the prediction exp(o).
+        What is minimised. ``"squared_error"`` leads to means, ``"absolute_error"`` to medians,
+        ``"huber"`` to means that outliers move little, ``"quantile"`` to quantiles. ``"poisson"``,
+        for counts, ``"tweedie"``, for amounts of which some are 0, and ``"gamma"``, for positive
+        ones, are deviances of the prediction exp(o).
     <parameters of both estimators>
     <loss of both estimators>
 
@@ -55,8 +56,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     Notes
     -----
-    A fit that is refused leaves the estimator as it was. Ctrl-C ends ``fit`` with a warning, and with all epochs that
-    were made.
+    A fit that is refused leaves the estimator as it was. Ctrl-C ends ``fit`` with a warning, and
+    with all epochs that were made.
 
     Examples
     --------
@@ -139,7 +140,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         Returns
         -------
         array, shape (rows,) or (rows, outputs)
-            The predictions, of X's library; of several quantiles a column for each, in rising order.
+            The predictions, of X's library; of several quantiles a column for each, in rising
+            order.
 
         Raises
         ------
@@ -155,7 +157,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Measure R^2 of the predictions, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
+        """Measure R^2, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters
         ----------

@@ -1,4 +1,6 @@
-"""Fits that were cut off: the checkpoint that a fit goes on from, and the callback that writes the next one."""
+"""Fits that were cut off: the checkpoint that a fit goes on from, and the callback that writes the
+next one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -60,8 +62,8 @@ class Checkpoints:
 class FitContents:
     """All that a fit is made from, besides the estimator's parameters.
 
-    rows, validation : data, targets and weights, as they were validated; None for what does not exist
-    start : parameters that the fit goes on from
+    rows, validation : data, targets and weights, as they were validated; None for what does not
+    exist start : parameters that the fit goes on from
     """
 
     rows: Sequence[Any]
@@ -74,8 +76,9 @@ def open_checkpoints(
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
-    Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
-    place, and goes on as a whole. The generator that the fit draws from is put where it was when the fit first began.
+    Fits with other data or parameters have other folders: a search over parameters can keep its
+    checkpoints in one place, and goes on as a whole. The generator that the fit draws from is put
+    where it was when the fit first began.
 
     Raises InputError for a checkpoint that is not one of a fit.
     """

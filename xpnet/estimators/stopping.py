@@ -1,6 +1,8 @@
-"""When a fit ends: callbacks that measure each epoch, lower the learning rate, and stop, by scikit-learn's rules.
+"""When a fit ends: callbacks that measure each epoch, lower the learning rate, and stop, by
+scikit-learn's rules.
 
-They are brief: an epoch is whole only with what they note of it. `Improvement` comes first; the others ask it.
+They are brief: an epoch is whole only with what they note of it. `Improvement` comes first; the
+others ask it.
 """
 
 from collections.abc import Callable
@@ -110,7 +112,8 @@ class StopWhenStalled(Callback):
 
 
 class AdaptiveLearningRate(Callback):
-    """Lowers the learning rate when training stalls, and ends the training when it is too low for that.
+    """Lowers the learning rate when training stalls, and ends the training when it is too low for
+    that.
 
     Attributes: lowered, the learning rate to which the last epoch has lowered it, or None
     """
@@ -133,7 +136,9 @@ class AdaptiveLearningRate(Callback):
 
 
 class LearningRateState(Callback):
-    """Keeps the learning rate from epoch to epoch, and lowers it by the rows seen where it scales inversely."""
+    """Keeps the learning rate from epoch to epoch, and lowers it by the rows seen where it scales
+    inversely.
+    """
 
     brief = True
 

@@ -20,7 +20,9 @@ class Targets(ABC):
 
     @abstractmethod
     def encode(self, y: Any) -> Any:
-        """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
+        """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out),
+        NumPy's.
+        """
 
     @abstractmethod
     def outputs(self, encoded: Any) -> int:
@@ -113,7 +115,9 @@ class ClassTargets(Targets):
         self.check_known(y)
 
     def _classes_and_labels(self, y: Any) -> list[tuple[Any, Any]]:
-        """Return the classes and the labels in y of each target. Raises InputError for another number of targets."""
+        """Return the classes and the labels in y of each target. Raises InputError for another
+        number of targets.
+        """
         if not self.has_several:
             return [(self.classes, unique_labels(y))]
         if sparse.issparse(y) or y.shape[1:] != (len(self.classes),):
@@ -127,8 +131,8 @@ class ClassTargets(Targets):
 def classes_of(y: Any) -> Any:
     """Return the distinct labels, sorted; of several targets a list with those of each.
 
-    Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are, without
-    scikit-learn's look at them, which takes as long as many epochs of a small network.
+    Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are,
+    without scikit-learn's look at them, which takes as long as many epochs of a small network.
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
         labels = numpy.unique(y)
@@ -142,7 +146,8 @@ def classes_of(y: Any) -> Any:
 
 
 def declared_classes(classes: Any, learned: Any) -> Any:
-    """Return the classes that the first ``partial_fit`` is given, and check those of later calls against them.
+    """Return the classes that the first ``partial_fit`` is given, and check those of later calls
+    against them.
 
     classes : the argument of ``partial_fit``; None for none
     learned : the classes of calls before; None for none

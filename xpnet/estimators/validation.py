@@ -94,9 +94,11 @@ class CheckedValidation(NamedTuple):
 
 
 def in_memory_or_source(estimator: Any, X: Any, coordinator: Coordinator) -> Any:
-    """Return X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
+    """Return X as it is, or where its blocks must be read, the source; one that fits a buffer is
+    loaded.
 
-    If one process with rows of its own has a source, all have one, or all have their rows in memory.
+    If one process with rows of its own has a source, all have one, or all have their rows in
+    memory.
     """
     if type(X) is numpy.ndarray and coordinator.has_all_rows:
         return X
@@ -116,15 +118,18 @@ def in_memory_or_source(estimator: Any, X: Any, coordinator: Coordinator) -> Any
 def check_rows(
     estimator: Any, inputs: FitInputs, *, numeric: bool, known_columns: bool
 ) -> CheckedRows:
-    """Check X and y for training as scikit-learn's ``validate_data`` does. X of another library stays there.
+    """Check X and y for training as scikit-learn's ``validate_data`` does. X of another library
+    stays there.
 
     The estimator is not changed.
 
     numeric : whether targets are numbers; known_columns : whether X must have the columns that the estimator knows
 
-    Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows are not alike.
+    Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows
+    are not alike.
     """
-    # An estimator of its own learns the columns: the one that is fitted changes when all is checked.
+    # An estimator of its own learns the columns: the one that is fitted changes when all is
+    # checked.
     learner = estimator if known_columns else _unfitted(estimator)
     coordinator = inputs.coordinator
     X = in_memory_or_source(estimator, inputs.X, coordinator)
@@ -152,7 +157,8 @@ def check_validation_rows(
 
     rows : the training rows; targets : what they mean, a `Targets`
 
-    Raises InputError for rows without targets, targets without rows, and rows that nothing would read.
+    Raises InputError for rows without targets, targets without rows, and rows that nothing would
+    read.
     """
     X, y, weight = inputs.X_val, inputs.y_val, inputs.sample_weight_val
     if X is None and y is None and weight is None:
@@ -195,10 +201,11 @@ def _with_columns(estimator: Any, columns: Columns) -> Any:
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
-    """Check X, and make it a floating-point matrix for training, or a matrix of numbers for prediction.
+    """Check X, and make it a floating-point matrix for training, or a matrix of numbers for
+    prediction.
 
-    reset : whether the columns of X are those that the estimator knows from now on; None for prediction
-    finite : whether to look at the values; on the host only
+    reset : whether the columns of X are those that the estimator knows from now on; None for
+    prediction finite : whether to look at the values; on the host only
 
     Raises ValueError for another number of features, or values that are not finite.
     """
@@ -260,9 +267,11 @@ def _check_matrix(X: Array) -> Array:
 
 
 def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
-    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or sparse (CSR).
+    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
+    sparse (CSR).
 
-    Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what is not finite.
+    Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what
+    is not finite.
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
@@ -275,7 +284,9 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
 
 
 def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
-    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError for others."""
+    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
+    for others.
+    """
     if isinstance(weights, Real) or not rows:
         return numpy.full(rows, float(weights) if rows else 0.0)
     weights = check_array(weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name)

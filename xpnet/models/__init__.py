@@ -1,4 +1,6 @@
-"""The two models, logistic regression and the feed-forward network, and the training of many at once."""
+"""The two models, logistic regression and the feed-forward network, and the training of many at
+once.
+"""
 
 from xpnet.models.many import fit_many
 from xpnet.models.network import Network

@@ -1,4 +1,6 @@
-"""Arrays that come into a network: where they live, how they get to its backend, and each rule that must hold, once."""
+"""Arrays that come into a network: where they live, how they get to its backend, and each rule that
+must hold, once.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -129,7 +131,9 @@ def check_some_rows(rows: int) -> None:
 
 
 def check_finite(**arrays: Array | None) -> None:
-    """Raise InputError for an array with NaN or infinity; each is given by the name the user knows it by."""
+    """Raise InputError for an array with NaN or infinity; each is given by the name the user knows
+    it by.
+    """
     for name, array in arrays.items():
         if array is not None and not is_finite(array):
             raise InputError(
@@ -138,7 +142,9 @@ def check_finite(**arrays: Array | None) -> None:
 
 
 def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
-    """Raise InputError unless every row of X (rows, in) has its label, and its weight where there are weights."""
+    """Raise InputError unless every row of X (rows, in) has its label, and its weight where there
+    are weights.
+    """
     rows = X.shape[0]
     for what, array in (("Y", Y), ("sample_weight", sample_weight)):
         if array is not None and (array.ndim == 0 or array.shape[0] != rows):
@@ -153,7 +159,9 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
 
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
-    """Return an array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
+    """Return an array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where
+    none is needed.
+    """
     if type(array) is numpy.ndarray and is_host(backend):
         return numpy.asarray(array, dtype=dtype)
     if is_sparse(array):
@@ -166,8 +174,8 @@ def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
 def check_in_memory(arrays: Sequence[Any]) -> None:
     """Raise InputError for what does not lie in memory as plain values.
 
-    Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured arrays have fields;
-    masked arrays have gaps; the structure of a sparse matrix may be broken.
+    Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured
+    arrays have fields; masked arrays have gaps; the structure of a sparse matrix may be broken.
     """
     for array in arrays:
         _check_no_mask(array)
@@ -196,7 +204,8 @@ def _check_no_mask(array: Any) -> None:
 
 
 def _check_structure(array: Any) -> None:
-    """Raise InputError for a matrix of compressed rows or columns that points outside of its arrays.
+    """Raise InputError for a matrix of compressed rows or columns that points outside of its
+    arrays.
 
     Compiled code would read there. The check reads the indices once, which takes far less time
     than to compute with them.
@@ -241,7 +250,8 @@ is_host: Callable[[Any], bool] = cache(lambda backend: library_of(backend.asarra
 def check_label_types(y: Any, name: str = "y") -> None:
     r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
 
-    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0" become one label.
+    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0"
+    become one label.
     """
     if (
         is_sparse(y)
@@ -279,7 +289,8 @@ SAVABLE_LABELS = (
 
 
 def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
-    """Raise InputError for labels that model files do not hold: of another type, such as dates, or text that is none.
+    """Raise InputError for labels that model files do not hold: of another type, such as dates, or
+    text that is none.
 
     y : (rows,)
     """
@@ -304,7 +315,9 @@ def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
 
 
 def _check_encodable(y: numpy.ndarray, name: str) -> None:
-    """Raise InputError for text with a lone surrogate, which is no character. y : (rows,) of text or of objects"""
+    """Raise InputError for text with a lone surrogate, which is no character. y : (rows,) of text
+    or of objects
+    """
     for label in numpy.unique(y) if y.dtype.kind == "U" else y.tolist():
         if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
             raise InputError(

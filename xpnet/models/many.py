@@ -21,7 +21,9 @@ NETWORKS_PER_THREAD = 8
 """Networks for each thread in one call of compiled code: enough to keep all threads busy."""
 
 MAX_CALL_SECONDS = 0.5
-"""Seconds of a call after which later calls take one network for each thread. Ctrl-C is heard between calls."""
+"""Seconds of a call after which later calls take one network for each thread. Ctrl-C is heard
+between calls.
+"""
 
 
 def fit_many(
@@ -36,10 +38,11 @@ def fit_many(
 ) -> list[History]:
     """Train many networks on the same arrays: other seeds, learning rates, penalties or rows.
 
-    The result is that of ``[network.fit(X, Y, ...) for network in networks]``, to the bit. Small networks train side by
-    side, each core its own from the first row to the last, in compiled code that also draws the orders of the rows: on
-    the Numba backend, for networks each made with a seed of its own (``rng=0``), or where rows are not shuffled.
-    Others, and those whose epoch takes longer than some tenths of a second, train one after the other.
+    The result is that of ``[network.fit(X, Y, ...) for network in networks]``, to the bit. Small
+    networks train side by side, each core its own from the first row to the last, in compiled code
+    that also draws the orders of the rows: on the Numba backend, for networks each made with a seed
+    of its own (``rng=0``), or where rows are not shuffled. Others, and those whose epoch takes
+    longer than some tenths of a second, train one after the other.
 
     Parameters
     ----------
@@ -56,8 +59,8 @@ def fit_many(
     shuffle : bool, default True
         Whether each epoch has a new order of the rows.
     rows : sequence of array, each of shape (n,), optional
-        For each network the indices of the rows that it trains on, as of a cross-validation's folds; None for all rows.
-        An entry may be None, too.
+        For each network the indices of the rows that it trains on, as of a cross-validation's
+        folds; None for all rows. An entry may be None, too.
 
     Returns
     -------
@@ -67,13 +70,13 @@ def fit_many(
     Raises
     ------
     InputError
-        For objects that are no networks, a network that is given twice, entries of ``rows`` that select no rows or rows
-        that do not exist, and as the networks' method ``fit`` raises it.
+        For objects that are no networks, a network that is given twice, entries of ``rows`` that
+        select no rows or rows that do not exist, and as the networks' method ``fit`` raises it.
 
     Notes
     -----
-    Ctrl-C leaves each network as after a whole epoch. While networks train side by side, other threads that call them
-    wait until all are done.
+    Ctrl-C leaves each network as after a whole epoch. While networks train side by side, other
+    threads that call them wait until all are done.
 
     Examples
     --------
@@ -162,7 +165,9 @@ class _Alike:
 
 
 def _check_networks(networks: Iterable[Network]) -> list[Network]:
-    """Return the networks as a list. Raises InputError for other objects, and for a network that is given twice."""
+    """Return the networks as a list. Raises InputError for other objects, and for a network that is
+    given twice.
+    """
     networks = list(networks)
     for network in networks:
         if not isinstance(network, Network):
@@ -186,7 +191,9 @@ def _check_rows_per_network(rows: Any, networks: list[Network]) -> None:
 
 
 def _trainings(networks: list[Network], X: Array, Y: Labels, rows: Any) -> list[_Training]:
-    """Bring the arrays to where the networks live, once for each backend and dtype, and check the rows of each."""
+    """Bring the arrays to where the networks live, once for each backend and dtype, and check the
+    rows of each.
+    """
     arrays: dict[tuple[int, str], tuple[Array, Labels]] = {}
     trainings = []
     for number, network in enumerate(networks):
@@ -200,7 +207,8 @@ def _trainings(networks: list[Network], X: Array, Y: Labels, rows: Any) -> list[
 
 
 def _indices(selection: Any, number: int, count: int) -> Any:
-    """Return the indices of the rows that one network trains on, from indices or a mask; None for all rows.
+    """Return the indices of the rows that one network trains on, from indices or a mask; None for
+    all rows.
 
     Raises InputError for an entry that selects no rows or rows that do not exist.
     """
@@ -223,9 +231,11 @@ def _indices(selection: Any, number: int, count: int) -> Any:
 def _alike(
     training: _Training, batch_size: int | None, shuffle: bool, generators: Counter[int]
 ) -> _Alike | None:
-    """Return what networks must have in common to train side by side; None for a network that trains alone.
+    """Return what networks must have in common to train side by side; None for a network that
+    trains alone.
 
-    That is one whose orders only NumPy can draw, in their turn, or one that several processes train.
+    That is one whose orders only NumPy can draw, in their turn, or one that several processes
+    train.
 
     generators : how many networks draw from the generator with that id
     """
@@ -275,10 +285,11 @@ def _fit_side_by_side(trainings: list[_Training], alike: _Alike, epochs: int) ->
 
 
 class _SideBySide(Batches):
-    """Epochs of many networks: each has its own learning rate and history, and is whole after every call.
+    """Epochs of many networks: each has its own learning rate and history, and is whole after every
+    call.
 
-    networks : the networks
-    run_networks : called with the number of a network and learning rates from that network on; makes an epoch of these
+    networks : the networks run_networks : called with the number of a network and learning rates
+    from that network on; makes an epoch of these
         networks, and returns their losses
     """
 
@@ -311,7 +322,9 @@ class _SideBySide(Batches):
         return float(numpy.mean([network.history.loss[-1] for network in self.networks]))
 
     def _run(self, first: int, networks: list[Network]) -> float:
-        """Make an epoch of some networks, add it to their histories, and return the seconds that it took."""
+        """Make an epoch of some networks, add it to their histories, and return the seconds that it
+        took.
+        """
         learning_rates = [network.next_learning_rate for network in networks]
         started = time.perf_counter()
         losses = self.run_networks(first, learning_rates)

@@ -24,8 +24,9 @@ from xpnet.training.rng import host_generator
 class Network(PredictingNetwork):
     """A dense network with its parameters, on one backend.
 
-    Until arrays arrive, the parameters lie on the host; the first arrays decide library, device and dtype, unless the
-    constructor named them. The models of this module, and the estimators, are made of it.
+    Until arrays arrive, the parameters lie on the host; the first arrays decide library, device and
+    dtype, unless the constructor named them. The models of this module, and the estimators, are
+    made of it.
 
     Parameters
     ----------
@@ -34,11 +35,12 @@ class Network(PredictingNetwork):
     initial : dict of str to array, or a function that returns one
         The parameters to begin with, by name, on the host.
     learning_rate : float or Schedule
-        The learning rate, or a function that is called before each epoch as ``learning_rate(epoch, losses)``: with the
-        number of epochs made so far, 0 for the first, and the list of their training losses.
+        The learning rate, or a function that is called before each epoch as ``learning_rate(epoch,
+        losses)``: with the number of epochs made so far, 0 for the first, and the list of their
+        training losses.
     backend : str, Backend, Choice or None
-        A name or a backend; None adopts the library and device of the first arrays. A Choice is where it lives from the
-        start.
+        A name or a backend; None adopts the library and device of the first arrays. A Choice is
+        where it lives from the start.
     dtype : {"float32", "float64"} or None
         None adopts that of the first arrays.
     compiled : bool, default True
@@ -55,8 +57,8 @@ class Network(PredictingNetwork):
     choice : Choice
         The backend the network lives on, and why.
     named, settled : bool
-        Whether the user named the backend, so that arrays of any library are brought there, and whether the network
-        stays where it is; else the first arrays decide.
+        Whether the user named the backend, so that arrays of any library are brought there, and
+        whether the network stays where it is; else the first arrays decide.
     lock : NetworkLock
         What lets threads share the network.
     extra : dict of str to JSON values
@@ -69,10 +71,11 @@ class Network(PredictingNetwork):
 
     Notes
     -----
-    Threads may share a network: one call at a time uses it, the others wait for their turn. While one thread is within
-    ``fit``, others may predict, save and copy between two epochs, and get the parameters of a whole epoch; a second
-    ``fit``, ``step`` or ``to`` waits until the first has ended. A network can be pickled and copied: the copy has its
-    own parameters and optimizer, and lives nowhere until arrays arrive, unless its backend was named.
+    Threads may share a network: one call at a time uses it, the others wait for their turn. While
+    one thread is within ``fit``, others may predict, save and copy between two epochs, and get the
+    parameters of a whole epoch; a second ``fit``, ``step`` or ``to`` waits until the first has
+    ended. A network can be pickled and copied: the copy has its own parameters and optimizer, and
+    lives nowhere until arrays arrive, unless its backend was named.
 
     Examples
     --------
@@ -157,11 +160,12 @@ class Network(PredictingNetwork):
         validation : tuple of X and Y, optional
             Rows on which the loss is measured after each epoch.
         resume_from : TrainingState, optional
-            Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as the first time: the
-            epochs made before the interruption count among ``epochs``. None begins anew.
+            Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as
+            the first time: the epochs made before the interruption count among ``epochs``. None
+            begins anew.
         own_batches : bool, default False
-            Whether each member has an order of the rows, and so batches, of its own. False gives all members one batch
-            at a time.
+            Whether each member has an order of the rows, and so batches, of its own. False gives
+            all members one batch at a time.
 
         Returns
         -------
@@ -255,13 +259,17 @@ class Network(PredictingNetwork):
         return self.exclusively(self.trainable(sparse=is_sparse(X)).gradient, X, Y)
 
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
-        """Return a function that measures the loss on rows, for calls while no other thread computes."""
+        """Return a function that measures the loss on rows, for calls while no other thread
+        computes.
+        """
         X, Y, _ = self.checked(X, Y)
         return lambda: distributed_step(self.step_for(X)).loss(X, Y)
 
 
 def by_rows(X: Array) -> Array:
-    """Return X with rows that lie in one piece each, copied once here, not once an epoch by a compiled step."""
+    """Return X with rows that lie in one piece each, copied once here, not once an epoch by a
+    compiled step.
+    """
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X

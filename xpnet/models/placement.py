@@ -1,4 +1,6 @@
-"""Where a network lives: its parameters on one backend, the arrays that it takes, and its training step."""
+"""Where a network lives: its parameters on one backend, the arrays that it takes, and its training
+step.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +31,8 @@ from xpnet.training.rng import host_generator
 
 
 class PlacedNetwork(Saved):
-    """A network's parameters on one backend, and how arrays get there; see `Network` for what the arguments mean.
+    """A network's parameters on one backend, and how arrays get there; see `Network` for what the
+    arguments mean.
 
     The methods whose names begin with an underscore are called by whoever holds the lock.
     """
@@ -79,7 +82,7 @@ class PlacedNetwork(Saved):
 
     @property
     def gradients(self) -> Parameters:
-        """Gradients of the loss by parameter name, as the last ``gradient`` or ``step`` left them; zeros before."""
+        """Gradients of the last ``gradient`` or ``step``, by parameter name; zeros before."""
         return self._ready().gradients
 
     @property
@@ -104,7 +107,7 @@ class PlacedNetwork(Saved):
 
     @property
     def why_(self) -> str:
-        """Say which backend and step run, and why, and on how many processes it was trained, if on several."""
+        """Say which backend and step run, and why, and how many processes trained it."""
         parts = (
             f"backend {self.backend_} ({self.choice.reason})",
             self._ready().why,
@@ -142,7 +145,7 @@ class PlacedNetwork(Saved):
 
     @locked
     def trainable(self, *, sparse: bool = False) -> Step:
-        """Return the step to train, with the optimizer's state, on all processes, for use within ``lock.training()``.
+        """Return the step to train, for use within ``lock.training()``.
 
         Parameters
         ----------
@@ -191,7 +194,7 @@ class PlacedNetwork(Saved):
 
     @locked
     def values(self) -> dict[str, Any]:
-        """Return copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
+        """Return copies of the parameters between two epochs, as NumPy arrays.
 
         Returns
         -------
@@ -248,7 +251,7 @@ class PlacedNetwork(Saved):
         return work(*arguments, **settings)
 
     def own(self, array: Array) -> Array:
-        """Copy an array, so that no callback can write into it; class indices as the integers that index arrays.
+        """Copy an array, so that no callback can write into it.
 
         Parameters
         ----------
@@ -269,7 +272,7 @@ class PlacedNetwork(Saved):
     def checked(
         self, X: Array, Y: Labels, sample_weight: Array | None = None
     ) -> tuple[Array, Labels, Array | None]:
-        """Bring rows to where the network lives, which without a backend of its own is where these arrays do.
+        """Bring rows to the backend of the network, or adopt theirs if it has none.
 
         Parameters
         ----------
@@ -325,7 +328,9 @@ class PlacedNetwork(Saved):
             )
 
     def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
-        """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
+        """Adopt the library of the first arrays, then convert what host data or dtype still needs
+        it.
+        """
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if self.settled:
             self.check_home(*arrays, host=True)
@@ -358,7 +363,9 @@ class PlacedNetwork(Saved):
         self._hold(values, optimizer if keep else None)
 
     def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
-        """Hold parameters by name, on the host, and the optimizer's state until the next step takes them over."""
+        """Hold parameters by name, on the host, and the optimizer's state until the next step takes
+        them over.
+        """
         self._values = values
         self._pending = optimizer
         self._step = None
@@ -384,7 +391,7 @@ class PlacedNetwork(Saved):
             return self._step
 
     def step_for(self, X: Any) -> Step:
-        """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
+        """Return a step that takes these rows; one for sparse rows shares the parameters.
 
         Parameters
         ----------

@@ -1,4 +1,6 @@
-"""What a network computes of rows: predictions, hidden units, and gradients with respect to the inputs."""
+"""What a network computes of rows: predictions, hidden units, and gradients with respect to the
+inputs.
+"""
 
 from typing import Any
 
@@ -22,12 +24,14 @@ class PredictingNetwork(PlacedNetwork):
         Parameters
         ----------
         X : array, shape (rows, in)
-            The rows, of the network's library, or NumPy's or lists; SciPy's sparse matrices where arrays are NumPy's.
+            The rows, of the network's library, or NumPy's or lists; SciPy's sparse matrices where
+            arrays are NumPy's.
 
         Returns
         -------
         array, shape (rows, out)
-            Probabilities (what the output activation gives), on the network's library, device and dtype.
+            Probabilities (what the output activation gives), on the network's library, device and
+            dtype.
 
         Raises
         ------
@@ -94,7 +98,8 @@ class PredictingNetwork(PlacedNetwork):
         Returns
         -------
         array, shape (rows, units)
-            Its outputs, on the network's library, device and dtype; of several members side by side.
+            Its outputs, on the network's library, device and dtype; of several members side by
+            side.
 
         Raises
         ------
@@ -115,7 +120,7 @@ class PredictingNetwork(PlacedNetwork):
 
     @locked
     def input_gradient(self, X: Array, output: int = 0) -> Array:
-        """Compute the gradient of a predicted output by the inputs: how it changes where an input changes a little.
+        """Compute the gradient of a predicted output with respect to the inputs.
 
         Parameters
         ----------
@@ -127,7 +132,8 @@ class PredictingNetwork(PlacedNetwork):
         Returns
         -------
         array, shape (rows, in)
-            The gradient at each row, on the network's library, device and dtype; of several members that of their mean.
+            The gradient at each row, on the network's library, device and dtype; of several members
+            that of their mean.
 
         Raises
         ------
@@ -154,7 +160,7 @@ class PredictingNetwork(PlacedNetwork):
 
     @locked
     def predict_finite(self, X: Array) -> Array | None:
-        """Predict as ``predict`` does, unless X holds NaN or infinity; looking costs no pass over X.
+        """Predict as ``predict`` does, unless X holds NaN or infinity.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ from xpnet.training.rng import host_generator
 
 
 class LogisticRegression(Network):
-    """Logistic regression with several classes, p(class | x) = softmax(x W + b), trained on cross-entropy from zeros.
+    """Logistic regression with several classes, p(class | x) = softmax(x W + b).
 
     Parameters
     ----------
@@ -24,15 +24,16 @@ class LogisticRegression(Network):
     num_classes : int
         Number of classes.
     learning_rate : float or Schedule, default 1e-2
-        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch as
-        ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first, and the list of their
-        training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
+        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch
+        as ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first,
+        and the list of their training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
     backend : str or Backend, optional
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional
         None adopts that of the first arrays (for whole numbers, their library's default).
     optimizer : str or Optimizer, optional
-        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient descent.
+        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient
+        descent.
     l2 : float, default 0.0
         Strength of the penalty l2 / 2 ||W||^2.
     compiled : bool, default True
@@ -95,27 +96,32 @@ class FeedforwardNeuralNet(Network):
     output_size : int
         Number of classes.
     learning_rate : float or Schedule, default 1e-2
-        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch as
-        ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first, and the list of their
-        training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
+        A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch
+        as ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first,
+        and the list of their training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
     backend : str or Backend, optional
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional
         None adopts that of the first arrays (for whole numbers, their library's default).
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-        Where the initial weights and the orders of ``fit`` are drawn from; None for NumPy's global stream.
+        Where the initial weights and the orders of ``fit`` are drawn from; None for NumPy's global
+        stream.
     optimizer : str or Optimizer, optional
-        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient descent.
+        An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient
+        descent.
     activation : str or sequence of str, default "relu"
-        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
+        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden
+        layers, or one for each.
     l2 : float, default 0.0
         Strength of the penalty l2 / 2 sum ||W||^2.
     dropout : float or sequence of float, default 0.0
-        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+        Probability with which a hidden unit is left out in training; one for all hidden layers, or
+        one for each.
     members : int, default 1
-        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
-        own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
-        trained, and the mean of their probabilities predicted (BatchEnsemble, TabM).
+        How many networks are trained as one: they share the weights of the hidden layers, and each
+        has factors of its own for what goes into these layers and what comes out, and a last layer
+        of its own. The mean of their losses is trained, and the mean of their probabilities
+        predicted (BatchEnsemble, TabM).
     member_scales : {"all", "first"}, default "all"
         Which hidden layers have factors: all, or the inputs of the first alone (TabM-mini).
     compiled : bool, default True
@@ -124,9 +130,10 @@ class FeedforwardNeuralNet(Network):
     Attributes
     ----------
     params : Parameters
-        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first. Of k
-        members ``scale_in1`` (k, in), ``scale_out1`` (k, hidden), ... as well; biases are (k, hidden), or (hidden,)
-        where ``member_scales`` is ``"first"``, and the last weight is (k, hidden, out).
+        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases
+        at first. Of k members ``scale_in1`` (k, in), ``scale_out1`` (k, hidden), ... as well;
+        biases are (k, hidden), or (hidden,) where ``member_scales`` is ``"first"``, and the last
+        weight is (k, hidden, out).
 
     Raises
     ------
@@ -208,7 +215,8 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
 
     References
     ----------
-    X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, eq. 16.
+    X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks,
+    2010, eq. 16.
 
     Examples
     --------
@@ -224,9 +232,10 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
 def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:
     """Return the parameters that a network begins with, as float64 arrays on the host.
 
-    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and
-    factors of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ
-    (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
+    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other.
+    Biases are 0, and factors of members 1, but for those of the first layer's inputs, which are 1
+    or -1: these make the members differ (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section
+    3).
     """
     return {slot.name: _initial(spec, slot, stream) for slot in spec.slots()}
 

@@ -8,7 +8,9 @@ from xpnet.models.files import model_files
 
 
 class Saved:
-    """A model that can be written to files, with ``extra``, a dict of JSON values that files keep with it."""
+    """A model that can be written to files, with ``extra``, a dict of JSON values that files keep
+    with it.
+    """
 
     @cached_property
     def extra(self) -> dict[str, Any]:
@@ -23,7 +25,8 @@ class Saved:
         path : str or Path
             The file; an existing one is replaced at once and whole.
         extra : dict of str to JSON values, optional
-            What the file keeps with the model, such as names of columns and classes. None keeps the model's ``extra``.
+            What the file keeps with the model, such as names of columns and classes. None keeps the
+            model's ``extra``.
 
         Raises
         ------
@@ -41,9 +44,10 @@ class Saved:
 
         Notes
         -----
-        The file holds parameters and settings: not the history of a network and not the optimizer's buffers. Equal
-        models give equal files. A learning rate that follows a function of the user's own is kept as the number it has
-        now, a RandomState as None; an estimator's ``backend`` is chosen anew where the file is opened.
+        The file holds parameters and settings: not the history of a network and not the optimizer's
+        buffers. Equal models give equal files. A learning rate that follows a function of the
+        user's own is kept as the number it has now, a RandomState as None; an estimator's
+        ``backend`` is chosen anew where the file is opened.
 
         Examples
         --------
@@ -57,9 +61,9 @@ class Saved:
     def export_onnx(self, path: str | Path) -> None:
         """Write the model as an ONNX file for other runtimes.
 
-        The input is ``X`` (rows, features). A network gives ``probabilities`` (rows, classes), a classifier ``label``
-        (rows,), integers or strings (rows, classes where a row may have several labels), and ``probabilities``; a
-        regressor ``predictions`` (rows, outputs).
+        The input is ``X`` (rows, features). A network gives ``probabilities`` (rows, classes), a
+        classifier ``label`` (rows,), integers or strings (rows, classes where a row may have
+        several labels), and ``probabilities``; a regressor ``predictions`` (rows, outputs).
 
         Parameters
         ----------
@@ -71,7 +75,8 @@ class Saved:
         InputError
             For labels that are neither integers nor strings.
         ModelFileError
-            Where the package onnx is missing (``pip install 'xpnet[onnx]'``), or the file cannot be written.
+            Where the package onnx is missing (``pip install 'xpnet[onnx]'``), or the file cannot be
+            written.
         sklearn.exceptions.NotFittedError
             For an estimator before ``fit``.
 

@@ -67,9 +67,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Numbers are scaled, and each bin says how far through it a number is (piecewise-linear
     encoding), so that a network can change its slope from bin to bin. Categories have a column for
-    each frequent value. Gaps have a column of their own where training rows have gaps. Dates and times
-    become a trend, year, month, day, weekday and hour, as far as these vary. Constant columns,
-    identifiers and free text are left out, and `left_out_` says why.
+    each frequent value. Gaps have a column of their own where training rows have gaps. Dates and
+    times become a trend, year, month, day, weekday and hour, as far as these vary. Constant
+    columns, identifiers and free text are left out, and `left_out_` says why.
 
     Parameters
     ----------

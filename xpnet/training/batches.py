@@ -13,7 +13,9 @@ from xpnet.ops import Array, namespace
 from xpnet.training.orders import OrderDrawer
 
 RunEpoch = Callable[..., float]
-"""A function that makes an epoch over rows in memory: it is called as `Step.epoch` is, and returns the loss."""
+"""A function that makes an epoch over rows in memory: it is called as `Step.epoch` is, and returns
+the loss.
+"""
 
 
 @dataclass
@@ -86,7 +88,7 @@ class LabeledRows:
 
 
 class Batches(ABC):
-    """What an epoch runs over. The training loop knows the data of a training through this class alone.
+    """The data that an epoch runs over, as the training loop knows them.
 
     Attributes
     ----------
@@ -95,7 +97,8 @@ class Batches(ABC):
     rng : numpy.random.Generator or RandomState, or None
         The random generator that the orders of the rows are drawn from; checkpoints hold its state.
     leads : bool
-        Whether this process shows progress and writes checkpoints: True, unless several processes train together.
+        Whether this process shows progress and writes checkpoints: True, unless several processes
+        train together.
 
     See Also
     --------
@@ -238,8 +241,8 @@ class InMemory(Batches):
     run_epoch : callable, optional
         Called in place of `Step.epoch`, with the step and the arguments of that method.
     check : callable, optional
-        Called without arguments when the first epoch has left a loss or a parameter that is not finite; it raises an
-        error if the data are to blame.
+        Called without arguments when the first epoch has left a loss or a parameter that is not
+        finite; it raises an error if the data are to blame.
 
     Examples
     --------
@@ -309,8 +312,8 @@ class InMemory(Batches):
     def _checked_epoch(self, step: Step, settings: dict[str, Any]) -> float:
         """Make the first epoch, and call ``check`` if it leaves a number that is not finite.
 
-        NaN or infinity in X always shows: the gradient of the first weight has products with every number of X. So X is
-        not read beforehand, which takes as long as several batches.
+        NaN or infinity in X always shows: the gradient of the first weight has products with every
+        number of X. So X is not read beforehand, which takes as long as several batches.
         """
         assert self._check is not None
         with numpy.errstate(invalid="ignore"):  # `check` reports values that are not finite

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """The base of all callbacks, whose methods do nothing; a subclass overrides those that it needs.
+    """The base of all callbacks; a subclass overrides the methods that it needs.
 
     A callback ends the training with ``training.stop = True``.
 
     Attributes
     ----------
     brief : bool, default False
-        Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it undoes the epoch;
-        ``load_state`` then gets back what ``state`` returned before.
+        Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it
+        undoes the epoch; ``load_state`` then gets back what ``state`` returned before.
 
     Examples
     --------
@@ -64,8 +64,8 @@ class Callback:
     def within_epoch(self, training: "Training") -> None:
         """Take note of how far a long epoch is, a few times a second.
 
-        ``training.rows_done`` of ``training.rows`` have been trained on. An epoch that takes less than a moment says
-        nothing, nor does one whose step cannot be asked.
+        ``training.rows_done`` of ``training.rows`` have been trained on. An epoch that takes less
+        than a moment says nothing, nor does one whose step cannot be asked.
 
         Parameters
         ----------
@@ -155,7 +155,8 @@ HOOK_LIKE = re.compile(r"(on|before|after)_.*|.*_(begin|start|end)")
 def as_callbacks(
     callbacks: Iterable[Callback | Callable[["Training"], None]],
 ) -> list[Callback]:
-    """Return callbacks, and functions as callbacks, in the order in which they are called: brief ones first.
+    """Return callbacks, and functions as callbacks, in the order in which they are called: brief
+    ones first.
 
     Raises InputError for other objects, and for callbacks with methods that would never be called.
     """
@@ -179,7 +180,9 @@ def _callback_of(function: Any) -> Callback:
 
 
 def overrides(kind: Any, method: str) -> bool:
-    """Tell whether a kind of callback has a method of its own, not that of the base class, which does nothing."""
+    """Tell whether a kind of callback has a method of its own, not that of the base class, which
+    does nothing.
+    """
     return getattr(kind, method) is not getattr(Callback, method)
 
 

@@ -1,4 +1,6 @@
-"""The training loop: epochs over batches with any step, each of which is made as a whole or not at all."""
+"""The training loop: epochs over batches with any step, each of which is made as a whole or not at
+all.
+"""
 
 import time
 from collections.abc import Callable, Iterable
@@ -36,14 +38,17 @@ def train(
     epochs : int
         The maximum number of epochs.
     schedule : callable
-        Called before each epoch as ``schedule(epoch, losses)``: with the number of epochs in ``history``, 0 for the
-        first, and the list of their training losses. It returns the learning rate of the epoch, a float.
+        Called before each epoch as ``schedule(epoch, losses)``: with the number of epochs in
+        ``history``, 0 for the first, and the list of their training losses. It returns the learning
+        rate of the epoch, a float.
     callbacks : iterable of Callback or callable, default ()
-        Called in their order, brief ones first. A plain function is called with the `Training` after each epoch.
+        Called in their order, brief ones first. A plain function is called with the `Training`
+        after each epoch.
     history : History, optional
         The history that the epochs are added to; None for a new one.
     lock : NetworkLock, optional
-        The lock of the network, which each epoch holds while it is made; None where no other thread uses the step.
+        The lock of the network, which each epoch holds while it is made; None where no other thread
+        uses the step.
     resume_from : TrainingState, optional
         The state of a run that was cut off and now goes on. Its epochs count among ``epochs``.
 
@@ -55,14 +60,15 @@ def train(
     Raises
     ------
     InputError
-        For a state that does not belong to this network, these data and these callbacks, and for a callback with
-        methods that would never be called.
+        For a state that does not belong to this network, these data and these callbacks, and for a
+        callback with methods that would never be called.
 
     Notes
     -----
-    An exception, Ctrl-C included, ends the run with everything as it was after the last whole epoch: parameters, the
-    optimizer's state, history and random generator are those of a run with this number of epochs, and training can go
-    on from there. Where several processes train together, each calls its own callbacks; one that stops stops all.
+    An exception, Ctrl-C included, ends the run with everything as it was after the last whole
+    epoch: parameters, the optimizer's state, history and random generator are those of a run with
+    this number of epochs, and training can go on from there. Where several processes train
+    together, each calls its own callbacks; one that stops stops all.
 
     Examples
     --------

@@ -14,13 +14,14 @@ class Interrupts:
     held : bool
         Whether Ctrl-C waits; False at first.
     pending : bool
-        Whether it was pressed, held or not. Python drops an exception that is raised in a destructor or in a callback
-        of the garbage collector, so work that ends although this is true must raise it again.
+        Whether it was pressed, held or not. Python drops an exception that is raised in a
+        destructor or in a callback of the garbage collector, so work that ends although this is
+        true must raise it again.
 
     Notes
     -----
-    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread trains, or if the user
-    has a handler for SIGINT, nothing is changed.
+    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread
+    trains, or if the user has a handler for SIGINT, nothing is changed.
 
     Examples
     --------

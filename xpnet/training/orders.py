@@ -1,7 +1,9 @@
-"""The orders of the rows: drawn epoch by epoch, prefetched while a device works, undone with an epoch.
+"""The orders of the rows: drawn epoch by epoch, prefetched while a device works, undone with an
+epoch.
 
-A prefetched order does not show in the random generator: the generator is put back, and moves on when the next epoch
-begins. If it has been drawn from in the meantime, or has another state, the order is drawn anew.
+A prefetched order does not show in the random generator: the generator is put back, and moves on
+when the next epoch begins. If it has been drawn from in the meantime, or has another state, the
+order is drawn anew.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,9 @@ from xpnet.errors import InputError
 from xpnet.training.rng import put_state, set_stream_state, stream_state
 
 MIN_PREFETCHED_ROWS = 1_000
-"""Minimum rows of a prefetched order. Drawing fewer takes less time than reading and setting a Generator's state."""
+"""Minimum rows of a prefetched order. Drawing fewer takes less time than reading and setting a
+Generator's state.
+"""
 
 MIN_PREFETCHED_ROWS_LEGACY = 20_000
 """Minimum rows of a prefetched order for a RandomState, whose state is a table of 624 words."""
@@ -25,10 +29,12 @@ MAX_REDRAWN_ROWS = 2**13
 
 
 class OrderDrawer:
-    """Draws the orders of the rows from a random generator, and can go back to the beginning of an epoch.
+    """Draws the orders of the rows from a random generator, and can go back to the beginning of an
+    epoch.
 
     rng : a random generator of NumPy's, or an object with its method ``permutation`` and a state
-    rows : number of rows in an order; members : number of orders drawn for an epoch, each for one member of a network
+    rows : number of rows in an order; members : number of orders drawn for an epoch, each for one
+    member of a network
     """
 
     def __init__(self, rng: Any, rows: int, members: int = 1) -> None:
@@ -46,7 +52,8 @@ class OrderDrawer:
         self._can_prefetch = members == 1 and rows >= minimum
 
     def draw(self, step: Step, *, last: bool) -> Any:
-        """Draw the order of an epoch: (rows,) int64, or (members, rows); let the step prefetch the next one.
+        """Draw the order of an epoch: (rows,) int64, or (members, rows); let the step prefetch the
+        next one.
 
         last : whether no epoch follows
         """
@@ -79,8 +86,9 @@ class OrderDrawer:
     def snapshot(self, *, shared: bool) -> Callable[[], None]:
         """Note where the generator is before an epoch; return a function that puts it back.
 
-        Reading a state takes as long as shuffling hundreds of rows, or thousands with a RandomState. So the state is
-        read once for several epochs, whose orders are drawn again on the way back, unless the generator is shared.
+        Reading a state takes as long as shuffling hundreds of rows, or thousands with a
+        RandomState. So the state is read once for several epochs, whose orders are drawn again on
+        the way back, unless the generator is shared.
 
         shared : whether others, such as callbacks, may draw from the generator, too
         """

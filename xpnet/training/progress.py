@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """A callback that shows epoch, loss and rows per second: a bar on a terminal's stderr, a line in a notebook.
+    """A callback that shows epoch, loss and rows per second on stderr or in a notebook.
 
-    Both move within a long epoch; elsewhere nothing is shown. Where several processes train together, one shows it.
+    Both move within a long epoch; elsewhere nothing is shown. Where several processes train
+    together, one shows it.
 
     Examples
     --------
@@ -107,5 +108,7 @@ class Progress(Callback):
 
 
 def _write_over(text: str) -> None:
-    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
+    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times
+    a second.
+    """
     sys.stdout.write(f"\r{text:<79}")

@@ -1,4 +1,6 @@
-"""NumPy's random generators, new and legacy, under one interface: their states are read and set here."""
+"""NumPy's random generators, new and legacy, under one interface: their states are read and set
+here.
+"""
 
 from typing import Any
 
@@ -91,7 +93,9 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
 
 
 def _check_positions(state: dict[str, Any]) -> None:
-    """Raise ValueError for a position outside the generator's table or buffer, which NumPy does not check."""
+    """Raise ValueError for a position outside the generator's table or buffer, which NumPy does not
+    check.
+    """
     inner = state["state"]
     table_position = int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
     buffer_position = int(state.get("buffer_pos", 0))
@@ -117,14 +121,17 @@ def _is_legacy(rng: Any) -> bool:
 
 
 def _kind(state: dict[str, Any] | None) -> str:
-    """Name the bit generator of a state, and whether a RandomState owns it, which keeps a spare normal number."""
+    """Name the bit generator of a state, and whether a RandomState owns it, which keeps a spare
+    normal number.
+    """
     if state is None:
         return "none"
     return f"{'RandomState' if 'has_gauss' in state else 'Generator'} over {state.get('bit_generator')}"
 
 
 def host_generator(rng: Any = None) -> Any:
-    """Return a random generator: ``rng`` itself, a new Generator for a seed, NumPy's global one for None.
+    """Return a random generator: ``rng`` itself, a new Generator for a seed, NumPy's global one for
+    None.
 
     Raises InputError for other values.
     """

@@ -36,7 +36,8 @@ class TrainingState:
     stop : bool
         Whether a callback has ended the training.
     rng : dict or None
-        The state of the random generator that orders are drawn from, as NumPy gives it; None without a generator.
+        The state of the random generator that orders are drawn from, as NumPy gives it; None
+        without a generator.
     callbacks : dict of str to dict
         The state of each callback, by its place in the list.
 
@@ -92,7 +93,8 @@ class Training:
     callbacks : list of Callback
         The callbacks in the order in which they are called, brief ones first.
     brief_callbacks, brief_with_end, brief_with_state : list of Callback
-        Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of their own.
+        Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of
+        their own.
     stop : bool
         Whether the training ends after this epoch; callbacks set it.
     done : int
@@ -100,7 +102,8 @@ class Training:
     rows_done : int
         Number of rows of a long epoch that have been trained on, for `Callback.within_epoch`.
     reported_at : float
-        The time, in seconds of a clock, of the last report of progress, or of the beginning of the epoch.
+        The time, in seconds of a clock, of the last report of progress, or of the beginning of the
+        epoch.
 
     Examples
     --------
@@ -155,7 +158,7 @@ class Training:
 
     @property
     def leads(self) -> bool:
-        """Return whether this process shows progress and writes files; one of several that train together does."""
+        """Return whether this process, of several, shows progress and writes files."""
         return self.batches.leads
 
     def state(self) -> TrainingState:

@@ -1,4 +1,6 @@
-"""Batches of rows that are read from a source block by block: blocks in random order, rows shuffled in a buffer."""
+"""Batches of rows that are read from a source block by block: blocks in random order, rows shuffled
+in a buffer.
+"""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -16,7 +18,9 @@ from xpnet.training.batches import InMemory, LabeledRows
 from xpnet.training.orders import ChainedOrders
 
 PART_BYTES = 2**22
-"""Bytes of a piece whose gradient is computed at once. Adding up the gradients takes little time beside it."""
+"""Bytes of a piece whose gradient is computed at once. Adding up the gradients takes little time
+beside it.
+"""
 
 
 class BlockOrder(NamedTuple):
@@ -31,7 +35,9 @@ class BlockOrder(NamedTuple):
 
 
 class BlockOrders(ChainedOrders):
-    """Draws the order of a source's blocks for each epoch. A source that is read from its beginning keeps its order."""
+    """Draws the order of a source's blocks for each epoch. A source that is read from its beginning
+    keeps its order.
+    """
 
     def __init__(
         self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray
@@ -81,7 +87,9 @@ class SourceRows(LabeledRows):
         return blocks
 
     def division(self, blocks: numpy.ndarray) -> Division | None:
-        """Divide blocks, in the order in which they are read, among processes; None for this process alone."""
+        """Divide blocks, in the order in which they are read, among processes; None for this
+        process alone.
+        """
         return None
 
     def step_for(self, step: Step, piece: Piece, X: Array) -> Step:
@@ -99,7 +107,8 @@ class SourceRows(LabeledRows):
     def split(
         self, fraction: float, random_state: numpy.random.RandomState, backend: Backend, dtype: str
     ) -> tuple["SourceRows", LabeledRows]:
-        """Split off whole blocks for validation: a fraction of all rows, at most a buffer, which is read.
+        """Split off whole blocks for validation: a fraction of all rows, at most a buffer, which is
+        read.
 
         Raises ValueError where there is no block for both parts.
         """
@@ -118,7 +127,9 @@ class SourceRows(LabeledRows):
         return replace(self, blocks=numpy.sort(order[count:])), validation
 
     def parts(self, backend: Backend, dtype: str) -> Generator[LabeledRows, None, None]:
-        """Yield the rows that this process measures on, piece by piece; an empty piece where there are none."""
+        """Yield the rows that this process measures on, piece by piece; an empty piece where there
+        are none.
+        """
         blocks = self.measured_blocks()
         if not self.size_of(blocks):
             empty = backend.asarray(numpy.zeros((0, self.X.shape[1])), dtype=dtype)
@@ -137,8 +148,8 @@ class SourceRows(LabeledRows):
 class Streamed(InMemory):
     """Batches of rows that a source reads block by block, shuffled within a buffer.
 
-    It takes the parameters of `InMemory`; ``data`` is a `SourceRows`, and orders are drawn from its ``orders``. Between
-    two buffers of rows an interrupt finds every update whole.
+    It takes the parameters of `InMemory`; ``data`` is a `SourceRows`, and orders are drawn from its
+    ``orders``. Between two buffers of rows an interrupt finds every update whole.
     """
 
     data: SourceRows
