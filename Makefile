@@ -40,9 +40,10 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an 
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
 
-lint: .venv/ready  ## the linter, and whether the formatter would change a file
+lint: .venv/ready  ## the linter, the word list, and whether the formatter would change a file
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
+	$(BIN)/python .ci/check-words
 
 format: .venv/ready  ## format all Python files
 	$(BIN)/python -m ruff format

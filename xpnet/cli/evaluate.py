@@ -33,7 +33,7 @@ measuring = options.together(
 
 
 class Measured(NamedTuple):
-    """What a model is measured on. opened : the model; rows : those that have a label"""
+    """A model and the rows it is measured on. opened : the model; rows : those that have a label"""
 
     opened: "TableModel"
     rows: "TableRows"

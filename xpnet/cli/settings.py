@@ -1,4 +1,4 @@
-"""What the options of a command say, as records that a type checker knows."""
+"""The options of each command, as records that a type checker knows."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -17,7 +17,7 @@ MIN_ROWS_PER_COUNTED_CLASS = 20
 
 
 class Task(NamedTuple):
-    """What is predicted. name : ``classify`` or ``regress``; why : the reason, in a few words"""
+    """The task of a model. name : ``classify`` or ``regress``; why : the reason, in a few words"""
 
     name: str
     why: str

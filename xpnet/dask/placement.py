@@ -66,8 +66,8 @@ def partitions(collections: BlocksByName) -> BlocksByName:
 
     collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
 
-    Raises InputError for what is no Dask collection, or is cut into other blocks where neither can
-    be cut anew.
+    Raises InputError for other objects than Dask collections, and for collections of other blocks
+    if neither can be divided again.
     """
     X, *_ = collections.values()
     present = {

@@ -12,7 +12,7 @@ KEEP_BYTES = "surrogateescape"
 """Python's way to decode bytes that are not of an encoding: each becomes one of 128 surrogates."""
 
 _NOT_TEXT = re.compile("[\0\udc80-\udcff]")
-"""What text cannot hold, in a string that was decoded with `KEEP_BYTES`."""
+"""Pattern of characters that text cannot hold, in a string that was decoded with `KEEP_BYTES`."""
 
 
 def holds_bad_bytes(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the name of data means: a data set, standard input, or a file and its format."""
+"""The meaning of a name of data: a data set, standard input, or a file and its format."""
 
 from pathlib import Path
 

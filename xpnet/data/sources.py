@@ -28,7 +28,7 @@ LARGE_MAP_BYTES = 2**32
 """Size from which on a memory-mapped array is read as a source."""
 
 LARGE_COPY_BYTES = 2**29
-"""The same for one that would be copied, in bytes of the copy."""
+"""Size, in bytes of the copy, from which on an array that would be copied is read as a source."""
 
 
 class Source:

@@ -1,6 +1,4 @@
-"""What the fit of an estimator settles with the other processes that train with it. For one process
-that is nothing.
-"""
+"""The agreement of an estimator's fit with the other processes that train with it, if any."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace

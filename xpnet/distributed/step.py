@@ -82,7 +82,7 @@ class DistributedStep(Step):
         return self.step.running()
 
     def across(self, shard_map: ShardMap, X: Array) -> "DistributedStep":
-        """Return this step for rows of which each rank has its own, whoever has the others.
+        """Return this step for rows of which each rank has its own.
 
         shard_map : of each row of all ranks; X : (own, in), those of this rank
         """

@@ -8,9 +8,7 @@ from xpnet.errors import InputError
 
 
 class Convertible:
-    """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of
-    it.
-    """
+    """An estimator that skl2onnx converts, also at the end of a pipeline, without registration."""
 
     def onnx_parser(self) -> Callable[..., Any]:
         """Name the outputs for skl2onnx, which then knows the estimator's options.

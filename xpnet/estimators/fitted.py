@@ -220,7 +220,7 @@ class FittedNetwork(Saved, Parameters):
         if "coefs_" in own:
             arrays = [*own["coefs_"], *own["intercepts_"]]
             same = len(arrays) == len(shown[1]) and all(map(is_, arrays, shown[1]))
-            # Another thread may have fitted anew just now: then the arrays are not the user's, but
+            # Another thread may have fitted again just now: then the arrays are not the user's, but
             # the next network's.
             if not same and shown[0] is network and self._shown is shown:
                 spec = network.spec

@@ -1,4 +1,4 @@
-"""What a fit begins with: its random generator, and the first weights of its network."""
+"""The beginning of a fit: its random generator, and the first weights of its network."""
 
 from typing import Any
 

@@ -145,7 +145,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     loss_curve_ : list of float
         The loss of each epoch.
     validation_scores_ : list of float or None
-        The score on the rows held out, after each epoch; None without ``early_stopping``.
+        The score on the validation rows after each epoch; None without ``early_stopping``.
     best_validation_score_ : float or None
         The highest one.
     validation_loss_curve_ : list of float

@@ -1,4 +1,4 @@
-"""What an estimator knows of its training: counters, losses and scores, kept whole epoch by epoch."""
+"""The record of an estimator's training: counters, losses and scores, after each whole epoch."""
 
 from typing import Any
 

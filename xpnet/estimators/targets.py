@@ -1,4 +1,4 @@
-"""What the targets of a fit mean: classes or numbers, and how a network learns them."""
+"""The targets of a fit: classes or numbers, and how a network learns them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -322,5 +322,5 @@ def _check_encodable(y: numpy.ndarray, name: str) -> None:
         if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
             raise InputError(
                 f"`{name}` must hold labels whose text can be written to a file; got {label!r}, which has half of a "
-                "surrogate pair; decode the text anew."
+                "surrogate pair; decode the text again."
             )

@@ -21,8 +21,8 @@ NETWORKS_PER_THREAD = 8
 """Networks for each thread in one call of compiled code: enough to keep all threads busy."""
 
 MAX_CALL_SECONDS = 0.5
-"""Seconds of a call after which later calls take one network for each thread. Ctrl-C is heard
-between calls.
+"""Seconds of a call after which later calls take one network for each thread, since Ctrl-C is
+handled between calls.
 """
 
 
@@ -151,7 +151,7 @@ class _Training:
 
 @dataclass(frozen=True)
 class _Alike:
-    """What networks that train side by side have in common.
+    """Settings that networks trained side by side have in common.
 
     shape : their specs but for penalty, seed and the numbers of the update rule
     batch_size : rows of a batch; shuffled : whether each epoch has a new order

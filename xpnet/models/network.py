@@ -137,7 +137,7 @@ class Network(PredictingNetwork):
         resume_from: TrainingState | None = None,
         own_batches: bool = False,
     ) -> History:
-        """Train for so many epochs; a second call goes on where the first ended.
+        """Train for a number of epochs; a second call goes on where the first ended.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Network(PredictingNetwork):
         rng : int, numpy.random.Generator or numpy.random.RandomState, optional
             Where orders are drawn from; None for the stream that the model was made with.
         callbacks : iterable of Callback or of functions
-            Told of each epoch; a function is called with the `xpnet.training.Training`.
+            Called at each epoch; a function is called with the `xpnet.training.Training`.
         sample_weight : array, shape (rows,), optional
             Not negative. The training copies them.
         validation : tuple of X and Y, optional
@@ -162,7 +162,7 @@ class Network(PredictingNetwork):
         resume_from : TrainingState, optional
             Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as
             the first time: the epochs made before the interruption count among ``epochs``. None
-            begins anew.
+            begins a new training.
         own_batches : bool, default False
             Whether each member has an order of the rows, and so batches, of its own. False gives
             all members one batch at a time.

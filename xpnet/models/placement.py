@@ -1,6 +1,4 @@
-"""Where a network lives: its parameters on one backend, the arrays that it takes, and its training
-step.
-"""
+"""A network on its backend: the parameters, the arrays that it takes, and its training step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +32,7 @@ class PlacedNetwork(Saved):
     """A network's parameters on one backend, and how arrays get there; see `Network` for what the
     arguments mean.
 
-    The methods whose names begin with an underscore are called by whoever holds the lock.
+    The methods whose names begin with an underscore are called by code that holds the lock.
     """
 
     _values: dict[str, Any]  # the parameters before there is a step

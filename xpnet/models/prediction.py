@@ -1,6 +1,4 @@
-"""What a network computes of rows: predictions, hidden units, and gradients with respect to the
-inputs.
-"""
+"""A network's predictions, hidden units, and gradients with respect to the inputs."""
 
 from typing import Any
 

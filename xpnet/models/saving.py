@@ -47,7 +47,7 @@ class Saved:
         The file holds parameters and settings: not the history of a network and not the optimizer's
         buffers. Equal models give equal files. A learning rate that follows a function of the
         user's own is kept as the number it has now, a RandomState as None; an estimator's
-        ``backend`` is chosen anew where the file is opened.
+        ``backend`` is chosen again where the file is opened.
 
         Examples
         --------

@@ -51,7 +51,7 @@ from xpnet.training import Interrupts, LabeledRows
 
 
 class TargetCoding(Protocol):
-    """What a fit learns from the targets of the training rows, before it trains."""
+    """The coding of targets, which a fit learns from the training rows before it trains."""
 
     @property
     def outputs(self) -> int:
@@ -582,13 +582,13 @@ def predicted_rows(
         return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
     indices = [validation[number % len(validation)][1] for number in numbers] if validation else []
     outputs = [
-        network.backend.to_numpy(network.predict(rows.X[some]))
-        for network, some in zip(fitted.networks, indices, strict=False)
+        network.backend.to_numpy(network.predict(rows.X[validation_indices]))
+        for network, validation_indices in zip(fitted.networks, indices, strict=False)
     ]
     nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
-    every = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
+    all_indices = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
     return PredictedRows(
-        numpy.concatenate([nothing, *outputs]), rows.Y[every], taken(rows.weight, every)
+        numpy.concatenate([nothing, *outputs]), rows.Y[all_indices], taken(rows.weight, all_indices)
     )
 
 

@@ -48,7 +48,7 @@ _CHECKS: dict[str, Any] = {
 
 
 class ColumnKind(NamedTuple):
-    """What a column holds. type_name : the name of its type in messages"""
+    """The kind of the values of a column. type_name : the name of its type in messages"""
 
     kind: Kind
     type_name: str

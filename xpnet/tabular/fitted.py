@@ -1,4 +1,4 @@
-"""What one fit of a tabular estimator has learned, as one frozen record that predicts.
+"""The frozen record of one fit of a tabular estimator, which predicts.
 
 An estimator holds one such record and replaces it as a whole, so that each prediction, each file
 and each attribute belongs to one whole fit, whatever other threads do.
@@ -39,7 +39,7 @@ MIN_MEAN = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class FittedTable:
-    """What one fit has learned.
+    """The record of one fit.
 
     encoder : the fitted encoder
     networks : the trained networks, at least one
@@ -115,7 +115,7 @@ class FittedTable:
 
 @dataclass(frozen=True, eq=False)
 class FittedClassifier(FittedTable):
-    """What one fit of a classifier has learned.
+    """The record of one fit of a classifier.
 
     classes : (classes,) labels in the order of the outputs
     temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
@@ -136,7 +136,7 @@ class FittedClassifier(FittedTable):
 
 @dataclass(frozen=True, eq=False)
 class FittedRegressor(FittedTable):
-    """What one fit of a regressor has learned.
+    """The record of one fit of a regressor.
 
     target : (4, outputs) centre, scale, minimum and maximum of the targets
     flat : whether targets were one-dimensional

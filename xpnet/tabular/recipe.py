@@ -33,7 +33,7 @@ DEFAULT_QUALITY = 3
 
 @dataclass(frozen=True)
 class Quality:
-    """What ``"auto"`` stands for at one quality, a point between low CPU time and low error.
+    """Settings that ``"auto"`` stands for at one quality.
 
     hidden_widths : units of the hidden layers
     members : members of each network

@@ -1,4 +1,4 @@
-"""What an epoch runs over: the rows of a training, in batches, and the loss on validation rows."""
+"""The data of an epoch: training rows in batches, and the loss on validation rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator

@@ -3,7 +3,7 @@ epoch.
 
 A prefetched order does not show in the random generator: the generator is put back, and moves on
 when the next epoch begins. If it has been drawn from in the meantime, or has another state, the
-order is drawn anew.
+order is drawn again.
 """
 
 from collections.abc import Callable
@@ -87,8 +87,8 @@ class OrderDrawer:
         """Note where the generator is before an epoch; return a function that puts it back.
 
         Reading a state takes as long as shuffling hundreds of rows, or thousands with a
-        RandomState. So the state is read once for several epochs, whose orders are drawn again on
-        the way back, unless the generator is shared.
+        RandomState. So the state is read once for several epochs, whose orders are drawn again when
+        an epoch is undone, unless the generator is shared.
 
         shared : whether others, such as callbacks, may draw from the generator, too
         """
