@@ -326,6 +326,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """
         self._check_settings(incremental=incremental)
         plan = self._plan(inputs, incremental=incremental)
+        self._make_step(plan, inputs.coordinator)
         self._adopt(plan)
         try:
             if self.solver == "lbfgs":
@@ -431,6 +432,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             return NetworkPlan(network, spec, self._optimizer, keeps_optimizer=True)
         seeded = _with_seed(spec, random_state)
         return NetworkPlan(network, seeded, LearningRate(self), keeps_optimizer=False)
+
+    def _make_step(self, plan: FitPlan, coordinator: Coordinator) -> None:
+        """Make the training step of a new network, so that lack of memory and Ctrl-C while it
+        compiles leave the estimator as it was.
+        """
+        network = plan.network.network
+        is_new = plan.network.spec is None
+        if is_new and coordinator.trains_alone and self.solver in STOCHASTIC:
+            with network.lock.training():
+                network.trainable(sparse=issparse(plan.rows.X))
 
     def _adopt(self, plan: FitPlan) -> None:
         """Become the estimator of a planned fit."""
