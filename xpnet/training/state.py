@@ -9,7 +9,7 @@ from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import Callback, as_callbacks, overrides
+from xpnet.training.callbacks import HOOKS, Callback, as_callbacks, overrides
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
 
@@ -137,6 +137,10 @@ class Training:
         self.brief_callbacks = [callback for callback in self.callbacks if callback.brief]
         self.brief_with_end = [c for c in self.brief_callbacks if overrides(type(c), "epoch_end")]
         self.brief_with_state = [c for c in self.brief_callbacks if overrides(type(c), "state")]
+        self._listeners = {
+            event: [callback for callback in self.callbacks if overrides(type(callback), event)]
+            for event in HOOKS
+        }
         self.lock = NetworkLock() if lock is None else lock
         self.stop = False
         self.done = 0
@@ -266,6 +270,5 @@ class Training:
         event : {"train_begin", "epoch_end", "within_epoch", "between_epochs", "train_end", "close"}
             The name of the method.
         """
-        for callback in self.callbacks:
-            if overrides(type(callback), event):
-                getattr(callback, event)(self)
+        for callback in self._listeners[event]:
+            getattr(callback, event)(self)
