@@ -192,7 +192,7 @@ def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
 )
 def test_a_callback_cannot_change_the_model_that_trains(call):
     model = network("numpy")
-    with pytest.raises(xpnet.ModelInUseError, match="one call at a time"):
+    with pytest.raises(xpnet.ModelInUseError, match="one caller at a time"):
         model.fit(X, Y, epochs=2, callbacks=[lambda _: call(model)])
     assert model.history.epochs == 1
     assert len(model.fit(X, Y, epochs=2).loss) == 3
@@ -250,7 +250,7 @@ def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert set(heard) <= {(1, 2), *(text for text in heard if "one call at a time" in str(text))}
+    assert set(heard) <= {(1, 2), *(text for text in heard if "one caller at a time" in str(text))}
     np.testing.assert_array_equal(
         model.predict(X), expected(backend, model.history.epochs).predict(X)
     )
