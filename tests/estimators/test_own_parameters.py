@@ -108,5 +108,5 @@ def test_members_do_not_begin_with_the_coefficients_of_one_network(data: Any) ->
         model.intercepts_,
         "identity",
     )
-    with pytest.raises(xpnet.InputError, match="members must be 1"):
+    with pytest.raises(xpnet.InputError, match="members. must be 1"):
         begun.fit(data.X, data.numbers)

@@ -93,7 +93,7 @@ def test_a_value_that_is_missing_counts_for_no_rank() -> None:
             lambda X, rank: part(X, rank),
             "StandardScaler, MinMaxScaler and MaxAbsScaler",
         ),
-        (StandardScaler(), lambda X, rank: X[:0], "rows on some rank"),
+        (StandardScaler(), lambda X, rank: X[:0], "at least one row on one rank"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_by_all_ranks(scaler: Any, change: Any, said: str) -> None:

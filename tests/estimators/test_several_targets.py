@@ -123,7 +123,7 @@ def test_compiled_training_is_the_references_and_files_keep_it(
     np.testing.assert_array_equal(opened.predict(X), fits[1].predict(X))
     assert describe(tmp_path / "model")["classes"] == [[0, 1, 2], [0, 1, 2, 3]]
     for name in ("model.onnx", "model.c"):
-        with pytest.raises(xpnet.InputError, match="hold one target"):
+        with pytest.raises(xpnet.InputError, match="have one target"):
             export_model(opened, tmp_path / name)
 
 
@@ -173,7 +173,7 @@ def test_weights_of_classes_and_sparse_rows_and_validation_rows() -> None:
             lambda model, X, y: (
                 model.set_params(warm_start=True).fit(X, y).fit(X, scipy.sparse.csr_array(y > 0))
             ),
-            "a column for each of 2 targets; received csr_array",
+            "a column for each of 2 targets; got csr_array",
         ),
     ],
 )

@@ -146,7 +146,9 @@ def check_rows(
         check_consistent_length(X, y)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     rows: AgreedRows = coordinator.agree_on_rows(X, y, numeric=numeric)
-    columns = Columns(learner.n_features_in_, getattr(learner, "feature_names_in_", None))
+    # A user may have set coefs_ without n_features_in_.
+    count = getattr(learner, "n_features_in_", X.shape[1])
+    columns = Columns(count, getattr(learner, "feature_names_in_", None))
     return CheckedRows(rows.X, rows.y, rows.known_targets, columns)
 
 

@@ -94,10 +94,12 @@ def log_softmax(x: Matrix, out: Matrix) -> None:
         m = row_maximum(values)
         s = values.dtype.type(0)
         for j in range(values.size):
-            s += exp(values[j] - m)
+            logs[j] = values[j] - m
+            s += exp(logs[j])
         log_s = values.dtype.type(log_normal(numpy.float64(s)))
+        # From memory: the compiler may add m and log_s first, which loses digits of large logits.
         for j in range(values.size):
-            logs[j] = (values[j] - m) - log_s
+            logs[j] -= log_s
 
 
 @inlined
