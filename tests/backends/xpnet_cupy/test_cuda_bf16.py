@@ -227,7 +227,7 @@ class TestOnACard:
             and step._training_runs.memory.x.dtype == "uint16"
             and Graph.made
         )
-        assert "products and what layers hand to each other in bf16, all sums in fp32" in step.why
+        assert "outputs and gradients between layers, in bf16, all sums in fp32" in step.why
 
     def test_float64_has_its_own(self) -> None:
         step = CupyBackend("bf16").compile_step(NetworkSpec((3, 2), ()))

@@ -104,7 +104,7 @@ def test_without_a_card_it_says_why_and_ends(
     monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
     assert first_hour.main() == 1 and not (tmp_path / "next.txt").exists()
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "received 'cupi'" in report and "Traceback" not in report
+    assert "got 'cupi'" in report and "Traceback" not in report
 
 
 def test_what_a_checker_finds_is_a_failure(

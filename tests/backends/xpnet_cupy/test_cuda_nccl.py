@@ -190,7 +190,7 @@ def test_more_ranks_than_gpus_are_refused() -> None:
 def test_without_nccl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cupy.cuda, "nccl", SimpleNamespace(available=False), raising=False)
     monkeypatch.setitem(__import__("sys").modules, "cupy.cuda", cupy.cuda)
-    with pytest.raises(BackendError, match="pip install nvidia-nccl-cu13"), own.open_group(1.0):
+    with pytest.raises(BackendError, match="nvidia-nccl-cu13"), own.open_group(1.0):
         pass
 
 

@@ -78,6 +78,9 @@ def every(launcher: HostLauncher) -> None:
         step = make(spec, launcher)
         step.epoch(*data(spec, "values"), learning_rate=0.1, batch_size=23)
         step.forward(data(spec, "values")[0])
+    for update in ("rmsprop", "nadam", "lion"):
+        spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES[update])
+        make(spec, launcher).epoch(*data(spec, "indices"), learning_rate=0.1, batch_size=23)
     launches.copy_parameters(launcher, x, launcher.xp.empty(x.shape, "float64"))()
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1, dropout=(0.5,), seed=3)
