@@ -34,6 +34,12 @@ def test_importing_is_light(statement: str) -> None:
     assert modules_after(statement) & SLOW == set()
 
 
+@pytest.mark.parametrize("module", ["numpy.random", "difflib", "hashlib"])
+def test_a_module_that_few_programs_need_is_imported_later(module: str) -> None:
+    code = f"import sys, xpnet; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=280).returncode == 0
+
+
 def test_the_help_page_is_light() -> None:
     heavy = SLOW - {"click"}
     assert (

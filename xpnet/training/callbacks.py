@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -198,6 +197,8 @@ def _check_methods(kind: type[Callback]) -> None:
         if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
             continue
         if callable(getattr(kind, name)):
+            from difflib import get_close_matches  # only this error needs it
+
             bare = re.sub(r"^(on|before|after)_", "", name).replace("start", "begin")
             (suggestion,) = get_close_matches(bare, HOOKS, n=1, cutoff=0.0)
             raise InputError(
