@@ -54,3 +54,16 @@ def test_rows_without_weight_teach_nothing(data: Any, backend: str) -> None:
     weight = np.repeat([1.0, 0.0], 65)
     half = clone(model).fit(data.X[:65], data.numbers[:65])
     assert_close(model.fit(data.X, data.numbers, weight), half.coefs_)
+
+
+@pytest.mark.parametrize("tiny", [1e-300, 1e300])
+@pytest.mark.parametrize("kind", [xpnet.MLPClassifier, xpnet.MLPRegressor])
+def test_weights_beyond_the_dtype_are_refused(data: Any, kind: Any, tiny: float) -> None:
+    weight = np.ones(len(data.X))
+    weight[3] = tiny
+    y = data.labels if kind is xpnet.MLPClassifier else data.numbers
+    with pytest.raises(
+        xpnet.InputError, match=rf"sample_weight.*float32.*{tiny:g}".replace("+", r"\+")
+    ):
+        kind(dtype="float32").fit(data.X, y, sample_weight=weight)
+    kind(**SETTINGS, dtype="float64").fit(data.X, y, sample_weight=np.minimum(weight, 1.0))

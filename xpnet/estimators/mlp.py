@@ -45,6 +45,7 @@ from xpnet.estimators.validation import (
     check_rows,
     check_validation_rows,
     check_weights,
+    weights_in_dtype,
 )
 from xpnet.estimators.verbose import Verbose
 from xpnet.estimators.warnings import warn_caller
@@ -688,7 +689,10 @@ def _placed(
     backend = network.backend
     dtype = network.spec.dtype
     Y = network.own(bring(targets, backend, None if targets.ndim == 1 else dtype))
-    weights = None if weight is None else network.own(bring(weight, backend, dtype))
+    weights = None
+    if weight is not None:
+        weight = weights_in_dtype(weight, dtype, "sample_weight")
+        weights = network.own(bring(weight, backend, dtype))
     if isinstance(X, Source):
         return source_rows(X, Y, weights)
     return LabeledRows(by_rows(bring(X, backend, dtype)), Y, weights)

@@ -299,3 +299,20 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
             f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct it."
         )
     return weights
+
+
+def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.ndarray:
+    """Return weights of rows in a dtype.
+
+    Raises InputError for weights that the dtype takes for 0 or for infinity.
+    """
+    with numpy.errstate(over="ignore", under="ignore"):
+        converted = weights.astype(dtype)
+    lost = weights[((converted == 0) & (weights != 0)) | ~numpy.isfinite(converted)]
+    if len(lost):
+        limits = numpy.finfo(dtype)
+        raise InputError(
+            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
+            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
+        )
+    return converted

@@ -34,7 +34,7 @@ from xpnet.estimators.parameters import (
     check_parameters,
     check_together,
 )
-from xpnet.estimators.validation import check_weights
+from xpnet.estimators.validation import check_weights, weights_in_dtype
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.columns import Table, table_of
 from xpnet.tabular.encoder import TableEncoder
@@ -520,16 +520,7 @@ def check_row_weights(weights: Any, rows: int, dtype: str, name: str) -> numpy.n
             f"`{name}` must not be negative; got {checked.min():g}. Leave {name} out, or "
             "correct it."
         )
-    with numpy.errstate(over="ignore", under="ignore"):
-        converted = checked.astype(dtype)
-    lost = checked[(converted == 0) & (checked > 0) | ~numpy.isfinite(converted)]
-    if len(lost):
-        limits = numpy.finfo(dtype)
-        raise InputError(
-            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
-            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
-        )
-    return converted
+    return weights_in_dtype(checked, dtype, name)
 
 
 def counted(weight: numpy.ndarray | None) -> numpy.ndarray | None:
