@@ -52,7 +52,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         (
             "dtype",
             1,
-            "InputError: All ranks train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'",
+            "InputError: All ranks must train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'",
         ),
     ],
 )
