@@ -39,7 +39,7 @@ PENALTIES = numpy.logspace(-2, 3, 6)
 """Penalties of the squared weights of a ridge regression that are compared."""
 MAX_ITERATIONS = 60
 """Maximum number of iterations of a logistic regression. More take longer than the networks where
-there are many categories and classes, and lower the loss of the whole estimator by less than 0.3 %.
+there are many categories and classes.
 """
 MAX_OUTPUTS = 10
 """Number of outputs up to which networks have a linear baseline, which has units for each."""

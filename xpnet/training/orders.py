@@ -15,7 +15,7 @@ from xpnet.backend import Step
 from xpnet.errors import InputError
 from xpnet.training.rng import put_state, set_stream_state, stream_state
 
-if TYPE_CHECKING:  # numpy.random takes a tenth of the time of importing xpnet
+if TYPE_CHECKING:  # importing numpy.random takes time that few programs need
     from numpy.random import RandomState
 
 MIN_PREFETCHED_ROWS = 1_000
