@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xpnet_bench.contenders import ENTRIES, Entry
 from xpnet_bench.jobs import PER_PROCESS, Job, jobs_of
-from xpnet_bench.measure.launches import Start, launch_rounds
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
 from xpnet_bench.measure.pinning import set_variables
@@ -25,7 +24,6 @@ from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Lane, Team, race
 from xpnet_bench.record import Record
 from xpnet_bench.settings import Settings
 
-LAUNCHES_QUICK, LAUNCHES = 1, 5
 INTERRUPTED = "the run was interrupted"
 QUICK_SECONDS = 145.0
 """Seconds after which a quick run begins no more jobs, so that it ends within three minutes."""
@@ -135,9 +133,6 @@ class Measuring:
             for entry in ENTRIES
             if entry.name in settings.contenders and _takes_part(entry, job)
         ]
-        if job.suite in PER_PROCESS:
-            rounds = LAUNCHES_QUICK if settings.quick else LAUNCHES
-            return launch_rounds(names, Start(job, threads, settings.held), rounds, self._end)
         team = self._teams.setdefault(threads, Team(threads, settings.held))
         return race(team, names, job, self._effort, self._end)
 

@@ -46,7 +46,13 @@ JOBS = [
     Job("predict", "prediction", "predict", "latency", NETWORK, "float32", single_calls=True),
 ]
 EFFORT = Effort(
-    turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0
+    turns=2,
+    rounds=2,
+    round_seconds=1e-4,
+    single_calls=5,
+    whole_runs=1,
+    launches=2,
+    job_seconds=1.0,
 )
 
 
@@ -121,6 +127,26 @@ def test_estimators_give_the_answers_of_scikit_learns(name: str) -> None:
         team.close()
 
 
+def test_imports_and_first_uses_are_processes_of_their_own() -> None:
+    first_use = {"suite": "startup", "operation": "train", "sizes": JOBS[4].sizes}
+    jobs = [
+        Job("import", "startup", "import", "startup"),
+        Job("cold", group="cold", **first_use),
+        Job("warm", group="warm", **first_use),
+    ]
+    team = Team(threads=1)
+    try:
+        for job in jobs:
+            lane = race(team, ["numpy"], job, EFFORT)["numpy"]
+            assert len(lane.seconds) == EFFORT.launches and not lane.failed
+            assert all(0 < seconds < 60 for seconds in lane.seconds)
+            if job.operation == "train":
+                for note in lane.notes:
+                    assert 0 < note["data_mib"] <= note["import_mib"] <= note["peak_mib"]
+    finally:
+        team.close()
+
+
 def test_another_answer_is_out_of_the_race() -> None:
     softmax, train = JOBS[0], JOBS[4]
     assert agree([0.5, 0.25], [0.5, 0.25 + 1e-12], softmax)
@@ -140,14 +166,11 @@ def test_idle_contenders_are_stopped_and_failures_are_told() -> None:
                 break
             time.sleep(0.01)
         assert child.status() == psutil.STATUS_STOPPED
+        settings = {"round_seconds": 0.1, "folder": process.folder.name}
         with pytest.raises(ContenderFailed, match="no such operation"):
-            process.ask(
-                "prepare", job=Job("x", "kernels", "unknown", "x").to_json(), round_seconds=0.1
-            )
+            process.ask("prepare", job=Job("x", "kernels", "unknown", "x").to_json(), **settings)
         with pytest.raises(ContenderFailed, match="KeyError"):
-            process.ask(
-                "prepare", job=Job("x", "kernels", "relu", "x").to_json(), round_seconds=0.1
-            )
+            process.ask("prepare", job=Job("x", "kernels", "relu", "x").to_json(), **settings)
         with pytest.raises(ContenderFailed, match="no job is prepared"):
             process.ask("turn", rounds=1, calls=1)
         child.kill()

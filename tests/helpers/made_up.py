@@ -85,7 +85,6 @@ def run() -> dict[str, Any]:
         "noise": {
             "others": 0.0,
             "spread": 0.01,
-            "worst": 1.1,
             "noisy": False,
             "verdict": "The machine was quiet.",
         },

@@ -137,9 +137,28 @@ class CapturedNetwork(TorchNetwork):
         self.step(*(array[self.rows] for array in arrays))
 
 
+class DividedNetwork(TorchNetwork):
+    """DistributedDataParallel: each rank takes its part of each batch."""
+
+    def __init__(self, job: Job, seed: int, device: torch.device, **settings: Any) -> None:
+        super().__init__(job, seed, device, **settings)
+        self.model = torch.nn.parallel.DistributedDataParallel(self.model)
+
+    def epochs(self, *arrays: torch.Tensor) -> None:
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        order = numpy.random.default_rng(data.SEED).permutation(len(arrays[0]))
+        for rows in torch.from_numpy(order).split(self.job.sizes["batch"]):
+            own = rows.tensor_split(size)[rank]
+            self.step(*(array[own] for array in arrays))
+
+
+NETWORKS = {"cuda-captured": CapturedNetwork, "ddp": DividedNetwork}
+"""The networks of some variants; the others train a ``TorchNetwork``."""
+
+
 class Torch(Contender):
-    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile`` or
-    ``cuda-captured``.
+    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile``,
+    ``cuda-captured``, or ``ddp`` in a process of ranks.
     """
 
     def __init__(self, variant: str) -> None:
@@ -223,7 +242,7 @@ class Torch(Contender):
             return self._networks[key]
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = job.sizes.get("bits") == TF32_BITS
-        kind = CapturedNetwork if self.variant == "cuda-captured" else TorchNetwork
+        kind = NETWORKS.get(self.variant, TorchNetwork)
         network = kind(job, seed, self.device, compiled=self.compiled, dropout=dropout)
         self._networks = {key: network}
         return network

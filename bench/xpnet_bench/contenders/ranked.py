@@ -6,21 +6,16 @@ those of rank 0.
 """
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xpnet import BackendError
 from xpnet_bench.contenders.contender import Contender, Rounds, Task
 from xpnet_bench.jobs import Job
+from xpnet_bench.measure.launch import launch
 from xpnet_bench.measure.pinning import allowed_threads
-
-LIMIT = 240.0
-"""Maximum number of seconds of the ranks; the contender, which waits for them, has 300."""
 
 ROUNDS = 3
 """Number of epochs that are timed in each turn."""
@@ -44,33 +39,15 @@ class Ranked(Contender):
             seconds = self._launch(job, ROUNDS)["seconds"]
             return {"seconds": [value / job.units for value in seconds], "notes": []}
 
-        answer = partial(self._launch, job, 1)
-        return Task(answer, lambda result: result["answer"], measure=measure)
+        return Task(lambda: self._launch(job, 1), lambda result: result["answer"], measure=measure)
 
     def _launch(self, job: Job, rounds: int) -> dict[str, Any]:
         """Run the ranks; raises BackendError with their last words where they fail."""
         count = job.sizes["ranks"]
-        threads = allowed_threads() // count
-        module = ["-m", "xpnet_bench.measure.ranks", self.variant]
-        arguments = [str(threads), str(rounds), json.dumps(job.to_json())]
-        try:
-            done = subprocess.run(
-                [*_launcher(self.variant, count), *module, *arguments],
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-                check=True,
-            )
-        except subprocess.TimeoutExpired:
-            raise BackendError(f"the ranks gave no answer within {LIMIT:g} s") from None
-        except subprocess.CalledProcessError as error:
-            reason = " ".join(error.stderr.split())[-200:]
-            raise BackendError(
-                f"the ranks ended with exit code {error.returncode}: {reason}"
-            ) from None
-        return json.loads(done.stdout.splitlines()[-1])
+        threads = str(allowed_threads() // count)
+        module = ["-m", "xpnet_bench.measure.ranks", self.variant, threads, str(rounds)]
+        command = [*_launcher(self.variant, count), *module, json.dumps(job.to_json())]
+        return launch(command, {"OMP_NUM_THREADS": threads})
 
 
 def _launcher(variant: str, ranks: int) -> list[str]:

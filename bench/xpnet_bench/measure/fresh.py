@@ -1,13 +1,73 @@
-"""A process that does one thing once: an import, or the first use of a library on a job.
+"""Rounds that are whole processes: an import, or the first use of a library on a job.
 
-``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints JSON. Making the data is not
-timed.
+``python -m xpnet_bench.measure.fresh CONTENDER JOB`` is such a process; it prints JSON. Making the
+data is not timed.
 """
 
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
+
+from xpnet_bench.contenders import Entry, Task, find_entry
+from xpnet_bench.contenders.contender import Rounds, no_answer, nothing
+from xpnet_bench.jobs import Job, data
+from xpnet_bench.measure.launch import launch
+
+CACHES = (
+    "NUMBA_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "JAX_COMPILATION_CACHE_DIR",
+    "CUPY_CACHE_DIR",
+)
+"""Variables that name the folder in which a library keeps what it compiled."""
+
+IMPORT = """
+import json, time
+start = time.perf_counter()
+{statement}
+print(json.dumps({{"seconds": time.perf_counter() - start}}))
+"""
+"""What a bare interpreter runs for the time of an import."""
+
+
+def fresh_task(entry: Entry, job: Job, folder: str) -> Task:
+    """A task whose rounds are new processes. folder : where they keep their caches"""
+    module = [sys.executable, "-m", "xpnet_bench.measure.fresh"]
+    use = [*module, entry.name, json.dumps(job.to_json())]
+    bare_import = [sys.executable, "-c", IMPORT.format(statement=entry.statement)]
+
+    def start() -> dict[str, Any]:
+        is_import, is_cold = job.operation == "import", job.group == "cold"
+        caches = tempfile.mkdtemp(dir=folder) if is_cold else folder
+        return launch(bare_import if is_import else use, dict.fromkeys(CACHES, caches))
+
+    def measure(rounds: int) -> Rounds:
+        notes = [start() for _ in range(rounds)]
+        return {"seconds": [note.pop("seconds") for note in notes], "notes": notes}
+
+    fill_caches = nothing if job.group == "cold" else start
+    return Task(fill_caches, no_answer, measure=measure)
+
+
+def measure_first_use(entry: Entry, job: Job) -> dict[str, float]:
+    """Measure the seconds from a contender's import to its first result, without making the data,
+    and its memory.
+    """
+    data.rows(job)
+    making = _seconds(lambda: data.rows(job))
+    before = peak_mib()
+    start = time.perf_counter()
+    contender = entry.load()
+    imported = peak_mib()
+    task = contender.task(job)
+    task.reset()
+    task.call()
+    seconds = time.perf_counter() - start - making
+    memory = {"data_mib": before, "import_mib": imported, "peak_mib": peak_mib()}
+    return {"seconds": max(seconds, 1e-6), **memory}
 
 
 def peak_mib() -> float:
@@ -21,56 +81,11 @@ def peak_mib() -> float:
     return getattr(held, "peak_wset", held.rss) / 2**20
 
 
-def measure_import(statement: str) -> dict[str, Any]:
-    """Return the seconds and memory of an import into a bare interpreter."""
-    start = time.perf_counter()
-    exec(statement, {})
-    return {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
-
-
-def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> dict[str, Any]:
-    """Measure the seconds from a contender's import to its first result, without making the data,
-    and its memory.
-    """
-    from xpnet_bench.contenders import find_entry
-    from xpnet_bench.jobs import Job, data
-    from xpnet_bench.measure.pinning import pin_cores
-
-    pin_cores(threads)
-    job, entry = Job(**description), find_entry(name)
-    data.rows(job)
-    making = _seconds(lambda: data.rows(job))
-    before = peak_mib()
-    start = time.perf_counter()
-    contender = entry.load()
-    imported = peak_mib()
-    task = contender.task(job)
-    task.reset()
-    task.call()
-    seconds = time.perf_counter() - start - making
-    return {
-        "seconds": max(seconds, 1e-6),
-        "data_mib": before,
-        "import_mib": imported,
-        "peak_mib": peak_mib(),
-    }
-
-
-def _seconds(call: Any) -> float:
+def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Measure what the arguments say."""
-    name, threads, description = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-    if description["operation"] == "import":
-        result = measure_import(description["data"])
-    else:
-        result = measure_first_use(name, threads, description)
-    print(json.dumps(result))
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure_first_use(find_entry(sys.argv[1]), Job(**json.loads(sys.argv[2])))))

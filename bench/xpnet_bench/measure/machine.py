@@ -5,6 +5,7 @@ import platform
 from typing import Any
 
 import psutil
+from cpuinfo import get_cpu_info
 
 from xpnet import BackendError, get_backend
 from xpnet_bench.measure.pinning import allowed_threads
@@ -24,8 +25,9 @@ PACKAGES = (
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, system, GPU, Python, and the versions of what is installed."""
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
     return {
-        "processor": _processor(),
+        "processor": get_cpu_info().get("brand_raw", "unknown"),
         "cores": psutil.cpu_count(logical=False) or 0,
         "logical_cores": psutil.cpu_count() or 0,
         "threads": allowed_threads(),
@@ -33,18 +35,8 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "card": _card(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": {name: installed[name] for name in PACKAGES if name in installed},
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(
-                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
 
 
 def _card() -> str:
@@ -52,11 +44,4 @@ def _card() -> str:
     try:
         return get_backend("cupy").describe()["card"].partition(",")[0]
     except BackendError:
-        return ""
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
         return ""

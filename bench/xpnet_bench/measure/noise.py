@@ -14,19 +14,17 @@ def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
     spreads.
 
     returns ``others`` (share of all cores used before we start), ``spread`` (quartile distance over
-    median of a fixed computation), ``worst`` (95th percentile over median), ``noisy``, and
-    ``verdict``, a sentence
+    median of a fixed computation), ``noisy``, and ``verdict``, a sentence
     """
     psutil.cpu_percent()
     time.sleep(seconds / 2)
     others = psutil.cpu_percent() / 100
-    lower, median, upper, high = numpy.percentile(_fixed_computation(seconds), [25, 50, 75, 95])
-    spread, worst = (upper - lower) / median, high / median
+    lower, median, upper = numpy.percentile(_fixed_computation(seconds), [25, 50, 75])
+    spread = (upper - lower) / median
     noisy = bool(spread > NOISY_SPREAD or others > NOISY_LOAD)
     return {
         "others": others,
         "spread": spread,
-        "worst": worst,
         "noisy": noisy,
         "verdict": _sentence(noisy, others, spread),
     }

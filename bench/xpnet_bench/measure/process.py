@@ -4,6 +4,7 @@ import json
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,7 @@ class ContenderProcess:
 
     def __init__(self, name: str, threads: int, held: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "xpnet_bench.measure.worker", name, str(threads)],
             stdin=subprocess.PIPE,
@@ -68,17 +70,18 @@ class ContenderProcess:
         return answer
 
     def processor_seconds(self) -> float:
-        """Processor seconds that it has used; 0 if the process has ended."""
+        """Processor seconds that it and what it started have used; 0 if the process has ended."""
         try:
             used = self._handle.cpu_times()
         except psutil.Error:
             return 0.0
-        return used.user + used.system
+        return used.user + used.system + used.children_user + used.children_system
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.communicate()
+        self.folder.cleanup()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

@@ -11,7 +11,7 @@ import numpy
 import psutil
 
 from xpnet_bench.contenders import find_entry, missing
-from xpnet_bench.jobs import Job
+from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 
 REFERENCES = ("numpy", "scikit-learn", "torch-cuda")
@@ -34,6 +34,7 @@ class Effort:
     round_seconds : minimum duration of a round, for which calls are repeated
     single_calls : rounds a turn where each call is timed alone
     whole_runs : rounds where a round is a whole training
+    launches : rounds where a round is a new process
     job_seconds : time after which a job gets no more turns, if each contender had three
     """
 
@@ -42,12 +43,13 @@ class Effort:
     round_seconds: float
     single_calls: int
     whole_runs: int
+    launches: int
     job_seconds: float
 
     @classmethod
     def of(cls, quick: bool) -> "Effort":
         """A short run, or a thorough one."""
-        return cls(6, 2, 0.004, 100, 1, 3.0) if quick else cls(12, 3, 0.01, 250, 3, 30.0)
+        return cls(6, 2, 0.004, 100, 1, 1, 3.0) if quick else cls(12, 3, 0.01, 250, 3, 5, 30.0)
 
 
 @dataclass
@@ -140,6 +142,8 @@ def race(
 
 def _shares(job: Job, effort: Effort) -> tuple[int, int]:
     """Turns, and rounds a turn."""
+    if job.suite in PER_PROCESS:
+        return effort.launches, 1
     if job.operation == "accuracy":
         return effort.whole_runs, 1
     if job.counted:
@@ -154,7 +158,8 @@ def _prepare(process: ContenderProcess, job: Job, effort: Effort, end: float) ->
         return Lane(process.name, failed=OUT_OF_TIME)
     lane = Lane(process.name)
     try:
-        ready = process.ask("prepare", job=job.to_json(), round_seconds=effort.round_seconds)
+        arguments = {"round_seconds": effort.round_seconds, "folder": process.folder.name}
+        ready = process.ask("prepare", job=job.to_json(), **arguments)
         lane.answer, lane.calls = ready["answer"], ready["calls"]
     except ContenderFailed as failure:
         lane.failed = str(failure)

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any, TextIO
 
 from xpnet_bench.contenders import Contender, Task, find_entry
-from xpnet_bench.jobs import Job
+from xpnet_bench.jobs import PER_PROCESS, Job
+from xpnet_bench.measure.fresh import fresh_task
 from xpnet_bench.measure.pinning import end_with_parent, pin_cores
 
 WARM_SECONDS = 0.1
@@ -46,19 +47,23 @@ class Worker:
         pools = sorted(set(map(_pool, threadpool_info())))
         return {"facts": {**self.contender.facts(), "pools": ", ".join(pools)}}
 
-    def prepare(self, job: dict[str, Any], round_seconds: float) -> dict[str, Any]:
-        """Make the job's arrays, call until it is warm, and return the answer and the seconds of a
-        call.
+    def prepare(self, job: dict[str, Any], round_seconds: float, folder: str) -> dict[str, Any]:
+        """Make the job's arrays, call until it is warm, and return the answer and the calls of a
+        round. folder : for the caches of new processes
         """
         self.task = None  # frees the arrays of the last job before the next ones are made
         gc.collect()
         self.job = Job(**job)
-        self.task = task = self._loaded().task(self.job)
+        if self.job.suite in PER_PROCESS:
+            task = fresh_task(find_entry(self.name), self.job, folder)
+        else:
+            task = self._loaded().task(self.job)
+        self.task = task
         task.reset()
         answer = [float(value) for value in task.answer(task.call())]
         seconds = self._warm_up(task)
         calls = 1 if self.job.single_calls else max(1, round(round_seconds / seconds))
-        return {"answer": answer, "seconds": seconds, "calls": calls}
+        return {"answer": answer, "calls": calls}
 
     def _loaded(self) -> Contender:
         assert self.contender is not None, "`facts` is the first request"
