@@ -1,6 +1,5 @@
 """The parameters and the fit that both tabular estimators share."""
 
-import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
+from time import monotonic
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy
@@ -15,7 +15,6 @@ from joblib import effective_n_jobs
 from scipy.linalg import LinAlgWarning
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
@@ -37,8 +36,17 @@ from xpnet.estimators.parameters import (
 from xpnet.estimators.validation import check_weights, weights_in_dtype
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.division import (
+    Fold,
+    RowLinks,
+    group_folds,
+    latest_rows,
+    links_of,
+    random_folds,
+    validation_inputs,
+)
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble import Ensemble, Folds, TrainedNetworks
+from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
 from xpnet.tabular.recipe import (
     DEFAULT_QUALITY,
@@ -76,6 +84,15 @@ class WeightedTargets:
     indices: numpy.ndarray | None
     Y: numpy.ndarray
     weight: numpy.ndarray | None
+
+    def part(self, selection: numpy.ndarray) -> "WeightedTargets":
+        """Return some of these rows. selection : (these rows,) bool"""
+        chosen = numpy.flatnonzero(selection)
+        return WeightedTargets(
+            chosen if self.indices is None else self.indices[chosen],
+            self.Y[chosen],
+            unequal(taken(self.weight, chosen)),
+        )
 
 
 @dataclass(frozen=True)
@@ -227,6 +244,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
+        time: Any = None,
     ) -> Self:
         """Encode a table and train on it.
 
@@ -245,6 +264,13 @@ class Tabular(FittedAttributes, BaseEstimator):
             Their targets.
         sample_weight_val : array, shape (validation rows,), optional
             Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, such as a patient or a customer, where predictions are for new
+            groups: all rows of a group are for training, or all are for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, where predictions are
+            for later times: the latest rows, ``validation_fraction`` of them, are for validation.
+            All networks have the same validation rows. The column stays one of the table.
 
         Returns
         -------
@@ -254,8 +280,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         Raises
         ------
         ValueError
-            For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit`
-            refuses.
+            For targets, weights, groups or times that do not fit the rows, and for tables that
+            `TableEncoder.fit` refuses.
 
         Notes
         -----
@@ -263,33 +289,38 @@ class Tabular(FittedAttributes, BaseEstimator):
         in a first fit is raised, too, but keeps what the networks have learned in their whole
         epochs, if there are any.
         """
-        started, watch = time.monotonic(), self.__dict__.pop("_watch", None)
+        started, watch = monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
         check_together(X_val, y_val, sample_weight_val)
         if y is None:
             name = type(self).__name__
             raise InputError(f"{name} requires y to be passed, but the target y is None.")
         y = self._checked_targets(y, "y")
+        links = links_of(X, groups, time, len(y))
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
         coding = self._learned_targets(taken(y, counted(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")
-        validation = None
+        links = links.take(targets.indices)
+        later = None
         if X_val is not None:
-            y_val = self._checked_targets(y_val, "y_val")
-            weight = check_row_weights(
-                sample_weight_val, len(y_val), self.dtype, "sample_weight_val"
-            )
-            validation = self._weighted_targets(coding, y_val, weight, "y_val")
+            later = self._validation_targets(coding, y_val, sample_weight_val)
+        elif links.time is not None and self.validation_fraction:
+            is_later = latest_rows(links.time, self.validation_fraction)
+            later = targets.part(is_later)
+            targets = targets.part(~is_later)
+            links = links.take(~is_later)
+            X_val, y_val = X, y
         random_state = check_random_state(self.random_state)
         encoder = self.new_encoder(random_state)
         table = counted_table(X, len(y), encoder, targets)
-        first_target = targets.Y if targets.Y.ndim == 1 else targets.Y[:, 0]
-        rows = self._rows(encoder.fit_transform(table, first_target), encoder, targets)
-        held: LabeledRows | None = None
-        if validation is not None:
-            table = counted_table(X_val, len(y_val), encoder, validation)
-            held = self._rows(encoder.transform(table), encoder, validation)
-        return self._train(encoder, coding, rows, held, random_state, watch, started)
+        rows = self._training_rows(table, encoder, targets, links)
+        validation: Sequence[Fold] | LabeledRows | None
+        if later is None:
+            validation = self._folds(rows, random_state, links.groups)
+        else:
+            table = counted_table(X_val, len(y_val), encoder, later)
+            validation = self._rows(encoder.transform(table), encoder, later)
+        return self._train(encoder, coding, rows, validation, random_state, watch, started)
 
     def fit_encoded(
         self,
@@ -324,17 +355,25 @@ class Tabular(FittedAttributes, BaseEstimator):
         Tabular
             Itself.
         """
-        started, watch = time.monotonic(), self.__dict__.pop("_watch", None)
+        started, watch = monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
         coding = self._learned_targets(
             self._checked_targets(y, "y") if classes is None else classes
         )
-        validation = None
+        validation: Any = None
         if X_val is not None:
             validation = self._encoded_rows(X_val, y_val, coding, "y_val", encode=classes is None)
         rows = self._encoded_rows(X, y, coding, "y", encode=classes is None)
         random_state = check_random_state(self.random_state)
+        if validation is None:
+            validation = self._folds(rows, random_state)
         return self._train(encoder, coding, rows, validation, random_state, watch, started)
+
+    def _validation_targets(self, coding: TargetCoding, y: Any, weight: Any) -> WeightedTargets:
+        """Return the validation rows whose weight is not 0, with their targets."""
+        y = self._checked_targets(y, "y_val")
+        weight = check_row_weights(weight, len(y), self.dtype, "sample_weight_val")
+        return self._weighted_targets(coding, y, weight, "y_val")
 
     def _weighted_targets(
         self, coding: TargetCoding, y: numpy.ndarray, weight: numpy.ndarray | None, name: str
@@ -347,6 +386,17 @@ class Tabular(FittedAttributes, BaseEstimator):
         if remaining is not None:
             indices = remaining if indices is None else indices[remaining]
         return WeightedTargets(indices, taken(Y, remaining), unequal(taken(weight, remaining)))
+
+    def _training_rows(
+        self, table: Any, encoder: Any, targets: WeightedTargets, links: RowLinks
+    ) -> LabeledRows:
+        """Fit the encoder, and return encoded rows with their targets and weights."""
+        first_target = targets.Y if targets.Y.ndim == 1 else targets.Y[:, 0]
+        divided: dict[str, Any] = {}
+        if isinstance(encoder, TableEncoder):
+            divided = {"groups": links.groups, "time": links.time}
+        encoded = encoder.fit_transform(table, first_target, **divided)
+        return self._rows(encoded, encoder, targets)
 
     def _rows(self, encoded: Any, encoder: Any, targets: WeightedTargets) -> LabeledRows:
         """Return encoded rows with their targets and weights."""
@@ -368,17 +418,16 @@ class Tabular(FittedAttributes, BaseEstimator):
         encoder: Any,
         coding: TargetCoding,
         rows: LabeledRows,
-        held: LabeledRows | None,
+        validation: Sequence[Fold] | LabeledRows | None,
         random_state: Any,
         watch: Watch | None,
         started: float,
     ) -> Self:
         """Train the networks, and replace the fitted record as a whole.
 
-        held : rows that end the training, None for a part of the rows
+        validation : the rows of each network, or rows that end all trainings, or None
         started : the monotonic time when ``fit`` was called
         """
-        validation = self._folds(rows, random_state) if held is None else held
         minimum, maximum = network_counts(self, len(rows.X))
         recipe = make_recipe(
             self,
@@ -430,7 +479,9 @@ class Tabular(FittedAttributes, BaseEstimator):
                 stacklevel=3,
             )
 
-    def _folds(self, rows: LabeledRows, random_state: Any) -> Folds | None:
+    def _folds(
+        self, rows: LabeledRows, random_state: Any, groups: numpy.ndarray | None = None
+    ) -> Sequence[Fold] | None:
         """Return training and validation rows for each network, by cross-validation."""
         if not self.validation_fraction or isinstance(rows.X, Source):
             return None
@@ -438,12 +489,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         if count < 2:
             return None
         labels = rows.Y if self._task == "classification" else None
-        stratified = labels is not None and numpy.bincount(labels).max() >= count
-        division = StratifiedKFold if stratified else KFold
-        folds = division(count, shuffle=True, random_state=random_state)
-        with warnings.catch_warnings():  # Classes may have fewer rows than there are folds.
-            warnings.filterwarnings("ignore", message="The least populated class")
-            return list(folds.split(rows.X, labels))
+        if groups is not None:
+            return group_folds(rows.X, groups, labels, count, random_state)
+        return random_folds(len(rows.X), labels, count, random_state)
 
     def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
         """Make the encoder that ``fit`` would fit.
@@ -557,7 +605,7 @@ def predicted_rows(
     fitted: FittedTable,
     numbers: Sequence[int],
     rows: LabeledRows,
-    validation: Folds | LabeledRows | None,
+    validation: Sequence[Fold] | LabeledRows | None,
 ) -> PredictedRows:
     """Return the predictions of rows by networks that were not trained on them.
 
@@ -571,12 +619,13 @@ def predicted_rows(
             parts = [part for block in range(X.blocks) for part in X.parts(block)]
         means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
         return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
-    indices = [validation[number % len(validation)][1] for number in numbers] if validation else []
+    folds = [validation[number % len(validation)] for number in numbers] if validation else []
     outputs = [
-        network.backend.to_numpy(network.predict(rows.X[validation_indices]))
-        for network, validation_indices in zip(fitted.networks, indices, strict=False)
+        network.backend.to_numpy(network.predict(validation_inputs(rows.X, fold)))
+        for network, fold in zip(fitted.networks, folds, strict=False)
     ]
     nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
+    indices = [fold.validation for fold in folds]
     all_indices = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
     return PredictedRows(
         numpy.concatenate([nothing, *outputs]), rows.Y[all_indices], taken(rows.weight, all_indices)

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, table_of, warn_of_names
+from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encodings import (
     OUTPUTS_AT_ONCE,
     CategoryEncoding,
@@ -190,7 +191,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._fit(X, y)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
+    def fit_transform(self, X: Any, y: Any = None, *, groups: Any = None, time: Any = None) -> Any:
         """Learn how to encode a table, and encode it.
 
         The mean target of categories of many values is that of other rows here, so that a network
@@ -202,6 +203,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             The table.
         y : array, shape (rows,), optional
             The target: labels, or numbers.
+        groups : array, shape (rows,), optional
+            The group of each row: the mean target is that of rows of other groups.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them: the mean target is that
+            of earlier rows.
 
         Returns
         -------
@@ -216,10 +222,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         TypeError
             For names of columns of several types.
         """
-        table, details = self._fit(X, y)
+        table, details = self._fit(X, y, groups, time)
         return self._encode(table, details)
 
-    def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, numpy.ndarray]]:
+    def _fit(
+        self, X: Any, y: Any, groups: Any = None, time: Any = None
+    ) -> tuple[Table, dict[int, numpy.ndarray]]:
         """Fit; return the table, and the details of the training rows by the category's column."""
         check_parameters(self)
         table = table_of(X)
@@ -228,7 +236,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.__dict__.pop("feature_names_in_", None)
         if table.named:
             self.feature_names_in_ = numpy.array(table.names, dtype=object)
-        target = self._target(y, table.rows)
+        target = self._target(y, links_of(table, groups, time, table.rows), table.rows)
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         self.left_out_: dict[str, str] = {}
@@ -250,18 +258,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
         return table, details
 
-    def _target(self, y: Any, rows: int) -> Target:
+    def _target(self, y: Any, links: RowLinks, rows: int) -> Target:
         random_state = check_random_state(self.random_state)
         task: Any = self.task
         if y is None or task is None:
-            return Target(None, None, random_state)
+            return Target(None, None, links, random_state)
         y = column_or_1d(y)
         check_consistent_length(numpy.empty(rows), y)
         if task == "auto":
             task = "regression" if type_of_target(y).startswith("continuous") else "classification"
         if task == "classification":
             y = numpy.unique(y, return_inverse=True)[1]
-        return Target(y, task, random_state)
+        return Target(y, task, links, random_state)
 
     def _scaling(self, table: Table, kinds: list[ColumnKind], target: Target) -> Scaling:
         max_bins = self._max_bins(table, kinds)

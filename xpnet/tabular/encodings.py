@@ -6,12 +6,14 @@ arrays, and it is so simple (affine, clip, look up) that another runtime can rep
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from xpnet.tabular.columns import CategoryCodes, Clock, Kind
+from xpnet.tabular.division import RowLinks
 
 Task = Literal["classification", "regression"]
 
@@ -30,6 +32,9 @@ FOLDS = 5
 the other parts."""
 SMOOTHING_ROWS = 10.0
 """Number of rows with the overall mean target that are added to the rows of each value."""
+MIN_SPREAD = 1e-12
+"""Smallest standard deviation of a detail, relative to its largest value; one that varies less is 0
+in all rows. So is the mean target of values of which each has rows in one group only."""
 MIN_CUTS = 4
 """Number of cuts of a tree below which a column also gets bins of quantiles: a column that does
 not tell the target alone may tell it together with others."""
@@ -192,11 +197,12 @@ class Target:
 
     y : (rows,) class indices or numbers; None without a task
     task : what y is; None where the encoder does not use it
-    random_state : draws the folds of the rows
+    links : what decides how rows may be divided; random_state : draws the folds of the rows
     """
 
     y: Any
     task: Task | None
+    links: RowLinks
     random_state: Any
 
 
@@ -531,7 +537,7 @@ def with_details(
         columns = slice(first, first + of_values.shape[1])
         mean = numpy.average(of_values, axis=0, weights=counts)
         spread = of_rows[indices >= 0].std(axis=0)
-        spread[spread == 0] = 1.0
+        spread[spread <= MIN_SPREAD * numpy.abs(of_rows).max(axis=0)] = numpy.inf
         details[:, columns] = (of_values - mean) / spread
         row_details[:, columns] = (of_rows - mean) / spread
         first = columns.stop
@@ -548,10 +554,11 @@ def _detail_blocks(
     if target.task is None:
         yield frequencies
         return
-    folds = target.random_state.permutation(len(indices)) % FOLDS
+    folds = target.links.parts(FOLDS, len(indices), target.random_state)
+    in_order = target.links.time is not None
     max_columns = MEANS_AT_ONCE // max(len(indices), FOLDS * len(counts))
     for block, y in enumerate(_target_blocks(target, max(3, max_columns))):
-        means = _mean_targets(indices, y, len(counts), folds)
+        means = _mean_targets(indices, y, len(counts), folds, in_order=in_order)
         if block == 0:
             means = _Details(*map(numpy.hstack, zip(frequencies, means, strict=True)))
         yield means
@@ -568,11 +575,17 @@ def _target_blocks(target: Target, max_columns: int) -> Iterator[numpy.ndarray]:
 
 
 def _mean_targets(
-    indices: numpy.ndarray, y: numpy.ndarray, values: int, folds: numpy.ndarray
+    indices: numpy.ndarray,
+    y: numpy.ndarray,
+    values: int,
+    folds: numpy.ndarray,
+    *,
+    in_order: bool,
 ) -> _Details:
     """Return the mean target of each value, and of each row's value over the rows of other folds.
 
     indices : (rows,) of values, negative for gaps; y : (rows, columns); folds : (rows,)
+    in_order : whether only folds before that of the row count, not those after it
     """
     mean = y.mean(axis=0)
     value = numpy.where(indices < 0, values, indices)
@@ -584,8 +597,9 @@ def _mean_targets(
     def smoothed(total: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
         return (total + SMOOTHING_ROWS * mean) / (count + SMOOTHING_ROWS)
 
-    other_sums = sums.sum(axis=1, keepdims=True) - sums
-    other_counts = counts.sum(axis=1, keepdims=True) - counts
+    total = numpy.cumsum if in_order else partial(numpy.sum, keepdims=True)
+    other_sums = total(sums, axis=1) - sums
+    other_counts = total(counts, axis=1) - counts
     of_values = smoothed(sums.sum(axis=1), counts.sum(axis=1))[:values]
     return _Details(of_values, smoothed(other_sums, other_counts)[value, folds])
 

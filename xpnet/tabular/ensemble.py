@@ -22,6 +22,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
+from xpnet.tabular.division import Fold, validation_inputs
 from xpnet.tabular.linear_baseline import (
     LinearModel,
     best_blend_weight,
@@ -39,9 +40,6 @@ EPOCH_DECAY = 0.7
 WAKE_SECONDS = 0.1
 """Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
 hears nothing."""
-
-Folds = Sequence[tuple[numpy.ndarray, numpy.ndarray]]
-"""Indices of the training rows and of the validation rows, for one network after the other."""
 
 
 class Cancelled(Exception):
@@ -211,7 +209,7 @@ class Ensemble:
         self,
         recipe: Recipe,
         rows: LabeledRows,
-        validation: Folds | LabeledRows | None,
+        validation: Sequence[Fold] | LabeledRows | None,
         seeds: Sequence[int],
         jobs: int,
     ) -> None:
@@ -315,8 +313,10 @@ class Ensemble:
             return _scaled(self.rows, scales), None
         if isinstance(validation, LabeledRows):
             return _scaled(self.rows, scales), _scaled(validation, scales)
-        training, others = validation[number % len(validation)]
-        return _taken(self.rows, training, scales), _taken(self.rows, others, scales)
+        fold = validation[number % len(validation)]
+        training = _taken(self.rows, self.rows.X[fold.training], fold.training, scales)
+        X_val = validation_inputs(self.rows.X, fold)
+        return training, _taken(self.rows, X_val, fold.validation, scales)
 
 
 def _wait_for(futures: Sequence[Future[None]]) -> None:
@@ -335,11 +335,13 @@ def _scaled(rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
     return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype))
 
 
-def _taken(rows: LabeledRows, indices: numpy.ndarray, scales: numpy.ndarray | None) -> LabeledRows:
-    """Return a copy of some rows, whose inputs are multiplied by factors."""
-    X, weight = rows.X[indices], None if rows.weight is None else rows.weight[indices]
+def _taken(
+    rows: LabeledRows, X: numpy.ndarray, indices: numpy.ndarray, scales: numpy.ndarray | None
+) -> LabeledRows:
+    """Return some rows, with a copy of their inputs, which are multiplied by factors in place."""
     if scales is not None:
         numpy.multiply(X, scales, dtype=X.dtype, out=X)
+    weight = None if rows.weight is None else rows.weight[indices]
     return LabeledRows(X, rows.Y[indices], weight)
 
 
