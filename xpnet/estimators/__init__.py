@@ -11,17 +11,23 @@ With the same settings they find the same numbers, with these exceptions, all on
 - a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
 - ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
-``mlp``           a fit from top to bottom: read it first ``parameters``    the constructor's
-parameters and what each may be ``classifier``, ``regressor``  what outputs mean; ``targets`` what
-targets mean ``validation``    the arguments of ``fit``, validated as scikit-learn does ``initial``
-the random generator and the first weights of a fit ``learning_rate`` the learning rate, epoch by
-epoch ``epochs``        an epoch as scikit-learn makes and measures it; ``predicted`` what scorers
-see ``stopping``      callbacks by which a fit ends; ``verbose`` the lines that are printed
-``record``        the counters and scores of a training ``resume``        the checkpoints of fits
-that were cut off ``lbfgs``         training by L-BFGS: the loss as a function of one vector
-``fitted``        the network that computes, and its parameters as scikit-learn names them
-``inspection``    what predictions are made of ``warnings``, ``conversion``, ``display``
-scikit-learn's warnings, skl2onnx, and a plot of the losses
+The modules, in the order in which to read them:
+
+- ``mlp``: the class that both estimators extend, with a fit from top to bottom;
+- ``classifier``, ``regressor``: the estimators, and the meaning of their outputs;
+- ``parameters``: the parameters of the constructor, and the values that each may have;
+- ``fit_inputs``: the arguments of ``fit``, checked; ``checks``: the checks of single arrays;
+  ``targets``: the meaning of targets;
+- ``fit_network``: the network that a fit trains; ``fit_rows``: its rows, where that network lives;
+  ``initial``: the random generator and the first weights;
+- ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
+- ``epochs``: an epoch as scikit-learn makes and measures it; ``learning_rate``: the learning rate
+  of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are printed;
+- ``record``: the counters and scores of a training; ``resume``: the checkpoints of fits that were
+  cut off;
+- ``fitted``: the network that computes, and its parameters under scikit-learn's names;
+  ``predicted``: the estimator as scorers see it; ``inspection``: the parts of a prediction;
+- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of the losses.
 """
 
 from xpnet.estimators.classifier import MLPClassifier

@@ -13,8 +13,10 @@ from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import Backend
 from xpnet.dispatch import get_backend
+from xpnet.distributed.coordinator import Coordinator
+from xpnet.estimators.fit_inputs import FitInputs
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.mlp import MLP, is_stochastic
+from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -23,8 +25,8 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
-from xpnet.estimators.validation import CheckedRows, FitInputs
 from xpnet.models.inputs import on_host, to_host
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.losses import smoothed
@@ -336,19 +338,18 @@ class MLPClassifier(ClassifierMixin, MLP):
         return (numpy if isinstance(labels[0], numpy.ndarray) else xp).stack(labels, axis=1)
 
     def _row_weights(
-        self, inputs: FitInputs, rows: CheckedRows, targets: Targets, encoded: Any
+        self, sample_weight: Any, y: Any, encoded: Any, targets: Targets, coordinator: Coordinator
     ) -> Any:
-        weight = super()._row_weights(inputs, rows, targets, encoded)
+        weight = super()._row_weights(sample_weight, y, encoded, targets, coordinator)
         if self.class_weight is None:
             return weight
         class_weight: Any = self.class_weight
-        coordinator = inputs.coordinator
         if class_weight == "balanced" and not coordinator.has_all_rows:
             assert isinstance(targets, ClassTargets)
             counts = coordinator.class_counts(encoded, len(targets.classes))
             balanced = counts.sum() / (len(counts) * counts)
             class_weight = dict(zip(targets.classes, balanced, strict=True))
-        by_class = compute_sample_weight(class_weight, rows.y) if len(encoded) else numpy.zeros(0)
+        by_class = compute_sample_weight(class_weight, y) if len(encoded) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
 
     def _loss_numbers(self) -> tuple[float, ...]:

@@ -17,10 +17,10 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
 from xpnet.errors import InputError
+from xpnet.estimators.checks import check_X
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import Parameters, check_parameters
 from xpnet.estimators.record import Recorded, TrainingRecord
-from xpnet.estimators.validation import check_X
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved

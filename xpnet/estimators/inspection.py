@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.errors import InputError
+from xpnet.estimators.checks import check_X
 from xpnet.estimators.display import axes_for
-from xpnet.estimators.validation import check_X
 from xpnet.models.inputs import to_host
 
 MAX_BARS = 20

@@ -19,6 +19,16 @@ from xpnet.training import LabeledRows
 
 def fit_lbfgs(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
+    with estimator._fitted.lock.training():
+        result = _minimize(estimator, rows, coordinator)
+    estimator.n_iter_ = min(result.nit, estimator.max_iter)
+    estimator.loss_ = result.fun
+    if result.status:
+        _warn_of_no_convergence(estimator, result)
+
+
+def _minimize(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> Any:
+    """Minimize the loss over the parameters of the network; return SciPy's result."""
     network = estimator._fitted
     step = network.trainable(sparse=issparse(rows.X))
     limits = {
@@ -54,10 +64,7 @@ def fit_lbfgs(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> No
             },
         )
     network.exclusively(write, step, result.x)
-    estimator.n_iter_ = min(result.nit, estimator.max_iter)
-    estimator.loss_ = result.fun
-    if result.status:
-        _warn_of_no_convergence(estimator, result)
+    return result
 
 
 def _warn_of_no_convergence(estimator: Any, result: Any) -> None:

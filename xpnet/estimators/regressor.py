@@ -9,8 +9,9 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
+from xpnet.estimators.fit_inputs import FitInputs
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.mlp import MLP, is_stochastic
+from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -19,8 +20,8 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import Targets
-from xpnet.estimators.validation import FitInputs
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import Callback, Training

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from numpy.random import RandomState
 from scipy.sparse import issparse
 
 from xpnet.data.sources import Source
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.errors import InputError
+from xpnet.estimators.fit_inputs import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
-from xpnet.training import Callback, TrainingState, set_stream_state, stream_state
+from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
 
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not change the numbers of an epoch."""
@@ -58,21 +60,12 @@ class Checkpoints:
     start: FitStart = FitStart()
 
 
-@dataclass(frozen=True)
-class FitContents:
-    """All that a fit is made from, besides the estimator's parameters.
-
-    rows, validation : data, targets and weights, as they were validated; None for what does not
-    exist start : parameters that the fit goes on from
-    """
-
-    rows: Sequence[Any]
-    validation: Sequence[Any] | None
-    start: Sequence[Any]
-
-
 def open_checkpoints(
-    estimator: Any, random_state: Any, contents: FitContents, coordinator: Coordinator
+    estimator: Any,
+    data: FitData,
+    start: Sequence[Any],
+    random_state: RandomState,
+    coordinator: Coordinator,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
@@ -80,9 +73,11 @@ def open_checkpoints(
     checkpoints in one place, and goes on as a whole. The generator that the fit draws from is put
     where it was when the fit first began.
 
+    start : parameters that the fit goes on from, or none
+
     Raises InputError for a checkpoint that is not one of a fit.
     """
-    folder = Path(estimator.checkpoint) / _name(estimator, contents, coordinator)
+    folder = Path(estimator.checkpoint) / _name(estimator, data, start, coordinator)
     checkpoint = model_files().Checkpoint
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
@@ -94,25 +89,30 @@ def open_checkpoints(
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"`checkpoint` must hold checkpoints of fits; got one in {folder} that is none: {error!r}; "
-                "choose another folder."
+                f"`checkpoint` must hold checkpoints of fits; got one in {folder} that is none: "
+                f"{error!r}; choose another folder."
             ) from error
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
 
 
-def _name(estimator: Any, contents: FitContents, coordinator: Coordinator) -> str:
+def _name(estimator: Any, data: FitData, start: Sequence[Any], coordinator: Coordinator) -> str:
     """Return a hash of all that decides what a fit learns."""
     import joblib
 
     params = {
         name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT
     }
-    training = coordinator.fingerprint([*map(_on_host, contents.rows)])
-    validation = contents.validation and coordinator.fingerprint(
-        [*map(_on_host, contents.validation)], ordered=False
-    )
-    start = [*map(_on_host, contents.start)]
-    return joblib.hash((type(estimator).__name__, params, training, validation, start))
+    training = coordinator.fingerprint(_columns_of(data.training))
+    validation = None
+    if data.validation is not None:
+        validation = coordinator.fingerprint(_columns_of(data.validation), ordered=False)
+    first_values = [*map(_on_host, start)]
+    return joblib.hash((type(estimator).__name__, params, training, validation, first_values))
+
+
+def _columns_of(rows: LabeledRows) -> list[Any]:
+    """Return data, targets and weights of rows on the host."""
+    return [_on_host(rows.X), _on_host(rows.Y), _on_host(rows.weight)]
 
 
 def _on_host(array: Any) -> Any:

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 from xpnet.backend import Backend
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
+from xpnet.estimators.checks import check_weights, weights_in_dtype
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -33,7 +34,6 @@ from xpnet.estimators.parameters import (
     check_parameters,
     check_together,
 )
-from xpnet.estimators.validation import check_weights, weights_in_dtype
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.columns import Table, table_of
 from xpnet.tabular.division import (

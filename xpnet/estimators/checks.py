@@ -1,0 +1,132 @@
+"""Checks of single arrays of a fit or a prediction, as scikit-learn makes them."""
+
+from numbers import Real
+from typing import Any
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
+
+from xpnet.data.sources import Source
+from xpnet.errors import InputError
+from xpnet.models.inputs import check_label_types, check_savable_labels, on_host
+from xpnet.ops import Array, namespace
+
+FLOATING = ("float64", "float32")
+
+
+def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
+    """Check X, and make it a floating-point matrix for training, or a matrix of numbers for
+    prediction.
+
+    reset : whether the columns of X are those that the estimator knows from now on; None for
+    prediction finite : whether to look at the values; on the host only
+
+    Raises ValueError for another number of features, or values that are not finite.
+    """
+    if _is_plain(estimator, X, reset=reset):
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+    elif isinstance(X, Source) or not on_host(X):
+        X = X if isinstance(X, Source) else _check_matrix(X)
+        return validate_data(estimator, X, skip_check_array=True, reset=bool(reset))
+    else:
+        dtype = "numeric" if reset is None else estimator.dtype or FLOATING
+        X = validate_data(
+            estimator,
+            X,
+            reset=bool(reset),
+            accept_sparse=["csr", "csc"],
+            dtype=dtype,
+            ensure_all_finite=False,
+        )
+    if finite:
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+    return X
+
+
+def _is_plain(estimator: Any, X: Any, *, reset: bool | None) -> bool:
+    """Say whether ``validate_data`` would give X back as it is, if its values are finite.
+
+    It takes longer than to predict a few rows.
+    """
+    if (
+        type(X) is not numpy.ndarray
+        or X.ndim != 2
+        or not X.size
+        or "feature_names_in_" in vars(estimator)
+    ):
+        return False
+    right = (
+        X.dtype in FLOATING if estimator.dtype is None or not reset else X.dtype == estimator.dtype
+    )
+    return right and (bool(reset) or X.shape[1] == getattr(estimator, "n_features_in_", None))
+
+
+def _check_matrix(X: Array) -> Array:
+    """Check what ``check_array`` asks of X, for an array that stays where it is."""
+    xp = namespace(X)
+    if X.ndim != 2 or 0 in X.shape:
+        raise InputError(
+            f"`X` must be a matrix (rows, features) that is not empty; got shape {tuple(X.shape)}; reshape it."
+        )
+    if xp.isdtype(X.dtype, "complex floating"):
+        raise InputError(
+            f"Complex data not supported: `X` must be real; got {X.dtype}; pass real and imaginary part as features."
+        )
+    if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
+        raise InputError(
+            "Every value of `X` must be finite; got NaN or infinity; impute or drop such rows."
+        )
+    return X
+
+
+def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
+    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
+    sparse (CSR).
+
+    Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what
+    is not finite.
+    """
+    if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
+        return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
+    if not numeric:
+        check_label_types(y, name)
+    y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
+    if not (numeric or issparse(y)):
+        check_savable_labels(y.ravel(), name)
+    return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
+
+
+def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
+    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
+    for others.
+    """
+    if isinstance(weights, Real) or not rows:
+        return numpy.full(rows, float(weights) if rows else 0.0)
+    weights = check_array(weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name)
+    if weights.shape != (rows,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}!")
+    if not weights.any():
+        raise InputError(
+            f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct it."
+        )
+    return weights
+
+
+def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.ndarray:
+    """Return weights of rows in a dtype.
+
+    Raises InputError for weights that the dtype takes for 0 or for infinity.
+    """
+    with numpy.errstate(over="ignore", under="ignore"):
+        converted = weights.astype(dtype)
+    lost = weights[((converted == 0) & (weights != 0)) | ~numpy.isfinite(converted)]
+    if len(lost):
+        limits = numpy.finfo(dtype)
+        raise InputError(
+            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
+            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
+        )
+    return converted

@@ -1,0 +1,110 @@
+"""The network that a fit trains: a new one, or the one that was trained before."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.random import RandomState
+from scipy.sparse import issparse
+
+from xpnet.backend import Backend, NetworkSpec, floating_dtype
+from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.errors import InputError
+from xpnet.estimators.fit_inputs import FitData
+from xpnet.estimators.initial import initial_values
+from xpnet.estimators.learning_rate import LearningRate
+from xpnet.estimators.parameters import hidden_sizes
+from xpnet.models import Network
+from xpnet.models.inputs import is_host
+
+
+@dataclass
+class NetworkPlan:
+    """The network that a fit trains.
+
+    network : the network
+    renewed_spec : the description with which a network goes on that was trained before; None for a
+    new one
+    learning_rate : the learning rate of the fit
+    keeps_optimizer : whether ``partial_fit`` goes on with the optimizer
+    """
+
+    network: Network
+    renewed_spec: NetworkSpec | None
+    learning_rate: LearningRate
+    keeps_optimizer: bool
+
+
+def new_network(
+    estimator: Any, data: FitData, random_state: RandomState, *, drawn: bool
+) -> NetworkPlan:
+    """Make a network.
+
+    drawn : whether its first weights are drawn; otherwise the user has set them
+    """
+    choice = _choose_backend(estimator, data.training.X)
+    dtype = _choose_dtype(estimator, data.training.X, choice.backend)
+    spec = _network_spec(estimator, data, dtype)
+    values = initial_values(spec, random_state) if drawn else _values_of_user(estimator, spec)
+    learning_rate = LearningRate(estimator)
+    seeded = _with_seed(spec, random_state)
+    network = Network(seeded, values, learning_rate, backend=choice, dtype=dtype)
+    network.named = estimator.backend is not None
+    return NetworkPlan(network, None, learning_rate, keeps_optimizer=False)
+
+
+def renewed_network(
+    estimator: Any, data: FitData, random_state: RandomState, *, incremental: bool
+) -> NetworkPlan:
+    """Plan how the network that has been trained before goes on; ``partial_fit`` keeps its
+    optimizer.
+    """
+    network = estimator._current()
+    if issparse(data.training.X) and not is_host(network.backend):
+        network.to("numpy")
+    spec = _network_spec(estimator, data, network.spec.dtype)
+    if incremental and estimator._optimizer.solver == estimator.solver:
+        spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
+        return NetworkPlan(network, spec, estimator._optimizer, keeps_optimizer=True)
+    seeded = _with_seed(spec, random_state)
+    return NetworkPlan(network, seeded, LearningRate(estimator), keeps_optimizer=False)
+
+
+def _network_spec(estimator: Any, data: FitData, dtype: str) -> NetworkSpec:
+    """Describe the network that the estimator's parameters make of these data."""
+    hidden = hidden_sizes(estimator.hidden_layer_sizes)
+    widths = (data.training.X.shape[1], *hidden, data.outputs)
+    return estimator._network_spec(widths, data.loss, dtype, data.targets.loss_numbers)
+
+
+def _choose_backend(estimator: Any, X: Any) -> Choice:
+    """Choose where a new network lives."""
+    choice = choose(X, backend=estimator.backend)
+    if issparse(X) and not is_host(choice.backend):
+        return Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
+    return choice
+
+
+def _choose_dtype(estimator: Any, X: Any, backend: Backend) -> str:
+    """Choose the dtype of a new network. On the host L-BFGS computes in float64, as SciPy does,
+    whatever X is.
+    """
+    if estimator.dtype:
+        return estimator.dtype
+    is_precise = estimator.solver == "lbfgs" and is_host(backend)
+    return "float64" if is_precise else floating_dtype(X, backend)
+
+
+def _values_of_user(estimator: Any, spec: NetworkSpec) -> dict[str, Any]:
+    """Return the first parameters of a new network, which the user has set."""
+    if spec.members > 1:
+        raise InputError(
+            "`members` must be 1 to begin with `coefs_` and `intercepts_`, which make one network; "
+            f"got {spec.members}."
+        )
+    names = (*spec.weight_names, *spec.bias_names)
+    return dict(zip(names, (*estimator.coefs_, *estimator.intercepts_), strict=True))
+
+
+def _with_seed(spec: NetworkSpec, random_state: RandomState) -> NetworkSpec:
+    """Draw the seed of a network's dropout masks, a draw that scikit-learn does not make."""
+    return replace(spec, seed=int(random_state.randint(2**31))) if spec.dropout else spec
