@@ -289,7 +289,10 @@ def test_the_mathematics_receives_its_namespace() -> None:
 def test_the_environment_is_read_where_backends_ranks_and_threads_are_chosen() -> None:
     paths = [path for path in sources("xpnet") if any(name in ENVIRONMENT for name in names(path))]
     assert {room_of(path) for path in paths} == {"dispatch", "distributed", "backend"}
-    assert [path.name for path in paths if room_of(path) == "backend"] == ["threads.py"]
+    assert [path.name for path in paths if room_of(path) == "backend"] == [
+        "precision.py",
+        "threads.py",
+    ]
 
 
 def test_printing_happens_in_the_command_line_only() -> None:

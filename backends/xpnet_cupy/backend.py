@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy
 
 from xpnet.backend import Kernel, NetworkSpec
-from xpnet.errors import BackendError, InputError
+from xpnet.backend.precision import check_precision, get_precision
+from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_cupy import cublaslt, cuda, operations
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
@@ -43,8 +44,7 @@ class CupyBackend:
     in_place = True
 
     def __init__(self, precision: Precision = "fp32", device: int | None = None) -> None:
-        if precision not in ("fp32", "tf32", "bf16"):
-            raise InputError(f"precision must be fp32, tf32 or bf16; received {precision!r}.")
+        check_precision(precision, get_args(Precision))
         self._cupy = usable_cupy()
         import array_api_compat.cupy
 
@@ -149,7 +149,7 @@ def backend() -> CupyBackend:
     """Make the registered backend, or raise BackendError with the reason why it cannot be used
     here.
     """
-    return CupyBackend()
+    return CupyBackend(cast(Precision, get_precision()))
 
 
 _on_device = cache(CupyBackend)

@@ -6,17 +6,58 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
+from typing import Any, Literal, get_args
 
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
+from xpnet.backend.precision import check_precision, get_precision
 from xpnet.errors import BackendError
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class NumbaBackend(NumpyBackend):
-    """NumPy arrays on the host, computed by compiled kernels."""
+    """NumPy arrays on the host, computed by compiled kernels.
+
+    Parameters
+    ----------
+    precision : {"fp32", "bf16"}, optional
+        Precision of the matrix products of compiled steps of float32, in training and prediction.
+        With ``bf16`` the factors are rounded to bfloat16, 8 bits of precision, where the processor
+        multiplies these; sums, parameters, gradients and updates are float32. A step says in
+        ``why`` which products run. None for the precision that ``--precision`` or the environment
+        variable ``XPNET_PRECISION`` names, or ``fp32``.
+
+    Raises
+    ------
+    InputError
+        For another precision.
+
+    Examples
+    --------
+    >>> from xpnet_numba import NumbaBackend
+    >>> NumbaBackend("bf16").precision
+    'bf16'
+    """
 
     name = "numba"
+
+    def __init__(self, precision: Precision | None = None) -> None:
+        if precision is not None:
+            check_precision(precision, PRECISIONS)
+        self._precision = precision
+
+    @property
+    def precision(self) -> str:
+        """Return the precision of the products of steps that are made now."""
+        precision = self._precision or get_precision()
+        check_precision(precision, PRECISIONS)
+        return precision
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._precision,)
 
     @cached_property
     def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
@@ -40,7 +81,7 @@ class NumbaBackend(NumpyBackend):
         """Return a training step for a network, or the reason why there is none."""
         from xpnet_numba.step.step import compile_step
 
-        return compile_step(spec)
+        return compile_step(spec, self.precision)
 
     def one_blas_thread(self) -> AbstractContextManager[None]:
         """Return a context in which BLAS uses one thread, in the whole process."""
@@ -56,15 +97,20 @@ class NumbaBackend(NumpyBackend):
         from xpnet_numba.step import step
 
         ops.warmup()
-        step.warmup()
+        step.warmup(self.precision)
 
     def describe(self) -> dict[str, str]:
         """Return the versions, the number of threads, and the code that multiplies matrices."""
+        from xpnet_numba.runtime.bfloat16 import choose_products, why_no_bfloat16
         from xpnet_numba.runtime.blas import choose_product
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
-        return versions | facts | {"products": choose_product(0)[1]}
+        facts["products"] = choose_product(0)[1]
+        facts["products of bf16"] = (
+            why_no_bfloat16() or choose_products("bf16", "float32", 0).reason
+        )
+        return versions | facts | {"precision": self.precision}
 
 
 backend = NumbaBackend()

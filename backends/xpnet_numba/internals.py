@@ -37,6 +37,7 @@ from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import from_dtype
 
 __all__ = [
+    "BFLOAT16",
     "COUNTED",
     "UNCOUNTED",
     "Signature",
@@ -83,6 +84,23 @@ type.
 
 TypingContext: TypeAlias = typing.Context
 """The context in which Numba finds the types of an intrinsic."""
+
+
+class _BFloat16(ir.Type):
+    """LLVM's type ``bfloat``, which llvmlite does not name."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat16)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat16)
+
+
+BFLOAT16 = _BFloat16()
+"""A number of 16 bits with the exponent of float32 and 8 bits of precision."""
 
 
 def add_attribute(function: ir.Function, attribute: str) -> None:

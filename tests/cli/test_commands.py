@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from helpers.command_line import Run
 from threadpoolctl import threadpool_info
 
+from xpnet.backend.precision import get_precision
 from xpnet.backend.threads import get_threads
 from xpnet.cli.app import app
 from xpnet.cli.options import computing
+from xpnet.dispatch import get_backend
 
 
 def test_threads_hold_for_one_command() -> None:
@@ -35,6 +37,19 @@ def test_threads_hold_for_one_command() -> None:
     CliRunner().invoke(show, ["--threads", "1"], catch_exceptions=False)
     before, during = seen
     assert (during, threads()) == ({1}, before)
+
+
+def test_the_precision_holds_for_one_command() -> None:
+    seen: list[str] = []
+
+    @click.command()
+    @computing
+    def show(backend: str | None) -> None:
+        seen.append(get_backend("numba").precision)  # type: ignore[attr-defined]
+
+    before = get_precision()
+    CliRunner().invoke(show, ["--precision", "bf16"], catch_exceptions=False)
+    assert (seen, get_precision()) == (["bf16"], before)
 
 
 def test_backends_and_doctor(run: Run) -> None:

@@ -4,6 +4,7 @@
 ``spec``      the frozen description of a network, loss and update; the network's parameters by name
 ``step``      the base class of every training step, compiled or not
 ``group``     the protocol of several processes that train together
+``precision`` the precision of matrix products of float32
 ``threads``   the number of threads that this process may use
 """
 

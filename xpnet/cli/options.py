@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from xpnet.backend.precision import set_precision
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data import DATASETS
 from xpnet.data.names import STDIN
@@ -212,6 +213,13 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
+def _use_precision(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Set the precision of products until the command ends."""
+    if value is not None:
+        set_precision(value)
+        ctx.call_on_close(lambda: set_precision(None))
+
+
 class Grouped(click.Command):
     """A command whose help page shows its options in groups; those without a group are last."""
 
@@ -267,8 +275,19 @@ computing = together(
         callback=_use_threads,
         help="Maximum number of threads. [default: as many as this process may use]",
     ),
+    machine_option(
+        "--precision",
+        expose_value=False,
+        is_eager=True,  # a backend reads it when it is first asked for
+        callback=_use_precision,
+        metavar="NAME",
+        help="Precision of products of float32: fp32, or bf16 with rounded factors, which is faster "
+        "on some processors; on NVIDIA GPUs also tf32. [default: fp32]",
+    ),
 )
-"""Adds ``--backend``, an argument of the command, and ``--threads``, which is set at once."""
+"""Adds ``--backend``, an argument of the command, and ``--threads`` and ``--precision``, which are
+set at once.
+"""
 
 quiet_option = writing_option(
     "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."

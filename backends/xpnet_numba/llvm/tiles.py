@@ -85,8 +85,12 @@ def multiply_tile(
         that are added up; whether they are the first; and width of the tile in vectors, 1 to
         ``PANEL``
     """
-    *matrices, rows, panel = values
-    memory = _Vectors(target, builder, signature.args[0])
+    emit_tile(Vectors(target, builder, signature.args[0]), *values)
+
+
+def emit_tile(memory: "Vectors", *values: ir.Value) -> None:
+    """Emit :func:`multiply_tile` for vectors of one kind, with the values of its arguments."""
+    builder, (*matrices, rows, panel) = memory.builder, values
     for width in memory.widths(unpack_tuple(builder, panel)[-1]):
         with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (
             is_full,
@@ -106,7 +110,7 @@ def multiply_tile(
 
 
 def _multiply_rows(
-    memory: "_Vectors",
+    memory: "Vectors",
     width: int,
     numbers: list[ir.Value],
     matrices: list[ir.Value],
@@ -167,7 +171,7 @@ def multiply_row(
         one for each chain of sums; the remaining terms follow.
     """
     a, b, b_term, c, columns, terms, _ = values
-    memory, width = _Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
+    memory, width = Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
     lanes, chains = memory.lanes, ROW // width
 
     def add(term: ir.Value, kept: list[ir.Value], inside: Masks) -> None:
@@ -207,7 +211,7 @@ def copy_panel(
     """
     b, panel, columns, terms, vectors = values
     memory, (first, b_term, _) = (
-        _Vectors(target, builder, signature.args[0]),
+        Vectors(target, builder, signature.args[0]),
         unpack_tuple(builder, b),
     )
     for width in memory.widths(vectors):
@@ -234,7 +238,7 @@ def transpose_tile(
     """
     *matrices, rows, columns = values
     (first, b_row, _), (goal, panel_row, _) = (unpack_tuple(builder, x) for x in matrices)
-    memory, last = _Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
+    memory, last = Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
     lanes = memory.lanes
     numbers = [
         builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last)
@@ -271,7 +275,7 @@ Masks = list[ir.Value | None]
 """For each vector a mask of the lanes that exist, or None if all exist."""
 
 
-class _Vectors:
+class Vectors:
     """Emits operations on vectors of one dtype. The position of a vector is counted in vectors from
     a pointer.
 
@@ -307,16 +311,16 @@ class _Vectors:
         If masks cost time, there is also a case without masks, for vectors that exist completely.
         """
         if MASKED:
-            yield self._lanes_before(columns, vectors)
+            yield self.lanes_before(columns, vectors)
             return
         is_complete = self.builder.icmp_signed(">=", columns, INT64(vectors * self.lanes))
         with self.builder.if_else(is_complete) as (all_exist, some_do):
             with all_exist:
                 yield [None] * vectors
             with some_do:
-                yield self._lanes_before(columns, vectors)
+                yield self.lanes_before(columns, vectors)
 
-    def _lanes_before(self, columns: ir.Value, vectors: int) -> Masks:
+    def lanes_before(self, columns: ir.Value, vectors: int) -> Masks:
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))

@@ -14,7 +14,8 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.loops.updates import number_array
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import BLAS, choose_product, one_thread
+from xpnet_numba.runtime.bfloat16 import choose_products
+from xpnet_numba.runtime.blas import BLAS, one_thread
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions, plan
 from xpnet_numba.step.arrays import CallData, by_rows, natural_order, read, set_data
@@ -43,7 +44,7 @@ class EvaluatingStep(Step):
 
     takes_sparse = True
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, precision: str) -> None:
         self.spec, self._layers, self._size = spec, plan.layer_table(spec), plan.buffer_size(spec)
         self._flat: dict[str, Any] = {}
         self._allocate("params")
@@ -54,8 +55,10 @@ class EvaluatingStep(Step):
             spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype
         )
         largest = max(map(mul, spec.widths, spec.widths[1:]))
-        product, self._reason = choose_product(largest * numpy.dtype(spec.dtype).itemsize)
-        self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
+        weight_bytes = largest * numpy.dtype(spec.dtype).itemsize
+        self.products = choose_products(precision, spec.dtype, weight_bytes)
+        self._multiply_at = functions.address(self.products.function, spec.dtype)
+        self._by_blas = self.products.function == BLAS
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
         self._rows_workspace: plan.Workspace | None = None
 
@@ -64,7 +67,9 @@ class EvaluatingStep(Step):
         """See :class:`xpnet.backend.Step`."""
         count = get_threads()
         on_threads = f"on {count} thread{'s' * (count > 1)}"
-        return f"the Numba backend's compiled step, {on_threads}, products by {self._reason}"
+        return (
+            f"the Numba backend's compiled step, {on_threads}, products by {self.products.reason}"
+        )
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -146,6 +151,8 @@ class EvaluatingStep(Step):
     @cached_property
     def _few_at(self) -> int:
         """Return the address of the product for few rows, compiled at first use."""
+        if self.products.packs:
+            return self._multiply_at
         return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
@@ -171,7 +178,9 @@ class EvaluatingStep(Step):
             or (last.plan.sparse and label_width and not sparse)
         ):
             cut = plan.evaluation_plan(count, sparse=sparse)
-            self._rows_workspace = plan.Workspace(self.spec, cut, label_width)
+            self._rows_workspace = plan.Workspace(
+                self.spec, cut, label_width, packs=self.products.packs
+            )
             self._rows_workspace.bind(self._evaluation)
         return count, numpy.zeros(blocks, numpy.int64)
 

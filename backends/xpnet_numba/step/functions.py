@@ -20,6 +20,7 @@ from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
 from xpnet_numba.loops import (
     activations,
+    bfloat16,
     dropout,
     losses,
     members,
@@ -155,6 +156,7 @@ annotations determine the types of its arguments.
 """
 FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
 FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
+FUNCTIONS |= {name: (loop, {}) for name, loop in bfloat16.PRODUCTS.items()}
 for width in (types.int32, types.int64):
     FUNCTIONS |= {f"{loop.__name__}_{width}": (loop, {"index": width}) for loop in _SPARSE_LOOPS}
 FUNCTIONS |= {

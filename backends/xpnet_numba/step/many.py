@@ -159,7 +159,8 @@ class ManyTrainings:
         self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [
-            Workspace(spec, plan, label_width, threads=1) for _ in range(self.lanes)
+            Workspace(spec, plan, label_width, threads=1, packs=steps[0].products.packs)
+            for _ in range(self.lanes)
         ]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         max_rows = max(of_one.rows for of_one in data) if streams else 0

@@ -21,7 +21,7 @@ from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS
 from xpnet_numba.kinds import Address, Vector
 from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.loops import updates
+from xpnet_numba.loops import bfloat16, updates
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.step import functions
 from xpnet_numba.step.job import Job, LayerRecord, Slice, address_of, aligned, set_pointers
@@ -376,10 +376,17 @@ class Workspace:
 
     label_width : numbers in a row of Y if rows have an order, and so are gathered; else 0
     threads : number of threads that use it; None for the plan's number of cores
+    packs : whether products pack their factors, for which each thread needs memory
     """
 
     def __init__(
-        self, spec: NetworkSpec, plan: Plan, label_width: int, threads: int | None = None
+        self,
+        spec: NetworkSpec,
+        plan: Plan,
+        label_width: int,
+        threads: int | None = None,
+        *,
+        packs: bool = False,
     ) -> None:
         self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
         rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
@@ -405,6 +412,8 @@ class Workspace:
             if label_width
             else 0,  # an index is as wide as two float32
         }
+        if packs:
+            sizes["gemm_at"] = bfloat16.HEADER + threads * bfloat16.OWN_MEMORY
         totals = {
             "totals_at": (plan.blocks + len(plan.slices)) * LINE // 8,
             "results_at": threads * LINE // 8,
@@ -436,6 +445,9 @@ class Workspace:
         )
         job.cores = plan.cores
         set_pointers(job, self.arrays)
+        if "gemm_at" in self.arrays:
+            header = self.arrays["gemm_at"][: bfloat16.HEADER].view(numpy.int64)
+            header[0] = job.scratch_at - job.gemm_at
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
 
     def reset(self, job: Job, threads: int) -> None:

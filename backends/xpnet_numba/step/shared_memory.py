@@ -16,7 +16,7 @@ from xpnet.backend.group import SharedMemoryGroup
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.step.functions import run_job
 from xpnet_numba.step.job import Job, aligned, bytes_for, carve
-from xpnet_numba.step.plan import Plan, Workspace, buffer_size, set_buffers
+from xpnet_numba.step.plan import Workspace, buffer_size, set_buffers
 
 GRADIENT, UPDATE = 2, 3
 """Numbers of the phase that computes the gradients of slices, and may update the slices, and of the
@@ -29,20 +29,15 @@ class SharedMemoryTraining:
 
     group : the ranks
     job : a job of the step in which no buffers are set
-    label_width : numbers of a row of Y where rows have an order, else 0
+    workspace : the buffers of one process, which are moved to common memory
     """
 
     def __init__(
-        self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, label_width: int
+        self, spec: NetworkSpec, group: SharedMemoryGroup, workspace: Workspace, job: Job
     ) -> None:
-        self.spec, self.group, self.plan, self.job, self.label_width = (
-            spec,
-            group,
-            plan,
-            job,
-            label_width,
-        )
-        self.workspace = Workspace(spec, plan, label_width)
+        self.spec, self.group, self.job, self.workspace = spec, group, job, workspace
+        self.plan = plan = workspace.plan
+        self.label_width = workspace.label_width
         names = "params", "gradients", *spec.rule.buffers
         self.flat = aligned(
             spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size}

@@ -21,8 +21,10 @@ from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, g
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
+from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.bfloat16 import choose_products
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions
 from xpnet_numba.step.arrays import (
@@ -63,18 +65,20 @@ by side with others: some tenths of a second, since Ctrl-C then takes effect bet
 """
 
 
-def compile_step(spec: NetworkSpec) -> "NumbaStep | str":
+def compile_step(spec: NetworkSpec, precision: str = "fp32") -> "NumbaStep | str":
     """Return the compiled step for a network, or a sentence with the reason why there is none.
+
+    precision : of products of float32, ``fp32`` or ``bf16``
 
     Nothing is compiled yet: each loop is compiled at first use, and stored on disk.
     """
     if missing := set(spec.activations) - set(ACTIVATIONS):
         return f"the Numba backend has no loop for the activation {', '.join(sorted(missing))}"
-    return NumbaStep(spec)
+    return NumbaStep(spec, precision)
 
 
-def warmup() -> None:
-    """Compile everything that any step may need on this machine, for both dtypes."""
+def warmup(precision: str = "fp32") -> None:
+    """Compile everything that any step of a precision may need on this machine, for both dtypes."""
     threads.attend_entry()
     threads.share_entry()
     draws_as_numpy()
@@ -83,8 +87,9 @@ def warmup() -> None:
         many_function(dtype)
         for name, members in product(JOBS, (False, True)):
             job_function(name, dtype, members=members)
-        for name in functions.FUNCTIONS:
+        for name in functions.FUNCTIONS.keys() - bfloat16.PRODUCTS.keys():
             functions.address(name, dtype)
+    functions.address(choose_products(precision, "float32", 0).function, "float32")
 
 
 class NumbaStep(EvaluatingStep):
@@ -99,8 +104,8 @@ class NumbaStep(EvaluatingStep):
     parameters for so large a batch: then a batch of any size takes memory for a few blocks.
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: NetworkSpec, precision: str = "fp32") -> None:
+        super().__init__(spec, precision)
         self._training = self._new_job()
         self._workspace: Workspace | None = None
         self._common: SharedMemoryTraining | None = None
@@ -225,8 +230,9 @@ class NumbaStep(EvaluatingStep):
                 or common.plan is not plan
                 or common.label_width < width
             ):
+                workspace = Workspace(self.spec, plan, width, packs=self.products.packs)
                 common = self._common = SharedMemoryTraining(
-                    self.spec, group, plan, self._new_job(), width
+                    self.spec, group, workspace, self._new_job()
                 )
             if not common.bind():
                 return None
@@ -460,7 +466,10 @@ class NumbaStep(EvaluatingStep):
         ):
             return last
         workspace = Workspace(
-            self.spec, _plan(self.spec, batch_rows, allowed_threads(), sparse), label_width
+            self.spec,
+            _plan(self.spec, batch_rows, allowed_threads(), sparse),
+            label_width,
+            packs=self.products.packs,
         )
         self._allocate("gradients", *self.spec.rule.buffers)
         flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0

@@ -142,7 +142,7 @@ def test_importing_it_imports_neither_cupy_nor_a_gpu() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(InputError, match="fp32, tf32 or bf16; received 'fp8'"):
+    with pytest.raises(InputError, match="fp32, tf32, bf16; got 'fp8'"):
         CupyBackend("fp8")  # type: ignore[arg-type]
 
 
