@@ -94,14 +94,17 @@ def data_sets(kind: Any) -> list[Data]:
 def partial_predictions(kind: Any, table: Any, y: Any) -> list[numpy.ndarray]:
     """Return what first fits predict that were interrupted after one or more whole epochs.
 
-    A network after an epoch is that of a fit of one epoch, since the learning rate is constant. The
-    networks before it are whole.
+    A network after an epoch is that of a fit of one epoch, since the learning rate is constant; or
+    it is whole, as the networks before it are.
     """
     expected = []
     for networks in range(1, NETWORKS + 1):
         whole = kind(**SETTINGS | {"networks": networks}).fit(table, y)
-        for epochs in range(1, EPOCHS + 1):
-            last = kind(**SETTINGS | {"networks": networks, "max_iter": epochs}).fit(table, y)
+        settings = SETTINGS | {"networks": networks, "refit": False}
+        partial = [
+            kind(**settings | {"max_iter": epochs}).fit(table, y) for epochs in range(1, EPOCHS + 1)
+        ]
+        for last in [*partial, whole]:
             kept = [*whole.networks_[:-1], last.networks_[-1]]
             encoded = whole.encoder_.transform(QUESTION)
             mean = numpy.mean([network.predict(encoded) for network in kept], axis=0)

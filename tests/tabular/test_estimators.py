@@ -201,7 +201,12 @@ def test_a_network_keeps_the_mean_of_its_epochs_of_which_the_last_count_most() -
     seen = Epochs()
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     model = TabularRegressor(
-        encoder=StandardScaler(), networks=1, max_iter=12, random_state=0, dtype="float64"
+        encoder=StandardScaler(),
+        networks=1,
+        max_iter=12,
+        refit=False,
+        random_state=0,
+        dtype="float64",
     )
     model.watch(lambda number: ([seen], None)).fit(X, X[:, 0] * X[:, 1])
     (network,), (best,) = model.networks_, model.best_epochs_

@@ -140,14 +140,8 @@ def test_predictions_and_files_in_the_middle_of_a_refit_are_those_of_the_fit_bef
 @pytest.mark.parametrize(("number", "epoch"), [(0, 1), (0, 2), (1, 1), (1, 2)])
 def test_ctrl_c_in_a_first_fit_keeps_the_whole_epochs(number: int, epoch: int) -> None:
     """A network of two epochs is after one the network of one epoch: the learning rate is constant."""
-    fits = {
-        (networks, epochs): TabularClassifier(
-            **{**SMALL, "networks": networks, "max_iter": epochs}
-        ).fit(TABLE, LABELS)
-        for networks in (1, 2)
-        for epochs in (1, 2)
-    }
-    whole, last = fits[2, 2], fits[2, epoch]
+    whole = TabularClassifier(**SMALL).fit(TABLE, LABELS)
+    last = TabularClassifier(**{**SMALL, "max_iter": epoch}, refit=False).fit(TABLE, LABELS)
     kept = [*whole.networks_[:number], last.networks_[number]]
     encoded = whole.encoder_.transform(TABLE)
     expected = numpy.mean([network.predict(encoded) for network in kept], axis=0)
@@ -166,7 +160,8 @@ def test_ctrl_c_in_a_first_fit_keeps_intervals_and_temperatures_of_the_rows_that
     model = TabularRegressor(**SMALL)
     with pytest.raises(KeyboardInterrupt):
         model.watch(acting(0, 1, raising(KeyboardInterrupt()))).fit(TABLE, NUMBERS)
-    once = TabularRegressor(**{**SMALL, "networks": 1, "max_iter": 1}).fit(TABLE, NUMBERS)
+    only = {**SMALL, "networks": 1, "max_iter": 1, "refit": False}
+    once = TabularRegressor(**only).fit(TABLE, NUMBERS)
     numpy.testing.assert_array_equal(model.residuals_, once.residuals_)
     numpy.testing.assert_array_equal(
         model.predict_interval(TABLE, 0.5), once.predict_interval(TABLE, 0.5)

@@ -25,6 +25,7 @@ from xpnet.estimators.checks import check_weights, weights_in_dtype
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
+    FLAG,
     FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
@@ -154,6 +155,10 @@ class Tabular(FittedAttributes, BaseEstimator):
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
+    refit : bool, default True
+        Whether each network, after its best epoch, makes a few more epochs on all rows, its
+        validation rows included: a fifth as many epochs again, and 3 at least. It does not where
+        ``X_val`` or ``time`` is passed.
     time_limit : float or None, default None
         Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
         one epoch.
@@ -196,6 +201,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     max_iter: int | str = allowing("auto", COUNT, {"auto"})
     n_iter_no_change: int | str = allowing("auto", COUNT, {"auto"})
     validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
+    refit: bool = allowing(True, *FLAG)
     time_limit: float | None = allowing(None, POSITIVE, None)
     random_state: Any = allowing(None, *RANDOM_STATE)
     n_jobs: int | None = allowing(None, Integral, None)
@@ -453,9 +459,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             interrupts.held = True  # What was trained is not lost in the short rest.
             trained = ensemble.finished(interrupted=interrupted)
             fitted = self._record(coding, encoder, trained)
-            fitted = self._calibrated(
-                fitted, predicted_rows(fitted, trained.numbers, rows, validation)
-            )
+            fitted = self._calibrated(fitted, predicted_rows(fitted, trained, rows, validation))
             interrupted = interrupted or interrupts.pending
             if not interrupted:
                 self._warn_of_unfinished_trainings(fitted, recipe.epochs)
@@ -603,15 +607,15 @@ def counted_table(X: Any, rows: int, encoder: Any, targets: WeightedTargets) -> 
 
 def predicted_rows(
     fitted: FittedTable,
-    numbers: Sequence[int],
+    trained: TrainedNetworks,
     rows: LabeledRows,
     validation: Sequence[Fold] | LabeledRows | None,
 ) -> PredictedRows:
     """Return the predictions of rows by networks that were not trained on them.
 
-    numbers : of the networks; rows : those of all folds; validation : folds, or rows of the user,
-    or None
+    rows : those of all folds; validation : folds, or rows of the user, or None
     """
+    numbers = trained.numbers
     if isinstance(validation, LabeledRows):
         X: Any = validation.X
         parts = [X]
@@ -622,7 +626,7 @@ def predicted_rows(
     folds = [validation[number % len(validation)] for number in numbers] if validation else []
     outputs = [
         network.backend.to_numpy(network.predict(validation_inputs(rows.X, fold)))
-        for network, fold in zip(fitted.networks, folds, strict=False)
+        for network, fold in zip(trained.validated, folds, strict=False)
     ]
     nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
     indices = [fold.validation for fold in folds]

@@ -32,11 +32,12 @@ from xpnet.tabular.linear_baseline import (
     with_scaled_inputs,
 )
 from xpnet.tabular.recipe import Recipe
+from xpnet.tabular.refit import ParameterMean, refit, refit_epochs
 from xpnet.training import Callback, EarlyStopping, LabeledRows, Training, train
 from xpnet.training.streamed import SourceRows, Streamed
 
-EPOCH_DECAY = 0.7
-"""Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
+MIN_PROBABILITY = 1e-30
+"""Smallest probability whose logarithm is taken."""
 WAKE_SECONDS = 0.1
 """Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
 hears nothing."""
@@ -79,10 +80,8 @@ class KeptEpoch:
 class BestEpoch(EarlyStopping):
     """Ends the training when the validation loss stops falling or the time is over.
 
-    The parameters of the best epoch are kept. What is compared and kept are means over the epochs,
-    in which the last epochs count most. They predict better than those of a single epoch, and their
-    loss shows sooner that it no longer falls. (Polyak, Juditsky, Acceleration of Stochastic
-    Approximation by Averaging, 1992.)
+    The parameters of the best epoch are kept. What is compared and kept are means over the epochs:
+    their loss also shows sooner that it no longer falls.
 
     kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
         so that an interruption at any moment leaves a whole record
@@ -100,8 +99,7 @@ class BestEpoch(EarlyStopping):
         super().train_begin(training)
         if self.validation is not None:
             self.validation = _on_backend(self.validation, self.network.backend.asarray)
-        self.epochs_in_mean = 0.0
-        self.mean: dict[str, numpy.ndarray] = {}
+        self.mean = ParameterMean()
         self.end = time.monotonic() + self.seconds
 
     def epoch_end(self, training: Training) -> None:
@@ -113,25 +111,21 @@ class BestEpoch(EarlyStopping):
 
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         current = training.step.state()
-        self.epochs_in_mean = self.epochs_in_mean * EPOCH_DECAY + 1
-        share, before = 1 / self.epochs_in_mean, self.mean or current.params
-        self.mean = {
-            name: before[name] + (value - before[name]) * share
-            for name, value in current.params.items()
-        }
-        training.step.load_state(replace(current, params=self.mean))
-        training.history.validation_loss.append(_mean_loss(training.step, validation))
+        training.step.load_state(self.mean.add(current))
+        training.history.validation_loss.append(validation_loss(training.step, validation))
         super().epoch_end(training)
         training.step.load_state(current)
 
     def state(self) -> dict[str, Any]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
-        return {**super().state(), "mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
+        mean = self.mean
+        return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on comparing."""
         super().load_state(state)
-        self.mean, self.epochs_in_mean = dict(state["mean"]), float(state["epochs_in_mean"])
+        self.mean.params = dict(state["mean"])
+        self.mean.weights = float(state["epochs_in_mean"])
         self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
 
 
@@ -144,12 +138,23 @@ def _on_backend(rows: LabeledRows, to_backend: Callable[[Any], Any]) -> LabeledR
     return LabeledRows(to_backend(rows.X), Y, weight)
 
 
-def _mean_loss(step: Step, rows: LabeledRows) -> float:
-    """Return the mean loss over rows, block by block where a source has them."""
-    if not isinstance(rows.X, Source):
+def validation_loss(step: Step, rows: LabeledRows) -> float:
+    """Return the mean loss over validation rows, block by block where a source has them.
+
+    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
+    of the members would rise sooner. Of other losses it is the mean over the members.
+    """
+    if isinstance(rows.X, Source):
+        total, weights = total_loss(step, rows)
+        return total / weights
+    if step.spec.loss != "softmax_cross_entropy":
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    total, weights = total_loss(step, rows)
-    return total / weights
+    to_numpy = step.backend.to_numpy
+    probabilities, Y = to_numpy(step.forward(rows.X)), to_numpy(rows.Y)
+    of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
+    losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
+    weight = None if rows.weight is None else to_numpy(rows.weight)
+    return float(numpy.average(losses, weights=weight))
 
 
 @dataclass(eq=False)
@@ -159,12 +164,14 @@ class NetworkTraining:
     network : the network; best : its early stopping
     linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
     blends, or None
+    refitted : parameters after the epochs on all rows, None without such epochs
     """
 
     network: Network
     best: BestEpoch
     linear: LinearModel | None = None
     losses: numpy.ndarray | None = None
+    refitted: dict[str, numpy.ndarray] | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -182,12 +189,14 @@ class NetworkTraining:
 class TrainedNetworks:
     """The networks of a fit, in the order of their numbers.
 
-    networks : with the linear baseline in their weights where that helps; numbers : of the
-    networks, for their folds
+    networks : with the linear baseline in their weights where that helps; validated : the same
+    before the epochs on all rows
+    numbers : of the networks, for their folds
     best_epochs : the epoch that each network kept
     """
 
     networks: list[Network]
+    validated: list[Network]
     numbers: list[int]
     best_epochs: list[int]
 
@@ -257,8 +266,13 @@ class Ensemble:
         if interrupted:
             for training in trainings.values():
                 training.keep_best()
+        validated = with_baselines(self.recipe, list(trainings.values()), refitted=False)
+        networks = validated
+        if any(training.refitted is not None for training in trainings.values()):
+            networks = with_baselines(self.recipe, list(trainings.values()), refitted=True)
         return TrainedNetworks(
-            networks=with_baselines(self.recipe, list(trainings.values())),
+            networks=networks,
+            validated=validated,
             numbers=list(trainings),
             best_epochs=[training.best_epoch for training in trainings.values()],
         )
@@ -303,8 +317,16 @@ class Ensemble:
         """Train one network, within its part of the time that is left."""
         rounds = -(-len(self.seeds) // self.jobs) - number // self.jobs
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
+        end = time.monotonic() + seconds
         rows, validation = self._divided(number)
         train_network(self, number, rows, validation, seconds)
+        if self._refits:
+            refit_network(self, self.trainings[number], end)
+
+    @property
+    def _refits(self) -> bool:
+        """Say whether networks train on all rows at the end: not on validation rows of the user."""
+        return self.recipe.refit and isinstance(self.validation, Sequence)
 
     def _divided(self, number: int) -> tuple[LabeledRows, LabeledRows | None]:
         """Return the training rows and the validation rows of a network, with scaled inputs."""
@@ -376,15 +398,47 @@ def train_network(
         "callbacks": [best, CancelTogether(ensemble.cancelled), *watchers],
         "resume_from": state,
     }
-    classes, Y = spec.widths[-1], rows.Y
-    if recipe.label_smoothing:
-        Y = smoothed(Y, numpy.empty((0, classes), spec.dtype), recipe.label_smoothing, classes)
+    Y = training_targets(recipe, rows)
     if isinstance(rows.X, Source):
         fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
     else:
         network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
     if linear is not None and validation is not None:
         training.losses = losses_by_blend_weight(network, linear, validation)
+
+
+def training_targets(recipe: Recipe, rows: LabeledRows) -> numpy.ndarray:
+    """Return the targets of rows, smoothed where the recipe says so."""
+    if not recipe.label_smoothing:
+        return rows.Y
+    classes = recipe.spec.widths[-1]
+    like = numpy.empty((0, classes), recipe.spec.dtype)
+    return smoothed(rows.Y, like, recipe.label_smoothing, classes)
+
+
+def refit_network(ensemble: Ensemble, training: NetworkTraining, end: float) -> None:
+    """Train a network on, on all rows, and put back the parameters of its best epoch.
+
+    end : the monotonic time after which no epoch begins
+    """
+    recipe, network = ensemble.recipe, training.network
+    seconds = end - time.monotonic()
+    if not training.best_epoch or seconds <= 0:
+        return
+    rows = _scaled(ensemble.rows, recipe.input_scales)
+    validated = network.values()
+    refit(
+        network,
+        replace(rows, Y=training_targets(recipe, rows)),
+        epochs=refit_epochs(training.best_epoch),
+        batch_size=min(recipe.batch_size, len(rows.X)),
+        learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
+        seconds=seconds,
+        callbacks=[CancelTogether(ensemble.cancelled)],
+    )
+    refitted = network.values()
+    network.load_values(validated)
+    training.refitted = refitted
 
 
 def fit_over_source(
@@ -410,8 +464,13 @@ def fit_over_source(
         )
 
 
-def with_baselines(recipe: Recipe, trainings: Sequence[NetworkTraining]) -> list[Network]:
-    """Return networks of unscaled inputs, with linear baselines in their weights if these help."""
+def with_baselines(
+    recipe: Recipe, trainings: Sequence[NetworkTraining], *, refitted: bool
+) -> list[Network]:
+    """Return networks of unscaled inputs, with linear baselines in their weights if these help.
+
+    refitted : whether with the parameters after the epochs on all rows, where there are such
+    """
     losses = [training.losses for training in trainings if training.losses is not None]
     helps = bool(losses) and len(losses) == len(trainings)
     blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0
@@ -419,6 +478,8 @@ def with_baselines(recipe: Recipe, trainings: Sequence[NetworkTraining]) -> list
     for training in trainings:
         trained = training.network
         spec, values = trained.spec, trained.values()
+        if refitted and training.refitted is not None:
+            values = training.refitted
         if blend_weight and training.linear is not None:
             spec, values = with_linear(spec, values, training.linear, blend_weight)
         if recipe.input_scales is not None:

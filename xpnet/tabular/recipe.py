@@ -158,6 +158,7 @@ class Recipe:
     learning_rate : the learning rate of the first epoch
     patience : epochs without a lower validation loss after which a training ends
     label_smoothing : the share of a label that is spread over all classes
+    refit : whether networks train on all rows after their best epoch
     backend : what computes, None for the best one for NumPy's arrays
     input_scales : (inputs,) factors of the inputs in training, or None
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
@@ -173,6 +174,7 @@ class Recipe:
     learning_rate: float
     patience: int
     label_smoothing: float
+    refit: bool
     backend: str | Backend | None
     input_scales: numpy.ndarray | None
     input_sums: csr_array | None
@@ -226,6 +228,7 @@ def make_recipe(
         learning_rate=learning_rate,
         patience=patience,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
+        refit=estimator.refit,
         backend=estimator.backend,
         input_scales=input_scales,
         input_sums=input_sums,
