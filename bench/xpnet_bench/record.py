@@ -154,20 +154,9 @@ def _row(job: Job, lane: Lane, run: int) -> Entry:
 
 
 def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
-    """Return each of ``PERCENTILES`` with its value and its distribution-free 95 % interval, from
-    neighbouring ranks.
-    """
-    ordered, count = numpy.sort(seconds), len(seconds)
-    rows = []
-    for percent in PERCENTILES:
-        reach = 1.96 * (count * percent / 100 * (1 - percent / 100)) ** 0.5
-        ranks = [
-            int(numpy.clip(count * percent / 100 + step, 0, count - 1)) for step in (-reach, reach)
-        ]
-        rows.append(
-            [percent, float(numpy.percentile(ordered, percent)), *map(float, ordered[ranks])]
-        )
-    return rows
+    """Return each of ``PERCENTILES`` with its value."""
+    values = numpy.percentile(seconds, PERCENTILES).tolist()
+    return [[percent, value] for percent, value in zip(PERCENTILES, values, strict=True)]
 
 
 def _rounded(value: Any) -> Any:

@@ -30,7 +30,7 @@ class Measurement:
     stats : pytest-benchmark's statistics of all rounds, in seconds
     notes : what was measured besides the time, one entry a round
     others : share of the processors that other processes used meanwhile
-    percentiles : of single calls, rows of percent, seconds, and their interval
+    percentiles : of single calls, rows of percent and seconds
     run : facts of the run that it comes from
     """
 

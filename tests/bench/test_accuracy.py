@@ -4,13 +4,20 @@ import json
 from pathlib import Path
 
 import numpy
+import pandas
 import pytest
 from click.testing import CliRunner
-from sklearn.metrics import log_loss
 from xpnet_bench.accuracy import write_accuracy_report
-from xpnet_bench.accuracy.contenders import installed
+from xpnet_bench.accuracy.contenders import (
+    CONTENDERS,
+    Categories,
+    imputed,
+    installed,
+    one_hot,
+    text_prepared,
+)
 from xpnet_bench.accuracy.run import errors, measure_errors
-from xpnet_bench.accuracy.tables import available, split_of
+from xpnet_bench.accuracy.tables import MIN_ROWS_OF_A_CLASS, TABLES, available, split_of
 from xpnet_bench.cli import bench
 
 
@@ -20,21 +27,57 @@ def test_splits_are_disjoint_and_repeatable() -> None:
     numpy.testing.assert_array_equal(first.y, again.y)
     assert not numpy.array_equal(first.y, other.y)
     assert len(available()) >= 3
-    assert {"xpnet", "linear", "HistGradientBoosting"} <= set(installed())
+    assert {"xpnet", "xpnet quality 1", "linear", "HistGradientBoosting"} <= set(installed())
 
 
-def test_errors_are_those_of_scikit_learn() -> None:
+def test_tables_are_read_as_described() -> None:
+    for name in set(available()) & {"storms", "birds", "loans", "cars"}:
+        table, split = TABLES[name], split_of(name, 0)
+        assert table.role == ("choosing" if name == "storms" else "quoted")
+        assert not {table.target, "rownames", *table.without} & set(split.X)
+        assert len(split.X) == len(split.y) and len(split.X_test) == len(split.y_test)
+        if table.task == "classification":
+            counts = numpy.bincount(split.y) + numpy.bincount(split.y_test)
+            assert counts.min() >= MIN_ROWS_OF_A_CLASS
+            assert set(split.y) == set(split.y_test) == set(range(len(counts)))
+
+
+def test_errors_are_shares_log_losses_and_root_mean_squares() -> None:
     split = split_of("digits", 0)
-    outputs = numpy.random.default_rng(0).dirichlet(numpy.ones(10), len(split.y_test))
+    rows = numpy.arange(len(split.y_test))
+    outputs = numpy.random.default_rng(0).dirichlet(numpy.ones(10), len(rows))
     wrong, loss = errors(split, outputs)
-    assert loss == pytest.approx(log_loss(split.y_test, outputs))
+    assert loss == pytest.approx(-numpy.log(outputs[rows, split.y_test]).mean(), rel=1e-4)
     assert wrong == pytest.approx(numpy.mean(outputs.argmax(1) != split.y_test))
+    numbers = split_of("diabetes", 0)
+    assert errors(numbers, numbers.y_test + 3.0) == pytest.approx((3.0, 3.0))
+
+
+def test_a_contender_takes_part_in_its_tables_and_splits() -> None:
+    assert CONTENDERS["xpnet"].takes_part("ames", 4)
+    assert CONTENDERS["TabM"].takes_part("ames", 0) and not CONTENDERS["TabM"].takes_part("ames", 1)
+    assert not CONTENDERS["RealMLP"].takes_part("ames", 0)
+    assert CONTENDERS["RealMLP"].takes_part("cars", 0)
+
+
+def test_text_is_prepared_for_each_contender() -> None:
+    frame = pandas.DataFrame({"number": [1.0, numpy.nan, 3.0], "word": ["a", None, "b"]})
+    new = pandas.DataFrame({"number": [2.0], "word": ["c"]})
+    categories = Categories().fit(frame)
+    assert list(categories.transform(frame)["word"].cat.codes) == [0, -1, 1]
+    assert list(categories.transform(new)["word"].cat.codes) == [-1]
+    assert list(text_prepared().fit_transform(frame)["word"]) == ["a", "", "b"]
+    filled = imputed().fit(frame)
+    assert filled.transform(frame)["number"].tolist() == [1.0, 2.0, 3.0]
+    assert filled.transform(new)["word"].tolist() == ["c"]
+    assert one_hot().fit(frame).transform(new).shape[0] == 1
 
 
 @pytest.mark.parametrize("name", ["linear", "HistGradientBoosting"])
 def test_contenders_learn(name: str) -> None:
     score = measure_errors(name, split_of("cancer", 0), 0)
-    assert score["error"] < 0.1 and score["loss"] < 0.3 and score["cpu_seconds"] > 0
+    assert score["error"] < 0.1 and score["loss"] < 0.3
+    assert score["cpu_seconds"] >= 0 and score["predict_cpu_seconds"] >= 0
 
 
 def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
@@ -44,9 +87,11 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
             "seed": seed,
             "contender": name,
             "task": "regression",
+            "role": "quoted" if table == "easy" else "choosing",
             "error": error,
             "loss": error,
             "cpu_seconds": 1.0,
+            "predict_cpu_seconds": 0.5,
         }
         for table, ours in (("hard", 2.0), ("easy", 0.5))
         for seed in range(3)
@@ -57,7 +102,10 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
     page = write_accuracy_report(tmp_path / "tables.json", tmp_path).read_text()
     assert "\nhard: its error is 2.01 times that of HistGradientBoosting." in page
     assert "easy:" not in page
-    assert "| xpnet | 1.012 |" in page  # (2.00 2.01 2.02 0.50 0.51 0.52) ^ (1 / 6)
+    assert "| xpnet | 0.510 | 3 | 0.510 | 1.000 | 1.000 | – |" in page  # (0.50 0.51 0.52) ^ (1 / 3)
+    assert "| xpnet | 2.010 | 3 |" in page  # (2.00 2.01 2.02) ^ (1 / 3)
+    quoted, choosing = page.index("| xpnet | 0.510"), page.index("| xpnet | 2.010")
+    assert quoted < choosing
     assert "<svg" in (tmp_path / "tables.svg").read_text()
 
 

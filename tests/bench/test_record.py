@@ -96,9 +96,8 @@ def test_single_calls_leave_a_line_of_statistics(tmp_path: Path) -> None:
     numpy.testing.assert_allclose(
         measured.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4
     )
-    for percent, value, lower, upper in measured.percentiles:
+    for percent, value in measured.percentiles:
         assert value == pytest.approx(numpy.percentile(seconds, percent), rel=1e-4)
-        assert lower <= value <= upper
     lines = (tmp_path / "r.json").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if '"stats"' in line]) == 1
     assert max(map(len, lines)) < 2000

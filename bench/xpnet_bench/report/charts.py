@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
 from textwrap import fill
 from typing import Any
 
@@ -14,7 +13,6 @@ from matplotlib.figure import Figure
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import OPERATION_TITLES, Job
-from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.units import times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
@@ -131,7 +129,7 @@ def speed_chart(results: Results) -> Chart:
             _speed_row(drawn, -row, measurements, results.ours)
         labels = [fill(job.name, LABEL_WIDTH) for job in jobs]
         drawn.axes.set_yticks([-row for row in range(len(jobs))], labels)
-        _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
+        plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         drawn.axes.axvline(1, color="black", linewidth=0.9)
         held = "".join(f"\n{name}={value}" for name, value in results.last["held"].items())
         drawn.axes.set_xlabel("speed; the best peer is 1" + held)
@@ -160,7 +158,7 @@ def _speed_row(drawn: Plot, y: float, measurements: list[Measurement], ours: str
             )
 
 
-def _plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
+def plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
     """Make an axis logarithmic, with plain numbers; where it spans little, with some between powers
     of ten.
     """
@@ -181,8 +179,8 @@ def curves(
             points = sorted(point(job, m) for job, m in own)
             if points:
                 drawn.line(entry.name, *zip(*points, strict=True))
-        _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
+        plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
+        plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
         drawn.axes.set(xlabel=labels[0], ylabel=labels[1])
         drawn.legend()
     return drawn.chart
@@ -221,46 +219,3 @@ def scaling_charts(results: Results) -> list[Chart]:
 
 def _row_time(job: Job, m: Measurement) -> tuple[float, float]:
     return job.sizes["batch"], m.median * 1e6 / job.sizes["batch"]
-
-
-def latency_charts(results: Results) -> list[Chart]:
-    """Latency of one row by percentile."""
-    positions = range(len(PERCENTILES))
-    with plot("Latency of predicting one row") as drawn:
-        for measurements in results.by_job(group="latency").values():
-            for m in measurements:
-                drawn.line(m.contender, positions, [row[1] * 1e6 for row in m.percentiles])
-        drawn.axes.set_xticks(positions, [f"{p:g} %" for p in PERCENTILES])
-        _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set(xlabel="percentile of calls", ylabel="µs")
-        drawn.legend()
-    return [drawn.chart]
-
-
-def startup_charts(results: Results) -> list[Chart]:
-    """Seconds of import and first use."""
-    return [_bars(results, "startup", "Import and first use", "seconds", lambda m: m.median)]
-
-
-def memory_charts(results: Results) -> list[Chart]:
-    """Peak memory of a process."""
-    return [_bars(results, "memory", "Peak memory", "MiB", _peak)]
-
-
-def _peak(m: Measurement) -> float:
-    return median(note["peak_mib"] for note in m.notes)
-
-
-def _bars(
-    results: Results, suite: str, title: str, unit: str, value: Callable[[Measurement], float]
-) -> Chart:
-    """Horizontal bars, job after job, one for each contender."""
-    rows = [(job, m) for job, ms in results.by_job(suite=suite).items() for m in ms]
-    with plot(title, 0.9 + 0.3 * len(rows)) as drawn:
-        for position, (_, m) in enumerate(rows):
-            drawn.axes.barh(-position, value(m), color=COLOURS[m.contender])
-        labels = [f"{fill(job.name, LABEL_WIDTH)}: {m.contender}" for job, m in rows]
-        drawn.axes.set_yticks([-position for position in range(len(rows))], labels)
-        drawn.axes.grid(visible=False, axis="y")
-        drawn.axes.set_xlabel(unit)
-    return drawn.chart

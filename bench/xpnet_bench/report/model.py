@@ -19,6 +19,9 @@ class Cell:
     best: bool = False
 
 
+EMPTY = Cell("–")
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells; the first of each is the row's name."""

@@ -73,7 +73,6 @@ TOPICS = (
             TableSpec("Latency of one row", "group", "latency", tables.percentile_table),
             TableSpec("Throughput", "group", "throughput"),
         ),
-        charts.latency_charts,
     ),
     Topic(
         "Cells",
@@ -115,7 +114,6 @@ TOPICS = (
         "Each round is a new process. Import: in a bare interpreter. First use: from importing "
         "the library, with NumPy imported already, to the end of ten updates on the digits.",
         (TableSpec("Import and first use", "suite", "startup"),),
-        charts.startup_charts,
     ),
     Topic(
         "Memory",
@@ -123,7 +121,6 @@ TOPICS = (
         "Each round is a new process, data included; import and job are what they add to the peak"
         " before them.",
         (TableSpec("Peak memory", "suite", "memory", tables.memory_table),),
-        charts.memory_charts,
     ),
 )
 

@@ -9,12 +9,11 @@ from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.jobs.counts import FURTHER_EPOCHS, fit_of
 from xpnet_bench.record import PERCENTILES
-from xpnet_bench.report.model import Cell, Table
+from xpnet_bench.report.model import EMPTY, Cell, Table
 from xpnet_bench.report.units import seconds, spread, times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
 
 Jobs = dict[Job, list[Measurement]]
-EMPTY = Cell("–")
 
 
 def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
@@ -69,10 +68,7 @@ def percentile_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Latency by percentile of calls, a row for each contender."""
     rows = []
     for m in (m for measurements in jobs.values() for m in measurements):
-        cells = [
-            Cell(seconds(value), spread(lower, upper, value), value)
-            for _, value, lower, upper in m.percentiles
-        ]
+        cells = [Cell(seconds(value), value=value) for _, value, *_ in m.percentiles]
         calls = m.stats["rounds"]
         rows.append([Cell(m.contender), *cells, Cell(str(calls), value=calls)])
     return Table(caption, ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows)
