@@ -5,9 +5,13 @@ Both factors are rounded and packed in pairs of terms: a part of A as rows, and 
 for packed factors: see :func:`own_memory`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from numba import types
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
+from xpnet_numba.llvm.amx import SIDE, configure_tiles, multiply_square, release_tiles
 from xpnet_numba.llvm.arithmetic import choice, smaller
 from xpnet_numba.llvm.bfloat16 import LANES, multiply_pairs, packing
 from xpnet_numba.llvm.emit import stay_apart
@@ -21,25 +25,18 @@ from xpnet_numba.loops.products import (
     TRANSPOSE_B,
     Operand,
     Panel,
+    copy,
     operand,
     part_of,
 )
 
 ROWS = 512
-"""Maximum number of rows of A that are packed at a time: with ``TERMS`` they take a quarter of a
-second-level cache of 1 MB.
+"""Maximum number of rows of A that are packed at a time: with the terms of a panel they take a
+quarter of a second-level cache.
 """
-
-TERMS = 256
-"""Maximum number of terms of a panel: it takes 32 KB, as one of float32 does."""
-
-PANEL_COLUMNS = PANEL * LANES
 
 HEADER = 16
 """Items before the threads' parts of the memory: a cache line."""
-
-OWN_MEMORY = (ROWS + PANEL_COLUMNS) * TERMS // 2
-"""Items of each thread's part of the memory: rows of A and a panel of B, in pairs."""
 
 pack_rows = packing(down=False, turned=False)
 pack_columns_as_rows = packing(down=True, turned=True)
@@ -47,28 +44,39 @@ pack_columns = packing(down=True, turned=False)
 pack_rows_as_columns = packing(down=False, turned=True)
 
 
-def multiply_bfloat16(
+def multiply(
     a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
 ) -> None:
-    """op(A) op(B) of rounded factors."""
+    """op(A) op(B) of rounded factors: a template."""
     (m, n), k = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b))
     rows_at = own_memory(scratch, gemm_at)
     panel_at = shift(rows_at, ROWS * TERMS // 2)
+    spare = Operand(shift(panel_at, COLUMNS * TERMS // 2), COLUMNS, 1)
     left, right, to_c = operand(a, 0), operand(b, 0), pointer_to(c)
+    begin()
     for start in range(0, k, TERMS):
         terms = smaller(TERMS, k - start)
         for i in range(0, m, ROWS):
             rows = smaller(ROWS, m - i)
             packed_rows = Operand(rows_at, TERMS // 2, 1)
             pack_left(left, flags & TRANSPOSE_A, (i, start), (rows, terms), packed_rows)
-            for j in range(0, n, PANEL_COLUMNS):
-                columns = smaller(PANEL_COLUMNS, n - j)
+            for j in range(0, n, COLUMNS):
+                columns = smaller(COLUMNS, n - j)
                 vectors = -(-columns // LANES)
                 packed = Operand(panel_at, vectors * LANES, 1)
                 pack_right(right, flags & TRANSPOSE_B, (start, j), (terms, columns), packed)
                 fresh = (start | flags & ACCUMULATE) == 0
                 panel = Panel(columns, (terms + 1) // 2, fresh, vectors)
-                sweep(packed_rows, packed, Operand(shift(to_c, i * n + j), n, 1), rows, panel)
+                to = Operand(shift(to_c, i * n + j), n, 1)
+                sweep(packed_rows, packed, to, rows, panel, spare)
+    end()
+
+
+TERMS: Any = None
+COLUMNS: Any = None
+begin: Any = None
+end: Any = None
+sweep: Any = None
 
 
 @inner
@@ -121,7 +129,14 @@ def pack_right(
 
 
 @inner
-def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
+def nothing() -> None:
+    """Do nothing before or after a product."""
+
+
+@inner
+def sweep_by_vectors(
+    a: Operand, b: Operand, c: Operand, m: int, panel: Panel, spare: Operand
+) -> None:
     """Compute all m rows of C in a panel: as many full tiles as fit, then tiles of few rows."""
     stay_apart()
     height, i = HEIGHTS[panel.vectors], 0
@@ -130,5 +145,55 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
         i += choice(m - i >= height, height, FEW)
 
 
-PRODUCTS = {"multiply_bfloat16": multiply_bfloat16}
-"""Products for float32 only, and for processors that have the instructions."""
+@inner
+def sweep_by_amx(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, spare: Operand) -> None:
+    """Compute all m rows of C in a panel, by squares of up to two by two tiles of AMX. A square
+    that C does not fill is computed in ``spare``.
+    """
+    stay_apart()
+    pairs = -(-panel.terms // SIDE) * SIDE
+    for i in range(0, m, 2 * SIDE):
+        rows, left, to = smaller(2 * SIDE, m - i), part_of(a, i, 0), part_of(c, i, 0)
+        if rows == 2 * SIDE and panel.columns == 2 * SIDE:
+            multiply_square(left, b, to, (2, 2, pairs, panel.fresh))
+            continue
+        if not panel.fresh:
+            copy(to, spare, rows, panel.columns)
+        multiply_square(left, b, spare, (-(-rows // SIDE), panel.vectors, pairs, panel.fresh))
+        copy(spare, to, rows, panel.columns)
+
+
+PRODUCTS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+    "multiply_by_vdpbf16ps": (
+        multiply,
+        {
+            "TERMS": 256,
+            "COLUMNS": PANEL * LANES,
+            "begin": nothing,
+            "end": nothing,
+            "sweep": sweep_by_vectors,
+        },
+    ),
+    "multiply_by_amx": (
+        multiply,
+        {
+            "TERMS": 512,
+            "COLUMNS": 2 * SIDE,
+            "begin": configure_tiles,
+            "end": release_tiles,
+            "sweep": sweep_by_amx,
+        },
+    ),
+}
+"""Products for float32 only, each for processors that have its instructions: the template and the
+values that are filled in. ``TERMS`` is the maximum number of terms of a panel, which takes 32 KB,
+and ``COLUMNS`` its maximum number of columns.
+"""
+
+OWN_MEMORY = max(
+    (ROWS + values["COLUMNS"]) * values["TERMS"] // 2 + (2 * SIDE) ** 2
+    for _, values in PRODUCTS.values()
+)
+"""Items of each thread's part of the memory: rows of A and a panel of B, in pairs, and a square of
+C.
+"""

@@ -2,6 +2,10 @@
 processor multiplies them.
 """
 
+import ctypes
+import os
+import sys
+from functools import cache
 from typing import NamedTuple
 
 from xpnet.errors import BackendError
@@ -38,17 +42,50 @@ def choose_products(precision: str, dtype: str, weight_bytes: int) -> Products:
     function, reason = choose_product(weight_bytes)
     if precision == "fp32":
         return Products(function, reason, packs=False)
-    missing = why_no_bfloat16()
-    if missing:
-        return Products(function, f"{reason}, in float32 since {missing}", packs=False)
-    return Products(
-        "multiply_bfloat16", "vdpbf16ps (AVX512-BF16) of factors rounded to bfloat16", packs=True
-    )
+    reasons = why_not()
+    for name, description in DESCRIPTIONS.items():
+        if not reasons[name]:
+            others = [f", since {why}" for why in reasons.values() if why]
+            return Products(
+                name, f"{description} of factors rounded to bfloat16{''.join(others)}", packs=True
+            )
+    return Products(function, f"{reason}, in float32 since {reasons[VECTORS]}", packs=False)
 
 
-def why_no_bfloat16() -> str:
-    """Return why the compiler's processor has no products of bfloat16; an empty text if it has."""
-    _, name, features = compiler_target()
-    if TILES is AVX512 and "+avx512bf16" in features.split(","):
+AMX, VECTORS = "multiply_by_amx", "multiply_by_vdpbf16ps"
+
+DESCRIPTIONS = {AMX: "tdpbf16ps (AMX)", VECTORS: "vdpbf16ps (AVX512-BF16)"}
+"""Products of bfloat16 by the names of their functions, the fastest first."""
+
+
+def why_not() -> dict[str, str]:
+    """Return for each product of bfloat16 why it cannot run; an empty text if it can."""
+    _, processor, features = compiler_target()
+    has = features.split(",").__contains__
+    reasons = {AMX: "", VECTORS: ""}
+    if TILES is not AVX512 or not has("+avx512bf16"):
+        reasons = dict.fromkeys(reasons, f"{processor} has no AVX512-BF16")
+    elif not has("+amx-bf16") or not has("+amx-tile"):
+        reasons[AMX] = f"{processor} has no AMX-BF16 here"
+    else:
+        reasons[AMX] = why_no_permission()
+    return reasons
+
+
+@cache
+def why_no_permission() -> str:
+    """Ask the kernel for the registers of AMX, for all threads of this process; return why it
+    refuses, or an empty text.
+    """
+    if sys.platform != "linux":
+        return "only Linux is asked for the registers of AMX"
+    kernel = ctypes.CDLL(None, use_errno=True)
+    if kernel.syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0:
         return ""
-    return f"the processor ({name}) has no AVX512-BF16"
+    return f"the kernel does not grant the registers of AMX: {os.strerror(ctypes.get_errno())}"
+
+
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
+"""Numbers of a system call of x86-64, its request and its argument: Linux, Documentation/arch/x86,
+xstate.
+"""

@@ -1,19 +1,29 @@
 """Products of factors rounded to bfloat16: against NumPy's products of rounded factors, alone and in training."""
 
+import ctypes
+import os
 import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding
 from numba import njit
 from sklearn.base import clone
 from xpnet_numba import NumbaBackend
+from xpnet_numba.llvm import amx
+from xpnet_numba.llvm.emit import BYTES, INT64, X86
 from xpnet_numba.llvm.memory import call
-from xpnet_numba.loops.bfloat16 import HEADER, OWN_MEMORY, ROWS, TERMS
+from xpnet_numba.loops.bfloat16 import HEADER, OWN_MEMORY, PRODUCTS, ROWS
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import bfloat16 as choice
+from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.step import functions
 from xpnet_numba.step.step import compile_step
 
@@ -22,9 +32,10 @@ from xpnet.backend import NetworkSpec
 from xpnet.backend.precision import VARIABLE, set_precision
 from xpnet.errors import BackendError, InputError
 
-bfloat16 = pytest.mark.skipif(
-    choice.why_no_bfloat16() != "", reason="this processor has no products of bfloat16"
-)
+present = [name for name, reason in choice.why_not().items() if not reason]
+"""The products that this processor has."""
+
+bfloat16 = pytest.mark.skipif(not present, reason="this processor has no products of bfloat16")
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
@@ -39,73 +50,206 @@ def _call(address: Any, a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_a
     call(address, (a, b, c, flags, scratch, gemm_at))
 
 
-def multiply(a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0) -> None:
+def by_address(name: str) -> Any:
+    """A product as compiled code calls it."""
+    address = functions.address(name, "float32")
+    return lambda *arguments: _call(address, *arguments)
+
+
+def multiply(product: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0) -> None:
     """Multiply as thread 1 of a step does, whose memory begins with garbage."""
     scratch = np.full((2, SCRATCH), np.nan, np.float32)
     memory = np.full(HEADER + 2 * OWN_MEMORY, np.nan, np.float32)
     memory[:2].view(np.int64)[0] = scratch.ctypes.data - memory.ctypes.data
-    address = functions.address("multiply_bfloat16", "float32")
-    _call(address, a, b, c, flags, scratch[1], memory.ctypes.data)
+    product(a, b, c, flags, scratch[1], memory.ctypes.data)
     assert np.isnan(memory[HEADER : HEADER + OWN_MEMORY]).all()
 
 
-sizes = st.one_of(
-    st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
-    st.tuples(st.integers(ROWS - 2, ROWS + 40), st.integers(1, 20), st.integers(1, 40)),
-)
+Sizes = tuple[int, int, int]
 
 
-@bfloat16
-@settings(max_examples=200, deadline=None)
-@given(
-    sizes=sizes,
-    transposed=st.tuples(st.booleans(), st.booleans()),
-    gap=st.integers(0, 5),
-    more=st.booleans(),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_every_shape_is_the_product_of_rounded_factors(
-    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, more: bool, seed: int
-) -> None:
-    (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
-    a = rng.standard_normal((k, m + gap) if a_transposed else (m, k + gap), np.float32)
-    b = rng.standard_normal((n, k) if b_transposed else (k, n), np.float32)
+def check(product: Any, sizes: Sizes, flags: int, gap: int, seed: int) -> None:
+    """Compare a product with that of NumPy in float64, and see that nothing beyond is written."""
+    (m, n, k), rng = sizes, np.random.default_rng(seed)
+    a = rng.standard_normal((k, m + gap) if flags & TRANSPOSE_A else (m, k + gap), np.float32)
+    b = rng.standard_normal((n, k) if flags & TRANSPOSE_B else (k, n), np.float32)
     room = np.full(m * n + 32, np.nan, np.float32)
     c = room[16:-16].reshape(m, n)
-    c[:] = before = rng.standard_normal((m, n), np.float32) if more else np.nan
-    multiply(a, b, c, a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + more * ACCUMULATE)
-    left = rounded(a[:, :m].T if a_transposed else a[:, :k]).astype(np.float64)
-    right = rounded(b.T if b_transposed else b).astype(np.float64)
+    c[:] = before = rng.standard_normal((m, n), np.float32) if flags & ACCUMULATE else np.nan
+    multiply(product, a, b, c, flags)
+    left = rounded(a[:, :m].T if flags & TRANSPOSE_A else a[:, :k]).astype(np.float64)
+    right = rounded(b.T if flags & TRANSPOSE_B else b).astype(np.float64)
     want, size = left @ right, abs(left) @ abs(right)
-    if more:
+    if flags & ACCUMULATE:
         want, size = want + before, size + abs(before)
     assert (abs(c - want) <= 1e-6 * size).all()
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 
 
+@pytest.mark.parametrize("name", present)
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.one_of(
+        st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 1100)),
+        st.tuples(st.integers(ROWS - 2, ROWS + 40), st.integers(1, 20), st.integers(1, 40)),
+    ),
+    flags=st.integers(0, 7),
+    gap=st.integers(0, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_shape_is_the_product_of_rounded_factors(
+    name: str, sizes: Sizes, flags: int, gap: int, seed: int
+) -> None:
+    check(by_address(name), sizes, flags, gap, seed)
+
+
+class Tiles:
+    """The registers and instructions of AMX, as Intel's manual describes them, for any processor."""
+
+    def __init__(self) -> None:
+        self.registers = np.full((8, 16, 64), 0xFF, np.uint8)  # NaN
+        self.configured = False
+
+    def ldtilecfg(self, at: int) -> None:
+        table = np.frombuffer(ctypes.string_at(at, 64), np.uint8)
+        assert table[0] == 1 and not table[1:16].any()
+        assert (table[16:32].view(np.uint16) == 64).all() and (table[48:56] == 16).all()
+        self.configured = True
+
+    def tilerelease(self) -> None:
+        self.configured = False
+
+    def tilezero(self, register: int) -> None:
+        assert self.configured
+        self.registers[register] = 0
+
+    def tileloadd64(self, register: int, at: int, step: int) -> None:
+        assert self.configured
+        for i in range(16):
+            self.registers[register, i] = np.frombuffer(ctypes.string_at(at + i * step, 64), "u1")
+
+    def tilestored64(self, register: int, at: int, step: int) -> None:
+        assert self.configured
+        for i in range(16):
+            ctypes.memmove(at + i * step, self.registers[register, i].tobytes(), 64)
+
+    def tdpbf16ps(self, sums: int, left: int, right: int) -> None:
+        assert self.configured
+        halves = self.registers[[left, right]].view(np.uint16).astype(np.uint32) << 16
+        a, b = halves.view(np.float32).astype(np.float64)
+        pairs = b.reshape(16, 16, 2).transpose(0, 2, 1).reshape(32, 16)
+        self.registers[sums].view(np.float32)[:] += a @ pairs
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[Any]:
+    """The product by AMX, compiled with calls of :class:`Tiles` in place of its instructions."""
+    tiles, callbacks = Tiles(), []
+    codes = {amx.INT8: ctypes.c_int8, BYTES: ctypes.c_void_p, INT64: ctypes.c_int64}
+    for name, kinds in amx.KINDS.items():
+        types = [codes[kind] for kind in kinds]
+        callbacks.append(ctypes.PYFUNCTYPE(None, *types)(getattr(tiles, name)))
+        address = ctypes.cast(callbacks[-1], ctypes.c_void_p).value
+        binding.add_symbol(f"emulated_{name}", address)
+    template, values = PRODUCTS["multiply_by_amx"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amx, "PREFIX", "emulated_")
+        product = njit(filled_in(template, "multiply_by_emulated_amx", **values))
+        a = np.ones((1, 1), np.float32)
+        multiply(product, a, a, a)  # compiled here
+    yield product
+    assert not tiles.configured
+
+
+@pytest.mark.skipif("multiply_by_amx" in present, reason="the instructions themselves are tested")
 @bfloat16
-def test_factors_are_rounded_to_nearest_even() -> None:
+@pytest.mark.parametrize("flags", range(8))
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (33, 31, 65), (32, 64, 64), (49, 40, 33), (16, 17, 1030), (515, 2, 3)]
+)
+def test_squares_of_tiles_are_the_product_of_rounded_factors(
+    emulated: Any, sizes: Sizes, flags: int
+) -> None:
+    check(emulated, sizes, flags, 3, flags)
+
+
+@bfloat16
+@pytest.mark.skipif("multiply_by_amx" in present, reason="the instructions themselves are tested")
+def test_a_row_has_the_same_bits_in_a_square_and_alone(emulated: Any) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((50, 600), np.float32), rng.standard_normal((600, 40), np.float32)
+    whole, alone = np.empty((50, 40), np.float32), np.empty((9, 40), np.float32)
+    multiply(emulated, a, b, whole)
+    multiply(emulated, a[31:40], b, alone)
+    np.testing.assert_array_equal(alone, whole[31:40])
+
+
+INSTRUCTIONS = {
+    "multiply_by_vdpbf16ps": ["vdpbf16ps", "vcvtne2ps2bf16"],
+    "multiply_by_amx": [
+        *["ldtilecfg", "tilezero", "tileloadd", "tdpbf16ps", "tilestored", "tilerelease"],
+        "vcvtne2ps2bf16",
+    ],
+}
+
+ASSEMBLY = """
+import sys
+from xpnet_numba.runtime import compiling
+from xpnet_numba.runtime.compiling import filled_in
+from xpnet_numba.step import functions
+functions.address(sys.argv[1], "float32")
+print(*compiling._dispatchers[-1].inspect_asm().values())
+"""
+
+
+@pytest.mark.skipif(not X86, reason="instructions of x86 processors")
+@pytest.mark.parametrize("name", INSTRUCTIONS)
+def test_the_instructions_are_in_the_object_code_for_their_processors(
+    name: str, tmp_path: Path
+) -> None:
+    target = {
+        "NUMBA_CPU_NAME": "sapphirerapids",
+        "NUMBA_CPU_FEATURES": "+avx512bf16,+amx-tile,+amx-bf16",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", ASSEMBLY, name],
+        env=os.environ | target,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    used = [word for word in INSTRUCTIONS[name] if f"\t{word}" in ended.stdout]
+    assert used == INSTRUCTIONS[name]
+
+
+@pytest.mark.parametrize("name", present)
+def test_factors_are_rounded_to_nearest_even(name: str) -> None:
     x = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-8], np.float32)
     want = np.array([1.0, 1.0, 1 + 2**-6, 1 + 2**-7, -1.0], np.float32)
     numbers = np.random.default_rng(0).integers(0, 0x7F7F8000, 3000).astype(np.uint32)
     numbers = np.append(numbers[numbers >= 0x00800000], numbers[:0]).view(np.float32)
     for values, expected in ((x, want), (numbers, rounded(numbers))):
         c = np.empty((1, values.size), np.float32)
-        multiply(np.ones((1, 1), np.float32), values[None], c)
+        multiply(by_address(name), np.ones((1, 1), np.float32), values[None], c)
         np.testing.assert_array_equal(c[0], expected)
         c = c.reshape(-1, 1)
-        multiply(np.ascontiguousarray(values[:, None]), np.ones((1, 1), np.float32), c)
+        multiply(
+            by_address(name), np.ascontiguousarray(values[:, None]), np.ones((1, 1), np.float32), c
+        )
         np.testing.assert_array_equal(c[:, 0], expected)
 
 
-@bfloat16
+@pytest.mark.parametrize("name", present)
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_reaches_its_row_and_no_other(special: float) -> None:
+def test_what_is_not_finite_reaches_its_row_and_no_other(name: str, special: float) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(-8, 9, (20, 30)).astype("f4"), rng.integers(1, 9, (30, 40)).astype("f4")
     a[13, 7] = special
     c = np.empty((20, 40), np.float32)
-    multiply(a, b, c)
+    multiply(by_address(name), a, b, c)
     np.testing.assert_array_equal(c, a.astype(np.float64) @ b)
     assert np.isfinite(np.delete(c, 13, axis=0)).all() and not np.isfinite(c[13]).any()
 
@@ -221,7 +365,8 @@ def test_the_products_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_instructions_float32_computes_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choice, "why_no_bfloat16", lambda: "the processor has no such products")
+    reasons = dict.fromkeys(choice.why_not(), "the processor has no such products")
+    monkeypatch.setattr(choice, "why_not", lambda: reasons)
     X, y = data()
     models = network(), network("fp32")
     for model in models:
