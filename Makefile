@@ -5,7 +5,10 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-QUICK := not attack and not nvrtc and not cuda_host and not docstrings
+QUICK := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive
+# Each worker begins with one half of the files and takes tests of the other when it is done: so most fixtures of a
+# file are made once, and most kernels are compiled once.
+PARALLEL := -n 2 --dist worksteal
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
@@ -18,10 +21,10 @@ digits: .venv/ready  ## the notebook's two tables, and a short training with a p
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
 test: lint  ## the linter, and the tests of each change, on two cores; test-all adds the others
-	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
+	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
 
-test-all: test  ## besides: CUDA kernels on the host, docstrings, and a few rounds of each attack
-	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "not ($(QUICK))"
+test-all: test  ## besides: exhaustive forms, CUDA kernels on the host, docstrings, and a few rounds of each attack
+	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "not ($(QUICK))"
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
@@ -30,11 +33,11 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
-	build/oldest/$(notdir $(BIN))/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)"
+	build/oldest/$(notdir $(BIN))/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(QUICK)"
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
-	build/aarch64/python -m pytest -n 2 -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
+	build/aarch64/python -m pytest $(PARALLEL) -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
 		tests/steps tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators
 
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks

@@ -44,19 +44,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out tests/gpu, unless ``-m gpu`` or an argument inside that folder asks for it."""
-    if collection_path != TESTS / "gpu" or re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
-        return None
+    """Leave out tests/gpu, unless they are asked for."""
+    return (collection_path == TESTS / "gpu" and not _asks_for_gpu(config)) or None
+
+
+def _asks_for_gpu(config: pytest.Config) -> bool:
+    """Return whether ``-m gpu``, or an argument inside tests/gpu, asks for tests that need a GPU."""
+    if re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+        return True
     arguments = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
-    return not any(collection_path in (path, *path.parents) for path in arguments) or None
+    return any(TESTS / "gpu" in (path, *path.parents) for path in arguments)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the marker of a folder to the tests in it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the marker of a folder to the tests in it; leave out those for a GPU that nobody asks for."""
     for item in items:
         for folder, marker in MARKERS.items():
             if TESTS / folder in item.path.parents:
                 item.add_marker(marker)
+    if not _asks_for_gpu(config):
+        items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
 
 
 @pytest.fixture(autouse=True)

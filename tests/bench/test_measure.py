@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -56,28 +58,46 @@ EFFORT = Effort(
 )
 
 
-@pytest.mark.parametrize(
-    # Contenders of several ranks have jobs of their own: see test_ranks.
-    "entry",
-    [e for e in ENTRIES if e.name not in ("torch.compile", "numpy", "xpnet-mpi", "torch-ddp")],
-    ids=lambda e: e.name,
-)
-def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
+@pytest.fixture(scope="module")
+def team() -> Iterator[Team]:
+    """Contenders that wait from one test to the next."""
+    team = Team(threads=1)
+    yield team
+    team.close()
+
+
+ELSEWHERE = ("torch.compile", "numpy", "xpnet-mpi", "torch-ddp")
+"""Contenders without a test here: one takes too long, one is the reference, those of several ranks
+are in test_ranks.
+"""
+
+
+def contenders() -> list[Any]:
+    """Each contender as a parameter; those on a GPU only where one is asked for."""
+
+    def marks(entry: Entry) -> list[pytest.MarkDecorator]:
+        if "cuda" in entry.name or entry.name == "xpnet-cupy":
+            return [pytest.mark.gpu]
+        return [pytest.mark.exhaustive] if {"torch", "jax"} & {*entry.packages} else []
+
+    entries = [entry for entry in ENTRIES if entry.name not in ELSEWHERE]
+    return [pytest.param(entry, id=entry.name, marks=marks(entry)) for entry in entries]
+
+
+@pytest.mark.parametrize("entry", contenders())
+def test_contenders_give_the_answers_of_plain_numpy(team: Team, entry: Entry) -> None:
     if reason := missing(entry):
         pytest.skip(reason)
-    team, names = Team(threads=1), ["numpy", entry.name]
-    try:
-        if entry.name not in team.members(names):
-            pytest.skip(team.absent[entry.name])
-        for job in JOBS:
-            lane = race(team, names, job, EFFORT)[entry.name]
-            expected = 10 if job.single_calls else 4 if job.units == 1 else 2
-            assert len(lane.seconds) == expected or lane.failed.endswith(
-                ("no such operation", "plain expression")
-            ), lane
-            assert all(seconds > 0 for seconds in lane.seconds)
-    finally:
-        team.close()
+    names = ["numpy", entry.name]
+    if entry.name not in team.members(names):
+        pytest.skip(team.absent[entry.name])
+    for job in JOBS:
+        lane = race(team, names, job, EFFORT)[entry.name]
+        expected = 10 if job.single_calls else 4 if job.units == 1 else 2
+        assert len(lane.seconds) == expected or lane.failed.endswith(
+            ("no such operation", "plain expression")
+        ), lane
+        assert all(seconds > 0 for seconds in lane.seconds)
 
 
 SMALL = {**NETWORK, "batch": 50, "epochs": 2, "adam": 1}
@@ -109,22 +129,19 @@ FITS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["xpnet-numba", "xpnet-numpy"])
-def test_estimators_give_the_answers_of_scikit_learns(name: str) -> None:
-    team = Team(threads=1)
-    try:
-        for job in FITS:
-            lanes = race(team, ["scikit-learn", name], job, EFFORT)
-            assert not lanes[name].failed, (job.name, lanes[name].failed)
-            assert lanes["scikit-learn"].failed.endswith(
-                "its estimators have no dropout" if job.name == "dropout" else ""
-            )
+def test_estimators_give_the_answers_of_scikit_learns(team: Team) -> None:
+    ours = ["xpnet-numba", "xpnet-numpy"]
+    for job in FITS:
+        lanes = race(team, ["scikit-learn", *ours], job, EFFORT)
+        assert lanes["scikit-learn"].failed.endswith(
+            "its estimators have no dropout" if job.name == "dropout" else ""
+        )
+        for name in ours:
+            assert not lanes[name].failed, (job.name, name, lanes[name].failed)
             assert bool(lanes[name].notes) == job.counted
             if job.counted:
                 (counted,) = lanes[name].notes
                 assert 0 < counted["own"] < counted["calls"]
-    finally:
-        team.close()
 
 
 def test_imports_and_first_uses_are_processes_of_their_own() -> None:

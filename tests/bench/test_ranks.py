@@ -9,7 +9,7 @@ from xpnet_bench.contenders import ranked, xpnet_models
 from xpnet_bench.jobs.distributed import distributed_jobs
 
 
-@pytest.mark.parametrize("kind", ["mpi", "ddp"])
+@pytest.mark.parametrize("kind", ["mpi", pytest.param("ddp", marks=pytest.mark.exhaustive)])
 def test_an_epoch_on_two_ranks(kind: str) -> None:
     reason = (
         missing()

@@ -31,6 +31,7 @@ def test_the_answer_is_that_of_one_process() -> None:
         np.testing.assert_allclose(found["params"][name], values, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.exhaustive
 def test_a_program_may_open_groups_one_after_another() -> None:
     ended = torchrun(2, PROGRAMS, "again", "torch")
     assert (ended.code, ended.left) == (0, []), ended.stderr
@@ -55,6 +56,7 @@ def test_all_ranks_end(what: str) -> None:
     assert f"rank {0 if what == 'miss' else 1} of 2 failed" in ended.stderr, ended.stderr
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("what", ["SIGKILL", "SIGSTOP"])
 def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(
     what: str, monkeypatch: pytest.MonkeyPatch
