@@ -2,8 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
@@ -12,7 +11,6 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy
 from joblib import effective_n_jobs
-from scipy.linalg import LinAlgWarning
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing, check_random_state
@@ -450,8 +448,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         interrupted = False
         with Interrupts() as interrupts:
             try:
-                with solvers_without_warnings():
-                    ensemble.train(minimum)
+                ensemble.train(minimum)
             except KeyboardInterrupt:
                 if self._fitted is not None or not ensemble.whole_epochs:
                     raise
@@ -634,12 +631,3 @@ def predicted_rows(
     return PredictedRows(
         numpy.concatenate([nothing, *outputs]), rows.Y[all_indices], taken(rows.weight, all_indices)
     )
-
-
-@contextmanager
-def solvers_without_warnings() -> Iterator[None]:
-    """Silence the solvers of linear baselines: one that has not converged may help as well."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", LinAlgWarning)
-        yield

@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from xpnet.tabular.columns import CategoryCodes, Clock, Kind
 from xpnet.tabular.division import RowLinks
+from xpnet.tabular.unlogged import fit_unlogged
 
 Task = Literal["classification", "regression"]
 
@@ -361,7 +362,7 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
             min_impurity_decrease=min_decrease,
             random_state=0,
         )
-        return tree.fit(x[:, None], y).tree_
+        return fit_unlogged(tree, x[:, None], y).tree_
 
     min_decrease = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
     min_leaf_rows = int(min(64, max(MIN_LEAF_ROWS, len(x) // 40)))

@@ -38,6 +38,8 @@ from xpnet.training.streamed import SourceRows, Streamed
 
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
+LINEAR_SHARE = 0.2
+"""Share of the time of a network after which the solver of its linear baseline ends."""
 WAKE_SECONDS = 0.1
 """Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
 hears nothing."""
@@ -381,7 +383,9 @@ def train_network(
     recipe, started = ensemble.recipe, time.monotonic()
     linear = None
     if recipe.input_sums is not None and validation is not None:
-        linear = fit_linear(recipe.input_sums, rows, validation, recipe.spec)
+        linear = fit_linear(
+            recipe.input_sums, rows, validation, recipe.spec, started + LINEAR_SHARE * seconds
+        )
     seed = ensemble.seeds[number]
     rng, spec = numpy.random.default_rng(seed), replace(recipe.spec, seed=seed)
     values = initial_values(recipe.spec, rng)

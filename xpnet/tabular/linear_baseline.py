@@ -9,7 +9,7 @@ network's and the linear model's. Predictions, files and ONNX graphs consist of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -18,11 +18,12 @@ from scipy.sparse import block_diag as sparse_block_diag
 from scipy.sparse import csr_array
 from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.tabular.encodings import CategoryEncoding, Encoding, NumberEncoding
+from xpnet.tabular.linear_solvers import LinearModel, fit_logistic, fit_ridges
+from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
 
 MIN_LEAF_ROWS = 5
@@ -37,10 +38,6 @@ MIN_MEMBER_SCALE = 1e-6
 """Smallest absolute value of a member's factor of an input that weights are divided by."""
 PENALTIES = numpy.logspace(-2, 3, 6)
 """Penalties of the squared weights of a ridge regression that are compared."""
-MAX_ITERATIONS = 60
-"""Maximum number of iterations of a logistic regression. More take longer than the networks where
-there are many categories and classes.
-"""
 MAX_OUTPUTS = 10
 """Number of outputs up to which networks have a linear baseline, which has units for each."""
 MAX_ROWS = 50_000
@@ -49,18 +46,6 @@ MIN_GAIN = 0.01
 """The share of the validation loss that a linear baseline must take away to become a part."""
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
-
-
-@dataclass(frozen=True, eq=False)
-class LinearModel:
-    """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64"""
-
-    weights: numpy.ndarray
-    biases: numpy.ndarray
-
-    def outputs(self, X: Any) -> numpy.ndarray:
-        """Return its outputs: (rows, outputs)."""
-        return X @ self.weights + self.biases
 
 
 def numbers_of_columns(
@@ -101,6 +86,31 @@ def _bins_as_number(encoding: NumberEncoding, block: numpy.ndarray) -> numpy.nda
     return numpy.column_stack([number, block[:, 1:before_bins]])
 
 
+def sums_of_inputs(X: numpy.ndarray, sums: csr_array) -> numpy.ndarray:
+    """Return the sums of the inputs of rows: (rows, numbers), the product of X and sums.
+
+    Most numbers are one input; the others are sums of inputs that lie side by side. So the dense
+    rows are read once, which is faster than a product with a sparse matrix.
+
+    X : (rows, inputs); sums : (inputs, numbers)
+    """
+    columns = sums.tocsc()
+    columns.sort_indices()
+    values = columns.data.astype(X.dtype)
+    ends = columns.indptr
+    result = numpy.zeros((len(X), columns.shape[1]), X.dtype)
+    is_one_input = numpy.diff(ends) == 1
+    of_one = ends[:-1][is_one_input]
+    result[:, is_one_input] = X[:, columns.indices[of_one]] * values[of_one]
+    for number in numpy.flatnonzero(numpy.diff(ends) > 1):
+        entries = slice(ends[number], ends[number + 1])
+        inputs = columns.indices[entries]
+        factors = numpy.zeros(inputs[-1] - inputs[0] + 1, X.dtype)
+        factors[inputs - inputs[0]] = values[entries]
+        result[:, number] = X[:, inputs[0] : inputs[-1] + 1] @ factors
+    return result
+
+
 def scales_of_inputs(
     encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, trees: int, max_rows: int
 ) -> numpy.ndarray:
@@ -114,14 +124,14 @@ def scales_of_inputs(
     """
     sums, columns = numbers_of_columns(encodings, codes=True)
     sample = numpy.random.default_rng(0).permutation(len(rows.X))[:max_rows]
-    inputs = rows.X[sample] @ sums.astype(rows.X.dtype)
+    inputs = sums_of_inputs(rows.X[sample], sums)
     targets = rows.Y[sample]
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     weight = None if rows.weight is None else rows.weight[sample]
     kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
     forest = kind(trees, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
-    forest.fit(inputs, targets, weight)
+    fit_unlogged(forest, inputs, targets, weight)
     uses = numpy.bincount(columns, forest.feature_importances_)
     if not uses.any():
         return numpy.ones(sums.shape[0])
@@ -132,39 +142,29 @@ def scales_of_inputs(
 
 
 def fit_linear(
-    sums: csr_array, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec
+    sums: csr_array, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec, deadline: float
 ) -> LinearModel | None:
     """Fit a linear model of sums of the inputs; None where a class has no rows.
 
     sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
+    deadline : the monotonic time, in seconds, at which the solver ends
     """
-    dtype = rows.X.dtype
-    spread = (rows.X @ sums.astype(dtype)).std(axis=0, dtype=numpy.float64)
-    sums = sums.multiply(1 / numpy.where(spread > 0, spread, 1.0)).tocsr()
-    X, X_val = rows.X @ sums.astype(dtype), validation.X @ sums.astype(dtype)
+    numbers = sums_of_inputs(rows.X, sums)
+    spread = numbers.std(axis=0, dtype=numpy.float64)
+    factors = 1 / numpy.where(spread > 0, spread, 1.0)
+    numbers *= factors.astype(numbers.dtype)
     if spec.loss == "softmax_cross_entropy":
-        return _fit_logistic(sums, X, rows, spec.widths[-1])
-    ridges = [
-        Ridge(penalty, solver="cholesky").fit(X, rows.Y, rows.weight) for penalty in PENALTIES
-    ]
-    best = min(ridges, key=lambda ridge: _squared_error(ridge.predict(X_val), validation))
-    outputs = spec.widths[-1]
-    weights = sums @ best.coef_.reshape(outputs, -1).T
-    return LinearModel(weights, numpy.reshape(best.intercept_, outputs))
-
-
-def _fit_logistic(
-    sums: csr_array, X: numpy.ndarray, rows: LabeledRows, classes: int
-) -> LinearModel | None:
-    """Fit a logistic regression; None where a class has no rows. X : (rows, numbers)"""
-    if len(numpy.unique(rows.Y)) < classes:
-        return None
-    logistic = LogisticRegression(max_iter=MAX_ITERATIONS).fit(X, rows.Y, rows.weight)
-    weights, biases = logistic.coef_, logistic.intercept_
-    if classes == 2:  # One logit, the difference of two.
-        weights = numpy.concatenate([-weights, weights]) / 2
-        biases = numpy.concatenate([-biases, biases]) / 2
-    return LinearModel(sums @ weights.T, biases)
+        classes = spec.widths[-1]
+        if len(numpy.unique(rows.Y)) < classes:
+            return None
+        best = fit_logistic(numbers, rows.Y, rows.weight, classes=classes, deadline=deadline)
+    else:
+        numbers_val = sums_of_inputs(validation.X, sums) * factors
+        best = min(
+            fit_ridges(numbers, rows.Y, rows.weight, PENALTIES),
+            key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
+        )
+    return LinearModel(sums @ (factors[:, None] * best.weights), best.biases)
 
 
 def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:

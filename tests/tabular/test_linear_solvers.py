@@ -1,0 +1,90 @@
+"""The solvers of linear baselines have scikit-learn's results, end in time, and say nothing."""
+
+import functools
+import warnings
+from typing import Any
+
+import numpy
+import pytest
+from scipy.sparse import csr_array
+from scipy.special import softmax
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier
+
+import xpnet
+from xpnet.tabular import linear_solvers
+from xpnet.tabular.linear_baseline import numbers_of_columns, sums_of_inputs
+from xpnet.tabular.linear_solvers import fit_logistic, fit_ridges
+
+RNG = numpy.random.default_rng(0)
+X = RNG.normal(size=(300, 4))
+WEIGHTS = [None, RNG.uniform(0.1, 3.0, 300)]
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=["equal", "weighted"])
+def test_ridges_are_those_of_scikit_learn(weight: Any) -> None:
+    Y = X @ RNG.normal(size=(4, 2)) + RNG.normal(size=(300, 2)) + 5
+    for penalty, model in zip(
+        [0.1, 30.0], fit_ridges(X, Y, weight, numpy.array([0.1, 30.0])), strict=True
+    ):
+        expected = Ridge(penalty).fit(X, Y, weight)
+        numpy.testing.assert_allclose(model.outputs(X), expected.predict(X), rtol=1e-8)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=["equal", "weighted"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_logistic_regression_is_that_of_scikit_learn(classes: int, weight: Any) -> None:
+    labels = (X @ RNG.normal(size=(4, classes)) + RNG.gumbel(size=(300, classes))).argmax(axis=1)
+    expected = LogisticRegression(tol=1e-8, max_iter=1000).fit(X, labels, weight)
+    model = fit_logistic(X, labels, weight, classes=classes, deadline=numpy.inf)
+    numpy.testing.assert_allclose(
+        softmax(model.outputs(X), axis=1), expected.predict_proba(X), atol=2e-3
+    )
+
+
+def test_a_logistic_regression_ends_with_the_iteration_under_way_at_its_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = (X[:, 0] + X[:, 1] ** 2 > 1).astype(int)
+    late = fit_logistic(X, labels, None, classes=2, deadline=0.0)
+    monkeypatch.setattr(linear_solvers, "MAX_ITERATIONS", 1)
+    once = fit_logistic(X, labels, None, classes=2, deadline=numpy.inf)
+    numpy.testing.assert_array_equal(late.weights, once.weights)
+
+
+@pytest.mark.parametrize("codes", [False, True])
+def test_sums_of_inputs_are_the_product_with_the_sparse_matrix(codes: bool) -> None:
+    size = numpy.where(RNG.random(300) < 0.1, numpy.nan, RNG.uniform(1.0, 9.0, 300))
+    table = {"size": size, "letter": RNG.choice(list("abcd"), 300), "x": X[:, 0]}
+    encoder = xpnet.TableEncoder(bins=5).fit(table)
+    sums, _ = numbers_of_columns(encoder.encodings_, codes=codes)
+    encoded = encoder.transform(table)
+    expected = encoded.astype(numpy.float64) @ sums.toarray()
+    numpy.testing.assert_allclose(sums_of_inputs(encoded, sums), expected, rtol=1e-5, atol=1e-6)
+    nothing = csr_array((encoded.shape[1], 2))
+    numpy.testing.assert_array_equal(sums_of_inputs(encoded, nothing), numpy.zeros((300, 2)))
+
+
+def test_helpers_within_a_fit_are_neither_logged_nor_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autologging replaces the methods of scikit-learn's classes by wrappers."""
+    logged = []
+
+    def logging(fit: Any) -> Any:
+        @functools.wraps(fit)
+        def log_and_fit(self: Any, *arguments: Any, **settings: Any) -> Any:
+            logged.append(type(self).__name__)
+            return fit(self, *arguments, **settings)
+
+        return log_and_fit
+
+    for kind in (DecisionTreeClassifier, ExtraTreesClassifier):
+        monkeypatch.setattr(kind, "fit", logging(kind.fit))
+    rows = numpy.column_stack([X, X[:, 0], numpy.full(300, 1e8) + X[:, 1]])
+    classifier = xpnet.TabularClassifier(quality=1, max_iter=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.fit(rows, X[:, 0] > 0)
+    assert logged == []
+    DecisionTreeClassifier().fit(X, X[:, 0] > 0)
+    assert logged == ["DecisionTreeClassifier"]

@@ -1,0 +1,106 @@
+"""Linear models of a few thousand numbers: ridge regressions of several penalties, and logistic.
+
+They replace scikit-learn's within a fit: one factorization serves all outputs, a limit of time ends
+a solver, and no warning reaches the user, since a model that has not converged may help as well.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+
+MAX_ITERATIONS = 60
+"""Maximum number of iterations of a logistic regression. More take longer than the networks where
+there are many categories and classes.
+"""
+MAX_GRADIENT = 1e-4
+"""Largest entry of the gradient of the mean loss at which a logistic regression has converged."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64"""
+
+    weights: numpy.ndarray
+    biases: numpy.ndarray
+
+    def outputs(self, X: Any) -> numpy.ndarray:
+        """Return its outputs: (rows, outputs)."""
+        return X @ self.weights + self.biases
+
+
+def fit_ridges(
+    X: numpy.ndarray, Y: numpy.ndarray, weight: numpy.ndarray | None, penalties: numpy.ndarray
+) -> list[LinearModel]:
+    """Fit a ridge regression for each penalty of the squared weights.
+
+    X : (rows, numbers); Y : (rows, outputs); weight : (rows,), None for equal ones
+    """
+    X, Y = numpy.asarray(X, numpy.float64), numpy.asarray(Y, numpy.float64)
+    x_mean, y_mean = numpy.average(X, 0, weight), numpy.average(Y, 0, weight)
+    X, Y = X - x_mean, Y - y_mean
+    weighted = X if weight is None else X * weight[:, None]
+    squares, products = weighted.T @ X, weighted.T @ Y
+    models = []
+    for penalty in penalties:
+        factor = cho_factor(squares + penalty * numpy.eye(len(squares)), check_finite=False)
+        weights = cho_solve(factor, products, check_finite=False)
+        models.append(LinearModel(weights, y_mean - x_mean @ weights))
+    return models
+
+
+def fit_logistic(
+    X: numpy.ndarray,
+    labels: numpy.ndarray,
+    weight: numpy.ndarray | None,
+    *,
+    classes: int,
+    deadline: float,
+) -> LinearModel:
+    """Fit a multinomial logistic regression, whose outputs are logits.
+
+    It minimizes the summed loss of the rows plus half of the squared weights. Two classes have one
+    column of weights, the difference of their logits.
+
+    X : (rows, numbers); weight : (rows,), None for equal ones
+    deadline : the monotonic time, in seconds, at which the last iteration ends
+    """
+    rows, numbers = X.shape
+    row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
+    penalty = 1.0 / row_weights.sum()
+    row_weights = row_weights / row_weights.sum()
+    index = numpy.arange(rows)
+    logits_of_columns = numpy.array([[-0.5, 0.5]]) if classes == 2 else numpy.eye(classes)
+    shape = (numbers + 1, len(logits_of_columns))
+
+    def loss_and_gradient(parameters: numpy.ndarray) -> tuple[float, numpy.ndarray]:
+        weights, bias = numpy.split(parameters.reshape(shape), [numbers])
+        logits = (X @ weights.astype(X.dtype) + bias) @ logits_of_columns
+        logits -= logits.max(axis=1, keepdims=True)
+        errors = numpy.exp(logits)
+        sums = errors.sum(axis=1)
+        losses = numpy.log(sums) - logits[index, labels]
+        errors *= (row_weights / sums)[:, None]
+        errors[index, labels] -= row_weights
+        of_columns = errors @ logits_of_columns.T
+        of_weights = X.T @ of_columns.astype(X.dtype) + penalty * weights
+        loss = row_weights @ losses + penalty / 2 * (weights**2).sum()
+        return float(loss), numpy.vstack([of_weights, of_columns.sum(axis=0)]).ravel()
+
+    def stop_at_deadline(_: numpy.ndarray) -> None:
+        if time.monotonic() >= deadline:
+            raise StopIteration
+
+    result = minimize(
+        loss_and_gradient,
+        numpy.zeros(shape).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=stop_at_deadline,
+        options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
+    )
+    weights, bias = numpy.split(result.x.reshape(shape) @ logits_of_columns, [numbers])
+    return LinearModel(weights, bias[0])
