@@ -9,6 +9,7 @@ state, so a training that continues from a file continues with the same learning
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from math import cos, inf, pi
 from typing import ClassVar
 
@@ -54,6 +55,7 @@ class Optimizer:
         _ = self.rule  # checks the numbers
 
     @classmethod
+    @cache
     def numbers(cls) -> tuple[str, ...]:
         """Return the names of the numbers that a user may set."""
         return tuple(field.name for field in fields(cls))

@@ -1,5 +1,6 @@
 """Checks of single arrays of a fit or a prediction, as scikit-learn makes them."""
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,54 +15,61 @@ from xpnet.models.inputs import check_label_types, check_savable_labels, on_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
+"""Names of the dtypes in which networks compute."""
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
     """Check X, and make it a floating-point matrix for training, or a matrix of numbers for
     prediction.
 
-    reset : whether the columns of X are those that the estimator knows from now on; None for
-    prediction finite : whether to look at the values; on the host only
+    reset : whether the estimator learns the columns of X; None for prediction
+    finite : whether to look at the values; on the host only
 
     Raises ValueError for another number of features, or values that are not finite.
     """
-    if _is_plain(estimator, X, reset=reset):
-        if reset:
-            estimator.n_features_in_ = X.shape[1]
-    elif isinstance(X, Source) or not on_host(X):
+    dtypes = FLOATING if reset is None else dtypes_of_training(estimator)
+    if not reset and is_plain(X, dtypes) and _has_columns_of(estimator, X):
+        return check_values(estimator, X) if finite else X
+    if isinstance(X, Source) or not on_host(X):
         X = X if isinstance(X, Source) else _check_matrix(X)
         return validate_data(estimator, X, skip_check_array=True, reset=bool(reset))
-    else:
-        dtype = "numeric" if reset is None else estimator.dtype or FLOATING
-        X = validate_data(
-            estimator,
-            X,
-            reset=bool(reset),
-            accept_sparse=["csr", "csc"],
-            dtype=dtype,
-            ensure_all_finite=False,
-        )
-    if finite:
-        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
-    return X
-
-
-def _is_plain(estimator: Any, X: Any, *, reset: bool | None) -> bool:
-    """Say whether ``validate_data`` would give X back as it is, if its values are finite.
-
-    It takes longer than to predict a few rows.
-    """
-    if (
-        type(X) is not numpy.ndarray
-        or X.ndim != 2
-        or not X.size
-        or "feature_names_in_" in vars(estimator)
-    ):
-        return False
-    right = (
-        X.dtype in FLOATING if estimator.dtype is None or not reset else X.dtype == estimator.dtype
+    dtype = "numeric" if reset is None else estimator.dtype or FLOATING
+    X = validate_data(
+        estimator,
+        X,
+        reset=bool(reset),
+        accept_sparse=["csr", "csc"],
+        dtype=dtype,
+        ensure_all_finite=False,
     )
-    return right and (bool(reset) or X.shape[1] == getattr(estimator, "n_features_in_", None))
+    return check_values(estimator, X) if finite else X
+
+
+def dtypes_of_training(estimator: Any) -> Sequence[str]:
+    """Return the dtypes in which rows are trained on as they are."""
+    return FLOATING if estimator.dtype is None else (estimator.dtype,)
+
+
+def is_plain(X: Any, dtypes: Sequence[str]) -> bool:
+    """Tell whether ``validate_data`` would return X, without names of columns, as it is.
+
+    The values may still not be finite. ``validate_data`` takes longer than to predict a few rows.
+    """
+    return type(X) is numpy.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in dtypes
+
+
+def _has_columns_of(estimator: Any, X: numpy.ndarray) -> bool:
+    """Tell whether X, without names, has the columns that an estimator without names was fitted
+    on.
+    """
+    count = getattr(estimator, "n_features_in_", None)
+    return X.shape[1] == count and "feature_names_in_" not in vars(estimator)
+
+
+def check_values(estimator: Any, X: Any) -> Any:
+    """Return a matrix on the host, if its values are finite. Raises ValueError otherwise."""
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+    return X
 
 
 def _check_matrix(X: Array) -> Array:

@@ -13,7 +13,14 @@ from xpnet.backend.spec import Loss
 from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed.coordinator import ONE_PROCESS, Coordinator
 from xpnet.errors import InputError
-from xpnet.estimators.checks import check_targets, check_weights, check_X
+from xpnet.estimators.checks import (
+    check_targets,
+    check_values,
+    check_weights,
+    check_X,
+    dtypes_of_training,
+    is_plain,
+)
 from xpnet.estimators.parameters import STOCHASTIC, check_together
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import check_in_memory, to_host
@@ -53,6 +60,13 @@ class Columns:
 
     count: int
     names: Any = None
+
+    @classmethod
+    def learned(cls, learner: Any, X: Any) -> "Columns":
+        """Return the columns that an estimator has learned from X."""
+        # A user may have set coefs_ without n_features_in_.
+        count = getattr(learner, "n_features_in_", X.shape[1])
+        return cls(count, getattr(learner, "feature_names_in_", None))
 
 
 class CheckedRows(NamedTuple):
@@ -137,26 +151,36 @@ def check_training_rows(
     Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows
     are not alike.
     """
-    # An estimator of its own learns the columns: the one that is fitted changes when all is
-    # checked.
-    learner = estimator if known_columns else _unfitted(estimator)
     X = in_memory_or_source(estimator, X, coordinator)
     if y is None or not (coordinator.has_all_rows or X.shape[0]):
         # validate_data raises an error where there is no y
+        learner = estimator if known_columns else _unfitted(estimator)
         validate_data(learner, X, y, skip_check_array=True, reset=not known_columns)
         keeps_kind = issparse(X) or isinstance(X, Source)
         X = X if keeps_kind else numpy.asarray(X, estimator.dtype)
         y = numpy.asarray(y)
+        columns = Columns.learned(learner, X)
     else:
-        X = check_X(learner, X, reset=not known_columns)
+        X, columns = _check_columns(estimator, X, known=known_columns)
         y = check_targets(y, numeric=numeric)
         check_consistent_length(X, y)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     rows = coordinator.agree_on_rows(X, y, numeric=numeric)
-    # A user may have set coefs_ without n_features_in_.
-    count = getattr(learner, "n_features_in_", X.shape[1])
-    columns = Columns(count, getattr(learner, "feature_names_in_", None))
     return CheckedRows(rows.X, rows.y, rows.known_targets, columns)
+
+
+def _check_columns(estimator: Any, X: Any, *, known: bool) -> tuple[Any, Columns]:
+    """Check X for training; return it with its columns. known : whether the estimator knows them"""
+    if known:
+        X = check_X(estimator, X, reset=False)
+        return X, Columns.learned(estimator, X)
+    if is_plain(X, dtypes_of_training(estimator)):
+        return check_values(estimator, X), Columns(X.shape[1])
+    # An estimator of its own learns the columns: the one that is fitted changes when all is
+    # checked.
+    learner = _unfitted(estimator)
+    X = check_X(learner, X, reset=True)
+    return X, Columns.learned(learner, X)
 
 
 def check_validation_rows(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from xpnet.errors import InputError
 
@@ -157,14 +157,12 @@ def as_callbacks(
     """Return callbacks, and functions as callbacks, in the order in which they are called: brief
     ones first.
 
-    Raises InputError for other objects, and for callbacks with methods that would never be called.
+    Raises InputError for other objects.
     """
     checked = [
         callback if isinstance(callback, Callback) else _callback_of(callback)
         for callback in callbacks
     ]
-    for callback in checked:
-        _check_methods(type(callback))
     brief = [callback for callback in checked if callback.brief]
     return [*brief, *(callback for callback in checked if not callback.brief)]
 
@@ -178,21 +176,27 @@ def _callback_of(function: Any) -> Callback:
     return FunctionCallback(function)
 
 
-def overrides(kind: Any, method: str) -> bool:
-    """Tell whether a kind of callback has a method of its own, not that of the base class, which
-    does nothing.
+_own_methods: "WeakKeyDictionary[type[Callback], frozenset[str]]" = WeakKeyDictionary()
+
+
+def own_methods(kind: type[Callback]) -> frozenset[str]:
+    """Return the names of the methods that a kind of callback does not share with the base class,
+    whose methods do nothing.
+
+    Raises InputError for a public method that looks like one of the loop's, and is none.
     """
-    return getattr(kind, method) is not getattr(Callback, method)
-
-
-CHECKED_KINDS: WeakSet[type[Callback]] = WeakSet()
-"""Kinds of callbacks whose methods have been checked, since each fit asks for the same few."""
+    names = _own_methods.get(kind)  # each fit asks for the same few kinds
+    if names is None:
+        _check_methods(kind)
+        names = frozenset(
+            name for name in vars(Callback) if getattr(kind, name) is not getattr(Callback, name)
+        )
+        _own_methods[kind] = names
+    return names
 
 
 def _check_methods(kind: type[Callback]) -> None:
     """Raise InputError for a public method that looks like one of the loop's, and is none."""
-    if kind in CHECKED_KINDS:
-        return
     for name in dir(kind):
         if name in HOOKS or name.startswith("_") or not HOOK_LIKE.fullmatch(name):
             continue
@@ -205,4 +209,3 @@ def _check_methods(kind: type[Callback]) -> None:
                 f"The methods of a callback must be {', '.join(HOOKS)}; got {name!r} of "
                 f"{kind.__name__}, which would never be called; did you mean {suggestion!r}?"
             )
-    CHECKED_KINDS.add(kind)

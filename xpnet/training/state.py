@@ -9,7 +9,7 @@ from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import HOOKS, Callback, as_callbacks, overrides
+from xpnet.training.callbacks import HOOKS, Callback, as_callbacks, own_methods
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
 
@@ -135,12 +135,12 @@ class Training:
         self.history = History() if history is None else history
         self.callbacks = as_callbacks(callbacks)
         self.brief_callbacks = [callback for callback in self.callbacks if callback.brief]
-        self.brief_with_end = [c for c in self.brief_callbacks if overrides(type(c), "epoch_end")]
-        self.brief_with_state = [c for c in self.brief_callbacks if overrides(type(c), "state")]
+        methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
         self._listeners = {
-            event: [callback for callback in self.callbacks if overrides(type(callback), event)]
-            for event in HOOKS
+            event: [callback for callback, names in methods if event in names] for event in HOOKS
         }
+        self.brief_with_end = [c for c in self._listeners["epoch_end"] if c.brief]
+        self.brief_with_state = [c for c, names in methods if c.brief and "state" in names]
         self.lock = NetworkLock() if lock is None else lock
         self.stop = False
         self.done = 0
