@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from numbers import Integral, Real
 from time import monotonic
@@ -44,7 +44,7 @@ from xpnet.tabular.division import (
     random_folds,
     validation_inputs,
 )
-from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
 from xpnet.tabular.recipe import (
@@ -54,6 +54,7 @@ from xpnet.tabular.recipe import (
     make_recipe,
     network_counts,
 )
+from xpnet.tabular.watching import Callbacks, Say, Watching, print_line
 from xpnet.training import Interrupts, LabeledRows
 
 
@@ -129,6 +130,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         quality for fewer than 10,000 rows; more rows have fewer networks.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
+    categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
+        Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : str, default "adamw"
@@ -163,6 +166,9 @@ class Tabular(FittedAttributes, BaseEstimator):
     random_state : int, numpy.random.RandomState or None, default None
         Source of the initial weights, validation rows, orders and dropout. The same int gives the
         same fit with the same ``n_jobs`` and the same number of threads.
+    verbose : bool, default False
+        Whether ``fit`` prints the columns that are left out, one line for each network when it is
+        trained, and one for a network that takes long every ten seconds.
     n_jobs : int or None, default None
         Number of networks that are trained at the same time, in threads; None for 1, -1 for the
         number of cores.
@@ -190,6 +196,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     members: int | str = allowing("auto", COUNT, {"auto"})
     networks: int | str = allowing("auto", COUNT, {"auto"})
     encoder: Any = None
+    categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
     activation: Any = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float = allowing(0.004, POSITIVE)
@@ -202,6 +209,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     refit: bool = allowing(True, *FLAG)
     time_limit: float | None = allowing(None, POSITIVE, None)
     random_state: Any = allowing(None, *RANDOM_STATE)
+    verbose: bool | int = allowing(False, NOT_NEGATIVE, *FLAG)
     n_jobs: int | None = allowing(None, Integral, None)
     backend: str | Backend | None = None
     dtype: str = allowing("float32", {"float32", "float64"})
@@ -250,6 +258,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         sample_weight_val: Any = None,
         groups: Any = None,
         time: Any = None,
+        callbacks: Callbacks = (),
     ) -> Self:
         """Encode a table and train on it.
 
@@ -275,6 +284,10 @@ class Tabular(FittedAttributes, BaseEstimator):
             Numbers or dates, or the name of a column of X that holds them, where predictions are
             for later times: the latest rows, ``validation_fraction`` of them, are for validation.
             All networks have the same validation rows. The column stays one of the table.
+        callbacks : sequence of Callback or function, or function, default ()
+            Callbacks of :mod:`xpnet.training`, which the trainings of all networks call, with
+            ``n_jobs`` from several threads; or a function of the number of a network, from 0, that
+            returns its callbacks.
 
         Returns
         -------
@@ -293,7 +306,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         in a first fit is raised, too, but keeps what the networks have learned in their whole
         epochs, if there are any.
         """
-        started, watch = monotonic(), self.__dict__.pop("_watch", None)
+        started = monotonic()
+        watching = self._watching_with(callbacks)
         check_parameters(self)
         check_together(X_val, y_val, sample_weight_val)
         if y is None:
@@ -324,7 +338,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         else:
             table = counted_table(X_val, len(y_val), encoder, later)
             validation = self._rows(encoder.transform(table), encoder, later)
-        return self._train(encoder, coding, rows, validation, random_state, watch, started)
+        return self._train(encoder, coding, rows, validation, random_state, watching, started)
 
     def fit_encoded(
         self,
@@ -359,7 +373,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         Tabular
             Itself.
         """
-        started, watch = monotonic(), self.__dict__.pop("_watch", None)
+        started = monotonic()
+        watching = self._watching_with(())
         check_parameters(self)
         coding = self._learned_targets(
             self._checked_targets(y, "y") if classes is None else classes
@@ -371,7 +386,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         random_state = check_random_state(self.random_state)
         if validation is None:
             validation = self._folds(rows, random_state)
-        return self._train(encoder, coding, rows, validation, random_state, watch, started)
+        return self._train(encoder, coding, rows, validation, random_state, watching, started)
 
     def _validation_targets(self, coding: TargetCoding, y: Any, weight: Any) -> WeightedTargets:
         """Return the validation rows whose weight is not 0, with their targets."""
@@ -424,7 +439,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         rows: LabeledRows,
         validation: Sequence[Fold] | LabeledRows | None,
         random_state: Any,
-        watch: Watch | None,
+        watching: Watching,
         started: float,
     ) -> Self:
         """Train the networks, and replace the fitted record as a whole.
@@ -432,6 +447,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         validation : the rows of each network, or rows that end all trainings, or None
         started : the monotonic time when ``fit`` was called
         """
+        watching.encoded(encoder)
         minimum, maximum = network_counts(self, len(rows.X))
         recipe = make_recipe(
             self,
@@ -440,7 +456,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             outputs=coding.outputs,
             networks=minimum,
             deadline=started + (self.time_limit or inf),
-            watch=watch,
+            watch=watching.of_network,
         )
         seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
         jobs = min(effective_n_jobs(self.n_jobs), minimum)
@@ -511,13 +527,30 @@ class Tabular(FittedAttributes, BaseEstimator):
         """
         seed = check_random_state(random_state).randint(2**31 - 1)
         if self.encoder is None:
-            return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
+            return TableEncoder(
+                binning="tree",
+                bins=bins,
+                task=self._task,
+                categorical_features=self.categorical_features,
+                random_state=seed,
+            )
+        if not isinstance(self.categorical_features, str):
+            raise InputError(
+                "`categorical_features` must go with encoder=None; got both. Set "
+                "categorical_features of the encoder."
+            )
         made = clone(self.encoder)
         if made.get_params(deep=False).get("random_state", seed) is None:
             made.set_params(random_state=seed)
         return made
 
-    def watch(self, make: Watch) -> Self:
+    def _watching_with(self, callbacks: Callbacks) -> Watching:
+        """Return who follows this fit, and forget who was to follow the next one."""
+        watching: Watching = self.__dict__.pop("_watching", Watching())
+        say = print_line if watching.say is None and self.verbose else watching.say
+        return replace(watching, say=say, callbacks=callbacks)
+
+    def watch(self, make: Watch, say: Say | None = None) -> Self:
         """Pass callbacks of :mod:`xpnet.training` to the trainings of the next ``fit``.
 
         Parameters
@@ -525,13 +558,16 @@ class Tabular(FittedAttributes, BaseEstimator):
         make : callable
             A function of the number of a network. It returns the callbacks of its training, and
             the state of an interrupted training that continues, or None.
+        say : callable, optional
+            A function that is called with the name and the value of each line that ``verbose``
+            would print.
 
         Returns
         -------
         Tabular
             Itself.
         """
-        self._watch: Watch | None = make
+        self._watching = Watching(make, say)
         return self
 
     def predict_members(self, X: Any) -> numpy.ndarray:

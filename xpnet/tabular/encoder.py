@@ -17,8 +17,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from xpnet.errors import InputError
-from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
+from xpnet.errors import InputError, did_you_mean
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    RANDOM_STATE,
+    Interval,
+    allowing,
+    check_parameters,
+)
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, table_of, warn_of_names
 from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encodings import (
@@ -58,6 +65,8 @@ MIN_ROWS_FOR_IDENTIFIERS = 20
 """Minimum number of rows of a table in which columns are examined for identifiers."""
 MAX_DISTINCT_SHARE = 0.5
 """Share of distinct values above which text is free text and left out."""
+CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
+"""What ``categorical_features`` may be."""
 MIN_COUNTER_SHARE = 0.5
 """Share of their range that distinct whole numbers fill from which they are a row counter."""
 
@@ -93,6 +102,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     max_categories : int, default 400
         Maximum number of values of a category with a column of their own; 100 where more would make
         the encoded training table hold more than 2^26 numbers.
+    categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
+        Columns that are categories whatever they hold, such as postcodes: their names, positions,
+        or a mask of all columns. ``"auto"``, and scikit-learn's name for it, ``"from_dtype"``, are
+        text and the categorical types of frames, which are categories in any case.
     task : {"auto", "classification", "regression"} or None, default "auto"
         What the target is, which trees and the mean target of many values need. ``"auto"`` asks
         `sklearn.utils.multiclass.type_of_target`; None does not use the target.
@@ -155,6 +168,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     binning: str = allowing("quantile", {"quantile", "tree"})
     min_frequency: float = allowing(0.001, COUNT, Interval(Real, 0, 1, closed="neither"))
     max_categories: int = allowing(400, COUNT)
+    categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
     random_state: Any = allowing(None, *RANDOM_STATE)
 
@@ -242,7 +256,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.left_out_: dict[str, str] = {}
         self.encodings_: list[Encoding] = []
         details: dict[int, numpy.ndarray] = {}
-        kinds = [table.kind(index) for index in range(len(table.columns))]
+        categorical = categorical_columns(self.categorical_features, table)
+        kinds = [
+            ColumnKind("category", "text") if index in categorical else table.kind(index)
+            for index in range(len(table.columns))
+        ]
         scaling = self._scaling(table, kinds, target)
         for index, kind in enumerate(kinds):
             encodings = self._fit_column(table, index, kind, scaling, target, details)
@@ -455,6 +473,33 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unique = f"{name}_{uses[name]}"
             uses[unique] = 1
         return numpy.array(list(uses), object)
+
+
+def categorical_columns(features: Any, table: Table) -> set[int]:
+    """Return the indices of the columns that a user calls categories.
+
+    features : names, positions, a mask of all columns, or text for none
+
+    Raises InputError for columns that the table does not have.
+    """
+    if isinstance(features, str):
+        return set()
+    values = numpy.asarray(features).tolist()
+    count = len(table.columns)
+    rule = "`categorical_features` must be names, positions or a mask of the columns of X"
+    if values and all(isinstance(value, bool) for value in values):
+        if len(values) != count:
+            raise InputError(
+                f"{rule}; got a mask of {len(values)} columns for {count}. Correct it."
+            )
+        return {index for index, value in enumerate(values) if value}
+    names = list(table.labels or table.names) if table.named or table.labels else []
+    positions = [names.index(value) if value in names else value for value in values]
+    unknown = [value for value in positions if not isinstance(value, int) or not 0 <= value < count]
+    if unknown:
+        hint = did_you_mean(unknown[0], names)
+        raise InputError(f"{rule}; got {enumerated(map(repr, unknown))}. {hint}".rstrip())
+    return set(positions)
 
 
 def _read(table: Table, number: NumberEncoding) -> numpy.ndarray:

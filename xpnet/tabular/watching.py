@@ -1,0 +1,98 @@
+"""Who follows a fit: callbacks of its networks, and lines that say what it does."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from xpnet.tabular.columns import enumerated
+from xpnet.tabular.recipe import Watch, Watchers
+from xpnet.training import Callback, Training
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Seconds after which a network that is being trained gets another line."""
+
+Say = Callable[[str, str], None]
+"""Called with the name and the value of each line."""
+Callbacks = Iterable[Any] | Callable[[int], Iterable[Any]]
+"""Callbacks that all networks share, or a function of a network's number that returns them."""
+
+
+def print_line(name: str, value: str) -> None:
+    """Print a line, whose value stands below the one of the line before."""
+    print(f"{name:<9} {value}")
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Who follows one fit.
+
+    make : returns what watches the training of the network of a number, None for nothing
+    say : called with each line, None for no lines
+    callbacks : of the user
+    """
+
+    make: Watch | None = None
+    say: Say | None = None
+    callbacks: Callbacks = ()
+
+    def encoded(self, encoder: Any) -> None:
+        """Say which columns are not used, and why."""
+        left_out = getattr(encoder, "left_out_", {})
+        if self.say is not None and left_out:
+            reasons = (f"{column}: {reason}" for column, reason in left_out.items())
+            self.say("left out", enumerated(reasons))
+
+    def of_network(self, number: int) -> Watchers:
+        """Return the callbacks of a network, and the state from which its training goes on."""
+        made, state = ((), None) if self.make is None else self.make(number)
+        lines = [] if self.say is None else [NetworkLines(number + 1, self.say)]
+        own = self.callbacks(number) if callable(self.callbacks) else self.callbacks
+        return [*made, *lines, *own], state
+
+
+class NetworkLines(Callback):
+    """Says a line about a network every ten seconds, and one at its end.
+
+    number : of the network, from 1; say : called with each line
+    """
+
+    def __init__(self, number: int, say: Say) -> None:
+        self.title, self.say = f"network {number}", say
+        self.started = self.said = monotonic()
+
+    def train_begin(self, training: Training) -> None:
+        """Start the clock."""
+        self.started = self.said = monotonic()
+
+    def within_epoch(self, training: Training) -> None:
+        """Say a line about a long epoch."""
+        if self._is_due():
+            rows = f"{training.rows_done:,} of {training.rows:,} rows"
+            self._say(f"epoch {training.done + 1} of {training.epochs}, {rows}")
+
+    def epoch_end(self, training: Training) -> None:
+        """Say a line if the last one is old."""
+        if self._is_due():
+            self._say(f"epoch {training.done} of {training.epochs}, {_losses(training)}")
+
+    def train_end(self, training: Training) -> None:
+        """Say how the training ended."""
+        self._say(f"{training.done} epochs, {_losses(training)}")
+
+    def _is_due(self) -> bool:
+        return monotonic() - self.said >= SECONDS_BETWEEN_LINES
+
+    def _say(self, text: str) -> None:
+        self.said = monotonic()
+        self.say(self.title, f"{text}, {self.said - self.started:.0f} s")
+
+
+def _losses(training: Training) -> str:
+    """Return the losses of the last epoch, as text."""
+    history: Any = training.history
+    if not history.loss:
+        return "no loss"
+    text = f"loss {history.loss[-1]:.4g}"
+    validation = history.validation_loss
+    return f"{text}, validation loss {validation[-1]:.4g}" if validation else text
