@@ -4,9 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from helpers.command_line import Run
+
+from xpnet.cli import progress, training
 
 QUICK = ("train", "iris", "--hidden", "3", "--members", "1", "--epochs", "4")
 
@@ -25,7 +29,7 @@ def test_data_task_and_each_network_get_a_line_on_stderr(run: Run) -> None:
 def test_a_long_training_gets_a_line_again_and_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.cli.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("xpnet.tabular.watching.SECONDS_BETWEEN_LINES", 0.0)
     lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
     epochs = [line for line in lines if re.match(r"network 1 epoch \d of 4, loss", line)]
     assert len(epochs) == 4
@@ -38,10 +42,41 @@ def test_quiet_prints_no_progress(run: Run, option: str) -> None:
     assert "rows of" in result.stdout
 
 
-def test_columns_of_a_large_table_that_are_left_out_are_told_at_once(
+def test_there_is_a_line_again_and_again_while_none_comes(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.frames.LARGE_TABLE_BYTES", 100)
+    """Reading lasts until its second line has come."""
+    said = Event()
+    read = training._read
+    say = progress.ProgressLines.say
+
+    def noted(lines: Any, name: str, value: str) -> None:
+        say(lines, name, value)
+        if sum(named == "working" for named in names) == 2:
+            said.set()
+        names.append(name)
+
+    def slow(settings: Any, lines: Any) -> Any:
+        if not settings.quiet:
+            assert said.wait(60)
+        return read(settings, lines)
+
+    names: list[str] = []
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(progress.ProgressLines, "say", noted)
+    monkeypatch.setattr(training, "_read", slow)
+    lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
+    assert re.fullmatch(r"working   reading iris, \d+ s", lines[0])
+    assert re.fullmatch(r"working   reading iris, \d+ s", lines[1])
+    assert run(*QUICK, "--model", "mlp", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("limit", [100, 1e9])
+def test_columns_are_left_out_are_told_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    """Also of a large table, which is read block by block."""
+    monkeypatch.setattr("xpnet.data.frames.LARGE_TABLE_BYTES", limit)
     rows = [f"{k % 7},1,{'pq'[k % 2]}" for k in range(60)]
     Path("d.csv").write_text("\n".join(["a,same,y", *rows]))
     lines = run("train", "d.csv", "--target", "y", *QUICK[2:]).stderr.splitlines()

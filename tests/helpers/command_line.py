@@ -7,7 +7,7 @@ from click.testing import Result
 Run = Callable[..., Result]
 
 
-PROGRESS = ("data ", "task ", "left out ", "network ")
+PROGRESS = ("data ", "task ", "left out ", "network ", "working ")
 """Beginnings of lines that ``xpnet train`` prints on stderr while it works."""
 
 

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy
 import pyarrow
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from xpnet.cli.output import working
-from xpnet.cli.settings import ReadingSettings
+from xpnet.cli.output import few, working
+from xpnet.cli.settings import ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
-from xpnet.errors import DataFileError
+from xpnet.errors import DataFileError, InputError
+from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.division import RowLinks, latest_rows, times_of
 
 SPLIT_ROWS = 2**18
 """Maximum rows that are divided at a time, since their indices take memory."""
@@ -50,7 +52,7 @@ def read_columns(
     Raises DataFileError if columns are missing.
     """
     opened = open_data(data, settings.target if labelled else None, **settings.dialect)
-    drop = [*settings.drop, *settings.ids]
+    drop = [*settings.no_features]
     text = [*settings.text]
     features, target = settings.features, settings.target
     if model is not None:
@@ -58,13 +60,15 @@ def read_columns(
         text += [name for name in model.text if name in opened.names]
         features = features or tuple(model.features)
         target = target or opened.default_target or model.target
-    names, label = pick_columns(opened, target, features, drop, text, labelled=labelled)
+    named = [*text, *settings.further_columns]
+    names, label = pick_columns(opened, target, features, drop, named, labelled=labelled)
     if len(names) > MAX_COLUMNS:
         raise DataFileError(
             f"{opened.name}: a model must have at most {MAX_COLUMNS:,} columns; got "
             f"{len(names):,}. Choose some with --features."
         )
-    columns = names if label is None else [*names, label]
+    columns = [*names, *settings.further_columns, *([] if label is None else [label])]
+    columns = list(dict.fromkeys(columns))
     with working(f"reading {opened.name}"):
         frame = opened.read(columns, [name for name in text if name in columns], label)
     return ReadColumns(opened, frame, names, label or "")
@@ -76,6 +80,7 @@ class TableRows:
 
     features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
+    weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
     """
 
     frame: Frame
@@ -83,6 +88,8 @@ class TableRows:
     chosen: numpy.ndarray
     y: numpy.ndarray
     classes: Any
+    weight: numpy.ndarray | None = None
+    links: RowLinks = RowLinks()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -93,7 +100,9 @@ class TableRows:
         taken[selection] = True
         chosen = self.chosen.copy()
         chosen[self.chosen] = taken
-        return replace(self, chosen=chosen, y=self.y[taken])
+        weight = None if self.weight is None else self.weight[taken]
+        links = self.links.take(numpy.flatnonzero(taken))
+        return replace(self, chosen=chosen, y=self.y[taken], weight=weight, links=links)
 
     def sample(self, maximum: int) -> "TableRows":
         """Return about ``maximum`` rows, at even distances; all of fewer rows."""
@@ -135,7 +144,9 @@ class EncodedRows(Source):
 def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[TableRows, TableRows]:
     """Divide rows into two parts, of which the second has a fraction of them.
 
-    The parts have the same frequencies of classes, and each class has rows in the first part.
+    The parts have the same frequencies of classes, and each class has rows in the first part. But
+    where rows have groups, the second part has groups of its own, and where they have times, it has
+    the latest rows; then a class may have no rows in the first part.
 
     option : that named the fraction, for the message
 
@@ -148,11 +159,104 @@ def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[Tab
             f"{option} {fraction}."
         )
     second = numpy.zeros(count, bool)
+    if fraction and rows.links.time is not None:
+        second = latest_rows(rows.links.time, fraction)
+        return rows.take(~second), rows.take(second)
+    if fraction and rows.links.groups is not None:
+        groups = rows.links.groups
+        if groups.max() == groups.min():
+            raise DataFileError(
+                f"{rows.frame.name}: --groups must name a column of two groups or more; got 1. "
+                "Leave it out."
+            )
+        second[_rows_of_some_groups(groups, fraction, seed)] = True
+        return rows.take(~second), rows.take(second)
     for first in range(0, count if fraction else 0, SPLIT_ROWS):
         y = rows.y[first : first + SPLIT_ROWS]
         stratified = rows.classes is not None
         second[first + _second_part(y, fraction, seed, stratified=stratified)] = True
     return rows.take(~second), rows.take(second)
+
+
+def split_last(rows: TableRows, fraction: float) -> tuple[TableRows, TableRows]:
+    """Divide rows into two parts, of which the second has the last ones, a fraction of them."""
+    second = numpy.arange(len(rows)) >= len(rows) - round(fraction * len(rows))
+    return rows.take(~second), rows.take(second)
+
+
+def with_known_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:
+    """Return both parts with the classes of the training rows alone; a note tells of others."""
+    if training.classes is None:
+        return training, test
+    known = numpy.unique(training.y)
+    if len(known) == len(training.classes):
+        return training, test
+    is_known = numpy.isin(test.y, known)
+    if not is_known.all():
+        unknown = numpy.unique(test.y[~is_known])
+        training.frame.notes.append(
+            f"{numpy.count_nonzero(~is_known):,} test rows are left out, since no training row has "
+            f"their class: {few(training.classes[unknown].tolist())}"
+        )
+
+    def renumbered(rows: TableRows) -> TableRows:
+        y = numpy.searchsorted(known, rows.y).astype(rows.y.dtype)
+        return replace(rows, y=y, classes=rows.classes[known])
+
+    return renumbered(training), renumbered(test.take(is_known))
+
+
+def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -> RowLinks:
+    """Return the groups or times of the rows that have a label.
+
+    Raises DataFileError for gaps, and for times that are neither numbers nor dates.
+    """
+    if settings.groups is not None:
+        codes = _column_of(frame, settings.groups, labelled).categories(0).codes
+        gaps = numpy.count_nonzero(codes < 0)
+        if gaps:
+            raise DataFileError(
+                f"{frame.name}: --groups must name a column without gaps; {settings.groups!r} has "
+                f"{gaps:,}. Fill them, or leave such rows out."
+            )
+        return RowLinks(groups=codes)
+    if settings.time is None:
+        return RowLinks()
+    table = _column_of(frame, settings.time, labelled)
+    try:
+        return RowLinks(time=times_of(table, settings.time, table.rows))
+    except InputError as error:
+        raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
+
+
+def read_weights(frame: Frame, column: str, labelled: numpy.ndarray) -> numpy.ndarray:
+    """Return the weights of the rows that have a label: (rows,) float64, not negative.
+
+    Raises DataFileError for other values.
+    """
+    table = _column_of(frame, column, labelled)
+    rule = f"{frame.name}: --weight must name a column of finite numbers, none of them negative"
+    kind, type_name = table.kind(0)
+    if kind != "number":
+        raise DataFileError(f"{rule}; {column!r} holds {type_name}. Name another.")
+    weights = table.numbers(0)
+    wrong = ~(numpy.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        raise DataFileError(f"{rule}; {column!r} holds {weights[wrong][0]:g}. Correct it.")
+    return weights
+
+
+def _column_of(frame: Frame, name: str, labelled: numpy.ndarray) -> Table:
+    """Return a column of the rows that have a label, as a table."""
+    batches = [batch.column(0) for batch in frame.all_batches([name])]
+    column = pyarrow.chunked_array(batches, frame.schema.field(name).type)
+    return table_of(pyarrow.table({name: column.filter(pyarrow.array(labelled))}))
+
+
+def _rows_of_some_groups(groups: numpy.ndarray, fraction: float, seed: int) -> numpy.ndarray:
+    """Return indices of the rows of random groups, a fraction of the groups."""
+    divide = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    return next(divide.split(groups, groups=groups))[1]
 
 
 def _second_part(

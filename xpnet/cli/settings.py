@@ -26,6 +26,16 @@ class ReadingSettings:
     encoding: str | None = None
 
     @property
+    def no_features(self) -> tuple[str, ...]:
+        """Return the columns that are no features, whatever else they are for."""
+        return (*self.drop, *self.ids)
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Return the columns that are read besides features and labels."""
+        return ()
+
+    @property
     def dialect(self) -> dict[str, Any]:
         """Return how a text file is written, as `xpnet.data.open_data` takes it."""
         names = ("separator", "decimal", "thousands", "encoding", "no_header")
@@ -39,7 +49,12 @@ class TrainSettings(ReadingSettings):
     data: str
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
+    weight: str | None = None
+    groups: str | None = None
+    time: str | None = None
     test_size: float = 0.25
+    holdout: str = "random"
+    test: str | None = None
     model: str = "tabular"
     quality: int | None = None
     hidden: tuple[int, ...] | None = None
@@ -66,6 +81,16 @@ class TrainSettings(ReadingSettings):
     resume: bool = False
     quiet: bool = False
     backend: str | None = None
+
+    @property
+    def no_features(self) -> tuple[str, ...]:
+        """Return the columns that are no features; the time of a row may be one."""
+        return (*super().no_features, *filter(None, (self.groups, self.weight)))
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Return the columns with weights, groups and times."""
+        return tuple(filter(None, (self.weight, self.groups, self.time)))
 
 
 @dataclass(frozen=True, kw_only=True)

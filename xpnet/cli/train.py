@@ -31,6 +31,19 @@ def _check_together(settings: TrainSettings) -> None:
         raise click.UsageError(
             "--model linear has no hidden layer; leave --hidden out, or choose --model mlp."
         )
+    linked = [name for name in ("groups", "time") if getattr(settings, name) is not None]
+    if settings.holdout == "last":
+        linked.append("holdout")
+    if len(linked) > 1:
+        raise click.UsageError(
+            f"{' and '.join(f'--{name}' for name in linked)} must not come together, since each "
+            "decides which rows are tested on. Leave one out."
+        )
+    if settings.target is not None and settings.target in settings.further_columns:
+        raise click.UsageError(
+            f"--target must name another column than --weight, --groups and --time; got "
+            f"{settings.target} twice. Name another."
+        )
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile must go with --loss quantile. Add it.")
 
@@ -61,10 +74,42 @@ _what_to_predict = options.together(
         help="Weights of classes in the loss: balanced, or label=weight separated by commas.",
     ),
     _data(
+        "--weight",
+        "--sample-weight",
+        "weight",
+        metavar="COLUMN",
+        help="Column with the weight of each row in training, not negative; no feature.",
+    ),
+    _data(
+        "--groups",
+        metavar="COLUMN",
+        help="Column with the group of each row, such as a customer; no feature. Test and "
+        "validation rows are of other groups than training rows.",
+    ),
+    _data(
+        "--time",
+        metavar="COLUMN",
+        help="Column with the time of each row, a number or a date. Test rows are the latest "
+        "rows, and validation rows the latest ones before. The column is a feature unless it is "
+        "dropped.",
+    ),
+    _data(
         "--test-size",
         type=_FRACTION,
         default=0.25,
         help="Fraction of the rows that are not trained on, and that scores are measured on.",
+    ),
+    _data(
+        "--holdout",
+        type=options.OneOf(["random", "last"]),
+        default="random",
+        help="Which rows these are: random ones, or the last ones of the file.",
+    ),
+    _data(
+        "--test",
+        metavar="FILE",
+        callback=options.reads,
+        help="Measure the scores on the rows of this file, and train on all rows of DATA.",
     ),
 )
 
@@ -248,6 +293,8 @@ def train(distributed: str | None, timeout: float, **arguments: Any) -> None:
       xpnet train passengers.csv --target survived -o model.safetensors
       xpnet train houses.parquet --target price --id number --plot loss.png
       xpnet train visits.csv --target visits --loss poisson --time-limit 60
+      xpnet train sales.csv --target amount --time day
+      xpnet train readings.csv --target dose --groups patient --test later.csv
       xpnet train rides.csv --target minutes --loss quantile --quantile 0.05,0.5,0.95
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi

@@ -2,28 +2,37 @@
 
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
 import joblib
 import numpy
 import pyarrow
+from pyarrow import types
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
-from xpnet.cli.progress import ProgressLines, announce
-from xpnet.cli.reading import EncodedRows, TableRows, read_columns, split
+from xpnet.cli.progress import ProgressLines
+from xpnet.cli.reading import (
+    EncodedRows,
+    TableRows,
+    read_columns,
+    read_links,
+    read_weights,
+    split,
+    split_last,
+    with_known_classes,
+)
 from xpnet.cli.report import (
     data_line,
     describe_model,
-    left_out_line,
     show_report,
     suffix_note,
     task_line,
     write_files,
 )
 from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of
-from xpnet.cli.settings import TrainSettings
+from xpnet.cli.settings import ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import choose_task, numbers_of
 from xpnet.data import frames
@@ -65,18 +74,31 @@ LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
 
 def run(settings: TrainSettings) -> None:
     """Train, then write and show the results."""
-    rows, report = _read(settings)
-    training, test = split(rows, settings.test_size, settings.seed, "--test-size")
-    started = time.perf_counter()
-    model = fit(training, settings)
-    report["seconds"] = time.perf_counter() - started
-    _check_losses(model)
-    if current_ranks().rank:  # rank 0 writes and shows the results of all
-        return
-    report["scores"] = _measure(model, training, test)
+    with ProgressLines(f"reading {settings.data}", quiet=settings.quiet) as lines:
+        rows, report = _read(settings, lines)
+        training, test = _divided(rows, report["data"]["target"], settings)
+        lines.stage = "training"
+        started = time.perf_counter()
+        model = fit(training, settings, lines)
+        report["seconds"] = time.perf_counter() - started
+        _check_losses(model)
+        if current_ranks().rank:  # rank 0 writes and shows the results of all
+            return
+        lines.stage = "measuring"
+        report["scores"] = _measure(model, training, test)
+    _write_and_show(model, training, settings, report)
+
+
+def _write_and_show(
+    model: Any, rows: TableRows, settings: TrainSettings, report: dict[str, Any]
+) -> None:
+    """Complete the report, write the files that options name, and show the report.
+
+    rows : of the training
+    """
     notes = [*rows.frame.notes, suffix_note(settings.output)]
     if settings.class_weight is None:
-        notes.append(rare_class_note(training))
+        notes.append(rare_class_note(rows))
     report["data"] |= {
         "left_out": dict(model.encoder_.left_out_),
         "notes": list(filter(None, notes)),
@@ -113,7 +135,55 @@ def _measure(model: Any, training: TableRows, test: TableRows) -> dict[str, Any]
     return scores
 
 
-def _read(settings: TrainSettings) -> tuple[TableRows, dict[str, Any]]:
+def _divided(rows: TableRows, target: str, settings: TrainSettings) -> tuple[TableRows, TableRows]:
+    """Return the rows to train on and those to test on; notes say how they were chosen.
+
+    target : the column of labels
+    """
+    notes = rows.frame.notes
+    if settings.test is not None:
+        notes.append(f"test rows are those of {settings.test}")
+        return rows, _test_rows(rows, settings.test, target, settings)
+    if settings.holdout == "last":
+        notes.append("test rows are the last ones of the file")
+        return with_known_classes(*split_last(rows, settings.test_size))
+    if settings.groups is not None:
+        notes.append(f"test and validation rows have {settings.groups} of their own")
+    if settings.time is not None:
+        notes.append(f"test and validation rows are the latest by {settings.time}")
+    parts = split(rows, settings.test_size, settings.seed, "--test-size")
+    return with_known_classes(*parts)
+
+
+def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:
+    """Return the labelled rows of a file with the columns of the training.
+
+    target : the column of labels
+
+    Raises DataFileError for a file that lacks a column, and for labels that the training lacks.
+    """
+    schema = rows.frame.schema
+    text = [name for name in rows.features if types.is_dictionary(schema.field(name).type)]
+    reading = ReadingSettings(
+        features=tuple(rows.features),
+        text=tuple(text),
+        target=target,
+        no_header=settings.no_header,
+        separator=settings.separator,
+        decimal=settings.decimal,
+        thousands=settings.thousands,
+        encoding=settings.encoding,
+    )
+    _, frame, features, _ = read_columns(path, reading, labelled=True)
+    labels, labelled = read_labels(frame, target, settings.decimal)
+    if rows.classes is None:
+        y = numbers_of(frame.name, target, labels)
+    else:
+        y = class_indices(frame.name, labels, rows.classes.tolist())
+    return TableRows(frame, features, labelled, y, rows.classes)
+
+
+def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what the report says about them."""
     _, frame, features, target = read_columns(settings.data, settings, labelled=True)
     labels, labelled = read_labels(frame, target, settings.decimal)
@@ -143,10 +213,23 @@ def _read(settings: TrainSettings) -> tuple[TableRows, dict[str, Any]]:
         "data": data,
         "task": task._asdict(),
     }
-    if not settings.quiet:
-        announce("data", data_line(data))
-        announce("task", task_line(task._asdict()))
-    return TableRows(frame, features, labelled, y, classes), report
+    lines.say("data", data_line(data))
+    lines.say("task", task_line(task._asdict()))
+    links = read_links(frame, settings, labelled)
+    rows = TableRows(frame, features, labelled, y, classes, links=links)
+    if settings.weight is not None:
+        rows = _weighted(rows, read_weights(frame, settings.weight, labelled))
+    return rows, report
+
+
+def _weighted(rows: TableRows, weights: numpy.ndarray) -> TableRows:
+    """Return rows with their weights; those of weight 0 are left out, and a note says so."""
+    counted = weights > 0
+    if not counted.all():
+        rows.frame.notes.append(
+            f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
+        )
+    return replace(rows, weight=weights).take(counted)
 
 
 def _holds_words(frame: Frame, name: str) -> bool:
@@ -168,7 +251,8 @@ class SameRows(Callback):
     def __init__(self, rows: TableRows) -> None:
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
-        self.fingerprint = joblib.hash([rows.chosen, rows.y, values])
+        links = [rows.links.groups, rows.links.time]
+        self.fingerprint = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
 
     def state(self) -> dict[str, Any]:
         """Return the fingerprint."""
@@ -212,21 +296,28 @@ def build(settings: TrainSettings, *, classify: bool) -> Any:
     return model
 
 
-def fit(rows: TableRows, settings: TrainSettings) -> Any:
+def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     same_rows = None if settings.checkpoint_dir is None else SameRows(rows)
-    model.watch(lambda number: _callbacks(settings, same_rows, number))
+    say = None if settings.quiet else lines.say
+    model.watch(lambda number: _callbacks(settings, same_rows, number), say)
     # A loss that overflows is reported once, after the training.
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         # The task has settled that there may be many classes.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
-        return model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
+        return model.fit(
+            rows.table(),
+            rows.y if classes is None else classes[rows.y],
+            sample_weight=rows.weight,
+            groups=rows.links.groups,
+            time=rows.links.time,
+        )
 
 
 def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict[Any, float]:
@@ -245,13 +336,13 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Any:
     max_width = MAX_ENCODED // (len(rows) * len(rows.features))  # columns made of each column
     by_blocks = max_width == 0
     # Rows for validation are not copied here. Several networks in memory each choose their own.
-    fraction = settings.validation_size if by_blocks or model.networks == 1 else 0.0
+    is_linked = rows.links.groups is not None or rows.links.time is not None
+    divides_here = by_blocks or is_linked or model.networks == 1
+    fraction = settings.validation_size if divides_here else 0.0
     training, validation = split(rows, fraction, settings.seed, "--validation-size")
     sample = training.sample(SAMPLE_ROWS)
     encoder = _encoder_of(model, sample, settings.seed, max_width, len(training), len(rows))
     pyarrow.default_memory_pool().release_unused()  # the rows need what the sample took
-    if not settings.quiet and encoder.left_out_:
-        announce("left out", left_out_line(encoder.left_out_))
     if by_blocks:
         rows.frame.notes.append(
             "the table is read again for each epoch, since its encoded rows would take much memory"
@@ -264,7 +355,13 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Any:
         EncodedRows(part, encoder, settings.dtype) for part in (training, validation)
     ]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
-    labelled = {"X_val": X_val, "y_val": validation.y} if len(validation) else {}
+    labelled: dict[str, Any] = {"sample_weight": training.weight}
+    if len(validation):
+        labelled |= {
+            "X_val": X_val,
+            "y_val": validation.y,
+            "sample_weight_val": validation.weight,
+        }
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **labelled)
 
 
@@ -290,7 +387,7 @@ def _callbacks(
     same_rows : the check of the rows in checkpoints; None without checkpoints
     number : of the network, from 0
     """
-    shown = [] if settings.quiet else [Progress(), ProgressLines(number + 1)]
+    shown: list[Callback] = [] if settings.quiet else [Progress()]
     if same_rows is None or settings.checkpoint_dir is None:
         return shown, None
     folder = settings.checkpoint_dir / f"member-{number}"

@@ -347,8 +347,10 @@ class Tabular(FittedAttributes, BaseEstimator):
         y: Any,
         *,
         classes: numpy.ndarray | None = None,
+        sample_weight: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        sample_weight_val: Any = None,
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, such as those of a very large table.
 
@@ -362,11 +364,15 @@ class Tabular(FittedAttributes, BaseEstimator):
             The targets: numbers, or indices into ``classes``.
         classes : array, shape (classes,), optional
             The labels, sorted.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, positive.
         X_val : array or Source, shape (validation rows, inputs), optional
             Validation rows, which end the training. With None, rows of X are taken, unless X is a
             source.
         y_val : array, shape (validation rows,), optional
             Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
 
         Returns
         -------
@@ -379,10 +385,13 @@ class Tabular(FittedAttributes, BaseEstimator):
         coding = self._learned_targets(
             self._checked_targets(y, "y") if classes is None else classes
         )
+        encode = classes is None
         validation: Any = None
         if X_val is not None:
-            validation = self._encoded_rows(X_val, y_val, coding, "y_val", encode=classes is None)
-        rows = self._encoded_rows(X, y, coding, "y", encode=classes is None)
+            validation = self._encoded_rows(
+                X_val, y_val, sample_weight_val, coding, "_val", encode=encode
+            )
+        rows = self._encoded_rows(X, y, sample_weight, coding, "", encode=encode)
         random_state = check_random_state(self.random_state)
         if validation is None:
             validation = self._folds(rows, random_state)
@@ -424,13 +433,18 @@ class Tabular(FittedAttributes, BaseEstimator):
         return LabeledRows(X, targets.Y, targets.weight)
 
     def _encoded_rows(
-        self, X: Any, y: Any, coding: TargetCoding, name: str, *, encode: bool
+        self, X: Any, y: Any, weight: Any, coding: TargetCoding, ending: str, *, encode: bool
     ) -> LabeledRows:
-        """Return encoded rows, which may be a source. encode : whether y must be encoded"""
+        """Return encoded rows, which may be a source.
+
+        ending : of the names of the arguments; encode : whether y must be encoded
+        """
         X = X if isinstance(X, Source) else numpy.ascontiguousarray(X, self.dtype)
+        name = f"y{ending}"
         Y = coding.encode(self._checked_targets(y, name), name) if encode else numpy.asarray(y)
         check_consistent_length(X, Y)
-        return LabeledRows(X, Y, unequal(self._with_class_weights(coding, Y, None)))
+        weight = check_row_weights(weight, len(Y), self.dtype, f"sample_weight{ending}")
+        return LabeledRows(X, Y, unequal(self._with_class_weights(coding, Y, weight)))
 
     def _train(
         self,
