@@ -54,7 +54,7 @@ from xpnet.tabular.recipe import (
     make_recipe,
     network_counts,
 )
-from xpnet.tabular.watching import Callbacks, Say, Watching, print_line
+from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
 
 
@@ -561,7 +561,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     def _watching_with(self, callbacks: Callbacks) -> Watching:
         """Return who follows this fit, and forget who was to follow the next one."""
         watching: Watching = self.__dict__.pop("_watching", Watching())
-        say = print_line if watching.say is None and self.verbose else watching.say
+        say = PrintedLines() if watching.say is None and self.verbose else watching.say
         return replace(watching, say=say, callbacks=callbacks)
 
     def watch(self, make: Watch, say: Say | None = None) -> Self:

@@ -18,9 +18,15 @@ Callbacks = Iterable[Any] | Callable[[int], Iterable[Any]]
 """Callbacks that all networks share, or a function of a network's number that returns them."""
 
 
-def print_line(name: str, value: str) -> None:
-    """Print a line, whose value stands below the one of the line before."""
-    print(f"{name:<9} {value}")
+class PrintedLines:
+    """Prints lines, whose values stand one below the other. sink : called with each line"""
+
+    def __init__(self, sink: Any = print) -> None:
+        self.sink = sink
+
+    def __call__(self, name: str, value: str) -> None:
+        """Print a name and a value."""
+        self.sink(f"{name:<9} {value}")
 
 
 @dataclass(frozen=True)
