@@ -12,7 +12,13 @@ from xpnet import TabularClassifier, TabularRegressor
 from xpnet.tabular import watching
 from xpnet.training import Callback
 
-SMALL: dict[str, Any] = {"members": 2, "networks": 3, "max_iter": 4, "random_state": 0}
+SMALL: dict[str, Any] = {
+    "members": 2,
+    "networks": 3,
+    "max_iter": 4,
+    "random_state": 0,
+    "backend": "numpy",
+}
 RNG = numpy.random.default_rng(0)
 TABLE = {"x": RNG.normal(size=200), "same": numpy.ones(200)}
 NUMBERS = TABLE["x"] ** 2
