@@ -1,21 +1,24 @@
 """The matrix product of factors that are rounded to bfloat16; sums are float32.
 
 Both factors are rounded and packed in pairs of terms: a part of A as rows, and a panel of B as for
-``products``. The arguments are those of ``products``, and ``gemm_at`` is the address of the memory
-for packed factors: see :func:`own_memory`.
+``products``. The arguments are those of ``products``, and ``gemm_at`` is the address of a
+:class:`Packing`.
 """
 
+import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy
 from numba import types
 
+from xpnet_numba.internals import from_dtype
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm.amx import SIDE, configure_tiles, multiply_square, release_tiles
 from xpnet_numba.llvm.arithmetic import choice, smaller
 from xpnet_numba.llvm.bfloat16 import LANES, multiply_pairs, packing
 from xpnet_numba.llvm.emit import stay_apart
-from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, shift
+from xpnet_numba.llvm.memory import address, array, load, pointer, pointer_to, shift
 from xpnet_numba.llvm.tiles import FEW, HEIGHTS, PANEL
 from xpnet_numba.loops import inner
 from xpnet_numba.loops.products import (
@@ -35,8 +38,8 @@ ROWS = 512
 quarter of a second-level cache.
 """
 
-HEADER = 16
-"""Items before the threads' parts of the memory: a cache line."""
+STAMPED = 16
+"""Items of a cache line: each parameter begins at one."""
 
 pack_rows = packing(down=False, turned=False)
 pack_columns_as_rows = packing(down=True, turned=True)
@@ -44,18 +47,68 @@ pack_columns = packing(down=True, turned=False)
 pack_rows_as_columns = packing(down=False, turned=True)
 
 
+class Packing(ctypes.Structure):
+    """Where a job's products pack their factors.
+
+    memory_at, thread_items : the memory of all threads, and the items of each
+    scratch_at : the scratch of the first thread, from which a thread's number follows
+    params_at, params : the parameters whose packed weights are kept until the next update, and
+        their number, or 0 if none are kept
+    stamps_at : (threads, 2, params // ``STAMPED``), for each weight and its transpose the update for
+        which it was packed
+    call : number of the call of compiled code, which no other call has
+    updates_at, done_at, pieces : where the job's ``updates_made`` and ``done_at`` are, and the pieces
+        of an update
+    """
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            "memory_at",
+            "thread_items",
+            "scratch_at",
+            "params_at",
+            "params",
+            "stamps_at",
+            "call",
+            "updates_at",
+            "done_at",
+            "pieces",
+        )
+    ]
+
+
+PACKING = from_dtype(numpy.dtype(Packing))
+
+
+class Kept(NamedTuple):
+    """The memory for a packed factor.
+
+    at : where it begins
+    whole : whether it has room for the whole factor, and not for a panel only
+    valid : whether the factor is there already
+    """
+
+    at: Pointer
+    whole: bool
+    valid: bool
+
+
 def multiply(
     a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address
 ) -> None:
     """op(A) op(B) of rounded factors: a template."""
     (m, n), k = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b))
-    rows_at = own_memory(scratch, gemm_at)
-    panel_at = shift(rows_at, ROWS * TERMS // 2)
-    spare = Operand(shift(panel_at, COLUMNS * TERMS // 2), COLUMNS, 1)
+    packing = array(pointer(gemm_at, PACKING), 1)[0]
+    me = (address(pointer_to(scratch)) - packing.scratch_at) // (SCRATCH * scratch.itemsize)
+    rows_at = pointer(packing.memory_at + me * packing.thread_items * 4, pointer_to(scratch))
+    spare = Operand(shift(rows_at, ROWS * TERMS // 2), COLUMNS, 1)
+    kept = memory_for(packing, b, flags & TRANSPOSE_B, me, shift(rows_at, OWN_PART))
     left, right, to_c = operand(a, 0), operand(b, 0), pointer_to(c)
     begin()
     for start in range(0, k, TERMS):
         terms = smaller(TERMS, k - start)
+        pairs = -(-terms // (2 * LANES)) * LANES
         for i in range(0, m, ROWS):
             rows = smaller(ROWS, m - i)
             packed_rows = Operand(rows_at, TERMS // 2, 1)
@@ -63,8 +116,10 @@ def multiply(
             for j in range(0, n, COLUMNS):
                 columns = smaller(COLUMNS, n - j)
                 vectors = -(-columns // LANES)
-                packed = Operand(panel_at, vectors * LANES, 1)
-                pack_right(right, flags & TRANSPOSE_B, (start, j), (terms, columns), packed)
+                before = start // 2 * (-(-n // LANES) * LANES) + j * pairs
+                packed = Operand(shift(kept.at, choice(kept.whole, before, 0)), vectors * LANES, 1)
+                if not (kept.valid or (kept.whole and i > 0)):
+                    pack_right(right, flags & TRANSPOSE_B, (start, j), (terms, columns), packed)
                 fresh = (start | flags & ACCUMULATE) == 0
                 panel = Panel(columns, (terms + 1) // 2, fresh, vectors)
                 to = Operand(shift(to_c, i * n + j), n, 1)
@@ -80,14 +135,24 @@ sweep: Any = None
 
 
 @inner
-def own_memory(scratch: Vector, memory_at: Address) -> Pointer:
-    """Return the calling thread's part of the memory. The memory begins with its distance from the
-    first thread's scratch in bytes, which tells the threads apart.
+def memory_for(packing: Packing, b: Matrix, is_transposed: int, me: int, panel_at: Pointer) -> Kept:
+    """Return the memory for B: that which is kept for a weight, or that of a panel.
+
+    A weight of at least ``2 * LANES`` rows and columns takes less than twice its items when it is
+    packed. So its place among the parameters determines its place among those that are packed.
     """
-    header = array(pointer(memory_at, types.int64), 1)
-    scratch_at = pointer_to(scratch)
-    me = (address(scratch_at) - memory_at - header[0]) // (SCRATCH * scratch.itemsize)
-    return shift(pointer(memory_at, scratch_at), HEADER + me * OWN_MEMORY)
+    place = (address(pointer_to(b)) - packing.params_at) // b.itemsize
+    if not (0 <= place < packing.params) or smaller(len(b), b.shape[1]) < 2 * LANES:
+        return Kept(panel_at, False, False)
+    stamps = packing.params // STAMPED
+    number = (2 * me + choice(is_transposed, 1, 0)) * stamps + place // STAMPED
+    stamp = array(pointer(packing.stamps_at, types.int64), number + 1)
+    updates = load(packing.updates_at) + load(packing.done_at) // packing.pieces
+    now = (packing.call << 32) + updates
+    valid = stamp[number] == now
+    stamp[number] = now
+    first = PANEL_PART + 2 * place + choice(is_transposed, 2 * packing.params, 0)
+    return Kept(shift(panel_at, first), True, valid)
 
 
 @inner
@@ -190,10 +255,13 @@ values that are filled in. ``TERMS`` is the maximum number of terms of a panel, 
 and ``COLUMNS`` its maximum number of columns.
 """
 
-OWN_MEMORY = max(
-    (ROWS + values["COLUMNS"]) * values["TERMS"] // 2 + (2 * SIDE) ** 2
-    for _, values in PRODUCTS.values()
-)
-"""Items of each thread's part of the memory: rows of A and a panel of B, in pairs, and a square of
-C.
-"""
+OWN_PART = max(ROWS * values["TERMS"] // 2 + (2 * SIDE) ** 2 for _, values in PRODUCTS.values())
+"""Items of each thread's memory for rows of A in pairs, and for a square of C."""
+
+PANEL_PART = max(values["COLUMNS"] * values["TERMS"] // 2 for _, values in PRODUCTS.values())
+"""Items after it for a panel of B in pairs. Weights that are kept follow."""
+
+
+def thread_items(params: int) -> int:
+    """Return the items of each thread's memory if packed weights of so many parameters are kept."""
+    return OWN_PART + PANEL_PART + 4 * params

@@ -178,10 +178,10 @@ class EvaluatingStep(Step):
             or (last.plan.sparse and label_width and not sparse)
         ):
             cut = plan.evaluation_plan(count, sparse=sparse)
-            self._rows_workspace = plan.Workspace(
-                self.spec, cut, label_width, packs=self.products.packs
-            )
-            self._rows_workspace.bind(self._evaluation)
+            last = plan.Workspace(self.spec, cut, label_width, packs=self.products.packs)
+            last.bind(self._evaluation)
+            self._rows_workspace = last
+        last.begin_call()
         return count, numpy.zeros(blocks, numpy.int64)
 
     # Buffers and jobs.

@@ -171,6 +171,7 @@ class ManyTrainings:
         self.jobs = (job_class(spec.dtype) * len(steps))()
         for k, (step, of_step) in enumerate(zip(steps, data, strict=True)):
             self.jobs[k] = self._job_of(step, of_step, k % self.lanes)
+            self._workspaces[k % self.lanes].bind(self.jobs[k])
         first = self.jobs[0]
         first.lanes, first.lanes_at = self.lanes, address_of(self._claims)
         first.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
@@ -183,7 +184,6 @@ class ManyTrainings:
         job, workspace = step.separate_job(), self._workspaces[lane]
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
-        workspace.bind(job)
         job.threads, job.steps, job.updating, job.penalized = 1, data.sums.size, 1, step.spec.l2 > 0
         if self.streams:
             job.rows_at, job.order_at = job.order_at, address_of(self._orders[lane])
@@ -194,6 +194,8 @@ class ManyTrainings:
         job, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
         job.first_piece, job.end_piece = first, first + len(learning_rates)
         self._claims.fill(0)
+        for workspace in self._workspaces:
+            workspace.begin_call()
         steps = self.steps[first : job.end_piece]
         for step, learning_rate in zip(steps, learning_rates, strict=True):
             step.set_learning_rate(learning_rate)

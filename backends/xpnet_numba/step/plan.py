@@ -10,7 +10,7 @@ import ctypes
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from math import prod
 from typing import Any
 
@@ -61,6 +61,11 @@ core.
 MEMBER_ROWS = 128
 """Rows of one member that are worked on at a time, as ``MAX_ROWS``: three arrays of each layer are
 stored for them.
+"""
+
+KEPT_PARAMETERS = 1 << 18
+"""Maximum number of parameters whose packed weights are kept: more would not stay in the cache of a
+core.
 """
 
 MEMBER_BLOCKS_PER_CORE = 2
@@ -365,6 +370,19 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
     return (LayerRecord * spec.layers)(*rows)
 
 
+_calls = count(1)
+"""Numbers of the calls of compiled code whose products pack weights."""
+
+
+def _kept_parameters(spec: NetworkSpec, plan: Plan) -> int:
+    """Return the number of parameters whose packed weights are kept until the next update: all or
+    none. They are kept if threads multiply by a weight several times between two updates.
+    """
+    is_evaluation, size = not plan.slices, buffer_size(spec)
+    several = spec.members > 1 or is_evaluation or plan.batch_rows > plan.cores * plan.round_rows
+    return size if several and size <= KEPT_PARAMETERS else 0
+
+
 # Buffers are allocated once for a kind of work, then only written. All memory of a workspace is
 # allocated before a job receives an address of it: if memory does not suffice, the job keeps its
 # old workspace.
@@ -412,8 +430,8 @@ class Workspace:
             if label_width
             else 0,  # an index is as wide as two float32
         }
-        if packs:
-            sizes["gemm_at"] = bfloat16.HEADER + threads * bfloat16.OWN_MEMORY
+        self._kept = _kept_parameters(spec, plan) if packs else 0
+        self._packings: list[bfloat16.Packing] = []
         totals = {
             "totals_at": (plan.blocks + len(plan.slices)) * LINE // 8,
             "results_at": threads * LINE // 8,
@@ -422,6 +440,11 @@ class Workspace:
         self.arrays |= aligned(
             "int64", {"claims_at": pieces + 1}
         )  # the last item counts pieces that are done
+        if packs:
+            items = threads * bfloat16.thread_items(self._kept)
+            self.arrays |= aligned(spec.dtype, {"memory_at": items})
+            stamps = threads * 2 * self._kept // bfloat16.STAMPED
+            self.arrays |= aligned("int64", {"stamps_at": stamps})
         self.nbytes = sum(array.nbytes for array in self.arrays.values())
         self._slices, self._starts = (
             (Slice * len(plan.slices))(*plan.slices),
@@ -444,16 +467,38 @@ class Workspace:
             address_of(self._starts),
         )
         job.cores = plan.cores
-        set_pointers(job, self.arrays)
-        if "gemm_at" in self.arrays:
-            header = self.arrays["gemm_at"][: bfloat16.HEADER].view(numpy.int64)
-            header[0] = job.scratch_at - job.gemm_at
+        own = ("memory_at", "stamps_at")
+        set_pointers(job, {name: a for name, a in self.arrays.items() if name not in own})
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
+        if "memory_at" in self.arrays:
+            self._bind_packing(job)
+
+    def _bind_packing(self, job: Job) -> None:
+        """Set the memory in which a job's products pack their factors."""
+        packing = bfloat16.Packing(
+            thread_items=bfloat16.thread_items(self._kept),
+            scratch_at=job.scratch_at,
+            params_at=job.params_at,
+            params=self._kept,
+            updates_at=ctypes.addressof(job) + type(job).updates_made.offset,
+            done_at=job.done_at,
+            pieces=job.parts + job.blocks + job.slices,
+        )
+        set_pointers(packing, {name: self.arrays[name] for name in ("memory_at", "stamps_at")})
+        self.arrays["stamps_at"].fill(0)
+        self._packings.append(packing)
+        job.gemm_at = ctypes.addressof(packing)
 
     def reset(self, job: Job, threads: int) -> None:
         """Mark every piece as neither claimed nor done."""
         self.arrays["claims_at"].fill(0)
         job.threads = threads
+        self.begin_call()
+
+    def begin_call(self) -> None:
+        """Let the products of the next call of compiled code pack the weights again."""
+        for packing in self._packings:
+            packing.call = next(_calls)
 
 
 def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:

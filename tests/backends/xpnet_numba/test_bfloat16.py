@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.ranks.threads_group import on_ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
@@ -20,11 +21,11 @@ from xpnet_numba import NumbaBackend
 from xpnet_numba.llvm import amx
 from xpnet_numba.llvm.emit import BYTES, INT64, X86
 from xpnet_numba.llvm.memory import call
-from xpnet_numba.loops.bfloat16 import HEADER, OWN_MEMORY, PRODUCTS, ROWS
+from xpnet_numba.loops.bfloat16 import PRODUCTS, ROWS, Packing, thread_items
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import bfloat16 as choice
 from xpnet_numba.runtime.compiling import filled_in
-from xpnet_numba.step import functions
+from xpnet_numba.step import functions, plan
 from xpnet_numba.step.step import compile_step
 
 import xpnet
@@ -59,10 +60,11 @@ def by_address(name: str) -> Any:
 def multiply(product: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0) -> None:
     """Multiply as thread 1 of a step does, whose memory begins with garbage."""
     scratch = np.full((2, SCRATCH), np.nan, np.float32)
-    memory = np.full(HEADER + 2 * OWN_MEMORY, np.nan, np.float32)
-    memory[:2].view(np.int64)[0] = scratch.ctypes.data - memory.ctypes.data
-    product(a, b, c, flags, scratch[1], memory.ctypes.data)
-    assert np.isnan(memory[HEADER : HEADER + OWN_MEMORY]).all()
+    memory = np.full((3, thread_items(0)), np.nan, np.float32)
+    packing = Packing(memory_at=memory.ctypes.data, scratch_at=scratch.ctypes.data)
+    packing.thread_items = memory.shape[1]
+    product(a, b, c, flags, scratch[1], ctypes.addressof(packing))
+    assert np.isnan(memory[[0, 2]]).all()
 
 
 Sizes = tuple[int, int, int]
@@ -330,6 +332,72 @@ def test_bits_are_the_same_on_any_number_of_threads(settings: dict[str, Any]) ->
         xpnet.set_threads(None)
     for one, two in zip(*values, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def wide(**settings: Any) -> xpnet.FeedforwardNeuralNet:
+    """A network whose packed weights may be kept until the next update."""
+    backend = NumbaBackend("bf16")
+    return xpnet.FeedforwardNeuralNet(
+        40, (70, 50), 4, 0.1, dtype="float32", backend=backend, rng=0, **settings
+    )
+
+
+@bfloat16
+@pytest.mark.parametrize(
+    ("settings", "batch"), [({"members": 5}, 300), ({}, 6000), ({"dropout": 0.5}, 2500)]
+)
+def test_weights_that_are_kept_are_those_of_the_last_update(
+    settings: dict[str, Any], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = np.random.default_rng(0).standard_normal((6000, 40), np.float32)
+    y, rows = X[:, :4].argmax(1), slice(0, 700)
+    results = []
+    for kept in (plan.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+        model = wide(**settings)
+        before = model.predict(X[rows])
+        model.fit(X, y, epochs=2, batch_size=batch)
+        after = model.predict(X[rows])
+        model.load_values({name: value / 2 for name, value in model.values().items()})
+        results.append([before, after, model.predict(X[rows]), *model.values().values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@bfloat16
+def test_networks_side_by_side_keep_weights_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((300, 40), np.float32)
+    y, results = X[:, :4].argmax(1), []
+    for kept in (plan.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+        models = [wide(members=2, l2=l2) for l2 in (0.0, 0.1, 1.0)]
+        xpnet.fit_many(models, X, y, epochs=2, batch_size=300)
+        results.append([value for model in models for value in model.values().values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@bfloat16
+@pytest.mark.parametrize("members", [1, 2])
+def test_ranks_that_share_memory_keep_weights_of_their_own(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = np.random.default_rng(0).standard_normal((3000, 40), np.float32)
+    y, results = X[:, :4].argmax(1), []
+
+    def work(group: Any) -> list[np.ndarray]:
+        model = wide(members=members)
+        model.fit(X, y, epochs=2, batch_size=1500)
+        assert group._memory is not None
+        return list(model.values().values())
+
+    monkeypatch.setattr(plan, "MAX_ROWS", 100)
+    for kept in (plan.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+        results += on_ranks(2, work)
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
 
 
 @bfloat16
