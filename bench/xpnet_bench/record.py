@@ -1,4 +1,4 @@
-"""The results file: pytest-benchmark's own format, with one line for each job and contender.
+"""The results file while it is made.
 
 It is written again after each job, so that an interrupted run loses nothing, and a run into an
 existing file replaces only the jobs that it measures. Of rounds that are single calls, of which
@@ -7,7 +7,7 @@ there are thousands, the file keeps the statistics, the percentiles and one medi
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from xpnet import InputError
 from xpnet_bench.contenders import find_entry
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.race import Lane
+from xpnet_bench.results import Measurement, Results, Run, read_results
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 DIGITS = 5
@@ -28,46 +29,30 @@ DIGITS = 5
 STATISTICS = tuple(name for name in Stats.fields if name not in ("total", "ld15iqr", "hd15iqr"))
 SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")
 
-Entry = dict[str, Any]
-
 
 class Record:
     """The results of one file, those of earlier runs included.
 
-    path : the file; run : facts of the run that begins, see ``xpnet_bench.run``
+    path : the file; run : facts of the run that begins
     """
 
-    def __init__(self, path: Path, run: Entry) -> None:
+    def __init__(self, path: Path, run: Run) -> None:
         self.path, self.run = path, run
-        self._rows: list[Entry] = []
-        self._jobs: dict[str, Entry] = {}
-        self._runs: list[Entry] = []
-        if path.is_file():
-            self._take_over(json.loads(path.read_text(encoding="utf-8")))
-        self._runs.append(run)
-
-    def _take_over(self, document: Entry) -> None:
-        """Keep the results of earlier runs; raises InputError where they were made under other
-        conditions.
-        """
-        own = document["xpnet_bench"]
-        self._runs, self._rows = own["runs"], document["benchmarks"]
-        self._jobs = {job["name"]: job for job in own["jobs"]}
-        before, now = (_conditions(run) for run in (self._runs[-1], self.run))
-        if before != now:
+        earlier = read_results(path) if path.is_file() else Results([], [])
+        if earlier.runs and _conditions(earlier.last) != _conditions(run):
             raise InputError(
-                f"The machine, threads and instructions of a run must be those of {self.path}, "
-                f"{before}; got {now}; choose another folder."
+                f"The machine, threads and instructions of a run must be those of {path}, "
+                f"{_conditions(earlier.last)}; got {_conditions(run)}; choose another folder."
             )
+        self._runs, self._measurements = [*earlier.runs, run], earlier.measurements
 
     def add(self, job: Job, lanes: Mapping[str, Lane]) -> None:
         """Replace older results of a job, and write the file."""
         shown = replace(job, data=Path(job.data).name)
-        self._jobs[job.name] = {key: value for key, value in shown.to_json().items() if value}
-        self._rows = [row for row in self._rows if row["group"] != job.name]
-        self._rows += [
-            _row(job, lane, len(self._runs) - 1) for lane in lanes.values() if not lane.failed
-        ]
+        new = [_measured(shown, lane, self.run) for lane in lanes.values() if not lane.failed]
+        kept = [m for m in self._measurements if m.job.name != job.name]
+        order = list(dict.fromkeys(m.job.name for m in (*self._measurements, *new)))
+        self._measurements = sorted([*kept, *new], key=lambda m: order.index(m.job.name))
         for run in self._runs:
             run["skipped"] = [entry for entry in run["skipped"] if entry["job"] != job.name]
         self.run["skipped"] += [
@@ -75,7 +60,7 @@ class Record:
             for name, lane in lanes.items()
             if lane.failed
         ]
-        self.left_out = [name for name in self.left_out if name != job.name]
+        self.run["left_out"]["jobs"] = [name for name in self.left_out if name != job.name]
         self.write()
 
     @property
@@ -83,32 +68,24 @@ class Record:
         """Names of the jobs that the run was asked for and has not measured."""
         return self.run["left_out"]["jobs"]
 
-    @left_out.setter
-    def left_out(self, names: list[str]) -> None:
-        self.run["left_out"]["jobs"] = names
-
     def write(self) -> None:
         """Write the file under another name and rename it, so that it is complete at any time."""
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(self._text(), encoding="utf-8")
-        os.replace(part, self.path)
-
-    def _text(self) -> str:
-        machine = {"node": "", "xpnet_bench": self.run["machine"]}
+        numbers = {id(run): number for number, run in enumerate(self._runs)}
+        jobs = {m.job.name: m.job.to_json() for m in self._measurements}
         parts = {
             "datetime": json.dumps(self.run["date"]),
             "version": json.dumps(pytest_benchmark.__version__),
             "commit_info": json.dumps({"id": self.run["commit"]}),
-            "machine_info": json.dumps(machine),
-            "xpnet_bench": _object(
-                {"runs": _lines(self._runs), "jobs": _lines(list(self._jobs.values()))}
-            ),
-            "benchmarks": _lines(self._rows),
+            "machine_info": json.dumps({"node": "", "xpnet_bench": self.run["machine"]}),
+            "xpnet_bench": _object({"runs": _lines(self._runs), "jobs": _lines(jobs.values())}),
+            "benchmarks": _lines(m.to_row(numbers[id(m.run)]) for m in self._measurements),
         }
-        return _object(parts) + "\n"
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text(_object(parts) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
 
 
-def _conditions(run: Entry) -> Entry:
+def _conditions(run: Run) -> dict[str, Any]:
     machine = {key: run["machine"].get(key, "") for key in SAME_MACHINE}
     return {**machine, "threads": run["threads"], "held": run["held"]}
 
@@ -117,52 +94,37 @@ def _object(parts: Mapping[str, str]) -> str:
     return "{\n" + ",\n".join(f'"{key}": {text}' for key, text in parts.items()) + "\n}"
 
 
-def _lines(entries: Sequence[Entry]) -> str:
+def _lines(entries: Iterable[dict[str, Any]]) -> str:
     """Return a JSON array with one entry on each line."""
-    return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"
+    return "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]"
 
 
-def _row(job: Job, lane: Lane, run: int) -> Entry:
-    """Make a row in pytest-benchmark's form, with rounds for a comparison; ``run`` numbers the
-    file's runs.
-    """
+def _measured(job: Job, lane: Lane, run: Run) -> Measurement:
+    """Make a measurement with its statistics, and rounds for a comparison."""
     stats = Stats()
     stats.data = lane.seconds
-    extra = {
-        "contender": lane.contender,
-        "role": find_entry(lane.contender).role,
-        "run": run,
-        "calls": lane.calls,
-        "notes": lane.notes,
-        "others": round(lane.others, 3),
-    }
-    rounds = lane.seconds
+    seconds, percentiles = lane.seconds, []
     if job.single_calls:
-        extra["percentiles"] = _percentiles(rounds)
-        rounds = [float(numpy.median(turn)) for turn in numpy.array_split(rounds, lane.turns)]
-    name = f"{job.name}-{lane.contender}"
-    return {
-        "group": job.name,
-        "name": name,
-        "fullname": f"{job.suite}/{name}",
-        "params": {"job": job.name, "contender": lane.contender},
-        "extra_info": _rounded(extra),
-        "stats": _rounded(
-            {**{name: getattr(stats, name) for name in STATISTICS}, "data": rounds, "iterations": 1}
-        ),
-    }
-
-
-def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
-    """Return each of ``PERCENTILES`` with its value."""
-    values = numpy.percentile(seconds, PERCENTILES).tolist()
-    return [[percent, value] for percent, value in zip(PERCENTILES, values, strict=True)]
+        values = numpy.percentile(lane.seconds, PERCENTILES)
+        percentiles = numpy.column_stack([PERCENTILES, values]).tolist()
+        turns = numpy.array_split(lane.seconds, lane.turns)
+        seconds = [float(numpy.median(turn)) for turn in turns]
+    return Measurement(
+        job,
+        lane.contender,
+        find_entry(lane.contender).role,
+        numpy.array(_rounded(seconds)),
+        _rounded({name: getattr(stats, name) for name in STATISTICS}),
+        lane.calls,
+        lane.notes,
+        round(lane.others, 3),
+        _rounded(percentiles),
+        run,
+    )
 
 
 def _rounded(value: Any) -> Any:
     """Round the numbers inside lists and dictionaries to ``DIGITS`` significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    return [_rounded(entry) for entry in value] if isinstance(value, list) else value
+    return json.loads(
+        json.dumps(value), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}")
+    )

@@ -1,7 +1,10 @@
-"""A results file, read: measurements by job, and ratios between the contenders of one job."""
+"""Measurements by job, ratios between the contenders of one job, and a results file as it is read.
+
+The file has pytest-benchmark's own format, with one row for each job and contender.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +22,7 @@ PREFERRED = ("xpnet-numba", "xpnet-cupy", "xpnet-numpy")
 """Contenders of which the first that was measured is the one that the report speaks of."""
 
 Run = dict[str, Any]
+"""Facts of a run, see ``xpnet_bench.run``."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Measurement:
     seconds : (rounds,) for one unit of the job, in the order in which they were measured; where
         rounds are single calls, the median of each turn
     stats : pytest-benchmark's statistics of all rounds, in seconds
+    calls : calls a round
     notes : what was measured besides the time, one entry a round
     others : share of the processors that other processes used meanwhile
     percentiles : of single calls, rows of percent and seconds
@@ -39,7 +44,8 @@ class Measurement:
     role: str
     seconds: numpy.ndarray
     stats: dict[str, Any]
-    notes: list[dict[str, float]]
+    calls: int = 1
+    notes: list[dict[str, float]] = field(default_factory=list)
     others: float = 0.0
     percentiles: list[list[float]] = field(default_factory=list)
     run: Run = field(default_factory=dict)
@@ -58,6 +64,30 @@ class Measurement:
     def version(self) -> dict[str, str]:
         """Return the versions that the contender reported when it was measured."""
         return self.run["contenders"].get(self.contender, {})
+
+    def to_row(self, run: int) -> dict[str, Any]:
+        """Make a row in pytest-benchmark's form. run : the number of the run in the file"""
+        name = f"{self.job.name}-{self.contender}"
+        stats = {**self.stats, "data": list(self.seconds), "iterations": 1}
+        extra = {"contender": self.contender, "role": self.role, "run": run, "calls": self.calls}
+        extra |= {"notes": self.notes, "others": self.others, "percentiles": self.percentiles}
+        return {
+            "group": self.job.name,
+            "name": name,
+            "fullname": f"{self.job.suite}/{name}",
+            "params": {"job": self.job.name, "contender": self.contender},
+            "extra_info": extra,
+            "stats": stats,
+        }
+
+    @classmethod
+    def from_row(
+        cls, row: dict[str, Any], jobs: Mapping[str, Job], runs: Sequence[Run]
+    ) -> "Measurement":
+        """Make a measurement from a row."""
+        stats, extra = dict(row["stats"]), dict(row["extra_info"])
+        seconds, run = numpy.asarray(stats.pop("data"), dtype=float), runs[extra.pop("run")]
+        return cls(jobs[row["group"]], seconds=seconds, stats=stats, run=run, **extra)
 
 
 @dataclass(frozen=True)
@@ -107,32 +137,15 @@ def read_results(path: Path) -> Results:
     """Read what ``xpnet bench`` wrote; raises DataFileError for another file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        own = document["xpnet_bench"]
-        jobs = {job["name"]: Job(**job) for job in own["jobs"]}
-        measurements = [_measurement(row, jobs, own["runs"]) for row in document["benchmarks"]]
-        order = list(jobs)
-        measurements.sort(key=lambda m: order.index(m.job.name))
-        return Results(own["runs"], measurements)
+        runs, jobs = document["xpnet_bench"]["runs"], document["xpnet_bench"]["jobs"]
+        by_name = {job["name"]: Job(**job) for job in jobs}
+        rows = document["benchmarks"]
+        return Results(runs, [Measurement.from_row(row, by_name, runs) for row in rows])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataFileError(
             f"The file must be one that `xpnet bench` wrote; got {path}, which is not ({error!r}); "
             "give the results.json of a run."
         ) from error
-
-
-def _measurement(row: dict[str, Any], jobs: dict[str, Job], runs: list[Run]) -> Measurement:
-    extra = row["extra_info"]
-    return Measurement(
-        job=jobs[row["group"]],
-        contender=extra["contender"],
-        role=extra["role"],
-        seconds=numpy.asarray(row["stats"]["data"], dtype=float),
-        stats=row["stats"],
-        notes=extra["notes"],
-        others=extra["others"],
-        percentiles=extra.get("percentiles", []),
-        run=runs[extra["run"]],
-    )
 
 
 class Ratio(NamedTuple):

@@ -59,7 +59,8 @@ def _measurement(job: Job, name: str, seconds: numpy.ndarray, run: dict[str, Any
         notes = [{"epochs": 3 + i, "accuracy": 0.976} for i in range(3)]
     lower, middle, upper = map(float, numpy.percentile(seconds, [25, 50, 75]))
     stats = {"rounds": len(seconds), "q1": lower, "median": middle, "q3": upper, "iqr_outliers": 0}
-    return Measurement(job, name, find_entry(name).role, seconds, stats, notes, run=run)
+    role = find_entry(name).role
+    return Measurement(job, name, role, seconds, stats, notes=notes, run=run)
 
 
 def machine() -> dict[str, Any]:
