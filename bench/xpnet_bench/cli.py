@@ -2,7 +2,7 @@
 wrong usage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import click
 
 from xpnet import available_backends
 from xpnet_bench.contenders import ENTRIES
+from xpnet_bench.measure.pinning import allowed_threads
 from xpnet_bench.settings import CHOICES, Settings
 
 ACCURACY = "tables"
@@ -29,6 +30,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--backend",
     "backends",
+    type=click.Choice(available_backends()),
     multiple=True,
     help="Measure only this backend of xpnet; may be repeated.",
 )
@@ -55,8 +57,16 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Limit all contenders to these instructions of the processor.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the products of `--suite training`.",
+)
+@click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=click.IntRange(1, allowed_threads(), clamp=True),
+    default=allowed_threads,
     help="Threads of each contender. Default: as many as this process may use.",
 )
 @click.option("-o", "--output", type=FOLDER, help="Folder for results.json and the report.")
@@ -70,23 +80,26 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
         return
     if output is None:
         raise click.UsageError("A run needs -o DIR, the folder for its results.")
+    if chosen["precision"] == "bf16" and chosen["suite"] != "training":
+        raise click.UsageError("--precision bf16 needs --suite training.")
     if chosen["suite"] == ACCURACY:
-        from xpnet_bench.accuracy import run_accuracy, write_accuracy_report
+        from xpnet_bench.accuracy import CONTENDERS, run_accuracy, write_accuracy_report
 
+        _check_peers(chosen["peers"], CONTENDERS)
         page = write_accuracy_report(
             run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output
         )
         click.echo(str(page))
         return
-    _check_names(chosen["backends"], chosen["peers"])
     from xpnet_bench.report import write_report
     from xpnet_bench.run import INTERRUPTED, run
 
+    _check_peers(chosen["peers"], [*PEERS, "none"])
     if data:
         from xpnet_bench.jobs.data import check_file
 
         check_file(str(data))
-    record = run(Settings.of(data=str(data.resolve()) if data else "", **chosen), output)
+    record = run(Settings(data=str(data.resolve()) if data else "", **chosen), output)
     write_report(record.path, output)
     click.echo(str(output / "report.html"))
     if record.left_out:
@@ -95,16 +108,10 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
         ctx.exit(1 if why == INTERRUPTED else 0)
 
 
-def _check_names(backends: Sequence[str], peers: Sequence[str]) -> None:
-    for kind, names, allowed in (
-        ("backend", backends, available_backends()),
-        ("peer", peers, [*PEERS, "none"]),
-    ):
-        for name in names:
-            if name not in allowed:
-                raise click.UsageError(
-                    f"--{kind} must be one of {', '.join(allowed)}; got {name!r}."
-                )
+def _check_peers(names: Iterable[str], allowed: Collection[str]) -> None:
+    for name in names:
+        if name not in allowed:
+            raise click.UsageError(f"--peer must be one of {', '.join(allowed)}; got {name!r}.")
 
 
 @bench.command()

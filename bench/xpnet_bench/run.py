@@ -13,10 +13,10 @@ from typing import Any
 
 from pytest_benchmark.utils import get_commit_info
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from xpnet_bench.contenders import ENTRIES, Entry
-from xpnet_bench.jobs import PER_PROCESS, Job, jobs_of
+from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
 from xpnet_bench.measure.pinning import set_variables
@@ -38,38 +38,23 @@ def run(settings: Settings, folder: Path) -> Record:
     end = time.monotonic() + (QUICK_SECONDS if settings.quick else float("inf"))
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
-    jobs = [job for suite in settings.suites for job in _jobs(settings, suite)]
-    record = Record(folder / "results.json", _facts(settings, jobs))
+    record = Record(folder / "results.json", _facts(settings))
     console.print(record.run["noise"]["verdict"])
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    hidden = not console.is_terminal
     with (
         _interruptible(),
-        Progress(
-            *columns, console=console, disable=not console.is_terminal, transient=True
-        ) as progress,
+        Progress(console=console, disable=hidden, transient=True) as progress,
         contextlib.closing(Measuring(settings, end)) as measuring,
     ):
-        bar = progress.add_task("starting", total=len(jobs))
-        for job in jobs:
+        for job in progress.track(settings.jobs, description="Measuring"):
             if time.monotonic() > end:
                 record.run["left_out"]["why"] = OUT_OF_TIME
                 break
-            progress.update(bar, description=job.name)
             lanes = measuring.lanes(job)
             record.run["contenders"] = measuring.facts()
             record.add(job, lanes)
-            progress.advance(bar)
     record.write()
     return record
-
-
-def _jobs(settings: Settings, suite: str) -> list[Job]:
-    return jobs_of(suite, quick=settings.quick, threads=settings.threads, data=settings.data)
 
 
 @contextlib.contextmanager
@@ -87,7 +72,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
+def _facts(settings: Settings) -> dict[str, Any]:
     """Collect the facts of a run before anything is measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,13 +83,13 @@ def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
         "quick": settings.quick,
         "data": bool(settings.data),
         "threads": settings.threads,
-        "instructions": settings.instructions,
+        "instructions": settings.held_to,
         "held": settings.held,
         "unset": set_variables(),
-        "not_asked": [entry.name for entry in ENTRIES if entry.name not in settings.contenders],
+        "not_asked": [entry.name for entry in ENTRIES if entry not in settings.contenders],
         "contenders": {},
         "skipped": [],
-        "left_out": {"why": INTERRUPTED, "jobs": [job.name for job in jobs]},
+        "left_out": {"why": INTERRUPTED, "jobs": [job.name for job in settings.jobs]},
     }
 
 
@@ -127,13 +112,9 @@ class Measuring:
 
     def lanes(self, job: Job) -> dict[str, Lane]:
         """Measure a job with each contender that takes part in it."""
-        settings, threads = self._settings, job.threads or self._settings.threads
-        names = [
-            entry.name
-            for entry in ENTRIES
-            if entry.name in settings.contenders and _takes_part(entry, job)
-        ]
-        team = self._teams.setdefault(threads, Team(threads, settings.held))
+        threads = job.threads or self._settings.threads
+        names = [entry.name for entry in self._settings.contenders if _takes_part(entry, job)]
+        team = self._teams.setdefault(threads, Team(threads, self._settings.held))
         return race(team, names, job, self._effort, self._end)
 
     def facts(self) -> dict[str, dict[str, str]]:
@@ -151,4 +132,4 @@ def _takes_part(entry: Entry, job: Job) -> bool:
     """The floor is no library that is imported, and it does not train."""
     if entry.role == "floor" and (job.suite in PER_PROCESS or job.operation == "accuracy"):
         return False
-    return job.suite in entry.suites
+    return job.suite in entry.suites and entry.bits in (0, job.sizes.get("bits"))

@@ -1,10 +1,11 @@
 """The settings of a run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from xpnet_bench.contenders import ENTRIES
-from xpnet_bench.jobs import SUITES, USUAL
+from xpnet_bench.contenders import ENTRIES, Entry
+from xpnet_bench.jobs import SUITES, USUAL, Job, jobs_of
+from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.pinning import allowed_threads, variables_that_hold_to
 
 CHOICES = (*SUITES, "all")
@@ -14,54 +15,58 @@ LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run measures: suites, contenders, whether it is short, data file and number of
-    threads.
+    """What a run measures, as the options of the command line say it.
 
-    instructions : ``native``, or the instructions that all contenders are limited to
+    suite : one suite, or ``all`` for the usual ones
+    backends, peers : variants of xpnet and names of peers; none for all, the peer ``none`` for no
+        peers
+    data : path of MNIST, "" for made-up data
+    threads : of each contender
+    held_to : ``native``, or the instructions that all contenders are limited to
+    precision : of the products of training, ``fp32`` or ``bf16``
     """
 
-    suites: tuple[str, ...] = USUAL
-    contenders: tuple[str, ...] = tuple(entry.name for entry in ENTRIES)
+    suite: str = "all"
+    backends: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
     quick: bool = False
     data: str = ""
-    threads: int = 1
-    instructions: str = "native"
+    threads: int = field(default_factory=allowed_threads)
+    held_to: str = "native"
+    precision: str = "fp32"
 
     @property
+    def suites(self) -> tuple[str, ...]:
+        """Return the suites."""
+        return USUAL if self.suite == "all" else (self.suite,)
+
+    @cached_property
     def held(self) -> dict[str, str]:
-        """The variables that limit all contenders to the instructions."""
-        return variables_that_hold_to(self.instructions)
+        """Return the variables that limit all contenders to the instructions."""
+        return variables_that_hold_to(self.held_to)
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        suite: str = "all",
-        backends: Sequence[str] = (),
-        peers: Sequence[str] = (),
-        quick: bool = False,
-        data: str = "",
-        threads: int | None = None,
-        held_to: str = "native",
-    ) -> "Settings":
-        """Make settings from the options of the command line: without backends or peers all,
-        ``none`` for no peers.
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Return the jobs, in the order in which they are measured."""
+        jobs = []
+        for suite in self.suites:
+            jobs += jobs_of(suite, quick=self.quick, threads=self.threads, data=self.data)
+        return in_bfloat16(jobs) if self.precision == "bf16" else jobs
+
+    @property
+    def contenders(self) -> tuple[Entry, ...]:
+        """Return those that are measured.
+
+        The floor and plain NumPy always take part: they show the speed of the machine, and the
+        right answers.
         """
-        suites = USUAL if suite == "all" else (suite,)
-        allowed = allowed_threads()
-        chosen = _contenders(backends, peers, quick)
-        return cls(suites, chosen, quick, data, min(threads or allowed, allowed), held_to)
+        return tuple(entry for entry in ENTRIES if self._takes_part(entry))
 
-
-def _contenders(backends: Sequence[str], peers: Sequence[str], quick: bool) -> tuple[str, ...]:
-    """The floor and plain NumPy always take part: they show the speed of the machine, and the right
-    answers.
-    """
-    chosen = []
-    for entry in ENTRIES:
-        options = backends if entry.role == "xpnet" else peers
-        by_default = not options and not (quick and entry.name in LEFT_OUT_OF_QUICK)
-        named = entry.variant in options if entry.role == "xpnet" else entry.name in options
-        if by_default or named or entry.role == "floor" or entry.name == "numpy":
-            chosen.append(entry.name)
-    return tuple(chosen)
+    def _takes_part(self, entry: Entry) -> bool:
+        if entry.role == "floor" or entry.name == "numpy":
+            return True
+        is_ours = entry.role == "xpnet"
+        options = self.backends if is_ours else self.peers
+        if options:
+            return (entry.variant if is_ours else entry.name) in options
+        return not (self.quick and entry.name in LEFT_OUT_OF_QUICK)

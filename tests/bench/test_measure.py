@@ -7,8 +7,9 @@ from typing import Any
 
 import psutil
 import pytest
-from xpnet_bench.contenders import ENTRIES, Entry, missing
-from xpnet_bench.jobs import SUITES, Job, jobs_of
+from xpnet_bench.contenders import ENTRIES, Entry, find_entry, missing
+from xpnet_bench.jobs import BFLOAT16_BITS, SUITES, Job, jobs_of
+from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 from xpnet_bench.measure.race import Effort, Team, agree, race
 
@@ -98,6 +99,20 @@ def test_contenders_give_the_answers_of_plain_numpy(team: Team, entry: Entry) ->
             ("no such operation", "plain expression")
         ), lane
         assert all(seconds > 0 for seconds in lane.seconds)
+
+
+def test_products_in_bfloat16_reach_the_loss_of_float32() -> None:
+    (job,) = in_bfloat16([JOBS[6], JOBS[4]])
+    assert job.sizes["bits"] == BFLOAT16_BITS and "bfloat16" in job.name
+    names = ["xpnet-numba", "torch", "torch.medium"]
+    team = Team(threads=1)
+    try:
+        lanes = race(
+            team, ["numpy", *(name for name in names if not missing(find_entry(name)))], job, EFFORT
+        )
+        assert {name: lane.failed for name, lane in lanes.items() if lane.failed} == {}
+    finally:
+        team.close()
 
 
 SMALL = {**NETWORK, "batch": 50, "epochs": 2, "adam": 1}

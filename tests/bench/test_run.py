@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from xpnet_bench.cli import bench
 from xpnet_bench.contenders import ENTRIES
+from xpnet_bench.jobs import BFLOAT16_BITS
 from xpnet_bench.measure.pinning import pinned_environment, set_variables
 from xpnet_bench.settings import Settings
 
@@ -115,9 +116,11 @@ def test_an_interrupted_run_leaves_its_report(tmp_path: Path, number: signal.Sig
     ("arguments", "said"),
     [
         ([], "needs -o DIR"),
-        (["-o", "x", "--backend", "abacus"], "--backend must be one of"),
+        (["-o", "x", "--backend", "abacus"], "Invalid value for '--backend'"),
         (["-o", "x", "--peer", "abacus"], "--peer must be one of"),
+        (["-o", "x", "--suite", "tables", "--peer", "abacus"], "--peer must be one of"),
         (["-o", "x", "--suite", "some"], "Invalid value"),
+        (["-o", "x", "--suite", "kernels", "--precision", "bf16"], "needs --suite training"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], said: str) -> None:
@@ -127,12 +130,15 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], said: str) -> None:
 
 
 def test_contenders_follow_what_was_asked() -> None:
-    everybody = Settings.of()
-    assert len(everybody.contenders) == len(ENTRIES)
-    assert "torch.compile" not in Settings.of(quick=True).contenders
-    chosen = Settings.of(suite="kernels", backends=("numba",), peers=("jax",), threads=10**6)
-    assert chosen.contenders == ("xpnet-numba", "jax", "numpy", "floor", "floor-cuda")
-    assert chosen.threads < 10**6
+    assert Settings().contenders == ENTRIES
+    assert "torch.compile" not in [entry.name for entry in Settings(quick=True).contenders]
+    chosen = Settings(suite="kernels", backends=("numba",), peers=("jax",))
+    names = [entry.name for entry in chosen.contenders]
+    assert names == ["xpnet-numba", "jax", "numpy", "floor", "floor-cuda"]
+    assert {job.dtype for job in Settings(suite="training").jobs} == {"float32", "float64"}
+    halved = Settings(suite="training", precision="bf16").jobs
+    assert {(job.dtype, job.sizes["bits"]) for job in halved} == {("float32", BFLOAT16_BITS)}
+    assert {job.operation for job in halved} == {"train", "accuracy"}
 
 
 def test_a_quick_run_says_what_it_had_no_time_for(
@@ -166,7 +172,7 @@ def test_variables_of_another_processor_do_not_reach_contenders(
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert set_variables()["OPENBLAS_CORETYPE"] == "Haswell"
     assert "OPENBLAS_CORETYPE" not in pinned_environment(1, {})
-    held = Settings.of(held_to="avx2").held
+    held = Settings(held_to="avx2").held
     assert pinned_environment(1, held)["OPENBLAS_CORETYPE"] == "Haswell"
     assert {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "XLA_FLAGS", "NUMBA_CPU_NAME"} <= set(held)
 
@@ -182,7 +188,7 @@ found = numpy.show_config(mode="dicts")["SIMD Extensions"]["found"]
 print(target.magic_tuple()[1:], torch.backends.cpu.get_cpu_capability(), found)
 """
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    environment = pinned_environment(1, Settings.of(held_to="avx2").held)
+    environment = pinned_environment(1, Settings(held_to="avx2").held)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
     )
@@ -200,7 +206,7 @@ a = jax.numpy.ones((300, 300))
 print(jax.jit(lambda a, b: a @ b).lower(a, a).compile().as_text())
 """
     pytest.importorskip("jax", reason="JAX is not installed")
-    environment = pinned_environment(1, Settings.of(held_to="avx2").held)
+    environment = pinned_environment(1, Settings(held_to="avx2").held)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
     )

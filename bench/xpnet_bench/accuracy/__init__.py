@@ -7,7 +7,8 @@ other networks.
 ``report``      tables of errors, geometric means and a picture
 """
 
+from xpnet_bench.accuracy.contenders import CONTENDERS
 from xpnet_bench.accuracy.report import write_accuracy_report
 from xpnet_bench.accuracy.run import run_accuracy
 
-__all__ = ["run_accuracy", "write_accuracy_report"]
+__all__ = ["CONTENDERS", "run_accuracy", "write_accuracy_report"]

@@ -108,11 +108,13 @@ class Contender:
 
     softmax, cross_entropy, relu : functions of arrays, None where the library has none; the second
         returns the loss and its gradient with respect to the logits
+    adam : takes what ``adam_state`` made, and returns it after the tenth update
     """
 
     softmax: Callable[..., Any] | None = None
     cross_entropy: Callable[..., Any] | None = None
     relu: Callable[..., Any] | None = None
+    adam: Callable[..., Any] | None = None
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
@@ -181,6 +183,28 @@ class Contender:
     def make_relu(self, job: Job) -> Task:
         """ReLU."""
         return Task(self.bind(self.relu, self.enter(data.flat(job, 1)[0])), self.sample)
+
+    def adam_state(self, *arrays: numpy.ndarray) -> Sequence[Any]:
+        """Make the state of Adam before its tenth update, the parameter first; the arrays, which
+        are copies, are parameter, gradient and the two moments.
+        """
+        return tuple(map(self.enter, arrays))
+
+    def make_adam(self, job: Job) -> Task:
+        """One update of Adam."""
+        update, first = self.adam, data.flat(job, 4)
+        if update is None:
+            raise BackendError("has no such operation")
+        state: list[Any] = []
+
+        def reset() -> None:
+            state[:] = self.adam_state(*(array.copy() for array in first))
+
+        def call() -> Any:
+            state[:] = update(*state)
+            return state[0]
+
+        return Task(call, self.sample, reset)
 
     def make_predict(self, job: Job) -> Task:
         """Class probabilities of a network."""

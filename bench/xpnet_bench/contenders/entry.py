@@ -7,7 +7,7 @@ from typing import Literal
 
 from xpnet import InputError
 from xpnet_bench.contenders.contender import Contender
-from xpnet_bench.jobs import USUAL
+from xpnet_bench.jobs import BFLOAT16_BITS, USUAL
 
 Role = Literal["xpnet", "peer", "floor"]
 
@@ -29,6 +29,7 @@ class Entry:
     statement : what a user types to import it
     suites : those in which it takes part
     environment : variables of its process
+    bits : those of the fraction in products of the jobs in which it takes part, 0 for all jobs
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     statement: str = ""
     suites: tuple[str, ...] = CPU
     environment: tuple[tuple[str, str], ...] = ()
+    bits: int = 0
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ ENTRIES = (
     Entry("torch", TORCH, "eager", "torch", "peer", IMPORTS["torch"], ALSO_RANKS),
     Entry("torch-ddp", RANKED, "ddp", "torch", "peer", "", RANKS),
     Entry("torch.compile", TORCH, "compile", "torch", "peer", IMPORTS["torch"]),
+    Entry("torch.medium", TORCH, "medium", "torch", "peer", "", ("training",), (), BFLOAT16_BITS),
     Entry("torch-cuda", TORCH, "cuda", "torch", "peer", IMPORTS["cuda"], (*CPU, *GPU)),
     Entry("torch-cuda.compile", TORCH, "cuda-compile", "torch", "peer", "", GPU),
     Entry("torch-cuda.captured", TORCH, "cuda-captured", "torch", "peer", "", GPU),

@@ -11,9 +11,9 @@ from xpnet_cupy.cublaslt import FORWARD
 from xpnet_cupy.launcher import Launcher
 
 from xpnet_bench.contenders.contender import Contender, Task, no_answer
-from xpnet_bench.contenders.xpnet_models import CUPY_PRECISIONS
-from xpnet_bench.jobs import Job
-from xpnet_bench.jobs.gpu import PRECISIONS, floor_seconds
+from xpnet_bench.contenders.xpnet_models import OPTIONS
+from xpnet_bench.jobs import PRECISIONS, Job
+from xpnet_bench.jobs.gpu import floor_seconds
 
 REPEATS = 20
 """Number of times that each rate is measured; the best one counts."""
@@ -33,7 +33,7 @@ class CudaFloor(Contender):
         values = numpy.random.default_rng(0).random((n, n), dtype=numpy.float32)
         matrix = cupy.asarray(values)  # products of zeros would be faster
         for bits, name in PRECISIONS.items():
-            launcher: Any = Launcher(cupy, "float32", CUPY_PRECISIONS[bits]).of_batches
+            launcher: Any = Launcher(cupy, "float32", OPTIONS[bits]).of_batches
             factor = matrix
             if launcher.halved:
                 factor = (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)

@@ -41,6 +41,9 @@ def _adam(
     return param - step, m, v
 
 
+_tenth_update = jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
+
+
 class State(NamedTuple):
     """What a step replaces: parameters, Adam's moments and its number of steps."""
 
@@ -204,20 +207,15 @@ class Jax(Contender):
             jax.config.update("jax_default_matmul_precision", precision)
         return ScannedNetwork(job, seed) if self.scans else JaxNetwork(job, seed)
 
-    def make_adam(self, job: Job) -> Task:
+    def adam_state(self, *arrays: numpy.ndarray) -> Sequence[Any]:
+        """Copies, which may be donated."""
+        return [jnp.array(self.enter(array)) for array in arrays]
+
+    @staticmethod
+    def adam(param: Any, grad: Any, m: Any, v: Any) -> tuple[Any, ...]:
         """The update as one jitted function."""
-        first, update = data.flat(job, 4), jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
-        grad, state = self.enter(first[1]), [self.enter(first[k]) for k in (0, 2, 3)]
-
-        def reset() -> None:
-            state[:] = [jnp.array(first[k]) for k in (0, 2, 3)]
-
-        def call() -> jax.Array:
-            param, m, v = state
-            state[:] = update(param, grad, m, v)
-            return jax.block_until_ready(state)[0]
-
-        return Task(call, self.sample, reset)
+        param, m, v = jax.block_until_ready(_tenth_update(param, grad, m, v))
+        return param, grad, m, v
 
     def make_fit_many(self, job: Job) -> Task:
         """All networks by vmap, an epoch as one jitted scan over batches

@@ -2,7 +2,7 @@
 
 import numpy
 
-from xpnet_bench.contenders.contender import Contender, Network, Task
+from xpnet_bench.contenders.contender import Contender, Network
 from xpnet_bench.jobs import Job, data
 
 SGD_RATE, ADAM_RATE = 1e-2, 1e-3
@@ -80,20 +80,13 @@ class PlainNumpy(Contender):
         """Return the positive part."""
         return numpy.maximum(x, 0)
 
+    @staticmethod
+    def adam(
+        param: numpy.ndarray, grad: numpy.ndarray, m: numpy.ndarray, v: numpy.ndarray
+    ) -> tuple[numpy.ndarray, ...]:
+        """Update in place."""
+        adam(param, grad, m, v, 10)
+        return param, grad, m, v
+
     def network(self, job: Job, seed: int) -> Network:
         return PlainNetwork(job, seed)
-
-    def make_adam(self, job: Job) -> Task:
-        """One update in place."""
-        param, grad, m, v = data.flat(job, 4)
-        first = [array.copy() for array in (param, m, v)]
-
-        def reset() -> None:
-            for array, value in zip((param, m, v), first, strict=True):
-                array[...] = value
-
-        def call() -> numpy.ndarray:
-            adam(param, grad, m, v, 10)
-            return param
-
-        return Task(call, self.sample, reset)

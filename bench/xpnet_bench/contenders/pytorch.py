@@ -22,8 +22,9 @@ WARM_STEPS = 3
 class TorchNetwork(Network):
     """A Sequential with its fused optimizer.
 
-    compiled : whether the model is compiled; capturable : whether the optimizer may be part of a
-        CUDA graph
+    compiled : whether the model is compiled
+    autocast : whether jobs in bfloat16 run under ``torch.autocast``
+    capturable : whether the optimizer may be part of a CUDA graph
     """
 
     capturable = False
@@ -35,11 +36,12 @@ class TorchNetwork(Network):
         device: torch.device,
         *,
         compiled: bool = False,
+        autocast: bool = True,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(job, seed)
         self.device, self.compiled = device, compiled
-        self.halved = job.sizes.get("bits") == BFLOAT16_BITS
+        self.halved = autocast and job.sizes.get("bits") == BFLOAT16_BITS
         layers: list[torch.nn.Module] = []
         widths = widths_of(job)
         for fan_in, fan_out in zip(widths, widths[1:], strict=False):
@@ -158,7 +160,8 @@ NETWORKS = {"cuda-captured": CapturedNetwork, "ddp": DividedNetwork}
 
 class Torch(Contender):
     """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile``,
-    ``cuda-captured``, or ``ddp`` in a process of ranks.
+    ``cuda-captured``, ``medium`` (products of float32 through bfloat16), or ``ddp`` in a process of
+    ranks.
     """
 
     def __init__(self, variant: str) -> None:
@@ -168,6 +171,8 @@ class Torch(Contender):
             raise BackendError("PyTorch finds no CUDA device")
         self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
         self.compiled = variant.endswith("compile")
+        if variant == "medium":
+            torch.set_float32_matmul_precision("medium")
         self._networks: dict[tuple[Job, float], TorchNetwork] = {}
         self.softmax = self._maybe_compiled(lambda x: torch.softmax(x, dim=1))
         self.relu = self._maybe_compiled(lambda x: torch.relu(x))
@@ -210,27 +215,22 @@ class Torch(Contender):
         loss = self._loss(logits.requires_grad_(), y)
         return loss, torch.autograd.grad(loss, logits)[0]
 
-    def make_adam(self, job: Job) -> Task:
+    def adam_state(self, *arrays: numpy.ndarray) -> tuple[Any, ...]:
         """torch.optim.Adam with its fused update."""
         if self.compiled:
             raise BackendError("the fused update is not compiled; see torch")
-        first = [self.enter(array) for array in data.flat(job, 4)]
-        state: list[Any] = []
+        param, grad, m, v = map(self.enter, arrays)
+        param.requires_grad_().grad = grad
+        optimizer = torch.optim.Adam([param], fused=True)
+        step = torch.tensor(9.0, device=self.device)
+        optimizer.state[param] = {"step": step, "exp_avg": m, "exp_avg_sq": v}
+        return param, optimizer
 
-        def reset() -> None:
-            param = first[0].clone().requires_grad_()
-            param.grad = first[1]
-            optimizer = torch.optim.Adam([param], fused=True)
-            moments = {"exp_avg": first[2].clone(), "exp_avg_sq": first[3].clone()}
-            step = torch.tensor(9.0, device=self.device)
-            optimizer.state[param] = {"step": step, **moments}
-            state[:] = [optimizer, param]
-
-        def call() -> torch.Tensor:
-            state[0].step()
-            return state[1]
-
-        return Task(call, self.sample, reset)
+    @staticmethod
+    def adam(param: torch.Tensor, optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
+        """Update in place."""
+        optimizer.step()
+        return param, optimizer
 
     def network(self, job: Job, seed: int, dropout: float = 0.0) -> TorchNetwork:
         """Make a network, or set the first weights of the one that was made for this job: compiling
@@ -243,7 +243,8 @@ class Torch(Contender):
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = job.sizes.get("bits") == TF32_BITS
         kind = NETWORKS.get(self.variant, TorchNetwork)
-        network = kind(job, seed, self.device, compiled=self.compiled, dropout=dropout)
+        forms = {"compiled": self.compiled, "autocast": self.variant != "medium"}
+        network = kind(job, seed, self.device, dropout=dropout, **forms)
         self._networks = {key: network}
         return network
 

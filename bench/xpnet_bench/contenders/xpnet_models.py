@@ -1,20 +1,21 @@
 """xpnet on one of its backends, through the names that a user has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import numpy
 
 import xpnet
+from xpnet import BackendError
 from xpnet.dispatch import choose
 from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
 from xpnet_bench.contenders.estimators import EstimatorTasks
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
 from xpnet_bench.jobs import Job, data, widths_of
 
-CUPY_PRECISIONS: dict[int, Any] = {23: "fp32", 10: "tf32", 7: "bf16"}
-"""Precisions of the CuPy backend, by the bits of the fraction of what products take."""
+OPTIONS: dict[int, Any] = {23: "fp32", 10: "tf32", 7: "bf16"}
+"""``precision`` of the backends, by the bits of the fraction of what products take."""
 
 
 class XpnetNetwork(Network):
@@ -87,33 +88,27 @@ class Xpnet(EstimatorTasks, Contender):
         self.backend.synchronize()
 
     def network(self, job: Job, seed: int) -> Network:
-        bits, backend = job.sizes.get("bits"), self.backend
+        backend, bits = self.backend, job.sizes.get("bits")
+        if bits and self.variant == "numpy":
+            raise BackendError("has products of one precision")
         if bits:
-            import xpnet_cupy
-
-            backend = xpnet_cupy.CupyBackend(CUPY_PRECISIONS[bits])
+            backend = type(backend)(OPTIONS[bits])  # type: ignore[call-arg]
         return XpnetNetwork(job, seed, backend)
 
-    def make_adam(self, job: Job) -> Task:
-        """The backend's kernel; raises BackendError for a backend that has none."""
-        kernel = self.backend.kernels.get("adam_update")
-        if kernel is None:
-            raise xpnet.BackendError(
+    def adam_state(self, *arrays: numpy.ndarray) -> Sequence[Any]:
+        """Raises BackendError for a backend that has no kernel for Adam."""
+        if "adam_update" not in self.backend.kernels:
+            raise BackendError(
                 "this backend has no kernel for Adam; see numpy for the plain expression"
             )
-        launch: Any = getattr(kernel, "launch", kernel)
-        first = data.flat(job, 4)
-        grad, state = self.enter(first[1]), [self.enter(first[k]) for k in (0, 2, 3)]
+        return super().adam_state(*arrays)
 
-        def reset() -> None:
-            state[:] = [self.enter(first[k].copy()) for k in (0, 2, 3)]
-
-        def call() -> Any:
-            param, m, v = state
-            state[:] = launch(param, grad, m, v, t=10, learning_rate=1e-3)
-            return state[0]
-
-        return Task(call, self.sample, reset)
+    def adam(self, param: Any, grad: Any, m: Any, v: Any) -> tuple[Any, ...]:
+        """The backend's kernel."""
+        kernel: Any = self.backend.kernels["adam_update"]
+        launch = getattr(kernel, "launch", kernel)
+        param, m, v = launch(param, grad, m, v, t=10, learning_rate=1e-3)
+        return param, grad, m, v
 
     def _models(self, job: Job) -> list[xpnet.FeedforwardNeuralNet]:
         """Networks that differ in the orders that they draw."""

@@ -3,14 +3,14 @@ by each contender for itself.
 """
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
-from xpnet_bench.jobs.gpu import BFLOAT16_BITS, TF32_BITS
-from xpnet_bench.jobs.job import Job, widths_of
+from xpnet_bench.jobs.job import BFLOAT16_BITS, PRECISIONS, TF32_BITS, Job, widths_of
 from xpnet_bench.jobs.kernels import OPERATION_TITLES
 
 __all__ = [
     "BFLOAT16_BITS",
     "OPERATION_TITLES",
     "PER_PROCESS",
+    "PRECISIONS",
     "SUITES",
     "TF32_BITS",
     "USUAL",

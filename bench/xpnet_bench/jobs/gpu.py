@@ -5,13 +5,9 @@ its sizes.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from xpnet_bench.jobs.job import Job, widths_of
+from xpnet_bench.jobs.job import FLOAT32_BITS, PRECISIONS, TF32_BITS, Job, widths_of
 from xpnet_bench.jobs.kernels import ADAM_ARRAYS, ITEM_BYTES, over_rows
 from xpnet_bench.jobs.training import mini_batch
-
-FLOAT32_BITS, TF32_BITS, BFLOAT16_BITS = 23, 10, 7
-PRECISIONS = {FLOAT32_BITS: "float32", TF32_BITS: "TF32", BFLOAT16_BITS: "bfloat16"}
-"""Number formats of what products take, by the bits of their fraction."""
 
 
 def gpu_jobs() -> list[Job]:

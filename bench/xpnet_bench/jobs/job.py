@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+FLOAT32_BITS, TF32_BITS, BFLOAT16_BITS = 23, 10, 7
+PRECISIONS = {FLOAT32_BITS: "float32", TF32_BITS: "TF32", BFLOAT16_BITS: "bfloat16"}
+"""Number formats of what products take, by the bits of their fraction."""
+
 
 @dataclass(frozen=True)
 class Job:

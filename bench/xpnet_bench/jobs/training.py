@@ -4,7 +4,7 @@ each time.
 
 from dataclasses import replace
 
-from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.job import BFLOAT16_BITS, Job
 
 DIGITS_STEPS = 200
 SCALING_BATCHES = (32, 128, 512, 2048)
@@ -69,6 +69,19 @@ def mini_batch(rows: int, hidden: int, batch: int) -> Job:
         units=-(-rows // batch),
         flops=product_flops(batch, **sizes),
     )
+
+
+def in_bfloat16(jobs: list[Job]) -> list[Job]:
+    """Those of the training jobs that products in bfloat16 concern; all else in them is float32."""
+    return [
+        replace(
+            job,
+            name=f"{job.name}, bfloat16 products",
+            sizes={**job.sizes, "bits": BFLOAT16_BITS},
+        )
+        for job in jobs
+        if job.dtype == "float32" and job.group in ("training", "accuracy")
+    ]
 
 
 def product_flops(rows: int, features: int, hidden: int, classes: int) -> int:

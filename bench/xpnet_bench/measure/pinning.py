@@ -3,13 +3,11 @@ may run on.
 """
 
 import ctypes
-import mmap
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy
 
@@ -37,16 +35,16 @@ HOLDING = (
     "NUMBA_CPU_NAME",
     "NUMBA_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
+    "XPNET_PRECISION",
 )
-"""Variables that limit a library to fewer instructions than the processor has."""
+"""Variables that limit a library to fewer instructions than the processor has, or that choose its
+precision.
+"""
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 """XLA's flag for what YNNPACK computes. That library reads no variable, so it is replaced by XLA's
 own products.
 """
-
-LIBRARIES = {".so", ".pyd", ".dll", ".dylib"}
-"""Suffixes of compiled libraries."""
 
 AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe"
 
@@ -75,17 +73,10 @@ def variables_that_hold_to(instructions: str) -> dict[str, str]:
 
 def _xla_knows(flag: str) -> bool:
     """Return whether the installed JAX has a flag: an unknown flag ends its process."""
-    package = find_spec("jaxlib")
-    files = Path(package.origin).parent.iterdir() if package and package.origin else ()
-    return any(_contains(file, flag.encode()) for file in files if file.suffix in LIBRARIES)
-
-
-def _contains(file: Path, text: bytes) -> bool:
-    with (
-        open(file, "rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return content.find(text) >= 0
+    environment = {**os.environ, "XLA_FLAGS": f"--{flag}=", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def _numpy_features() -> list[str]:

@@ -14,10 +14,11 @@ from helpers.cuda.host import needs_compiler
 gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
 from xpnet_bench.contenders.contender import Network, training_loss  # noqa: E402
 from xpnet_bench.jobs import Job, data  # noqa: E402
+from xpnet_bench.jobs.job import BFLOAT16_BITS, FLOAT32_BITS  # noqa: E402
 
 SIZES = {"features": 12, "hidden": 8, "layers": 2, "batch": 48, "rows": 48}
-JOB = gpu.training_job(SIZES, gpu.FLOAT32_BITS)
-HALVED = gpu.training_job(SIZES, gpu.BFLOAT16_BITS)
+JOB = gpu.training_job(SIZES, FLOAT32_BITS)
+HALVED = gpu.training_job(SIZES, BFLOAT16_BITS)
 TOLERANCES = {JOB: 1e-5, HALVED: 7 * 2 * 2**-8}
 """Of bfloat16: one rounding for each number on a path, seven paths."""
 
@@ -120,7 +121,7 @@ def test_a_captured_step_is_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> N
 def test_floors() -> None:
     """A floor is the larger of what moving the bytes and what the products take."""
     rates = {"bytes": 1e12, "float32": 1e13}
-    job = gpu.training_job({**SIZES, "layers": 1, "hidden": 8, "batch": 16}, gpu.FLOAT32_BITS)
+    job = gpu.training_job({**SIZES, "layers": 1, "hidden": 8, "batch": 16}, FLOAT32_BITS)
     # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 80) + 80) a row.
     assert job.flops == 16 * 2 * (2 * (12 * 8 + 8 * 10) + 8 * 10)
     assert job.traffic == 4 * (7 * (13 * 8 + 9 * 10) + 16 * 12)
