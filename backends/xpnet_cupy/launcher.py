@@ -20,6 +20,7 @@ from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch, Matrix, Product
 
 Grid = tuple[int, ...]
+"""Numbers of blocks, or of threads of a block, along x, y and z, as CUDA takes them."""
 
 UPDATE_BLOCKS = 1024
 """Maximum number of blocks of an update, and of a sum of squared weights or gradients.

@@ -12,7 +12,7 @@ Kernels read the addresses of the data on the device, so that a plan serves any 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy
 
@@ -61,9 +61,22 @@ class Work:
         self.warm = True
 
 
-Group = tuple[tuple[Work, int], ...]
-"""Works one after the other, each with the number of its repetitions: the content of a CUDA graph.
-"""
+class Call(NamedTuple):
+    """A launch that is called several times."""
+
+    launch: Launch
+    times: int
+
+
+class Repeated(NamedTuple):
+    """A work that is run several times, one after the other."""
+
+    work: Work
+    times: int
+
+
+Sequel = tuple[Repeated, ...]
+"""Works one after the other: the content of a CUDA graph."""
 
 
 def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Array]]:
@@ -321,8 +334,8 @@ class BatchPlan:
 class Runs:
     """Runs batches with one clock, in memory for the largest batch so far.
 
-    Batches are cut into groups; a group that comes again is the replay of a CUDA graph. A graph
-    reads the addresses of the data on the device, so that it serves any data.
+    Batches are cut into sequels; one that comes again is the replay of a CUDA graph. A graph reads
+    the addresses of the data on the device, so that it serves any data.
 
     network : the parameters, gradients and buffers
     epoch : the clock and the sums. A training uses those of the network; predictions and losses
@@ -337,7 +350,7 @@ class Runs:
         self.begin: Any = None
         self.finish: Any = None
         self.works: dict[Shape, Work] = {}
-        self.graphs: dict[Group, Launch | None] = {}  # None after its first run
+        self.graphs: dict[Sequel, Launch | None] = {}  # None after its first run
 
     def reserve(self, rows: int) -> None:
         """Take memory for batches of ``rows`` rows; the smaller memory is freed before the larger
@@ -368,11 +381,8 @@ class Runs:
         self.works.clear()
         self.graphs.clear()
 
-    def prepare(
-        self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True
-    ) -> list[tuple[Launch, int]]:
-        """Return the calls that run batches from the beginning to the end, each with its number of
-        repetitions.
+    def prepare(self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True) -> list[Call]:
+        """Return the calls that run batches from the beginning to the end.
 
         All errors are raised here, before anything has changed.
 
@@ -382,23 +392,27 @@ class Runs:
         """
         if len(self.graphs) > MAX_GRAPHS:
             self.forget()
-        ends = [(self.finish, 1)] if finish else []
-        (work, times), *last_batch = batches = [(self._work(shape), n) for shape, n in shapes]
-        whole = (times + len(last_batch) - 1) // BATCHES_PER_GRAPH
-        if not whole:
-            groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, *ends), 1)]
-        else:
-            several = (work, BATCHES_PER_GRAPH)
-            last = ((work, times - whole * BATCHES_PER_GRAPH), *last_batch, *ends)
-            groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
-        return [(self._call(group, times), times) for group, times in groups if times]
+        begin = Repeated(self.begin, 1)
+        ends = [Repeated(self.finish, 1)] if finish else []
+        batches = [Repeated(self._work(shape), times) for shape, times in shapes]
+        first_batches, *last_batch = batches
+        graphs = (first_batches.times + len(last_batch) - 1) // BATCHES_PER_GRAPH
+        if not graphs:
+            return [self._call((begin, *batches, *ends), 1)]
+        several = Repeated(first_batches.work, BATCHES_PER_GRAPH)
+        remaining = first_batches.times - graphs * BATCHES_PER_GRAPH
+        calls = [self._call((begin, several), 1)]
+        if graphs > 1:
+            calls.append(self._call((several,), graphs - 1))
+        last = (Repeated(first_batches.work, remaining), *last_batch, *ends)
+        return [*calls, self._call(last, 1)]
 
-    def run(self, calls: list[tuple[Launch, int]]) -> None:
+    def run(self, calls: list[Call]) -> None:
         """Run the prepared calls."""
         try:
-            for call, times in calls:
-                for _ in range(times):
-                    call()
+            for call in calls:
+                for _ in range(call.times):
+                    call.launch()
         finally:
             self.epoch.mark_requested()
 
@@ -408,23 +422,28 @@ class Runs:
             self.works[shape] = BatchPlan(self, shape).work()
         return self.works[shape]
 
-    def _call(self, group: Group, times: int) -> Launch:
-        if (graph := self.graphs.get(group)) is not None:
-            return graph
-        capture = group in self.graphs or times > 1
-        cold = [work for work, _ in group if not work.warm and (capture or work.changes)]
+    def _call(self, sequel: Sequel, times: int) -> Call:
+        """Return a sequel as one call: the replay of its CUDA graph, if it comes again."""
+        graph = self.graphs.get(sequel)
+        if graph is not None:
+            return Call(graph, times)
+        capture = sequel in self.graphs or times > 1
+        cold = [
+            part.work for part in sequel if not part.work.warm and (capture or part.work.changes)
+        ]
         if cold:
-            self.run([(self.begin.run, 1)])
+            self.run([Call(self.begin.run, 1)])
         for work in cold:
             for launch in work.warm_up:
                 launch()
             work.warm = True
-        self.graphs[group] = self.launcher.capture(partial(_run, group)) if capture else None
-        return self.graphs[group] or partial(_run, group)
+        graph = self.launcher.capture(partial(_run, sequel)) if capture else None
+        self.graphs[sequel] = graph
+        return Call(graph or partial(_run, sequel), times)
 
 
-def _run(group: Group) -> None:
-    for work, times in group:
+def _run(sequel: Sequel) -> None:
+    for work, times in sequel:
         for _ in range(times):
             work.run()
 

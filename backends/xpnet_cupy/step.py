@@ -24,7 +24,7 @@ from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import EpochData, EpochMemory, NetworkMemory, as_read
-from xpnet_cupy.plan import BATCHES_PER_GRAPH, Runs, Shape, batches_of, block_rows, counted
+from xpnet_cupy.plan import BATCHES_PER_GRAPH, Call, Runs, Shape, batches_of, block_rows, counted
 
 NEXT_UPDATES = 2
 """Index in the clock of the number of updates made."""
@@ -255,16 +255,15 @@ class CudaStep(Step):
         finish : whether to wait for the device and return its sums
         """
 
-        def prepare() -> tuple[Runs, EpochData, list[tuple[Launch, int]]]:
+        def prepare() -> tuple[Runs, EpochData, list[Call]]:
             runs = self._training_runs if lane is None else self._inference(lane)
             runs.reserve(batches[0][0].rows)
             data = read()
             runs.epoch.set_arguments(data, **arguments)
             return runs, data, runs.prepare(batches, finish=finish)
 
-        runs, _data, calls = self._free_and_retry(
-            prepare
-        )  # keeps the data alive while the device reads
+        # `_data` stays alive while the device reads.
+        runs, _data, calls = self._free_and_retry(prepare)
         runs.run(calls)
         if meanwhile is not None:
             meanwhile()

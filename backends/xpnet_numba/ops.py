@@ -6,15 +6,13 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache, lru_cache, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from numba import types
-from numpy import (
-    empty,
-    ndarray,
-    zeros,
-)  # imported by name: a lookup takes noticeable time in small calls
+
+# Imported by name: a lookup takes noticeable time in small calls.
+from numpy import empty, ndarray, zeros
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
@@ -29,27 +27,33 @@ from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
 
-Cut = tuple[int, int]
-"""Two numbers of items: up to the first, one thread does all the work, since sharing would take
-longer; above it, a thread claims chunks of the second size.
-"""
 
-MOVES: Cut = (1 << 16, 1 << 14)
-"""The cut of loops that do little work for each number."""
+class Sharing(NamedTuple):
+    """Numbers of items that decide how threads share a loop.
 
-EXPONENTIALS: Cut = (1 << 14, 1 << 13)
-"""The cut of loops that compute an exponential for each number."""
+    alone : up to this many, one thread does all the work, since sharing would take longer
+    chunk : above it, a thread claims chunks of this many
+    """
 
-STREAMS: Cut = (1 << 14, 1 << 14)
-"""The cut of loops that read and write many arrays."""
+    alone: int
+    chunk: int
 
 
-def rows_of(cut: Cut, rows: int, columns: int = 1) -> int:
+MOVES = Sharing(alone=1 << 16, chunk=1 << 14)
+"""The sharing of loops that do little work for each number."""
+
+EXPONENTIALS = Sharing(alone=1 << 14, chunk=1 << 13)
+"""The sharing of loops that compute an exponential for each number."""
+
+STREAMS = Sharing(alone=1 << 14, chunk=1 << 14)
+"""The sharing of loops that read and write many arrays."""
+
+
+def rows_of(sharing: Sharing, rows: int, columns: int = 1) -> int:
     """Return the number of rows of an array that a thread claims at a time."""
-    alone, chunk = cut
-    if rows * columns <= alone:
+    if rows * columns <= sharing.alone:
         return rows or 1
-    return max(1, chunk // columns)
+    return max(1, sharing.chunk // columns)
 
 
 INDEX = numpy.dtype(numpy.int64)
@@ -101,8 +105,16 @@ def launch(
     threads.team.lead(entry, thread_count, function, chunk_rows, claims, arguments)
 
 
-Prepared = tuple[Callable[..., None], Address]
-"""A function that Python calls, and the C function that it calls with the arguments of a launch."""
+class Prepared(NamedTuple):
+    """A loop that was compiled for a dtype.
+
+    entry : the function that Python calls
+    function : the C function that it calls with the arguments of a launch
+    """
+
+    entry: Callable[..., None]
+    function: Address
+
 
 alone: defaultdict[Loop, dict[numpy.dtype, Prepared]] = defaultdict(dict)
 """For each loop and dtype, the functions that run the loop over all rows at once in the calling
@@ -135,7 +147,8 @@ def _prepare(
     """Compile ``lead`` over a loop, and store it for the dtype."""
     groups = _type_of(arguments)
     entry = threads.entry(lead, types.void(*before, groups))
-    by_dtype[arguments[0][0].dtype] = prepared = entry, _job_function(loop, groups)
+    prepared = Prepared(entry, _job_function(loop, groups))
+    by_dtype[arguments[0][0].dtype] = prepared
     return prepared
 
 
@@ -225,8 +238,8 @@ def writable(array: Array) -> Array:
 # Activations.
 
 
-def _cut_of(name: str) -> Cut:
-    """Return the cut of an activation: all but (leaky) ReLU compute exponentials."""
+def _sharing_of(name: str) -> Sharing:
+    """Return the sharing of an activation: all but (leaky) ReLU compute exponentials."""
     return MOVES if name in ("relu", "leaky_relu") else EXPONENTIALS
 
 
@@ -236,9 +249,11 @@ def _activation_kernel(name: str) -> Callable[[Array], Array]:
     It is a single function, because its Python code takes as long as the loop over a few thousand
     numbers.
     """
-    reference, cut = getattr(ops, name), _cut_of(name)
+    reference = getattr(ops, name)
+    sharing = _sharing_of(name)
     loop = inner(filled_in(_forward, name, formula=activations.ACTIVATIONS[name][0]))
-    compiled_for, max_alone = alone[loop].get, cut[0]
+    compiled_for = alone[loop].get
+    max_alone = sharing.alone
 
     @wraps(reference)
     def kernel(x: Array) -> Array:
@@ -254,7 +269,7 @@ def _activation_kernel(name: str) -> Callable[[Array], Array]:
             return result if result.ndim else result[()]
         x = contiguous(x)
         result = empty(x.shape, x.dtype)
-        launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=rows_of(cut, size))
+        launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=rows_of(sharing, size))
         return result if result.ndim else result[()]
 
     return kernel
@@ -275,7 +290,8 @@ def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
 
 def _gradient_kernel(name: str) -> Callable[[Array, Array], Array]:
     """Return the kernel of an activation's gradient, under the signature of its reference."""
-    reference, cut = getattr(ops, f"{name}_backward"), _cut_of(name)
+    reference = getattr(ops, f"{name}_backward")
+    sharing = _sharing_of(name)
     loop = inner(filled_in(_backward, reference.__name__, formula=activations.ACTIVATIONS[name][1]))
 
     @wraps(reference)
@@ -287,7 +303,7 @@ def _gradient_kernel(name: str) -> Callable[[Array, Array], Array]:
         launch(
             loop,
             (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)),
-            chunk_rows=rows_of(cut, kept.size),
+            chunk_rows=rows_of(sharing, kept.size),
         )
         return d_x if d_x.ndim else d_x[()]
 
@@ -424,7 +440,7 @@ def warmup() -> None:
     and cached.
     """
     for dtype in ("float32", "float64"):
-        for count in (2, MOVES[0]):
+        for count in (2, MOVES.alone):
             x, index = numpy.ones((count, 3), dtype), numpy.zeros(count, numpy.int64)
             for name, kernel in ACTIVATIONS.items():
                 kernel(x, x) if name.endswith("_backward") else kernel(x)
