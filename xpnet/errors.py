@@ -147,7 +147,7 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     Examples
     --------
     >>> from xpnet.errors import did_you_mean
-    >>> did_you_mean("lbgfs", ["adam", "lbfgs", "sgd"])
+    >>> did_you_mean("lbgfs", ["lbfgs", "sgd"])
     "Did you mean 'lbfgs'?"
     >>> did_you_mean("swish", ["relu", "silu"])
     "Did you mean 'silu'?"

@@ -194,7 +194,7 @@ _the_training = options.together(
     _training(
         "--optimizer",
         type=options.OneOf(list(OPTIMIZERS)),
-        default="adamw",
+        default=TrainSettings.optimizer,
         help="Optimizer that minimises the loss.",
     ),
     _training(
@@ -205,8 +205,8 @@ _the_training = options.together(
     _training(
         "--weight-decay",
         type=options.Number(0),
-        help="Decoupled weight decay; adam and sgd have none. [default: 0.2 for tabular classes, "
-        "0.01 for tabular numbers, else 0.0003]",
+        help="Decoupled weight decay, of optimizers that have one. "
+        "[default: 0.2 for tabular classes, 0.01 for tabular numbers, else 0.0003]",
     ),
     _training(
         "--jobs",

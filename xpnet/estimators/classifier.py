@@ -21,7 +21,7 @@ from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
     FRACTION,
-    Parameters,
+    EstimatorParameters,
     allowing,
     with_documentation_of,
 )
@@ -34,7 +34,7 @@ from xpnet.ops.rows import targets_of
 from xpnet.training import Callback, LabeledRows, Training
 
 
-@with_documentation_of(Parameters=Parameters, Attributes=MLP)
+@with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP)
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
     """A multi-layer perceptron classifier with the parameters of scikit-learn's, and more.

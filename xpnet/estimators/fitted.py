@@ -19,7 +19,7 @@ from xpnet.data.sources import as_source
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.learning_rate import LearningRate
-from xpnet.estimators.parameters import Parameters, check_parameters
+from xpnet.estimators.parameters import EstimatorParameters, check_parameters
 from xpnet.estimators.record import Recorded, TrainingRecord
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, on_host
@@ -68,7 +68,7 @@ class FittedState:
     facts: dict[str, Any]
 
 
-class FittedNetwork(Saved, Parameters):
+class FittedNetwork(Saved, EstimatorParameters):
     """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as
     NumPy arrays.
 

@@ -133,7 +133,7 @@ def hidden_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 @dataclass(eq=False, repr=False)
-class Parameters(BaseEstimator):
+class EstimatorParameters(BaseEstimator):
     """The parameters of both estimators, with scikit-learn's names and defaults; those at the end
     are xpnet's own.
 
@@ -314,7 +314,7 @@ class Parameters(BaseEstimator):
         if self.solver not in STOCHASTIC:
             ignored |= dict.fromkeys(("checkpoint", "max_grad_norm", "time_limit"), STOCHASTIC)
         for name, solvers in ignored.items():
-            if getattr(self, name) != getattr(Parameters, name):
+            if getattr(self, name) != getattr(EstimatorParameters, name):
                 warn_caller(
                     f"`{name}` must be left at its default with solver={self.solver!r}, which does not read it; the "
                     f"solvers that do are {', '.join(solvers)}."

@@ -15,8 +15,8 @@ from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
+    EstimatorParameters,
     LossParameters,
-    Parameters,
     allowing,
     with_documentation_of,
 )
@@ -27,7 +27,7 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.training import Callback, Training
 
 
-@with_documentation_of(Parameters=Parameters, Attributes=MLP, Loss=LossParameters)
+@with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP, Loss=LossParameters)
 @dataclass(eq=False, repr=False)
 class MLPRegressor(LossParameters, RegressorMixin, MLP):
     """A multi-layer perceptron regressor with the parameters of scikit-learn's, and more.

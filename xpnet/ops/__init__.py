@@ -18,7 +18,7 @@ from xpnet.ops.updates import *
 
 __all__ = [
     "ACTIVATIONS",
-    "Activation",
+    "ActivationFormulas",
     "ActivationName",
     "Array",
     "Labels",

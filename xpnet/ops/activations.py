@@ -435,7 +435,7 @@ def elu_backward(d_out: Array, out: Array) -> Array:
     return d_out * (1 + namespace(out).minimum(out, zero(out)))
 
 
-class Activation(NamedTuple):
+class ActivationFormulas(NamedTuple):
     """An activation: the function, its gradient, what the gradient reads, and its form in ONNX.
 
     Parameters
@@ -485,7 +485,7 @@ class Activation(NamedTuple):
         out = self.function(x)
         return out, x if self.keeps == "x" else out
 
-    def over(self, operations: Any) -> "Activation":
+    def over(self, operations: Any) -> "ActivationFormulas":
         """Take the two functions from a backend.
 
         Parameters
@@ -495,7 +495,7 @@ class Activation(NamedTuple):
 
         Returns
         -------
-        Activation
+        ActivationFormulas
             The same activation, computed by the backend's kernels where it has them.
         """
         names = self.function.__name__, self.backward.__name__
@@ -522,21 +522,25 @@ _TANH_ARGUMENT = (
     ("Add", 1.0, ("Mul", TANH_CUBE, ("Mul", "x", "x"))),
 )
 
-ACTIVATIONS: dict[ActivationName, Activation] = {
-    "identity": Activation(identity, identity_backward, ("Identity", "x")),
-    "relu": Activation(relu, relu_backward, ("Relu", "x")),
-    "tanh": Activation(tanh, tanh_backward, ("Tanh", "x")),
-    "logistic": Activation(logistic, logistic_backward, ("Sigmoid", "x")),
-    "softplus": Activation(
+ACTIVATIONS: dict[ActivationName, ActivationFormulas] = {
+    "identity": ActivationFormulas(identity, identity_backward, ("Identity", "x")),
+    "relu": ActivationFormulas(relu, relu_backward, ("Relu", "x")),
+    "tanh": ActivationFormulas(tanh, tanh_backward, ("Tanh", "x")),
+    "logistic": ActivationFormulas(logistic, logistic_backward, ("Sigmoid", "x")),
+    "softplus": ActivationFormulas(
         softplus, softplus_backward, ("Sub", _NOT_NEGATIVE, ("Log", ("Sigmoid", ("Abs", "x"))))
     ),
-    "leaky_relu": Activation(leaky_relu, leaky_relu_backward, ("Max", "x", ("Mul", LEAK, "x"))),
-    "elu": Activation(
+    "leaky_relu": ActivationFormulas(
+        leaky_relu, leaky_relu_backward, ("Max", "x", ("Mul", LEAK, "x"))
+    ),
+    "elu": ActivationFormulas(
         elu, elu_backward, ("Sub", _NOT_NEGATIVE, ("Relu", ("Sub", 1.0, ("Exp", "x"))))
     ),
-    "silu": Activation(silu, silu_backward, ("Mul", "x", ("Sigmoid", "x")), "x"),
-    "gelu": Activation(gelu, gelu_backward, ("Sub", _NOT_NEGATIVE, _normal_tail_onnx()), "x"),
-    "gelu_tanh": Activation(
+    "silu": ActivationFormulas(silu, silu_backward, ("Mul", "x", ("Sigmoid", "x")), "x"),
+    "gelu": ActivationFormulas(
+        gelu, gelu_backward, ("Sub", _NOT_NEGATIVE, _normal_tail_onnx()), "x"
+    ),
+    "gelu_tanh": ActivationFormulas(
         gelu_tanh, gelu_tanh_backward, ("Mul", "x", ("Sigmoid", _TANH_ARGUMENT)), "x"
     ),
 }
