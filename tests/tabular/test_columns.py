@@ -1,6 +1,5 @@
 """One table in several forms: zones, gaps, names of columns and types of values never change an answer in silence."""
 
-import sys
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -227,17 +226,6 @@ def test_text_that_is_not_unicode_is_refused_with_the_name_of_its_column() -> No
     ):
         with pytest.raises(xpnet.InputError, match=r"ud800.*'word'"):
             TableEncoder().fit({"word": words})
-
-
-@pytest.mark.parametrize(
-    "table", [polars.DataFrame({"a": [1.0, 2.0]}), {"a": ["x", "y"]}], ids=["polars", "text"]
-)
-def test_without_pyarrow_it_says_what_to_install(
-    table: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(xpnet.InputError, match=r"pip install 'xpnet\[tables\]'"):
-        TableEncoder().fit(table)
 
 
 def test_messages_about_many_columns_are_short() -> None:

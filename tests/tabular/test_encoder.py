@@ -394,7 +394,7 @@ def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
     for encoder in encoders:
         for frame in frames:
             numpy.testing.assert_array_equal(encoder.transform(frame), expected)
-    with pytest.raises(xpnet.InputError, match="'day' must hold dates.*text"):
+    with pytest.raises(xpnet.InputError, match="'day' must hold dates.*'tomorrow'"):
         encoders[0].transform(pandas.DataFrame({"day": ["2024-01-05", "tomorrow"]}))
     # Where one value was no date in training, all are words, and stay so however few rows are predicted.
     words = xpnet.TableEncoder().fit(pandas.DataFrame({"day": [*text, "never"]}))

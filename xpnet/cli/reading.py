@@ -1,7 +1,7 @@
 """Rows of a data file with their targets: read, divided, encoded."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import numpy
 import pyarrow
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+from xpnet.cli.dates import find_dates
 from xpnet.cli.output import few, working
 from xpnet.cli.settings import ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
@@ -18,8 +19,9 @@ from xpnet.data.column_choice import pick_columns
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
-from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.columns import Table
 from xpnet.tabular.division import RowLinks, latest_rows, times_of
+from xpnet.tabular.frames import table_of
 
 SPLIT_ROWS = 2**18
 """Maximum rows that are divided at a time, since their indices take memory."""
@@ -81,6 +83,7 @@ class TableRows:
     features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
+    date_formats : by the names of columns whose text or whole numbers are dates
     """
 
     frame: Frame
@@ -90,6 +93,7 @@ class TableRows:
     classes: Any
     weight: numpy.ndarray | None = None
     links: RowLinks = RowLinks()
+    date_formats: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -224,7 +228,8 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         return RowLinks()
     table = _column_of(frame, settings.time, labelled)
     try:
-        return RowLinks(time=times_of(table, settings.time, table.rows))
+        formats = find_dates(frame, [settings.time], settings, settings.date_format).formats
+        return RowLinks(time=times_of(table, settings.time, table.rows, formats))
     except InputError as error:
         raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
 

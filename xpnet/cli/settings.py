@@ -47,6 +47,7 @@ class TrainSettings(ReadingSettings):
     """The options of ``xpnet train``; None where the model or the data decide."""
 
     data: str
+    date_format: str | None = None
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
     weight: str | None = None

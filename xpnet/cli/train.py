@@ -11,6 +11,7 @@ from xpnet.cli.settings import TrainSettings
 from xpnet.distributed import use_group
 from xpnet.distributed.group import TIMEOUT
 from xpnet.distributed.ranks import launched
+from xpnet.errors import InputError
 from xpnet.ops import ACTIVATIONS
 from xpnet.optimizers import OPTIMIZERS
 
@@ -46,6 +47,19 @@ def _check_together(settings: TrainSettings) -> None:
         )
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile must go with --loss quantile. Add it.")
+
+
+def _strptime_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a format of dates; fail for one that ``datetime.strptime`` does not take."""
+    if value is None:
+        return None
+    from xpnet.tabular.dates import check_date_format
+
+    try:
+        check_date_format(value, "--date-format")
+    except InputError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    return value
 
 
 _FRACTION = options.Number(0, 1, max_open=True)
@@ -270,6 +284,13 @@ _distributed = options.together(
 @click.argument("data", callback=options.reads)
 @_what_to_predict
 @options.reading
+@options.reading_option(
+    "--date-format",
+    metavar="FORMAT",
+    callback=_strptime_format,
+    help="Format of dates, such as %Y%m%d or '%d/%m/%Y %H:%M', of the columns that have it. "
+    "[default: recognised, as the documentation lists]",
+)
 @_the_model
 @_the_training
 @_writing

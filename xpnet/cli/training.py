@@ -12,6 +12,7 @@ import pyarrow
 from pyarrow import types
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
+from xpnet.cli.dates import as_options, check_format_is_used, find_dates
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.reading import (
     EncodedRows,
@@ -36,11 +37,10 @@ from xpnet.cli.settings import ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import choose_task, numbers_of
 from xpnet.data import frames
-from xpnet.data.frames import Frame, is_text
+from xpnet.data.frames import is_text
 from xpnet.data.labels import class_indices, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
-from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress
 
@@ -97,6 +97,11 @@ def _write_and_show(
     rows : of the training
     """
     notes = [*rows.frame.notes, suffix_note(settings.output)]
+    notes += [
+        f"{name}: {as_options(note)}"
+        for name, note in model.encoder_.notes_.items()
+        if name not in settings.text
+    ]
     if settings.class_weight is None:
         notes.append(rare_class_note(rows))
     report["data"] |= {
@@ -187,7 +192,14 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dic
     """Return the rows of the file that have a label, and what the report says about them."""
     _, frame, features, target = read_columns(settings.data, settings, labelled=True)
     labels, labelled = read_labels(frame, target, settings.decimal)
-    frame.take_as_text(name for name in features if _holds_words(frame, name))
+    dates = find_dates(frame, features, settings, settings.date_format)
+    check_format_is_used(frame, features, dates, settings.date_format)
+    frame.notes += dates.notes
+    frame.take_as_text(
+        name
+        for name in features
+        if is_text(frame.schema.field(name).type) and name not in dates.formats
+    )
     task = choose_task(frame.name, target, labels, settings.task, settings.loss)
     if task.name == "classify" and settings.loss is not None:
         raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
@@ -216,7 +228,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dic
     lines.say("data", data_line(data))
     lines.say("task", task_line(task._asdict()))
     links = read_links(frame, settings, labelled)
-    rows = TableRows(frame, features, labelled, y, classes, links=links)
+    rows = TableRows(frame, features, labelled, y, classes, links=links, date_formats=dates.formats)
     if settings.weight is not None:
         rows = _weighted(rows, read_weights(frame, settings.weight, labelled))
     return rows, report
@@ -230,19 +242,6 @@ def _weighted(rows: TableRows, weights: numpy.ndarray) -> TableRows:
             f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
         )
     return replace(rows, weight=weights).take(counted)
-
-
-def _holds_words(frame: Frame, name: str) -> bool:
-    """Return whether text is not dates throughout.
-
-    It may be in the rows that an encoder learns from.
-    """
-    if not is_text(frame.schema.field(name).type):
-        return False
-    columns = (batch.column(0) for batch in frame.all_batches([name]))
-    return any(
-        dates_of_text(column) is None for column in columns if column.null_count < len(column)
-    )
 
 
 class SameRows(Callback):
@@ -300,6 +299,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
+    model.set_params(date_format=rows.date_formats or None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     same_rows = None if settings.checkpoint_dir is None else SameRows(rows)
@@ -309,6 +309,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         # The task has settled that there may be many classes.
         warnings.filterwarnings("ignore", message="The number of unique classes")
+        warnings.filterwarnings("ignore", message="Column ")  # the report has these notes
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
         return model.fit(

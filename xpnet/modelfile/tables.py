@@ -14,6 +14,7 @@ from xpnet.modelfile.estimators import constructed, kept_parameters, with_parame
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
+from xpnet.tabular.dates import check_date_format
 from xpnet.tabular.encodings import (
     MAX_FINITE,
     PARTS,
@@ -184,6 +185,7 @@ def _described(encoder: Any) -> _DescribedEncoder:
         "names": names,
         "labels": list(encoder._labels),
         "left_out": dict(encoder.left_out_),
+        "notes": dict(encoder.notes_),
         "encodings": entries,
     }
     return _DescribedEncoder(settings, arrays)
@@ -199,6 +201,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
     names = typed(described["names"], tuple[str, ...])
     labels = typed(described.get("labels", []), tuple[str, ...])  # files of 0.1.0 have none
     left_out = described["left_out"]
+    notes = described.get("notes", {})  # the same
     encoder.encodings_ = [
         _encoding_of(entry, tensors, f"encoder/{k}/", columns)
         for k, entry in enumerate(described["encodings"])
@@ -211,12 +214,14 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
     is_valid = len(encoded_columns) == len(kinds) == columns - len(left_out)
     for texts in (names, labels):
         is_valid = is_valid and (not texts or len(set(texts)) == len(texts) == columns)
-    if not is_valid or not all(type(reason) is str for reason in left_out.values()):
+    sentences = [*left_out.values(), *notes.values()]
+    if not is_valid or not all(type(sentence) is str for sentence in sentences):
         raise ValueError(
             "each column must have one name, and be encoded in one way or left out for a reason"
         )
     encoder.n_features_in_ = columns
     encoder.left_out_ = left_out
+    encoder.notes_ = notes
     encoder._labels = labels
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)
@@ -242,6 +247,8 @@ def _number_of(entry: dict[str, Any], edges: Any) -> NumberEncoding:
     """Return the encoding of a number. Raises ValueError for impossible values."""
     _check(edges, "float64", (len(edges),))
     number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
+    if number.date_format:
+        check_date_format(number.date_format)
     is_part = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
     is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
     is_increasing = not (numpy.diff(edges) <= 0).any()

@@ -34,7 +34,7 @@ from xpnet.estimators.parameters import (
     check_together,
 )
 from xpnet.optimizers import OPTIMIZERS
-from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.columns import Table
 from xpnet.tabular.division import (
     Fold,
     RowLinks,
@@ -47,6 +47,7 @@ from xpnet.tabular.division import (
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
+from xpnet.tabular.frames import table_of
 from xpnet.tabular.recipe import (
     DEFAULT_QUALITY,
     QUALITIES,
@@ -132,6 +133,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
     categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
         Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
+    date_format : str, dict of str to str, or None, default None
+        Format of dates in text, as `TableEncoder` takes it.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : str, default "adamw"
@@ -197,6 +200,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     networks: int | str = allowing("auto", COUNT, {"auto"})
     encoder: Any = None
     categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
+    date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
     activation: Any = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float = allowing(0.004, POSITIVE)
@@ -314,7 +318,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             name = type(self).__name__
             raise InputError(f"{name} requires y to be passed, but the target y is None.")
         y = self._checked_targets(y, "y")
-        links = links_of(X, groups, time, len(y))
+        links = links_of(X, groups, time, len(y), self.date_format)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
         coding = self._learned_targets(taken(y, counted(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")
@@ -546,6 +550,7 @@ class Tabular(FittedAttributes, BaseEstimator):
                 bins=bins,
                 task=self._task,
                 categorical_features=self.categorical_features,
+                date_format=self.date_format,
                 random_state=seed,
             )
         if not isinstance(self.categorical_features, str):
@@ -554,6 +559,13 @@ class Tabular(FittedAttributes, BaseEstimator):
                 "categorical_features of the encoder."
             )
         made = clone(self.encoder)
+        if self.date_format is not None:
+            if "date_format" not in made.get_params(deep=False):
+                raise InputError(
+                    f"`date_format` must go with a TableEncoder; got encoder={self.encoder!r}. "
+                    "Leave date_format out."
+                )
+            made.set_params(date_format=self.date_format)
         if made.get_params(deep=False).get("random_state", seed) is None:
             made.set_params(random_state=seed)
         return made

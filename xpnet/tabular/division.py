@@ -10,7 +10,9 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean
-from xpnet.tabular.columns import Table, table_of
+from xpnet.tabular.columns import Table
+from xpnet.tabular.date_columns import learn_dates
+from xpnet.tabular.frames import table_of
 
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
@@ -62,10 +64,17 @@ class RowLinks:
         return random_state.permutation(rows) % count
 
 
-def links_of(X: Any, groups: Any, time: Any, rows: int) -> RowLinks:
+def links_of(
+    X: Any,
+    groups: Any,
+    time: Any,
+    rows: int,
+    date_format: str | dict[str, str] | None = None,
+) -> RowLinks:
     """Return the links between rows that a user names.
 
     X : the table; groups : (rows,) or None; time : (rows,), the name of a column, or None
+    date_format : of dates in text, as `TableEncoder` takes it
 
     Raises ValueError for other lengths, InputError for groups and times with gaps, for times that
     are neither numbers nor dates, and for both together.
@@ -77,7 +86,7 @@ def links_of(X: Any, groups: Any, time: Any, rows: int) -> RowLinks:
         )
     return RowLinks(
         None if groups is None else group_numbers(groups, rows),
-        None if time is None else times_of(X, time, rows),
+        None if time is None else times_of(X, time, rows, date_format),
     )
 
 
@@ -99,10 +108,13 @@ def group_numbers(groups: Any, rows: int) -> numpy.ndarray:
     return numbers
 
 
-def times_of(X: Any, time: Any, rows: int) -> numpy.ndarray:
+def times_of(
+    X: Any, time: Any, rows: int, date_format: str | dict[str, str] | None = None
+) -> numpy.ndarray:
     """Return the time of each row: (rows,) float64, dates as seconds since 1970.
 
     time : (rows,) numbers or dates, or the name of a column of X
+    date_format : of dates in text, as `TableEncoder` takes it
 
     Raises ValueError for another length, InputError for gaps and for other values.
     """
@@ -113,6 +125,13 @@ def times_of(X: Any, time: Any, rows: int) -> numpy.ndarray:
     else:
         table, index, title = table_of({"time": time}), 0, "the array"
     check_consistent_length(numpy.empty(rows), numpy.empty(table.rows))
+    formats = date_format if isinstance(date_format, dict) else {}
+    general = date_format if isinstance(date_format, str) else None
+    name = (table.labels or table.names)[index]
+    values, note = learn_dates(table.values(index), name, formats.get(name), general)
+    if note and not isinstance(time, str):  # the encoder warns of a column
+        warnings.warn(f"`time` {note}.", UserWarning, stacklevel=4)
+    table = table.with_values({index: values})
     kind, type_name = table.kind(index)
     if kind not in ("number", "timestamp"):
         raise InputError(

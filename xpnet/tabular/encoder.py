@@ -1,7 +1,7 @@
 """The encoder of tables: it takes frames and returns float32 arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, Self
@@ -26,7 +26,8 @@ from xpnet.estimators.parameters import (
     allowing,
     check_parameters,
 )
-from xpnet.tabular.columns import ColumnKind, Table, enumerated, table_of, warn_of_names
+from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
+from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
 from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encodings import (
     OUTPUTS_AT_ONCE,
@@ -41,6 +42,7 @@ from xpnet.tabular.encodings import (
     numbers_of,
     with_details,
 )
+from xpnet.tabular.frames import table_of
 
 MIN_ROWS_PER_BIN = 20
 """Minimum number of rows for each bin of a number."""
@@ -109,6 +111,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     task : {"auto", "classification", "regression"} or None, default "auto"
         What the target is, which trees and the mean target of many values need. ``"auto"`` asks
         `sklearn.utils.multiclass.type_of_target`; None does not use the target.
+    date_format : str, dict of str to str, or None, default None
+        Format of dates in text, as ``datetime.strptime`` takes it: one for all columns that it
+        reads, or one for each of some columns by their names. Whole numbers are dates by a format
+        without separators, such as ``"%Y%m%d"``. None for the forms that are recognised (see
+        Notes).
     random_state : int, numpy.random.RandomState or None, default None
         Draws the folds of the rows for means of the target over other rows (cross-fitting, in
         `fit_transform`).
@@ -117,6 +124,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     left_out_ : dict of str to str
         Columns that are not encoded, and why.
+    notes_ : dict of str to str
+        Columns that may be read in another way than they were meant, and how they are read.
     encodings_ : list
         How each column is encoded, in the order of the outputs.
     n_features_in_ : int
@@ -133,7 +142,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Values that training did not see are 0 in all columns of a category. A gap where training rows
     had none is filled with the median. Infinite numbers count as the largest and smallest that
     training saw. Columns are found by name where tables have names; further columns are ignored.
-    NumPy's numbers need no other library; frames need pyarrow.
+    Frames of pandas and polars need no other library.
+
+    Text is read as dates where all texts of a column have one of these forms, and a time of day may
+    follow each (``10:11``, ``10:11:12.5``, ``10:11 PM``): 2023-04-08 (also with T and a time zone),
+    2023/04/08, 08.04.2023, 4/8/2023, 8/4/2023, 4-8-2023, 8-4-2023, 08 Apr 2023, 8 April 2023,
+    8-Apr-2023, April 8, 2023, Apr-08-2023, 2023-04, Apr 2023, and times alone (10:11). Between
+    slashes and dashes, a number above 12 decides for its column which of day and month is first;
+    without one, the month is, and a warning says so. The form is kept: later text is read in it.
+    Columns that look like dates and are not read as dates are reported by a warning and in
+    `notes_`.
 
     A date with a time zone is an instant, and it is read on the clock of UTC: the same instants are
     encoded the same in any zone. A date without a zone is read on its own clock. Where the local
@@ -170,6 +188,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     max_categories: int = allowing(400, COUNT)
     categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
+    date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
     random_state: Any = allowing(None, *RANDOM_STATE)
 
     def __sklearn_tags__(self) -> Any:
@@ -245,6 +264,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Fit; return the table, and the details of the training rows by the category's column."""
         check_parameters(self)
         table = table_of(X)
+        categorical = categorical_columns(self.categorical_features, table)
+        table, self.notes_ = with_dates(table, self.date_format, categorical)
         self.n_features_in_ = len(table.columns)
         self._labels = table.labels
         self.__dict__.pop("feature_names_in_", None)
@@ -256,7 +277,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.left_out_: dict[str, str] = {}
         self.encodings_: list[Encoding] = []
         details: dict[int, numpy.ndarray] = {}
-        categorical = categorical_columns(self.categorical_features, table)
         kinds = [
             ColumnKind("category", "text") if index in categorical else table.kind(index)
             for index in range(len(table.columns))
@@ -327,10 +347,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if kind.kind == "category":
             return self._fit_category(table, index, target, details)
         if kind.kind == "timestamp":
-            clock = table.clock(index)
-            seconds = table.timestamps(index, clock)
-            encodings = fit_numbers(seconds, scaling, index, "timestamp", clock)
-            return encodings or "holds one value only"
+            return self._fit_timestamps(table, index, scaling) or "holds one value only"
         is_merged = table.is_merged_by_float64(index)
         if is_merged:
             categories = self._fit_category(table, index, target, details)
@@ -344,6 +361,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if not encodings and is_merged:
             return "holds whole numbers above 2^53 that are one number in float64"
         return encodings or "holds one value only"
+
+    def _fit_timestamps(self, table: Table, index: int, scaling: Scaling) -> list[NumberEncoding]:
+        """Return the encodings of a column of timestamps; none where it has one value only."""
+        clock = table.clock(index)
+        encodings = fit_numbers(table.timestamps(index, clock), scaling, index, "timestamp")
+        date_format = getattr(table.values(index), "date_format", "")
+        return [replace(one, clock=clock, date_format=date_format) for one in encodings]
 
     def _fit_category(
         self, table: Table, index: int, target: Target, details: dict[int, numpy.ndarray]
@@ -395,7 +419,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             For names of columns of several types.
         """
         check_is_fitted(self)
-        return self._encode(self._in_order_of_training(table_of(X)), {})
+        return self._encode(self.prepared(table_of(X)), {})
+
+    def prepared(self, table: Table) -> Table:
+        """Return a table as this encoder encodes it: columns in order of training, dates read."""
+        table = self._in_order_of_training(table)
+        formats = {
+            one.column: one.date_format
+            for one in self.encodings_
+            if isinstance(one, NumberEncoding) and one.part
+        }
+        return with_dates_as_in_training(table, formats) if formats else table
 
     def _in_order_of_training(self, table: Table) -> Table:
         """Return a table with the columns of the training: by name, or else by position."""
@@ -433,7 +467,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         (columns,) = numpy.nonzero(numpy.repeat(is_number, widths))
         rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
         for rows in gen_batches(table.rows, rows_at_once):
-            block = table.part(rows)
+            block = table.take(rows)
             x = numpy.stack(numbers_of(numbers, partial(_read, block)), axis=1)
             with numpy.errstate(over="ignore"):
                 encoded = encode_numbers(numbers, x, numpy)

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from xpnet.tabular.columns import CategoryCodes, Clock, Kind
+from xpnet.tabular.columns import CategoryCodes, Kind
+from xpnet.tabular.dates import Clock
 from xpnet.tabular.division import RowLinks
 from xpnet.tabular.unlogged import fit_unlogged
 
@@ -66,6 +67,7 @@ class NumberEncoding:
     clip : whether scaled numbers are clipped smoothly to (-3, 3)
     gaps, cycle : whether there are outputs for gaps, and for sine and cosine of the cycle
     edges : (bins + 1,) float64, increasing, or empty; clock : of a timestamp
+    date_format : of timestamps that are text, empty for others
     """
 
     column: int
@@ -80,6 +82,7 @@ class NumberEncoding:
     cycle: bool
     edges: numpy.ndarray
     clock: Clock = ""
+    date_format: str = ""
 
     @property
     def labels(self) -> list[str]:
@@ -232,13 +235,13 @@ def _parts(x: Any, kind: Kind) -> dict[str, Any]:
 
 
 def fit_numbers(
-    x: numpy.ndarray, scaling: Scaling, column: int, kind: Kind, clock: Clock = ""
+    x: numpy.ndarray, scaling: Scaling, column: int, kind: Kind
 ) -> list[NumberEncoding]:
     """Fit a column of numbers, or the parts of timestamps that vary. x : (rows,) float64"""
     fitted = [
         _fit_number(values, scaling, column, part) for part, values in _parts(x, kind).items()
     ]
-    return [replace(number, clock=clock) for number in fitted if number is not None]
+    return [number for number in fitted if number is not None]
 
 
 def _fit_number(

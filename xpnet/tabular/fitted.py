@@ -20,8 +20,8 @@ from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.saving import Saved
 from xpnet.tabular.calibration import conformal_margin, tempered
-from xpnet.tabular.columns import table_of
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.frames import table_of
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -104,9 +104,9 @@ class FittedTable:
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
         multiples = max(1, MAX_ENCODED_NUMBERS // (self.spec.widths[0] * BATCH_MULTIPLE))
-        table = table_of(X)
+        table = self.encoder.prepared(table_of(X))
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
-            yield dense(self.encoder.transform(table.part(rows)), self.encoder, self.spec.dtype)
+            yield dense(self.encoder.transform(table.take(rows)), self.encoder, self.spec.dtype)
 
     def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs of networks (..., outputs) in the unit of the target."""

@@ -1,0 +1,260 @@
+"""Dates in text: the forms in which people write them, and which of them a column has.
+
+A form is named as ``datetime.strptime`` writes it. All texts of a column have one form; a time of
+day may follow each date. Months have their English names, whatever the locale is.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy
+
+from xpnet.errors import InputError
+
+Clock = Literal["utc", "naive", ""]
+"""The clock of a column of timestamps: UTC where they have a time zone, "naive" where they have
+none; "" in model files that were written before clocks were recorded: the clock of any zone."""
+
+MAX_FORMAT_LENGTH = 100
+"""Maximum number of characters of a format of dates, which may come from a file of anyone."""
+MIN_DATE_LIKE_SHARE = 0.9
+"""Share of the texts of a column that are dates in some form from which it looks like dates."""
+MAX_TEXTS_LOOKED_AT = 200
+"""Number of texts of a column that show whether it looks like dates."""
+FIRST_DAY = 19000101
+"""First whole number that looks like a date, as year, month and day."""
+LAST_DAY = 21001231
+"""Last whole number that looks like a date."""
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = (
+    "january february march april may june july august september october november december"
+).split()
+_MONTH_OF_NAME = {name: month for month, name in enumerate(_NAMES, 1)}
+_MONTH_OF_NAME |= {name: month for month, name in enumerate(_MONTHS, 1)} | {"sept": 9}
+
+_YEAR, _MONTH, _DAY = r"(?P<year>\d{4})", r"(?P<month>\d{1,2})", r"(?P<day>\d{1,2})"
+_NAME = r"(?P<name>[A-Za-z]{3,9})\.?"
+_CLOCK_TIME = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+)
+_TIME = rf"(?:(?:T|,? ){_CLOCK_TIME})?"
+_ZONE = r"(?: ?(?:(?P<utc>Z|UTC)|(?P<sign>[+-])(?P<zone_hour>\d{2})(?::?(?P<zone_minute>\d{2}))?))?"
+
+ISO_DATE = "%Y-%m-%d"
+"""The form of ISO 8601, which may have a time zone."""
+TIME_OF_DAY = "%H:%M"
+"""The form of times without a date."""
+
+_PATTERNS = {
+    ISO_DATE: f"{_YEAR}-{_MONTH}-{_DAY}{_TIME}{_ZONE}",
+    "%Y/%m/%d": f"{_YEAR}/{_MONTH}/{_DAY}{_TIME}",
+    "%d.%m.%Y": rf"{_DAY}\.{_MONTH}\.{_YEAR}{_TIME}",
+    "%m/%d/%Y": f"{_MONTH}/{_DAY}/{_YEAR}{_TIME}",
+    "%d/%m/%Y": f"{_DAY}/{_MONTH}/{_YEAR}{_TIME}",
+    "%m-%d-%Y": f"{_MONTH}-{_DAY}-{_YEAR}{_TIME}",
+    "%d-%m-%Y": f"{_DAY}-{_MONTH}-{_YEAR}{_TIME}",
+    "%d %b %Y": f"{_DAY}[ -]{_NAME}[ -]{_YEAR}{_TIME}",
+    "%b %d %Y": f"{_NAME}[ -]{_DAY},?[ -]{_YEAR}{_TIME}",
+    "%Y-%m": f"{_YEAR}-{_MONTH}",
+    "%b %Y": f"{_NAME}[ -]{_YEAR}",
+    TIME_OF_DAY: _CLOCK_TIME,
+}
+FORMS = {name: re.compile(pattern, re.ASCII) for name, pattern in _PATTERNS.items()}
+"""The forms that are recognised. Where texts have two of them, the first is right: the month comes
+first between slashes and dashes, as in pandas."""
+
+_OTHER_FORMS = ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d-%b-%y", "%Y%m%d")
+"""Forms that look like dates, and are read only if the user names them."""
+_TWO_DIGITS = re.compile(
+    r"\d{1,2}[/-](\d{1,2}|[A-Za-z]{3})[/-]\d{2}|\d{2}\.\d{2}\.\d{2}|\d{8}", re.ASCII
+)
+
+_READ_BY_NUMPY = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?", re.ASCII)
+"""Dates of ISO 8601 without a zone, which NumPy reads faster."""
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+class Dates(NamedTuple):
+    """Texts that were read as dates.
+
+    microseconds : (texts,) int64 since 1970, or since midnight for times without a date
+    clock : "utc" if the texts have a time zone
+    date_format : the form of the texts, or the user's format
+    """
+
+    microseconds: numpy.ndarray
+    clock: Clock
+    date_format: str
+
+    @property
+    def is_time_of_day(self) -> bool:
+        """Return whether these are times without a date."""
+        return not any(f"%{letter}" in self.date_format for letter in "YymbBdjUWGVcxs")
+
+
+def check_date_format(date_format: str, name: str = "date_format") -> None:
+    """Raise InputError for a text that ``datetime.strptime`` does not take as a format.
+
+    name : of the argument
+    """
+    try:
+        if not isinstance(date_format, str) or "%" not in date_format:
+            raise ValueError
+        if len(date_format) > MAX_FORMAT_LENGTH:
+            raise ValueError
+        written = datetime(2023, 4, 8, tzinfo=UTC).strftime(date_format)
+        datetime.strptime(written, date_format)
+    except (ValueError, re.error) as error:
+        raise InputError(
+            f"`{name}` must be a format as datetime.strptime takes it, such as '%d/%m/%Y' for "
+            f"08/04/2023; got {date_format!r}. Correct it."
+        ) from error
+
+
+def read_dates(texts: Sequence[str], date_format: str) -> Dates | None:
+    """Return texts as dates of a form or format; None where one of them is no such date.
+
+    texts : not empty, none of them ""
+    """
+    try:
+        if date_format == ISO_DATE and all(map(_READ_BY_NUMPY.fullmatch, texts)):
+            microseconds = numpy.array(texts, "datetime64[us]").astype(numpy.int64)
+            return Dates(microseconds, "naive", date_format)
+        if date_format in FORMS:
+            instants = [_instant_of(text, FORMS[date_format]) for text in texts]
+        else:
+            instants = [_instant_by_format(text, date_format) for text in texts]
+    except (ValueError, OverflowError):
+        return None
+    clocks = {instant.clock for instant in instants}
+    if len(clocks) > 1:
+        return None
+    microseconds = numpy.array([instant.microseconds for instant in instants], numpy.int64)
+    return Dates(microseconds, clocks.pop(), date_format)
+
+
+class _Instant(NamedTuple):
+    """One text as a date: microseconds since 1970 on the clock."""
+
+    microseconds: int
+    clock: Clock
+
+
+def _instant_by_format(text: str, date_format: str) -> _Instant:
+    """Return a text in a format of the user's as a date. Raises ValueError for another text."""
+    moment = datetime.strptime(text, date_format)
+    offset = moment.utcoffset()
+    if offset is None:
+        return _Instant((moment - _EPOCH) // _MICROSECOND, "naive")
+    return _Instant((moment.replace(tzinfo=None) - offset - _EPOCH) // _MICROSECOND, "utc")
+
+
+def _instant_of(text: str, pattern: re.Pattern[str]) -> _Instant:
+    """Return a text of a form as a date. Raises ValueError for another text."""
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no such date")
+    parts = match.groupdict()
+    microseconds = _time_of(parts) if parts.get("hour") else 0
+    if "year" in parts:
+        month = parts.get("month") or _MONTH_OF_NAME.get(parts["name"].lower(), 0)
+        microseconds += _day_of(parts["year"], month, parts.get("day", 1)) * MICROSECONDS_PER_DAY
+    if parts.get("utc"):
+        return _Instant(microseconds, "utc")
+    if parts.get("sign"):
+        minutes = 60 * int(parts["zone_hour"]) + int(parts["zone_minute"] or 0)
+        offset = minutes if parts["sign"] == "+" else -minutes
+        return _Instant(microseconds - offset * 60_000_000, "utc")
+    return _Instant(microseconds, "naive")
+
+
+@lru_cache(maxsize=1 << 15)
+def _day_of(year: str, month: str | int, day: str | int) -> int:
+    """Return the number of days since 1970. Raises ValueError for a day that is in no calendar."""
+    return date(int(year), int(month), int(day)).toordinal() - _EPOCH.toordinal()
+
+
+def _time_of(parts: dict[str, str]) -> int:
+    """Return the microseconds since midnight. Raises ValueError for a time that no clock shows."""
+    hour = int(parts["hour"])
+    minute = int(parts["minute"])
+    second = int(parts["second"] or 0)
+    microsecond = int((parts["fraction"] or "0").ljust(6, "0")[:6])
+    half = parts["half"]
+    if hour > 23 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
+        raise ValueError("no such time")
+    if half:
+        hour = hour % 12 + 12 * (half in "pP")
+    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + microsecond
+
+
+class CommonForms(NamedTuple):
+    """The forms that all texts of a column have, the first of which is right.
+
+    is_ambiguous : whether another of them gives other dates
+    """
+
+    forms: list[str]
+    is_ambiguous: bool
+
+
+def common_forms(parts: Iterable[Sequence[str]], forms: Iterable[str] = FORMS) -> CommonForms:
+    """Return which forms or formats all texts of a column have; none for a column without text.
+
+    parts : texts of some rows after those of others, none of them ""
+    """
+    remaining = list(forms)
+    clocks: set[Clock] = set()
+    differing: set[str] = set()
+    for texts in filter(None, parts):
+        dates = [read_dates(texts, form) for form in remaining if read_dates(texts[:1], form)]
+        common = [one for one in dates if one is not None]
+        clocks |= {one.clock for one in common}
+        remaining = [one.date_format for one in common]
+        if not remaining or len(clocks) > 1:
+            return CommonForms([], False)
+        first = common[0].microseconds
+        differing |= {
+            one.date_format for one in common if not numpy.array_equal(one.microseconds, first)
+        }
+    return CommonForms(remaining if clocks else [], bool(differing & set(remaining)))
+
+
+def unlike_date(texts: Sequence[str]) -> str | None:
+    """Return a text that has no form, or the first text, where texts look like dates; else None.
+
+    Nearly all of them must be dates in some form, also in forms that are not recognised.
+    """
+    sample = list(texts[:: -(-len(texts) // MAX_TEXTS_LOOKED_AT)]) if texts else []
+    minimum = max(2.0, MIN_DATE_LIKE_SHARE * len(sample))
+    if sum(any(letter.isdigit() for letter in text) for text in sample) < minimum:
+        return None
+    in_form = [any(read_dates([text], form) for form in FORMS) for text in sample]
+    alike = [has_form or _is_date_like(t) for t, has_form in zip(sample, in_form, strict=True)]
+    if sum(alike) < minimum:
+        return None
+    without_form = [t for t, has_form in zip(sample, in_form, strict=True) if not has_form]
+    return [*without_form, sample[0]][0]
+
+
+def _is_date_like(text: str) -> bool:
+    """Return whether a text is a date in a form that is read only if the user names it."""
+    return _TWO_DIGITS.fullmatch(text) is not None and any(
+        read_dates([text], form) for form in _OTHER_FORMS
+    )
+
+
+def are_whole_dates(numbers: numpy.ndarray) -> bool:
+    """Return whether whole numbers look like dates: year, month, day. numbers : (rows,)"""
+    if not len(numbers) or numbers.min() < FIRST_DAY or numbers.max() > LAST_DAY:
+        return False
+    day = numbers % 100
+    month = numbers // 100 % 100
+    return bool(((day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)).all())
