@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.ops.losses import smoothed
-from xpnet.tabular import ensemble, fitted, linear_baseline, recipe
+from xpnet.tabular import ensemble, fitted, linear_solvers, recipe
 from xpnet.training import Callback
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -226,13 +226,13 @@ def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_l
         wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
     assert wide.n_iter_ == recipe.MIN_EPOCHS
     rates = wide.networks_[0].history.learning_rate
-    assert rates[:11] == [0.004] * 11
-    assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < 0.001
+    assert rates[:11] == [recipe.QUALITIES[3].learning_rate] * 11
+    assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < rates[0] / 4
     monkeypatch.setattr(recipe, "LARGE_ROWS", 61)
     quality = recipe.QUALITIES[1]
     small = TabularRegressor(quality=1, **settings).fit(X, X[:, 0])
     assert small.n_iter_ == quality.max_epochs
-    assert set(small.networks_[0].history.learning_rate) == {0.004}
+    assert set(small.networks_[0].history.learning_rate) == {quality.learning_rate}
 
 
 def test_a_very_large_table_makes_as_many_epochs_as_have_enough_updates() -> None:
@@ -392,7 +392,7 @@ def test_the_time_that_simple_models_take_counts(
 def test_a_linear_model_that_has_not_converged_warns_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(linear_baseline, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(linear_solvers, "MAX_ITERATIONS", 1)
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     TabularClassifier(**QUICK).fit(X, X.sum(axis=1) > 0)
 

@@ -35,7 +35,13 @@ class States(Callback):
 
 def test_a_refitted_network_is_its_best_epoch_trained_on_with_all_rows() -> None:
     """One batch holds all rows, so that no order matters; the reference computes the same epochs."""
-    settings = SMALL | {"networks": 1, "members": 1, "dtype": "float64", "batch_size": 1000}
+    settings = SMALL | {
+        "networks": 1,
+        "members": 1,
+        "dtype": "float64",
+        "batch_size": 1000,
+        "learning_rate_init": 0.004,
+    }
     seen = States()
     model = TabularRegressor(**settings, encoder=StandardScaler())
     model.watch(lambda number: ([seen], None)).fit(X, Y)

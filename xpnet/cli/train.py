@@ -185,7 +185,7 @@ _the_training = options.together(
         "--patience",
         type=_COUNT,
         help="Epochs without a better validation loss after which training stops; it keeps the "
-        "best epoch. [default: 6 to 20 by quality, else 10]",
+        "best epoch. [default: 4 to 20 by quality, else 10]",
     ),
     _training(
         "--validation-size",
@@ -214,7 +214,8 @@ _the_training = options.together(
     _training(
         "--lr",
         type=_POSITIVE,
-        help="Learning rate. [default: 0.004 for tabular, 0.02 without hidden layers, else 0.002]",
+        help="Learning rate. [default: 0.004 to 0.008 by quality, 0.02 without hidden layers, "
+        "else 0.002]",
     ),
     _training(
         "--weight-decay",

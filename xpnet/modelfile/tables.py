@@ -24,6 +24,7 @@ from xpnet.tabular.encodings import (
     NumberEncoding,
 )
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
+from xpnet.tabular.recipe import learning_rate_of
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -118,7 +119,7 @@ def open_file(
         Network(
             spec,
             take_parameters(spec, tensors, f"{k}/"),
-            estimator.learning_rate_init,
+            learning_rate_of(estimator),
             backend=backend,
             dtype=spec.dtype,
         )

@@ -139,30 +139,32 @@ class Tabular(FittedAttributes, BaseEstimator):
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : str, default "adamw"
         The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
-    learning_rate_init : float, default 0.004
-        The learning rate. Where ``max_iter="auto"`` limits the epochs of a large table, it falls
-        linearly in the last third of them.
+    learning_rate_init : float or "auto", default "auto"
+        The learning rate; ``"auto"`` is 0.008, 0.006, 0.006, 0.004 or 0.004 by quality. Where
+        ``max_iter="auto"`` limits the epochs of a large table, it falls linearly in the last third
+        of them.
     weight_decay : float or "auto", default "auto"
         Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
         ``"adam"``. ``"auto"`` is 0.01 for numbers, and 0.03 (quality 2) or 0.05 for labels.
     dropout : float, default 0.1 for labels, 0 for numbers
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
-        Rows of a batch; ``"auto"`` is 64, or 128 from 3,000 rows.
+        Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows.
     max_iter : int or "auto", default "auto"
         Maximum number of epochs. ``"auto"`` is 100 to 300 by quality, enough for the validation
         loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
         ``ConvergenceWarning`` reports a training that this limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 6, 9, 10, 14 or 20 by quality.
+        keeps its best epoch. ``"auto"`` is 4, 9, 10, 14 or 20 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
     refit : bool, default True
         Whether each network, after its best epoch, makes a few more epochs on all rows, its
         validation rows included: a fifth as many epochs again, and 3 at least. It does not where
-        ``X_val`` or ``time`` is passed.
+        ``X_val`` or ``time`` is passed, nor where ``max_iter="auto"`` limits the epochs of a large
+        table.
     time_limit : float or None, default None
         Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
         one epoch.
@@ -203,7 +205,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
     activation: Any = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
-    learning_rate_init: float = allowing(0.004, POSITIVE)
+    learning_rate_init: float | str = allowing("auto", POSITIVE, {"auto"})
     weight_decay: float | str = allowing("auto", NOT_NEGATIVE, {"auto"})
     dropout: float = allowing(0.1, FRACTION)
     batch_size: int | str = allowing("auto", COUNT, {"auto"})

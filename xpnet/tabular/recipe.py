@@ -39,6 +39,7 @@ class Quality:
     members : members of each network
     network_counts : smallest number of rows, minimum and maximum number of networks; the maximum
         is trained where few epochs are enough
+    learning_rate : the learning rate
     max_epochs : largest number of epochs
     patience : epochs without a lower validation loss after which a training ends
     label_decay : weight decay of classifiers
@@ -52,6 +53,7 @@ class Quality:
     hidden_widths: tuple[int, ...]
     members: int
     network_counts: tuple[tuple[int, int, int], ...]
+    learning_rate: float
     max_epochs: int
     patience: int
     label_decay: float
@@ -66,18 +68,20 @@ QUALITIES = {
         hidden_widths=(64, 64),
         members=4,
         network_counts=((0, 1, 1),),
+        learning_rate=0.008,
         max_epochs=100,
-        patience=6,
+        patience=4,
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=6_000_000,
-        trees=10,
-        rows_of_trees=2000,
+        trees=6,
+        rows_of_trees=1000,
     ),
     2: Quality(
         hidden_widths=(96, 96),
         members=4,
         network_counts=((10_000, 1, 1), (0, 2, 2)),
+        learning_rate=0.006,
         max_epochs=150,
         patience=9,
         label_decay=0.03,
@@ -90,6 +94,7 @@ QUALITIES = {
         hidden_widths=(128, 128),
         members=4,
         network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 4, 4)),
+        learning_rate=0.006,
         max_epochs=150,
         patience=10,
         label_decay=0.05,
@@ -102,6 +107,7 @@ QUALITIES = {
         hidden_widths=(128, 128),
         members=8,
         network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 6, 6)),
+        learning_rate=0.004,
         max_epochs=200,
         patience=14,
         label_decay=0.05,
@@ -114,6 +120,7 @@ QUALITIES = {
         hidden_widths=(256, 256),
         members=8,
         network_counts=((50_000, 2, 4), (0, 8, 8)),
+        learning_rate=0.004,
         max_epochs=300,
         patience=20,
         label_decay=0.05,
@@ -126,7 +133,7 @@ QUALITIES = {
 """The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""
 LARGE_ROWS = 10_000
 """Number of rows from which a table is large: only then does the work of a row limit the epochs."""
-BATCH_SIZES = ((3000, 128), (0, 64))
+BATCH_SIZES = ((500, 128), (0, 64))
 """Smallest number of rows, and rows of a batch."""
 USUAL_COLUMNS = 30
 """Number of columns up to which a table has the work of a row that its quality names."""
@@ -202,7 +209,7 @@ def make_recipe(
     batch_size = estimator.batch_size
     if isinstance(batch_size, str):
         batch_size = next(size for minimum, size in BATCH_SIZES if len(rows.X) >= minimum)
-    learning_rate = estimator.learning_rate_init
+    learning_rate = learning_rate_of(estimator)
     schedule: Schedule = Constant(learning_rate)
     epochs = estimator.max_iter
     is_capped = False
@@ -228,7 +235,7 @@ def make_recipe(
         learning_rate=learning_rate,
         patience=patience,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
-        refit=estimator.refit,
+        refit=estimator.refit and not is_capped,
         backend=estimator.backend,
         input_scales=input_scales,
         input_sums=input_sums,
@@ -271,6 +278,13 @@ def optimizer_of(estimator: Any) -> Optimizer:
     optimizer = OPTIMIZERS[estimator.solver]
     used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
     return optimizer(**used)
+
+
+def learning_rate_of(estimator: Any) -> float:
+    """Return the learning rate that an estimator names, or that of its quality."""
+    if isinstance(estimator.learning_rate_init, str):
+        return QUALITIES[estimator.quality].learning_rate
+    return estimator.learning_rate_init
 
 
 def weight_decay_of(estimator: Any) -> float:
