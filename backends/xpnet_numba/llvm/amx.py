@@ -5,6 +5,8 @@ Intel, Intel 64 and IA-32 Architectures Software Developer's Manual, 2024, volum
 ``tdpbf16ps`` in volume 2. LLVM's intrinsics name the registers by constants.
 """
 
+from typing import NamedTuple
+
 from llvmlite import ir
 from numba import types
 
@@ -102,49 +104,45 @@ def _multiply(
     fresh: ir.Value,
 ) -> None:
     """Emit :func:`multiply_square` for the registers of its sums, row by row."""
-    a, b, c = (_Matrix(builder, matrix) for matrix in matrices)
+    a, b, c = (_tiles(builder, matrix) for matrix in matrices)
+    positions = [(i, j, register) for i, row in enumerate(sums) for j, register in enumerate(row)]
     with builder.if_else(fresh) as (is_first, is_later):
         with is_first:
-            for register in (register for row in sums for register in row):
+            for _, _, register in positions:
                 _emit(builder, "tilezero", register)
         with is_later:
-            for i, row in enumerate(sums):
-                for j, register in enumerate(row):
-                    _emit(builder, "tileloadd64", register, *c.tile(i, j))
+            for i, j, register in positions:
+                _emit(builder, "tileloadd64", register, *_tile(builder, c, i, j))
     with for_range(builder, builder.sdiv(pairs, INT64(SIDE))) as loop:
-        left, right = a.moved(0, loop.index), b.moved(loop.index, 0)
+        left, right = _tile(builder, a, 0, loop.index), _tile(builder, b, loop.index, 0)
         for j, register in enumerate(RIGHT[: len(sums[0])]):
-            _emit(builder, "tileloadd64", register, *right.tile(0, j))
+            _emit(builder, "tileloadd64", register, *_tile(builder, right, 0, j))
         for i, row in enumerate(sums):
-            _emit(builder, "tileloadd64", LEFT[i], *left.tile(i, 0))
+            _emit(builder, "tileloadd64", LEFT[i], *_tile(builder, left, i, 0))
             for j, register in enumerate(row):
                 _emit(builder, "tdpbf16ps", register, LEFT[i], RIGHT[j])
-    for i, row in enumerate(sums):
-        for j, register in enumerate(row):
-            _emit(builder, "tilestored64", register, *c.tile(i, j))
+    for i, j, register in positions:
+        _emit(builder, "tilestored64", register, *_tile(builder, c, i, j))
 
 
-class _Matrix:
-    """A matrix of tiles in memory.
+class Tiles(NamedTuple):
+    """A matrix of tiles in memory: its address, and the bytes from one row to the next."""
 
-    matrix : tuple of a pointer and the items from one row to the next
-    """
+    at: ir.Value
+    row_bytes: ir.Value
 
-    def __init__(self, builder: ir.IRBuilder, matrix: ir.Value) -> None:
-        first, row_items, _ = unpack_tuple(builder, matrix)
-        self.builder, self.first = builder, builder.bitcast(first, BYTES)
-        self.row_bytes = builder.mul(row_items, INT64(ITEM_BYTES))
 
-    def moved(self, rows: ir.Value | int, columns: ir.Value | int) -> "_Matrix":
-        """Return the matrix from a tile on, which is counted in tiles."""
-        moved = object.__new__(_Matrix)
-        moved.builder, moved.row_bytes = self.builder, self.row_bytes
-        moved.first = self.tile(rows, columns)[0]
-        return moved
+def _tiles(builder: ir.IRBuilder, matrix: ir.Value) -> Tiles:
+    """Return a matrix with adjacent columns as tiles."""
+    first, row_items, _ = unpack_tuple(builder, matrix)
+    return Tiles(builder.bitcast(first, BYTES), builder.mul(row_items, INT64(ITEM_BYTES)))
 
-    def tile(self, row: ir.Value | int, column: ir.Value | int) -> tuple[ir.Value, ir.Value]:
-        """Return the address of a tile, and the bytes from one of its rows to the next."""
-        row, column = (INT64(n) if isinstance(n, int) else n for n in (row, column))
-        down = self.builder.mul(self.row_bytes, self.builder.mul(row, INT64(SIDE)))
-        right = self.builder.mul(column, INT64(SIDE * ITEM_BYTES))
-        return self.builder.gep(self.first, [self.builder.add(down, right)]), self.row_bytes
+
+def _tile(
+    builder: ir.IRBuilder, tiles: Tiles, row: ir.Value | int, column: ir.Value | int
+) -> Tiles:
+    """Return a matrix from a tile on, whose row and column are counted in tiles."""
+    row, column = (INT64(n) if isinstance(n, int) else n for n in (row, column))
+    down = builder.mul(tiles.row_bytes, builder.mul(row, INT64(SIDE)))
+    right = builder.mul(column, INT64(SIDE * ITEM_BYTES))
+    return Tiles(builder.gep(tiles.at, [builder.add(down, right)]), tiles.row_bytes)

@@ -71,6 +71,44 @@ def multiply_pairs(
     emit_tile(PairVectors(target, builder, signature.args[0]), *values)
 
 
+class _Source:
+    """A part of a matrix of float32 that is packed.
+
+    matrix : tuple of a pointer, and the items from one row to the next; columns are adjacent
+    rows, columns : that the matrix has from its pointer on
+    complete : whether it has all that are read; those that are missing are 0
+    """
+
+    def __init__(
+        self,
+        memory: PairVectors,
+        matrix: ir.Value,
+        sizes: tuple[ir.Value, ir.Value],
+        *,
+        complete: bool,
+    ) -> None:
+        self.memory, self.builder, self.complete = memory, memory.builder, complete
+        self.first, self.row_step, _ = unpack_tuple(memory.builder, matrix)
+        self.rows, self.columns = sizes
+
+    def vector(self, row: int, place: int) -> ir.Value:
+        """Return a vector of a row, whose place is counted in vectors."""
+        at = self.builder.gep(self.first, [self.builder.mul(self.row_step, INT64(row))])
+        if self.complete:
+            return self.memory.load_whole(at, place)
+        left = self.builder.sub(self.columns, INT64(place * LANES))
+        exists = self.builder.icmp_signed("<", INT64(row), self.rows)
+        columns = self.builder.select(exists, left, INT64(0))
+        return self.memory.load(at, place, self.memory.lanes_before(columns, 1)[0])
+
+    def pairs(self, number: int, *, down: bool) -> ir.Value:
+        """Return a vector of pairs: of row ``number``, or of that pair of rows if ``down``."""
+        if not down:
+            return self.memory.round_both(self.vector(number, 0), self.vector(number, 1))
+        upper, lower = self.vector(2 * number, 0), self.vector(2 * number + 1, 0)
+        return self.memory.interleave(self.memory.round_both(upper, lower))
+
+
 def packing(*, down: bool, turned: bool) -> Callable[..., Any]:
     """Return an intrinsic that rounds a part of a matrix of float32 and packs it into 16 vectors of
     pairs.
@@ -78,6 +116,7 @@ def packing(*, down: bool, turned: bool) -> Callable[..., Any]:
     down : whether the terms of a pair are adjacent in a column, and not in a row
     turned : whether the square of pairs is transposed
     """
+    height, width = (2 * LANES, LANES) if down else (LANES, 2 * LANES)
 
     @instructions(
         lambda source, goal, rows, columns: types.void(source, goal, types.int64, types.int64),
@@ -91,33 +130,16 @@ def packing(*, down: bool, turned: bool) -> Callable[..., Any]:
         source, goal : matrices with adjacent columns
         rows, columns : of the source from its pointer on, at least 1; those that are missing are 0
         """
-        source, goal, rows, columns = values
+        matrix, goal, rows, columns = values
         memory = PairVectors(target, builder, signature.args[0])
-        (first, row_step, _), (to, goal_step, _) = (unpack_tuple(builder, x) for x in values[:2])
+        to, goal_step, _ = unpack_tuple(builder, goal)
 
         def emit(*, complete: bool) -> None:
-            def number(row: int, place: int) -> ir.Value:
-                """Return the vector of float32 at a row."""
-                at = builder.gep(first, [builder.mul(row_step, INT64(row))])
-                if complete:
-                    return memory.load_whole(at, place)
-                count = builder.sub(columns, INT64(place * LANES))
-                exists = builder.icmp_signed("<", INT64(row), rows)
-                return memory.load(
-                    at, place, memory.lanes_before(builder.select(exists, count, INT64(0)), 1)[0]
-                )
-
-            vectors = []
-            for i in range(LANES):
-                if down:
-                    both = memory.round_both(number(2 * i, 0), number(2 * i + 1, 0))
-                    vectors.append(memory.interleave(both))
-                else:
-                    vectors.append(memory.round_both(number(i, 0), number(i, 1)))
+            source = _Source(memory, matrix, (rows, columns), complete=complete)
+            vectors = [source.pairs(i, down=down) for i in range(LANES)]
             for i, vector in enumerate(memory.transpose(vectors) if turned else vectors):
                 memory.store(vector, builder.gep(to, [builder.mul(goal_step, INT64(i))]), 0, None)
 
-        height, width = (2 * LANES, LANES) if down else (LANES, 2 * LANES)
         is_complete = builder.and_(
             builder.icmp_signed(">=", rows, INT64(height)),
             builder.icmp_signed(">=", columns, INT64(width)),

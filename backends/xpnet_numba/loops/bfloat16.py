@@ -64,17 +64,9 @@ class Packing(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
-            "memory_at",
-            "thread_items",
-            "scratch_at",
-            "params_at",
-            "params",
-            "stamps_at",
-            "call",
-            "updates_at",
-            "done_at",
-            "pieces",
-        )
+            "memory_at thread_items scratch_at params_at params stamps_at call updates_at done_at "
+            "pieces"
+        ).split()
     ]
 
 
@@ -263,5 +255,5 @@ PANEL_PART = max(values["COLUMNS"] * values["TERMS"] // 2 for _, values in PRODU
 
 
 def thread_items(params: int) -> int:
-    """Return the items of each thread's memory if packed weights of so many parameters are kept."""
+    """Return the items of each thread's memory if packed weights of ``params`` parameters are kept."""
     return OWN_PART + PANEL_PART + 4 * params
