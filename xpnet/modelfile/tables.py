@@ -24,6 +24,7 @@ from xpnet.tabular.encodings import (
     NumberEncoding,
 )
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
+from xpnet.tabular.importance import Importances
 from xpnet.tabular.recipe import learning_rate_of
 
 _FACTS: dict[str, dict[str, type]] = {
@@ -56,6 +57,8 @@ def parts(estimator: Any) -> FileParts:
         tensors |= {f"{k}/{name}": array for name, array in values.items()}
     target_tensors = {name: getattr(fitted, name, None) for name in _TENSORS}
     tensors |= {name: array for name, array in target_tensors.items() if array is not None}
+    if fitted.importances is not None:
+        tensors["importances"] = fitted.importances.values()
     settings = {
         "params": to_json(kept_parameters(estimator)),
         "fitted": to_json(facts),
@@ -125,6 +128,7 @@ def open_file(
         )
         for k in range(len(epochs))
     ]
+    fields["importances"] = _take_importances(tensors, encoder.n_features_in_)
     kind = FittedRegressor if description.kind == "TabularRegressor" else FittedClassifier
     estimator.backend = backend
     return estimator.set_fitted_state(kind(encoder=encoder, networks=networks, **fields))
@@ -149,6 +153,17 @@ def _take_targets(
             _check(array, "float64", shape)
         arrays[name] = array
     return arrays
+
+
+def _take_importances(tensors: dict[str, Any], columns: int) -> Importances | None:
+    """Return the importances of the columns; None in files of fits that did not have them."""
+    values = tensors.pop("importances", None)
+    if values is None:
+        return None
+    _check(values, "float64", (columns,))
+    if (values < 0).any():
+        raise ValueError("an importance is negative")
+    return Importances(values=values)
 
 
 def _check(array: Any, dtype: str, shape: tuple[int, ...]) -> None:

@@ -48,6 +48,7 @@ from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.importance import importances_of
 from xpnet.tabular.recipe import (
     DEFAULT_QUALITY,
     QUALITIES,
@@ -190,6 +191,11 @@ class Tabular(FittedAttributes, BaseEstimator):
         The networks.
     best_epochs_ : list of int
         The epoch that each network kept.
+    feature_importances_ : numpy.ndarray, shape (columns,)
+        How much the predictions need each column: the rise of the loss of validation rows, at most
+        1,000 of them, with the values of the column shuffled, as a share of the sum over all
+        columns. It is computed when it is first asked for. Columns that tell the same share their
+        importance.
     n_iter_ : int
         The largest number of epochs that a network made.
     why_ : str
@@ -492,6 +498,8 @@ class Tabular(FittedAttributes, BaseEstimator):
             interrupts.held = True  # What was trained is not lost in the short rest.
             trained = ensemble.finished(interrupted=interrupted)
             fitted = self._record(coding, encoder, trained)
+            importances = importances_of(fitted, trained.numbers, rows, validation)
+            fitted = replace(fitted, importances=importances)
             fitted = self._calibrated(fitted, predicted_rows(fitted, trained, rows, validation))
             interrupted = interrupted or interrupts.pending
             if not interrupted:
@@ -573,7 +581,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return made
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
-        """Return who follows this fit, and forget who was to follow the next one."""
+        """Return what watches this fit, and forget what `watch` was given for it."""
         watching: Watching = self.__dict__.pop("_watching", Watching())
         say = PrintedLines() if watching.say is None and self.verbose else watching.say
         return replace(watching, say=say, callbacks=callbacks)

@@ -6,7 +6,7 @@ and each attribute belongs to one whole fit, whatever other threads do.
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -22,6 +22,7 @@ from xpnet.models.saving import Saved
 from xpnet.tabular.calibration import conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.importance import Importances
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -45,12 +46,14 @@ class FittedTable:
     networks : the trained networks, at least one
     best_epochs : the epoch that each network kept
     n_iter : the largest number of epochs that a network made
+    importances : of the columns; None where they are not known
     """
 
     encoder: Any
     networks: list[Network]
     best_epochs: list[int]
     n_iter: int
+    importances: Importances | None = field(default=None, kw_only=True)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -320,6 +323,17 @@ class FittedAttributes(Saved):
     def why_(self) -> str:
         """Return what was trained, with which backend, and why."""
         return self._attribute("why")
+
+    @property
+    def feature_importances_(self) -> numpy.ndarray:
+        """Return how much the predictions need each column: (columns,), not negative, sum 1."""
+        importances = self._attribute("importances")
+        if importances is None:
+            raise AttributeError(
+                "feature_importances_ needs validation rows in memory and a TableEncoder, which "
+                "this fit did not have. Use sklearn.inspection.permutation_importance."
+            )
+        return importances.values()
 
     @property
     def n_features_in_(self) -> int:

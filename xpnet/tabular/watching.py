@@ -1,4 +1,4 @@
-"""Who follows a fit: callbacks of its networks, and lines that say what it does."""
+"""What watches a fit: callbacks of its networks, and lines that say what it does."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class PrintedLines:
 
 @dataclass(frozen=True)
 class Watching:
-    """Who follows one fit.
+    """What watches one fit.
 
     make : returns what watches the training of the network of a number, None for nothing
     say : called with each line, None for no lines

@@ -1,0 +1,138 @@
+"""How much the networks of a fit need each column, by permutation of validation rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy
+
+from xpnet.data.sources import Source
+from xpnet.models import Network
+from xpnet.tabular.division import Fold, validation_inputs
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.training import LabeledRows
+
+MAX_ROWS = 1000
+"""Maximum number of validation rows that importances are measured on, of all networks together."""
+MAX_KEPT_NUMBERS = 1 << 18
+"""Maximum number of encoded numbers of these rows, which an estimator keeps: 1 MiB in float32."""
+MAX_PREDICTIONS = 1 << 17
+"""Maximum number of rows times columns that are predicted, which takes about half a second."""
+MIN_ROWS = 16
+"""Minimum number of rows of each network, in spite of both limits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Validation rows of one network. X : (rows, inputs); Y : (rows,) or (rows, outputs)"""
+
+    network: Network
+    X: numpy.ndarray
+    Y: numpy.ndarray
+
+    def rises(self, inputs_of_columns: Sequence[numpy.ndarray], rng: Any) -> numpy.ndarray:
+        """Return how much the loss rises when each column is shuffled: (columns,).
+
+        inputs_of_columns : indices of the inputs that each column has
+        """
+        asarray = self.network.backend.asarray
+        loss = self.network.loss(asarray(self.X), asarray(self.Y))
+        rises = numpy.zeros(len(inputs_of_columns))
+        for column, inputs in enumerate(inputs_of_columns):
+            if len(inputs):
+                shuffled = self.X.copy()
+                shuffled[:, inputs] = self.X[rng.permutation(len(self.X))][:, inputs]
+                rises[column] = self.network.loss(asarray(shuffled), asarray(self.Y)) - loss
+        return rises
+
+
+class Importances:
+    """The importances of the columns, computed from samples when they are first asked for.
+
+    A pickle holds their values and no rows.
+
+    samples : of all networks; inputs_of_columns : indices of the inputs that each column has
+    values : (columns,) if they are known
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample] = (),
+        inputs_of_columns: Sequence[numpy.ndarray] = (),
+        values: numpy.ndarray | None = None,
+    ) -> None:
+        self._samples = samples
+        self._inputs_of_columns = inputs_of_columns
+        self._values = values
+        self._lock = Lock()
+
+    def values(self) -> numpy.ndarray:
+        """Return the rise of the loss with each column shuffled, as a share of all: (columns,).
+
+        A column without which the loss falls has 0. (Breiman, Random Forests, 2001, section 10.)
+        """
+        with self._lock:
+            if self._values is None:
+                self._values = self._computed()
+                self._samples = ()
+            return self._values.copy()
+
+    def _computed(self) -> numpy.ndarray:
+        rng = numpy.random.default_rng(0)
+        rises = sum(sample.rises(self._inputs_of_columns, rng) for sample in self._samples)
+        positive = numpy.maximum(rises, 0.0)
+        total = positive.sum()
+        return positive / total if total else positive
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"values": self.values()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(values=state["values"])  # type: ignore[misc]
+
+
+def importances_of(
+    fitted: Any,
+    numbers: Sequence[int],
+    rows: LabeledRows,
+    validation: Sequence[Fold] | LabeledRows | None,
+) -> Importances | None:
+    """Return the importances of a fit, which are computed later; None where rows are missing.
+
+    fitted : the record of the fit; numbers : of the networks; rows : those of all folds
+    validation : folds, or rows of the user, or None
+    """
+    encoder = fitted.encoder
+    if validation is None or not isinstance(encoder, TableEncoder):
+        return None
+    if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):
+        return None
+    count = len(fitted.networks)
+    inputs, columns = fitted.spec.widths[0], encoder.n_features_in_
+    maximum = min(MAX_ROWS, MAX_KEPT_NUMBERS // inputs, MAX_PREDICTIONS // columns)
+    maximum = max(maximum // count, MIN_ROWS)
+    rng = numpy.random.default_rng(0)
+    samples = []
+    for network, number in zip(fitted.networks, numbers, strict=True):
+        if isinstance(validation, LabeledRows):
+            indices = _drawn(len(validation.X), validation.weight, maximum, rng)
+            samples.append(Sample(network, validation.X[indices], validation.Y[indices]))
+            continue
+        fold = validation[number % len(validation)]
+        weight = None if rows.weight is None else rows.weight[fold.validation]
+        chosen = fold.validation[_drawn(len(fold.validation), weight, maximum, rng)]
+        X = validation_inputs(rows.X, fold._replace(validation=chosen))
+        samples.append(Sample(network, X, rows.Y[chosen]))
+    widths = [len(encoding.labels) for encoding in encoder.encodings_]
+    column_of_input = numpy.repeat([encoding.column for encoding in encoder.encodings_], widths)
+    of_columns = [numpy.flatnonzero(column_of_input == column) for column in range(columns)]
+    return Importances(samples, of_columns)
+
+
+def _drawn(rows: int, weight: numpy.ndarray | None, maximum: int, rng: Any) -> numpy.ndarray:
+    """Return indices of random rows, of weighted ones in proportion to their weights."""
+    if weight is not None:
+        shares = weight.astype(numpy.float64)
+        return rng.choice(rows, min(rows, maximum), p=shares / shares.sum())
+    return numpy.arange(rows) if rows <= maximum else rng.permutation(rows)[:maximum]
