@@ -235,6 +235,13 @@ def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_l
     assert set(small.networks_[0].history.learning_rate) == {quality.learning_rate}
 
 
+def test_the_rows_of_a_very_large_table_share_its_work() -> None:
+    quality = recipe.QUALITIES[1]
+    assert recipe.allowed_work(quality, 200_000, 30) == quality.work_of_a_row
+    assert recipe.allowed_work(quality, 20_000, 90) == 3 * quality.work_of_a_row
+    assert recipe.allowed_work(quality, 1_000_000, 30) == quality.work_of_a_row / 5
+
+
 def test_a_very_large_table_makes_as_many_epochs_as_have_enough_updates() -> None:
     assert recipe.affordable_epochs(1.0, updates=10, maximum=100) == recipe.MIN_EPOCHS
     assert recipe.affordable_epochs(1.0, updates=8000, maximum=100) == 3

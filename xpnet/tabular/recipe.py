@@ -45,7 +45,7 @@ class Quality:
     label_decay : weight decay of classifiers
     number_decay : weight decay of regressors
     work_of_a_row : multiplications in training for each row of a large table of USUAL_COLUMNS
-        columns; more columns have more in proportion
+        columns; more columns have more in proportion, and more rows than ROWS_OF_FULL_WORK less
     trees : trees that tell the importance of the columns
     rows_of_trees : largest number of rows that they are fitted to
     """
@@ -137,6 +137,9 @@ BATCH_SIZES = ((500, 128), (0, 64))
 """Smallest number of rows, and rows of a batch."""
 USUAL_COLUMNS = 30
 """Number of columns up to which a table has the work of a row that its quality names."""
+ROWS_OF_FULL_WORK = 200_000
+"""Number of rows up to which each row has the work that its quality names. More rows share the work
+of this number of rows, so that a million rows take minutes and no hours."""
 MIN_EPOCHS = 16
 """Smallest number of epochs that the work of a row leaves, unless fewer make MIN_UPDATES."""
 MIN_UPDATES = 20_000
@@ -217,7 +220,7 @@ def make_recipe(
         epochs = quality.max_epochs
         if len(rows.X) >= LARGE_ROWS:
             work = networks * work_of_an_epoch(spec)
-            allowed = quality.work_of_a_row * max(encoder.n_features_in_ / USUAL_COLUMNS, 1)
+            allowed = allowed_work(quality, len(rows.X), encoder.n_features_in_)
             updates = math.ceil(len(rows.X) / batch_size)
             epochs = affordable_epochs(allowed / work, updates, quality.max_epochs)
             is_capped = epochs < quality.max_epochs
@@ -303,6 +306,13 @@ def work_of_an_epoch(spec: NetworkSpec) -> int:
     """
     first, *others = (inputs * outputs for inputs, outputs in pairwise(spec.widths))
     return spec.members * (2 * first + 3 * sum(others))
+
+
+def allowed_work(quality: Quality, rows: int, columns: int) -> float:
+    """Return the multiplications in training that a large table may take for each row."""
+    of_columns = max(columns / USUAL_COLUMNS, 1)
+    of_rows = min(1.0, ROWS_OF_FULL_WORK / rows)
+    return quality.work_of_a_row * of_columns * of_rows
 
 
 def affordable_epochs(by_work: float, updates: int, maximum: int) -> int:
