@@ -34,8 +34,8 @@ REPEATED = {
 @pytest.mark.filterwarnings("default", "ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
     [
-        TabularClassifier(members=2, networks=2, max_iter=60),
-        TabularRegressor(members=2, networks=2, max_iter=60),
+        TabularClassifier(members=2, networks=1, max_iter=60),
+        TabularRegressor(members=2, networks=1, max_iter=60),
     ],
     expected_failed_checks=lambda estimator: REPEATED,
 )
