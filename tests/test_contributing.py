@@ -115,7 +115,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "program", [ACTIVATION, LOSS, OPTIMIZER], ids=["activation", "loss", "optimizer"]
+    "program",
+    [
+        pytest.param(ACTIVATION, id="activation"),
+        pytest.param(LOSS, id="loss", marks=pytest.mark.exhaustive),
+        pytest.param(OPTIMIZER, id="optimizer", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_what_a_recipe_adds_computes_on_both_backends(tree: Path, program: str) -> None:
     """The reference step and the compiled step give the same loss."""

@@ -45,15 +45,18 @@ def names() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("page", "number"), [(page, k) for page in RUN for k in range(len(blocks(page)))]
+    ("page", "number"),
+    [
+        pytest.param(page, k, marks=pytest.mark.gpu if "import cupy" in block else [])
+        for page in RUN
+        for k, block in enumerate(blocks(page))
+    ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_block_runs(page: str, number: int) -> None:
     code = blocks(page)[number].replace('device="cuda"', 'device="cpu"')
     for module in re.findall(r"^import (\w+)", code, re.M):
         pytest.importorskip(module)
-    if "import cupy" in code and not importlib.import_module("cupy").cuda.is_available():
-        pytest.skip("needs an NVIDIA GPU")
     exec(code, names())
 
 

@@ -38,6 +38,7 @@ def test_an_unknown_name_is_an_error() -> None:
         xpnet.softmin  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.exhaustive
 def test_types_of_public_names(tmp_path: Path) -> None:
     names = [f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__]
     file = tmp_path / "names.py"
@@ -47,6 +48,7 @@ def test_types_of_public_names(tmp_path: Path) -> None:
     assert {name for name, kind in revealed.items() if kind == "Any"} == UNTYPED
 
 
+@pytest.mark.exhaustive
 def test_typing_tests() -> None:
     assert "Success" in check(*sorted((ROOT / "tests/typing_tests").glob("*.py")))
 

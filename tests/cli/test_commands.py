@@ -65,10 +65,10 @@ def test_backends_and_doctor(run: Run) -> None:
     doctor = json.loads(run("doctor", "--json").stdout)
     files = [library["filepath"] for library in doctor["blas"]]
     assert all(any(folder in file for file in files) for folder in ("numpy.libs", "scipy.libs"))
-    shown = run("doctor", XPNET_BACKEND=None).stdout
+    shown = run("doctor").stdout
     assert len(shown.splitlines()) <= 50
     assert "NumPy, lists, frames" in shown
-    assert "named by XPNET_BACKEND" in run("doctor").stdout
+    assert "named by XPNET_BACKEND" in run("doctor", XPNET_BACKEND="numpy").stdout
     assert "must be one of" in run("doctor", XPNET_BACKEND="nope").stdout
 
 

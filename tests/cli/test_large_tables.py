@@ -53,8 +53,7 @@ def write(columns: dict[str, Any], group: int = 50) -> None:
 
 
 def trained(run: Run, *options: str, data: str = "rows", target: str = "y") -> Any:
-    """What a training on the folder reports; tabular models train on Numba, which is faster."""
-    environment = {"XPNET_BACKEND": None} if "tabular" in options else {}
+    """What a training on the folder reports."""
     settings = ("--model", "mlp", "--epochs", "20", "--lr", "0.01", "--batch-size", "32")
     run(
         "train",
@@ -67,7 +66,6 @@ def trained(run: Run, *options: str, data: str = "rows", target: str = "y") -> A
         "--metrics-json",
         "m.json",
         *options,
-        **environment,
     )
     return json.loads(Path("m.json").read_text())
 
