@@ -12,7 +12,7 @@ PARALLEL := -n 2 --dist worksteal
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -22,6 +22,10 @@ digits: .venv/ready  ## the notebook's two tables, and a short training with a p
 
 test: lint  ## the linter, and the tests of each change, on two cores; test-all adds the others
 	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
+
+test-changed: .venv/ready  ## the tests of the folders that differ from main, or from another commit: make test-changed BASE=v0.1.0
+	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
+		else echo "pytest $$tests" && $(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive" $$tests; fi
 
 test-all: test  ## besides: exhaustive forms, CUDA kernels on the host, docstrings, and a few rounds of each attack
 	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "not ($(QUICK))"
