@@ -1,7 +1,8 @@
 """The precision in which backends multiply matrices of float32, unless a backend is made with one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from xpnet.errors import InputError
 
@@ -10,17 +11,23 @@ VARIABLE = "XPNET_PRECISION"
 
 DEFAULT = "fp32"
 
-_named: str | None = None
 
+@contextmanager
+def use_precision(name: str) -> Iterator[None]:
+    """Set the precision of matrix products inside a ``with`` block.
 
-def set_precision(name: str | None) -> None:
-    """Set the precision of matrix products for the whole process.
+    It holds for the whole process and for the processes that it starts, and for backends that were
+    not made with a precision.
 
     Parameters
     ----------
-    name : str or None
-        Name of a precision, such as ``bf16``; a backend refuses a name that it does not have. None
-        stands for the value of ``XPNET_PRECISION``, or, without it, for ``fp32``.
+    name : str
+        Name of a precision, such as ``bf16``; a backend refuses a name that it does not have.
+
+    Yields
+    ------
+    None
+        The precision holds until the block is left.
 
     See Also
     --------
@@ -28,14 +35,20 @@ def set_precision(name: str | None) -> None:
 
     Examples
     --------
-    >>> from xpnet.backend.precision import get_precision, set_precision
-    >>> set_precision("bf16")
-    >>> get_precision()
+    >>> from xpnet.backend.precision import get_precision, use_precision
+    >>> with use_precision("bf16"):
+    ...     get_precision()
     'bf16'
-    >>> set_precision(None)
     """
-    global _named
-    _named = name
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def get_precision() -> str:
@@ -44,20 +57,20 @@ def get_precision() -> str:
     Returns
     -------
     str
-        The name passed to `set_precision`, or else that in the environment variable
-        ``XPNET_PRECISION``, or ``fp32``.
+        The name in the environment variable ``XPNET_PRECISION``, or ``fp32``.
 
     See Also
     --------
-    set_precision : Set the precision.
+    use_precision : Set the precision.
 
     Examples
     --------
-    >>> from xpnet.backend.precision import get_precision
-    >>> get_precision()
+    >>> from xpnet.backend.precision import get_precision, use_precision
+    >>> with use_precision("fp32"):
+    ...     get_precision()
     'fp32'
     """
-    return _named or os.environ.get(VARIABLE) or DEFAULT
+    return os.environ.get(VARIABLE) or DEFAULT
 
 
 def check_precision(name: str, names: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def _machine_facts() -> dict[str, str]:
     from xpnet import FeedforwardNeuralNet
 
     try:  # what would train a small network
-        why = FeedforwardNeuralNet(64, 32, 10).why_
+        why = FeedforwardNeuralNet(64, 32, 10, dtype="float32").why_
     except BackendError as error:
         why = str(error)
     return {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from xpnet.backend.precision import set_precision
+from xpnet.backend.precision import use_precision
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data import DATASETS
 from xpnet.data.names import STDIN
@@ -216,8 +216,7 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
 def _use_precision(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     """Set the precision of products until the command ends."""
     if value is not None:
-        set_precision(value)
-        ctx.call_on_close(lambda: set_precision(None))
+        ctx.with_resource(use_precision(value))
 
 
 class Grouped(click.Command):

@@ -30,7 +30,7 @@ from xpnet_numba.step.step import compile_step
 
 import xpnet
 from xpnet.backend import NetworkSpec
-from xpnet.backend.precision import VARIABLE, set_precision
+from xpnet.backend.precision import VARIABLE, use_precision
 from xpnet.errors import BackendError, InputError
 
 present = [name for name, reason in choice.why_not().items() if not reason]
@@ -463,11 +463,9 @@ def test_what_sets_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert NumbaBackend().precision == "fp32"
     monkeypatch.setenv(VARIABLE, "bf16")
     assert NumbaBackend().precision == "bf16" and NumbaBackend("fp32").precision == "fp32"
-    try:
-        set_precision("fp32")
+    with use_precision("fp32"):
         assert NumbaBackend().precision == "fp32"
-    finally:
-        set_precision(None)
+    assert NumbaBackend().precision == "bf16"
 
 
 def test_a_backend_can_be_copied() -> None:
