@@ -253,3 +253,14 @@ def test_validation_by_time_reads_dates_of_text_as_the_encoder_does() -> None:
     same = frame.assign(when=pandas.to_datetime(days))
     other = xpnet.TabularRegressor(**SETTINGS).fit(same, y, time="when")
     numpy.testing.assert_array_equal(model.predict(frame), other.predict(same))
+
+
+def test_an_exported_graph_takes_dates_of_text_as_seconds(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="has no wheel for every Python")
+    texts = written(DAYS, "%d/%m/%Y")
+    model = xpnet.TabularRegressor(**SETTINGS).fit({"when": texts}, numpy.arange(40.0))
+    model.export_onnx(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    seconds = numpy.array(DAYS, "datetime64[s]").astype(numpy.float64)[:, None]
+    (predicted,) = session.run(None, {session.get_inputs()[0].name: seconds})
+    numpy.testing.assert_allclose(predicted.ravel(), model.predict({"when": texts}), rtol=1e-5)

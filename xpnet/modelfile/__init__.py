@@ -135,10 +135,11 @@ def export_model(model: Any, path: str | Path) -> None:
     -----
     Rows of numbers are one input ``X`` (rows, features). Where a table holds text, dates or times,
     or columns that are left out, each column that is used is an input (rows, 1) by its name (``x_``
-    and the name, where it is that of an output): text, numbers, or seconds since 1970. These count
-    on the clock of UTC where the training's dates had a time zone (they are Unix time), and on the
-    column's own clock where they had none. Empty text and NaN are gaps, in C also NULL. Estimators
-    of tables take float64, and predict float64.
+    and the name, where it is that of an output): text, numbers, or seconds since 1970, also where
+    the dates of the training were text or whole numbers. Seconds count on the clock of UTC where
+    the training's dates had a time zone (they are Unix time), and on the column's own clock where
+    they had none. Empty text and NaN are gaps, in C also NULL. Estimators of tables take float64,
+    and predict float64.
 
     Examples
     --------
