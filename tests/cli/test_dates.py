@@ -86,3 +86,17 @@ def test_a_format_that_no_column_has_is_refused(
     frame.to_csv("d.csv", index=False)
     error = run("train", "d.csv", *QUICK, "--date-format", date_format, code=code).output
     assert "--date-format" in error and fact in error and repr(date_format) in error
+
+
+def test_free_text_is_used_by_option(run: Run) -> None:
+    rng = numpy.random.default_rng(0)
+    words = numpy.array([["boat", "harbour", "sail"], ["train", "railway", "station"]])
+    codes = rng.integers(0, 2, 240)
+    remarks = [f"{rng.choice(words[code])} no. {k}" for k, code in enumerate(codes)]
+    labels = numpy.where(codes, "rail", "sea")
+    frame = pandas.DataFrame({"remark": remarks, "x": rng.normal(size=240), "label": labels})
+    frame.to_csv("d.csv", index=False)
+    assert "--text-features on" in " ".join(run("train", "d.csv", *QUICK).stdout.split())
+    run("train", "d.csv", *QUICK, "--text-features", "on", "--epochs", "20")
+    predictions = run("predict", "m", "d.csv").stdout.split()[1:]
+    assert numpy.mean(numpy.array(predictions) == labels) > 0.95

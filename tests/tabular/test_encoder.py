@@ -82,7 +82,7 @@ def test_what_cannot_help_is_left_out_and_told(frame: pandas.DataFrame) -> None:
     assert encoder.left_out_ == {
         "id": "numbers the rows",
         "constant": "holds one value only",
-        "remark": "holds text that differs from row to row",
+        "remark": "holds text that differs from row to row; text_features='on' uses it",
     }
     numpy.testing.assert_array_equal(
         encoder.transform(frame.drop(columns=list(encoder.left_out_))), encoder.transform(frame)

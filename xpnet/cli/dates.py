@@ -63,6 +63,7 @@ def check_format_is_used(
 def as_options(note: str) -> str:
     """Return a note of the encoder in the words of the command line."""
     note = note.replace("date_format=", "--date-format ")
+    note = note.replace("text_features='on'", "--text-features on")
     return note.replace("date_format", "--date-format")
 
 

@@ -48,6 +48,7 @@ class TrainSettings(ReadingSettings):
 
     data: str
     date_format: str | None = None
+    text_features: str | None = None
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
     weight: str | None = None

@@ -9,7 +9,9 @@ import pyarrow
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
-from xpnet.tabular.encodings import CategoryEncoding
+from xpnet.tabular.encodings import CategoryEncoding, TextEncoding
+
+_TEXT = CategoryEncoding, TextEncoding
 
 
 class TableModel:
@@ -54,7 +56,7 @@ class TableModel:
         if encoder is None or not self.features:
             return
         names, encodings = self.features, encoder.encodings_
-        self.text = {names[one.column] for one in encodings if isinstance(one, CategoryEncoding)}
+        self.text = {names[one.column] for one in encodings if isinstance(one, _TEXT)}
         self.features = [names[place] for place in sorted({one.column for one in encodings})]
 
     def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:

@@ -292,6 +292,11 @@ _distributed = options.together(
     help="Format of dates, such as %Y%m%d or '%d/%m/%Y %H:%M', of the columns that have it. "
     "[default: recognised, as the documentation lists]",
 )
+@options.reading_option(
+    "--text-features",
+    type=options.OneOf(["on", "off"]),
+    help="Whether text that differs from row to row is used or left out. [default: off]",
+)
 @_the_model
 @_the_training
 @_writing

@@ -105,7 +105,7 @@ def _write_and_show(
     if settings.class_weight is None:
         notes.append(rare_class_note(rows))
     report["data"] |= {
-        "left_out": dict(model.encoder_.left_out_),
+        "left_out": {name: as_options(reason) for name, reason in model.encoder_.left_out_.items()},
         "notes": list(filter(None, notes)),
     }
     report |= describe_model(model, settings.model)

@@ -26,6 +26,7 @@ from xpnet.tabular.encodings import (
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
 from xpnet.tabular.recipe import learning_rate_of
+from xpnet.tabular.text_encoding import HASHES, TextEncoding
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -37,6 +38,9 @@ _FACTS: dict[str, dict[str, type]] = {
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
+
+_TEXT_TENSORS = "frequencies", "components"
+"""Names of the tensors of an encoding of free text."""
 
 _TENSORS = "target", "residuals", "residual_weights"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
@@ -70,9 +74,16 @@ def parts(estimator: Any) -> FileParts:
 def to_export(estimator: Any) -> Exported:
     """Return what other runtimes compute of a fitted estimator.
 
-    Raises NotFittedError before ``fit``, InputError for an encoder of another kind.
+    Raises NotFittedError before ``fit``, InputError for an encoder of another kind, and for free
+    text.
     """
-    return _exported(estimator.get_fitted_state())
+    exported = _exported(estimator.get_fitted_state())
+    if any(isinstance(one, TextEncoding) for one in exported.encoder.encodings_):
+        raise InputError(
+            "A model in C or ONNX must have no free text; got text_features='on'. Save it by "
+            "`save`, or train it with text_features='off'."
+        )
+    return exported
 
 
 def _exported(fitted: FittedTable) -> Exported:
@@ -255,6 +266,8 @@ def _encoding_of(
         raise ValueError(f"a column must be one of {columns}")
     if "fill" in entry:
         return _number_of(entry, tensors.pop(f"{prefix}edges"))
+    if f"{prefix}components" in tensors:
+        return _text_of(entry, *(tensors.pop(f"{prefix}{name}") for name in _TEXT_TENSORS))
     names = ("text", "lengths", "details")
     return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
 
@@ -273,6 +286,16 @@ def _number_of(entry: dict[str, Any], edges: Any) -> NumberEncoding:
             "a number must have a known part, and edges that increase, three or more or none"
         )
     return number
+
+
+def _text_of(entry: dict[str, Any], frequencies: Any, components: Any) -> TextEncoding:
+    """Return the encoding of free text. Raises ValueError for impossible values."""
+    _check(frequencies, "float64", (HASHES,))
+    outputs = components.shape[1] if components.ndim == 2 else 0
+    _check(components, "float32", (HASHES, outputs))
+    arrays = {"frequencies": frequencies, "components": components}
+    text: TextEncoding = typed({**entry, **arrays}, TextEncoding)
+    return text
 
 
 def _category_of(entry: dict[str, Any], text: Any, lengths: Any, details: Any) -> CategoryEncoding:

@@ -136,6 +136,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
     date_format : str, dict of str to str, or None, default None
         Format of dates in text, as `TableEncoder` takes it.
+    text_features : {"on", "off"}, default "off"
+        Whether free text is used, as by `TableEncoder`. Such a model has no form in C or ONNX.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : str, default "adamw"
@@ -209,6 +211,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     encoder: Any = None
     categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    text_features: str = allowing("off", {"on", "off"})
     activation: Any = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float | str = allowing("auto", POSITIVE, {"auto"})
@@ -561,6 +564,7 @@ class Tabular(FittedAttributes, BaseEstimator):
                 task=self._task,
                 categorical_features=self.categorical_features,
                 date_format=self.date_format,
+                text_features=self.text_features,
                 random_state=seed,
             )
         if not isinstance(self.categorical_features, str):
@@ -569,13 +573,15 @@ class Tabular(FittedAttributes, BaseEstimator):
                 "categorical_features of the encoder."
             )
         made = clone(self.encoder)
-        if self.date_format is not None:
-            if "date_format" not in made.get_params(deep=False):
+        for name, default in {"date_format": None, "text_features": "off"}.items():
+            value = getattr(self, name)
+            if value != default and name not in made.get_params(deep=False):
                 raise InputError(
-                    f"`date_format` must go with a TableEncoder; got encoder={self.encoder!r}. "
-                    "Leave date_format out."
+                    f"`{name}` must go with a TableEncoder; got encoder={self.encoder!r}. "
+                    f"Leave {name} out."
                 )
-            made.set_params(date_format=self.date_format)
+            if value != default:
+                made.set_params(**{name: value})
         if made.get_params(deep=False).get("random_state", seed) is None:
             made.set_params(random_state=seed)
         return made

@@ -26,7 +26,7 @@ from xpnet.estimators.parameters import (
     allowing,
     check_parameters,
 )
-from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
+from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
 from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encodings import (
@@ -43,6 +43,7 @@ from xpnet.tabular.encodings import (
     with_details,
 )
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.text_encoding import TextEncoding, fit_text
 
 MIN_ROWS_PER_BIN = 20
 """Minimum number of rows for each bin of a number."""
@@ -116,6 +117,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         reads, or one for each of some columns by their names. Whole numbers are dates by a format
         without separators, such as ``"%Y%m%d"``. None for the forms that are recognised (see
         Notes).
+    text_features : {"on", "off"}, default "off"
+        Whether free text, which differs from row to row, becomes 30 numbers: n-grams of 3 and 4
+        characters are hashed, weighted by inverse document frequency, and reduced by a truncated
+        singular value decomposition. Otherwise it is left out.
     random_state : int, numpy.random.RandomState or None, default None
         Draws the folds of the rows for means of the target over other rows (cross-fitting, in
         `fit_transform`).
@@ -189,6 +194,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    text_features: str = allowing("off", {"on", "off"})
     random_state: Any = allowing(None, *RANDOM_STATE)
 
     def __sklearn_tags__(self) -> Any:
@@ -390,10 +396,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         rows = int((indices >= 0).sum())
         is_free_text = len(category.values) > MAX_DISTINCT_SHARE * rows
         if rows >= MIN_ROWS_FOR_IDENTIFIERS and is_free_text:
-            return "holds text that differs from row to row"
+            return self._fit_free_text(codes, index, target)
         if len(category.values) > MAX_VALUES_WITHOUT_DETAILS:
             category, details[index] = with_details(category, indices, target)
         return [category]
+
+    def _fit_free_text(
+        self, codes: CategoryCodes, index: int, target: Target
+    ) -> list[Encoding] | str:
+        """Return the encoding of free text, or why it is left out."""
+        if self.text_features == "off":
+            return "holds text that differs from row to row; text_features='on' uses it"
+        encoding = fit_text(codes, index, target.random_state)
+        return "holds text without n-grams" if encoding is None else [encoding]
 
     def transform(self, X: Any) -> Any:
         """Encode a table.
@@ -455,6 +470,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if isinstance(encoding, CategoryEncoding):
                 indices = encoding.indices(table.categories(encoding.column))
                 encoding.write(indices, part, details.get(encoding.column))
+            elif isinstance(encoding, TextEncoding):
+                encoding.write(table.categories(encoding.column), part)
         self._encode_numbers(table, widths, out)
         return out
 

@@ -15,6 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xpnet.tabular.columns import CategoryCodes, Kind
 from xpnet.tabular.dates import Clock
 from xpnet.tabular.division import RowLinks
+from xpnet.tabular.text_encoding import TextEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 
 Task = Literal["classification", "regression"]
@@ -608,4 +609,4 @@ def _mean_targets(
     return _Details(of_values, smoothed(other_sums, other_counts)[value, folds])
 
 
-Encoding = NumberEncoding | CategoryEncoding
+Encoding = NumberEncoding | CategoryEncoding | TextEncoding

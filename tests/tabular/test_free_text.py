@@ -1,0 +1,69 @@
+"""Free text: left out and reported, or used as a few numbers."""
+
+from pathlib import Path
+
+import numpy
+import pandas
+import polars
+import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+import xpnet
+from xpnet import TableEncoder
+
+RNG = numpy.random.default_rng(0)
+SUBJECTS = numpy.array([["boat", "harbour", "sail"], ["train", "railway", "station"]])
+LABELS = RNG.integers(0, 2, 240)
+REMARKS = [
+    f"{RNG.choice(SUBJECTS[label])} {RNG.choice(SUBJECTS[label])} no. {number}"
+    for number, label in enumerate(LABELS)
+]
+TABLE = pandas.DataFrame({"remark": REMARKS, "x": RNG.normal(size=240)})
+SETTINGS = {"hidden_layer_sizes": (8,), "max_iter": 20, "networks": 1, "random_state": 0}
+
+
+def test_free_text_is_left_out_unless_it_is_asked_for() -> None:
+    reason = TableEncoder().fit(TABLE).left_out_["remark"]
+    assert "differs from row to row" in reason and "text_features='on'" in reason
+    assert TableEncoder(text_features="on").fit(TABLE).left_out_ == {}
+
+
+def test_it_is_the_latent_semantic_analysis_of_scikit_learn() -> None:
+    encoder = TableEncoder(text_features="on", random_state=0)
+    encoded = encoder.fit_transform(TABLE[["remark"]])
+    hashes = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 4), n_features=4096, norm=None, alternate_sign=False
+    ).transform(REMARKS)
+    weighted = TfidfTransformer().fit_transform(hashes)
+    expected = TruncatedSVD(30, n_iter=30, random_state=1).fit_transform(weighted)
+    expected /= expected.std(axis=0).max()
+    assert encoder.get_feature_names_out().tolist() == [f"remark_text{k}" for k in range(30)]
+    # The last components are those of a randomized method: the first are certain.
+    similarity = numpy.abs(numpy.corrcoef(encoded[:, :5].T, expected[:, :5].T)[:5, 5:])
+    numpy.testing.assert_allclose(numpy.diag(similarity), 1, atol=0.01)
+    numpy.testing.assert_allclose(
+        encoded[:, :2].std(axis=0), expected[:, :2].std(axis=0), rtol=0.01
+    )
+
+
+def test_a_model_of_free_text_is_saved_and_reads_any_frame(tmp_path: Path) -> None:
+    model = xpnet.TabularClassifier(text_features="on", **SETTINGS).fit(TABLE[:160], LABELS[:160])
+    assert model.score(TABLE[160:], LABELS[160:]) > 0.95
+    without = xpnet.TabularClassifier(**SETTINGS).fit(TABLE[:160], LABELS[:160])
+    assert without.score(TABLE[160:], LABELS[160:]) < 0.7
+    model.save(tmp_path / "m.safetensors")
+    opened = xpnet.load(tmp_path / "m.safetensors")
+    expected = model.predict_proba(TABLE)
+    for table in TABLE, polars.DataFrame(TABLE.to_dict("list")):
+        numpy.testing.assert_array_equal(opened.predict_proba(table), expected)
+    for ending in "c", "onnx":
+        with pytest.raises(xpnet.InputError, match="text_features"):
+            xpnet.modelfile.export_model(model, tmp_path / f"m.{ending}")
+
+
+def test_gaps_and_text_without_n_grams_are_0() -> None:
+    encoder = TableEncoder(text_features="on").fit(TABLE[["remark"]])
+    gaps = pandas.DataFrame({"remark": [None, "", "boat no. 3"]})
+    encoded = encoder.transform(gaps)
+    assert not encoded[:2].any() and numpy.abs(encoded[2]).max() > 0.1

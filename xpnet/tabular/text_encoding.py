@@ -1,0 +1,84 @@
+"""Free text as numbers: n-grams of characters, hashed, weighted and reduced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
+
+from xpnet.tabular.columns import CategoryCodes
+
+HASHES = 2**12
+"""Number of columns into which n-grams are hashed; the file of a model holds 30 float32 numbers for
+each."""
+NGRAMS = (3, 4)
+"""Minimum and maximum number of characters of an n-gram."""
+COMPONENTS = 30
+"""Maximum number of outputs of a column of text."""
+TEXTS_AT_ONCE = 1 << 14
+"""Number of texts that are encoded at a time; it bounds temporary memory."""
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """A column of free text as a few numbers, in which similar texts are close together.
+
+    column : index of the table's column
+    frequencies : (HASHES,) float64, the inverse document frequency of each hash
+    components : (HASHES, outputs) float32, which reduce the weighted hashes to the outputs
+    """
+
+    column: int
+    frequencies: numpy.ndarray
+    components: numpy.ndarray
+
+    @property
+    def labels(self) -> list[str]:
+        """Return what is added to the column's name to name each output."""
+        return [f"_text{index}" for index in range(self.components.shape[1])]
+
+    def write(self, codes: CategoryCodes, out: numpy.ndarray) -> None:
+        """Encode rows; gaps are 0. out : (rows, outputs) float32, overwritten"""
+        of_texts = numpy.zeros((len(codes.texts) + 1, out.shape[1]), numpy.float32)
+        for part in gen_batches(len(codes.texts), TEXTS_AT_ONCE):
+            counts = hashed(codes.texts[part])
+            counts.data *= self.frequencies[counts.indices]
+            of_texts[:-1][part] = normalize(counts) @ self.components
+        out[...] = of_texts[codes.codes]
+
+
+def hashed(texts: Sequence[str]) -> Any:
+    """Return how often each hash occurs in texts: (texts, HASHES), sparse."""
+    vectorizer = HashingVectorizer(
+        analyzer="char_wb",
+        ngram_range=NGRAMS,
+        n_features=HASHES,
+        norm=None,
+        alternate_sign=False,
+    )
+    return vectorizer.transform(texts)
+
+
+def fit_text(codes: CategoryCodes, column: int, random_state: Any) -> TextEncoding | None:
+    """Fit the encoding of a column of free text; None where it would have no output.
+
+    It is the latent semantic analysis that skrub's StringEncoder applies, with hashes for the
+    n-grams: weights by inverse document frequency, then a truncated singular value decomposition.
+    """
+    present = numpy.unique(codes.codes[codes.codes >= 0])
+    texts = [codes.texts[index] for index in present.tolist() if codes.texts[index]]
+    if len(texts) < 2:
+        return None
+    weighting = TfidfTransformer()
+    weighted = weighting.fit_transform(hashed(texts))
+    outputs = min(COMPONENTS, len(texts) - 1)
+    reduction = TruncatedSVD(outputs, random_state=random_state)
+    spread = reduction.fit_transform(weighted).std(axis=0)
+    components = reduction.components_[spread > 0].T / max(spread.max(), 1e-12)
+    if not components.shape[1]:
+        return None
+    return TextEncoding(column, weighting.idf_, components.astype(numpy.float32))
