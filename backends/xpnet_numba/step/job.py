@@ -24,8 +24,9 @@ in a page, which processors can mistake for each other.
 """
 
 
-def _fields(names: str, kind: Any = ctypes.c_int64) -> list[tuple[str, Any]]:
-    return [(name, kind) for name in names.split()]
+def _fields(*names: str, kind: Any = ctypes.c_int64) -> list[tuple[str, Any]]:
+    """Return fields of a structure: their names, each with its type."""
+    return [(name, kind) for name in names]
 
 
 class LayerRecord(ctypes.Structure):
@@ -49,10 +50,20 @@ class LayerRecord(ctypes.Structure):
     """
 
     _fields_ = [
-        *_fields("fan_in fan_out weight bias column input_column kept_column number keeps"),
-        *_fields("forward backward"),
-        *_fields("scale_in scale_out weight_step bias_step scaled_column"),
-        *_fields("rate", ctypes.c_double),
+        *_fields(
+            "fan_in",
+            "fan_out",
+            "weight",
+            "bias",
+            "column",
+            "input_column",
+            "kept_column",
+            "number",
+            "keeps",
+        ),
+        *_fields("forward", "backward"),
+        *_fields("scale_in", "scale_out", "weight_step", "bias_step", "scaled_column"),
+        *_fields("rate", kind=ctypes.c_double),
     ]
 
 
@@ -67,7 +78,9 @@ class Slice(ctypes.Structure):
     weights : number of its first items to which the penalty applies
     """
 
-    _fields_ = _fields("layer first rows start size takes_bias number own weights")
+    _fields_ = _fields(
+        "layer", "first", "rows", "start", "size", "takes_bias", "number", "own", "weights"
+    )
 
 
 class Job(ctypes.Structure):
@@ -140,33 +153,111 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
+        # The data of a call.
         *_fields(
-            "x_at x_rows x_row y_at label_width rows inputs outputs starts_at columns_at filled order_at"
+            "x_at",
+            "x_rows",
+            "x_row",
+            "y_at",
+            "label_width",
+            "rows",
+            "inputs",
+            "outputs",
+            "starts_at",
+            "columns_at",
+            "filled",
+            "order_at",
+            "weights_at",
+            "indexed",
+            "order_step",
+            "result_at",
+            "nonfinite_at",
         ),
-        *_fields("weights_at indexed order_step result_at nonfinite_at"),
+        # The requested work.
         *_fields(
-            "seed_at first_row positions_at first_step steps batch_weights_at shares_at updating penalized"
+            "seed_at",
+            "first_row",
+            "positions_at",
+            "first_step",
+            "steps",
+            "batch_weights_at",
+            "shares_at",
+            "updating",
+            "penalized",
+            "l2_over_batch",
+            "phase",
+            "first_piece",
+            "end_piece",
+            "first_thread",
+            "updates_made",
+            "rule_at",
         ),
-        *_fields("l2_over_batch phase first_piece end_piece first_thread updates_made rule_at"),
+        # The division of the work.
         *_fields(
-            "batch_rows block_rows round_rows layers slices blocks parts threads layers_at slices_at"
+            "batch_rows",
+            "block_rows",
+            "round_rows",
+            "layers",
+            "slices",
+            "blocks",
+            "parts",
+            "threads",
+            "layers_at",
+            "slices_at",
+            "block_gradients",
+            "partial_size",
+            "cores",
+            "slice_starts_at",
+            "claims_at",
+            "done_at",
+            "totals_at",
+            "loss_numbers_at",
         ),
+        # Buffers.
         *_fields(
-            "block_gradients partial_size cores slice_starts_at claims_at done_at totals_at loss_numbers_at"
+            "capacity_rows",
+            "params_at",
+            "gradients_at",
+            "first_at",
+            "second_at",
+            "hidden_at",
+            "deltas_at",
+            "partials_at",
+            "parts_at",
+            "batch_x_at",
+            "batch_y_at",
+            "scales_at",
+            "scratch_at",
+            "results_at",
         ),
+        # Members.
+        *_fields("members", "scaled_at", "products_at", "first_gradient_at"),
+        # Networks side by side.
+        *_fields("lanes", "lanes_at", "train_at", "streams_at", "rows_at"),
+        # C functions.
         *_fields(
-            "capacity_rows params_at gradients_at first_at second_at hidden_at deltas_at partials_at parts_at"
+            "gemm_at",
+            "multiply_at",
+            "loss_at",
+            "update_at",
+            "output_at",
+            "penalize_at",
+            "gather_at",
+            "gather_labels_at",
+            "add_rows_at",
+            "find_nonfinite_at",
+            "drop_at",
+            "keep_at",
+            "sparse_times_at",
+            "sparse_gradient_at",
+            "densify_at",
+            "scale_at",
+            "scale_backward_at",
+            "scale_weight_backward_at",
+            "add_share_at",
         ),
-        *_fields("batch_x_at batch_y_at scales_at scratch_at results_at"),
-        *_fields(
-            "members scaled_at products_at first_gradient_at lanes lanes_at train_at streams_at rows_at"
-        ),
-        *_fields(
-            "gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"
-        ),
-        *_fields("find_nonfinite_at drop_at keep_at sparse_times_at sparse_gradient_at densify_at"),
-        *_fields("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
-        *_fields("l2 loss penalty", ctypes.c_double),
+        # Numbers and results.
+        *_fields("l2", "loss", "penalty", kind=ctypes.c_double),
     ]
 
 

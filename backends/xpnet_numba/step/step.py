@@ -35,10 +35,11 @@ from xpnet_numba.step.arrays import (
     read,
     set_data,
 )
-from xpnet_numba.step.evaluation import EvaluatingStep
+from xpnet_numba.step.evaluation import Evaluator
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
+from xpnet_numba.step.memory import StepMemory
 from xpnet_numba.step.plan import (
     Plan,
     Workspace,
@@ -92,7 +93,7 @@ def warmup(precision: str = "fp32") -> None:
     functions.address(choose_products(precision, "float32", 0).function, "float32")
 
 
-class NumbaStep(EvaluatingStep):
+class NumbaStep(Step):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     X may be a SciPy matrix of compressed rows. Then the first layer's products are loops over the
@@ -104,9 +105,14 @@ class NumbaStep(EvaluatingStep):
     parameters for so large a batch: then a batch of any size takes memory for a few blocks.
     """
 
+    takes_sparse = True
+
     def __init__(self, spec: NetworkSpec, precision: str = "fp32") -> None:
-        super().__init__(spec, precision)
-        self._training = self._new_job()
+        self.spec = spec
+        self._memory = StepMemory(spec, precision)
+        self.params = self._memory.params
+        self.evaluator = Evaluator(self._memory)
+        self._training = self._memory.new_job()
         self._workspace: Workspace | None = None
         self._common: SharedMemoryTraining | None = None
         self._steps_per_call = 1  # until a call has been timed
@@ -117,18 +123,46 @@ class NumbaStep(EvaluatingStep):
         self._read: CallData | None = None
         self._data_of_job: CallData | None = None
 
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        count = get_threads()
+        on_threads = f"on {count} thread{'s' * (count > 1)}"
+        reason = self._memory.products.reason
+        return f"the Numba backend's compiled step, {on_threads}, products by {reason}"
+
+    @property
+    def packs(self) -> bool:
+        """Return whether the matrix products pack their factors."""
+        return self._memory.products.packs
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`."""
+        return self.evaluator.forward(X)
+
+    def forward_finite(self, X: Array) -> Array | None:
+        """See :class:`xpnet.backend.Step`."""
+        return self.evaluator.forward_finite(X)
+
+    def loss(
+        self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        loss, self.penalty = self.evaluator.loss(X, Y, sample_weight, rows)
+        return loss
+
     @cached_property
     def gradients(self) -> Parameters:
         """See :class:`xpnet.backend.Step`."""
-        self._allocate("gradients")
-        return parameters(self.spec, self._flat["gradients"])
+        self._memory.allocate("gradients")
+        return parameters(self.spec, self._memory.flat["gradients"])
 
     @cached_property
     def buffers(self) -> dict[str, Parameters]:
         """The optimizer's arrays, by buffer name."""
         names = self.spec.rule.buffers
-        self._allocate(*names)
-        return {name: parameters(self.spec, self._flat[name]) for name in names}
+        self._memory.allocate(*names)
+        return {name: parameters(self.spec, self._memory.flat[name]) for name in names}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -137,7 +171,7 @@ class NumbaStep(EvaluatingStep):
         """
         self._running += 1
         try:
-            with self._hold:
+            with self._memory.limits:
                 yield
         finally:
             self._running -= 1
@@ -168,7 +202,7 @@ class NumbaStep(EvaluatingStep):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._hold:
+        with self._memory.limits:
             if order is None:
                 data = self.read_again(X, Y, None, sample_weight, batch_size)
             else:
@@ -188,7 +222,7 @@ class NumbaStep(EvaluatingStep):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         if max_grad_norm is None:
-            with self._hold:
+            with self._memory.limits:
                 data = read(self.spec.dtype, X, Y, order, sample_weight)
                 data.sums, data.shares = (
                     batch_weights(data, batch_size),
@@ -215,7 +249,7 @@ class NumbaStep(EvaluatingStep):
         group: SharedMemoryGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
-        with self._hold:
+        with self._memory.limits:
             data = read(self.spec.dtype, X, Y, order, sample_weight)
             data.sums, sizes = batch_weights(data, batch_size), batch_sizes(data.rows, batch_size)
             data.shares = sizes if by_rows else data.sums
@@ -230,17 +264,17 @@ class NumbaStep(EvaluatingStep):
                 or common.plan is not plan
                 or common.label_width < width
             ):
-                workspace = Workspace(self.spec, plan, width, packs=self.products.packs)
+                workspace = Workspace(self.spec, plan, width, packs=self.packs)
                 common = self._common = SharedMemoryTraining(
-                    self.spec, group, workspace, self._new_job()
+                    self.spec, group, workspace, self._memory.new_job()
                 )
             if not common.bind():
                 return None
             set_data(common.job, data, self.spec)
-            self._rule[0] = learning_rate
-            self._allocate(*self.spec.rule.buffers)
+            self._memory.set_learning_rate(learning_rate)
+            self._memory.allocate(*self.spec.rule.buffers)
             common.job.updates_made = self._training.updates_made
-            loss, self.penalty = common.train(data.shares, self._flat, max_grad_norm)
+            loss, self.penalty = common.train(data.shares, self._memory.flat, max_grad_norm)
             self._training.updates_made = common.job.updates_made
             return loss
 
@@ -257,7 +291,9 @@ class NumbaStep(EvaluatingStep):
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
-        if (streams and not draws_as_numpy()) or longest * self._size * self.spec.members > BRIEF:
+        if (
+            streams and not draws_as_numpy()
+        ) or longest * self._memory.size * self.spec.members > BRIEF:
             yield None
             return
         with self.running():
@@ -283,15 +319,15 @@ class NumbaStep(EvaluatingStep):
 
     def separate_job(self) -> Job:
         """Return a separate job that trains these parameters with this optimizer."""
-        self._allocate("gradients", *self.spec.rule.buffers)
-        job = self._new_job()
-        set_buffers(job, self._flat, self.spec)
+        self._memory.allocate("gradients", *self.spec.rule.buffers)
+        job = self._memory.new_job()
+        set_buffers(job, self._memory.flat, self.spec)
         job.updates_made = self._training.updates_made
         return job
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of all jobs of this step."""
-        self._rule[0] = learning_rate
+        self._memory.set_learning_rate(learning_rate)
 
     def take_over(self, job: Job) -> float:
         """Count the updates of an epoch of another job; return its mean loss, for rows without
@@ -310,7 +346,7 @@ class NumbaStep(EvaluatingStep):
         part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._hold:
+        with self._memory.limits:
             if part is None:
                 data = self.read_again(X, Y, rows, sample_weight, None)
             else:
@@ -322,7 +358,7 @@ class NumbaStep(EvaluatingStep):
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
-        self._rule[0] = learning_rate
+        self._memory.set_learning_rate(learning_rate)
         workspace.reset(job, count := _threads_for(workspace.plan))
         job.updating, job.first_step, job.phase, job.first_piece, job.end_piece = (
             True,
@@ -354,12 +390,12 @@ class NumbaStep(EvaluatingStep):
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`."""
         t, names = self._training.updates_made, ("params", *self.spec.rule.buffers)
-        copies = {name: self._flat[name].copy() for name in (names if t else names[:1])}
+        copies = {name: self._memory.flat[name].copy() for name in (names if t else names[:1])}
 
         def restore() -> None:
             self._training.updates_made = t
-            for name in self._flat.keys() & names:
-                self._flat[name][:] = copies.get(
+            for name in self._memory.flat.keys() & names:
+                self._memory.flat[name][:] = copies.get(
                     name, 0
                 )  # before the first update the optimizer's arrays are zero
 
@@ -382,7 +418,8 @@ class NumbaStep(EvaluatingStep):
             return 0.0
         workspace = self._set_batches(data, batch_size, part)
         workspace.arrays["totals_at"].fill(0)
-        job.updating, self._rule[0] = learning_rate is not None, learning_rate or 0.0
+        job.updating = learning_rate is not None
+        self._memory.set_learning_rate(learning_rate or 0.0)
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         self._run_steps(job, workspace, -(-data.rows // batch_size))
         total = data.rows if data.weights is None and part is None else float(data.shares.sum())
@@ -445,7 +482,10 @@ class NumbaStep(EvaluatingStep):
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:
-            l2, self.penalty = self.spec.l2_for(part.total_weight), self._penalty(part.total_weight)
+            l2, self.penalty = (
+                self.spec.l2_for(part.total_weight),
+                self.evaluator.penalty(part.total_weight),
+            )
             for name in self.spec.weight_names:
                 self.gradients[name] = l2 * self.params[name]
         return self.penalty
@@ -469,13 +509,13 @@ class NumbaStep(EvaluatingStep):
             self.spec,
             _plan(self.spec, batch_rows, allowed_threads(), sparse),
             label_width,
-            packs=self.products.packs,
+            packs=self.packs,
         )
-        self._allocate("gradients", *self.spec.rule.buffers)
-        flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
+        self._memory.allocate("gradients", *self.spec.rule.buffers)
+        flat_bytes = sum(flat.nbytes for flat in self._memory.flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory is allocated: nothing fails from here on.
-        set_buffers(self._training, self._flat, self.spec)
+        set_buffers(self._training, self._memory.flat, self.spec)
         workspace.bind(self._training)
         self._workspace = workspace
         return workspace

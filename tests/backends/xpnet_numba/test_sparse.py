@@ -122,9 +122,9 @@ def test_room_does_not_grow_with_the_features() -> None:
 def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C is heard between calls of compiled code; the outputs are those of one call."""
     S, step, called = sparse.csr_matrix(data[0]), make_step(), []
-    whole, begin = step.forward(S), step._cut
+    whole, begin = step.forward(S), step.evaluator._cut
     monkeypatch.setattr(
-        step, "_cut", lambda rows, *a, **k: called.append(rows) or begin(rows, *a, **k)
+        step.evaluator, "_cut", lambda rows, *a, **k: called.append(rows) or begin(rows, *a, **k)
     )
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     numpy.testing.assert_array_equal(step.forward(S), whole)

@@ -490,18 +490,20 @@ def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
 def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     step, rng = compile_step(NetworkSpec((5, 3, 2), ("relu",))), numpy.random.default_rng(11)
     X = rng.standard_normal((700, 5))
-    whole, cut, sizes = step.forward(X), step._cut, []
+    whole, cut, sizes = step.forward(X), step.evaluator._cut, []
 
     def noted(rows, *how, **more):
         sizes.append(rows)
         return cut(rows, *how, **more)
 
-    monkeypatch.setattr(step, "_cut", noted)
+    monkeypatch.setattr(step.evaluator, "_cut", noted)
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)
     monkeypatch.setattr(
-        evaluation, "WORK_PER_CALL", 600 * (step._size + 5 * evaluation.WORK_PER_INPUT)
+        evaluation,
+        "WORK_PER_CALL",
+        600 * (step.evaluator.memory.size + 5 * evaluation.WORK_PER_INPUT),
     )
     numpy.testing.assert_array_equal(step.forward(X), whole)
     assert sizes == [256, 256, 188, 512, 188]
