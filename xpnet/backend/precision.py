@@ -1,4 +1,6 @@
-"""The precision in which backends multiply matrices of float32, unless a backend is made with one."""
+"""The precision in which backends multiply matrices of float32, unless a backend is made with
+one.
+"""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -299,7 +299,8 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     >>> from xpnet.dask import MLPRegressor
     >>> client = Client(n_workers=2, threads_per_worker=1)  # doctest: +SKIP
     >>> X = dask.array.random.random((100_000, 20), chunks=(10_000, 20))
-    >>> model = MLPRegressor((50,), max_iter=5, client=client).fit(X, X.sum(axis=1))  # doctest: +SKIP
+    >>> model = MLPRegressor((50,), max_iter=5, client=client)  # doctest: +SKIP
+    >>> model = model.fit(X, X.sum(axis=1))  # doctest: +SKIP
     """
 
     _plain: ClassVar[Any] = xpnet.MLPRegressor

@@ -125,7 +125,8 @@ class DaskGroup:
         """
         for rank, exchange in enumerate(self._exchanges):
             try:
-                exchange.swap  # noqa: B018  Dask refuses methods of an actor that it knows to be lost
+                # Dask refuses methods of an actor that it knows to be lost.
+                exchange.swap  # noqa: B018
             except (ValueError, RuntimeError) as error:  # by the version of Dask
                 raise Ended(f"The worker of rank {rank} was lost: {error}") from error
         self._check_not_cancelled()
@@ -136,7 +137,8 @@ class DaskGroup:
 
     def _swap(self, other: int, stage: Any, value: Any) -> Any:
         """Give a value to another rank, and take its own."""
-        self._check_not_cancelled()  # else Dask's log has an error for each call to an exchange that is gone
+        # Else Dask's log has an error for each call to an exchange that is gone.
+        self._check_not_cancelled()
         until, first = time.monotonic() + self._timeout, self.rank < other
         key = self._turn, stage, max(self.rank, other)
         try:
@@ -157,10 +159,12 @@ class DaskGroup:
         """Say that another rank did not come in time, and why that may be."""
         unknown = is_wanted(self._worker, self._task) is None
         return (
-            f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}, which must answer within "
-            "`timeout`; it is stuck, or other tasks have kept all threads of its worker"
+            f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}, which "
+            "must answer within `timeout`; it is stuck, or other tasks have kept all threads of "
+            "its worker"
             + (
-                ", or the client no longer waits for the fit, which this version of Dask does not say."
+                ", or the client no longer waits for the fit, which this version of Dask does not "
+                "say."
                 if unknown
                 else "."
             )

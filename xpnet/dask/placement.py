@@ -36,8 +36,8 @@ def placed(
     for block, of_columns in enumerate(zip(*counts, strict=True)):
         if len(set(of_columns)) > 1:
             raise InputError(
-                f"The blocks of X, y and sample_weight have the same rows; those of block {block} have "
-                f"{', '.join(map(str, of_columns))}. Repartition them alike."
+                f"The blocks of X, y and sample_weight have the same rows; those of block {block} "
+                f"have {', '.join(map(str, of_columns))}. Repartition them alike."
             )
     first, rows = next(iter(computed.values())), counts[0]
     where = client.who_has(first)
@@ -64,7 +64,8 @@ def partitions(collections: BlocksByName) -> BlocksByName:
     """The blocks of collections of the same rows, as delayed values, by name; weights may be None,
     and are left out.
 
-    collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or frames with its rows
+    collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or
+        frames with its rows
 
     Raises InputError for other objects than Dask collections, and for collections of other blocks
     if neither can be divided again.
@@ -79,8 +80,8 @@ def partitions(collections: BlocksByName) -> BlocksByName:
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise InputError(
-            f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
-            "Repartition them alike."
+            "X, y and sample_weight are cut into the same blocks of rows; received "
+            f"{sorted(counts)} blocks. Repartition them alike."
         )
     return columns
 
@@ -88,8 +89,9 @@ def partitions(collections: BlocksByName) -> BlocksByName:
 def _blocks(collection: Any, like: Any) -> list[Any]:
     if not is_dask_collection(collection):
         raise InputError(
-            f"X, y and sample_weight are Dask arrays, frames or series; received {type(collection).__name__}. "
-            "Make one with dask.array.from_array, or fit xpnet's own estimator."
+            "X, y and sample_weight are Dask arrays, frames or series; received "
+            f"{type(collection).__name__}. Make one with dask.array.from_array, or fit xpnet's own "
+            "estimator."
         )
     if hasattr(collection, "npartitions") and not hasattr(collection, "chunks"):
         return list(collection.to_delayed())

@@ -34,7 +34,8 @@ def train(
     """
     if client.asynchronous:
         raise InputError(
-            "A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous Client."
+            "A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous "
+            "Client."
         )
     workers = sorted(client.nthreads())
     if not workers:
@@ -110,8 +111,8 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
         ):  # first, since what is lost with a worker has errors of its own
             if worker not in alive:
                 raise BackendError(
-                    f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
-                    "memory above all, and fit again."
+                    f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. "
+                    "Look into its log, for memory above all, and fit again."
                 )
         for future in done:
             if future.status == "finished":

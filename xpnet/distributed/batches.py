@@ -51,8 +51,8 @@ class Sharded(Batches):
         batches = self.batches
         if batches.members > 1:
             raise InputError(
-                "`own_batches` must be False where several processes train together, which share one batch of all "
-                "members; got True."
+                "`own_batches` must be False where several processes train together, which share "
+                "one batch of all members; got True."
             )
         self.ranks.check_alike(
             step.spec,

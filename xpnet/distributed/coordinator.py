@@ -132,8 +132,8 @@ class Coordinator:
         """
         if targets.ndim == 2 and targets.shape[1] > 1:
             raise InputError(
-                "`class_weight` must be a dictionary for several labels in a row where ranks have rows of their own; "
-                "got 'balanced'."
+                "`class_weight` must be a dictionary for several labels in a row where ranks have "
+                "rows of their own; got 'balanced'."
             )
         return sum(self.ranks.allgather(numpy.bincount(targets.ravel(), minlength=classes)))
 
@@ -175,7 +175,8 @@ class Coordinator:
     ) -> "Split":
         """Split rows for training and validation as scikit-learn does.
 
-        strata : (rows, ...), NumPy's, of this process's rows, whose proportions both parts keep; None for none
+        strata : (rows, ...), NumPy's, of this process's rows, whose proportions both parts keep;
+            None for none
 
         Raises ValueError where too few rows are split off.
         """
@@ -196,7 +197,8 @@ class Coordinator:
         )
         if len(validation) < MIN_VALIDATION_ROWS:
             raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
             )
         if self.has_all_rows:
             return Split(rows.take(training, backend), rows.take(validation, backend), self)
@@ -228,7 +230,9 @@ ONE_PROCESS = Coordinator(ALONE)
 
 
 def current_coordinator() -> Coordinator:
-    """Return the coordinator of the innermost ``use_group``; outside of any, that of this process."""
+    """Return the coordinator of the innermost ``use_group``; outside of any, that of this
+    process.
+    """
     ranks = current_ranks()
     return ONE_PROCESS if ranks is ALONE else Coordinator(ranks)
 
@@ -237,11 +241,13 @@ def _check_dense_single_target(y: Any, *, numeric: bool) -> None:
     """Raise InputError for targets that ranks with rows of their own cannot agree on."""
     if issparse(y):
         raise InputError(
-            "`y` must be dense where ranks have rows of their own; got a sparse matrix; pass y.toarray()."
+            "`y` must be dense where ranks have rows of their own; got a sparse matrix; pass "
+            "y.toarray()."
         )
     if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
         raise InputError(
-            "`y` must hold one target of classes where ranks have rows of their own; got several; fit one by one."
+            "`y` must hold one target of classes where ranks have rows of their own; got several; "
+            "fit one by one."
         )
 
 

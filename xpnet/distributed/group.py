@@ -67,7 +67,8 @@ def use_group(
     """
     if data not in ("same", "own"):
         raise InputError(
-            f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.'
+            f"data must be 'same' (each rank passes all rows) or 'own' (each passes its own); got "
+            f"{data!r}."
         )
     if not timeout > 0:
         raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
@@ -115,7 +116,8 @@ def divided_threads(group: Group) -> Iterator[None]:
 def threads_of(rank: int, machines: Sequence[tuple[str, frozenset[int], int]]) -> int:
     """Return a rank's number of threads: ranks divide the cores that they share, and a quota.
 
-    machines : of each rank the machine's name, the cores that it may run on, and the threads that it may use
+    machines : of each rank the machine's name, the cores that it may run on, and the threads that
+        it may use
     """
     host, own, allowed = machines[rank]
     neighbours = [cores for name, cores, _ in machines if name == host]

@@ -131,7 +131,8 @@ class Ranks:
     def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
         """Compare what every rank is about to train.
 
-        spec : the network of this rank; settings : what else must be equal, by the name that the user knows it by
+        spec : the network of this rank; settings : what else must be equal, by the name that the
+            user knows it by
 
         Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes
         would otherwise meet in one sum, which MPI does not survive, or one rank would wait for
@@ -150,8 +151,8 @@ class Ranks:
         ]
         if differences:
             raise InputError(
-                "All ranks must train one network, on the same number of rows in batches of one size; got "
-                f"{'; '.join(differences)}; pass the same on every rank."
+                "All ranks must train one network, on the same number of rows in batches of one "
+                f"size; got {'; '.join(differences)}; pass the same on every rank."
             )
 
 

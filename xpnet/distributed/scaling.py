@@ -54,8 +54,9 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
         return scaler.fit(X)
     if not hasattr(scaler, "partial_fit"):
         raise InputError(
-            "`scaler` must have `partial_fit` where ranks have rows of their own, as StandardScaler, MinMaxScaler and "
-            f"MaxAbsScaler have it; got {type(scaler).__name__}; fit it before, to rows that all ranks have."
+            "`scaler` must have `partial_fit` where ranks have rows of their own, as "
+            f"StandardScaler, MinMaxScaler and MaxAbsScaler have it; got {type(scaler).__name__}; "
+            "fit it before, to rows that all ranks have."
         )
     fitted = clone(scaler)
     for rank in range(ranks.group.size):

@@ -27,7 +27,7 @@ The modules, in the order in which to read them:
   cut off;
 - ``fitted``: the network that computes, and its parameters under scikit-learn's names;
   ``predicted``: the estimator as scorers see it; ``inspection``: the parts of a prediction;
-- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of the losses.
+- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses.
 """
 
 from xpnet.estimators.classifier import MLPClassifier

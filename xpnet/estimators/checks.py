@@ -77,11 +77,13 @@ def _check_matrix(X: Array) -> Array:
     xp = namespace(X)
     if X.ndim != 2 or 0 in X.shape:
         raise InputError(
-            f"`X` must be a matrix (rows, features) that is not empty; got shape {tuple(X.shape)}; reshape it."
+            f"`X` must be a matrix (rows, features) that is not empty; got shape {tuple(X.shape)}; "
+            "reshape it."
         )
     if xp.isdtype(X.dtype, "complex floating"):
         raise InputError(
-            f"Complex data not supported: `X` must be real; got {X.dtype}; pass real and imaginary part as features."
+            f"Complex data not supported: `X` must be real; got {X.dtype}; pass real and imaginary "
+            "part as features."
         )
     if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
         raise InputError(
@@ -118,7 +120,8 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}!")
     if not weights.any():
         raise InputError(
-            f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct it."
+            f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct "
+            "it."
         )
     return weights
 

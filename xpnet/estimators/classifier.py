@@ -78,7 +78,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     >>> import xpnet
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = xpnet.MLPClassifier(solver="lbfgs", alpha=0.1, max_iter=1000, random_state=0).fit(X, y)
+    >>> model = xpnet.MLPClassifier(solver="lbfgs", alpha=0.1, max_iter=1000, random_state=0)
+    >>> model = model.fit(X, y)
     >>> model.predict(X[:2])
     array([0, 0])
     >>> model.score(X, y) > 0.95
@@ -145,8 +146,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "
-                "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
+                "class_weight 'balanced' is not supported for partial_fit, which never sees all "
+                "rows. Compute weights with sklearn.utils.class_weight.compute_class_weight and "
+                "pass them as a dictionary."
             )
         inputs = FitInputs(
             X,

@@ -204,12 +204,16 @@ class FittedNetwork(Saved, EstimatorParameters):
         return self
 
     def _described(self, spec: NetworkSpec) -> NetworkSpec:
-        """Describe the network of some widths, loss and dtype by the parameters of the constructor."""
+        """Describe the network of some widths, loss and dtype by the parameters of the
+        constructor.
+        """
         return self._network_spec(spec.widths, spec.loss, spec.dtype, self._loss_numbers())
 
     @property
     def _fitted(self) -> Network:
-        """Return the network. Raises AttributeError before there is one, so that ``hasattr`` works."""
+        """Return the network. Raises AttributeError before there is one, so that ``hasattr``
+        works.
+        """
         if self._network is None:
             raise AttributeError(f"This {type(self).__name__} has no network before it is fitted.")
         return self._network
@@ -287,7 +291,8 @@ class FittedNetwork(Saved, EstimatorParameters):
         if outputs is None:
             check_X(self, X)  # raises, and says which value it is
             raise InputError(
-                f"Values of X must be within the range of {network.dtype_}, in which this estimator computes. Scale X."
+                f"Values of X must be within the range of {network.dtype_}, in which this "
+                "estimator computes. Scale X."
             )
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
@@ -320,7 +325,9 @@ class FittedNetwork(Saved, EstimatorParameters):
         )
 
     def _in_order(self, outputs: Array, xp: Any) -> Array:
-        """Return outputs (..., outputs) as they are predicted: several quantiles in rising order."""
+        """Return outputs (..., outputs) as they are predicted: several quantiles in rising
+        order.
+        """
         return outputs
 
     def __getstate__(self) -> dict[str, Any]:
@@ -346,5 +353,7 @@ class FittedNetwork(Saved, EstimatorParameters):
 
 
 def like_input(result: Array, X: Any, backend: Backend) -> Array:
-    """Return a result as the caller expects it: NumPy's for host data, the network's own otherwise."""
+    """Return a result as the caller expects it: NumPy's for host data, the network's own
+    otherwise.
+    """
     return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result

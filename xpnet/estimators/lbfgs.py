@@ -73,7 +73,8 @@ def _warn_of_no_convergence(estimator: Any, result: Any) -> None:
     if estimator.n_iter_ == estimator.max_iter:
         advice = f" Increase the number of iterations (max_iter={estimator.max_iter})."
     warn_caller(
-        f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={result.status}):\n"
+        f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+        f"(status={result.status}):\n"
         f"{result.message}\n{advice} You might also want to scale the data.",
         ConvergenceWarning,
     )

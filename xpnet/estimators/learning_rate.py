@@ -11,7 +11,9 @@ epochs.
 """
 
 MIN_ADAPTIVE_RATE = 1e-6
-"""Learning rate at or below which an adaptive learning rate ends the training, as in scikit-learn."""
+"""Learning rate at or below which an adaptive learning rate ends the training, as in
+scikit-learn.
+"""
 
 ADAPTIVE_DIVISOR = 5.0
 """Divisor of an adaptive learning rate when training no longer improves, as in scikit-learn."""
@@ -26,7 +28,8 @@ class LearningRate:
     ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function that is called with the number
     of epochs
         that the fit has made and the list of their losses
-    first_epoch : number of epochs in the network's history before the first epoch of the fit; None before that epoch
+    first_epoch : number of epochs in the network's history before the first epoch of the fit; None
+        before that epoch
     """
 
     def __init__(self, estimator: Any) -> None:

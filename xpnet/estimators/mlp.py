@@ -219,7 +219,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return self._asked(X, lambda _, X: self._input_gradient(X, output))
 
     def _input_gradient(self, X: Any, output: int) -> Any:
-        """Compute what ``input_gradient`` does of rows that are checked, where the network lives."""
+        """Compute what ``input_gradient`` does of rows that are checked, where the network
+        lives.
+        """
         network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
         columns = 2 if two else self.n_outputs_
         require(

@@ -45,11 +45,10 @@ class Interval:
         return isinstance(value, self.kind) and bool(self.low < value < self.high or value in ends)
 
     def __str__(self) -> str:
-        left, right = (
-            "(" if self.closed == "neither" else "[",
-            "]" if self.closed == "both" else ")",
-        )
-        return f"{'an int' if self.kind is Integral else 'a float'} in the range {left}{self.low}, {self.high}{right}"
+        kind = "an int" if self.kind is Integral else "a float"
+        left = "(" if self.closed == "neither" else "["
+        right = "]" if self.closed == "both" else ")"
+        return f"{kind} in the range {left}{self.low}, {self.high}{right}"
 
 
 RATES = {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}
@@ -116,7 +115,8 @@ def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
     ):
         missing = "X_val" if X_val is None else "y_val"
         raise InputError(
-            f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither."
+            f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or "
+            "neither."
         )
 
 
@@ -316,8 +316,8 @@ class EstimatorParameters(BaseEstimator):
         for name, solvers in ignored.items():
             if getattr(self, name) != getattr(EstimatorParameters, name):
                 warn_caller(
-                    f"`{name}` must be left at its default with solver={self.solver!r}, which does not read it; the "
-                    f"solvers that do are {', '.join(solvers)}."
+                    f"`{name}` must be left at its default with solver={self.solver!r}, which does "
+                    f"not read it; the solvers that do are {', '.join(solvers)}."
                 )
         if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")
@@ -358,7 +358,8 @@ class LossParameters:
         levels = tuple(numpy.ravel(self.quantile).tolist())
         if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
             raise InputError(
-                f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} instead."
+                f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} "
+                "instead."
             )
         return levels
 
@@ -411,10 +412,10 @@ Estimator = TypeVar("Estimator")
 def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[Estimator]]:
     """Decorate a class: put sections that two estimators share into the docstring of each.
 
-    sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
-        takes the place of ``<parameters of both estimators>`` or ``<attributes of both
-        estimators>``; with ``Loss`` the section ``Parameters`` takes that of ``<loss of both
-        estimators>``
+    sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose
+        docstring it stands; it takes the place of ``<parameters of both estimators>`` or
+        ``<attributes of both estimators>``; with ``Loss`` the section ``Parameters`` takes that of
+        ``<loss of both estimators>``
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:

@@ -116,7 +116,9 @@ def _columns_of(rows: LabeledRows) -> list[Any]:
 
 
 def _on_host(array: Any) -> Any:
-    """Return an array as NumPy's, and a sparse matrix as CSR; None and a source stay what they are."""
+    """Return an array as NumPy's, and a sparse matrix as CSR; None and a source stay what they
+    are.
+    """
     if array is None or isinstance(array, Source):
         return array
     return array.tocsr() if issparse(array) else numpy.ascontiguousarray(to_host(array))

@@ -101,7 +101,8 @@ class ClassTargets(Targets):
         for classes, labels in self._classes_and_labels(y):
             if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
                 raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}."
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' "
+                    f"has {labels}."
                 )
 
     def check_same(self, y: Any) -> None:
@@ -109,8 +110,8 @@ class ClassTargets(Targets):
         for classes, labels in self._classes_and_labels(y):
             if set(labels) != set(classes):
                 raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {classes}, `y` has {labels}"
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {classes}, `y` has {labels}"
                 )
         self.check_known(y)
 
@@ -168,6 +169,7 @@ def declared_classes(classes: Any, learned: Any) -> Any:
     same = type(expected) is type(declared) and len(expected) == len(declared)
     if not same or not all(map(numpy.array_equal, expected, declared)):
         raise ValueError(
-            f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {expected!r}"
+            f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+            f"{expected!r}"
         )
     return declared

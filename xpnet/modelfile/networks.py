@@ -66,7 +66,8 @@ def parts(network: Network) -> FileParts:
 
 @dataclass(frozen=True)
 class Exported:
-    """The model for other runtimes: an encoder, networks whose outputs are averaged, and the result.
+    """The model for other runtimes: an encoder, networks whose outputs are averaged, and the
+    result.
 
     networks : for each network NumPy arrays by the spec's names
     classes : (classes,) labels, two for logistic cross-entropy with one output; None for numbers

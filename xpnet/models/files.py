@@ -9,7 +9,8 @@ _openers: list[Callable[[], Any]] = []
 def register_model_files(opener: Callable[[], Any]) -> None:
     """Say how the room that writes files is reached.
 
-    opener : returns a module with ``save``, ``export_model`` and ``Checkpoint``; it is called when one is needed
+    opener : returns a module with ``save``, ``export_model`` and ``Checkpoint``; it is called when
+        one is needed
     """
     _openers[:] = [opener]
 

@@ -54,8 +54,9 @@ def check_activation(activation: Any) -> None:
     """Raise InputError for what is not the name of an activation."""
     if not isinstance(activation, str):
         raise InputError(
-            f"`activation` must be a name, one of {', '.join(ACTIVATIONS)}; got {activation!r}; pass a name, since "
-            "an activation is compiled together with its gradient, which a function does not have."
+            f"`activation` must be a name, one of {', '.join(ACTIVATIONS)}; got {activation!r}; "
+            "pass a name, since an activation is compiled together with its gradient, which a "
+            "function does not have."
         )
     if activation not in ACTIVATIONS:
         raise InputError(
@@ -79,7 +80,10 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
     numbers = spec.loss_numbers
     outputs = spec.widths[-1]
     takes_numbers = spec.loss in LOSS_NUMBERS
-    rule = f"loss_numbers of {spec.loss!r} are one for all of {outputs} outputs or one for each, if it has any"
+    rule = (
+        f"loss_numbers of {spec.loss!r} are one for all of {outputs} outputs or one for each, "
+        "if it has any"
+    )
     require(len(numbers) in ((0, 1, outputs) if takes_numbers else (0,)), rule, numbers)
     if takes_numbers:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
@@ -116,8 +120,8 @@ def check_inputs(X: Array, columns: int) -> Array:
     """
     if X.ndim != 2 or X.shape[1] != columns:
         raise InputError(
-            f"X is a matrix (rows, {columns}), the width this network was made with; received shape {tuple(X.shape)}. "
-            "Give every row the same features as in training."
+            f"X is a matrix (rows, {columns}), the width this network was made with; received "
+            f"shape {tuple(X.shape)}. Give every row the same features as in training."
         )
     return X
 
@@ -137,7 +141,8 @@ def check_finite(**arrays: Array | None) -> None:
     for name, array in arrays.items():
         if array is not None and not is_finite(array):
             raise InputError(
-                f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows."
+                f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such "
+                "rows."
             )
 
 
@@ -149,7 +154,8 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
     for what, array in (("Y", Y), ("sample_weight", sample_weight)):
         if array is not None and (array.ndim == 0 or array.shape[0] != rows):
             raise InputError(
-                f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}."
+                f"{what} has one entry for each of {rows} rows of X; received shape "
+                f"{tuple(array.shape)}."
             )
     if Y.ndim == 1:
         check_index_labels(Y, (rows, classes))
@@ -182,13 +188,15 @@ def check_in_memory(arrays: Sequence[Any]) -> None:
         _check_structure(array)
         if type(array).__module__.startswith("dask"):
             raise InputError(
-                f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train with "
-                "xpnet.dask.MLPClassifier or MLPRegressor on its cluster, or pass .compute() of what fits into memory."
+                f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train "
+                "with xpnet.dask.MLPClassifier or MLPRegressor on its cluster, or pass .compute() "
+                "of what fits into memory."
             )
         if fields := getattr(getattr(array, "dtype", None), "names", None):
             raise InputError(
-                f"An array holds plain values; received a structured array with the fields {', '.join(fields)}. "
-                "Convert it with numpy.lib.recfunctions.structured_to_unstructured."
+                "An array holds plain values; received a structured array with the fields "
+                f"{', '.join(fields)}. Convert it with "
+                "numpy.lib.recfunctions.structured_to_unstructured."
             )
 
 
@@ -197,9 +205,10 @@ def _check_no_mask(array: Any) -> None:
     is_subclass = isinstance(array, numpy.ndarray) and type(array) is not numpy.ndarray
     if is_subclass and numpy.ma.is_masked(array):
         raise InputError(
-            f"Arrays must have a value in each place; got a masked array with "
-            f"{int(numpy.ma.count_masked(array))} masked values. Fill them with array.filled(value), "
-            "or train a TabularClassifier or TabularRegressor, which takes gaps."
+            "Arrays must have a value in each place; got a masked array with "
+            f"{int(numpy.ma.count_masked(array))} masked values. Fill them with "
+            "array.filled(value), or train a TabularClassifier or TabularRegressor, which takes "
+            "gaps."
         )
 
 
@@ -229,7 +238,9 @@ def _check_structure(array: Any) -> None:
 
 
 def on_host(array: Any) -> bool:
-    """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse matrix)."""
+    """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse
+    matrix).
+    """
     return library_of(array) in ("", "numpy")
 
 
@@ -264,7 +275,8 @@ def check_label_types(y: Any, name: str = "y") -> None:
     if len({issubclass(kind, str) for kind in kinds}) > 1:
         received = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise InputError(
-            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop such rows."
+            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or "
+            "drop such rows."
         )
     if any(isinstance(label, str) and label.endswith("\0") for label in labels):
         raise InputError(
@@ -309,8 +321,8 @@ def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
     elif y.dtype.kind == "U" or dtype in SAVABLE_LABELS:
         return
     raise InputError(
-        f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files hold; got {dtype}. "
-        f"Convert it with {name}.astype(str) or to numbers."
+        f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files "
+        f"hold; got {dtype}. Convert it with {name}.astype(str) or to numbers."
     )
 
 
@@ -321,6 +333,6 @@ def _check_encodable(y: numpy.ndarray, name: str) -> None:
     for label in numpy.unique(y) if y.dtype.kind == "U" else y.tolist():
         if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
             raise InputError(
-                f"`{name}` must hold labels whose text can be written to a file; got {label!r}, which has half of a "
-                "surrogate pair; decode the text again."
+                f"`{name}` must hold labels whose text can be written to a file; got {label!r}, "
+                "which has half of a surrogate pair; decode the text again."
             )

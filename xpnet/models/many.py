@@ -88,13 +88,17 @@ def fit_many(
     >>> from sklearn.model_selection import StratifiedKFold
     >>> X, y = load_iris(return_X_y=True)
     >>> folds = list(StratifiedKFold(3).split(X, y))
-    >>> rates = [0.001, 0.01]
-    >>> rule = xpnet.Adam()
-    >>> nets = [xpnet.FeedforwardNeuralNet(4, 16, 3, rate, optimizer=rule, rng=0) for rate in rates for _ in folds]
-    >>> histories = xpnet.fit_many(nets, X, y, epochs=50, batch_size=32, rows=[train for train, _ in folds] * 2)
-    >>> tests = [test for _, test in folds] * 2
-    >>> right = [(net.predict(X[test]).argmax(axis=1) == y[test]).mean() for net, test in zip(nets, tests)]
-    >>> means = numpy.reshape(right, (2, 3)).mean(axis=1)
+    >>> def make(learning_rate):
+    ...     optimizer = xpnet.Adam()
+    ...     return xpnet.FeedforwardNeuralNet(4, 16, 3, learning_rate, optimizer=optimizer, rng=0)
+    >>> nets = [make(learning_rate) for learning_rate in (0.001, 0.01) for _ in folds]
+    >>> training = [rows for rows, _ in folds] * 2
+    >>> histories = xpnet.fit_many(nets, X, y, epochs=50, batch_size=32, rows=training)
+    >>> def accuracy(net, rows):
+    ...     return (net.predict(X[rows]).argmax(axis=1) == y[rows]).mean()
+    >>> validation = [rows for _, rows in folds] * 2
+    >>> accuracies = [accuracy(net, rows) for net, rows in zip(nets, validation)]
+    >>> means = numpy.reshape(accuracies, (2, 3)).mean(axis=1)
     >>> bool(means[1] > means[0])
     True
     """
@@ -177,7 +181,8 @@ def _check_networks(networks: Iterable[Network]) -> list[Network]:
             )
     if len(set(map(id, networks))) < len(networks):
         raise InputError(
-            "`networks` must hold each network once; got one twice; make a network for each training."
+            "`networks` must hold each network once; got one twice; make a network for each "
+            "training."
         )
     return networks
 
@@ -218,12 +223,13 @@ def _indices(selection: Any, number: int, count: int) -> Any:
         indices = numpy.arange(count)[numpy.asarray(selection) if len(selection) else slice(0)]
     except (IndexError, TypeError) as error:
         raise InputError(
-            f"`rows` must hold indices of the {count} rows of X, or masks over them, for each network; "
-            f"got {selection!r} as entry {number}: {error}."
+            f"`rows` must hold indices of the {count} rows of X, or masks over them, for each "
+            f"network; got {selection!r} as entry {number}: {error}."
         ) from error
     if indices.ndim != 1 or not len(indices):
         raise InputError(
-            f"`rows` must select at least one row for each network; got {selection!r} as entry {number}."
+            f"`rows` must select at least one row for each network; got {selection!r} as entry "
+            f"{number}."
         )
     return indices
 
@@ -305,7 +311,9 @@ class _SideBySide(Batches):
         self.has_compiled = False
 
     def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:
-        """Make an epoch of each network, until Ctrl-C is pressed; return the mean of their losses."""
+        """Make an epoch of each network, until Ctrl-C is pressed; return the mean of their
+        losses.
+        """
         seconds = 0.0
         with Interrupts() as interrupts:
             interrupts.held = True

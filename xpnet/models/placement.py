@@ -163,7 +163,8 @@ class PlacedNetwork(Saved):
         step = self._ready()
         if sparse and not step.takes_sparse:
             raise InputError(
-                f"A network on {self.backend_} trains on dense rows; received a SciPy sparse matrix. "
+                f"A network on {self.backend_} trains on dense rows; received a SciPy sparse "
+                "matrix. "
                 'Pass X.toarray(), or move the network with .to("numba").'
             )
         if self._pending is not None:
@@ -321,8 +322,9 @@ class PlacedNetwork(Saved):
         others = libraries - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
         if others:
             raise MixedArraysError(
-                f"Arrays must belong to {self.backend_}, where this network lives; got arrays of {others.pop()}; "
-                "convert the arrays, or move the network to where they live with .to(X)."
+                f"Arrays must belong to {self.backend_}, where this network lives; got arrays of "
+                f"{others.pop()}; convert the arrays, or move the network to where they live with "
+                ".to(X)."
             )
 
     def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
@@ -369,7 +371,9 @@ class PlacedNetwork(Saved):
         self._step = None
 
     def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
-        """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
+        """Return copies of the parameters, by name, and of the optimizer's state, both on the
+        host.
+        """
         if self._step is None:
             return {
                 n: numpy.array(a, dtype=self.spec.dtype) for n, a in self._values.items()

@@ -142,7 +142,8 @@ class PredictingNetwork(PlacedNetwork):
         --------
         >>> import numpy
         >>> import xpnet
-        >>> gradient = xpnet.FeedforwardNeuralNet(2, 8, 3, rng=0).input_gradient(numpy.ones((5, 2)), output=1)
+        >>> net = xpnet.FeedforwardNeuralNet(2, 8, 3, rng=0)
+        >>> gradient = net.input_gradient(numpy.ones((5, 2)), output=1)
         >>> gradient.shape
         (5, 2)
         """
@@ -150,8 +151,8 @@ class PredictingNetwork(PlacedNetwork):
         require(0 <= output < outputs, f"output is a column of predict, 0 to {outputs - 1}", output)
         if is_sparse(X):
             raise InputError(
-                "`X` must be dense for gradients with respect to the inputs; got a SciPy sparse matrix; pass "
-                "X.toarray()."
+                "`X` must be dense for gradients with respect to the inputs; got a SciPy sparse "
+                "matrix; pass X.toarray()."
             )
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).input_gradient(X, output)

@@ -136,8 +136,8 @@ class ChainedOrders:
         last = state["last"]
         if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
             raise InputError(
-                f"The order in a checkpoint must hold each of {self.rows} rows once; got one that does not; "
-                "use an undamaged checkpoint of the same data."
+                f"The order in a checkpoint must hold each of {self.rows} rows once; got one that "
+                "does not; use an undamaged checkpoint of the same data."
             )
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -87,8 +87,8 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
         put_state(rng, state)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"The state of a random generator must be one of NumPy's; got one that is not: {error}; "
-            "use an undamaged checkpoint."
+            "The state of a random generator must be one of NumPy's; got one that is not: "
+            f"{error}; use an undamaged checkpoint."
         ) from error
 
 
@@ -126,7 +126,8 @@ def _kind(state: dict[str, Any] | None) -> str:
     """
     if state is None:
         return "none"
-    return f"{'RandomState' if 'has_gauss' in state else 'Generator'} over {state.get('bit_generator')}"
+    owner = "RandomState" if "has_gauss" in state else "Generator"
+    return f"{owner} over {state.get('bit_generator')}"
 
 
 def host_generator(rng: Any = None) -> Any:

@@ -231,8 +231,8 @@ class Training:
         """
         if len(state.callbacks) != len(self.callbacks):
             raise InputError(
-                f"A resumed training must have the callbacks it began with, {len(state.callbacks)} of them; "
-                f"got {len(self.callbacks)}; pass the same callbacks."
+                f"A resumed training must have the callbacks it began with, {len(state.callbacks)} "
+                f"of them; got {len(self.callbacks)}; pass the same callbacks."
             )
         for k, callback in enumerate(self.callbacks):
             try:
@@ -240,8 +240,8 @@ class Training:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
                     "A resumed training must have the callbacks it began with, in their order; got "
-                    f"{type(callback).__name__} as number {k + 1}, which cannot load the state kept for it: "
-                    f"{error!r}; pass the same callbacks."
+                    f"{type(callback).__name__} as number {k + 1}, which cannot load the state "
+                    f"kept for it: {error!r}; pass the same callbacks."
                 ) from error
 
     def report(self, rows: int) -> None:

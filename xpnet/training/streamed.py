@@ -118,7 +118,8 @@ class SourceRows(LabeledRows):
         count = max(1, int(fitting))
         if count >= len(order):
             raise ValueError(
-                "The validation set would be all of the source: it has a single block. Pass X_val and y_val."
+                "The validation set would be all of the source: it has a single block. Pass X_val "
+                "and y_val."
             )
         validation_blocks = self.own(numpy.sort(order[:count]))
         piece = read_rows(self.X, self.in_source(validation_blocks), dtype)

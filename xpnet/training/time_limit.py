@@ -29,7 +29,9 @@ class TimeLimit(Callback):
     >>> import xpnet
     >>> from xpnet.training import TimeLimit
     >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
-    >>> net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=10**9, callbacks=[TimeLimit(0.01)]).epochs < 10**9
+    >>> limit = TimeLimit(0.01)
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=10**9, callbacks=[limit])
+    >>> history.epochs < 10**9
     True
     """
 

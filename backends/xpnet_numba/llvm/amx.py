@@ -24,8 +24,8 @@ SIDE = 16
 """Rows of a tile, and pairs or sums of a row."""
 
 SUMS, LEFT, RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)
-"""Numbers of the registers: of a square of two by two tiles of sums, and of the two tiles of A and of
-B that are multiplied.
+"""Numbers of the registers: of a square of two by two tiles of sums, and of the two tiles of A and
+of B that are multiplied.
 """
 
 INT8, ITEM_BYTES = ir.IntType(8), 4

@@ -63,7 +63,8 @@ def instructions(
         # Numba reads the names of the arguments, which follow one for the context.
         context_parameter = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         parameters = inspect.signature(signature).parameters.values()
-        definition.__signature__ = inspect.Signature([context_parameter, *parameters])  # type: ignore[attr-defined]
+        called_as = inspect.Signature([context_parameter, *parameters])
+        definition.__signature__ = called_as  # type: ignore[attr-defined]
         return extending.intrinsic(prefer_literal=prefer_literal)(
             update_wrapper(definition, emit, updated=())
         )

@@ -54,11 +54,11 @@ class Packing(ctypes.Structure):
     scratch_at : the scratch of the first thread, from which a thread's number follows
     params_at, params : the parameters whose packed weights are kept until the next update, and
         their number, or 0 if none are kept
-    stamps_at : (threads, 2, params // ``STAMPED``), for each weight and its transpose the update for
-        which it was packed
+    stamps_at : (threads, 2, params // ``STAMPED``), for each weight and its transpose the update
+        for which it was packed
     call : number of the call of compiled code, which no other call has
-    updates_at, done_at, pieces : where the job's ``updates_made`` and ``done_at`` are, and the pieces
-        of an update
+    updates_at, done_at, pieces : where the job's ``updates_made`` and ``done_at`` are, and the
+        pieces of an update
     """
 
     _fields_ = [

@@ -66,9 +66,8 @@ def softmax_cross_entropy_indices(
         rows = smaller(step, len(z) - begin)
         block, d_block = section(z, begin, rows), shift(gradient, begin * k)
         y, c = section(labels, begin, rows), section(scale, begin, rows)
-        for i in range(
-            rows
-        ):  # read before exponentials overwrite the logits; a read after the gradient would be delayed
+        # Read before exponentials overwrite the logits; a read after the gradient would be delayed.
+        for i in range(rows):
             if inside(y[i], k):
                 distances[i] = block[i, y[i]]
         e = scratch if k <= BLOCK else d_block

@@ -120,7 +120,8 @@ def choose_product(weight_bytes: int) -> tuple[str, str]:
     if TILES is AVX2 and weight_bytes > LARGE_WEIGHT:
         return (
             BLAS,
-            f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB",
+            f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} "
+            "MB",
         )
     return OWN, f"tiles of {vectors}"
 

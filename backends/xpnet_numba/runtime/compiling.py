@@ -125,7 +125,8 @@ def _compiler() -> Iterator[None]:
         _compiling += time.perf_counter() - begin
         if _compiling > PATIENCE:
             _say(
-                "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
+                "xpnet: compiling for this machine, which it does once for each kind of work; a "
+                "few seconds."
             )
 
 
@@ -224,8 +225,8 @@ def _keep(name: str, code: Callable[[], bytes | None]) -> None:
     except Exception as error:  # the disk is full, say, or Numba has changed
         folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
         _say(
-            f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), so "
-            "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written."
+            f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), "
+            "so each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written."
         )
 
 

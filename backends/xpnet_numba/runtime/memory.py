@@ -40,8 +40,8 @@ def check_memory(needed: int, what: str) -> None:
     available = max(available_memory(), 0)
     if needed > available:
         raise DeviceMemoryError(
-            f"{what} needs {needed / 2**30:,.2f} GiB of memory; {available / 2**30:,.2f} GiB are available. "
-            "Use a smaller batch_size, fewer rows at a time, or float32."
+            f"{what} needs {needed / 2**30:,.2f} GiB of memory; {available / 2**30:,.2f} GiB are "
+            "available. Use a smaller batch_size, fewer rows at a time, or float32."
         )
 
 
