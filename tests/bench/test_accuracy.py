@@ -112,7 +112,7 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
 def test_a_quick_run_from_the_shell_ends_in_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for tables in ("TABLES_QUICK", "BUNDLED"):
+    for tables in ("TABLES_QUICK", "WARM_TABLES"):
         monkeypatch.setattr(f"xpnet_bench.accuracy.run.{tables}", ("diabetes",))
     arguments = [
         "--suite",

@@ -34,6 +34,7 @@ MEASURES = {
     "cpu_seconds": "CPU of the fit",
     "predict_cpu_seconds": "CPU of predicting",
 }
+CPU = MEASURES["cpu_seconds"]
 ROLES = {
     "quoted": "no default of xpnet was chosen with them",
     "choosing": "xpnet's defaults were chosen with them at hand, which favours xpnet",
@@ -165,35 +166,16 @@ def _spread_cell(mean: float | None, deviation: float | None, best: float) -> Ce
 
 def _frontier(means: pandas.DataFrame, title: str) -> Chart:
     """Error and loss against the CPU time of the fit; the qualities of xpnet are joined."""
-    shown = means[means["error"] < MAX_SHOWN]
-    ordered = shown.sort_values("CPU of the fit")
+    shown = means[means["error"] < MAX_SHOWN].sort_values(CPU)
+    own = shown[shown.index.str.startswith(OURS)]
     with plot(title, 4.6) as drawn:
         axes = drawn.axes
-        cpu = ordered["CPU of the fit"]
-        for measure, marker, line in (("error", "o", "-"), ("loss", "s", "--")):
-            is_ours = ordered.index.str.startswith(OURS)
-            own, others = ordered[is_ours], ordered[~is_ours]
-            axes.plot(
-                own["CPU of the fit"], own[measure], f"C0{marker}{line}", label=f"xpnet's {measure}"
-            )
-            axes.plot(
-                others["CPU of the fit"],
-                others[measure],
-                f"k{marker}",
-                label=measure,
-                fillstyle="none",
-            )
-        axes.vlines(cpu, ordered["error"], ordered["loss"], color="grey", linewidth=0.6)
-        for name, row in ordered.iterrows():
-            top = row[["error", "loss"]].max()
-            axes.annotate(
-                str(name),
-                (row["CPU of the fit"], top),
-                (0, 5),
-                textcoords="offset points",
-                rotation=60,
-                fontsize=7,
-            )
+        for measure, marker in (("error", "o"), ("loss", "s")):
+            axes.plot(shown[CPU], shown[measure], f"k{marker}", label=measure, fillstyle="none")
+            axes.plot(own[CPU], own[measure], f"C0{marker}-", label=f"xpnet's {measure}")
+        for name, row in shown.iterrows():
+            place = row[CPU], max(row["error"], row["loss"])
+            axes.annotate(str(name), place, (0, 5), textcoords="offset points", rotation=60)
         plain_log(axes.set_xscale, axes.xaxis)
         axes.margins(x=0.1, y=0.25)
         axes.set(xlabel=f"CPU time of the fit; {REFERENCE} is 1", ylabel="geometric mean")

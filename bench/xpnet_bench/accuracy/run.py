@@ -28,8 +28,11 @@ OURS = "xpnet"
 PREDICTED_ROWS = 10_000
 """Number of rows whose prediction is timed."""
 
+WARM_TABLES = ("cancer", "digits", "diabetes", "titanic", "sacramento")
+"""Tables of fits that only import and compile: two classes and more, numbers, text and gaps."""
+
 WARM_ROWS = 150
-"""Number of rows of the fits that only import and compile."""
+"""Number of their training rows."""
 
 
 def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ()) -> Path:
@@ -67,7 +70,7 @@ def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ())
 
 def _warm_up(names: Sequence[str]) -> None:
     """Import and compile, which is not part of a table's time."""
-    for table in ("cancer", "digits", "diabetes"):
+    for table in [table for table in WARM_TABLES if table in available()]:
         whole = split_of(table, 0)
         small = replace(whole, X=whole.X[:WARM_ROWS], y=whole.y[:WARM_ROWS])
         for name in names:

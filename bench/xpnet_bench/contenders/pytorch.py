@@ -37,11 +37,11 @@ class TorchNetwork(Network):
         *,
         compiled: bool = False,
         autocast: bool = True,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(job, seed)
         self.device, self.compiled = device, compiled
         self.halved = autocast and job.sizes.get("bits") == BFLOAT16_BITS
+        dropout = job.sizes.get("dropped_per_cent", 0) / 100
         layers: list[torch.nn.Module] = []
         widths = widths_of(job)
         for fan_in, fan_out in zip(widths, widths[1:], strict=False):
@@ -173,7 +173,7 @@ class Torch(Contender):
         self.compiled = variant.endswith("compile")
         if variant == "medium":
             torch.set_float32_matmul_precision("medium")
-        self._networks: dict[tuple[Job, float], TorchNetwork] = {}
+        self._network: TorchNetwork | None = None
         self.softmax = self._maybe_compiled(lambda x: torch.softmax(x, dim=1))
         self.relu = self._maybe_compiled(lambda x: torch.relu(x))
         self._loss = self._maybe_compiled(lambda x, labels: cross_entropy(x, labels))
@@ -200,11 +200,8 @@ class Torch(Contender):
         return torch.from_numpy(array).to(self.device)
 
     def leave(self, array: torch.Tensor) -> numpy.ndarray:
-        return (
-            array.detach().float().cpu().numpy()
-            if _is_half(array)
-            else array.detach().cpu().numpy()
-        )
+        values = array.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -232,32 +229,30 @@ class Torch(Contender):
         optimizer.step()
         return param, optimizer
 
-    def network(self, job: Job, seed: int, dropout: float = 0.0) -> TorchNetwork:
+    def network(self, job: Job, seed: int) -> TorchNetwork:
         """Make a network, or set the first weights of the one that was made for this job: compiling
         takes long.
         """
-        key = job, dropout
-        if key in self._networks:
-            self._networks[key].restart(seed)
-            return self._networks[key]
+        if self._network is not None and self._network.job == job:
+            self._network.restart(seed)
+            return self._network
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = job.sizes.get("bits") == TF32_BITS
         kind = NETWORKS.get(self.variant, TorchNetwork)
         forms = {"compiled": self.compiled, "autocast": self.variant != "medium"}
-        network = kind(job, seed, self.device, dropout=dropout, **forms)
-        self._networks = {key: network}
-        return network
+        self._network = kind(job, seed, self.device, **forms)
+        return self._network
 
     def make_fit_weighted(self, job: Job) -> Task:
         """Minibatches with a weight for each row."""
-        return self._fit(job, 0.0, self.enter(data.row_weights(job)))
+        return self._fit(job, self.enter(data.row_weights(job)))
 
     def make_fit_dropout(self, job: Job) -> Task:
         """Minibatches with dropout."""
-        return self._fit(job, job.sizes["dropped_per_cent"] / 100)
+        return self._fit(job)
 
-    def _fit(self, job: Job, dropout: float, *weights: torch.Tensor) -> Task:
-        network = self.network(job, data.SEED, dropout)
+    def _fit(self, job: Job, *weights: torch.Tensor) -> Task:
+        network = self.network(job, data.SEED)
         arrays = (*self.place(data.rows(job), job), *weights)
         return Task(lambda: network.epochs(*arrays), no_answer, lambda: network.restart(data.SEED))
 
@@ -265,11 +260,8 @@ class Torch(Contender):
         """All networks by batched products over shared batches: the sum of their losses has the
         gradients of each.
         """
-        (X, y), count, batch = (
-            self.place(data.rows(job), job),
-            job.sizes["networks"],
-            job.sizes["batch"],
-        )
+        X, y = self.place(data.rows(job), job)
+        count, batch = job.sizes["networks"], job.sizes["batch"]
 
         def call() -> None:
             first = [array.reshape(1, -1, array.shape[-1]) for array in data.weights(job)]
@@ -294,7 +286,3 @@ def _step_of_all(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-
-def _is_half(array: torch.Tensor) -> bool:
-    return array.dtype == torch.bfloat16

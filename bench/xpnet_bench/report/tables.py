@@ -7,7 +7,6 @@ from statistics import median
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
-from xpnet_bench.jobs.counts import FURTHER_EPOCHS, fit_of
 from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import EMPTY, Cell, Table
 from xpnet_bench.report.units import seconds, spread, times
@@ -117,23 +116,17 @@ def _range_cell(text: str, values: list[float]) -> Cell:
 
 
 def count_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Python calls by job and contender, and those of each further epoch of a fit."""
+    """Python calls by job and contender."""
     columns = columns_of(jobs.values())
-    notes = {job.name: {m.contender: m.notes[0] for m in ms} for job, ms in jobs.items()}
-    short, long = (notes.get(fit_of(k).name, {}) for k in (1, 1 + FURTHER_EPOCHS))
-    notes["each further epoch of a fit"] = {
-        name: {key: (long[name][key] - short[name][key]) / FURTHER_EPOCHS for key in short[name]}
-        for name in short.keys() & long.keys()
-    }
     rows = [
-        [Cell(name), *(_count_cell(by_contender.get(column)) for column in columns)]
-        for name, by_contender in notes.items()
+        [Cell(job.name), *(_count_cell(named(ms, column)) for column in columns)]
+        for job, ms in jobs.items()
     ]
     return Table(caption, ["call", *columns], rows)
 
 
-def _count_cell(note: dict[str, float] | None) -> Cell:
-    if note is None:
+def _count_cell(m: Measurement | None) -> Cell:
+    if m is None:
         return EMPTY
-    calls, own = (f"{note[key]:.1f}".removesuffix(".0") for key in ("calls", "own"))
-    return Cell(calls, f"{own} its own", note["calls"])
+    calls, own = m.notes[0]["calls"], m.notes[0]["own"]
+    return Cell(f"{calls:g}", f"{own:g} its own", calls)
