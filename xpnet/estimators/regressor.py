@@ -65,7 +65,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     >>> import xpnet
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = xpnet.MLPRegressor(10, solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0)
+    >>> settings = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 2000, "random_state": 0}
+    >>> model = xpnet.MLPRegressor(hidden_layer_sizes=10, **settings)
     >>> model.fit(X, y).predict(X[:2]).shape
     (2,)
     >>> model.score(X, y) > 0.5
