@@ -24,7 +24,7 @@ from xpnet_numba.llvm.memory import call
 from xpnet_numba.loops.bfloat16 import PRODUCTS, ROWS, Packing, thread_items
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import bfloat16 as choice
-from xpnet_numba.runtime.compiling import filled_in
+from xpnet_numba.runtime import compiling
 from xpnet_numba.step import functions, plan
 from xpnet_numba.step.step import compile_step
 
@@ -35,6 +35,14 @@ from xpnet.errors import BackendError, InputError
 
 present = [name for name, reason in choice.why_not().items() if not reason]
 """The products that this processor has."""
+
+each_product = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(reason != "", reason=reason))
+        for name, reason in choice.why_not().items()
+    ],
+)
 
 bfloat16 = pytest.mark.skipif(not present, reason="this processor has no products of bfloat16")
 
@@ -88,7 +96,7 @@ def check(product: Any, sizes: Sizes, flags: int, gap: int, seed: int) -> None:
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 
 
-@pytest.mark.parametrize("name", present)
+@each_product
 @settings(max_examples=200, deadline=None)
 @given(
     sizes=st.one_of(
@@ -143,6 +151,9 @@ class Tiles:
         self.registers[sums].view(np.float32)[:] += a @ pairs
 
 
+EMULATED = "multiply_by_emulated_amx"
+
+
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[Any]:
     """The product by AMX, compiled with calls of :class:`Tiles` in place of its instructions."""
@@ -150,16 +161,17 @@ def emulated() -> Iterator[Any]:
     codes = {amx.INT8: ctypes.c_int8, BYTES: ctypes.c_void_p, INT64: ctypes.c_int64}
     for name, kinds in amx.KINDS.items():
         types = [codes[kind] for kind in kinds]
-        callbacks.append(ctypes.PYFUNCTYPE(None, *types)(getattr(tiles, name)))
+        callbacks.append(ctypes.CFUNCTYPE(None, *types)(getattr(tiles, name)))
         address = ctypes.cast(callbacks[-1], ctypes.c_void_p).value
         binding.add_symbol(f"emulated_{name}", address)
-    template, values = PRODUCTS["multiply_by_amx"]
+    functions.FUNCTIONS[EMULATED] = PRODUCTS["multiply_by_amx"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(amx, "PREFIX", "emulated_")
-        product = njit(filled_in(template, "multiply_by_emulated_amx", **values))
-        a = np.ones((1, 1), np.float32)
-        multiply(product, a, a, a)  # compiled here
+        patch.setattr(compiling, "_from_cache", lambda *_: None)
+        patch.setattr(compiling, "_keep", lambda *_: None)
+        product = by_address(EMULATED)
     yield product
+    del functions.FUNCTIONS[EMULATED]
     assert not tiles.configured
 
 
@@ -197,7 +209,6 @@ INSTRUCTIONS = {
 ASSEMBLY = """
 import sys
 from xpnet_numba.runtime import compiling
-from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.step import functions
 functions.address(sys.argv[1], "float32")
 print(*compiling._dispatchers[-1].inspect_asm().values())
@@ -227,7 +238,7 @@ def test_the_instructions_are_in_the_object_code_for_their_processors(
     assert used == INSTRUCTIONS[name]
 
 
-@pytest.mark.parametrize("name", present)
+@each_product
 def test_factors_are_rounded_to_nearest_even(name: str) -> None:
     x = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-8], np.float32)
     want = np.array([1.0, 1.0, 1 + 2**-6, 1 + 2**-7, -1.0], np.float32)
@@ -244,7 +255,7 @@ def test_factors_are_rounded_to_nearest_even(name: str) -> None:
         np.testing.assert_array_equal(c[:, 0], expected)
 
 
-@pytest.mark.parametrize("name", present)
+@each_product
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_reaches_its_row_and_no_other(name: str, special: float) -> None:
     rng = np.random.default_rng(0)
@@ -303,8 +314,8 @@ def network(precision: str = "bf16", **settings: Any) -> xpnet.FeedforwardNeural
     )
 
 
-@bfloat16
-def test_training_is_that_of_a_reference_that_rounds_factors() -> None:
+def check_training() -> None:
+    """Compare a training with that of a reference that rounds factors, and one that does not."""
     X, y = data()
     model = network(learning_rate=0.1)
     want = trained_with_rounding(model, X, y, 3, 50)
@@ -315,6 +326,33 @@ def test_training_is_that_of_a_reference_that_rounds_factors() -> None:
         # Where a sum of float32 rounds the other way, a factor moves by 2**-9 of its size.
         distance = abs(value - want[name]).max()
         assert distance < abs(exact.values()[name] - want[name]).max() / 10
+
+
+@bfloat16
+def test_training_is_that_of_a_reference_that_rounds_factors() -> None:
+    check_training()
+
+
+@bfloat16
+@pytest.mark.skipif("multiply_by_amx" in present, reason="the instructions themselves are tested")
+def test_a_step_trains_by_squares_of_tiles(emulated: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "DESCRIPTIONS", {EMULATED: "emulated AMX"})
+    monkeypatch.setattr(choice, "why_not", lambda: {EMULATED: ""})
+    assert "emulated AMX" in network().why_
+    xpnet.set_threads(1)  # the emulation has the registers of one core
+    try:
+        check_training()
+        X = np.random.default_rng(0).standard_normal((120, 40), np.float32)
+        results = []
+        for kept in (plan.KEPT_PARAMETERS, 0):
+            monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+            model = wide(members=2)
+            model.fit(X, X[:, :4].argmax(1), epochs=2, batch_size=60)
+            results.append([*model.values().values(), model.predict(X)])
+    finally:
+        xpnet.set_threads(None)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @bfloat16
