@@ -501,7 +501,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             interrupts.held = True  # What was trained is not lost in the short rest.
             trained = ensemble.finished(interrupted=interrupted)
             fitted = self._record(coding, encoder, trained)
-            importances = importances_of(fitted, trained.numbers, rows, validation)
+            importances = importances_of(encoder, trained, rows, validation)
             fitted = replace(fitted, importances=importances)
             fitted = self._calibrated(fitted, predicted_rows(fitted, trained, rows, validation))
             interrupted = interrupted or interrupts.pending

@@ -11,6 +11,7 @@ from xpnet.data.sources import Source
 from xpnet.models import Network
 from xpnet.tabular.division import Fold, validation_inputs
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.training import LabeledRows
 
 MAX_ROWS = 1000
@@ -93,28 +94,28 @@ class Importances:
 
 
 def importances_of(
-    fitted: Any,
-    numbers: Sequence[int],
+    encoder: Any,
+    trained: TrainedNetworks,
     rows: LabeledRows,
     validation: Sequence[Fold] | LabeledRows | None,
 ) -> Importances | None:
     """Return the importances of a fit, which are computed later; None where rows are missing.
 
-    fitted : the record of the fit; numbers : of the networks; rows : those of all folds
+    trained : the networks, which are measured as they were before the epochs on all rows
+    rows : those of all folds
     validation : folds, or rows of the user, or None
     """
-    encoder = fitted.encoder
     if validation is None or not isinstance(encoder, TableEncoder):
         return None
     if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):
         return None
-    count = len(fitted.networks)
-    inputs, columns = fitted.spec.widths[0], encoder.n_features_in_
+    count = len(trained.validated)
+    inputs, columns = rows.X.shape[1], encoder.n_features_in_
     maximum = min(MAX_ROWS, MAX_KEPT_NUMBERS // inputs, MAX_PREDICTIONS // columns)
     maximum = max(maximum // count, MIN_ROWS)
     rng = numpy.random.default_rng(0)
     samples = []
-    for network, number in zip(fitted.networks, numbers, strict=True):
+    for network, number in zip(trained.validated, trained.numbers, strict=True):
         if isinstance(validation, LabeledRows):
             indices = _drawn(len(validation.X), validation.weight, maximum, rng)
             samples.append(Sample(network, validation.X[indices], validation.Y[indices]))
