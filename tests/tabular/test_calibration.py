@@ -11,7 +11,13 @@ from sklearn.metrics import log_loss
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular.calibration import best_temperature, conformal_margin, tempered
+from xpnet.tabular.calibration import (
+    CalibrationRows,
+    best_temperature,
+    conformal_margin,
+    independent_rows,
+    tempered,
+)
 
 QUICK: dict[str, Any] = {
     "hidden_layer_sizes": (16,),
@@ -155,7 +161,7 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
     scores, often = rng.normal(size=(50, 2)), rng.integers(0, 30, 50)
     repeated = conformal_margin(numpy.repeat(scores, often, axis=0), 0.8)
     # A new row counts as one row of the mean weight, of 50, not as one of the repeated rows: one place at most.
-    weighted = conformal_margin(scores, 0.8, often.astype(float))
+    weighted = conformal_margin(scores, 0.8, CalibrationRows(often.astype(float)))
     for column in range(2):
         places = numpy.argsort(numpy.argsort(scores[often > 0, column]))
         found = [
@@ -164,7 +170,8 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
         ]
         assert abs(found[0] - found[1]) <= 1
     numpy.testing.assert_array_equal(
-        conformal_margin(scores, 0.8, numpy.full(50, 3.0)), conformal_margin(scores, 0.8)
+        conformal_margin(scores, 0.8, CalibrationRows(numpy.full(50, 3.0))),
+        conformal_margin(scores, 0.8),
     )
     probabilities, labels = softmax(2 * rng.normal(size=(50, 3)), axis=1), rng.integers(0, 3, 50)
     wanted = best_temperature(
@@ -194,3 +201,55 @@ def test_the_levels_of_each_member_rise() -> None:
     )
     assert (numpy.diff(regressor.predict_members(X), axis=2) >= 0).all()
     assert (numpy.diff(regressor.predict(X), axis=1) >= 0).all()
+
+
+def test_rows_of_groups_count_as_fewer_independent_rows() -> None:
+    rng = numpy.random.default_rng(0)
+    groups = numpy.repeat(numpy.arange(200), 10)
+    noise = rng.normal(size=2000)
+    level = rng.normal(size=200)[groups]
+    assert independent_rows(level, groups) == pytest.approx(200)
+    assert independent_rows(noise, groups) == pytest.approx(2000, rel=0.15)
+    # A correlation of 1/2: 2000 / (1 + 9 / 2) rows.
+    assert independent_rows(level + noise, groups) == pytest.approx(2000 / 5.5, rel=0.15)
+    means = [numpy.mean(rng.normal(size=200)[groups] + rng.normal(size=2000)) for _ in range(2000)]
+    assert 2 / numpy.var(means) == pytest.approx(2000 / 5.5, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [15, 40])
+def test_margins_hold_their_share_of_new_groups(count: int) -> None:
+    """Of groups whose rows are nearly alike, which says nothing more than one row of each."""
+    rng = numpy.random.default_rng(0)
+    groups = numpy.repeat(numpy.arange(count), 20)
+    covered = []
+    for _ in range(2000):
+        scores = numpy.abs(rng.normal(size=count)[groups] + 0.1 * rng.normal(size=len(groups)))
+        margin = conformal_margin(scores[:, None], 0.9, CalibrationRows(groups=groups))[0]
+        new = rng.normal() + 0.1 * rng.normal(size=20)
+        plain = conformal_margin(scores[:, None], 0.9)[0]
+        covered.append([(numpy.abs(new) <= margin).mean(), (numpy.abs(new) <= plain).mean()])
+    with_groups, without = numpy.mean(covered, axis=0)
+    # The margin is that of a whole group: of 15 groups the one that holds 15/16.
+    assert 0.88 < with_groups < 0.9 + 1 / count
+    assert without < 0.89
+
+
+def test_groups_of_independent_rows_have_the_margins_of_rows() -> None:
+    rng = numpy.random.default_rng(0)
+    scores, groups = rng.exponential(size=(3000, 1)), numpy.repeat(numpy.arange(300), 10)
+    with_groups = conformal_margin(scores, 0.9, CalibrationRows(groups=groups))
+    numpy.testing.assert_allclose(with_groups, conformal_margin(scores, 0.9), rtol=0.01)
+
+
+def test_a_file_has_the_groups_of_residuals(tmp_path: Path) -> None:
+    X, y = noisy(400, 0)
+    groups = numpy.arange(400) // 20
+    y = y + 3 * numpy.random.default_rng(1).normal(size=20)[groups]
+    regressor = TabularRegressor(**QUICK).fit(X, y, groups=groups)
+    regressor.save(tmp_path / "model.safetensors")
+    opened = xpnet.load(tmp_path / "model.safetensors")
+    intervals = [model.predict_interval(X, 0.8) for model in (regressor, opened)]
+    numpy.testing.assert_array_equal(*intervals)
+    without = TabularRegressor(**QUICK).fit(X, y)
+    assert without.get_fitted_state().residual_groups is None
+    assert len(regressor.get_fitted_state().residual_groups) == len(regressor.residuals_)

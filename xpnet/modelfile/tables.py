@@ -42,7 +42,7 @@ _FACTS: dict[str, dict[str, type]] = {
 _TEXT_TENSORS = "frequencies", "components"
 """Names of the tensors of an encoding of free text."""
 
-_TENSORS = "target", "residuals", "residual_weights"
+_TENSORS = "target", "residuals", "residual_weights", "residual_groups"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
 
 
@@ -157,11 +157,11 @@ def _take_targets(
             "its networks were trained on another loss or other targets than its parameters say"
         )
     arrays = {}
-    shapes = ((4, outputs), (rows, outputs), (rows,))
+    shapes = ((4, outputs), (rows, outputs), (rows,), (rows,))
     for name, shape in zip(_TENSORS, shapes, strict=True):
         array = tensors.pop(name, None)
-        if array is not None or name != "residual_weights":
-            _check(array, "float64", shape)
+        if array is not None or name not in ("residual_weights", "residual_groups"):
+            _check(array, "int64" if name == "residual_groups" else "float64", shape)
         arrays[name] = array
     return arrays
 

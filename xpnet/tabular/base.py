@@ -104,11 +104,13 @@ class PredictedRows:
     outputs : (rows, outputs) of networks that were not trained on these rows
     Y : (rows,) class indices or (rows, outputs) numbers
     weight : (rows,), None for equal ones
+    groups : (rows,) int64, None for rows without groups
     """
 
     outputs: numpy.ndarray
     Y: numpy.ndarray
     weight: numpy.ndarray | None
+    groups: numpy.ndarray | None = None
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -706,6 +708,10 @@ def predicted_rows(
     nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
     indices = [fold.validation for fold in folds]
     all_indices = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
+    groups = [fold.groups for fold in folds if fold.groups is not None]
     return PredictedRows(
-        numpy.concatenate([nothing, *outputs]), rows.Y[all_indices], taken(rows.weight, all_indices)
+        numpy.concatenate([nothing, *outputs]),
+        rows.Y[all_indices],
+        taken(rows.weight, all_indices),
+        numpy.concatenate(groups) if groups else None,
     )

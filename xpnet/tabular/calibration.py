@@ -1,5 +1,6 @@
 """The widths of intervals and the temperature of probabilities, from validation rows."""
 
+from dataclasses import dataclass
 from math import ceil, exp
 
 import numpy
@@ -9,24 +10,47 @@ from scipy.special import softmax
 from xpnet.errors import InputError
 
 
+@dataclass(frozen=True)
+class CalibrationRows:
+    """What validation rows are beside their scores.
+
+    weight : (rows,), not negative; None for equal ones
+    groups : (rows,) int64; None for rows that are independent of each other
+    """
+
+    weight: numpy.ndarray | None = None
+    groups: numpy.ndarray | None = None
+
+    def counted(self, scores: numpy.ndarray) -> tuple[numpy.ndarray, "CalibrationRows"]:
+        """Return the scores of the rows whose weight is not 0, and what these rows are beside."""
+        if self.weight is None:
+            return scores, self
+        counts = self.weight > 0
+        groups = None if self.groups is None else self.groups[counts]
+        return scores[counts], CalibrationRows(self.weight[counts], groups)
+
+
+INDEPENDENT = CalibrationRows()
+"""Rows of equal weights that are independent of each other."""
+
+
 def conformal_margin(
-    scores: numpy.ndarray, coverage: float, weight: numpy.ndarray | None = None
+    scores: numpy.ndarray, coverage: float, rows: CalibrationRows = INDEPENDENT
 ) -> numpy.ndarray:
     """Return the smallest margin that a new score exceeds with probability 1 - coverage or less.
 
     It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning
     in a Random World, 2005.) With weights it is the smallest score up to which the scores have that
     share of the weight. The new row is one of them, with the mean weight. (Tibshirani, Barber,
-    Candes, Ramdas, Conformal Prediction Under Covariate Shift, 2019, section 2.)
+    Candes, Ramdas, Conformal Prediction Under Covariate Shift, 2019, section 2.) Rows of groups
+    count as the smaller number of independent rows that say as much.
 
     scores : (n, columns), how far each validation row lies outside of an interval without margin
-    weight : (n,), not negative
     returns one margin for each column: (columns,)
 
     Raises InputError for too few rows.
     """
-    if weight is not None:
-        scores, weight = scores[weight > 0], weight[weight > 0]
+    scores, rows = rows.counted(scores)
     share = (len(scores) + 1) * coverage - 1e-9  # The product is rounded.
     if share > len(scores):
         raise InputError(
@@ -34,9 +58,40 @@ def conformal_margin(
             f"{ceil(coverage / (1 - coverage) - 1e-9)} validation rows or more; got {len(scores)}. "
             "Raise validation_fraction, or pass X_val and y_val."
         )
-    return numpy.quantile(
-        scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight
+    if rows.groups is None:
+        return _quantile(scores, share / len(scores), rows)
+    margin = _quantile(scores, coverage, rows)
+    shares = [
+        min(1.0, coverage * (1 + 1 / independent_rows(exceeds, rows.groups)))
+        for exceeds in (scores > margin).T
+    ]
+    return numpy.array(
+        [_quantile(column, share, rows) for column, share in zip(scores.T, shares, strict=True)]
     )
+
+
+def _quantile(scores: numpy.ndarray, share: float, rows: CalibrationRows) -> numpy.ndarray:
+    return numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=rows.weight)
+
+
+def independent_rows(values: numpy.ndarray, groups: numpy.ndarray) -> float:
+    """Return the number of independent rows whose mean is as certain as that of rows in groups.
+
+    n rows in groups of size m with a correlation r within groups are n / (1 + (m - 1) r) rows.
+    (Kish, Survey Sampling, 1965, section 5.4; r from the analysis of variance.)
+
+    values : (rows,); groups : (rows,) int64
+    """
+    _, numbers, sizes = numpy.unique(groups, return_inverse=True, return_counts=True)
+    rows, count = len(values), len(sizes)
+    size = float((sizes**2).sum() / rows)
+    means = numpy.bincount(numbers, values) / sizes
+    within = float(((values - means[numbers]) ** 2).sum()) / max(rows - count, 1)
+    between = float((sizes * (means - values.mean()) ** 2).sum()) / max(count - 1, 1)
+    typical = (rows - size) / max(count - 1, 1)
+    spread = between + (typical - 1) * within
+    correlation = max(0.0, min(1.0, (between - within) / spread)) if spread > 0 else 0.0
+    return rows / (1 + (size - 1) * correlation)
 
 
 def best_temperature(

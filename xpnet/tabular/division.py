@@ -25,11 +25,13 @@ class Fold(NamedTuple):
     training, validation : indices of the rows
     unseen_inputs : (inputs,) bool, which inputs are 0 in all training rows of a division by groups;
         None for other divisions
+    groups : (validation rows,) int64, the groups of the validation rows; None for other divisions
     """
 
     training: numpy.ndarray
     validation: numpy.ndarray
     unseen_inputs: numpy.ndarray | None = None
+    groups: numpy.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +224,8 @@ def group_folds(
         by_group = GroupKFold(count, shuffle=True, random_state=random_state)
         folds = list(by_group.split(X, groups=numbers))
     return [
-        Fold(training, validation, unseen_inputs(X, training)) for training, validation in folds
+        Fold(training, validation, unseen_inputs(X, training), numbers[validation])
+        for training, validation in folds
     ]
 
 

@@ -19,7 +19,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.saving import Saved
-from xpnet.tabular.calibration import conformal_margin, tempered
+from xpnet.tabular.calibration import CalibrationRows, conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
 from xpnet.tabular.importance import Importances
@@ -145,12 +145,14 @@ class FittedRegressor(FittedTable):
     flat : whether targets were one-dimensional
     residuals : (validation rows, outputs) targets minus predictions, divided by ``spread``
     residual_weights : (validation rows,) weights of these rows; None for equal ones
+    residual_groups : (validation rows,) int64 groups of these rows; None without groups
     """
 
     target: numpy.ndarray
     flat: bool
     residuals: numpy.ndarray
     residual_weights: numpy.ndarray | None
+    residual_groups: numpy.ndarray | None = None
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -184,7 +186,11 @@ class FittedRegressor(FittedTable):
         return numpy.maximum(predictions, MIN_MEAN) ** (power / 2)
 
     def with_residuals(
-        self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None
+        self,
+        outputs: numpy.ndarray,
+        targets: numpy.ndarray,
+        weight: numpy.ndarray | None,
+        groups: numpy.ndarray | None,
     ) -> "FittedRegressor":
         """Return the same fit with the residuals of validation rows.
 
@@ -197,6 +203,7 @@ class FittedRegressor(FittedTable):
             self,
             residuals=numpy.asarray(residuals, numpy.float64),
             residual_weights=None if weight is None else numpy.asarray(weight, numpy.float64),
+            residual_groups=groups,
         )
 
     def interval(self, X: Any, coverage: float, predictions: Any) -> numpy.ndarray:
@@ -210,17 +217,18 @@ class FittedRegressor(FittedTable):
             numbers = self.predictions(X)
         else:
             numbers = self._checked_predictions(X, predictions)
-        levels, weight = self.levels, self.residual_weights
+        levels = self.levels
+        rows = CalibrationRows(self.residual_weights, self.residual_groups)
         # Residuals are rounded to this, and many targets may be equal and lie exactly at an end.
         rounding = self._largest_deviation() * numpy.finfo(self.spec.dtype).eps
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
             outside = numpy.maximum(-self.residuals[:, [low]], self.residuals[:, [high]])
-            margin = conformal_margin(outside, coverage, weight) + rounding[:1]
+            margin = conformal_margin(outside, coverage, rows) + rounding[:1]
             ends = [numbers[:, [low]] - margin, numbers[:, [high]] + margin]
         else:
-            margin = conformal_margin(numpy.abs(self.residuals), coverage, weight)
+            margin = conformal_margin(numpy.abs(self.residuals), coverage, rows)
             margin = margin * self.spread(numbers) + rounding
             ends = [numbers - margin, numbers + margin]
         lowest = numpy.where(self.target[2] >= 0, 0.0, -numpy.inf)

@@ -163,7 +163,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         )
 
     def _calibrated(self, fitted: FittedRegressor, validation: PredictedRows) -> FittedRegressor:
-        return fitted.with_residuals(validation.outputs, validation.Y, validation.weight)
+        return fitted.with_residuals(
+            validation.outputs, validation.Y, validation.weight, validation.groups
+        )
 
     @property
     def target_(self) -> numpy.ndarray:
