@@ -36,10 +36,10 @@ MEASURES = {
 }
 CPU = MEASURES["cpu_seconds"]
 ROLES = {
-    "quoted": "no default of xpnet was chosen with them",
-    "choosing": "xpnet's defaults were chosen with them at hand, which favours xpnet",
+    "quoted": "tables that no default was chosen with",
+    "choosing": "tables at hand when defaults were chosen",
 }
-"""What is said of the tables of each role, the fairer one first."""
+"""The tables of each role in words, the fairer comparison first; the others favour xpnet."""
 
 
 def write_accuracy_report(results: Path, folder: Path) -> Path:
@@ -80,13 +80,13 @@ def _means_section(role: str, scores: pandas.DataFrame) -> Section:
     own = scores[scores["role"] == role]
     means = geometric_means(own)
     tables = ", ".join(own["table"].unique())
-    text = [MEANS_TEXT, f"Tables ({ROLES[role]}): {tables}."]
+    text = [MEANS_TEXT, f"These are: {tables}."]
     rows = [
         [Cell(str(name)), *(_cell(value) for value in values)]
         for name, *values in means.itertuples()
     ]
-    table = Table(f"Geometric means, {role} tables", ["contender", *means.columns], rows)
-    title = f"Geometric means over the {role} tables"
+    table = Table("Geometric means", ["contender", *means.columns], rows)
+    title = f"Geometric means over {ROLES[role]}"
     return Section(title, text, [_frontier(means, title)], [table], f"means-{role}")
 
 

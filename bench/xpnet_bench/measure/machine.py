@@ -19,6 +19,10 @@ PACKAGES = (
     "torch",
     "jax",
     "jaxlib",
+    "lightgbm",
+    "catboost",
+    "chimeraboost",
+    "pytabkit",
     "pytest-benchmark",
 )
 
