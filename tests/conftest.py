@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import os
 import re
 import signal
 import threading
@@ -14,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# torch.compile takes seconds for each network: a test that wants it runs in a process of its own.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 # Kernels compile inside the first example, which no deadline foresees, and an emulated or busy processor draws slowly.
 settings.register_profile(

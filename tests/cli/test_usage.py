@@ -66,8 +66,11 @@ USAGE = [
     (("train", "diabetes", "--loss", "mse"), "got 'mse'. Did you mean 'squared_error'?"),
     (("train", "iris", "--task", "regression"), "got 'regression'. Did you mean 'regress'?"),
     (("train", "iris", "--backend", "cuda"), "Did you mean 'cupy'?"),
-    (("train", "iris", "--backend", "torch"), "Pass arrays of torch"),
-    (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; got 'nope'"),
+    (("train", "iris", "--backend", "dask"), "Pass arrays of dask"),
+    (
+        ("train", "iris", "--backend", "nope"),
+        "must be one of cupy, jax, numba, numpy, torch; got 'nope'",
+    ),
     (
         ("train", "iris", "-o", "no/m.safetensors"),
         "The folder no must exist and be writable to write m.safetensors",

@@ -173,8 +173,8 @@ def test_numpy_computes_where_numba_cannot_and_one_warning_says_why(monkeypatch)
         ("cuda", "Did you mean 'cupy'?"),
         ("gpu", "Did you mean 'cupy'?"),
         ("nunba", "Did you mean 'numba'?"),
-        ("torch", "Pass arrays of torch"),
-        ("jax", "Pass arrays of jax"),
+        ("pytorch", "Did you mean 'torch'?"),
+        ("dask", "Pass arrays of dask"),
         ("abacus", "Install the package"),
     ],
 )

@@ -1,6 +1,7 @@
 """The contract between the library and a backend.
 
 ``contract``  the attributes of a backend, and the choice between its kernels and ``xpnet.ops``
+``generic``   any array-API library as a backend
 ``spec``      the frozen description of a network, loss and update; the network's parameters by name
 ``step``      the base class of every training step, compiled or not
 ``group``     the protocol of several processes that train together
@@ -16,6 +17,7 @@ from xpnet.backend.contract import (
     dtype_name,
     floating_dtype,
 )
+from xpnet.backend.generic import GenericBackend
 from xpnet.backend.group import Group
 from xpnet.backend.spec import NetworkSpec, Parameters, UpdateRule
 from xpnet.backend.step import BatchPart, Step, StepState
@@ -24,6 +26,7 @@ from xpnet.backend.threads import get_threads, set_threads
 __all__ = [
     "Backend",
     "BatchPart",
+    "GenericBackend",
     "Group",
     "Kernel",
     "NetworkSpec",

@@ -4,9 +4,9 @@ A backend makes a training step from the description. Parameters are views of on
 arrays can be written in place, and separate arrays otherwise.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from inspect import signature
 from math import inf, prod
 from typing import Any, Literal, NamedTuple
@@ -176,7 +176,12 @@ class UpdateRule:
         if function is None:
             return ()
         values = {**vars(self), "t": t, "learning_rate": learning_rate}
-        return function(**{name: values[name] for name in signature(function).parameters})
+        return function(**{name: values[name] for name in _argument_names(function)})
+
+
+@cache
+def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(signature(function).parameters)
 
 
 def _check_range(name: str, value: float) -> None:

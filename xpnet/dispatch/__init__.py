@@ -1,7 +1,6 @@
 """The choice of the backend that computes, by name or by the arrays.
 
-``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no
-backend of its own.
+``choose`` is the one place where it is made.
 """
 
 from xpnet.dispatch.choose import (
@@ -12,4 +11,3 @@ from xpnet.dispatch.choose import (
     get_backend,
     use_backend,
 )
-from xpnet.dispatch.generic import GenericBackend

@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 import array_api_compat
 from numpy import ndarray
 
-from xpnet.backend import Backend, Operations
-from xpnet.dispatch.generic import GenericBackend
+from xpnet.backend import Backend, GenericBackend, Operations
 from xpnet.errors import BackendError, MixedArraysError, did_you_mean
 from xpnet.ops import Array
 
 VARIABLE = "XPNET_BACKEND"
 """The environment variable that names a backend."""
 
-_LIBRARIES = {"torch": "torch", "pytorch": "torch", "jax": "jax", "dask": "dask"}
-"""Names of libraries that compute on their own arrays, with the package's name."""
+_WITHOUT_BACKEND = {"dask", "array_api_strict"}
+"""Libraries that compute on their own arrays and have no backend of their own."""
+
+_PROPER_NAMES = {"cupy": "CuPy", "jax": "JAX", "torch": "PyTorch"}
+"""Names of libraries as their authors write them, by the package's name."""
 
 _loaded: dict[str, Backend] = {}
 
@@ -200,15 +202,18 @@ def by_arrays(*arrays: Any) -> Choice:
         return _host_choice()
     library, array = libraries.popitem()
     device = _one_device([a for a in arrays if library_of(a)])
-    if library == "cupy":
-        backend: Any = get_backend("cupy")
-        return Choice(
-            backend.at(array) if hasattr(backend, "at") else backend, "the arrays are CuPy's"
-        )
-    return Choice(
-        _generic(library, array_api_compat.array_namespace(array), device),
-        f"the arrays are {library}'s",
-    )
+    reason = f"the arrays are {_PROPER_NAMES.get(library, library)}'s"
+    if not _has_backend(library):
+        backend = _generic(library, array_api_compat.array_namespace(array), device)
+        return Choice(backend, reason)
+    own: Any = get_backend(library)
+    return Choice(own.at(array) if hasattr(own, "at") else own, reason)
+
+
+@cache
+def _has_backend(library: str) -> bool:
+    """Return whether a backend has the name of a library."""
+    return library in _registered()
 
 
 def all_numpy(arrays: Sequence[Any]) -> bool:
@@ -331,9 +336,8 @@ def get_backend(name: str) -> Backend:
 
 def _advice(name: str, registered: Iterable[str]) -> str:
     """Return what to do about the name of a backend that is not installed."""
-    library = _LIBRARIES.get(str(name).lower())
-    if library is not None:
-        return f"Pass arrays of {library} and no backend: they are computed by {library}."
+    if name in _WITHOUT_BACKEND:
+        return f"Pass arrays of {name} and no backend: they are computed by {name}."
     hint = did_you_mean(name, registered)
     return hint or "Install the package that brings it."
 

@@ -4,7 +4,7 @@ A kernel may write into the arrays that are passed, so callers use only the retu
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -149,7 +149,35 @@ def adam_update(
     >>> param.round(4), m.round(4), v.round(4)
     (array([0.9]), array([0.2]), array([0.004]))
     """
-    scale, root = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
+    return scaled_adam_update(
+        param,
+        grad,
+        m,
+        v,
+        adam_scales(t, learning_rate, beta1, beta2, epsilon_hat),
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+
+
+def scaled_adam_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    scales: Sequence[Any],
+    *,
+    learning_rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+) -> tuple[Array, Array, Array]:
+    """Make one step of Adam whose factors `adam_scales` has computed."""
+    scale, root = scales
     m = beta1 * m + (1 - beta1) * grad
     v = beta2 * v + (1 - beta2) * grad * grad
     step = scale * m / (namespace(v).sqrt(v) * root + epsilon)
@@ -316,7 +344,35 @@ def nadam_update(
     >>> param.round(4), m.round(4), v.round(4)
     (array([0.8944]), array([0.2]), array([0.004]))
     """
-    scale, root, grad_scale = nadam_scales(t, learning_rate, beta1, beta2)
+    return scaled_nadam_update(
+        param,
+        grad,
+        m,
+        v,
+        nadam_scales(t, learning_rate, beta1, beta2),
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+
+
+def scaled_nadam_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    scales: Sequence[Any],
+    *,
+    learning_rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+) -> tuple[Array, Array, Array]:
+    """Make one step of Nadam whose factors `nadam_scales` has computed."""
+    scale, root, grad_scale = scales
     m = beta1 * m + (1 - beta1) * grad
     v = beta2 * v + (1 - beta2) * grad * grad
     step = (scale * m + grad_scale * grad) / (namespace(v).sqrt(v) * root + epsilon)
@@ -446,6 +502,9 @@ class Update:
         Computes the factors of all items of a step from ``t``, ``learning_rate`` and numbers of the
         update: ``scale``, ``root`` and, if the update adds the gradient to the mean,
         ``grad_scale``. Compiled backends call it once per step.
+    scaled : callable, optional
+        The update with these factors as a positional argument in place of ``t``, for backends
+        that compile the update for all steps at once.
     buffers_need : str, optional
         The number without which the update has no buffers.
 
@@ -458,6 +517,7 @@ class Update:
 
     function: Callable[..., tuple[Any, ...]]
     scales: Callable[..., tuple[float, ...]] | None = None
+    scaled: Callable[..., tuple[Any, ...]] | None = None
     buffers_need: str = ""
 
     @cached_property
@@ -486,9 +546,9 @@ UpdateName = Literal["sgd", "adam", "rmsprop", "nadam", "lion"]
 
 UPDATES: dict[UpdateName, Update] = {
     "sgd": Update(sgd_update, buffers_need="momentum"),
-    "adam": Update(adam_update, adam_scales),
+    "adam": Update(adam_update, adam_scales, scaled_adam_update),
     "rmsprop": Update(rmsprop_update),
-    "nadam": Update(nadam_update, nadam_scales),
+    "nadam": Update(nadam_update, nadam_scales, scaled_nadam_update),
     "lion": Update(lion_update),
 }
 """Every update by its name. Specification, steps, kernels and estimators read it."""

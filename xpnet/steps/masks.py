@@ -10,6 +10,10 @@ own copies, which tests compare with it. A rate is rounded to a multiple of 1 / 
 from math import prod
 from typing import Any
 
+import numpy
+
+from xpnet.backend import BatchPart, NetworkSpec
+
 
 def keep_mask(
     shape: tuple[int, ...],
@@ -43,3 +47,27 @@ def keep_mask(
         words.random_raw((before + size + 3) // 4).astype("<u8").view("<u2")[before : before + size]
     )
     return (numbers >= min(int(rate * 65536 + 0.5), 65535)).reshape(shape)
+
+
+def layer_masks(spec: NetworkSpec, layer: int, rows: int, t: int, part: BatchPart) -> Any:
+    """Draw the masks of all members after a hidden layer, bool (members, rows, units).
+
+    rows : of a member's batch
+    t : the number of updates before this one
+    part : the place of the rows in the whole batch
+    """
+    hidden = len(spec.activations)
+    return numpy.stack(
+        [
+            keep_mask(
+                (rows, spec.widths[layer + 1]),
+                spec.dropout[layer],
+                seed=spec.seed,
+                t=t,
+                layer=layer + member * hidden,
+                first_row=part.first_row,
+                positions=part.places,
+            )
+            for member in range(spec.members)
+        ]
+    )

@@ -16,7 +16,7 @@ from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.namespace import number
-from xpnet.steps.masks import keep_mask
+from xpnet.steps.masks import layer_masks
 
 
 class Measurement(NamedTuple):
@@ -88,7 +88,7 @@ class ReferenceStep(Step):
             y = self._take(Y, rows)
             w = self._take(sample_weight, rows)
             if order_of_members:
-                x = self._rows_of_members(x)
+                x = self.rows_of_members(x)
             weight = float(
                 x.shape[-2] if weights is None else weights[start : start + batch_size].sum()
             )
@@ -111,7 +111,7 @@ class ReferenceStep(Step):
             return weights
         return weights[order] if order.ndim == 1 else weights[order].mean(axis=0)
 
-    def _rows_of_members(self, x: Any) -> Array:
+    def rows_of_members(self, x: Any) -> Array:
         """Return the rows of all members (members * rows, in) as (members, rows, in)."""
         dense = x.toarray() if hasattr(x, "toarray") else x
         return self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
@@ -136,8 +136,7 @@ class ReferenceStep(Step):
             x = self._take(X, batch)
             w = self._take(sample_weight, batch)
             weight = self._weight_of(x, w)
-            loss, _ = self.measure(self._through(x), self._take(Y, batch), w)
-            total += weight * float(loss)
+            total += weight * float(self.mean_loss(x, self._take(Y, batch), w))
             weights += weight
         self.penalty = 0.0
         if not weights:
@@ -145,6 +144,11 @@ class ReferenceStep(Step):
         if self.spec.l2:
             self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares())
         return total / weights + self.penalty
+
+    def mean_loss(self, X: Array, Y: Array, sample_weight: Array | None) -> Array:
+        """Compute the mean loss of some rows at once, without penalty, a 0-d array."""
+        loss, _ = self.measure(self._through(X), Y, sample_weight)
+        return loss
 
     def gradient(
         self,
@@ -185,18 +189,22 @@ class ReferenceStep(Step):
         share = weight / part.total_weight if part.total_weight else 0.0
         loss: Any = 0.0
         if share:
-            loss = self._walk(X, Y, sample_weight, share, part)
+            loss = self.mean_loss_and_gradients(X, Y, sample_weight, share, part)
         else:
             self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
         l2 = self.spec.l2_for(part.total_weight)
-        squares: Any = 0.0
-        if self.spec.l2 and part.penalized:
-            squares = self._squares()
-            for name in self.spec.weight_names:
-                self.gradients[name] = self.gradients[name] + l2 * self.params[name]
+        squares = self.add_penalty(l2) if part.penalized else 0.0
         return Measurement(share, loss, l2, squares)
 
-    def _walk(
+    def add_penalty(self, l2: Any) -> Any:
+        """Add the penalty of a batch to the gradients, and return sum ||W||^2, or 0 without one."""
+        if not self.spec.l2:
+            return 0.0
+        for name in self.spec.weight_names:
+            self.gradients[name] = self.gradients[name] + l2 * self.params[name]
+        return self._squares()
+
+    def mean_loss_and_gradients(
         self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart
     ) -> Array:
         """Fill the gradients, times ``share``, and return the mean loss."""
@@ -377,24 +385,13 @@ class ReferenceStep(Step):
         return loss, xp.reshape(d_rows, shape)
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
-        """Apply dropout after hidden layer k. Each member has masks of its own."""
-        rate = self.rates[k]
-        hidden = len(self.activations)
-        masks = [
-            keep_mask(
-                x.shape[-2:],
-                rate,
-                seed=self.spec.seed,
-                t=self.t,
-                layer=k + member * hidden,
-                first_row=part.first_row,
-                positions=part.places,
-            )
-            for member in range(self.spec.members)
-        ]
-        arrays = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
-        keep = arrays[0] if x.ndim == 2 else self.backend.xp.stack(arrays)
-        return self.dropout[k].forward(x, keep, rate)
+        """Apply dropout after hidden layer k."""
+        return self.dropout[k].forward(x, self._kept_units(k, x, part), self.rates[k])
+
+    def _kept_units(self, k: int, x: Array, part: BatchPart) -> Array:
+        """Return the mask of a batch after hidden layer k. Each member has masks of its own."""
+        masks = layer_masks(self.spec, k, x.shape[-2], self.t, part)
+        return self.backend.asarray(masks[0] if x.ndim == 2 else masks, dtype=self.spec.dtype)
 
     def _squares(self) -> Any:
         """Compute sum ||W||^2, a 0-d array."""

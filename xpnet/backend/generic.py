@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat
 import numpy
 
-from xpnet.backend import Kernel
+from xpnet.backend.contract import Kernel
 from xpnet.ops import Array
 
 
@@ -26,7 +26,7 @@ class GenericBackend:
     Examples
     --------
     >>> import array_api_compat.numpy
-    >>> from xpnet.dispatch import GenericBackend
+    >>> from xpnet.backend import GenericBackend
     >>> GenericBackend("numpy", array_api_compat.numpy, "cpu").describe()["device"]
     'cpu'
     """

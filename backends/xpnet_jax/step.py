@@ -1,0 +1,115 @@
+"""The training step on JAX: jitted functions that walk the reference step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.ops import Array
+from xpnet.steps.reference import ReferenceStep
+from xpnet.steps.traced import (
+    BatchInputs,
+    Form,
+    Rows,
+    TracedStep,
+    TrainingArrays,
+    train_on_batch,
+)
+
+
+class JaxStep(TracedStep):
+    """A step whose epoch is a jitted scan, and whose predictions and losses are jitted.
+
+    XLA compiles once for each description of a network and each shape of rows and batches; networks
+    that differ in their seed or the strength of their penalty share what it compiled.
+    """
+
+    def run_batches(
+        self,
+        forms: tuple[Form, ...],
+        state: TrainingArrays,
+        rows: Rows,
+        inputs: list[BatchInputs],
+        learning_rate: Any,
+    ) -> tuple[TrainingArrays, Array, Array]:
+        """See :class:`xpnet.steps.traced.TracedStep`."""
+        return _scan(forms, state, rows, inputs, learning_rate)
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`. Arrays of JAX never change: they are kept as they are."""
+        t = self.t
+        kept = [self.params, *(self.buffers.values() if t else ())]
+        groups = [parameters.groups for parameters in kept]
+
+        def restore() -> None:
+            self.t = t
+            for parameters, arrays in zip(kept, groups, strict=True):
+                parameters.replace_groups(arrays)
+            if not t:
+                vars(self).pop("buffers", None)  # before the first update they are zero
+
+        return restore
+
+    def forward_of_each(self, X: Array) -> Array:
+        """See :class:`xpnet.steps.ReferenceStep`."""
+        return _predictions(self.spec, self.backend.anywhere(), self.params.groups, X)
+
+    def mean_loss(self, X: Array, Y: Array, sample_weight: Array | None) -> Array:
+        """See :class:`xpnet.steps.ReferenceStep`."""
+        rows = Rows(X, Y, sample_weight)
+        return _mean_loss(self.spec, self.backend.anywhere(), self.params.groups, rows)
+
+
+@partial(jax.jit, static_argnames="forms")
+def _scan(
+    forms: tuple[Form, ...],
+    state: TrainingArrays,
+    rows: Rows,
+    inputs: list[BatchInputs],
+    learning_rate: Array,
+) -> tuple[TrainingArrays, Array, Array]:
+    """Train on all batches of ``inputs``, one after the other."""
+    sums = []
+    for form, batches in zip(forms, inputs, strict=True):
+
+        def step(
+            state: TrainingArrays, one: BatchInputs, form: Form = form
+        ) -> tuple[TrainingArrays, tuple[Array, Array]]:
+            batch = jax.tree.map(lambda array: _rows_of(form, array, one.rows), rows)
+            state, loss, squares = train_on_batch(form, state, batch, one, learning_rate)
+            return state, (loss, squares)
+
+        state, sums_of_part = jax.lax.scan(step, state, batches)
+        sums.append(sums_of_part)
+    losses, squares = (jax.numpy.concat(arrays) for arrays in zip(*sums, strict=True))
+    return state, losses, squares
+
+
+def _rows_of(form: Form, array: Array, rows: Array) -> Array:
+    """Return the rows of a batch."""
+    if form.has_order:
+        return array[rows]
+    if form.batch_rows == array.shape[0]:
+        return array
+    return jax.lax.dynamic_slice_in_dim(array, rows, form.batch_rows)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _predictions(spec: NetworkSpec, backend: Backend, params: list[Array], X: Array) -> Array:
+    """Return the predictions of each member."""
+    return _step_with(spec, backend, params).forward_of_each(X)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _mean_loss(spec: NetworkSpec, backend: Backend, params: list[Array], rows: Rows) -> Array:
+    """Return the mean loss of some rows, without penalty."""
+    return _step_with(spec, backend, params).mean_loss(*rows)
+
+
+def _step_with(spec: NetworkSpec, backend: Backend, params: list[Array]) -> ReferenceStep:
+    """Return a reference step with these parameters."""
+    step = ReferenceStep(spec, backend, "")
+    step.params.replace_groups(params)
+    return step

@@ -1,0 +1,137 @@
+"""The training step on PyTorch: the graph of an update, compiled by ``torch.compile``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from xpnet.ops import Array
+from xpnet.steps.traced import BatchInputs, Form, Rows, TracedStep, TrainingArrays, train_on_batch
+
+Update = Callable[..., Any]
+"""A function of the tensors of an update, in the order of `_tensors`."""
+
+_compiled: dict[Any, Update] = {}
+"""Compiled updates by form, and by shape and dtype of their tensors."""
+
+_failures: dict[str, str] = {}
+"""Why ``torch.compile`` cannot be used, by the type of the device."""
+
+
+class TorchStep(TracedStep):
+    """A step whose update is one compiled function.
+
+    It is compiled once for each description of a network and each size of batch; networks that
+    differ in their seed or the strength of their penalty share it. A smaller last batch is computed
+    operation by operation, and so is everything where ``torch.compile`` fails, as without a C++
+    compiler.
+    """
+
+    @torch.no_grad()
+    def run_batches(
+        self,
+        forms: tuple[Form, ...],
+        state: TrainingArrays,
+        rows: Rows,
+        inputs: list[BatchInputs],
+        learning_rate: Any,
+    ) -> tuple[TrainingArrays, Array, Array]:
+        """See :class:`xpnet.steps.traced.TracedStep`."""
+        device, sums = rows.X.device, []
+        rate = torch.asarray(learning_rate, device=device)
+        largest = max(form.batch_rows for form in forms)
+        for form, batches in zip(forms, inputs, strict=True):
+            on_device = _map(lambda array: torch.asarray(array, device=device), batches)
+            for k in range(len(batches.rows)):
+                one = _map(lambda array, k=k: array[k], on_device)
+                batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
+                run = self._run_compiled if form.batch_rows == largest else train_on_batch
+                state, loss, squares = run(form, state, batch, one, rate)
+                sums.append(torch.stack((loss, squares)))
+        losses, squares = torch.stack(sums).T
+        return state, losses, squares
+
+    def _run_compiled(
+        self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array
+    ) -> tuple[TrainingArrays, Array, Array]:
+        """Call `train_on_batch`, compiled if PyTorch can compile it."""
+        kind = rows.X.device.type
+        if kind not in _failures:
+            try:
+                return _call(form, state, rows, inputs, rate)
+            except Exception as error:  # compilers and their drivers raise anything
+                _failures[kind] = str(error).partition("\n")[0]
+        self.why = (
+            f"the reference step, operation by operation on {rows.X.device}, since torch.compile "
+            f"failed: {_failures[kind]}"
+        )
+        return train_on_batch(form, state, rows, inputs, rate)
+
+
+def _call(
+    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array
+) -> tuple[TrainingArrays, Array, Array]:
+    """Call the compiled update of a form, which is compiled at its first call."""
+    tensors = _tensors(state, rows, inputs, rate)
+    key = form, rows.sample_weight is None, tuple((t.shape, t.dtype) for t in tensors)
+    if key not in _compiled:
+        function = _function_of_tensors(form, state, rows, inputs)
+        _compiled[key] = torch.compile(make_fx(function)(*tensors), **_mode(rows.X))
+    loss, squares, *arrays = _compiled[key](*tensors)
+    if rows.X.device.type == "cuda":  # the next replay of the graph overwrites its results
+        loss, squares, *arrays = (tensor.clone() for tensor in (loss, squares, *arrays))
+    return _state_of(arrays, state), loss, squares
+
+
+def _mode(X: Array) -> dict[str, str]:
+    """Return the options of ``torch.compile``: CUDA graphs on CUDA."""
+    return {"mode": "reduce-overhead"} if X.device.type == "cuda" else {}
+
+
+def _function_of_tensors(
+    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs
+) -> Update:
+    """Return `train_on_batch` as a function of a flat list of tensors."""
+    has_weight = rows.sample_weight is not None
+    masks = len(inputs.masks)
+
+    def update(*tensors: Array) -> list[Array]:
+        X, Y, rate, l2, scales, *others = tensors
+        weight = others.pop(0) if has_weight else None
+        one = BatchInputs(None, tuple(others[:masks]), l2, scales)
+        first = _state_of(others[masks:], state)
+        new, loss, squares = train_on_batch(form, first, Rows(X, Y, weight), one, rate)
+        return [loss, squares, *new.params, *sum(new.buffers, [])]
+
+    return update
+
+
+def _tensors(state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array) -> list[Array]:
+    """Return all tensors that an update reads, but for the indices of its rows."""
+    weights = [] if rows.sample_weight is None else [rows.sample_weight]
+    others = [*weights, *inputs.masks, *state.params, *sum(state.buffers, [])]
+    return [rows.X, rows.Y, rate, inputs.l2, inputs.scales, *others]
+
+
+def _state_of(arrays: list[Array], like: TrainingArrays) -> TrainingArrays:
+    """Return a flat list of parameters and buffers as the arrays of an update."""
+    count = len(like.params)
+    buffers = [arrays[start : start + count] for start in range(count, len(arrays), count)]
+    return TrainingArrays(list(arrays[:count]), [list(buffer) for buffer in buffers])
+
+
+def _map(function: Callable[[Any], Any], inputs: BatchInputs) -> BatchInputs:
+    """Apply a function to each array of the inputs."""
+    masks = tuple(function(mask) for mask in inputs.masks)
+    return BatchInputs(function(inputs.rows), masks, function(inputs.l2), function(inputs.scales))
+
+
+def _rows_of(form: Form, array: Array | None, rows: Array) -> Array | None:
+    """Return the rows of a batch."""
+    if array is None:
+        return None
+    if form.has_order:
+        return array[rows]
+    start = int(rows)
+    return array[start : start + form.batch_rows]

@@ -1,0 +1,332 @@
+"""A training step that a library's own compiler compiles from the reference step.
+
+JAX and PyTorch compile functions of arrays. `train_on_batch` is such a function: it walks the
+reference step over what these libraries pass in place of arrays, so that no formula is written
+twice. All that changes from batch to batch is an array that `TracedStep` computes on the host
+before: which rows, dropout masks, the strength of the penalty, the factors of the optimizer. A
+backend writes `TracedStep.run_batches`, which calls the function for many batches of one shape.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy
+
+from xpnet.backend import Backend, BatchPart, NetworkSpec
+from xpnet.ops import Array
+from xpnet.steps.masks import layer_masks
+from xpnet.steps.reference import ReferenceStep
+
+MAX_MASK_BYTES = 2**26
+"""Largest size of the dropout masks, in bytes, that are drawn before they are used."""
+
+WHOLE_BATCH = BatchPart(total_weight=1.0)
+"""The place of rows that are a whole batch, in whose mean they have the weight 1."""
+
+
+class TrainingArrays(NamedTuple):
+    """What the update of a batch replaces.
+
+    params : the arrays of the parameters
+    buffers : for each buffer of the optimizer its arrays, in the order of the parameters
+    """
+
+    params: list[Array]
+    buffers: list[list[Array]]
+
+
+class Rows(NamedTuple):
+    """Rows on the device: inputs, labels or targets, and weights or None."""
+
+    X: Array
+    Y: Array
+    sample_weight: Array | None
+
+
+class BatchInputs(NamedTuple):
+    """What differs from batch to batch; the first axis of each array counts the batches.
+
+    rows : (batches, rows) or (batches, members * rows) indices; or (batches,) the first of
+        consecutive rows
+    masks : for each hidden layer with dropout the units that are kept, (batches, rows, units) or
+        (batches, members, rows, units)
+    l2 : (batches,) strength of the penalty
+    scales : (batches, factors) of the optimizer
+    """
+
+    rows: Array
+    masks: tuple[Array, ...]
+    l2: Array
+    scales: Array
+
+
+class Form(NamedTuple):
+    """What is compiled in: batches of one form and equal shapes share the compiled code.
+
+    spec : the network; its seed, and the strength of its penalty if it has one, have no effect
+    backend : a backend of the library, on its default device
+    batch_rows : rows of a member's batch
+    has_order : whether the rows of a batch are indices
+    each_member_has_rows : whether the members have different rows
+    max_grad_norm : the greatest norm of a gradient, None for no limit
+    """
+
+    spec: NetworkSpec
+    backend: Backend
+    batch_rows: int
+    has_order: bool
+    each_member_has_rows: bool
+    max_grad_norm: float | None
+
+
+class EpochPlan(NamedTuple):
+    """The batches of an epoch, on the host.
+
+    order : (rows,) or (members, rows) indices, None for the rows in their own order
+    starts : for each batch the first of its rows in the order
+    sizes : for each batch the rows of a member
+    weights : for each batch the sum of its sample weights, or its rows; with orders of members
+        the mean over the members
+    """
+
+    order: Any
+    starts: list[int]
+    sizes: list[int]
+    weights: list[float]
+
+    def of_batches(self, chosen: Any) -> "EpochPlan":
+        """Return the plan of some of the batches."""
+        return self._replace(
+            starts=[self.starts[k] for k in chosen],
+            sizes=[self.sizes[k] for k in chosen],
+            weights=[self.weights[k] for k in chosen],
+        )
+
+
+class _Walk(ReferenceStep):
+    """The reference step over one batch, whose masks and factors are arrays."""
+
+    inputs: BatchInputs
+
+    def _kept_units(self, k: int, x: Array, part: BatchPart) -> Array:
+        """Return the mask that was drawn on the host."""
+        layers = [layer for layer, rate in enumerate(self.rates) if rate]
+        return self.backend.xp.astype(self.inputs.masks[layers.index(k)], x.dtype)
+
+    def _update_one(self, *arrays: Array, learning_rate: Any) -> tuple[Array, ...]:
+        """Update one array, by factors that were computed on the host."""
+        rule = self.spec.rule
+        if rule.update.scaled is None:
+            return super()._update_one(*arrays, learning_rate=learning_rate)
+        numbers = {n: v for n, v in rule.arguments(1).items() if n not in ("t", "epsilon_hat")}
+        scales = [self.inputs.scales[k] for k in range(self.inputs.scales.shape[0])]
+        return rule.update.scaled(*arrays, scales, learning_rate=learning_rate, **numbers)
+
+    def clip(self, max_norm: float) -> None:
+        """Scale all gradients by min(1, max_norm / ||g||), without a question to the device."""
+        xp = self.backend.xp
+        norm = xp.sqrt(sum(xp.sum(g * g) for g in self.gradients.groups))
+        factor = xp.where(norm > max_norm, max_norm / norm, xp.ones_like(norm))
+        self.gradients.replace_groups([g * factor for g in self.gradients.groups])
+
+
+def train_on_batch(
+    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, learning_rate: Any
+) -> tuple[TrainingArrays, Array, Array]:
+    """Return the arrays after an update, and before it the loss without penalty and sum ||W||^2.
+
+    inputs : those of this batch alone, without the axis of batches
+    """
+    walk = _Walk(form.spec, form.backend, "")
+    walk.inputs = inputs
+    walk.params.replace_groups(state.params)
+    for buffer, arrays in zip(walk.buffers.values(), state.buffers, strict=True):
+        buffer.replace_groups(arrays)
+    x = walk.rows_of_members(rows.X) if form.each_member_has_rows else rows.X
+    loss = walk.mean_loss_and_gradients(x, rows.Y, rows.sample_weight, 1.0, WHOLE_BATCH)
+    squares = walk.add_penalty(inputs.l2)
+    if form.max_grad_norm is not None:
+        walk.clip(form.max_grad_norm)
+    walk.update(learning_rate=learning_rate)
+    buffers = [buffer.groups for buffer in walk.buffers.values()]
+    return TrainingArrays(walk.params.groups, buffers), loss, squares + 0 * loss
+
+
+class TracedStep(ReferenceStep):
+    """A step that trains by `train_on_batch`, compiled by the library of the arrays."""
+
+    @abstractmethod
+    def run_batches(
+        self,
+        forms: tuple[Form, ...],
+        state: TrainingArrays,
+        rows: Rows,
+        inputs: list[BatchInputs],
+        learning_rate: Any,
+    ) -> tuple[TrainingArrays, Array, Array]:
+        """Call `train_on_batch` for all batches, one after the other.
+
+        forms : for each of ``inputs`` what is compiled
+        rows : all rows, from which each batch takes its own
+        inputs : NumPy arrays for batches of one shape, then for those of another
+        learning_rate : a NumPy number of the dtype of the network
+
+        Returns the arrays after the last update, and (batches,) losses and sums of squares.
+        """
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        plan = self._plan(X.shape[0], batch_size, order, sample_weight)
+        if not all(plan.weights):  # a batch without weight has no mean, and is rare
+            return super().epoch(
+                X,
+                Y,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                order=order,
+                sample_weight=sample_weight,
+            )
+        losses, penalties = self._train(plan, Rows(X, Y, sample_weight), learning_rate, None)
+        return self._mean_of_batches(losses, penalties, numpy.asarray(plan.weights))
+
+    def weighted_epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+        max_grad_norm: float | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        count = X.shape[0]
+        plan = self._plan(count, batch_size, order, sample_weight)
+        plan = plan.of_batches([k for k, weight in enumerate(plan.weights) if weight])
+        rows = Rows(X, Y, sample_weight)
+        losses, penalties = self._train(plan, rows, learning_rate, max_grad_norm)
+        shares = numpy.asarray(plan.sizes, dtype=float)
+        mean = self._mean_of_batches(losses, penalties, shares)
+        trained = shares.sum() / count if count else 0.0
+        self.penalty *= trained
+        return mean * trained
+
+    def _mean_of_batches(self, losses: Any, penalties: Any, weights: Any) -> float:
+        """Return the weighted mean of losses, penalty included; 0 for no batches."""
+        total = weights.sum()
+        self.penalty = float(weights @ penalties / total) if total else 0.0
+        return float(weights @ losses / total) + self.penalty if total else 0.0
+
+    def _plan(self, count: int, batch_size: int, order: Any, sample_weight: Any) -> EpochPlan:
+        """Divide the rows of an epoch into batches."""
+        starts = list(range(0, count, batch_size))
+        sizes = [min(batch_size, count - start) for start in starts]
+        weights = self._weights_in_order(sample_weight, order)
+        sums = [
+            float(size if weights is None else weights[start : start + size].sum())
+            for start, size in zip(starts, sizes, strict=True)
+        ]
+        return EpochPlan(order, starts, sizes, sums)
+
+    def _train(
+        self, plan: EpochPlan, rows: Rows, learning_rate: float, max_grad_norm: float | None
+    ) -> tuple[Any, Any]:
+        """Train on the batches of a plan; return their losses and penalties, on the host."""
+        state = TrainingArrays(
+            self.params.groups, [buffer.groups for buffer in self.buffers.values()]
+        )
+        rate = numpy.dtype(self.spec.dtype).type(learning_rate)
+        sums: list[tuple[Any, Any]] = [(numpy.zeros(0), numpy.zeros(0))]
+        for parts in self._calls(plan):
+            forms = tuple(self._form(part, max_grad_norm) for part in parts)
+            inputs = []
+            for part in parts:
+                inputs.append(self._inputs(part, learning_rate))
+                self.t += len(part.starts)
+            state, losses, squares = self.run_batches(forms, state, rows, inputs, rate)
+            sums.append((self.backend.to_numpy(losses), self.backend.to_numpy(squares)))
+        self.params.replace_groups(state.params)
+        for buffer, arrays in zip(self.buffers.values(), state.buffers, strict=True):
+            buffer.replace_groups(arrays)
+        losses, squares = (numpy.concatenate(arrays) for arrays in zip(*sums, strict=True))
+        strengths = numpy.asarray([self.spec.l2_for(weight) for weight in plan.weights])
+        return losses, strengths / 2 * squares
+
+    def _calls(self, plan: EpochPlan) -> Iterator[list[EpochPlan]]:
+        """Cut a plan where the size of a batch changes: in one call of compiled code.
+
+        Where there are dropout masks, a call has at most as many batches as their memory allows.
+        """
+        masked = [w for w, rate in zip(self.spec.widths[1:], self.rates, strict=False) if rate]
+        parts = list(self._parts_of_equal_batches(plan))
+        if not masked:
+            yield parts
+            return
+        for part in parts:
+            maximum = MAX_MASK_BYTES // (self.spec.members * part.sizes[0] * sum(masked)) + 1
+            for first in range(0, len(part.starts), maximum):
+                yield [part.of_batches(range(len(part.starts))[first : first + maximum])]
+
+    def _parts_of_equal_batches(self, plan: EpochPlan) -> Iterator[EpochPlan]:
+        """Cut a plan where the size of a batch changes."""
+        for size in dict.fromkeys(plan.sizes):
+            yield plan.of_batches([k for k, other in enumerate(plan.sizes) if other == size])
+
+    def _form(self, plan: EpochPlan, max_grad_norm: float | None) -> Form:
+        """Return what is compiled for the batches of a plan."""
+        return Form(
+            spec=replace(self.spec, seed=0, l2=float(self.spec.l2 > 0)),
+            backend=self._anywhere,
+            batch_rows=plan.sizes[0],
+            has_order=plan.order is not None,
+            each_member_has_rows=plan.order is not None and plan.order.ndim == 2,
+            max_grad_norm=max_grad_norm,
+        )
+
+    @cached_property
+    def _anywhere(self) -> Backend:
+        """Return the backend of the library's default device, whose arrays are not placed."""
+        return self.backend.anywhere()
+
+    def _inputs(self, plan: EpochPlan, learning_rate: float) -> BatchInputs:
+        """Return what differs between the batches of a plan."""
+        rule, dtype = self.spec.rule, self.spec.dtype
+        updates = range(self.t, self.t + len(plan.starts))
+        scales = [rule.scales(t + 1, learning_rate) for t in updates]
+        masks = tuple(
+            numpy.stack([self._masks(k, plan.sizes[0], t) for t in updates])
+            for k, rate in enumerate(self.rates)
+            if rate
+        )
+        l2 = [self.spec.l2_for(weight) for weight in plan.weights]
+        return BatchInputs(
+            rows=self._rows_of_batches(plan),
+            masks=masks,
+            l2=numpy.asarray(l2, dtype=dtype),
+            scales=numpy.asarray(scales, dtype=dtype),
+        )
+
+    def _masks(self, k: int, rows: int, t: int) -> Any:
+        """Return the masks of one batch after hidden layer k."""
+        masks = layer_masks(self.spec, k, rows, t, WHOLE_BATCH)
+        return masks if self.spec.members > 1 else masks[0]
+
+    def _rows_of_batches(self, plan: EpochPlan) -> Any:
+        """Return the indices of the rows of each batch, or their first rows."""
+        if plan.order is None:
+            return numpy.asarray(plan.starts, dtype=numpy.int32)
+        order, size = plan.order.astype(numpy.int32), plan.sizes[0]
+        return numpy.stack([order[..., start : start + size].reshape(-1) for start in plan.starts])
