@@ -36,11 +36,7 @@ class JaxBackend(GenericBackend):
 
     def at(self, array: Array) -> "JaxBackend":
         """Return the backend on the device of an array."""
-        return _on_device(getattr(array, "device", None))
-
-    def anywhere(self) -> "JaxBackend":
-        """Return the backend that does not place its arrays, for traced functions."""
-        return _on_device(None)
+        return backend_on(getattr(array, "device", None))
 
     def synchronize(self) -> None:
         """Wait until the device has finished all work that was queued."""
@@ -56,7 +52,8 @@ class JaxBackend(GenericBackend):
 
 
 @cache
-def _on_device(device: Any) -> JaxBackend:
+def backend_on(device: Any) -> JaxBackend:
+    """Return the backend on a device; with None its arrays are placed on no device."""
     return JaxBackend(device)
 
 
@@ -74,4 +71,4 @@ def backend() -> JaxBackend:
         raise BackendError(
             "Backend jax needs JAX, which is not installed. pip install jax, or choose another."
         ) from error
-    return _on_device(jax.numpy.zeros(()).device)
+    return backend_on(jax.numpy.zeros(()).device)

@@ -17,6 +17,7 @@ from xpnet.steps.traced import (
     TrainingArrays,
     train_on_batch,
 )
+from xpnet_jax.backend import backend_on
 
 
 class JaxStep(TracedStep):
@@ -25,6 +26,11 @@ class JaxStep(TracedStep):
     XLA compiles once for each description of a network and each shape of rows and batches; networks
     that differ in their seed or the strength of their penalty share what it compiled.
     """
+
+    @property
+    def tracing_backend(self) -> Backend:
+        """See :class:`xpnet.steps.traced.TracedStep`. Tracers are placed on no device."""
+        return backend_on(None)
 
     def run_batches(
         self,
@@ -54,12 +60,12 @@ class JaxStep(TracedStep):
 
     def forward_of_each(self, X: Array) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
-        return _predictions(self.spec, self.backend.anywhere(), self.params.groups, X)
+        return _predictions(self.spec, self.tracing_backend, self.params.groups, X)
 
     def mean_loss(self, X: Array, Y: Array, sample_weight: Array | None) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
         rows = Rows(X, Y, sample_weight)
-        return _mean_loss(self.spec, self.backend.anywhere(), self.params.groups, rows)
+        return _mean_loss(self.spec, self.tracing_backend, self.params.groups, rows)
 
 
 @partial(jax.jit, static_argnames="forms")

@@ -26,10 +26,6 @@ class TorchBackend(GenericBackend):
         """Return the backend on the device of a tensor."""
         return _on_device(array.device)
 
-    def anywhere(self) -> "TorchBackend":
-        """Return this backend: traced functions make no tensors of their own but constants."""
-        return self
-
     def synchronize(self) -> None:
         """Wait until the device has finished all work that was queued."""
         import torch

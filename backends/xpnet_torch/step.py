@@ -1,6 +1,7 @@
 """The training step on PyTorch: the graph of an update, compiled by ``torch.compile``."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class TorchStep(TracedStep):
         for form, batches in zip(forms, inputs, strict=True):
             on_device = _map(lambda array: torch.asarray(array, device=device), batches)
             for k in range(len(batches.rows)):
-                one = _map(lambda array, k=k: array[k], on_device)
+                one = _map(itemgetter(k), on_device)
                 batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
                 run = self._run_compiled if form.batch_rows == largest else train_on_batch
                 state, loss, squares = run(form, state, batch, one, rate)
@@ -77,16 +78,16 @@ def _call(
     key = form, rows.sample_weight is None, tuple((t.shape, t.dtype) for t in tensors)
     if key not in _compiled:
         function = _function_of_tensors(form, state, rows, inputs)
-        _compiled[key] = torch.compile(make_fx(function)(*tensors), **_mode(rows.X))
+        _compiled[key] = torch.compile(make_fx(function)(*tensors), mode=_mode(rows.X))
     loss, squares, *arrays = _compiled[key](*tensors)
     if rows.X.device.type == "cuda":  # the next replay of the graph overwrites its results
         loss, squares, *arrays = (tensor.clone() for tensor in (loss, squares, *arrays))
     return _state_of(arrays, state), loss, squares
 
 
-def _mode(X: Array) -> dict[str, str]:
-    """Return the options of ``torch.compile``: CUDA graphs on CUDA."""
-    return {"mode": "reduce-overhead"} if X.device.type == "cuda" else {}
+def _mode(X: Array) -> str | None:
+    """Return the mode of ``torch.compile``: with CUDA graphs on CUDA."""
+    return "reduce-overhead" if X.device.type == "cuda" else None
 
 
 def _function_of_tensors(

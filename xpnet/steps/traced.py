@@ -10,7 +10,6 @@ backend writes `TracedStep.run_batches`, which calls the function for many batch
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy
@@ -67,7 +66,7 @@ class Form(NamedTuple):
     """What is compiled in: batches of one form and equal shapes share the compiled code.
 
     spec : the network; its seed, and the strength of its penalty if it has one, have no effect
-    backend : a backend of the library, on its default device
+    backend : what computes in compiled functions
     batch_rows : rows of a member's batch
     has_order : whether the rows of a batch are indices
     each_member_has_rows : whether the members have different rows
@@ -126,7 +125,7 @@ class _Walk(ReferenceStep):
         return rule.update.scaled(*arrays, scales, learning_rate=learning_rate, **numbers)
 
     def clip(self, max_norm: float) -> None:
-        """Scale all gradients by min(1, max_norm / ||g||), without a question to the device."""
+        """Multiply all gradients with min(1, max_norm / ||g||), without waiting for the device."""
         xp = self.backend.xp
         norm = xp.sqrt(sum(xp.sum(g * g) for g in self.gradients.groups))
         factor = xp.where(norm > max_norm, max_norm / norm, xp.ones_like(norm))
@@ -289,17 +288,17 @@ class TracedStep(ReferenceStep):
         """Return what is compiled for the batches of a plan."""
         return Form(
             spec=replace(self.spec, seed=0, l2=float(self.spec.l2 > 0)),
-            backend=self._anywhere,
+            backend=self.tracing_backend,
             batch_rows=plan.sizes[0],
             has_order=plan.order is not None,
             each_member_has_rows=plan.order is not None and plan.order.ndim == 2,
             max_grad_norm=max_grad_norm,
         )
 
-    @cached_property
-    def _anywhere(self) -> Backend:
-        """Return the backend of the library's default device, whose arrays are not placed."""
-        return self.backend.anywhere()
+    @property
+    def tracing_backend(self) -> Backend:
+        """Return the backend that computes in compiled functions."""
+        return self.backend
 
     def _inputs(self, plan: EpochPlan, learning_rate: float) -> BatchInputs:
         """Return what differs between the batches of a plan."""
