@@ -208,7 +208,7 @@ from xpnet_jax.step import _scan
 r = numpy.random.default_rng(0)
 X, y = jax.numpy.asarray(r.normal(size=(50, 3)).astype("float32")), jax.numpy.arange(50) % 2
 for seed, l2 in ((0, 0.1), (1, 0.2), (2, 0.3)):
-    net = xpnet.FeedforwardNeuralNet(3, 4, 2, 0.1, rng=seed, l2=l2, dropout=0.2)
+    net = xpnet.FeedforwardNeuralNet(3, 4, 2, 0.1, rng=seed, l2=l2)
     net.fit(X, y, epochs=3, batch_size=16)
 assert _scan._cache_size() == 1, _scan._cache_size()
 assert "jitted scan" in net.why_, net.why_
