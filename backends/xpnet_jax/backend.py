@@ -14,7 +14,7 @@ class JaxBackend(GenericBackend):
     Parameters
     ----------
     device : jax.Device, jax.sharding.Sharding or None
-        Where arrays are made; None for the default device, and for arrays in traced functions.
+        Where arrays are made; None for the default device.
     """
 
     def __init__(self, device: Any) -> None:
@@ -36,7 +36,7 @@ class JaxBackend(GenericBackend):
 
     def at(self, array: Array) -> "JaxBackend":
         """Return the backend on the device of an array."""
-        return backend_on(getattr(array, "device", None))
+        return _on_device(getattr(array, "device", None))
 
     def synchronize(self) -> None:
         """Wait until the device has finished all work that was queued."""
@@ -52,8 +52,7 @@ class JaxBackend(GenericBackend):
 
 
 @cache
-def backend_on(device: Any) -> JaxBackend:
-    """Return the backend on a device; with None its arrays are placed on no device."""
+def _on_device(device: Any) -> JaxBackend:
     return JaxBackend(device)
 
 
@@ -71,4 +70,4 @@ def backend() -> JaxBackend:
         raise BackendError(
             "Backend jax needs JAX, which is not installed. pip install jax, or choose another."
         ) from error
-    return backend_on(jax.numpy.zeros(()).device)
+    return _on_device(jax.numpy.zeros(()).device)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend import Backend, GenericBackend, NetworkSpec
 from xpnet.ops import Array
 from xpnet.steps.reference import ReferenceStep
 from xpnet.steps.traced import (
@@ -17,7 +17,10 @@ from xpnet.steps.traced import (
     TrainingArrays,
     train_on_batch,
 )
-from xpnet_jax.backend import backend_on
+
+
+NOWHERE = GenericBackend("jax", jax.numpy, None)
+"""The backend of compiled functions, whose arrays are placed on no device."""
 
 
 class JaxStep(TracedStep):
@@ -30,7 +33,7 @@ class JaxStep(TracedStep):
     @property
     def tracing_backend(self) -> Backend:
         """See :class:`xpnet.steps.traced.TracedStep`. Tracers are placed on no device."""
-        return backend_on(None)
+        return NOWHERE
 
     def run_batches(
         self,
@@ -60,12 +63,12 @@ class JaxStep(TracedStep):
 
     def forward_of_each(self, X: Array) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
-        return _predictions(self.spec, self.tracing_backend, self.params.groups, X)
+        return _predictions(self.spec, NOWHERE, self.params.groups, X)
 
     def mean_loss(self, X: Array, Y: Array, sample_weight: Array | None) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
         rows = Rows(X, Y, sample_weight)
-        return _mean_loss(self.spec, self.tracing_backend, self.params.groups, rows)
+        return _mean_loss(self.spec, NOWHERE, self.params.groups, rows)
 
 
 @partial(jax.jit, static_argnames="forms")
