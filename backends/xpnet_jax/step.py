@@ -18,7 +18,6 @@ from xpnet.steps.traced import (
     train_on_batch,
 )
 
-
 NOWHERE = GenericBackend("jax", jax.numpy, None)
 """The backend of compiled functions, whose arrays are placed on no device."""
 
