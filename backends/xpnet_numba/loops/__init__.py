@@ -8,6 +8,7 @@ training step.
 ``updates``      update rules and the penalty, over a run of parameters
 ``rows``         gathering, adding up and checking rows
 ``products``     the matrix product
+``bfloat16``     the matrix product of factors rounded to bfloat16
 
 A loop writes only to its arguments, does not depend on threads, and takes any number of rows.
 ``xpnet_numba.ops`` launches loops over chunks of rows, and ``xpnet_numba.step.functions`` turns
