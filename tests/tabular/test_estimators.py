@@ -226,13 +226,13 @@ def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_l
         wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
     assert wide.n_iter_ == recipe.MIN_EPOCHS
     rates = wide.networks_[0].history.learning_rate
-    assert rates[:11] == [recipe.QUALITIES[3].learning_rate] * 11
+    assert rates[:11] == [recipe.QUALITIES[3].number_rate] * 11
     assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < rates[0] / 4
     monkeypatch.setattr(recipe, "LARGE_ROWS", 61)
     quality = recipe.QUALITIES[1]
     small = TabularRegressor(quality=1, **settings).fit(X, X[:, 0])
     assert small.n_iter_ == quality.max_epochs
-    assert set(small.networks_[0].history.learning_rate) == {quality.learning_rate}
+    assert set(small.networks_[0].history.learning_rate) == {quality.number_rate}
 
 
 def test_the_rows_of_a_very_large_table_share_its_work() -> None:
@@ -274,6 +274,7 @@ def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
     assert len(model.networks_) == count
     assert spec.members == quality.members
     assert spec.rule.weight_decay == quality.label_decay
+    assert model.networks_[0].history.learning_rate == [quality.label_rate]
     own = TabularClassifier(
         quality=number,
         max_iter=1,
@@ -286,6 +287,21 @@ def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
     spec = own.networks_[0].spec
     assert (len(own.networks_), spec.members, spec.widths[1:-1]) == (1, 2, (7,))
     assert spec.rule.weight_decay == 0.5
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "size"),
+    [
+        (TabularClassifier(), 499, 64),
+        (TabularClassifier(), 500, 128),
+        (TabularRegressor(), 2999, 64),
+        (TabularRegressor(), 3000, 128),
+        (TabularRegressor(quality=1), 500, 128),
+        (TabularRegressor(batch_size=7), 3000, 7),
+    ],
+)
+def test_batches_grow_with_the_rows(model: Any, rows: int, size: int) -> None:
+    assert recipe.batch_size_of(model, rows) == size
 
 
 @pytest.mark.parametrize("quality", [0, 6, 2.5, "best"])

@@ -185,7 +185,7 @@ _the_training = options.together(
         "--patience",
         type=_COUNT,
         help="Epochs without a better validation loss after which training stops; it keeps the "
-        "best epoch. [default: 4 to 20 by quality, else 10]",
+        "best epoch. [default: 4 to 16 by quality, else 10]",
     ),
     _training(
         "--validation-size",

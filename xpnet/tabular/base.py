@@ -123,14 +123,14 @@ class Tabular(FittedAttributes, BaseEstimator):
         From 1, for the least CPU time, to 5, for the lowest error. It decides what ``"auto"``
         stands for in the parameters below; those that are set have precedence.
     hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
-        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is two layers of 64, 96,
-        128, 128 or 256 units by quality, inputs scaled by the importances of trees, and a linear
+        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is two layers of 64, 96
+        or 128 units by quality, inputs scaled by the importances of trees, and a linear
         baseline in the outputs where it lowers the validation loss.
     members : int or "auto", default "auto"
         Number of members of each network. They share weights, and have scales and outputs of their
-        own; ``"auto"`` is 4, and 8 from quality 4.
+        own; ``"auto"`` is 4, and 8 at quality 5.
     networks : int or "auto", default "auto"
-        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 4, 6 or 8 by
+        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 4, 8 or 8 by
         quality for fewer than 10,000 rows; more rows have fewer networks.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
@@ -145,23 +145,24 @@ class Tabular(FittedAttributes, BaseEstimator):
     solver : str, default "adamw"
         The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float or "auto", default "auto"
-        The learning rate; ``"auto"`` is 0.008, 0.006, 0.006, 0.004 or 0.004 by quality. Where
-        ``max_iter="auto"`` limits the epochs of a large table, it falls linearly in the last third
-        of them.
+        The learning rate; ``"auto"`` is 0.008 at quality 1, else 0.006 for labels and 0.004 for
+        numbers. Where ``max_iter="auto"`` limits the epochs of a large table, it falls linearly in
+        the last third of them.
     weight_decay : float or "auto", default "auto"
         Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
         ``"adam"``. ``"auto"`` is 0.01 for numbers, and 0.03 (quality 2) or 0.05 for labels.
     dropout : float, default 0.1 for labels, 0 for numbers
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
-        Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows.
+        Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows of labels and 3,000 of numbers
+        (500 at quality 1).
     max_iter : int or "auto", default "auto"
         Maximum number of epochs. ``"auto"`` is 100 to 300 by quality, enough for the validation
         loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
         ``ConvergenceWarning`` reports a training that this limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 4, 9, 10, 14 or 20 by quality.
+        keeps its best epoch. ``"auto"`` is 4, 9, 10, 12 or 16 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.

@@ -39,7 +39,9 @@ class Quality:
     members : members of each network
     network_counts : smallest number of rows, minimum and maximum number of networks; the maximum
         is trained where few epochs are enough
-    learning_rate : the learning rate
+    label_rate : learning rate of classifiers
+    number_rate : learning rate of regressors
+    number_batches : batches of regressors, as LABEL_BATCHES
     max_epochs : largest number of epochs
     patience : epochs without a lower validation loss after which a training ends
     label_decay : weight decay of classifiers
@@ -53,7 +55,9 @@ class Quality:
     hidden_widths: tuple[int, ...]
     members: int
     network_counts: tuple[tuple[int, int, int], ...]
-    learning_rate: float
+    label_rate: float
+    number_rate: float
+    number_batches: tuple[tuple[int, int], ...]
     max_epochs: int
     patience: int
     label_decay: float
@@ -63,12 +67,19 @@ class Quality:
     rows_of_trees: int
 
 
+LABEL_BATCHES = ((500, 128), (0, 64))
+"""Smallest number of rows, and rows of a batch of classifiers."""
+NUMBER_BATCHES = ((3000, 128), (0, 64))
+"""The same of regressors: on few rows they predict better after more updates."""
+
 QUALITIES = {
     1: Quality(
         hidden_widths=(64, 64),
         members=4,
         network_counts=((0, 1, 1),),
-        learning_rate=0.008,
+        label_rate=0.008,
+        number_rate=0.008,
+        number_batches=LABEL_BATCHES,
         max_epochs=100,
         patience=4,
         label_decay=0.05,
@@ -81,7 +92,9 @@ QUALITIES = {
         hidden_widths=(96, 96),
         members=4,
         network_counts=((10_000, 1, 1), (0, 2, 2)),
-        learning_rate=0.006,
+        label_rate=0.006,
+        number_rate=0.004,
+        number_batches=NUMBER_BATCHES,
         max_epochs=150,
         patience=9,
         label_decay=0.03,
@@ -94,7 +107,9 @@ QUALITIES = {
         hidden_widths=(128, 128),
         members=4,
         network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 4, 4)),
-        learning_rate=0.006,
+        label_rate=0.006,
+        number_rate=0.004,
+        number_batches=NUMBER_BATCHES,
         max_epochs=150,
         patience=10,
         label_decay=0.05,
@@ -105,11 +120,13 @@ QUALITIES = {
     ),
     4: Quality(
         hidden_widths=(128, 128),
-        members=8,
-        network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 6, 6)),
-        learning_rate=0.004,
+        members=4,
+        network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 8, 8)),
+        label_rate=0.006,
+        number_rate=0.004,
+        number_batches=NUMBER_BATCHES,
         max_epochs=200,
-        patience=14,
+        patience=12,
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=100_000_000,
@@ -117,15 +134,17 @@ QUALITIES = {
         rows_of_trees=5000,
     ),
     5: Quality(
-        hidden_widths=(256, 256),
+        hidden_widths=(128, 128),
         members=8,
         network_counts=((50_000, 2, 4), (0, 8, 8)),
-        learning_rate=0.004,
+        label_rate=0.006,
+        number_rate=0.004,
+        number_batches=NUMBER_BATCHES,
         max_epochs=300,
-        patience=20,
+        patience=16,
         label_decay=0.05,
         number_decay=0.01,
-        work_of_a_row=400_000_000,
+        work_of_a_row=300_000_000,
         trees=50,
         rows_of_trees=5000,
     ),
@@ -133,8 +152,6 @@ QUALITIES = {
 """The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""
 LARGE_ROWS = 10_000
 """Number of rows from which a table is large: only then does the work of a row limit the epochs."""
-BATCH_SIZES = ((500, 128), (0, 64))
-"""Smallest number of rows, and rows of a batch."""
 USUAL_COLUMNS = 30
 """Number of columns up to which a table has the work of a row that its quality names."""
 ROWS_OF_FULL_WORK = 200_000
@@ -209,9 +226,7 @@ def make_recipe(
     """
     quality = QUALITIES[estimator.quality]
     spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
-    batch_size = estimator.batch_size
-    if isinstance(batch_size, str):
-        batch_size = next(size for minimum, size in BATCH_SIZES if len(rows.X) >= minimum)
+    batch_size = batch_size_of(estimator, len(rows.X))
     learning_rate = learning_rate_of(estimator)
     schedule: Schedule = Constant(learning_rate)
     epochs = estimator.max_iter
@@ -285,9 +300,21 @@ def optimizer_of(estimator: Any) -> Optimizer:
 
 def learning_rate_of(estimator: Any) -> float:
     """Return the learning rate that an estimator names, or that of its quality."""
-    if isinstance(estimator.learning_rate_init, str):
-        return QUALITIES[estimator.quality].learning_rate
-    return estimator.learning_rate_init
+    if not isinstance(estimator.learning_rate_init, str):
+        return estimator.learning_rate_init
+    quality = QUALITIES[estimator.quality]
+    is_classifier = estimator._task == "classification"
+    return quality.label_rate if is_classifier else quality.number_rate
+
+
+def batch_size_of(estimator: Any, rows: int) -> int:
+    """Return the rows of a batch that an estimator names, or those of its quality and task."""
+    if not isinstance(estimator.batch_size, str):
+        return estimator.batch_size
+    is_classifier = estimator._task == "classification"
+    number_batches = QUALITIES[estimator.quality].number_batches
+    batches = LABEL_BATCHES if is_classifier else number_batches
+    return next(size for minimum, size in batches if rows >= minimum)
 
 
 def weight_decay_of(estimator: Any) -> float:
