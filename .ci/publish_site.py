@@ -1,7 +1,9 @@
-"""Put the site of one version beside those of the others: `python .ci/publish_site.py BUILT PUBLISHED VERSION ADDRESS`.
+"""Put the site of one version beside those of the others: `python .ci/publish_site.py BUILT
+PUBLISHED VERSION ADDRESS`.
 
-BUILT is docs/_build/html, PUBLISHED the folder that the host shows, ADDRESS its address. It holds a folder for each
-version, `versions.json`, from which every page fills its list of versions, and a first page that leads to the newest.
+BUILT is docs/_build/html, PUBLISHED the folder that the host shows, ADDRESS its address. It holds a
+folder for each version, `versions.json`, from which every page fills its list of versions, and a
+first page that leads to the newest.
 """
 
 import json

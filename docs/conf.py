@@ -61,8 +61,9 @@ numpydoc_xref_param_type = True
 # Python's own types are named without a link: its inventory would have to be fetched.
 numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS}
 numpydoc_xref_ignore = {
-    "shape", "rows", "features", "classes", "outputs", "batch", "in", "out", "optional", "default", "of", "or", "and",
-    "any", "array", "a", "an", "the", "each", "one", "type", "units", "fan_in", "fan_out", "size", "number", "name",
+    "shape", "rows", "features", "classes", "outputs", "batch", "in", "out", "optional", "default",
+    "of", "or", "and", "any", "array", "a", "an", "the", "each", "one", "type", "units", "fan_in",
+    "fan_out", "size", "number", "name",
 }  # fmt: skip
 
 # The gallery: scripts that draw, run at every build.
@@ -98,7 +99,8 @@ html_theme_options = {
     "footer_end": ["theme-version"],
     "secondary_sidebar_items": ["page-toc"],
 }
-# Where sites of several versions stand side by side, every page lists them; .ci/publish_site.py writes that list.
+# Where sites of several versions stand side by side, every page lists them; .ci/publish_site.py
+# writes that list.
 if address := os.environ.get("XPNET_DOCS_ADDRESS"):
     html_theme_options |= {
         "switcher": {"json_url": f"{address}/versions.json", "version_match": version},
@@ -107,7 +109,8 @@ if address := os.environ.get("XPNET_DOCS_ADDRESS"):
         "show_version_warning_banner": True,
     }
 
-# Where the documentation of other projects stands. Built without their inventories, so that a build needs no network.
+# Where the documentation of other projects stands. Built without their inventories, so that a build
+# needs no network.
 ELSEWHERE = {
     "numpy": "https://numpy.org/doc/stable/reference/generated/{name}.html",
     "scipy": "https://docs.scipy.org/doc/scipy/reference/generated/{name}.html",

@@ -13,13 +13,15 @@ import pytest
 from helpers import libraries
 from hypothesis import HealthCheck, settings
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
+# A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they
+# start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # torch.compile takes seconds for each network: a test that wants it runs in a process of its own.
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
-# Kernels compile inside the first example, which no deadline foresees, and an emulated or busy processor draws slowly.
+# Kernels compile inside the first example, which no deadline foresees, and an emulated or busy
+# processor draws slowly.
 settings.register_profile(
     "xpnet",
     deadline=None,
@@ -53,7 +55,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def _asks_for_gpu(config: pytest.Config) -> bool:
-    """Return whether ``-m gpu``, or an argument inside tests/gpu, asks for tests that need a GPU."""
+    """Return whether ``-m gpu``, or an argument inside tests/gpu, asks for tests that need a
+    GPU.
+    """
     if re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
         return True
     arguments = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
@@ -61,7 +65,9 @@ def _asks_for_gpu(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the marker of a folder to the tests in it; leave out those for a GPU that nobody asks for."""
+    """Add the marker of a folder to the tests in it; leave out those for a GPU that nobody asks
+    for.
+    """
     for item in items:
         for folder, marker in MARKERS.items():
             if TESTS / folder in item.path.parents:
@@ -78,7 +84,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def compiled_to_the_end() -> Iterator[None]:
-    """What a test began to compile and interrupted is done before the next: Numba changes the process's warnings."""
+    """What a test began to compile and interrupted is done before the next: Numba changes the
+    process's warnings.
+    """
     yield
     for thread in threading.enumerate():
         if thread.name == "xpnet-compiling":

@@ -40,7 +40,9 @@ def test_two_threads_train_at_once(backend, blobs):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_forked_worker_trains_after_its_parent(backend):
-    """In a process of its own, so that no other library's threads are forked with it, and no test waits for a child."""
+    """In a process of its own, so that no other library's threads are forked with it, and no test
+    waits for a child.
+    """
     program = [sys.executable, "-c", FORK, backend]
     ended = run(program, cwd=Path(__file__).parent)
     assert (ended.code, ended.stdout, ended.left) == (0, "the same\n", []), ended.stderr

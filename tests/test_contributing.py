@@ -1,4 +1,6 @@
-"""The recipes of docs/contributing, followed to the letter in a copy of the tree, and the commands that they name."""
+"""The recipes of docs/contributing, followed to the letter in a copy of the tree, and the commands
+that they name.
+"""
 
 import importlib
 import inspect

@@ -1,4 +1,6 @@
-"""The code that pages show without running it when they are built; each build runs every other example."""
+"""The code that pages show without running it when they are built; each build runs every other
+example.
+"""
 
 import importlib
 import re
@@ -61,7 +63,9 @@ def test_a_block_runs(page: str, number: int) -> None:
 
 
 def test_every_page_with_such_code_is_run_here_or_elsewhere() -> None:
-    """The pages on several processes are run by the tests of the ranks, recipes by tests/test_contributing.py."""
+    """The pages on several processes are run by the tests of the ranks, recipes by
+    tests/test_contributing.py.
+    """
     shown = {
         page.relative_to(DOCS).as_posix()
         for page in DOCS.rglob("*.md")

@@ -19,7 +19,7 @@ NOT_ASKED = {
     "GL08": "a method without a docstring inherits that of its base, which is checked there",
     "ES01": "a summary often says all there is to say",
     "SA01": "not every function has one beside it",
-    "EX01": "asked for below, of classes and functions; methods are shown in the example of their class",
+    "EX01": "asked for below, of classes and functions; the example of a class shows its methods",
     "SS05": "it takes every first word that ends in s for a verb",
 }
 """Checks of numpydoc that are not made, and why."""
@@ -31,7 +31,9 @@ pytestmark = pytest.mark.docstrings
 
 
 def public(room: str) -> list[str]:
-    """The full names of the classes and functions that a room lists in ``__all__``, where they are defined."""
+    """The full names of the classes and functions that a room lists in ``__all__``, where they are
+    defined.
+    """
     values = [getattr(import_module(room), name) for name in import_module(room).__all__]
     listed = [value for value in values if inspect.isclass(value) or inspect.isfunction(value)]
     return [f"{value.__module__}.{value.__qualname__}" for value in listed]

@@ -136,7 +136,8 @@ def test_a_loss_that_is_no_float_is_found() -> None:
 
 
 def test_rounding_is_no_mistake() -> None:
-    # With this seed an entry of d_inputs is so near to zero that the short step's rounding exceeds the tolerance.
+    # With this seed an entry of d_inputs is so near to zero that the short step's rounding exceeds
+    # the tolerance.
     gradcheck.check_affine(Affine(backend="numpy"), rng=np.random.default_rng(48), sink=len)
 
 
@@ -240,7 +241,9 @@ def test_check_model_wants_double_precision(blobs: tuple[Any, Any]) -> None:
 
 
 class Product:
-    """A learner's layer x w + b, on plain NumPy; ``returned`` picks what backward returns of its three gradients."""
+    """A learner's layer x w + b, on plain NumPy; ``returned`` picks what backward returns of its
+    three gradients.
+    """
 
     def __init__(self, returned: Any = lambda d_x, d_w, d_b: (d_x, d_w, d_b)) -> None:
         self.returned = returned
@@ -256,7 +259,10 @@ class Product:
         return self.returned(d_out @ w.T, x.T @ d_out, d_out.sum(axis=0))
 
 
-BY_EACH = r"backward must return a gradient with respect to each of (x, w, b|inputs, weight, bias), .*; it returned "
+BY_EACH = (
+    r"backward must return a gradient with respect to each of (x, w, b|inputs, weight, bias), .*; "
+    "it returned "
+)
 MISSING = [
     (lambda d_x, d_w, d_b: None, rf"{BY_EACH}NoneType\.$"),
     (lambda d_x, d_w, d_b: (None, None, None), rf"{BY_EACH}NoneType, NoneType, NoneType\.$"),

@@ -26,7 +26,10 @@ SLOW = {
     "dask",
     "distributed",
 }
-COUNT = "import json, sys; {statement}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+COUNT = (
+    "import json, sys; {statement}; "
+    "print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+)
 
 
 @pytest.mark.parametrize("statement", ["import xpnet", "import xpnet; xpnet.available_backends()"])

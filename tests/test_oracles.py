@@ -1,4 +1,6 @@
-"""The oracles of the tests: what is written out in NumPy is what PyTorch's functions and derivatives give."""
+"""The oracles of the tests: what is written out in NumPy is what PyTorch's functions and
+derivatives give.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The public names: all that the rooms list, nothing beside them, each with a type that a checker sees."""
+"""The public names: all that the rooms list, nothing beside them, each with a type that a checker
+sees.
+"""
 
 import re
 from importlib import import_module

@@ -1,4 +1,6 @@
-"""Numba, pyarrow and safetensors have no builds for browsers: NumPy computes there, and what is missing is named."""
+"""Numba, pyarrow and safetensors have no builds for browsers: NumPy computes there, and what is
+missing is named.
+"""
 
 import subprocess
 import sys
@@ -30,8 +32,10 @@ assert out.shape == (200, 3)
 gradcheck.check_affine(xpnet.Affine(), sink=lambda line: None)
 model = xpnet.FeedforwardNeuralNet(4, 8, 2, optimizer="adam", rng=0)
 history = model.fit(X, y, epochs=20, batch_size=20)
-assert history.loss[-1] < history.loss[0] and model.backend.name == "numpy" and "numba" in model.why_
-assert xpnet.MLPClassifier((8,), learning_rate_init=0.01, max_iter=100, random_state=0).fit(X, y).score(X, y) > 0.9
+assert history.loss[-1] < history.loss[0]
+assert model.backend.name == "numpy" and "numba" in model.why_
+settings = dict(learning_rate_init=0.01, max_iter=100, random_state=0)
+assert xpnet.MLPClassifier((8,), **settings).fit(X, y).score(X, y) > 0.9
 regressor = xpnet.MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, X[:, 0])
 assert regressor.predict(X).shape == (200,)
 assert xpnet.TabularClassifier(members=2, max_iter=30, random_state=0).fit(X, y).score(X, y) > 0.9

@@ -46,7 +46,9 @@ class JaxStep(TracedStep):
         return _scan(forms, state, rows, inputs, learning_rate)
 
     def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. Arrays of JAX never change: they are kept as they are."""
+        """See :class:`xpnet.backend.Step`. Arrays of JAX never change: they are kept as they
+        are.
+        """
         t = self.t
         kept = [self.params, *(self.buffers.values() if t else ())]
         groups = [parameters.groups for parameters in kept]

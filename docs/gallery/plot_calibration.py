@@ -2,10 +2,11 @@
 Are the probabilities right?
 ============================
 
-Of all rows for which a classifier predicts 80 %, eight in ten should belong to the class: a curve on the diagonal is
-right. A curve that is flatter than the diagonal is overconfident, a steeper one underconfident. The number of epochs,
-the penalty ``alpha`` and early stopping all move the curve, so look at the curve of your own rows before you trust a
-probability; ``TabularClassifier(calibration="temperature")`` corrects it.
+Of all rows for which a classifier predicts 80 %, eight in ten should belong to the class: a curve
+on the diagonal is right. A curve that is flatter than the diagonal is overconfident, a steeper one
+underconfident. The number of epochs, the penalty ``alpha`` and early stopping all move the curve,
+so look at the curve of your own rows before you trust a probability;
+``TabularClassifier(calibration="temperature")`` corrects it.
 """
 
 import warnings

@@ -2,9 +2,10 @@
 Decision boundaries by depth
 ============================
 
-Without a hidden layer a classifier can only draw a straight line between two classes. One hidden layer folds the
-line, since each ReLU unit adds one fold; a second layer folds the folds. Colours are the predicted probability;
-circles and triangles are the two classes, and the titles say how many of them lie on their side.
+Without a hidden layer a classifier can only draw a straight line between two classes. One hidden
+layer folds the line, since each ReLU unit adds one fold; a second layer folds the folds. Colours
+are the predicted probability; circles and triangles are the two classes, and the titles say how
+many of them lie on their side.
 """
 
 import matplotlib.pyplot as plt

@@ -2,13 +2,13 @@
 What the first layer looks for
 ==============================
 
-Each unit of the first hidden layer has one weight for each pixel, so its weights are a picture: ink increases the
-unit's input where the picture is red, and decreases it where the picture is blue. With 8 by 8 pixels the picture is
-coarse: a few dark neighbouring cells are a stroke. The columns at the left and right border, where hardly any image
-has ink, stay near their random start.
+Each unit of the first hidden layer has one weight for each pixel, so its weights are a picture: ink
+increases the unit's input where the picture is red, and decreases it where the picture is blue.
+With 8 by 8 pixels the picture is coarse: a few dark neighbouring cells are a stroke. The columns at
+the left and right border, where hardly any image has ink, stay near their random start.
 
-The build shows scikit-learn's small digits. With the 28 by 28 pixels of MNIST in a file ``mnist.npz`` (arrays ``X``
-and ``y``), ``make docs MNIST=mnist.npz`` shows those.
+The build shows scikit-learn's small digits. With the 28 by 28 pixels of MNIST in a file
+``mnist.npz`` (arrays ``X`` and ``y``), ``make docs MNIST=mnist.npz`` shows those.
 """
 
 import os
@@ -43,7 +43,8 @@ for ax, unit in zip(axes.flat, weights.T, strict=True):
     ax.imshow(unit.reshape(side, side), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.axis("off")
 fig.suptitle(
-    f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on them",
+    f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on "
+    "them",
     fontsize=10,
 )
 plt.show()

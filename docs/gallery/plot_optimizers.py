@@ -2,8 +2,9 @@
 Loss curves by optimizer
 ========================
 
-The same network with the same initial weights and batches, trained by five optimizers. Each learning rate is the best
-of a few candidates, since optimizers need learning rates of different magnitudes.
+The same network with the same initial weights and batches, trained by five optimizers. Each
+learning rate is the best of a few candidates, since optimizers need learning rates of different
+magnitudes.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,10 @@
 Speed against size
 ==================
 
-One epoch of Adam over 2,000 rows of 64 features, batches of 100, by the number of hidden units: scikit-learn's
-MLPClassifier and xpnet's, measured when this page was built, on the machine that built it. The
-:doc:`benchmark report </benchmarks>` has careful measurements; this picture shows where each method's fixed costs end.
+One epoch of Adam over 2,000 rows of 64 features, batches of 100, by the number of hidden units:
+scikit-learn's MLPClassifier and xpnet's, measured when this page was built, on the machine that
+built it. The :doc:`benchmark report </benchmarks>` has careful measurements; this picture shows
+where each method's fixed costs end.
 """
 
 import warnings

@@ -1,7 +1,7 @@
 """How often each attack is made, and what came of it.
 
-``pytest`` makes each attack a few times; ``pytest --attack`` (``make attack``) as often as SECURITY.md says, and prints
-the counts.
+``pytest`` makes each attack a few times; ``pytest --attack`` (``make attack``) as often as
+SECURITY.md says, and prints the counts.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """Fits and predictions under limits of memory: ``limited_run.py WHAT COUNT``.
 
-The limits lie between too little and enough. At each a fresh model does its work: with the numbers that it gives
-without a limit, or with a MemoryError that leaves it as it was, ready to do its work without a limit. Printed is how
-often the one and the other happened.
+The limits lie between too little and enough. At each a fresh model does its work: with the numbers
+that it gives without a limit, or with a MemoryError that leaves it as it was, ready to do its work
+without a limit. Printed is how often the one and the other happened.
 """
 
 import gc
@@ -124,7 +124,9 @@ def limited(to: int) -> Iterator[None]:
 
 
 def left_free() -> Iterator[np.ndarray]:
-    """All memory in larger pieces that the C library has and nobody uses: in it no limit would bite."""
+    """All memory in larger pieces that the C library has and nobody uses: in it no limit would
+    bite.
+    """
     for size in (2**20, 2**18, 2**16):
         with suppress(MemoryError):
             while True:
@@ -132,7 +134,9 @@ def left_free() -> Iterator[np.ndarray]:
 
 
 def works(case: Case, limit: int, expected: list[Any]) -> bool:
-    """Whether the limit was high enough; ends the program where a number is wrong or something changed."""
+    """Whether the limit was high enough; ends the program where a number is wrong or something
+    changed.
+    """
     before = case.state()
     if before == [False]:
         sys.exit("does not agree with itself")

@@ -1,4 +1,6 @@
-"""Damage to the files of compiled code, and upgrades over them: never a wrong number, never an error."""
+"""Damage to the files of compiled code, and upgrades over them: never a wrong number, never an
+error.
+"""
 
 import os
 import random
@@ -132,7 +134,9 @@ def environment(tmp_path: Path) -> Path:
 
 
 def changed_wheel(sources: Path, version: int) -> Path:
-    """A wheel of a later version, in which two formulas give ``version`` times as much as they should."""
+    """A wheel of a later version, in which two formulas give ``version`` times as much as they
+    should.
+    """
     shutil.rmtree(sources, ignore_errors=True)
     for folder in ("xpnet", "backends", "bench/xpnet_bench"):
         shutil.copytree(

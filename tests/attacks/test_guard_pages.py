@@ -42,7 +42,8 @@ def test_nothing_lies_outside(
 @pytest.mark.parametrize(("side", "offset"), [(1, 40), (0, -1)])
 def test_the_guard_bites(library: Path, side: int, offset: int) -> None:
     program = (
-        "import ctypes, sys; from pathlib import Path; import numpy; from helpers.guard import guarded, load\n"
+        "import ctypes, sys; from pathlib import Path; import numpy; from helpers.guard import "
+        "guarded, load\n"
         f"with guarded(load(Path({str(library)!r})), at_end={bool(side)}):\n"
         "    array = numpy.zeros(10, 'float32')\n"
         f"    print(ctypes.string_at(array.ctypes.data + {offset}, 1))\n"

@@ -1,4 +1,6 @@
-"""Ten thousand histories of tabular estimators: fits that are whole, refused or interrupted, and files."""
+"""Ten thousand histories of tabular estimators: fits that are whole, refused or interrupted, and
+files.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

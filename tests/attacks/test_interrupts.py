@@ -1,7 +1,8 @@
-"""Ctrl-C in a training, in compilation and in reading: heard soon, and what is left agrees with itself and goes on.
+"""Ctrl-C in a training, in compilation and in reading: heard soon, and what is left agrees with
+itself and goes on.
 
-How soon depends on what else the machine does. So no time is asserted: the counts name the slowest answer and the
-machine's load.
+How soon depends on what else the machine does. So no time is asserted: the counts name the slowest
+answer and the machine's load.
 """
 
 import os
@@ -152,7 +153,9 @@ print("usable", flush=True)
 
 
 def interrupted(program: str, *arguments: str, after: float, cache: Path | None = None) -> float:
-    """Press Ctrl-C so many seconds after a program is ready; the seconds until it was heard. The program must go on."""
+    """Press Ctrl-C so many seconds after a program is ready; the seconds until it was heard. The
+    program must go on.
+    """
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": str(cache)})
     command = [sys.executable, "-c", program, *arguments]
     with subprocess.Popen(

@@ -1,4 +1,5 @@
-"""Memory that ends: at every limit a fit or prediction gives the same numbers, or says so and changes nothing.
+"""Memory that ends: at every limit a fit or prediction gives the same numbers, or says so and
+changes nothing.
 
 On the Numba backend: NumPy itself crashes where one of its functions finds no memory for a buffer.
 """

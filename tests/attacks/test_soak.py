@@ -1,4 +1,6 @@
-"""Thousands of trainings in one process: each equal to its twin by seed, and memory that does not grow."""
+"""Thousands of trainings in one process: each equal to its twin by seed, and memory that does not
+grow.
+"""
 
 import gc
 import random

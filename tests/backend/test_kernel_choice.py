@@ -10,7 +10,9 @@ from xpnet.backend import Kernel, Operations
 
 
 def operations(kernel: Any) -> tuple[Operations, list[str]]:
-    """Operations of a backend with one kernel for cross-entropy, and the dtypes that the kernel was called with."""
+    """Operations of a backend with one kernel for cross-entropy, and the dtypes that the kernel was
+    called with.
+    """
     called: list[str] = []
 
     def launch(logits: Any, labels: Any, sample_weight: Any = None) -> Any:

@@ -1,4 +1,6 @@
-"""Parameters: one flat buffer where arrays can be written in place, separate arrays elsewhere, one mapping for both."""
+"""Parameters: one flat buffer where arrays can be written in place, separate arrays elsewhere, one
+mapping for both.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""What the base class of steps gives: every ability of a step that writes only what it must, with the right answers."""
+"""What the base class of steps gives: every ability of a step that writes only what it must, with
+the right answers.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""How many threads a process is allowed: as many as joblib counts, of the cores that it may run on now."""
+"""How many threads a process is allowed: as many as joblib counts, of the cores that it may run on
+now.
+"""
 
 from typing import Any
 

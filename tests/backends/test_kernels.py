@@ -20,7 +20,8 @@ from xpnet.errors import BackendError
 
 Call = tuple[list[Any], dict[str, Any]]
 
-# Rounding grows with the sum of a row: an absolute error of some roundings of 1, beside a relative one.
+# Rounding grows with the sum of a row: an absolute error of some roundings of 1, beside a relative
+# one.
 TOLERANCE = {"float32": {"rtol": 3e-6, "atol": 2e-6}, "float64": {"rtol": 1e-13, "atol": 1e-14}}
 
 UPDATES = tuple(update.function.__name__ for update in ops.UPDATES.values())
@@ -65,7 +66,9 @@ def laid_out(array: Any, layout: str) -> Any:
 
 
 class Example:
-    """Arguments for a call of each operation, drawn for one shape, dtype and size of the numbers."""
+    """Arguments for a call of each operation, drawn for one shape, dtype and size of the
+    numbers.
+    """
 
     def __init__(
         self, rng: np.random.Generator, rows: int, columns: int, dtype: str, scale: float
@@ -302,7 +305,9 @@ def test_logits_of_any_size(rng: np.random.Generator, subtests: pytest.Subtests)
 
 
 def check_large(backend: Backend, name: str, dtype: str, rng: np.random.Generator) -> None:
-    """Require the reference's answer for logits of up to 1e4, and finite numbers for others of up to 50."""
+    """Require the reference's answer for logits of up to 1e4, and finite numbers for others of up
+    to 50.
+    """
     if "softmax" not in name:
         assert np.isfinite(
             run(backend, backend.kernels[name].launch, large(name, rng, dtype, 50.0))[0]
@@ -320,7 +325,9 @@ def check_large(backend: Backend, name: str, dtype: str, rng: np.random.Generato
 
 
 def large(name: str, rng: np.random.Generator, dtype: str, size: float) -> Call:
-    """A call whose first argument has whole numbers of up to ``size``, which float32 holds and subtracts exactly."""
+    """A call whose first argument has whole numbers of up to ``size``, which float32 holds and
+    subtracts exactly.
+    """
     call = Example(rng, 30, 12, dtype, 1.0).calls(name)[0]
     call[0][0][...] = rng.integers(-size, size, (30, 12))
     return call
@@ -352,7 +359,9 @@ def test_arrays_of_one_axis(backend: Backend, name: str) -> None:
 def test_relative_errors_over_all_magnitudes(
     backend: Backend, name: str, dtype: str, wide: str, largest: int, rng: np.random.Generator
 ) -> None:
-    """A few roundings of the number itself, from denormal numbers on; what is no normal number may be 0."""
+    """A few roundings of the number itself, from denormal numbers on; what is no normal number may
+    be 0.
+    """
     exponents = np.concatenate(
         [rng.uniform(-1.17 * largest, largest, 9000), rng.uniform(-3, 2, 9000)]
     )
@@ -360,8 +369,9 @@ def test_relative_errors_over_all_magnitudes(
     found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
     (wanted,) = expected(name, ([x], {}), wide)
     finite = np.finfo(dtype)
-    # GELU and SiLU are x times a tail, which may be 0 where it is no normal number. The exponent of gelu_tanh's tail is
-    # a polynomial of some roundings, which count as often as the exponent has units.
+    # GELU and SiLU are x times a tail, which may be 0 where it is no normal number. The exponent of
+    # gelu_tanh's tail is a polynomial of some roundings, which count as often as the exponent has
+    # units.
     least = finite.tiny * (np.maximum(1, np.abs(x)) if ops.ACTIVATIONS[name].keeps == "x" else 1)  # type: ignore[index]
     normal, roundings = (
         np.abs(wanted) >= least,

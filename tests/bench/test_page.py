@@ -55,7 +55,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
 
     if not (CHROMIUM and DRIVER):
         pytest.skip(
-            "there is no Chromium to look at the page with (on Debian: apt-get install chromium chromium-driver)"
+            "there is no Chromium to look at the page with (on Debian: apt-get install chromium "
+            "chromium-driver)"
         )
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
@@ -73,7 +74,8 @@ def test_the_page_stands_in_a_browser(
     assert browser.value("innerWidth") == width
     assert browser.value("document.documentElement.scrollWidth") <= width
     sizes = browser.value(
-        "[...document.querySelectorAll('figure img')].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight])"
+        "[...document.querySelectorAll('figure img')].map(i => [i.naturalWidth, i.clientWidth, "
+        "i.clientHeight])"
     )
     assert sizes and all(natural > 0 and height > 100 for natural, _, height in sizes)
     assert all(300 <= shown <= width for _, shown, _ in sizes)
@@ -85,8 +87,9 @@ def test_words_can_be_read_in_both_colour_schemes(
     browser: "Browser", folder: Path, dark: bool
 ) -> None:
     browser.open(folder / "report.html", 390, dark=dark)
-    texts = browser.value("""[...document.querySelectorAll("figcaption, p, td, th, small, a")].map(t => [
-        getComputedStyle(t).color, t.getBoundingClientRect().height])""")
+    texts = browser.value("""
+        [...document.querySelectorAll("figcaption, p, td, th, small, a")].map(t => [
+            getComputedStyle(t).color, t.getBoundingClientRect().height])""")
     ground = browser.value("getComputedStyle(document.body).backgroundColor")
     assert len(texts) > 300
     assert min(_contrast(colour, ground) for colour, _ in texts) >= 4.5
@@ -108,16 +111,22 @@ def _luminance(colour: str) -> float:
 def test_how_we_stand_is_seen_without_scrolling(browser: "Browser", folder: Path) -> None:
     browser.open(folder / "report.html", 1280)
     ends = browser.value("""[...document.querySelectorAll(".table")].flatMap(frame =>
-        [...frame.querySelectorAll("th")].filter(head => head.textContent.includes(" / ")).map(head =>
-            head.getBoundingClientRect().right - frame.getBoundingClientRect().right))""")
+        [...frame.querySelectorAll("th")].filter(head => head.textContent.includes(" / ")).map(
+            head => head.getBoundingClientRect().right - frame.getBoundingClientRect().right))""")
     assert len(ends) > 8
     assert max(ends) <= 0
 
 
 def test_tables_sort_by_value_in_both_directions(browser: "Browser", folder: Path) -> None:
     browser.open(folder / "report.html", 1200)
-    column = "[...document.querySelectorAll('#kernels tbody')[0].rows].map(r => Number(r.cells[1].dataset.value))"
-    press = "document.querySelectorAll('#kernels thead')[0].rows[0].cells[1].querySelector('button').click()"
+    column = (
+        "[...document.querySelectorAll('#kernels tbody')[0].rows]"
+        ".map(r => Number(r.cells[1].dataset.value))"
+    )
+    press = (
+        "document.querySelectorAll('#kernels thead')[0].rows[0].cells[1]"
+        ".querySelector('button').click()"
+    )
     unsorted = browser.value(column)
     browser.value(press)
     assert browser.value(column) == sorted(unsorted)

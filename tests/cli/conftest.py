@@ -12,7 +12,8 @@ from xpnet.cli.app import app
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """``run("train", "iris", code=1)``: the command, called in an empty folder; fails on another exit code.
+    """``run("train", "iris", code=1)``: the command, called in an empty folder; fails on another
+    exit code.
 
     On the backend that users get, which trains tabular models ten times faster than NumPy does.
     """

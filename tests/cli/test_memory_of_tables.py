@@ -21,7 +21,9 @@ SIZE = 4 * ROWS * COLUMNS
 """Bytes of the table."""
 
 BUFFERS = 4 * 10**7
-"""Bytes, at most, of the blocks and batches through which rows come, whatever the size of the table."""
+"""Bytes, at most, of the blocks and batches through which rows come, whatever the size of the
+table.
+"""
 
 TIMES = 4
 """How often the folder holds it."""
@@ -29,7 +31,9 @@ TIMES = 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV file, a folder of Parquet with the same rows several times, and a small file like them."""
+    """A CSV file, a folder of Parquet with the same rows several times, and a small file like
+    them.
+    """
     path = tmp_path_factory.mktemp("tables")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(ROWS, COLUMNS)).astype(np.float32)
@@ -44,8 +48,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def peaks(folder: Path, *arguments: str, large: int = 2**26) -> Iterator[int]:
-    """Yield a command's peaks of anonymous memory, run after run. large : bytes of tables that are read by blocks"""
-    # The first may compile, which takes memory, too; and threads that read hold a few megabytes more or less.
+    """Yield a command's peaks of anonymous memory, run after run. large : bytes of tables that are
+    read by blocks
+    """
+    # The first may compile, which takes memory, too; and threads that read hold a few megabytes
+    # more or less.
     return (peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(4))
 
 
@@ -69,7 +76,9 @@ def train(folder: Path, data: str, large: int = 2**26) -> Iterator[int]:
 @linux
 @pytest.mark.attack
 def test_tables(folder: Path) -> None:
-    """A CSV file is held twice at most, as numbers of the trained dtype; a large folder is never whole."""
+    """A CSV file is held twice at most, as numbers of the trained dtype; a large folder is never
+    whole.
+    """
     small = min(train(folder, "small.csv"))
     assert any(SIZE < peak - small < 2 * SIZE + BUFFERS for peak in train(folder, "large.csv"))
     by_blocks = small + 0.7 * TIMES * SIZE + BUFFERS

@@ -18,7 +18,9 @@ TRAIN = ("train", "d.csv", "--target", "y", "--epochs", "1", "--members", "1")
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, bytes]:
-    """The files of a folder: a table, also as a link, a model, a configuration, a folder of Parquet, labels."""
+    """The files of a folder: a table, also as a link, a model, a configuration, a folder of
+    Parquet, labels.
+    """
     import pyarrow.csv
     import pyarrow.parquet
 

@@ -1,4 +1,6 @@
-"""Tables as people have them, from file to model to answers: in the shell, in Python and in ONNX."""
+"""Tables as people have them, from file to model to answers: in the shell, in Python and in
+ONNX.
+"""
 
 import io
 import json
@@ -57,7 +59,9 @@ def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
 
 
 def titanic() -> tuple[Frame, str, list[str], list[str]]:
-    """Passengers with gaps, text, names, a date and a row number. Returns frame, target, numbers, text."""
+    """Passengers with gaps, text, names, a date and a row number. Returns frame, target, numbers,
+    text.
+    """
     rng = np.random.default_rng(0)
     rows = 891
     sex, grade = rng.choice(["male", "female"], rows), rng.integers(1, 4, rows)

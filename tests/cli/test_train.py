@@ -316,7 +316,8 @@ def test_options_are_read_from_a_file(run: Run) -> None:
     )
     run("train", 'd, "1".csv', *options, "-o", "first")
     Path("run.toml").write_text(
-        """data = 'd, "1".csv'\ntarget = "y"\nhidden = [5]\nmembers = 1\nepochs = 3\nclass-weight = { p = 2.0, q = 1.0 }
+        """data = 'd, "1".csv'\ntarget = "y"\nhidden = [5]\nmembers = 1\nepochs = 3
+class-weight = { p = 2.0, q = 1.0 }
 features = ["a", "b c"]\noutput = "a"\n"""
     )
     run("train", "--config", "run.toml")

@@ -204,7 +204,9 @@ def test_files_hold_the_estimator_without_dask(
 
 
 def test_blocks_are_computed_before_ranks_begin(client: Any) -> None:
-    """A task that the second rank's rows need becomes ready on the first worker, whose thread a rank would hold."""
+    """A task that the second rank's rows need becomes ready on the first worker, whose thread a
+    rank would hold.
+    """
 
     def later() -> float:
         time.sleep(2)
@@ -410,7 +412,9 @@ def test_a_rank_says_why_it_waits_no_longer(
 
 
 def in_threads(size: int, work: Any) -> list[Any]:
-    """What ``work`` returns for each rank of a group on workers that are threads of this process."""
+    """What ``work`` returns for each rank of a group on workers that are threads of this
+    process.
+    """
     with (
         LocalCluster(
             n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None
@@ -548,7 +552,9 @@ def test_two_fits_at_a_time_end_both(client: Any) -> None:
     ],
 )
 def test_a_rank_asks_whether_the_client_still_waits(worker: Any, wanted: bool | None) -> None:
-    """Where a version of Dask keeps its tasks elsewhere, nothing is known: the time-out ends the fit."""
+    """Where a version of Dask keeps its tasks elsewhere, nothing is known: the time-out ends the
+    fit.
+    """
     assert is_wanted(worker, "fit") is wanted
 
 

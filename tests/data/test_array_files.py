@@ -220,7 +220,9 @@ def test_text_in_zarr_is_read_whatever_packs_it(tmp_path: Path) -> None:
 def test_a_chunk_of_blosc_that_says_to_be_longer_than_it_is_is_refused(
     tmp_path: Path, version: int
 ) -> None:
-    """Blosc's decoder believes what a chunk says of itself, and would read memory that is not its own."""
+    """Blosc's decoder believes what a chunk says of itself, and would read memory that is not its
+    own.
+    """
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     blosc = pytest.importorskip("numcodecs").Blosc() if version == 2 else zarr.codecs.BloscCodec()
     path = tmp_path / "d.zarr"

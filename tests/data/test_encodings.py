@@ -1,4 +1,6 @@
-"""Bytes of a text file that are not text: each is reported with its row and column, wherever it stands."""
+"""Bytes of a text file that are not text: each is reported with its row and column, wherever it
+stands.
+"""
 
 import gzip
 from pathlib import Path
@@ -10,7 +12,9 @@ from xpnet.data import frames
 from xpnet.errors import DataFileError
 
 ROWS = 40_000
-"""Rows of the file. Its first block, from which column types are inferred, ends before the last of them."""
+"""Rows of the file. Its first block, from which column types are inferred, ends before the last of
+them.
+"""
 
 
 def text_with(cell: bytes, row: int, column: str, rows: int = ROWS) -> bytes:

@@ -98,7 +98,9 @@ def test_every_kind_of_text(tmp_path: Path, kind: Any) -> None:
 
 
 def write_files(folder: Path, *files: dict[str, Any]) -> Path:
-    """A folder with a file for each of these tables, named by its column ``at``, which the file does not hold."""
+    """A folder with a file for each of these tables, named by its column ``at``, which the file
+    does not hold.
+    """
     for k, columns in enumerate(files):
         place = folder / "rows" / str(columns.pop("at", ""))
         place.mkdir(parents=True, exist_ok=True)

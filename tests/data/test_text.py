@@ -220,7 +220,8 @@ def test_rows_without_a_label_are_known(tmp_path: Path) -> None:
 def test_dates_are_moments(tmp_path: Path) -> None:
     found = read(
         tmp_path,
-        "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 11:00,q\n",
+        "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 "
+        "11:00,q\n",
     )
     assert all(pyarrow.types.is_temporal(found.frame.schema.field(name).type) for name in "abc")
     assert found.cells["b"][1] == pandas.Timestamp("2024-02-03")
@@ -413,7 +414,9 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
 def test_a_large_file_is_kept_in_few_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever opens the Parquet file holds what it tells of each group: many small ones would take much memory."""
+    """Whoever opens the Parquet file holds what it tells of each group: many small ones would take
+    much memory.
+    """
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
     line = ",".join(["0.123456"] * 20) + "\n"
     text = ",".join([*(f"x{k}" for k in range(19)), "y"]) + "\n" + line * 70_000

@@ -62,7 +62,9 @@ def train(
 
 
 def check_same(size: int, way: str, work: Callable[..., Any], *arrays: Any) -> None:
-    """``work`` on the rows of all ranks gives every rank the history and the parameters of one process."""
+    """``work`` on the rows of all ranks gives every rank the history and the parameters of one
+    process.
+    """
     history, params = work(*arrays)
     own = way == "own"
     found = on_ranks(
@@ -293,8 +295,8 @@ def test_a_step_of_training_takes_one_sum(
 ) -> None:
     """An epoch of eight batches: one sum each and one for the loss, and one to know who stops.
 
-    Weights of rows that each rank has alone take another one, and batches in common memory none. Rank 0 tells its
-    parameters after each epoch, or in common memory how many threads it uses.
+    Weights of rows that each rank has alone take another one, and batches in common memory none.
+    Rank 0 tells its parameters after each epoch, or in common memory how many threads it uses.
     """
     X, y, w = data(weighted)
 
@@ -374,7 +376,9 @@ def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path)
 def test_ranks_that_have_trained_and_that_have_not_begin_as_rank_0(
     trained: int, near: bool
 ) -> None:
-    """Whichever of them has made updates before, alone: only one has moments, and all must go on with rank 0's."""
+    """Whichever of them has made updates before, alone: only one has moments, and all must go on
+    with rank 0's.
+    """
     X, y, _ = data()
 
     def make(*, before: bool) -> xpnet.FeedforwardNeuralNet:

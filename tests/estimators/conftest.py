@@ -25,7 +25,9 @@ class Data(NamedTuple):
 
 @pytest.fixture(scope="session")
 def data() -> Data:
-    """130 digits, an uneven number of batches; targets of every kind, and weights with zeros among them."""
+    """130 digits, an uneven number of batches; targets of every kind, and weights with zeros among
+    them.
+    """
     X, y = load_digits(n_class=5, return_X_y=True)
     X, y = X[:130] / 16, y[:130]
     rng = np.random.default_rng(7)

@@ -73,7 +73,9 @@ def test_adamw(torch: Any, data: Any, backend: str) -> None:
 
 
 def test_gradient_clipping(torch: Any, data: Any, backend: str) -> None:
-    """Gradients longer than max_grad_norm are scaled down, against PyTorch; a long limit changes nothing."""
+    """Gradients longer than max_grad_norm are scaled down, against PyTorch; a long limit changes
+    nothing.
+    """
     model = xpnet.MLPClassifier(
         **{**SETTINGS, "batch_size": 130, "backend": backend, "activation": "tanh"}
     )

@@ -79,7 +79,9 @@ def test_attributes_are_numpy(data: Any, foreign: Any) -> None:
 
 
 def test_moving(data: Any, foreign: Any) -> None:
-    """Another library's rows are refused until the estimator has moved; it then continues with its optimizer."""
+    """Another library's rows are refused until the estimator has moved; it then continues with its
+    optimizer.
+    """
     X, y = foreign.make(data.X), foreign.make(data.numbers)
     model, expected = (
         xpnet.MLPRegressor(**SETTINGS),

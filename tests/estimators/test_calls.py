@@ -1,4 +1,6 @@
-"""How often Python is called: a small network trains in microseconds, of which each call takes a tenth of one."""
+"""How often Python is called: a small network trains in microseconds, of which each call takes a
+tenth of one.
+"""
 
 import os
 import sys

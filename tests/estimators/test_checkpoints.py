@@ -108,7 +108,8 @@ def between(self, training):
     write(self, training)
     if training.done == int(sys.argv[2]): os._exit(9)
 xpnet.Checkpoint.between_epochs = between
-model = xpnet.MLPClassifier(5, max_iter=8, random_state=0, backend="numpy", checkpoint=sys.argv[1]).fit(X, y)
+settings = dict(max_iter=8, random_state=0, backend="numpy", checkpoint=sys.argv[1])
+model = xpnet.MLPClassifier(5, **settings).fit(X, y)
 numpy.save(sys.argv[1] + ".npy", numpy.concatenate([array.ravel() for array in model.coefs_]))
 """
     codes = [

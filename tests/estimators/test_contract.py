@@ -12,7 +12,9 @@ KINDS = [xpnet.MLPClassifier, xpnet.MLPRegressor]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
-    """Tab completion, notebooks and getmembers read them all: a missing one raises AttributeError, nothing else."""
+    """Tab completion, notebooks and getmembers read them all: a missing one raises AttributeError,
+    nothing else.
+    """
     estimator = kind(solver="lbfgs")
     missing = {name for name in dir(estimator) if not hasattr(estimator, name)}
     fitted = {

@@ -151,7 +151,9 @@ def test_representations(classifier: Any) -> None:
 
 
 def test_tags(classifier: Any, theirs: Any) -> None:
-    """The same as theirs, and those of a transformer and of several targets of classes, which theirs are not."""
+    """The same as theirs, and those of a transformer and of several targets of classes, which
+    theirs are not.
+    """
     pairs = [(classifier, theirs), (xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor())]
     for ours, scikit_learns in pairs:
         tags, expected = ours.__sklearn_tags__(), scikit_learns.__sklearn_tags__()

@@ -1,4 +1,6 @@
-"""Estimators go into files and come back: the same predictions bit for bit, the same parameters, the same file."""
+"""Estimators go into files and come back: the same predictions bit for bit, the same parameters,
+the same file.
+"""
 
 import json
 import pickle

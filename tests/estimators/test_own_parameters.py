@@ -1,4 +1,6 @@
-"""Parameters of the constructor that scikit-learn lacks: dtype, backend, dropout, one value for each layer."""
+"""Parameters of the constructor that scikit-learn lacks: dtype, backend, dropout, one value for
+each layer.
+"""
 
 import pickle
 from copy import deepcopy
@@ -13,7 +15,9 @@ import xpnet
 
 
 def test_dropout(data: Any, backend: str) -> None:
-    """Another training for other rates, the same for the same seed; predictions leave nothing out."""
+    """Another training for other rates, the same for the same seed; predictions leave nothing
+    out.
+    """
     model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "max_iter": 20})
     plain, half, again, one = (
         clone(model).set_params(dropout=rate).fit(data.X, data.labels)
@@ -70,7 +74,9 @@ def test_sequences_fit_the_layers(data: Any) -> None:
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
-    """They train with every solver, are kept in files, copies and pickles, and show their parameters."""
+    """They train with every solver, are kept in files, copies and pickles, and show their
+    parameters.
+    """
     settings = {
         **SETTINGS,
         "backend": backend,

@@ -25,7 +25,9 @@ def test_threads_share_an_estimator(data: Any, backend: str) -> None:
 
 
 def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
-    """Many rows go through a training step: by the estimator that trained, its copy, and with assigned parameters."""
+    """Many rows go through a training step: by the estimator that trained, its copy, and with
+    assigned parameters.
+    """
     model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend}).fit(data.X, data.labels)
     rows = np.tile(data.X, (20, 1))
     assert len(rows) > 2048
@@ -61,7 +63,9 @@ def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(
 
 
 def test_the_reference_step_looks_at_some_rows_at_a_time(rng: np.random.Generator) -> None:
-    """Rows that lie in a file are neither converted nor examined as a whole; the outputs are those of their parts."""
+    """Rows that lie in a file are neither converted nor examined as a whole; the outputs are those
+    of their parts.
+    """
     X = rng.integers(0, 9, (60_000, 40)).astype(np.uint8)
     model = xpnet.MLPClassifier(**{**SETTINGS, "backend": "numpy", "dtype": "float32"})
     model.fit(X[:100].astype(np.float32), X[:100, 0] > 4)

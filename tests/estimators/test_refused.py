@@ -29,7 +29,9 @@ class TestParameters:
         "wrong", [{"shuffle": 1}, {"alpha": -1.0}, {"max_iter": 2.0}, {"solver": "newton"}]
     )
     def test_what_is_wrong_stays_wrong(self, wrong: dict[str, Any]) -> None:
-        """A fit that was right changes nothing about it, also where an equal value of another type was right."""
+        """A fit that was right changes nothing about it, also where an equal value of another type
+        was right.
+        """
         classifier(shuffle=True).fit(ROWS, LABELS)
         for _ in range(2):
             with pytest.raises(InputError, match=next(iter(wrong))):

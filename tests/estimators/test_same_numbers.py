@@ -1,7 +1,9 @@
-"""The numbers of scikit-learn's estimators, for the same random state: parameters, losses, scores and predictions.
+"""The numbers of scikit-learn's estimators, for the same random state: parameters, losses, scores
+and predictions.
 
-In float64 both compute the same sums in another order, so they part by rounding alone, which 20 epochs carry to about
-1e-13: 1e-8 leaves room for any number of threads. In float32 they start 1e-7 apart.
+In float64 both compute the same sums in another order, so they part by rounding alone, which 20
+epochs carry to about 1e-13: 1e-8 leaves room for any number of threads. In float32 they start 1e-7
+apart.
 """
 
 import inspect
@@ -21,7 +23,9 @@ NUMBERS = ("loss_", "best_loss_", "best_validation_score_")
 COUNTS = ("n_iter_", "t_", "n_layers_", "n_outputs_", "n_features_in_")
 
 SCORES_TEXT = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
-"""Whether their early stopping takes labels that are text: before 1.9 it asks whether predictions are NaN."""
+"""Whether their early stopping takes labels that are text: before 1.9 it asks whether predictions
+are NaN.
+"""
 
 
 def pair(kind: str, backend: str, **settings: Any) -> tuple[Any, Any]:
@@ -142,7 +146,9 @@ def test_every_schedule(data: Any, schedule: str, settings: Any) -> None:
 )
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_every_other_setting(data: Any, backend: str, kind: str, settings: Any) -> None:
-    """Batches, penalty, widths, Adam's numbers, early stopping, a random state that is an object."""
+    """Batches, penalty, widths, Adam's numbers, early stopping, a random state that is an
+    object.
+    """
     theirs, ours = pair(kind, backend, **settings)
     if "random_state" in settings:
         theirs.random_state, ours.random_state = np.random.RandomState(3), np.random.RandomState(3)
@@ -196,7 +202,8 @@ def test_float32(data: Any, backend: str, kind: str, solver: str) -> None:
         data.X.astype(np.float32),
         data.binary if kind == "MLPClassifier" else data.numbers.astype(np.float32),
     )
-    # Each update rounds to 6e-8, and Adam divides small numbers by small ones: 80 updates reach 1e-4.
+    # Each update rounds to 6e-8, and Adam divides small numbers by small ones: 80 updates reach
+    # 1e-4.
     assert_same(theirs.fit(X, y), ours.fit(X, y), X, rtol=1e-3)
     if kind == "MLPRegressor":
         assert ours.predict(X).dtype == theirs.predict(X).dtype
@@ -204,7 +211,9 @@ def test_float32(data: Any, backend: str, kind: str, solver: str) -> None:
 
 
 def test_float32_with_lbfgs(data: Any, backend: str) -> None:
-    """Parameters are float64, as theirs are; ours are also computed in float64, since line searches need it."""
+    """Parameters are float64, as theirs are; ours are also computed in float64, since line searches
+    need it.
+    """
     theirs, ours = pair("MLPRegressor", backend, solver="lbfgs")
     X = data.X.astype(np.float32)
     assert theirs.fit(X, data.numbers).coefs_[0].dtype == np.float64
@@ -236,7 +245,9 @@ def test_warm_start(data: Any, backend: str, kind: str, settings: Any) -> None:
 
 
 def test_warm_start_keeps_the_best(data: Any) -> None:
-    """A second fit that scores no better leaves the best of the first. (Theirs trains the arrays it had kept.)"""
+    """A second fit that scores no better leaves the best of the first. (Theirs trains the arrays it
+    had kept.)
+    """
     _, ours = pair(
         "MLPRegressor", "numpy", warm_start=True, early_stopping=True, batch_size=5, max_iter=6
     )
@@ -253,7 +264,9 @@ def test_warm_start_keeps_the_best(data: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_same_parameters_and_defaults(kind: str) -> None:
-    """Every constructor parameter of theirs is one of ours, in the same place, with the same default."""
+    """Every constructor parameter of theirs is one of ours, in the same place, with the same
+    default.
+    """
     theirs, ours = (
         getattr(sklearn.neural_network, kind)().get_params(),
         getattr(xpnet, kind)().get_params(),
@@ -299,7 +312,9 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize("settings", BAD_SETTINGS, ids=lambda settings: next(iter(settings)))
 def test_same_errors_for_settings(data: Any, settings: Any) -> None:
-    """Both refuse, and name the parameter in the same words; what it may be they say each in its own."""
+    """Both refuse, and name the parameter in the same words; what it may be they say each in its
+    own.
+    """
     raised = []
     for model in pair("MLPClassifier", "numpy", **settings):
         with pytest.raises(ValueError, match=next(iter(settings))) as error:

@@ -1,4 +1,6 @@
-"""scikit-learn's own tests of its multi-layer perceptrons, with xpnet's two classes in their place."""
+"""scikit-learn's own tests of its multi-layer perceptrons, with xpnet's two classes in their
+place.
+"""
 
 import importlib.util
 from types import ModuleType
@@ -16,7 +18,9 @@ LEFT_OUT = {"test_gradient": "calls the private _loss_grad_lbfgs"}
 
 
 def _their_module() -> ModuleType:
-    """Their test module as if scikit-learn's estimators were ours: it takes them by name when it is imported."""
+    """Their test module as if scikit-learn's estimators were ours: it takes them by name when it is
+    imported.
+    """
     spec = importlib.util.find_spec("sklearn.neural_network.tests.test_mlp")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

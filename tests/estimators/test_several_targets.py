@@ -1,4 +1,6 @@
-"""Several targets of classes in one network, and labels of which a share is spread over all classes."""
+"""Several targets of classes in one network, and labels of which a share is spread over all
+classes.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -398,7 +398,9 @@ SHARDS = {
     3: (10 * BLOCK, 0, ROWS - 10 * BLOCK),
     4: (0, BLOCK, 0, ROWS - BLOCK),
 }
-"""How many rows each rank has: whole blocks, so that the blocks of all ranks are those of one process."""
+"""How many rows each rank has: whole blocks, so that the blocks of all ranks are those of one
+process.
+"""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {},

@@ -25,7 +25,9 @@ def test_copies_train_on_alone(data: Any, backend: str, how: Any) -> None:
 
 
 def test_assigned_parameters_count(data: Any, backend: str) -> None:
-    """Predictions and further training follow what a user writes into coefs_ or puts in its place."""
+    """Predictions and further training follow what a user writes into coefs_ or puts in its
+    place.
+    """
     model = xpnet.MLPRegressor(**{**SETTINGS, "backend": backend}).fit(data.X, data.numbers)
     model.coefs_[-1][:] = 0
     model.intercepts_[-1] = np.array([3.5])

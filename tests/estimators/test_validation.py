@@ -14,7 +14,9 @@ import xpnet
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_validation_rows(data: Any, backend: str, early_stopping: bool) -> None:
-    """The user's own rows: the curve has the loss of the network that is kept, without the penalty."""
+    """The user's own rows: the curve has the loss of the network that is kept, without the
+    penalty.
+    """
     model = xpnet.MLPClassifier(
         **{**SETTINGS, "backend": backend, "early_stopping": early_stopping, "alpha": 1.0}
     )

@@ -1,4 +1,6 @@
-"""Warnings name the line that called xpnet, and belong to scikit-learn for those who filter them."""
+"""Warnings name the line that called xpnet, and belong to scikit-learn for those who filter
+them.
+"""
 
 import inspect
 import warnings

@@ -1,4 +1,6 @@
-"""Everything here needs a GPU. The tests are collected where they are asked for, and refused where there is no GPU."""
+"""Everything here needs a GPU. The tests are collected where they are asked for, and refused where
+there is no GPU.
+"""
 
 import warnings
 from collections.abc import Iterator

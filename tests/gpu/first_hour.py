@@ -1,12 +1,13 @@
 """A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
 
-Part after part, each in a process of its own and under ten minutes, those that say most first: what the machine is,
-what a step consists of, every way to train, times, tests; then sizes of batches, NVIDIA's checkers over the smallest
-cases, and the benchmarks beside PyTorch and JAX. What a part says is on disk when it ends, ``report.md`` tells what
-there is so far, and all of it is packed beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER``
-installs what else is there, without an index. ``--seconds`` is what all may take together. A test that was left out
-is a failure.
-``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean nothing.
+Part after part, each in a process of its own and under ten minutes, those that say most first: what
+the machine is, what a step consists of, every way to train, times, tests; then sizes of batches,
+NVIDIA's checkers over the smallest cases, and the benchmarks beside PyTorch and JAX. What a part
+says is on disk when it ends, ``report.md`` tells what there is so far, and all of it is packed
+beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER`` installs what else is
+there, without an index. ``--seconds`` is what all may take together. A test that was left out is a
+failure. ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times
+mean nothing.
 """
 
 import argparse
@@ -45,10 +46,11 @@ COMMAND_LINE, BENCH = (
     ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark"),
 )
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
-READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
-and `sizes` for what a step takes, `bench/report.html` for xpnet beside PyTorch and JAX
-and above what the card needs at the least. A part that is left out says why, one that was ended by the clock took too
-long and says how far it came; both can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
+READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How
+fast it is: `times` and `sizes` for what a step takes, `bench/report.html` for xpnet beside PyTorch
+and JAX and above what the card needs at the least. A part that is left out says why, one that was
+ended by the clock took too long and says how far it came; both can be run later by `--only NAME`.
+All that a part said is in `NAME.txt`.
 """
 
 
@@ -74,7 +76,9 @@ class Part:
 
 
 def parts(output: Path, rehearse: bool) -> list[Part]:
-    """In the order of their worth: those that come last are the first that time is too short for."""
+    """In the order of their worth: those that come last are the first that time is too short
+    for.
+    """
     step = str(HERE / "first_step.py")
     pytest = ["-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
     selected = ["-k", CANNOT_REHEARSE] if rehearse else []
@@ -100,7 +104,8 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
         ),
         Part(
             "step",
-            "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits its sum has one more.",
+            "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits "
+            "its sum has one more.",
             [step, "counts", *small],
             whole=True,
         ),
@@ -132,7 +137,8 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
 
 
 def _check(tool: str, finds: str) -> Part:
-    """One of NVIDIA's checkers over the smallest cases, and over xpnet's own kernels: those of libraries are not ours.
+    """One of NVIDIA's checkers over the smallest cases, and over xpnet's own kernels: those of
+    libraries are not ours.
 
     It fails by itself only where it is told to.
     """
@@ -186,7 +192,9 @@ def card() -> str:
 
 
 def main() -> int:
-    """Run all parts, or those that are named, whose results take the place of earlier ones; 1 where one failed."""
+    """Run all parts, or those that are named, whose results take the place of earlier ones; 1 where
+    one failed.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -245,7 +253,9 @@ def pack(output: Path) -> Path:
 
 
 def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tuple[str, str]:
-    """How it ended and what it said, which is in NAME.txt from its first line on; left : seconds that there are"""
+    """How it ended and what it said, which is in NAME.txt from its first line on; left : seconds
+    that there are
+    """
     if rehearse and not part.rehearsed:
         return "left out: it needs a card", ""
     if part.program and _program(part.program) is None:
@@ -300,7 +310,9 @@ def _program(name: str) -> str | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """As by Ctrl-C, so that tests tell what has failed so far; then with all that the part has started."""
+    """As by Ctrl-C, so that tests tell what has failed so far; then with all that the part has
+    started.
+    """
     with suppress(subprocess.TimeoutExpired, ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
         process.wait(GRACE)

@@ -20,8 +20,8 @@ SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
 EPOCHS = 5  # of a fit
 SIZES = (32, 64, 128, 200, 400, 1347)
-TIMES = """Microseconds of a step of training, with weights and clipping, too, of a prediction and a loss over a batch,
-and of a step within a fit: the median of 11 rounds [with its quartiles].
+TIMES = """Microseconds of a step of training, with weights and clipping, too, of a prediction and a
+loss over a batch, and of a step within a fit: the median of 11 rounds [with its quartiles].
 """
 
 
@@ -46,7 +46,9 @@ def epoch(step: Any, X: Any, Y: Any, batch: int) -> float:
 
 
 def clipped(step: Any, X: Any, Y: Any, batch: int, norm: float = 1e3) -> float:
-    """One epoch in a random order with weights of 1 and gradients of a norm that they do not reach."""
+    """One epoch in a random order with weights of 1 and gradients of a norm that they do not
+    reach.
+    """
     order, ones = np.random.default_rng(1).permutation(len(X)), cupy.ones(len(X), dtype=X.dtype)
     how = {"learning_rate": 1e-3, "batch_size": batch, "order": order, "sample_weight": ones}
     return step.weighted_epoch(X, Y, max_grad_norm=norm, **how)
@@ -59,7 +61,8 @@ def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
 
 
 def smallest() -> None:
-    """Every kind of run over few rows, for a checker that makes all a hundred times slower; all give the same losses.
+    """Every kind of run over few rows, for a checker that makes all a hundred times slower; all
+    give the same losses.
 
     Each array is memory of its own, so that a checker sees where one ends.
     """
@@ -96,7 +99,9 @@ def counts(small: bool) -> None:
 
 
 def nodes(graph: Any) -> int:
-    """How many nodes a captured graph has, -1 where CuPy cannot tell; over the stand-in, how many calls."""
+    """How many nodes a captured graph has, -1 where CuPy cannot tell; over the stand-in, how many
+    calls.
+    """
     if hasattr(graph, "calls"):
         return len(graph.calls)
     import ctypes
@@ -114,7 +119,8 @@ def nodes(graph: Any) -> int:
 def times(small: bool) -> None:
     """Microseconds of every way to use a step.
 
-    Tensor cores read 16 bytes at a time, which 10 numbers of bfloat16 are not; 16 outputs show what that costs.
+    Tensor cores read 16 bytes at a time, which 10 numbers of bfloat16 are not; 16 outputs show what
+    that costs.
     """
     jobs: list[tuple[tuple[int, ...], int, int, Any, str]] = [
         (SMALL, 128, 400, "fp32", "float32"),

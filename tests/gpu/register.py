@@ -1,8 +1,10 @@
-"""A clone that cannot be installed, since a machine with a GPU may reach no package index, made to work as if it were.
+"""A clone that cannot be installed, since a machine with a GPU may reach no package index, made to
+work as if it were.
 
-``python tests/gpu/register.py build/gpu`` writes the metadata that an installation would write, from pyproject.toml,
-and takes array-api-compat from scikit-learn, which carries a copy, where it is not installed. With that folder on
-PYTHONPATH beside ``.``, ``backends`` and ``bench``, backends are found.
+``python tests/gpu/register.py build/gpu`` writes the metadata that an installation would write,
+from pyproject.toml, and takes array-api-compat from scikit-learn, which carries a copy, where it is
+not installed. With that folder on PYTHONPATH beside ``.``, ``backends`` and ``bench``, backends are
+found.
 """
 
 import re

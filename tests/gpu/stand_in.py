@@ -1,4 +1,6 @@
-"""Runs a script or ``-c`` code over the stand-in for CuPy: ``stand_in.py [-c CODE | SCRIPT] [ARG ...]``."""
+"""Runs a script or ``-c`` code over the stand-in for CuPy: ``stand_in.py [-c CODE | SCRIPT] [ARG
+...]``.
+"""
 
 import runpy
 import sys

@@ -87,7 +87,8 @@ def test_relu_with_bias_and_back(backend: Any, shape: tuple[int, int], dtype: st
             launch()
     assert_close(backend.to_numpy(out), ops.relu(x.astype(np.float64) + bias), dtype)
     np.testing.assert_array_equal(backend.to_numpy(d_x), wanted.astype(dtype))
-    # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
+    # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) +
+    # 8 roundings.
     atol = 30 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max()
     np.testing.assert_allclose(backend.to_numpy(d_bias), wanted.sum(axis=0), rtol=0, atol=atol)
 

@@ -1,4 +1,6 @@
-"""The compiled step on a GPU: against float64, graph against launches, and what an epoch does to the device."""
+"""The compiled step on a GPU: against float64, graph against launches, and what an epoch does to
+the device.
+"""
 
 import ctypes
 import sys
@@ -25,7 +27,8 @@ with warnings.catch_warnings():
     import cupy
     from xpnet_cupy.launcher import Launcher
 
-# Over the stand-in for CuPy, whose threads are fibers of one processor, the wider network would take minutes a test.
+# Over the stand-in for CuPy, whose threads are fibers of one processor, the wider network would
+# take minutes a test.
 MIDDLE = (40, 24, 20, 10) if "helpers.cuda.cupy_on_host" in sys.modules else (784, 256, 128, 10)
 TWO_LAYERS = (*MIDDLE[:2], 10)
 WIDTHS = [(64, 32, 10), MIDDLE, (20, 700)]
@@ -191,7 +194,9 @@ def test_a_recorded_loss_equals_single_launches_bitwise(backend: Any, dtype: str
 def test_epochs_as_scikit_learn_counts_them(
     backend: Any, weighted: bool, norm: float | None, dtype: str
 ) -> None:
-    """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
+    """Batches count by their rows, those without weight change nothing, and gradients are scaled to
+    a norm.
+    """
     spec, wide = (network((64, 32, 10), "adam", name, l2=0.1) for name in (dtype, "float64"))
     X, Y, host_X, host_Y = draw(spec, backend, 1000)
     weight = (
@@ -300,8 +305,8 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     assert graphs
     for group, graph in graphs.items():
         batches = sum(times for work, times in group if len(work.launches) > 2)
-        # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node
-        # more. Before the batches goes one node, after them another.
+        # Gather, a product and one back for each layer, loss, update; a product that splits its sum
+        # needs one node more. Before the batches goes one node, after them another.
         assert nodes(graph) <= most * batches + 2, (
             f"{nodes(graph)} nodes in a graph of {batches} batches"
         )
@@ -319,8 +324,13 @@ def test_memory_is_constant_over_replays(backend: Any, cupy: Any) -> None:
 
 
 def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
-    """A kernel that spins for about a second is in front of the epoch; all batches are asked for before it ends."""
-    code = 'extern "C" __global__ void spin(long long n) { long long t = clock64(); while (clock64() - t < n) {} }'
+    """A kernel that spins for about a second is in front of the epoch; all batches are asked for
+    before it ends.
+    """
+    code = (
+        'extern "C" __global__ void spin(long long n) '
+        "{ long long t = clock64(); while (clock64() - t < n) {} }"
+    )
     spin = cupy.RawKernel(code, "spin")
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
@@ -385,7 +395,9 @@ def test_work_of_the_callers_stream_is_seen(backend: Any, cupy: Any) -> None:
 
 
 def test_the_stream_that_the_user_chose_waits_for_the_outputs(backend: Any, cupy: Any) -> None:
-    """``Stream.use()`` stays in force, and what follows on that stream reads what a prediction has written."""
+    """``Stream.use()`` stays in force, and what follows on that stream reads what a prediction has
+    written.
+    """
     spec = network(MIDDLE, "sgd", "float32")
     X, step, before = (
         draw(spec, backend, 4096)[0],

@@ -14,7 +14,8 @@ peak, ended = [0], threading.Event()
 def watch():
     while not ended.wait(0.01):
         lines = open("/proc/self/status").read().splitlines()
-        peak[0] = max(peak[0], *(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+        sizes = [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
+        peak[0] = max(peak[0], *sizes)
 thread = threading.Thread(target=watch)
 thread.start()
 try:

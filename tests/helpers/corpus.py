@@ -1,6 +1,7 @@
 """Write a small file of each kind, and what it predicts, for later versions.
 
-``PYTHONPATH=tests python -m helpers.corpus`` is run once for each release. What a release has written is never changed.
+``PYTHONPATH=tests python -m helpers.corpus`` is run once for each release. What a release has
+written is never changed.
 """
 
 import json

@@ -31,7 +31,9 @@ def compact(value: Any) -> str:
 
 
 def seal(entries: dict[str, Any], envelope: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """The envelope with checksums that hold, as one who means ill would compute them; by the container's docstring."""
+    """The envelope with checksums that hold, as one who means ill would compute them; by the
+    container's docstring.
+    """
     bare = {name: value for name, value in envelope.items() if name != "sha256"}
     summed = sha256()
     for name in sorted(entries):
@@ -104,11 +106,13 @@ def _somewhere(content: bytes, chance: random.Random) -> int:
 
 ACCIDENTS = [flip, flip, flip, cut, grow, blot, shift, noise]
 
-# By intent: changed where it hurts, under checksums that hold. Each must be an error or the model that it describes.
+# By intent: changed where it hurts, under checksums that hold. Each must be an error or the model
+# that it describes.
 
 NASTY: list[Any] = [
-    -1, 0, 1, 2, 255, 2**31, 2**53, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, 1e-320, True, False, None,
-    "", "W1", "relu", "a" * 999, "\ud800", "\0", [], [[]], [0], [-1], [2**40, 2**40], {}, {"a": {}}, [1] * 99,
+    -1, 0, 1, 2, 255, 2**31, 2**53, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, 1e-320, True, False,
+    None, "", "W1", "relu", "a" * 999, "\ud800", "\0", [], [[]], [0], [-1], [2**40, 2**40], {},
+    {"a": {}}, [1] * 99,
 ]  # fmt: skip
 
 

@@ -14,6 +14,8 @@ SETTINGS: dict[str, Any] = {
 
 
 def assert_close(model: Any, weights: Any) -> None:
-    """The parameters of the two trainings, apart by rounding and by the 1e-6 in PyTorch's clipping."""
+    """The parameters of the two trainings, apart by rounding and by the 1e-6 in PyTorch's
+    clipping.
+    """
     for a, b in zip(model.coefs_, weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())

@@ -1,7 +1,8 @@
 """Damaged and hostile files by the thousand: ``PYTHONPATH=tests python -m helpers.fuzz 10000``.
 
-Whatever a file holds, opening it ends soon, with a ModelFileError or with the model that the file describes, and takes
-no more memory than a small multiple of the file. Files damaged by accident always end in a ModelFileError.
+Whatever a file holds, opening it ends soon, with a ModelFileError or with the model that the file
+describes, and takes no more memory than a small multiple of the file. Files damaged by accident
+always end in a ModelFileError.
 """
 
 import contextlib
@@ -80,7 +81,9 @@ def open_model(path: Path) -> Any:
 
 
 def open_table(path: Path) -> Any:
-    """An estimator of tables on NumPy, and what it predicts where its columns are those of the original."""
+    """An estimator of tables on NumPy, and what it predicts where its columns are those of the
+    original.
+    """
     model = xpnet.load(path, backend="numpy")
     with contextlib.suppress(xpnet.InputError):  # its file names other columns
         model.predict({"a": np.ones(2), "b": np.ones(2), "c": np.array(["a", "b"])})
@@ -95,7 +98,8 @@ def examine(content: bytes, accident: bool, opener: Callable[[Path], Any], path:
     result = _open(accident, opener, path)
     peak, seconds = tracemalloc.get_traced_memory()[1] - before, time.process_time() - started
     if peak > MEMORY + 20 * len(content) or seconds > SECONDS:
-        return f"wrong: {peak} bytes of memory and {seconds:.1f} seconds for a file of {len(content)} bytes"
+        size = len(content)
+        return f"wrong: {peak} bytes of memory and {seconds:.1f} seconds for a file of {size} bytes"
     return result
 
 

@@ -1,4 +1,5 @@
-"""Run kernels and steps on arrays against protected pages: ``helpers.guarded_run LIBRARY WHAT SIDE SEED COUNT``.
+"""Run kernels and steps on arrays against protected pages: ``helpers.guarded_run LIBRARY WHAT SIDE
+SEED COUNT``.
 
 Each case is printed before it runs, so that the last line names the one that ended the process.
 """

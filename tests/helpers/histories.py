@@ -208,7 +208,9 @@ class History:
             self.expected = data.answers
 
     def kept(self, data: Data, error: type[BaseException]) -> Answers | None:
-        """Return the answers of a first fit that was interrupted, if they are those of whole epochs."""
+        """Return the answers of a first fit that was interrupted, if they are those of whole
+        epochs.
+        """
         try:
             check_is_fitted(self.model)
         except NotFittedError:

@@ -1,8 +1,10 @@
-"""Trainings that are killed at random moments and gone on with: ``PYTHONPATH=tests python -m helpers.kills 200``.
+"""Trainings that are killed at random moments and gone on with: ``PYTHONPATH=tests python -m
+helpers.kills 200``.
 
-Each training runs in a process of its own, which gets SIGKILL after a random time; then the same program is started
-again on the same folder, and may be killed again, until it ends. Its weights must then be, bit for bit, those of a run
-that was never killed, and no epoch whose checkpoint was written may have been lost.
+Each training runs in a process of its own, which gets SIGKILL after a random time; then the same
+program is started again on the same folder, and may be killed again, until it ends. Its weights
+must then be, bit for bit, those of a run that was never killed, and no epoch whose checkpoint was
+written may have been lost.
 """
 
 import multiprocessing
@@ -39,7 +41,8 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 
 
 class Report(Callback):
-    """Tells the parent when training begins, and after how many epochs a checkpoint has been written.
+    """Tells the parent when training begins, and after how many epochs a checkpoint has been
+    written.
 
     It goes behind the checkpoint in the list.
     """
@@ -55,7 +58,9 @@ class Report(Callback):
 
 
 def train(program: str, directory: Path, result: Path, report: Callable[[int], Any]) -> None:
-    """One whole training, as a user's program would do it, gone on with if there is a checkpoint."""
+    """One whole training, as a user's program would do it, gone on with if there is a
+    checkpoint.
+    """
     stream = np.random.default_rng(5)
     X = stream.normal(size=(300, 6))
     Y = (X[:, 0] * X[:, 1] > 0).astype(int)
@@ -76,7 +81,9 @@ def train(program: str, directory: Path, result: Path, report: Callable[[int], A
 
 @dataclass
 class Tally:
-    """What came of it: kills by the number of epochs that were on disk, runs that ended, and what went wrong."""
+    """What came of it: kills by the number of epochs that were on disk, runs that ended, and what
+    went wrong.
+    """
 
     kills: int = 0
     epochs: list[int] = field(default_factory=list)
@@ -87,7 +94,9 @@ class Tally:
 def once(
     program: str, directory: Path, result: Path, after: float | None
 ) -> tuple[int | None, int, float]:
-    """Start the training and kill it so many seconds after it began; its exit code, the last epoch, the seconds."""
+    """Start the training and kill it so many seconds after it began; its exit code, the last epoch,
+    the seconds.
+    """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=train, args=(program, directory, result, theirs.send))
@@ -123,7 +132,8 @@ def kill_and_go_on(
     """So many kills, spread over the programs in turn."""
     chance, tally, expected = random.Random(seed), Tally(), {}
     for program in programs:
-        # Here, so that what is compiled for it is there for the processes that begin as copies of this one.
+        # Here, so that what is compiled for it is there for the processes that begin as copies of
+        # this one.
         train(program, folder / f"{program}0", folder / f"{program}0.safetensors", [].append)
         code, _, seconds = once(program, folder / program, folder / f"{program}.safetensors", None)
         assert code == 0
@@ -167,7 +177,8 @@ def main(kills: int, seed: int = 0, *programs: str) -> int:
     with tempfile.TemporaryDirectory() as name:
         tally = kill_and_go_on(kills, Path(name), seed=seed, programs=programs or tuple(PROGRAMS))
     print(
-        f"{tally.kills} kills, after epoch {sorted(tally.epochs)}; {tally.ended} runs ended; wrong: {tally.wrong}"
+        f"{tally.kills} kills, after epoch {sorted(tally.epochs)}; {tally.ended} runs ended; "
+        f"wrong: {tally.wrong}"
     )
     return bool(tally.wrong)
 

@@ -11,7 +11,9 @@ import pytest
 
 @dataclass(frozen=True)
 class Library:
-    """One kind of array. make(NumPy array) gives an array of it, same dtype; backend is what its arrays run on."""
+    """One kind of array. make(NumPy array) gives an array of it, same dtype; backend is what its
+    arrays run on.
+    """
 
     name: str
     make: Callable[[Any], Any]

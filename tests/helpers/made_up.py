@@ -29,8 +29,9 @@ def measured(
 ) -> Results:
     """A run on a noisy machine that is ``drift`` times as slow as it could be.
 
-    Rounds scatter by 5 %; minutes come and go that slow everybody in them; one round in fifteen is disturbed; a process
-    has luck or not, by 1 %. What ``slowed`` names by job takes so many times as long for xpnet.
+    Rounds scatter by 5 %; minutes come and go that slow everybody in them; one round in fifteen is
+    disturbed; a process has luck or not, by 1 %. What ``slowed`` names by job takes so many times
+    as long for xpnet.
     """
     measurements, about = [], run()
     for number, job in enumerate(jobs):

@@ -1,8 +1,10 @@
-"""What is right: activations, losses, optimizers and networks, each written out once, sharing nothing with xpnet.
+"""What is right: activations, losses, optimizers and networks, each written out once, sharing
+nothing with xpnet.
 
-In NumPy, for every machine: ``ACTIVATIONS``, ``LOSSES``, ``UPDATES`` and ``PlainStep``. In PyTorch, whose
-own functions and derivatives they are: ``pytorch_activations`` and ``pytorch_losses``. tests/test_oracles.py
-holds the two against each other. A new activation, loss or optimizer needs one entry in each table.
+In NumPy, for every machine: ``ACTIVATIONS``, ``LOSSES``, ``UPDATES`` and ``PlainStep``. In PyTorch,
+whose own functions and derivatives they are: ``pytorch_activations`` and ``pytorch_losses``.
+tests/test_oracles.py holds the two against each other. A new activation, loss or optimizer needs
+one entry in each table.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +21,9 @@ DEFAULT_NUMBERS: dict[str, float] = {
     "tweedie": 1.5,
     "multi_softmax_cross_entropy": 0,
 }
-"""The number that a loss has for every output where none is chosen: delta, quantile, power, target."""
+"""The number that a loss has for every output where none is chosen: delta, quantile, power,
+target.
+"""
 
 
 def _relu(z: Any) -> tuple[Any, Any]:
@@ -157,7 +161,9 @@ The third argument is the loss's number, one for all outputs or one for each.
 
 
 def row_losses(name: str, z: Any, y: Any, number: Any = ()) -> tuple[Any, Any]:
-    """Each row's loss and its gradient; number : as in ``NetworkSpec.loss_numbers``, () for the default."""
+    """Each row's loss and its gradient; number : as in ``NetworkSpec.loss_numbers``, () for the
+    default.
+    """
     chosen = np.asarray(number, np.float64) if len(number) else DEFAULT_NUMBERS.get(name)
     return LOSSES[name](z, y, chosen)
 
@@ -319,7 +325,9 @@ def pytorch_activations() -> dict[str, Callable[[Any], Any]]:
 
 
 def pytorch_losses() -> dict[str, Callable[[Any, Any, Any], Any]]:
-    """Each row's loss by PyTorch's functions, by xpnet's name; arguments as in ``LOSSES``, as tensors."""
+    """Each row's loss by PyTorch's functions, by xpnet's name; arguments as in ``LOSSES``, as
+    tensors.
+    """
     import torch
 
     F = torch.nn.functional

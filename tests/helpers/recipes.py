@@ -1,8 +1,8 @@
 """Recipes of docs/contributing: their blocks of code, and their changes applied to a tree.
 
-A block of the language ``diff`` names files in lines ``+++ path``. The lines below it are in the file (a space
-first), or are added (``+``) or removed (``-``); ``@@`` separates places of one file. Unlike a patch it has no line
-numbers: the first place that has these lines is changed.
+A block of the language ``diff`` names files in lines ``+++ path``. The lines below it are in the
+file (a space first), or are added (``+``) or removed (``-``); ``@@`` separates places of one file.
+Unlike a patch it has no line numbers: the first place that has these lines is changed.
 """
 
 import re

@@ -1,4 +1,6 @@
-"""A training that other processes can run: they find this module by its name, which no other package has."""
+"""A training that other processes can run: they find this module by its name, which no other
+package has.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""xpnet as a user has it: installed, called from another folder. These tests read nothing of the source tree."""
+"""xpnet as a user has it: installed, called from another folder. These tests read nothing of the
+source tree.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""Ranks that MPICH starts, two and many more than there are cores: an environment of its own has it beside xpnet."""
+"""Ranks that MPICH starts, two and many more than there are cores: an environment of its own has it
+beside xpnet.
+"""
 
 import importlib.metadata
 import json

@@ -37,7 +37,8 @@ int main(void) {
     for (int k = 0; k < XPNET_COLUMNS; k++) {
       double number;
       int bytes; /* of the text; -1 for NULL */
-      if (fread(&number, sizeof number, 1, stdin) != 1 || fread(&bytes, sizeof bytes, 1, stdin) != 1) return 0;
+      if (fread(&number, sizeof number, 1, stdin) != 1) return 0;
+      if (fread(&bytes, sizeof bytes, 1, stdin) != 1) return 0;
       char *text = NULL;
       if (bytes >= 0) {
         text = calloc((size_t)bytes + 1, 1);

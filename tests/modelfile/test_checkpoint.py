@@ -231,7 +231,9 @@ class Rival(Callback):
 
 @pytest.mark.parametrize("epochs", [2, 3, 9])
 def test_two_runs_in_one_folder_remove_nothing_of_each_other(tmp_path: Path, epochs: int) -> None:
-    """Both began while the folder was empty: one of them is refused, and what the other wrote stays."""
+    """Both began while the folder was empty: one of them is refused, and what the other wrote
+    stays.
+    """
     X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     callbacks = [Rival(tmp_path / "runs", 2, epochs), xpnet.Checkpoint(tmp_path / "runs", keep=1)]
@@ -327,7 +329,8 @@ def test_counts_are_at_least_one(tmp_path: Path, counts: dict[str, int]) -> None
 @pytest.mark.attack
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 def test_killed_at_random_moments() -> None:
-    # In a process of its own, since it forks, which is not for a process that has run other libraries' threads.
+    # In a process of its own, since it forks, which is not for a process that has run other
+    # libraries' threads.
     found = run_module("kills", 9)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("9 kills") and found.stdout.endswith("wrong: []\n")

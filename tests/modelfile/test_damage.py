@@ -25,7 +25,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def assert_refused(content: bytes, folder: Path, match: str) -> None:
-    """Opening and describing such a file raise an error that names the file and says what is wrong."""
+    """Opening and describing such a file raise an error that names the file and says what is
+    wrong.
+    """
     path = folder / "damaged"
     path.write_bytes(content)
     for reader in (xpnet.load, xpnet.modelfile.describe):

@@ -1,4 +1,6 @@
-"""A header costs what a model's description costs, whatever it says; and what cannot be opened is not written."""
+"""A header costs what a model's description costs, whatever it says; and what cannot be opened is
+not written.
+"""
 
 import json
 import tracemalloc

@@ -17,7 +17,8 @@ from xpnet.ops import ACTIVATIONS
 pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-# Two implementations of the same formula differ by the rounding of sums over at most 9 terms and of exp.
+# Two implementations of the same formula differ by the rounding of sums over at most 9 terms and of
+# exp.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 
 
@@ -75,7 +76,9 @@ def test_logistic_regression(tmp_path: Path, rng: np.random.Generator) -> None:
 def labelled(
     path: Path, rng: np.random.Generator, out: int, loss: Any, classes: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """A network without hidden layers with labels in its graph: its logits, and what onnxruntime makes of the rows."""
+    """A network without hidden layers with labels in its graph: its logits, and what onnxruntime
+    makes of the rows.
+    """
     spec = NetworkSpec(widths=(3, out), activations=(), loss=loss)
     W, b, X = rng.normal(size=(3, out)), rng.normal(size=out), rng.normal(size=(20, 3))
     write_onnx(path, Exported(spec, [{"W1": W, "b1": b}], classes))

@@ -1,4 +1,6 @@
-"""Pipelines of scikit-learn's: a model file refuses them and says what keeps them, and that does."""
+"""Pipelines of scikit-learn's: a model file refuses them and says what keeps them, and that
+does.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,6 @@
-"""A model goes into a file and comes back: the same predictions, bit for bit, and the same file again."""
+"""A model goes into a file and comes back: the same predictions, bit for bit, and the same file
+again.
+"""
 
 import json
 import os
@@ -199,7 +201,8 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     program = """
 import sys, numpy, xpnet
 rng = numpy.random.default_rng(0)
-xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng).save(sys.argv[1], {"b": 1, "a": {"d": 2, "c": 3}})
+net = xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng)
+net.save(sys.argv[1], {"b": 1, "a": {"d": 2, "c": 3}})
 """
     for seed in "12":
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -213,7 +216,10 @@ xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng).save(sys.argv[1], 
 
 
 def test_modelfile_is_not_imported_with_xpnet() -> None:
-    program = "import sys, xpnet; print([m for m in sys.modules if m.startswith(('xpnet.modelfile', 'safetensors'))])"
+    program = (
+        "import sys, xpnet; "
+        "print([m for m in sys.modules if m.startswith(('xpnet.modelfile', 'safetensors'))])"
+    )
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600
     )

@@ -1,4 +1,6 @@
-"""Estimators of tables in files and in ONNX: encoder and networks come back, from raw columns to labels."""
+"""Estimators of tables in files and in ONNX: encoder and networks come back, from raw columns to
+labels.
+"""
 
 import random
 from pathlib import Path
@@ -19,7 +21,9 @@ ROWS = 300
 
 @pytest.fixture
 def table(rng: np.random.Generator) -> pandas.DataFrame:
-    """Numbers with gaps, text with gaps, many values, dates, flags, and columns that are left out."""
+    """Numbers with gaps, text with gaps, many values, dates, flags, and columns that are left
+    out.
+    """
     table = pandas.DataFrame(
         {
             "a": np.where(np.arange(ROWS) % 7 == 0, np.nan, rng.normal(size=ROWS) * 50 + 1e6),
@@ -239,7 +243,9 @@ def test_text_that_is_left_out_is_no_input(
 
 
 def zones_and_words(zone: str | None) -> tuple[pandas.DataFrame, np.ndarray]:
-    """Instants of a zone, categories with empty text, floats as categories; labels of the local clock."""
+    """Instants of a zone, categories with empty text, floats as categories; labels of the local
+    clock.
+    """
     rng = np.random.default_rng(0)
     hours = pandas.to_timedelta(rng.integers(0, 24 * 300, ROWS), "h")
     when = pandas.Series(pandas.Timestamp("2024-01-01", tz="UTC") + hours)

@@ -1,4 +1,6 @@
-"""Masked arrays and sparse matrices whose structure is broken are refused where the user passes them."""
+"""Masked arrays and sparse matrices whose structure is broken are refused where the user passes
+them.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
-"""Networks that are pickled and copied: the copy has all that the original has, and shares nothing with it."""
+"""Networks that are pickled and copied: the copy has all that the original has, and shares nothing
+with it.
+"""
 
 import copy
 import pickle

@@ -122,7 +122,9 @@ def test_any_rows_batches_and_threads_give_the_bits_of_a_loop(data: st.DataObjec
 
 @pytest.mark.parametrize("batch_size", [None, 1000])
 def test_only_some_networks_have_rows_of_their_own(batch_size: int | None) -> None:
-    """The first takes the rows as they lie and gathers nothing; the workspace has room for what the others gather."""
+    """The first takes the rows as they lie and gathers nothing; the workspace has room for what the
+    others gather.
+    """
     wide, labels = RNG.standard_normal((20_000, 50)).astype("float32"), RNG.integers(0, 3, 20_000)
     drawn = [None, *RNG.integers(0, len(wide), (3, len(wide)))]
 

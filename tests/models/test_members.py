@@ -130,7 +130,9 @@ def test_each_member_predicts_sparse_rows_where_arrays_are_not_numpys() -> None:
 
 
 def test_a_member_is_a_plain_network() -> None:
-    """x r W s + b = x (r W s) + b: its factors of inputs and outputs can be multiplied into the weight between them."""
+    """x r W s + b = x (r W s) + b: its factors of inputs and outputs can be multiplied into the
+    weight between them.
+    """
     network, values = trained(members=3), {}
     for layer in ("1", "2", "3"):
         factors = (
@@ -144,7 +146,8 @@ def test_a_member_is_a_plain_network() -> None:
         values[f"b{layer}"] = network.params[f"b{layer}"][2]
     plain = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, dtype="float32", rng=0)
     plain.params.update(values)
-    # float32 sums in another order: an error of some 1e-6 in a logit is as large, relatively, in a probability
+    # float32 sums in another order: an error of some 1e-6 in a logit is as large, relatively, in a
+    # probability
     np.testing.assert_allclose(plain.predict(X), network.predict_members(X)[2], rtol=2e-5)
 
 

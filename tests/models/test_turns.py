@@ -1,4 +1,6 @@
-"""Threads, signal handlers and forked processes at one model: calls take turns, and none waits for ever."""
+"""Threads, signal handlers and forked processes at one model: calls take turns, and none waits for
+ever.
+"""
 
 import copy
 import os
@@ -88,7 +90,9 @@ def test_a_first_use_from_two_threads_makes_one_step(backend):
 
 @pytest.fixture
 def impatient():
-    """Threads take over from each other as often as they can, so that a gap between two locks is hit."""
+    """Threads take over from each other as often as they can, so that a gap between two locks is
+    hit.
+    """
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,4 +1,6 @@
-"""Losses and their gradients against PyTorch's autograd, and against SciPy where there is no PyTorch."""
+"""Losses and their gradients against PyTorch's autograd, and against SciPy where there is no
+PyTorch.
+"""
 
 from functools import partial
 

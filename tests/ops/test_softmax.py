@@ -22,7 +22,8 @@ def check_softmax(library, dtype, rng, shape, spread):
     ops = choose(library.make(x), backend=library.backend).ops
     softmax, log_softmax = ops.softmax(library.make(x)), ops.log_softmax(library.make(x))
     expected = scipy.special.log_softmax(x.astype(np.float64), axis=-1)
-    # The shift by the maximum rounds at the size of the logits; exp turns that into a relative error.
+    # The shift by the maximum rounds at the size of the logits; exp turns that into a relative
+    # error.
     eps = np.finfo(dtype).eps * max(8.0, spread)
     np.testing.assert_allclose(
         library.numpy(softmax), np.exp(expected), rtol=4 * eps, atol=np.finfo(dtype).tiny

@@ -1,4 +1,6 @@
-"""A step trusts what the public edge has checked: asking again would wait for an accelerator at each batch."""
+"""A step trusts what the public edge has checked: asking again would wait for an accelerator at
+each batch.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The reference step's gradients against PyTorch's autograd, for each activation, loss, penalty and weight."""
+"""The reference step's gradients against PyTorch's autograd, for each activation, loss, penalty and
+weight.
+"""
 
 from dataclasses import replace
 

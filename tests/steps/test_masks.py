@@ -1,4 +1,6 @@
-"""Dropout masks: as many units stay as should, any part of a batch is drawn as in the whole, nothing repeats."""
+"""Dropout masks: as many units stay as should, any part of a batch is drawn as in the whole,
+nothing repeats.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Members: the layer by finite differences, the reference step beside PyTorch, compiled steps beside the reference."""
+"""Members: the layer by finite differences, the reference step beside PyTorch, compiled steps
+beside the reference.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -70,7 +72,9 @@ def arrays_for(spec: NetworkSpec) -> tuple[dict[str, Any], Any, Any, Any]:
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "logistic_cross_entropy"])
 @pytest.mark.parametrize("scales", ["all", "first"])
 def test_gradients_are_those_of_pytorchs_autograd(scales: str, loss: str) -> None:
-    """PyTorch computes the mean of the members' losses in float64, so that they differ by a few roundings alone."""
+    """PyTorch computes the mean of the members' losses in float64, so that they differ by a few
+    roundings alone.
+    """
     torch: Any = pytest.importorskip("torch")
     spec = spec_of(scales, loss, l2=0.1)
     params, X, Y, weight = arrays_for(spec)
@@ -136,7 +140,9 @@ COMPILED: dict[str, dict[str, Any]] = {
 
 
 def both_steps(spec: NetworkSpec, run: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """What ``run`` gives with the reference step and with the compiled one, from the same parameters."""
+    """What ``run`` gives with the reference step and with the compiled one, from the same
+    parameters.
+    """
     params, *_ = arrays_for(spec)
     found = []
     for step in (ReferenceStep(spec, NumpyBackend(), ""), numba_backend.compile_step(spec)):

@@ -68,7 +68,9 @@ def targets_of(spec: NetworkSpec, data: dict[str, Any]) -> Any:
 
 
 def runs(library: Any, spec: NetworkSpec) -> Iterator[tuple[Any, Any]]:
-    """The compiled step and NumPy's reference step, with equal parameters, and what makes arrays."""
+    """The compiled step and NumPy's reference step, with equal parameters, and what makes
+    arrays.
+    """
     rng = np.random.default_rng(1)
     values = None
     for make in (library.make, np.asarray):

@@ -1,4 +1,6 @@
-"""What rows that were set apart tell: intervals of predictions, and the temperature of probabilities."""
+"""What rows that were set apart tell: intervals of predictions, and the temperature of
+probabilities.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -56,14 +58,16 @@ def test_intervals_hold_their_share_of_new_targets(
 ) -> None:
     regressor = TabularRegressor(**QUICK, **settings).fit(*noisy(2400, 0))
     X, y = noisy(4000, 1)
-    # Of 600 rows set apart the share has a standard deviation of 0.02 and less, the network has seen none of them.
+    # Of 600 rows set apart the share has a standard deviation of 0.02 and less, the network has
+    # seen none of them.
     assert share_within(regressor.predict_interval(X, coverage), y) == pytest.approx(
         coverage, abs=0.05
     )
 
 
 def test_targets_that_stand_at_an_end_of_an_interval_are_within() -> None:
-    # Zero of every second target, and predicted so: float32 has it at 2.6e-8, as the networks see it.
+    # Zero of every second target, and predicted so: float32 has it at 2.6e-8, as the networks see
+    # it.
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(1500, 5))
     y = rng.poisson(numpy.exp(X[:, 0])) * 1.0
@@ -160,7 +164,8 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
     rng = numpy.random.default_rng(0)
     scores, often = rng.normal(size=(50, 2)), rng.integers(0, 30, 50)
     repeated = conformal_margin(numpy.repeat(scores, often, axis=0), 0.8)
-    # A new row counts as one row of the mean weight, of 50, not as one of the repeated rows: one place at most.
+    # A new row counts as one row of the mean weight, of 50, not as one of the repeated rows: one
+    # place at most.
     weighted = conformal_margin(scores, 0.8, CalibrationRows(often.astype(float)))
     for column in range(2):
         places = numpy.argsort(numpy.argsort(scores[often > 0, column]))

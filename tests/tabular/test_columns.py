@@ -1,4 +1,6 @@
-"""One table in several forms: zones, gaps, names of columns and types of values never change an answer in silence."""
+"""One table in several forms: zones, gaps, names of columns and types of values never change an
+answer in silence.
+"""
 
 import tracemalloc
 import warnings

@@ -1,4 +1,6 @@
-"""The encoder of tables against what each encoding says of itself, on frames of several libraries."""
+"""The encoder of tables against what each encoding says of itself, on frames of several
+libraries.
+"""
 
 import datetime
 import pickle
@@ -232,7 +234,8 @@ def test_a_gap_has_a_column_of_its_own_where_training_had_gaps(frame: pandas.Dat
     ("low", "step"), [(1.7e12, 1.0), (0.0, 1e40), (0.0, 1e-60), (-1e299, 1e297)]
 )
 def test_trees_cut_numbers_that_float32_does_not_hold(low: float, step: float) -> None:
-    # Milliseconds since 1970 that differ by less than float32 tells at that size; numbers beyond its largest, smallest.
+    # Milliseconds since 1970 that differ by less than float32 tells at that size; numbers beyond
+    # its largest, smallest.
     x = low + step * numpy.random.default_rng(0).permutation(400)
     y = (x - low) / step % 100
     encoder = TableEncoder(binning="tree", bins=8).fit(x[:, None], y)
@@ -396,6 +399,7 @@ def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
             numpy.testing.assert_array_equal(encoder.transform(frame), expected)
     with pytest.raises(xpnet.InputError, match="'day' must hold dates.*'tomorrow'"):
         encoders[0].transform(pandas.DataFrame({"day": ["2024-01-05", "tomorrow"]}))
-    # Where one value was no date in training, all are words, and stay so however few rows are predicted.
+    # Where one value was no date in training, all are words, and stay so however few rows are
+    # predicted.
     words = xpnet.TableEncoder().fit(pandas.DataFrame({"day": [*text, "never"]}))
     assert words.transform(pandas.DataFrame({"day": text[:1]})).sum() == 1

@@ -1,4 +1,6 @@
-"""Frames of pandas, of polars and of Arrow give the same numbers, each without the other libraries."""
+"""Frames of pandas, of polars and of Arrow give the same numbers, each without the other
+libraries.
+"""
 
 import datetime
 import subprocess
@@ -40,7 +42,9 @@ columns = {
     "town": [["Rome", "Oslo", "", None][k] for k in index],
     "size": [["S", "M", "L", None][k] for k in rng.integers(0, 4, rows)],
     "when": [day + datetime.timedelta(hours=float(h)) for h in rng.integers(0, 9000, rows)],
-    "written": [f"{d}/{m}/2023" for d, m in zip(rng.integers(1, 29, rows), rng.integers(1, 13, rows))],
+    "written": [
+        f"{d}/{m}/2023" for d, m in zip(rng.integers(1, 29, rows), rng.integers(1, 13, rows))
+    ],
     "born": [(day + datetime.timedelta(days=int(d))).date() for d in rng.integers(0, 900, rows)],
     "open": [bool(k) for k in rng.integers(0, 2, rows)],
     "price": [Decimal(int(k)) / 100 for k in rng.integers(0, 9999, rows)],

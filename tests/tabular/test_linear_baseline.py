@@ -1,4 +1,6 @@
-"""Simple models beside networks: they end up in the networks' own weights, and help where the truth is simple."""
+"""Simple models beside networks: they end up in the networks' own weights, and help where the truth
+is simple.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -34,7 +34,9 @@ class States(Callback):
 
 
 def test_a_refitted_network_is_its_best_epoch_trained_on_with_all_rows() -> None:
-    """One batch holds all rows, so that no order matters; the reference computes the same epochs."""
+    """One batch holds all rows, so that no order matters; the reference computes the same
+    epochs.
+    """
     settings = SMALL | {
         "networks": 1,
         "members": 1,

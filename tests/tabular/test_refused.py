@@ -1,4 +1,6 @@
-"""What a tabular estimator refuses, in sentences that name the cause; and what must not be refused."""
+"""What a tabular estimator refuses, in sentences that name the cause; and what must not be
+refused.
+"""
 
 import datetime
 import decimal

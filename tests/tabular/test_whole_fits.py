@@ -1,4 +1,6 @@
-"""A fit of a tabular estimator is made as a whole or not at all, whatever ends it and whoever looks."""
+"""A fit of a tabular estimator is made as a whole or not at all, whatever ends it and whoever
+looks.
+"""
 
 import copy
 import pickle
@@ -139,7 +141,9 @@ def test_predictions_and_files_in_the_middle_of_a_refit_are_those_of_the_fit_bef
 
 @pytest.mark.parametrize(("number", "epoch"), [(0, 1), (0, 2), (1, 1), (1, 2)])
 def test_ctrl_c_in_a_first_fit_keeps_the_whole_epochs(number: int, epoch: int) -> None:
-    """A network of two epochs is after one the network of one epoch: the learning rate is constant."""
+    """A network of two epochs is after one the network of one epoch: the learning rate is
+    constant.
+    """
     whole = TabularClassifier(**SMALL).fit(TABLE, LABELS)
     last = TabularClassifier(**{**SMALL, "max_iter": epoch}, refit=False).fit(TABLE, LABELS)
     kept = [*whole.networks_[:number], last.networks_[number]]
@@ -154,7 +158,7 @@ def test_ctrl_c_in_a_first_fit_keeps_the_whole_epochs(number: int, epoch: int) -
     numpy.testing.assert_allclose(model.predict_proba(TABLE), expected, rtol=1e-6)
 
 
-def test_ctrl_c_in_a_first_fit_keeps_intervals_and_temperatures_of_the_rows_that_were_not_trained_on(
+def test_ctrl_c_in_a_first_fit_keeps_intervals_and_temperatures_of_validation_rows(
     tmp_path: Path,
 ) -> None:
     model = TabularRegressor(**SMALL)
@@ -206,7 +210,9 @@ def test_what_is_no_ctrl_c_ends_a_first_fit_unfitted(error: BaseException) -> No
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
 def test_an_alarm_at_any_moment_of_a_refit_leaves_one_whole_fit() -> None:
-    """The alarm is raised when the n-th function is called, so that each attempt ends at another place."""
+    """The alarm is raised when the n-th function is called, so that each attempt ends at another
+    place.
+    """
 
     def alarm(*_: Any) -> None:
         raise TimeoutError

@@ -1,4 +1,6 @@
-"""Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and it goes on."""
+"""Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and
+it goes on.
+"""
 
 import _thread
 import ctypes
@@ -24,7 +26,9 @@ def network(backend):
 
 
 def assert_whole(model, backend, epochs):
-    """The state of an uninterrupted run of so many epochs, and the same numbers after more of them."""
+    """The state of an uninterrupted run of so many epochs, and the same numbers after more of
+    them.
+    """
     alone = network(backend)
     if epochs:
         alone.fit(X, Y, epochs=epochs, batch_size=8)
@@ -126,7 +130,9 @@ class Cut(Exception):
 
 @pytest.fixture
 def alarm():
-    """Has a signal handler raise Cut after some seconds, as the time-outs of test runners and task queues do."""
+    """Has a signal handler raise Cut after some seconds, as the time-outs of test runners and task
+    queues do.
+    """
 
     def cut(*_):
         raise Cut

@@ -1,4 +1,6 @@
-"""Prefetched orders give the same numbers as others, whatever callbacks do and however a training ends."""
+"""Prefetched orders give the same numbers as others, whatever callbacks do and however a training
+ends.
+"""
 
 from copy import deepcopy
 

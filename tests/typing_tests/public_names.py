@@ -1,5 +1,7 @@
 # mypy: warn-unused-ignores
-"""A type checker knows xpnet's public names. mypy reads this file (tests/test_public_names.py); nothing runs it."""
+"""A type checker knows xpnet's public names. mypy reads this file (tests/test_public_names.py);
+nothing runs it.
+"""
 
 from pathlib import Path
 from typing import Any, assert_type

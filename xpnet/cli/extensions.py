@@ -44,7 +44,9 @@ def _reason(error: Exception) -> str:
 
 
 def _requirement(entry: EntryPoint) -> str:
-    """Return the package of a command for pip: xpnet's own commands need the extra of their name."""
+    """Return the package of a command for pip: xpnet's own commands need the extra of their
+    name.
+    """
     package = entry.dist.name if entry.dist else entry.module.partition(".")[0]
     return f"'xpnet[{entry.name}]'" if package == "xpnet" else package
 

@@ -149,7 +149,8 @@ _the_model = options.together(
     _model(
         "--members",
         type=_COUNT,
-        help="Members of each network, which share most weights. [default: 4 or 8 by quality, else 1]",
+        help="Members of each network, which share most weights. "
+        "[default: 4 or 8 by quality, else 1]",
     ),
     _model(
         "--activation",

@@ -523,9 +523,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         unfinished = sum(epoch == epochs for epoch in fitted.best_epochs)
         if is_limited and unfinished:
             warnings.warn(
-                f"The validation loss of {unfinished} of {len(fitted.networks)} networks still fell "
-                f"at the limit of {epochs} epochs, which the number of rows sets. Raise `quality`, "
-                f"or set `max_iter`.",
+                f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
+                f"fell at the limit of {epochs} epochs, which the number of rows sets. Raise "
+                "`quality`, or set `max_iter`.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -5,5 +5,6 @@
 - ``memory``: addresses, pointers and arrays, calls by address, and values that threads share
 - ``arithmetic``: vectors, integers, and flushing of denormals
 - ``tiles``: the innermost loop of this package's own matrix product
-- ``bfloat16``, ``amx``: factors packed in pairs of bfloat16, and the innermost loops of their products
+- ``bfloat16``, ``amx``: factors packed in pairs of bfloat16, and the innermost loops of their
+products
 """

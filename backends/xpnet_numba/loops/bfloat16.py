@@ -255,5 +255,7 @@ PANEL_PART = max(values["COLUMNS"] * values["TERMS"] // 2 for _, values in PRODU
 
 
 def thread_items(params: int) -> int:
-    """Return the items of each thread's memory if packed weights of ``params`` parameters are kept."""
+    """Return the items of each thread's memory if packed weights of ``params`` parameters are
+    kept.
+    """
     return OWN_PART + PANEL_PART + 4 * params

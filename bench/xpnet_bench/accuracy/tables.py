@@ -42,7 +42,9 @@ class OpenTable:
     role: Role = "choosing"
 
     def load(self) -> tuple[pandas.DataFrame, numpy.ndarray]:
-        """Return the columns and the target: class indices (rows,) int, or numbers (rows,) float."""
+        """Return the columns and the target: class indices (rows,) int, or numbers (rows,)
+        float.
+        """
         if self.package == "sklearn":
             frame = getattr(datasets, self.item)(as_frame=True).frame
         else:

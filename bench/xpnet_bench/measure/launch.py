@@ -13,7 +13,9 @@ LIMIT = 240.0
 
 
 def launch(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
-    """Run a program with these variables; raises BackendError with its last words where it fails."""
+    """Run a program with these variables; raises BackendError with its last words where it
+    fails.
+    """
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,6 @@
-"""Kernels compiled for the host once a session, and launchers over them that run fibers in both orders."""
+"""Kernels compiled for the host once a session, and launchers over them that run fibers in both
+orders.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +32,9 @@ def dtype(request: pytest.FixtureRequest) -> str:
 def launcher(
     request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]
 ) -> Iterator[HostLauncher]:
-    """A launcher for ``dtype`` that runs fibers first to last, and one that runs them last to first."""
+    """A launcher for ``dtype`` that runs fibers first to last, and one that runs them last to
+    first.
+    """
     made = HostLauncher(libraries[dtype], dtype, reversed=request.param)
     yield made
     made.xp.check()

@@ -1,4 +1,6 @@
-"""The backend where there is no GPU: what it says, what it imports, and, over a stand-in for CuPy, what it adopts."""
+"""The backend where there is no GPU: what it says, what it imports, and, over a stand-in for CuPy,
+what it adopts.
+"""
 
 import os
 import subprocess

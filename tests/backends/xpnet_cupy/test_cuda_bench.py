@@ -1,4 +1,6 @@
-"""The GPU benchmarks as far as a host goes: contenders do the same work, and floors are what they say."""
+"""The GPU benchmarks as far as a host goes: contenders do the same work, and floors are what they
+say.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -48,7 +50,9 @@ def ours() -> Iterator[dict[Job, list[float]]]:
 
 
 def _prepared(contender: Any, job: Job) -> tuple[Network, Any, Any]:
-    """A network, its rows where the contender wants them, and its probabilities as a NumPy array."""
+    """A network, its rows where the contender wants them, and its probabilities as a NumPy
+    array.
+    """
     network = contender.network(job, data.SEED)
     predict = lambda X: contender.leave(network.predict(contender.enter(X)))  # noqa: E731
     return network, contender.place(data.rows(job), job), predict
@@ -75,7 +79,9 @@ def test_pytorch_has_the_same_losses(ours: dict[Job, list[float]], job: Job) -> 
 
 
 def test_a_captured_step_is_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With PyTorch's CUDA graphs replaced: a captured step is not made, and is made at each replay."""
+    """With PyTorch's CUDA graphs replaced: a captured step is not made, and is made at each
+    replay.
+    """
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from xpnet_bench.contenders.pytorch import CapturedNetwork, TorchNetwork
 
@@ -122,7 +128,8 @@ def test_floors() -> None:
     """A floor is the larger of what moving the bytes and what the products take."""
     rates = {"bytes": 1e12, "float32": 1e13}
     job = gpu.training_job({**SIZES, "layers": 1, "hidden": 8, "batch": 16}, FLOAT32_BITS)
-    # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 80) + 80) a row.
+    # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 80)
+    # + 80) a row.
     assert job.flops == 16 * 2 * (2 * (12 * 8 + 8 * 10) + 8 * 10)
     assert job.traffic == 4 * (7 * (13 * 8 + 9 * 10) + 16 * 12)
     assert gpu.floor_seconds(job, rates) == pytest.approx(max(job.traffic / 1e12, job.flops / 1e13))

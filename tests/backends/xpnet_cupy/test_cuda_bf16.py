@@ -1,4 +1,6 @@
-"""Training in bfloat16 with float32 parameters: against float64, within what 8 bits allow, and where it is refused."""
+"""Training in bfloat16 with float32 parameters: against float64, within what 8 bits allow, and
+where it is refused.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,8 +68,10 @@ def test_parameters_are_rounded_to_the_nearest(halved: HostLauncher) -> None:
 
 
 def assert_near(step: Any, spec: NetworkSpec, X: Any, Y: Any, **options: Any) -> None:
-    """The gradient is float64's up to one rounding for each number on a path: input, weight and output of each layer on
-    the way forth, gradient and weight on the way back. Errors add up at worst; the largest gradient is the scale."""
+    """The gradient is float64's up to one rounding for each number on a path: input, weight and
+    output of each layer on the way forth, gradient and weight on the way back. Errors add up at
+    worst; the largest gradient is the scale.
+    """
     wide = ReferenceStep(
         NetworkSpec(spec.widths, spec.activations, loss=spec.loss, l2=spec.l2), NumpyBackend(), ""
     )
@@ -138,7 +142,9 @@ def test_a_missing_epilogue_falls_back(libraries: Any, lt: Any, bf16: Any, epilo
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 def test_training_goes_where_float64s_goes(halved: HostLauncher, rule: Any) -> None:
-    """Losses of some steps; and products read the parameters that the last update has left, however small it was."""
+    """Losses of some steps; and products read the parameters that the last update has left, however
+    small it was.
+    """
     spec = NetworkSpec((7, 12, 4), ("relu",), rule=rule, dtype="float32", l2=0.01)
     wide = NetworkSpec((7, 12, 4), ("relu",), rule=rule, l2=0.01)
     X, Y = data(spec, "indices")

@@ -29,12 +29,16 @@ def installed() -> Iterator[None]:
 
 
 def both(fit: Any) -> tuple[Any, Any]:
-    """What ``fit(backend, bring)`` gives on NumPy's backend and on CuPy's, ``bring`` moving arrays there."""
+    """What ``fit(backend, bring)`` gives on NumPy's backend and on CuPy's, ``bring`` moving arrays
+    there.
+    """
     return fit("numpy", np.asarray), fit("cupy", cupy.asarray)
 
 
 def assert_same(plain: Any, found: Any) -> None:
-    """Equal training curves, coefficients and predictions, up to the rounding of sums in another order."""
+    """Equal training curves, coefficients and predictions, up to the rounding of sums in another
+    order.
+    """
     np.testing.assert_allclose(found.loss_, plain.loss_, rtol=1e-9)
     if plain.solver != "lbfgs":
         np.testing.assert_allclose(found.loss_curve_, plain.loss_curve_, rtol=1e-9)
@@ -81,7 +85,9 @@ def test_partial_fits() -> None:
 
 
 def test_a_stream_that_the_user_chose_stays_current() -> None:
-    """``Stream.use()`` is not undone by training, prediction or making a step, which run on streams of their own."""
+    """``Stream.use()`` is not undone by training, prediction or making a step, which run on streams
+    of their own.
+    """
     chosen = Stream(non_blocking=True)
     before = current()
     chosen.use()

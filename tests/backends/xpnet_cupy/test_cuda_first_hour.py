@@ -14,7 +14,8 @@ GPU = Path(__file__).parents[2] / "gpu"
 
 LONG = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(2, lambda *_: 0); time.sleep(60)"])
+program = "import signal, time; signal.signal(2, lambda *_: 0); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", program])
 print(child.pid, flush=True)
 try:
     time.sleep(60)
@@ -157,7 +158,9 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
 def test_a_test_that_is_left_out_is_a_failure(
     first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Since a package is missing, since there is no time, or since pytest skips it; other parts may be left out."""
+    """Since a package is missing, since there is no time, or since pytest skips it; other parts may
+    be left out.
+    """
     skips = tmp_path / "test_skips.py"
     skips.write_text("import pytest\ndef test_a():\n    pytest.skip('no card')\n")
     pytest_of = [
@@ -204,7 +207,9 @@ def test_results_of_two_cards_do_not_meet(
 
 
 def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> None:
-    """As on a machine that has CuPy and pytest alone; array-api-compat is then asked for where it is needed."""
+    """As on a machine that has CuPy and pytest alone; array-api-compat is then asked for where it
+    is needed.
+    """
     hide = "import sys; sys.modules['sklearn'] = sys.modules['array_api_compat'] = None; "
     run = f"import runpy; runpy.run_path({str(GPU / 'register.py')!r}, run_name='__main__')"
     code = f"{hide}sys.argv[1:] = [{str(tmp_path)!r}]; {run}"

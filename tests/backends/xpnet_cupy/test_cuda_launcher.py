@@ -1,4 +1,6 @@
-"""What is written for a GPU, run over a stand-in for CuPy: backend, launcher, capture and replay."""
+"""What is written for a GPU, run over a stand-in for CuPy: backend, launcher, capture and
+replay.
+"""
 
 import gc
 import sys
@@ -50,7 +52,9 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
 def test_without_cublaslt_there_is_no_compiled_step(
     backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Products that cannot be captured leave nothing to compile; the reference step trains there."""
+    """Products that cannot be captured leave nothing to compile; the reference step trains
+    there.
+    """
     monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
     why = backend.compile_step(spec_and_data("float32")[0])
     assert why == "the CUDA backend has no compiled step without cuBLASLt, which was not found"
@@ -66,7 +70,8 @@ def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtyp
     rtol = 3e3 * np.finfo(dtype).eps
     found = train(step, *device_data, batch=BATCH)
     np.testing.assert_allclose(found, train(reference, X, Y, batch=BATCH), rtol=rtol)
-    # What goes before, gather, two products, loss, two products and one back, update; the rest; what comes after.
+    # What goes before, gather, two products, loss, two products and one back, update; the rest;
+    # what comes after.
     assert [len(graph.calls) for graph in graphs_of(step)] == [1 + 3 * 8 + 1]
     assert "through cuBLASLt" in step.why
     probabilities = step.forward(device_data[0])
@@ -134,7 +139,8 @@ class TestPredictions:
         for count in range(2):
             made, replayed = Graph.made, Graph.launched
             found = step.forward(backend.asarray(X))
-            # 46 rows are nine blocks and one row: eight are a graph, and the rest with what comes after is another.
+            # 46 rows are nine blocks and one row: eight are a graph, and the rest with what comes
+            # after is another.
             assert (Graph.made - made, Graph.launched - replayed) == ((0, 0), (2, 2))[count]
             np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
 
@@ -172,7 +178,9 @@ class TestPredictions:
 
 
 class TestLosses:
-    """Rows of a number that has come before are one replay, between what tells where they lie and what adds up."""
+    """Rows of a number that has come before are one replay, between what tells where they lie and
+    what adds up.
+    """
 
     @pytest.mark.parametrize("ordered", [False, True])
     @pytest.mark.parametrize("blocks", [1, 3])
@@ -195,7 +203,8 @@ class TestLosses:
             device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
             made, replayed = Graph.made, Graph.launched
             found = step.loss(*device[:2], sample_weight=device[2], rows=order)
-            # Without weights and with them: launch by launch when it first comes, then as a CUDA graph, blocks and all.
+            # Without weights and with them: launch by launch when it first comes, then as a CUDA
+            # graph, blocks and all.
             assert (Graph.made - made, Graph.launched - replayed) == (k // 2, k // 2)
             assert found == pytest.approx(
                 reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5
@@ -282,13 +291,15 @@ def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     X, Y = backend.asarray(np.ones((20, 784), "float32")), backend.asarray(np.arange(20) % 10)
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
-    # Gather, three products, loss, three products and two back, update: eight batches with what goes before them, and
-    # two with what comes after.
+    # Gather, three products, loss, three products and two back, update: eight batches with what
+    # goes before them, and two with what comes after.
     assert [len(graph.calls) for graph in graphs_of(step)] == [1 + 8 * 11, 2 * 11 + 1]
 
 
 def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
-    """What it is told and what it leaves go through memory that the device reads and writes by itself."""
+    """What it is told and what it leaves go through memory that the device reads and writes by
+    itself.
+    """
     spec = NetworkSpec((64, 32, 10), ("relu",), rule=RULES["adam"], l2=0.01)
     step, (X, Y) = CupyBackend().compile_step(spec), data(spec, "indices", rows=60)
     step.params.update(weights(spec))
@@ -341,7 +352,9 @@ class TestResources:
     def test_a_thread_for_each_request_takes_over_what_those_before_it_had(
         self, backend: CupyBackend, cuda: Any
     ) -> None:
-        """Streams, a handle, workspaces and CUDA graphs; threads that live at the same time share none of them."""
+        """Streams, a handle, workspaces and CUDA graphs; threads that live at the same time share
+        none of them.
+        """
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         counts = []
@@ -478,7 +491,9 @@ class TestOutOfMemory:
         place: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A recording takes its memory on the card before anything of its epoch has changed a parameter."""
+        """A recording takes its memory on the card before anything of its epoch has changed a
+        parameter.
+        """
         reference = ReferenceStep(step.spec, NumpyBackend(), "")
         for one in (step, reference):
             one.params.update(weights(step.spec))

@@ -1,4 +1,6 @@
-"""Every kernel on the host, through the table the backend offers, against the reference in float64."""
+"""Every kernel on the host, through the table the backend offers, against the reference in
+float64.
+"""
 
 import inspect
 import warnings
@@ -152,7 +154,9 @@ def test_rows_with_nan_and_infinities(
 def test_rows_are_read_from_memory_once(
     libraries: dict[str, Any], name: str, cols: int, reads: int
 ) -> None:
-    """Rows too long for the registers of a block are read for their sum, and again for the result."""
+    """Rows too long for the registers of a block are read for their sum, and again for the
+    result.
+    """
     launcher = HostLauncher(libraries["float32"], "float32")
     launcher.take_counts()
     labels = [np.array([1, 0, 2])] if name == "softmax_cross_entropy" else []
@@ -197,7 +201,8 @@ def check_relu_backward(launcher: HostLauncher, rows: int, cols: int, dtype: str
     x[0, 0] = np.nan
     found, wanted = relu_backward_bias(launcher, d_out, x)
     assert_close(found[0], wanted[0], dtype)
-    # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
+    # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) +
+    # 8 roundings.
     np.testing.assert_allclose(
         found[1], wanted[1], rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max()
     )
@@ -269,7 +274,9 @@ def test_updates_with_decay(
 def test_adams_first_moments_are_right_to_a_few_roundings(
     launcher: HostLauncher, dtype: str
 ) -> None:
-    """1 - beta2 is 0.001 to the last digit: taken in float32, it would be off by a hundred roundings."""
+    """1 - beta2 is 0.001 to the last digit: taken in float32, it would be off by a hundred
+    roundings.
+    """
     param, grad = (draw((n, 33), dtype) for n in (30, 31))
     zero = np.zeros((30, 33), dtype)
     (_, m, v), (_, exact_m, exact_v) = run(

@@ -1,4 +1,6 @@
-"""The host's work beside the device's: the next order is drawn and sent while an epoch runs, losses are read late."""
+"""The host's work beside the device's: the next order is drawn and sent while an epoch runs, losses
+are read late.
+"""
 
 import gc
 import weakref
@@ -40,7 +42,9 @@ def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fit(*, prefetch: bool = True) -> tuple[Any, list[float]]:
-    """A step after a training in random orders, and the losses; prefetch : whether orders are drawn ahead"""
+    """A step after a training in random orders, and the losses; prefetch : whether orders are drawn
+    ahead
+    """
     backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
     step.prefetches_orders = prefetch

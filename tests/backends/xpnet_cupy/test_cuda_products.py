@@ -1,4 +1,6 @@
-"""The layout of products: descriptors against row-major NumPy, and cuBLASLt's interface against a strict stand-in."""
+"""The layout of products: descriptors against row-major NumPy, and cuBLASLt's interface against a
+strict stand-in.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +28,9 @@ def stored(memory: Any, rows: int, cols: int) -> Any:
 
 
 def column_major(product: Product, a: Any, b: Any, out: Any) -> None:
-    """D = op(A) op(B), item by item from the descriptors: what a column-major library does with these addresses."""
+    """D = op(A) op(B), item by item from the descriptors: what a column-major library does with
+    these addresses.
+    """
     A, B = stored(a.ravel(), *a.shape[::-1]), stored(b.ravel(), *b.shape[::-1])
     D = (A.T if product.transpose_a else A) @ (B.T if product.transpose_b else B)
     m, n = D.shape

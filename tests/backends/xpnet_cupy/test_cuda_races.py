@@ -1,4 +1,6 @@
-"""No kernel has a race: ThreadSanitizer sees every access, and an order between two where CUDA gives one alone."""
+"""No kernel has a race: ThreadSanitizer sees every access, and an order between two where CUDA
+gives one alone.
+"""
 
 import os
 import re
@@ -25,7 +27,8 @@ def libtsan() -> str:
 def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Path) -> None:
     if not Path(libtsan()).is_absolute():
         pytest.skip(
-            "g++ has no ThreadSanitizer here (on Debian: apt-get install libtsan2, with libgcc's headers)"
+            "g++ has no ThreadSanitizer here (on Debian: apt-get install libtsan2, with libgcc's "
+            "headers)"
         )
     # Each block has shared memory of its own, where a declaration has its place.
     declared = r"static char key; auto &\2 = *(\1(*)\3)host::shared(&key, sizeof(\1\3));"

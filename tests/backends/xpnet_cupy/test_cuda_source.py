@@ -1,4 +1,6 @@
-"""The kernels' source compiles for every card without spills, and its tests notice when it is wrong."""
+"""The kernels' source compiles for every card without spills, and its tests notice when it is
+wrong.
+"""
 
 import re
 import subprocess
@@ -98,7 +100,9 @@ def test_rows_are_taken_sixteen_bytes_at_a_time(kernel: str, real: str) -> None:
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
 @pytest.mark.nvrtc
 def test_rows_are_gathered_sixteen_bytes_at_a_time(real: str) -> None:
-    """Where they lie is read from memory, so that NVRTC does not say of their loads that they are global."""
+    """Where they lie is read from memory, so that NVRTC does not say of their loads that they are
+    global.
+    """
     if NVRTC is None:
         pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
     found = re.findall(
@@ -124,7 +128,9 @@ def test_four_numbers_of_a_copy_in_bfloat16_are_stored_as_one() -> None:
 
 
 def signatures(text: str) -> dict[str, list[str]]:
-    """The parameters of every kernel as a source declares them, macros written out by the preprocessor."""
+    """The parameters of every kernel as a source declares them, macros written out by the
+    preprocessor.
+    """
     command = ["g++", "-E", "-P", "-x", "c++", "-"]
     done = subprocess.run(
         command, input=text, check=True, capture_output=True, text=True, timeout=600
@@ -310,7 +316,8 @@ def battery(library: Any, *, reversed: bool) -> None:
         spec, launcher, *data(spec, "indices"), batch=2, weight=weight
     )  # graphs of eight and of one
     assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
-    # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left alone.
+    # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left
+    # alone.
     assert_agrees_by_rows(replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0)
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)

@@ -1,4 +1,6 @@
-"""The whole compiled step on the host, against the reference step and against a network written out in NumPy."""
+"""The whole compiled step on the host, against the reference step and against a network written out
+in NumPy.
+"""
 
 from itertools import product
 from typing import Any
@@ -130,7 +132,9 @@ def test_many_classes_and_rows_over_several_chunks(libraries: dict[str, Any]) ->
 
 
 def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> None:
-    """One step of Adam and one of momentum with float64 formulas that share nothing with the library."""
+    """One step of Adam and one of momentum with float64 formulas that share nothing with the
+    library.
+    """
     for rule in (RULES["adam"], RULES["momentum"]):
         spec = NetworkSpec((7, 6, 4), ("relu",), rule=rule, dtype=dtype)
         X, Y = data(spec, "indices")
@@ -151,7 +155,8 @@ def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> No
         for name, value, gradient in zip(step.params, (W1, b1, W2, b2), gradients, strict=True):
             # Adam's first step is lr g / (|g| + eps), whatever the betas.
             moved = gradient if rule.momentum else gradient / (np.abs(gradient) + 1e-8)
-            # That quotient amplifies a rounding of g by scale / |g|: gradients here are above 1e-3 of their terms.
+            # That quotient amplifies a rounding of g by scale / |g|: gradients here are above 1e-3
+            # of their terms.
             np.testing.assert_allclose(
                 step.params[name], value - 0.1 * moved, atol=1e3 * np.finfo(dtype).eps
             )
@@ -212,7 +217,9 @@ def test_a_loss_without_gradients(
 def test_gradients_of_parts_add_up(
     libraries: dict[str, Any], lt: Any, products: str, first_row: int, dtype: str
 ) -> None:
-    """Two parts of a batch, with dropout masks by the row of the whole batch, penalty in one of them."""
+    """Two parts of a batch, with dropout masks by the row of the whole batch, penalty in one of
+    them.
+    """
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     spec = NetworkSpec(
         (7, 6, 5, 4), ("relu", "tanh"), dtype=dtype, l2=0.1, dropout=(0.3, 0.5), seed=5
@@ -242,7 +249,9 @@ def test_gradients_of_parts_add_up(
 def test_dropout_of_rows_that_stand_apart_in_their_batch(
     libraries: dict[str, Any], lt: Any, products: str, dtype: str
 ) -> None:
-    """Each row has the mask of its place, for widths that divide into four words and for those that do not."""
+    """Each row has the mask of its place, for widths that divide into four words and for those that
+    do not.
+    """
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     spec = NetworkSpec(
         (7, 6, 8, 1, 4), ("relu", "tanh", "relu"), dtype=dtype, dropout=(0.3, 0.5, 0.2), seed=5
@@ -359,7 +368,8 @@ def test_batches_are_replayed_several_at_once_whatever_the_data(
     step = make(spec, launcher)
     for epoch in range(3):
         step.epoch(X.copy(), Y.copy(), learning_rate=0.1, batch_size=BATCH, order=np.arange(len(X)))
-        # A graph of what goes before and eight batches; one of four, the last of them smaller, and what comes after.
+        # A graph of what goes before and eight batches; one of four, the last of them smaller, and
+        # what comes after.
         assert (launcher.graphs, launcher.replays) == (2 * bool(epoch), 2 * epoch)
     step.gradient(X, Y)  # in larger buffers, for which all graphs are captured again
     train(step, X, Y, batch=BATCH)
@@ -414,7 +424,8 @@ def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = data(spec, "indices")
     make(spec, fused).epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
-    # Gather with the clock, loss, update with the penalty; two products forward, dW2 with db2, dZ1 with db1, dW1.
+    # Gather with the clock, loss, update with the penalty; two products forward, dW2 with db2, dZ1
+    # with db1, dW1.
     batch = ["begin", "next_batch", "cross_entropy_indices_warp", "adam"]
     # All launches of a new plan are loaded before any of them changes a parameter.
     assert fused.launched == [*batch, *batch, "finish"]

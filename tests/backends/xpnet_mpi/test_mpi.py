@@ -1,4 +1,6 @@
-"""Training on ranks that ``mpirun`` starts: the answer of one process, and an end whatever happens to one rank."""
+"""Training on ranks that ``mpirun`` starts: the answer of one process, and an end whatever happens
+to one rank.
+"""
 
 import json
 import sys
@@ -47,12 +49,14 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         (
             "nan",
             1,
-            "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X",
+            "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite "
+            "numbers; X",
         ),
         (
             "dtype",
             1,
-            "InputError: All ranks must train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'",
+            "InputError: All ranks must train one network*rank 1 has dtype = 'float32', rank 0 has "
+            "'float64'",
         ),
     ],
 )

@@ -36,7 +36,8 @@ def test_softmax_beyond_is_no_worse_than_scipys(dtype: str, rng: np.random.Gener
         normal = want > np.finfo(dtype).tiny
         error = relative(backend.kernels["softmax"].launch(x)[normal], want[normal])
         scipys = relative(scipy.special.softmax(x, axis=-1)[normal], want[normal])
-        # Both round z - max alike; two roundings more allow for the order of the sum and the product.
+        # Both round z - max alike; two roundings more allow for the order of the sum and the
+        # product.
         assert error <= scipys + 4 * ROUNDING[dtype], columns
 
 

@@ -1,4 +1,6 @@
-"""Products of factors rounded to bfloat16: against NumPy's products of rounded factors, alone and in training."""
+"""Products of factors rounded to bfloat16: against NumPy's products of rounded factors, alone and
+in training.
+"""
 
 import ctypes
 import os
@@ -114,7 +116,9 @@ def test_every_shape_is_the_product_of_rounded_factors(
 
 
 class Tiles:
-    """The registers and instructions of AMX, as Intel's manual describes them, for any processor."""
+    """The registers and instructions of AMX, as Intel's manual describes them, for any
+    processor.
+    """
 
     def __init__(self) -> None:
         self.registers = np.full((8, 16, 64), 0xFF, np.uint8)  # NaN

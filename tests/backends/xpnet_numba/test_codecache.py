@@ -1,4 +1,6 @@
-"""The cache of compiled code: what is damaged, foreign or old is never run, and no trouble with files stops anybody."""
+"""The cache of compiled code: what is damaged, foreign or old is never run, and no trouble with
+files stops anybody.
+"""
 
 import ast
 import os
@@ -211,7 +213,9 @@ sys.stdin.readline()
 def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(
     tmp_path: Path, more: str
 ) -> None:
-    """The program has imported the old version, all of it or some, and compiles only after the upgrade."""
+    """The program has imported the old version, all of it or some, and compiles only after the
+    upgrade.
+    """
     package = tmp_path / "xpnet_numba"
     shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
     path = os.pathsep.join([str(tmp_path), str(BACKENDS), str(BACKENDS.parent)])

@@ -35,7 +35,10 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_importing_imports_neither_numba_nor_scipy() -> None:
-    code = "import sys, xpnet_numba; print([m for m in ('numba', 'scipy', 'llvmlite') if m in sys.modules])"
+    code = (
+        "import sys, xpnet_numba; "
+        "print([m for m in ('numba', 'scipy', 'llvmlite') if m in sys.modules])"
+    )
     assert run(code).stdout.strip() == "[]"
 
 

@@ -1,4 +1,6 @@
-"""What is used of Numba beyond its documentation: each name is taken away, and the answers are as before."""
+"""What is used of Numba beyond its documentation: each name is taken away, and the answers are as
+before.
+"""
 
 import os
 import re
@@ -44,7 +46,9 @@ works = pytest.mark.parametrize(
 
 
 def computed(work: str, before: str, cache: Path) -> tuple[str, list[float], str, str]:
-    """Return backend, numbers, warnings and stderr of a process from which something was removed."""
+    """Return backend, numbers, warnings and stderr of a process from which something was
+    removed.
+    """
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", PROGRAM.format(before=before, work=work)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)

@@ -1,4 +1,6 @@
-"""Kernels alone and shared among threads: arrays that lie in memory in unusual ways, and results to the bit."""
+"""Kernels alone and shared among threads: arrays that lie in memory in unusual ways, and results to
+the bit.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
-"""Each loop of a step, as the step calls it, against ``xpnet.ops`` in a wider dtype, over all magnitudes."""
+"""Each loop of a step, as the step calls it, against ``xpnet.ops`` in a wider dtype, over all
+magnitudes.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -42,8 +44,8 @@ def magnitudes(
 
 
 def assert_close(found: Any, wanted: Any, roundings: float, scale: Any = None) -> None:
-    """An error of so many roundings, of the number itself or of ``scale``; where that is no normal number, of the
-    smallest.
+    """An error of so many roundings, of the number itself or of ``scale``; where that is no normal
+    number, of the smallest.
     """
     finite = np.finfo(found.dtype)
     size = np.abs(wanted if scale is None else scale)
@@ -70,7 +72,8 @@ def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
     run(f"{name}_forward", out, no_bias)
     with np.errstate(over="ignore", under="ignore"):
         wanted, _ = activation.forward(z.astype(wide))
-    # The relative error of a tail grows with its exponent: where x times a tail is small, it is compared with x.
+    # The relative error of a tail grows with its exponent: where x times a tail is small, it is
+    # compared with x.
     scale = None if activation.keeps == "out" else np.abs(wanted) + np.abs(z) / 1e3
     assert_close(out, wanted, 8 if name.startswith("gelu") else 4, scale=scale)
     d, d_bias = rng.uniform(0.5, 2, out.shape).astype(dtype), np.zeros(25, dtype)
@@ -143,7 +146,9 @@ def test_losses(name: str, dtype: str, rng: np.random.Generator, subtests: pytes
 
 
 def check_loss(name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
-    """Beside a large logit what is added to it has lost digits: errors are measured by the largest number of a row."""
+    """Beside a large logit what is added to it has lost digits: errors are measured by the largest
+    number of a row.
+    """
     wide = WIDER[dtype]
     with_exp = name in ("poisson", "gamma", "tweedie")
     z = magnitudes(rng, dtype, (9, columns), min(largest, 1.5) if with_exp else largest)
@@ -264,7 +269,9 @@ def test_rows(dtype: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("columns", [1, 7, 16, 25, 32, 40])
 def test_dropout_of_any_run(columns: int, dtype: str, rng: np.random.Generator) -> None:
-    """Rows anywhere in a batch, shorter or longer than what four random words decide on, and nothing beside them."""
+    """Rows anywhere in a batch, shorter or longer than what four random words decide on, and
+    nothing beside them.
+    """
     places, seed = rng.permutation(60)[:33], np.array([5, 0])
     for first, at, rows in ((0, places, places), (4, np.arange(0), np.arange(4, 37))):
         x, around = magnitudes(rng, dtype, (33, columns)), np.full((35, columns), 7, dtype)

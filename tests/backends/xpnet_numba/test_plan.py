@@ -1,4 +1,6 @@
-"""How a batch is cut: every row and every parameter is somebody's, once, and threads change nothing."""
+"""How a batch is cut: every row and every parameter is somebody's, once, and threads change
+nothing.
+"""
 
 from typing import Any
 

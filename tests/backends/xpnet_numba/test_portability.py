@@ -1,4 +1,6 @@
-"""What differs between processors, systems and builds, each by a stand-in where this machine has only one kind."""
+"""What differs between processors, systems and builds, each by a stand-in where this machine has
+only one kind.
+"""
 
 import ctypes
 import os
@@ -24,7 +26,10 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_with_numbas_compiler_off_numpy_computes_and_says_why() -> None:
-    code = "import numpy, xpnet; print(xpnet.relu(numpy.array([-1.0, 2.0])), xpnet.LogisticRegression(2, 2).why_)"
+    code = (
+        "import numpy, xpnet; "
+        "print(xpnet.relu(numpy.array([-1.0, 2.0])), xpnet.LogisticRegression(2, 2).why_)"
+    )
     ended = run(code, NUMBA_DISABLE_JIT="1")
     assert ended.returncode == 0, ended.stderr
     assert "[0. 2.]" in ended.stdout and "NUMBA_DISABLE_JIT" in ended.stdout

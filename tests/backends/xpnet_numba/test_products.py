@@ -82,7 +82,8 @@ def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Gen
     c = np.empty((100, 100), dtype)
     multiply(a, b, c)
     want = a.astype(np.longdouble) @ b.astype(np.longdouble)
-    # Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.5: |error| <= k u |A| |B|.
+    # Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.5: |error| <= k u |A|
+    # |B|.
     bound = 784 * ROUNDING[dtype] * (abs(a).astype(np.longdouble) @ abs(b).astype(np.longdouble))
     assert (abs(c - want) <= bound).all()
 

@@ -140,7 +140,9 @@ def test_without_memory_gradients_are_added_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_networks_that_take_turns() -> None:
-    """The memory is one for all, and is made anew for a larger network; what a network has learnt is its own."""
+    """The memory is one for all, and is made anew for a larger network; what a network has learnt
+    is its own.
+    """
     X, y, _ = rows()
 
     def work(group: ThreadsGroup) -> list[list[Any]]:

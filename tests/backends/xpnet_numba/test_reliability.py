@@ -1,4 +1,6 @@
-"""What must not be lost or broken: by memory that runs out, labels that change, interrupts, small stacks."""
+"""What must not be lost or broken: by memory that runs out, labels that change, interrupts, small
+stacks.
+"""
 
 import subprocess
 import sys
@@ -41,7 +43,9 @@ def data(rows: int, spec: NetworkSpec = SPEC) -> tuple[Any, Any]:
 def test_memory_that_runs_out_leaves_the_step_as_it_was(
     failing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever allocation for a larger batch fails, smaller batches go on as if nothing had happened."""
+    """Whichever allocation for a larger batch fails, smaller batches go on as if nothing had
+    happened.
+    """
     step, same = made(), made()
     X, Y = data(400)
     order = np.arange(400)

@@ -1,4 +1,6 @@
-"""Sparse rows in the compiled step: the numbers of dense rows, and nothing read outside of the arrays."""
+"""Sparse rows in the compiled step: the numbers of dense rows, and nothing read outside of the
+arrays.
+"""
 
 import weakref
 from typing import Any
@@ -28,7 +30,9 @@ def make_step(widths: tuple[int, ...] = (FEATURES, 30, 20, 5), **how: Any) -> An
 
 @pytest.fixture(scope="module")
 def data() -> tuple[Any, Any, Any, Any]:
-    """X of which a tenth is filled, one row and one column not at all; labels, weights and an order."""
+    """X of which a tenth is filled, one row and one column not at all; labels, weights and an
+    order.
+    """
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(ROWS, FEATURES)) * (rng.random((ROWS, FEATURES)) < 0.1)
     X[7], X[:, 3] = 0, 0
@@ -134,7 +138,9 @@ def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.M
 def test_the_order_of_rows_lives_while_they_are_predicted(
     data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads that predict other numbers of rows would let another's go, if a cache alone had it."""
+    """Threads that predict other numbers of rows would let another's go, if a cache alone had
+    it.
+    """
     orders, alive, run = [], [], evaluation.run_job
 
     def natural_order(rows: int) -> Any:

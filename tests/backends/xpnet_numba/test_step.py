@@ -1,4 +1,6 @@
-"""The compiled step against a network written out in plain NumPy, in float64, and against the reference step."""
+"""The compiled step against a network written out in plain NumPy, in float64, and against the
+reference step.
+"""
 
 import itertools
 import math
@@ -25,8 +27,8 @@ from xpnet_numpy import backend as numpy_backend
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
 
-# Both steps take the same sums in different orders. In float64 50 updates leave some 1e-13; in float32 each rounding is
-# 6e-8, and a few of them add up.
+# Both steps take the same sums in different orders. In float64 50 updates leave some 1e-13; in
+# float32 each rounding is 6e-8, and a few of them add up.
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 RULES = {
@@ -73,8 +75,9 @@ WAYS = {"narrow": (0, math.inf), "wide": (math.inf, math.inf), "in parts": (math
 
 @pytest.fixture(params=itertools.product(WAYS, ["tiles", "blas"]), ids=", ".join)
 def every_way(request, monkeypatch):
-    """Weight gradients by blocks of rows, and by slices of the whole batch, and the first layer's product in parts as
-    well, whatever the rules would choose; with the products that this processor has, and with BLAS.
+    """Weight gradients by blocks of rows, and by slices of the whole batch, and the first layer's
+    product in parts as well, whatever the rules would choose; with the products that this processor
+    has, and with BLAS.
     """
     way, products = request.param
     block_gradients, features = WAYS[way]
@@ -270,7 +273,9 @@ def test_gradient_and_update_apart_equal_an_epoch():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
-    """While a step runs, rows are read once for all gradients of them: between others, and after other work."""
+    """While a step runs, rows are read once for all gradients of them: between others, and after
+    other work.
+    """
     spec = NetworkSpec((7, 9, 4), ("relu",), rule=RULES["adam"], l2=0.1, dtype=dtype)
     step, _ = make_pair(spec)
     fresh, _ = make_pair(spec)
@@ -382,7 +387,9 @@ def test_a_batch_without_weight_has_no_gradient_as_in_the_reference_step(kind, s
 
 
 def check_batch_without_weight(kind, members, rule, over_batch):
-    """Require the reference's losses and parameters where all rows of some batches have no weight."""
+    """Require the reference's losses and parameters where all rows of some batches have no
+    weight.
+    """
     spec = NetworkSpec(
         (7, 5, 4),
         ("relu",),
@@ -468,7 +475,8 @@ def test_prediction_equals_the_reference(every_way):
         step.params[name] = reference.params[name] = rng.standard_normal(array.shape) / 10
     for rows in (1, 3, 4, 7, 8, 300):
         X = rng.standard_normal((rows, 784)).astype("float32")
-        # Sums of 784 products of size 0.1 in another order; beyond 1e-6 of the largest probability digits are left.
+        # Sums of 784 products of size 0.1 in another order; beyond 1e-6 of the largest probability
+        # digits are left.
         numpy.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=1e-4, atol=1e-6)
 
 

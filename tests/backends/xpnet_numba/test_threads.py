@@ -1,4 +1,6 @@
-"""Worker threads: the same bits for any number of them, several callers at once, forks, and a quiet end."""
+"""Worker threads: the same bits for any number of them, several callers at once, forks, and a quiet
+end.
+"""
 
 import os
 import subprocess
@@ -115,7 +117,9 @@ def test_workers_keep_off_the_leaders_core() -> None:
 
 @pytest.mark.parametrize(("value", "threads_of"), [("1", 1), ("", 0), ("none", 0)])
 def test_a_process_is_limited_by_its_environment(value: str, threads_of: int) -> None:
-    """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules it."""
+    """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules
+    it.
+    """
     program = (
         "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
     )

@@ -61,7 +61,8 @@ def test_all_ranks_end(what: str) -> None:
 def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Without torchrun, which may end the other rank first: as where each machine has a launcher of its own.
+    # Without torchrun, which may end the other rank first: as where each machine has a launcher of
+    # its own.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {
@@ -78,7 +79,10 @@ def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(
     finally:
         lost.kill()
         lost.wait()
-    said = "rank 0 of 2 failed: BackendError: All ranks must stay until the end; rank 0 of 2 has lost another ("
+    said = (
+        "rank 0 of 2 failed: BackendError: All ranks must stay until the end; "
+        "rank 0 of 2 has lost another ("
+    )
     reason = "(closed|reset) by peer" if what == "SIGKILL" else "Timed out waiting"
     assert (ended.code, ended.left) == (1, []) and re.search(
         rf"{re.escape(said)}[^)]*{reason}", ended.stderr

@@ -1,4 +1,6 @@
-"""What the tests of kernels and steps share: drawing, running on the host, comparing with the reference."""
+"""What the tests of kernels and steps share: drawing, running on the host, comparing with the
+reference.
+"""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,10 +33,12 @@ ROWS, BATCH, EPOCHS = 23, 9, 3
 
 
 def assert_close(found: Any, wanted: Any, dtype: str, scale: Any = None) -> None:
-    """Equal to the float64 answer up to 64 roundings of ``scale``, by default the largest value of a row.
+    """Equal to the float64 answer up to 64 roundings of ``scale``, by default the largest value of
+    a row.
 
-    exp(x - max) turns one rounding of x - max, at most 40 here, into 40 of the result; sums are short trees. Where a
-    difference cancels, such as softmax - label, the scale is that of its terms.
+    exp(x - max) turns one rounding of x - max, at most 40 here, into 40 of the result; sums are
+    short trees. Where a difference cancels, such as softmax - label, the scale is that of its
+    terms.
     """
     eps, rounds = np.finfo(dtype).eps, 64
     wanted = np.asarray(wanted, np.float64)
@@ -159,7 +163,9 @@ def train(
 def assert_same_gradient(
     spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
 ) -> CudaStep:
-    """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss without gradients."""
+    """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss
+    without gradients.
+    """
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     rtol = 300 * float(np.finfo(spec.dtype).eps)
     for one in (step, reference):
@@ -186,7 +192,8 @@ def assert_parts_agree(
 ) -> CudaStep:
     """Batches of which a rank has more of one and less of another: gradients, then updates.
 
-    placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
+    placed : whether the rows of a part stand anywhere in their batch, in place of one after the
+        other
     """
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     rows = np.split(
@@ -219,11 +226,14 @@ def assert_parts_agree(
 def assert_agrees(
     spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
 ) -> CudaStep:
-    """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
+    """Both steps, from the same weights over the same batches: equal losses, parameters, buffers,
+    outputs.
+    """
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
         one.params.update(weights(spec))
-    # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.
+    # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few
+    # thousand roundings.
     rtol = 3e3 * np.finfo(spec.dtype).eps
     with step.running(), reference.running():
         np.testing.assert_allclose(
@@ -246,7 +256,9 @@ def assert_agrees(
 def assert_agrees_by_rows(
     spec: NetworkSpec, launcher: HostLauncher, *, weighted: bool, norm: float | None
 ) -> tuple[CudaStep, ReferenceStep]:
-    """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
+    """Batches count by their rows, those without weight change nothing, and gradients are scaled to
+    a norm.
+    """
     weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype) if weighted else None
     if weight is not None:
         weight[:BATCH] = 0

@@ -1,4 +1,6 @@
-"""The kernels through NVIDIA's compilers, which need no GPU: nvcc, and NVRTC, which is what CuPy compiles with."""
+"""The kernels through NVIDIA's compilers, which need no GPU: nvcc, and NVRTC, which is what CuPy
+compiles with.
+"""
 
 import ctypes
 import glob
@@ -14,7 +16,9 @@ from xpnet_cupy.cuda import SOURCE
 
 
 def _kinds(real: str) -> tuple[str, list[str]]:
-    """The source and the options for ``float``, ``double``, or ``bf16``: float where batches are stored in bfloat16."""
+    """The source and the options for ``float``, ``double``, or ``bf16``: float where batches are
+    stored in bfloat16.
+    """
     if real == "bf16":
         return SOURCE, ["-DREAL=float", "-DBF16"]
     return SOURCE, [f"-DREAL={real}"]
@@ -44,7 +48,9 @@ def has_nvcc() -> bool:
 
 
 def find_nvrtc() -> str | None:
-    """The file of NVRTC's library: where cuda-pathfinder finds it, or in a package on Python's path."""
+    """The file of NVRTC's library: where cuda-pathfinder finds it, or in a package on Python's
+    path.
+    """
     if (
         importlib.util.find_spec("cuda") is not None
         and importlib.util.find_spec("cuda.pathfinder") is not None

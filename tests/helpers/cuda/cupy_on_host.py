@@ -1,8 +1,9 @@
-"""As much of CuPy as the backend uses, on the host: arrays are NumPy's, kernels fibers, graphs calls in order.
+"""As much of CuPy as the backend uses, on the host: arrays are NumPy's, kernels fibers, graphs
+calls in order.
 
-It lets what is written for a GPU run where there is none: ``xpnet_cupy.cuda`` in the tests, and with
-``pytest -p helpers.cuda.cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments and the
-order of calls are right; what a GPU does with them it cannot show.
+It lets what is written for a GPU run where there is none: ``xpnet_cupy.cuda`` in the tests, and
+with ``pytest -p helpers.cuda.cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments
+and the order of calls are right; what a GPU does with them it cannot show.
 """
 
 import sys
@@ -69,7 +70,9 @@ class CudaError(RuntimeError):
 
 
 class Failing:
-    """What a test lets fail: statuses that loading a kernel, making a graph and its upload end with; 0 for success."""
+    """What a test lets fail: statuses that loading a kernel, making a graph and its upload end
+    with; 0 for success.
+    """
 
     load = instantiate = upload = 0
 
@@ -172,8 +175,8 @@ class Graph:
 class Stream:
     """cupy.cuda.Stream: what is asked of it is done at once, or kept while it captures.
 
-    Copies that nobody waits for are done as late as they may: when the stream is asked for more, or an event is waited
-    for that comes after them.
+    Copies that nobody waits for are done as late as they may: when the stream is asked for more, or
+    an event is waited for that comes after them.
     """
 
     made = 0  # how many there have been
@@ -192,7 +195,9 @@ class Stream:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Forget what the thread chose by ``use``, as CuPy up to 14.2 does: the stream entered before is current."""
+        """Forget what the thread chose by ``use``, as CuPy up to 14.2 does: the stream entered
+        before is current.
+        """
         entered().pop()
         _thread.current = entered()[-1]
 
@@ -445,7 +450,9 @@ class Cupy(ModuleType):
         return np.array(array).view(np.ndarray)
 
     def asarray(self, data: Any, dtype: Any = None, copy: bool | None = None) -> Any:
-        """What lies on the host is copied, by way of pinned memory of the pool: nobody waits for that."""
+        """What lies on the host is copied, by way of pinned memory of the pool: nobody waits for
+        that.
+        """
         own = isinstance(data, Array) and not copy
         array = np.asarray(data, dtype) if own else np.array(data, dtype, order="C")
         found, stream = array, current()
@@ -494,10 +501,11 @@ def pytest_unconfigure() -> None:
 
 @contextmanager
 def installed() -> Iterator[Any]:
-    """``import cupy`` finds this module, and cuBLASLt is found where it is; gives ``xpnet_cupy.cuda`` over both.
+    """``import cupy`` finds this module, and cuBLASLt is found where it is; gives
+    ``xpnet_cupy.cuda`` over both.
 
-    What was imported of CuPy before is put away, and put back afterwards: a CuPy that is installed does not reach these
-    tests, and the stand-in does not reach those of a card.
+    What was imported of CuPy before is put away, and put back afterwards: a CuPy that is installed
+    does not reach these tests, and the stand-in does not reach those of a card.
     """
     import array_api_compat
     from xpnet_cupy import cublaslt, cuda

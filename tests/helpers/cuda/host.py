@@ -1,4 +1,6 @@
-"""The CUDA kernels on the host: the same source, compiled by g++ behind ``cuda_on_host.h``, called like CuPy's."""
+"""The CUDA kernels on the host: the same source, compiled by g++ behind ``cuda_on_host.h``, called
+like CuPy's.
+"""
 
 import ctypes
 import re
@@ -35,7 +37,9 @@ needs_compiler = pytest.mark.skipif(
 def build(
     text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False
 ) -> ctypes.CDLL:
-    """The kernels of a source text, loaded; the table's types are checked by the compiler on the way."""
+    """The kernels of a source text, loaded; the table's types are checked by the compiler on the
+    way.
+    """
     return ctypes.CDLL(
         str(
             compiled(
@@ -59,7 +63,8 @@ def compiled(
     source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     source.write_text(f'#include "{HERE}/{header}"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
-    # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
+    # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one
+    # answer.
     every = [
         "-std=c++17",
         *options,
@@ -82,7 +87,9 @@ def run_kernel(
     *,
     reversed: bool = False,
 ) -> None:
-    """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
+    """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through
+    a pointer.
+    """
     run = getattr(library, f"run_{name}")
     run.restype = ctypes.c_char_p
     kept = [
@@ -99,13 +106,17 @@ def _entry(name: str, parameters: tuple[str, ...]) -> str:
         for i, kind in enumerate(parameters)
     )
     return (
-        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
-        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed);\n}}\n"
+        f'extern "C" const char *run_{name}'
+        "(void **a, unsigned *grid, unsigned *block, int reversed) {\n"
+        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, "
+        "reversed);\n}\n"
     )
 
 
 class GuardedNumpy:
-    """NumPy, but what it leaves empty is full of NaN (bytes of ones), and lies between guards of the same."""
+    """NumPy, but what it leaves empty is full of NaN (bytes of ones), and lies between guards of
+    the same.
+    """
 
     GUARD = 256
 
@@ -143,7 +154,8 @@ class HostLane:
 
 
 class HostLauncher(Launcher):
-    """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on host memory.
+    """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on
+    host memory.
 
     reversed : whether fibers run last to first
     graphs : number of captured graphs; replays : number of their launches
@@ -208,7 +220,9 @@ class HostLauncher(Launcher):
         return None if launch is None else self._counted(product, launch)
 
     def take_counts(self) -> tuple[int, int]:
-        """Bytes moved by counted loads and stores since this was last asked, and the number of accesses."""
+        """Bytes moved by counted loads and stores since this was last asked, and the number of
+        accesses.
+        """
         counts = (ctypes.c_ulonglong * 2)()
         self.library.take_counts(counts)
         return counts[0], counts[1]
@@ -264,7 +278,9 @@ def _three(sizes: tuple[int, ...]) -> Any:
 
 
 def build_cublaslt(folder: Path) -> ctypes.CDLL:
-    """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to compute."""
+    """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to
+    compute.
+    """
     library = folder / "fake_cublaslt.so"
     command = [
         "g++",

@@ -1,4 +1,5 @@
-"""Runs every kernel under ThreadSanitizer, then some without one barrier each: ``tsan_battery LIBRARY``.
+"""Runs every kernel under ThreadSanitizer, then some without one barrier each: ``tsan_battery
+LIBRARY``.
 
 ThreadSanitizer writes its reports to standard error, and this script where each part begins.
 """

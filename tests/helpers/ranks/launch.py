@@ -24,7 +24,8 @@ TOKEN = "XPNET_TEST_RUN"
 PROGRAMS = Path(__file__).with_name("programs.py")
 _beside = Path(sys.executable).with_name("mpirun")
 MPIRUN = str(_beside) if _beside.exists() else shutil.which("mpirun")
-# Two cores serve any number of ranks, whose waiting leaves them to others; as root, which is who a container runs as.
+# Two cores serve any number of ranks, whose waiting leaves them to others; as root, which is who a
+# container runs as.
 MPIRUN_COMMAND = [
     *(str(MPIRUN), "--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE"),
     *("--mca", "mpi_yield_when_idle", "1"),
@@ -71,7 +72,8 @@ def torchrun(ranks: int, *command: str | Path) -> Ended:
 def run(command: list[str], *, cwd: Path | None = None) -> Ended:
     """Run a command to its end; fails where it hangs."""
     token = secrets.token_hex(8)
-    # Into files: a process that is left over would hold a pipe open, and whoever reads it would wait for that process.
+    # Into files: a process that is left over would hold a pipe open, and whoever reads it would
+    # wait for that process.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             command,

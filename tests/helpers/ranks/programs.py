@@ -15,7 +15,9 @@ from xpnet.training import Training
 
 SHARDS = [200, 7, 0, 3]
 WAITED = 5.0
-"""Seconds after which ranks give up a rank that does not come: a busy machine may keep one away for some."""
+"""Seconds after which ranks give up a rank that does not come: a busy machine may keep one away for
+some.
+"""
 
 
 def rows(count: int) -> tuple[Any, Any]:

@@ -1,4 +1,6 @@
-"""A group whose ranks are threads of this process: what is true of ranks can be tested without a launcher."""
+"""A group whose ranks are threads of this process: what is true of ranks can be tested without a
+launcher.
+"""
 
 import pickle
 import threading
