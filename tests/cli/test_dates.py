@@ -57,8 +57,12 @@ def test_a_frame_and_its_files_give_the_same_predictions(
     few.to_csv("few.csv", index=False)
     few.to_parquet("few.parquet", index=False)
     expected = model.predict_proba(few)
-    numpy.testing.assert_allclose(predicted(run, "few.csv"), expected, rtol=1e-6)
-    numpy.testing.assert_allclose(predicted(run, "few.parquet"), expected, rtol=1e-6)
+    of_csv = predicted(run, "few.csv")
+    assert of_csv == predicted(run, "few.parquet")
+    numpy.testing.assert_allclose(of_csv, expected, rtol=1e-4, atol=1e-7)
+    encoded = model.encoder_.transform(few)
+    read = pandas.read_csv("few.csv")
+    numpy.testing.assert_array_equal(model.encoder_.transform(read), encoded)
 
 
 def test_dates_that_may_be_meant_in_another_way_are_noted(run: Run) -> None:

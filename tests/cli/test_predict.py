@@ -68,7 +68,15 @@ def test_files_of_estimators(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [("names", 5), ("names", {"a": 1}), ("left_out", None), ("left_out", 5)]
+    ("part", "value"),
+    [
+        ("names", 5),
+        ("names", {"a": 1}),
+        ("left_out", None),
+        ("left_out", 5),
+        ("notes", 5),
+        ("notes", {"a": 1}),
+    ],
 )
 def test_a_file_whose_columns_are_no_names_is_shown_and_not_opened(
     run: Run, part: str, value: object

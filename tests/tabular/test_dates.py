@@ -9,6 +9,7 @@ import numpy
 import pandas
 import polars
 import pytest
+from helpers.damage import sealed
 from sklearn.preprocessing import StandardScaler
 
 import xpnet
@@ -264,3 +265,19 @@ def test_an_exported_graph_takes_dates_of_text_as_seconds(tmp_path: Path) -> Non
     seconds = numpy.array(DAYS, "datetime64[s]").astype(numpy.float64)[:, None]
     (predicted,) = session.run(None, {session.get_inputs()[0].name: seconds})
     numpy.testing.assert_allclose(predicted.ravel(), model.predict({"when": texts}), rtol=1e-5)
+
+
+@pytest.mark.parametrize("date_format", ["%Q", "day", "%d" * 60, 5, None])
+def test_a_file_with_an_impossible_format_is_refused(tmp_path: Path, date_format: Any) -> None:
+    texts = written(DAYS, "%d/%m/%Y")
+    model = xpnet.TabularRegressor(**SETTINGS).fit({"when": texts}, numpy.arange(40.0))
+    model.save(tmp_path / "m.safetensors")
+
+    def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+        encodings = envelope["description"]["settings"]["encoder"]["encodings"]
+        assert {one["date_format"] for one in encodings} == {"%d/%m/%Y"}
+        encodings[0]["date_format"] = date_format
+
+    (tmp_path / "other").write_bytes(sealed((tmp_path / "m.safetensors").read_bytes(), change))
+    with pytest.raises(xpnet.ModelFileError):
+        xpnet.load(tmp_path / "other")

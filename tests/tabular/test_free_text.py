@@ -1,11 +1,14 @@
 """Free text: left out and reported, or used as a few numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pandas
 import polars
 import pytest
+from helpers.damage import sealed
+from safetensors import safe_open
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
@@ -67,3 +70,21 @@ def test_gaps_and_text_without_n_grams_are_0() -> None:
     gaps = pandas.DataFrame({"remark": [None, "", "boat no. 3"]})
     encoded = encoder.transform(gaps)
     assert not encoded[:2].any() and numpy.abs(encoded[2]).max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [[4096 * 30], [30, 4096], [0], []])
+def test_a_file_with_other_components_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    model = xpnet.TabularClassifier(text_features="on", **SETTINGS).fit(TABLE, LABELS)
+    model.save(tmp_path / "m.safetensors")
+    (name,) = [
+        name
+        for name in safe_open(tmp_path / "m.safetensors", "numpy").keys()
+        if "components" in name
+    ]
+
+    def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+        entries[name]["shape"] = shape
+
+    (tmp_path / "other").write_bytes(sealed((tmp_path / "m.safetensors").read_bytes(), change))
+    with pytest.raises(xpnet.ModelFileError):
+        xpnet.load(tmp_path / "other")

@@ -136,10 +136,9 @@ def _learn_text(words: Words, general_format: str | None) -> LearnedColumn:
     if dates is not None:
         return LearnedColumn(dates)
     common = common_forms([words.filled_texts])
-    if common.forms:
-        right = read_dates(words.filled_texts, common.forms[0])
+    if common.dates is not None:
         note = note_of_ambiguity(words.filled_texts[0], common) if common.is_ambiguous else ""
-        return LearnedColumn(words if right is None else words.dated(right), note)
+        return LearnedColumn(words.dated(common.dates), note)
     return LearnedColumn(words, _note_of_likeness(words))
 
 
@@ -180,10 +179,9 @@ def dates_as_in_training(values: Values, name: str, date_format: str) -> Values:
         return dates
     if isinstance(values, Words):
         common = common_forms([values.filled_texts])
-        right = read_dates(values.filled_texts, common.forms[0]) if common.forms else None
-        if right is not None and not common.is_ambiguous:
-            return values.dated(right)
-        if right is not None and not date_format:
+        if common.dates is not None and not common.is_ambiguous:
+            return values.dated(common.dates)
+        if common.dates is not None and not date_format:
             raise InputError(
                 f"Column {name!r} must hold dates in which day and month are certain; got text "
                 f"such as {values.filled_texts[0]!r}. Convert the column to dates."

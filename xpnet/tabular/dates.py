@@ -199,10 +199,12 @@ class CommonForms(NamedTuple):
     """The forms that all texts of a column have, the first of which is right.
 
     is_ambiguous : whether another of them gives other dates
+    dates : the texts of the last part, read in the first form; None for no form
     """
 
     forms: list[str]
     is_ambiguous: bool
+    dates: Dates | None
 
 
 def common_forms(parts: Iterable[Sequence[str]], forms: Iterable[str] = FORMS) -> CommonForms:
@@ -213,18 +215,21 @@ def common_forms(parts: Iterable[Sequence[str]], forms: Iterable[str] = FORMS) -
     remaining = list(forms)
     clocks: set[Clock] = set()
     differing: set[str] = set()
+    common: list[Dates] = []
     for texts in filter(None, parts):
         dates = [read_dates(texts, form) for form in remaining if read_dates(texts[:1], form)]
         common = [one for one in dates if one is not None]
         clocks |= {one.clock for one in common}
         remaining = [one.date_format for one in common]
         if not remaining or len(clocks) > 1:
-            return CommonForms([], False)
+            return CommonForms([], False, None)
         first = common[0].microseconds
         differing |= {
             one.date_format for one in common if not numpy.array_equal(one.microseconds, first)
         }
-    return CommonForms(remaining if clocks else [], bool(differing & set(remaining)))
+    if not common:
+        return CommonForms([], False, None)
+    return CommonForms(remaining, bool(differing & set(remaining)), common[0])
 
 
 def unlike_date(texts: Sequence[str]) -> str | None:
