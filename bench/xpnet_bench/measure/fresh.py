@@ -15,6 +15,7 @@ from xpnet_bench.contenders import Entry, Task, find_entry
 from xpnet_bench.contenders.contender import Rounds, no_answer, nothing
 from xpnet_bench.jobs import Job, data
 from xpnet_bench.measure.launch import launch
+from xpnet_bench.measure.pinning import end_with_parent
 
 CACHES = (
     "NUMBA_CACHE_DIR",
@@ -88,4 +89,5 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     print(json.dumps(measure_first_use(find_entry(sys.argv[1]), Job(**json.loads(sys.argv[2])))))
