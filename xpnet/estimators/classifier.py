@@ -289,6 +289,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         tags.classifier_tags.multi_label = tags.input_tags.sparse = (
             tags.target_tags.multi_output
         ) = True
+        tags.array_api_support = True
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:

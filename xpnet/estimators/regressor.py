@@ -182,7 +182,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.array_api_support = True
         return tags
 
     def _input_gradient(self, X: Any, output: int) -> Any:
