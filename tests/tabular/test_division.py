@@ -116,7 +116,31 @@ def test_no_validation_row_is_earlier_than_a_training_row(
         assert len(training) + len(validation) == ROWS
         assert len(validation) == pytest.approx(ROWS / 8, abs=ROWS / 50)
         numpy.testing.assert_equal(validation, divisions[0][1])
-    assert len(calibrated[0]) == len(divisions[0][1])
+    assert len(calibrated[0]) == 3 * len(divisions[0][1])
+
+
+def test_the_last_epochs_are_made_on_the_latest_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = []
+    refit = ensemble.refit
+
+    def record(network: Any, rows: Any, **options: Any) -> None:
+        recorded.append((rows.X, rows.weight))
+        refit(network, rows, **options)
+
+    monkeypatch.setattr(ensemble, "refit", record)
+    weight = RNG.uniform(1, 2, ROWS)
+    TabularRegressor(**SMALL, encoder=as_it_is()).fit(X, NUMBERS, weight, time=DAYS)
+    assert len(recorded) == 3
+    for inputs, weights in recorded:
+        order = inputs[:, 3].astype(int)
+        assert sorted(order) == list(range(ROWS))
+        numpy.testing.assert_allclose(weights, weight[order], rtol=1e-6)
+
+
+def test_equal_intervals_whether_one_network_or_several_predict_the_latest_rows() -> None:
+    """Several predictions of a row are not several rows."""
+    record = TabularRegressor(**SMALL).fit(X, NUMBERS, time=DAYS).get_fitted_state()
+    assert len(set(record.residual_groups)) == len(record.residuals) / 3
 
 
 def test_dates_are_times_as_text_as_numpy_has_them_and_as_a_column(divisions: Any) -> None:

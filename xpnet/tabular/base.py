@@ -39,6 +39,8 @@ from xpnet.tabular.division import (
     Fold,
     RowLinks,
     group_folds,
+    joined,
+    latest_fold,
     latest_rows,
     links_of,
     random_folds,
@@ -93,7 +95,7 @@ class WeightedTargets:
         return WeightedTargets(
             chosen if self.indices is None else self.indices[chosen],
             self.Y[chosen],
-            unequal(taken(self.weight, chosen)),
+            taken(self.weight, chosen),
         )
 
 
@@ -169,8 +171,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     refit : bool, default True
         Whether each network, after its best epoch, makes a few more epochs on all rows, its
         validation rows included: a fifth as many epochs again, and 3 at least. It does not where
-        ``X_val`` or ``time`` is passed, nor where ``max_iter="auto"`` limits the epochs of a large
-        table.
+        ``X_val`` is passed, nor where ``max_iter="auto"`` limits the epochs of a large table.
     time_limit : float or None, default None
         Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
         one epoch.
@@ -338,9 +339,10 @@ class Tabular(FittedAttributes, BaseEstimator):
         targets = self._weighted_targets(coding, y, weight, "y")
         links = links.take(targets.indices)
         later = None
+        is_by_time = X_val is None and links.time is not None and self.validation_fraction > 0
         if X_val is not None:
             later = self._validation_targets(coding, y_val, sample_weight_val)
-        elif links.time is not None and self.validation_fraction:
+        elif links.time is not None and is_by_time:
             is_later = latest_rows(links.time, self.validation_fraction)
             later = targets.part(is_later)
             targets = targets.part(~is_later)
@@ -355,7 +357,10 @@ class Tabular(FittedAttributes, BaseEstimator):
             validation = self._folds(rows, random_state, links.groups)
         else:
             table = counted_table(X_val, len(y_val), encoder, later)
-            validation = self._rows(encoder.transform(table), encoder, later)
+            validation = later_rows = self._rows(encoder.transform(table), encoder, later)
+            if is_by_time:
+                validation = [latest_fold(len(rows.X), len(later_rows.X))]
+                rows = joined(rows, later_rows)
         return self._train(encoder, coding, rows, validation, random_state, watching, started)
 
     def fit_encoded(

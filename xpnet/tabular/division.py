@@ -13,6 +13,7 @@ from xpnet.errors import InputError, did_you_mean
 from xpnet.tabular.columns import Table
 from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
+from xpnet.training import LabeledRows
 
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
@@ -179,6 +180,22 @@ def latest_rows(time: numpy.ndarray, share: float) -> numpy.ndarray:
     shares = counts[::-1].cumsum()[::-1] / len(time)  # of the rows from each time on
     first = 1 + int(numpy.argmin(numpy.abs(shares[1:] - share)))
     return time >= values[first]
+
+
+def latest_fold(earlier: int, later: int) -> Fold:
+    """Return the only fold of rows of which the later ones are last. earlier, later : numbers"""
+    validation = earlier + numpy.arange(later)
+    # Every network predicts the same rows, which are no more rows for that.
+    return Fold(numpy.arange(earlier), validation, groups=numpy.arange(later))
+
+
+def joined(first: LabeledRows, second: LabeledRows) -> LabeledRows:
+    """Return the rows of both, one after the other."""
+    weight = None
+    if first.weight is not None and second.weight is not None:
+        weight = numpy.concatenate([first.weight, second.weight])
+    X = numpy.concatenate([first.X, second.X])
+    return LabeledRows(X, numpy.concatenate([first.Y, second.Y]), weight)
 
 
 def random_folds(
