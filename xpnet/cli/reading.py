@@ -188,26 +188,26 @@ def split_last(rows: TableRows, fraction: float) -> tuple[TableRows, TableRows]:
     return rows.take(~second), rows.take(second)
 
 
-def with_known_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:
-    """Return both parts with the classes of the training rows alone; a note tells of others."""
+def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:
+    """Return both parts with the classes of the training rows alone; a note reports others."""
     if training.classes is None:
         return training, test
-    known = numpy.unique(training.y)
-    if len(known) == len(training.classes):
+    indices = numpy.unique(training.y)
+    if len(indices) == len(training.classes):
         return training, test
-    is_known = numpy.isin(test.y, known)
-    if not is_known.all():
-        unknown = numpy.unique(test.y[~is_known])
+    is_trained = numpy.isin(test.y, indices)
+    if not is_trained.all():
+        others = numpy.unique(test.y[~is_trained])
         training.frame.notes.append(
-            f"{numpy.count_nonzero(~is_known):,} test rows are left out, since no training row has "
-            f"their class: {few(training.classes[unknown].tolist())}"
+            f"{numpy.count_nonzero(~is_trained):,} test rows are left out, since no training row has "
+            f"their class: {few(training.classes[others].tolist())}"
         )
 
     def renumbered(rows: TableRows) -> TableRows:
-        y = numpy.searchsorted(known, rows.y).astype(rows.y.dtype)
-        return replace(rows, y=y, classes=rows.classes[known])
+        y = numpy.searchsorted(indices, rows.y).astype(rows.y.dtype)
+        return replace(rows, y=y, classes=rows.classes[indices])
 
-    return renumbered(training), renumbered(test.take(is_known))
+    return renumbered(training), renumbered(test.take(is_trained))
 
 
 def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -> RowLinks:

@@ -22,7 +22,7 @@ from xpnet.cli.reading import (
     read_weights,
     split,
     split_last,
-    with_known_classes,
+    with_training_classes,
 )
 from xpnet.cli.report import (
     data_line,
@@ -151,13 +151,13 @@ def _divided(rows: TableRows, target: str, settings: TrainSettings) -> tuple[Tab
         return rows, _test_rows(rows, settings.test, target, settings)
     if settings.holdout == "last":
         notes.append("test rows are the last ones of the file")
-        return with_known_classes(*split_last(rows, settings.test_size))
+        return with_training_classes(*split_last(rows, settings.test_size))
     if settings.groups is not None:
         notes.append(f"test and validation rows have {settings.groups} of their own")
     if settings.time is not None:
         notes.append(f"test and validation rows are the latest by {settings.time}")
     parts = split(rows, settings.test_size, settings.seed, "--test-size")
-    return with_known_classes(*parts)
+    return with_training_classes(*parts)
 
 
 def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:
