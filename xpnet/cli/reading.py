@@ -199,8 +199,8 @@ def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRo
     if not is_trained.all():
         others = numpy.unique(test.y[~is_trained])
         training.frame.notes.append(
-            f"{numpy.count_nonzero(~is_trained):,} test rows are left out, since no training row has "
-            f"their class: {few(training.classes[others].tolist())}"
+            f"{numpy.count_nonzero(~is_trained):,} test rows are left out, since no training row "
+            f"has their class: {few(training.classes[others].tolist())}"
         )
 
     def renumbered(rows: TableRows) -> TableRows:
