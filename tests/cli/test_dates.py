@@ -104,3 +104,17 @@ def test_free_text_is_used_by_option(run: Run) -> None:
     run("train", "d.csv", *QUICK, "--text-features", "on", "--epochs", "20")
     predictions = run("predict", "m", "d.csv").stdout.split()[1:]
     assert numpy.mean(numpy.array(predictions) == labels) > 0.95
+
+
+def test_the_latest_rows_are_those_of_dates_in_text(run: Run) -> None:
+    frame = visits()[["booked", "dotted", "label"]].assign(x=range(ROWS))
+    frame["label"] = numpy.where(numpy.arange(ROWS) % 3 == 0, "yes", "no")
+    frame.to_csv("text.csv", index=False)
+    frame["booked"] = pandas.to_datetime(frame["booked"], format="%d/%m/%Y")
+    frame.to_csv("dates.csv", index=False)
+    reports = []
+    for file in "text.csv", "dates.csv":
+        run("train", file, *QUICK, "--time", "booked", "--metrics-json", "m.json")
+        report = json.loads(Path("m.json").read_text())
+        reports.append((report["histories"], report["scores"]))
+    assert reports[0] == reports[1]
