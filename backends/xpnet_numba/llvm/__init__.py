@@ -6,5 +6,5 @@
 - ``arithmetic``: vectors, integers, and flushing of denormals
 - ``tiles``: the innermost loop of this package's own matrix product
 - ``bfloat16``, ``amx``: factors packed in pairs of bfloat16, and the innermost loops of their
-products
+  products
 """
