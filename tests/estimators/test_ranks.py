@@ -102,13 +102,13 @@ def check_same(make: Any, arrays: Any, size: int, own: bool) -> None:
 @pytest.mark.parametrize(
     "own, size, weighted", [(False, 2, True), (False, 4, False), (True, 3, False), (True, 4, True)]
 )
-@pytest.mark.parametrize("name", SETTINGS)
-def test_classifiers(name: str, weighted: bool, own: bool, size: int) -> None:
+def test_classifiers(own: bool, size: int, weighted: bool, subtests: pytest.Subtests) -> None:
     X, y, weight = rows()
-    settings = {**ITERATIONS, **SETTINGS[name]}
-    check_same(
-        lambda: xpnet.MLPClassifier(**settings), (X, y, weight if weighted else None), size, own
-    )
+    arrays = (X, y, weight if weighted else None)
+    for name, values in SETTINGS.items():
+        settings = {**ITERATIONS, **values}
+        with subtests.test(name):
+            check_same(lambda s=settings: xpnet.MLPClassifier(**s), arrays, size, own)
 
 
 @pytest.mark.parametrize("own, size", [(False, 4), (True, 3)])

@@ -70,21 +70,18 @@ def assert_same(theirs: Any, ours: Any, X: Any, *, rtol: float = 1e-8) -> None:
         np.testing.assert_allclose(ours.predict(X), a, rtol=0, atol=10 * rtol * np.abs(a).max())
 
 
-@pytest.mark.parametrize(
-    ("solver", "activation"),
-    [
-        *[("adam", activation) for activation in ("relu", "tanh", "logistic", "identity")],
-        *(("sgd", "relu"), ("sgd", "tanh"), ("lbfgs", "relu"), ("lbfgs", "tanh")),
-    ],
-)
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_every_solver_and_activation(
-    data: Any, backend: str, kind: str, solver: str, activation: str
+    data: Any, backend: str, kind: str, subtests: pytest.Subtests
 ) -> None:
     """The two agree for each."""
-    theirs, ours = pair(kind, backend, solver=solver, activation=activation)
+    cases = [("adam", activation) for activation in ("relu", "tanh", "logistic", "identity")]
+    cases += [("sgd", "relu"), ("sgd", "tanh"), ("lbfgs", "relu"), ("lbfgs", "tanh")]
     y = data.labels if kind == "MLPClassifier" else data.numbers
-    assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
+    for solver, activation in cases:
+        theirs, ours = pair(kind, backend, solver=solver, activation=activation)
+        with subtests.test(solver=solver, activation=activation):
+            assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -129,31 +126,31 @@ def test_every_schedule(data: Any, schedule: str, settings: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"batch_size": "auto"},
-        {"batch_size": 1, "max_iter": 2},
-        {"shuffle": False},
-        {"alpha": 0},
-        {"alpha": 1.0},
-        {"hidden_layer_sizes": 7},
-        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
-        {"early_stopping": True, "validation_fraction": 0.3},
-        {"random_state": None},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
+OTHER_SETTINGS: list[dict[str, Any]] = [
+    {"batch_size": "auto"},
+    {"batch_size": 1, "max_iter": 2},
+    {"shuffle": False},
+    {"alpha": 0},
+    {"alpha": 1.0},
+    {"hidden_layer_sizes": 7},
+    {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+    {"early_stopping": True, "validation_fraction": 0.3},
+    {"random_state": None},
+]
+"""Batches, penalty, widths, Adam's numbers, early stopping, a random state that is an object."""
+
+
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
-def test_every_other_setting(data: Any, backend: str, kind: str, settings: Any) -> None:
-    """Batches, penalty, widths, Adam's numbers, early stopping, a random state that is an
-    object.
-    """
-    theirs, ours = pair(kind, backend, **settings)
-    if "random_state" in settings:
-        theirs.random_state, ours.random_state = np.random.RandomState(3), np.random.RandomState(3)
+def test_every_other_setting(data: Any, backend: str, kind: str, subtests: pytest.Subtests) -> None:
+    """The two agree for each."""
     y = data.binary if kind == "MLPClassifier" else data.numbers
-    assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
+    for settings in OTHER_SETTINGS:
+        theirs, ours = pair(kind, backend, **settings)
+        if "random_state" in settings:
+            theirs.random_state = np.random.RandomState(3)
+            ours.random_state = np.random.RandomState(3)
+        with subtests.test(**settings):
+            assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
 
 
 @pytest.mark.parametrize(

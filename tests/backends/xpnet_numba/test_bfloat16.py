@@ -181,14 +181,15 @@ def emulated() -> Iterator[Any]:
 
 @pytest.mark.skipif("multiply_by_amx" in present, reason="the instructions themselves are tested")
 @bfloat16
-@pytest.mark.parametrize("flags", range(8))
 @pytest.mark.parametrize(
     "sizes", [(1, 1, 1), (33, 31, 65), (32, 64, 64), (49, 40, 33), (16, 17, 1030), (515, 2, 3)]
 )
 def test_squares_of_tiles_are_the_product_of_rounded_factors(
-    emulated: Any, sizes: Sizes, flags: int
+    emulated: Any, sizes: Sizes, subtests: pytest.Subtests
 ) -> None:
-    check(emulated, sizes, flags, 3, flags)
+    for flags in range(8):
+        with subtests.test(flags=flags):
+            check(emulated, sizes, flags, 3, flags)
 
 
 @bfloat16

@@ -143,22 +143,22 @@ def train_both(
     return max(apart, distance(step, plain))
 
 
-@pytest.mark.parametrize(
-    ("kind", "rule"),
-    [(kind, rule) for kind in LABELS for rule in ("momentum", "adam")]
-    + [("indices", rule) for rule in RULES if rule not in ("momentum", "adam")],
-)
-def test_every_rule_and_loss(kind, rule):
-    for dtype in ("float32", "float64"):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_rule_and_loss(dtype, subtests):
+    cases = [(kind, rule) for kind in LABELS for rule in ("momentum", "adam")]
+    cases += [("indices", rule) for rule in RULES if rule not in ("momentum", "adam")]
+    for kind, rule in cases:
         spec = NetworkSpec((7, 9, 4), ("tanh",), LABELS[kind], RULES[rule], dtype, l2=0.01)
-        assert train_both(spec, kind) < TOLERANCE[dtype], dtype
+        with subtests.test(kind=kind, rule=rule):
+            assert train_both(spec, kind) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("pair", activation_pairs(), ids=str)
-def test_every_activation(pair):
-    for dtype in ("float32", "float64"):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_activation(dtype, subtests):
+    for pair in activation_pairs():
         spec = NetworkSpec((7, 9, 6, 4), pair, dtype=dtype, rule=RULES["momentum"])
-        assert train_both(spec, "indices", shuffled=False) < TOLERANCE[dtype], dtype
+        with subtests.test(pair=pair):
+            assert train_both(spec, "indices", shuffled=False) < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 4])
