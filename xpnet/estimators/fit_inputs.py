@@ -161,7 +161,7 @@ def check_training_rows(
         y = numpy.asarray(y)
         columns = Columns.learned(learner, X)
     else:
-        X, columns = _check_columns(estimator, X, known=known_columns)
+        X, columns = _check_columns(estimator, X, known_columns=known_columns)
         y = check_targets(y, numeric=numeric)
         check_consistent_length(X, y)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -169,9 +169,12 @@ def check_training_rows(
     return CheckedRows(rows.X, rows.y, rows.known_targets, columns)
 
 
-def _check_columns(estimator: Any, X: Any, *, known: bool) -> tuple[Any, Columns]:
-    """Check X for training; return it with its columns. known : whether the estimator knows them"""
-    if known:
+def _check_columns(estimator: Any, X: Any, *, known_columns: bool) -> tuple[Any, Columns]:
+    """Check X for training; return it with its columns.
+
+    known_columns : whether X must have the columns that the estimator knows
+    """
+    if known_columns:
         X = check_X(estimator, X, reset=False)
         return X, Columns.learned(estimator, X)
     if is_plain(X, dtypes_of_training(estimator)):

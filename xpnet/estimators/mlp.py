@@ -293,7 +293,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _check_data(
         self, inputs: FitInputs, coordinator: Coordinator, *, first: bool, incremental: bool
     ) -> FitData:
-        """Check rows, targets and weights. first : whether the fit begins anew"""
+        """Check rows, targets and weights. first : whether the fit begins again"""
         if self._network is not None and not first:
             self._fitted.check_home(inputs.X)
         rows = check_training_rows(

@@ -1,6 +1,6 @@
-"""The last epochs of a network on all rows, after its validation rows have told the best epoch.
+"""The last epochs of a network on all rows, after its validation rows have shown the best epoch.
 
-Validation rows are rows that a network does not learn from. Once they have told when to stop, the
+Validation rows are rows that a network does not learn from. Once they have shown when to stop, the
 network goes on for a few epochs with them among the training rows, from its best epoch. What is
 measured on the validation rows, such as intervals and temperatures, is measured before that.
 """
