@@ -90,7 +90,11 @@ def runs(library: Any, spec: NetworkSpec) -> Iterator[tuple[Any, Any]]:
 
 
 FLOAT32 = ("activation gelu", "loss tweedie", "optimizer nadam", "members, dropout, penalty")
-CASES = [("float64", name) for name in SPECS] + [("float32", name) for name in FLOAT32]
+CASES = [
+    *(pytest.param("float64", name, marks=pytest.mark.exhaustive) for name in SPECS),
+    *(("float32", name) for name in FLOAT32),
+]
+"""JAX compiles each case for seconds."""
 
 
 @pytest.mark.parametrize(("dtype", "name"), CASES)
