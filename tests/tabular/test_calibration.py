@@ -236,7 +236,8 @@ def test_margins_hold_their_share_of_new_groups(count: int) -> None:
     with_groups, without = numpy.mean(covered, axis=0)
     # The margin is that of a whole group: of 15 groups the one that holds 15/16.
     assert 0.88 < with_groups < 0.9 + 1 / count
-    assert without < 0.89
+    # Rows taken for independent give a smaller margin.
+    assert without < with_groups - 0.01, (without, with_groups)
 
 
 def test_groups_of_independent_rows_have_the_margins_of_rows() -> None:
