@@ -46,7 +46,7 @@ class Browser:
 
     def value(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
-        return self._driver.execute_script(f"return {script}")
+        return self._driver.execute_script(f"return ({script})")  # a line may follow the bracket
 
     def complaints(self) -> list[str]:
         """What the console said and what the network was asked for, since this was last called."""
