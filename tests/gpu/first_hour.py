@@ -4,10 +4,11 @@ Part after part, each in a process of its own and under ten minutes, those that 
 the machine is, what a step consists of, every way to train, times, tests; then sizes of batches,
 NVIDIA's checkers over the smallest cases, and the benchmarks beside PyTorch and JAX. What a part
 says is on disk when it ends, ``report.md`` tells what there is so far, and all of it is packed
-beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER`` installs what else is
-there, without an index. ``--seconds`` is what all may take together. A test that was left out is a
-failure. ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times
-mean nothing.
+beside the folder. It needs what ``INSTALL`` names; a part that lacks a package is left out.
+``--wheels FOLDER`` installs what else is there, without an index. ``--seconds`` is what all may
+take together. A test that was left out is a failure, but for the reasons in ``EXPECTED_SKIPS``.
+``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean
+nothing.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,11 +42,27 @@ try:
     print(*map(': '.join, xpnet.get_backend('cupy').describe().items()), sep='\\n')
 except xpnet.BackendError as error:
     sys.exit(str(error))"""
-BASE, TESTS = ("cupy", "array_api_compat"), ("pytest", "hypothesis", "safetensors")
-COMMAND_LINE, BENCH = (
-    ("click", "rich"),
-    ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark"),
+BASE = ("cupy", "array_api_compat", "numpy")
+TESTS = (*BASE, "pytest", "hypothesis", "safetensors")
+COMMAND_LINE = (*BASE, "click", "rich")
+BENCH = (*COMMAND_LINE, "psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
+INSTALL = (
+    "python3 -m pip install 'cupy-cuda13x[ctk]' array-api-compat numpy scipy scikit-learn pytest "
+    "hypothesis safetensors click rich"
 )
+"""The command that installs what all parts but the benchmarks need, for a driver of CUDA 13."""
+EXPECTED_SKIPS = (
+    "there is one GPU",
+    "PyTorch is not installed",
+    "this PyTorch has no CUDA",
+    "JAX is not installed",
+    "this JAX has no CUDA",
+    *(
+        f"the command line needs {package}, which is not installed"
+        for package in ("click", "rich", "sklearn")
+    ),
+)
+"""Reasons for which a test may be skipped on a machine that has all that xpnet needs."""
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How
 fast it is: `times` and `sizes` for what a step takes, `bench/report.html` for xpnet beside PyTorch
@@ -62,6 +80,7 @@ class Part:
     needs : packages; required : whether nothing after it makes sense without it
     test : whether to leave it out is a failure
     whole : whether the report shows all that it says, and not the end alone
+    kernels_only : whether a checker looks at xpnet's own kernels alone
     """
 
     name: str
@@ -73,6 +92,7 @@ class Part:
     test: bool = False
     whole: bool = False
     rehearsed: bool = True
+    kernels_only: bool = False
 
 
 def parts(output: Path, rehearse: bool) -> list[Part]:
@@ -107,19 +127,22 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits "
             "its sum has one more.",
             [step, "counts", *small],
+            needs=BASE,
             whole=True,
         ),
         Part(
             "smallest",
             "Every way to train, over few rows: each must give the same losses.",
             [step, "smallest"],
+            needs=BASE,
         ),
-        Part("times", "What a step takes.", [step, "times", *small], whole=True),
+        Part("times", "What a step takes.", [step, "times", *small], needs=BASE, whole=True),
         *tests,
         Part(
             "sizes",
             "What a step takes by the size of batches.",
             [step, "sizes", *small],
+            needs=BASE,
             whole=True,
         ),
         Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
@@ -130,7 +153,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             "bench",
             "Beside PyTorch and JAX; the report is bench/report.html.",
             ["-m", "xpnet_bench", "--suite", "gpu", "-o", str(output / "bench")],
-            needs=(*COMMAND_LINE, *BENCH),
+            needs=BENCH,
             rehearsed=False,
         ),
     ]
@@ -142,22 +165,23 @@ def _check(tool: str, finds: str) -> Part:
 
     It fails by itself only where it is told to.
     """
+    step = [sys.executable, str(HERE / "first_step.py"), "smallest"]
+    return Part(
+        tool,
+        f"{finds}: there must be none.",
+        ["--tool", tool, "--error-exitcode", "1", *step],
+        program="compute-sanitizer",
+        needs=BASE,
+        rehearsed=False,
+        kernels_only=True,
+    )
+
+
+def _kernel_options() -> list[str]:
+    """Return the options by which a checker looks at xpnet's kernels alone."""
     from xpnet_cupy.launcher import KERNELS
 
-    ours = [word for name in KERNELS for word in ("--kernel-name", f"kernel_name={name}")]
-    command = [
-        "--tool",
-        tool,
-        *ours,
-        "--error-exitcode",
-        "1",
-        sys.executable,
-        str(HERE / "first_step.py"),
-        "smallest",
-    ]
-    return Part(
-        tool, f"{finds}: there must be none.", command, program="compute-sanitizer", rehearsed=False
-    )
+    return [word for name in KERNELS for word in ("--kernel-name", f"kernel_name={name}")]
 
 
 def install(wheels: Path, folder: Path) -> None:
@@ -228,7 +252,9 @@ def main() -> int:
         failed |= ended[part.name].startswith("failed") or (
             missing and (part.test or part.required)
         )
-        if failed and part.required:
+        if part.required and missing:
+            sys.stdout.write(f"  Install what is missing: {INSTALL}\n")
+        elif failed and part.required:
             sys.stdout.write(f"{said}Nothing further can be run.\n")
             break
     sys.stdout.write(f"The report is {output / 'report.md'}; all is in {pack(output)}.\n")
@@ -297,9 +323,19 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
         else f"failed with exit code {code}"
     )
     counts = said.rstrip().rpartition("\n")[2].strip("= ") if "pytest" in part.command else ""
-    if code == 0 and not rehearse and "skipped" in counts:
+    if code == 0 and not rehearse and _unexpected_skips(said, counts):
         ended = "failed, since tests were left out,"
     return f"{ended} {took}{counts and ': '}{counts}", said
+
+
+def _unexpected_skips(said: str, counts: str) -> int:
+    """Return how many of pytest's skipped tests have no reason that is expected, by its option
+    ``-rs``.
+    """
+    skipped = re.search(r"(\d+) skipped", counts)
+    listed = re.findall(r"^SKIPPED \[(\d+)\] .*?: (.+)$", said, flags=re.MULTILINE)
+    expected = sum(int(count) for count, reason in listed if reason in EXPECTED_SKIPS)
+    return int(skipped[1]) - expected if skipped else 0
 
 
 def _program(name: str) -> str | None:
@@ -324,7 +360,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
     environment = dict(os.environ)
     if part.program:
-        return [_program(part.program) or part.program, *part.command], environment
+        options = _kernel_options() if part.kernels_only else []
+        return [_program(part.program) or part.program, *options, *part.command], environment
     if not rehearse:
         return [sys.executable, *part.command], environment
     paths = [str(ROOT / "tests"), environment.get("PYTHONPATH", "")]

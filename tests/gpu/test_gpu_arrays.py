@@ -111,11 +111,15 @@ def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
     )
 
 
-def command_line(*arguments: str) -> str:
-    for package in ("click", "rich"):
+def skip_without_command_line() -> None:
+    for package in ("click", "rich", "sklearn"):
         pytest.importorskip(
             package, reason=f"the command line needs {package}, which is not installed"
         )
+
+
+def command_line(*arguments: str) -> str:
+    skip_without_command_line()
     code = f"{STAND_IN}from xpnet.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -127,6 +131,7 @@ def command_line(*arguments: str) -> str:
 
 
 def test_the_notebooks_tables() -> None:
+    skip_without_command_line()
     from xpnet.cli.reproduce import run_notebook
 
     lines: list[str] = []

@@ -5,6 +5,7 @@ what it adopts.
 import os
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -263,3 +264,11 @@ assert sys.modules["cupy"] is real
 """
     environment = with_helpers(os.environ, *filter(None, sys.path))
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=600)
+
+
+@pytest.mark.parametrize("extra", ["cuda12", "cuda13"])
+def test_extras_bring_nvrtc_and_cublas(extra: str) -> None:
+    """CuPy asks for NVIDIA's libraries by its own extra ``ctk``, which CuPy 13 does not have."""
+    root = Path(__file__).parents[3]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"cupy-{extra}x[ctk]>=14" in project["optional-dependencies"][extra]

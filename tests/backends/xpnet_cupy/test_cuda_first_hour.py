@@ -1,5 +1,6 @@
 """The command for a new card, rehearsed: parts end on their own, and what they say is kept."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -118,6 +119,7 @@ def test_what_a_checker_finds_is_a_failure(
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(first_hour, "BASE", ())
     checks = [
         part for part in first_hour.parts(tmp_path, False) if part.program == "compute-sanitizer"
     ]
@@ -218,3 +220,48 @@ def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> 
     )
     assert ended.returncode == 0, ended.stderr
     assert list(tmp_path.glob("xpnet-*.dist-info/entry_points.txt"))
+
+
+def test_a_bare_interpreter_says_what_to_install(tmp_path: Path) -> None:
+    """Without packages no part but that of the card can run: each says what is missing."""
+    command = [sys.executable, "-I", "-S", str(GPU / "first_hour.py"), "-o", str(tmp_path)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1, ended.stderr
+    assert "pip install" in ended.stdout and "cupy-cuda13x[ctk]" in ended.stdout
+    assert "array-api-compat" in ended.stdout and not ended.stderr
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for part in ("cupy", "step", "smallest", "times", "tests-step", "sizes", "doctor", "bench"):
+        line = next(line for line in report.splitlines() if line.startswith(f"| [{part}]"))
+        assert "left out: " in line and "numpy" in line and "not installed" in line
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("there is one GPU", 0), ("PyTorch is not installed", 0), ("no card", 1)]
+)
+def test_expected_skips_are_no_failure(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, code: int
+) -> None:
+    skips = tmp_path / "test_skips.py"
+    text = f"import pytest\ndef test_a():\n    pytest.skip({reason!r})\ndef test_b():\n    pass\n"
+    skips.write_text(text)
+    options = ["-v", "-rs", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skips)]
+    part = first_hour.Part("tests", "", ["-m", "pytest", *options], test=True)
+    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: [part])
+    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path / "out")])
+    assert first_hour.main() == code
+
+
+def test_reasons_of_expected_skips_are_those_of_the_tests(first_hour: Any) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in GPU.glob("test_gpu_*.py"))
+    packages = re.compile("needs .+?, which")
+    reasons = [packages.sub("needs {package}, which", r) for r in first_hour.EXPECTED_SKIPS]
+    assert [reason for reason in reasons if reason not in text] == []
+
+
+def test_the_checkers_look_at_every_kernel(first_hour: Any, tmp_path: Path) -> None:
+    from xpnet_cupy.launcher import KERNELS
+
+    part = next(part for part in first_hour.parts(tmp_path, False) if part.name == "memcheck")
+    command, _ = first_hour._command(part, rehearse=False)
+    assert {f"kernel_name={name}" for name in KERNELS} <= set(command)
+    assert command[-1] == "smallest"
