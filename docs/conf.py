@@ -1,11 +1,35 @@
 """Sphinx's settings for xpnet's documentation: `make docs` builds it, with warnings as errors."""
 
 import os
+import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from numpydoc.xref import DEFAULT_LINKS
+
+# Types of other projects that docstrings name.
+FOREIGN_TYPES = [
+    "numpy.random.Generator",
+    "numpy.random.RandomState",
+    "sklearn.preprocessing.StandardScaler",
+]
+
+
+def documented_names() -> dict[str, str]:
+    """Return the links of the types that docstrings name: those of the API's pages, and others."""
+    links = {name: f":obj:`{name}`" for name in FOREIGN_TYPES}
+    links |= {name.rpartition(".")[2]: name for name in FOREIGN_TYPES}
+    for page in sorted((Path(__file__).parent / "api").glob("*.md")):
+        for block in page.read_text("utf-8").split(".. currentmodule:: ")[1:]:
+            module, _, names = block.partition("\n")
+            for name in re.findall(r"^   ([A-Z]\w*)$", names, re.M):
+                if name not in links or module == "xpnet":
+                    links[name] = f"{module}.{name}"
+                links[f"{module}.{name}"] = f":obj:`{module}.{name}`"
+    return links
+
 
 project = "xpnet"
 author = "The xpnet authors"
@@ -59,12 +83,8 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
 # Python's own types are named without a link: its inventory would have to be fetched.
-numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS}
-numpydoc_xref_ignore = {
-    "shape", "rows", "features", "classes", "outputs", "batch", "in", "out", "optional", "default",
-    "of", "or", "and", "any", "array", "a", "an", "the", "each", "one", "type", "units", "fan_in",
-    "fan_out", "size", "number", "name",
-}  # fmt: skip
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | documented_names()
+numpydoc_xref_ignore = "all"  # words without an alias are words
 
 # The gallery: scripts that draw, run at every build.
 sphinx_gallery_conf = {

@@ -4,12 +4,14 @@ example.
 
 import importlib
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
 from helpers.public_rooms import ROOMS
+from numpydoc.xref import make_xref
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -87,6 +89,22 @@ def test_the_reference_lists_every_public_name(room: str) -> None:
     module = importlib.import_module(room)
     names = [name for name in module.__all__ if callable(getattr(module, name))]
     assert [name for name in names if not re.search(rf"^   {name}$", pages, re.M)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "marked"),
+    [
+        ("str or Backend, optional", "str or :obj:`Backend <xpnet.backend.Backend>`, optional"),
+        ("MLPClassifier", ":obj:`MLPClassifier <xpnet.MLPClassifier>`"),
+        ("numpy.random.Generator or None", ":obj:`numpy.random.Generator` or None"),
+        ("xpnet.backend.Operations", ":obj:`xpnet.backend.Operations`"),
+        ("dict of str to JSON values", "dict of str to JSON values"),
+    ],
+)
+def test_types_are_links_and_words_are_words(words: str, marked: str) -> None:
+    settings = runpy.run_path(str(DOCS / "conf.py"))
+    aliases = settings["numpydoc_xref_aliases"]
+    assert make_xref(words, aliases, settings["numpydoc_xref_ignore"]) == marked
 
 
 def test_the_first_page_of_the_reference_lists_what_the_others_list() -> None:
