@@ -5,6 +5,8 @@ both ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 
 class XpnetError(Exception):
@@ -81,7 +83,7 @@ class ModelFileError(XpnetError, ValueError):
     >>> xpnet.load("missing.safetensors")
     Traceback (most recent call last):
         ...
-    xpnet.errors.ModelFileError: A model file must be a readable file; got missing.safetensors: ...
+    xpnet.errors.ModelFileError: There is no model file missing.safetensors. ...
     """
 
 
@@ -162,3 +164,31 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     alias = ALIASES.get(name.lower())
     close = [alias] if alias in spellings else get_close_matches(name.lower(), spellings, n=1)
     return f"Did you mean {spellings[close[0]]!r}?" if close else ""
+
+
+def did_you_mean_file(path: Path, names: Iterable[str] = ()) -> str:
+    """Suggest a file of the same folder for a path where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The path received.
+    names : iterable of str, default ()
+        Further names that are possible.
+
+    Returns
+    -------
+    str
+        ``Did you mean 'flowers.csv'?``, or nothing if no name is similar.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from xpnet.errors import did_you_mean_file
+    >>> did_you_mean_file(Path("irsi"), ["iris", "digits"])
+    "Did you mean 'iris'?"
+    """
+    neighbours: list[str] = []
+    with suppress(OSError):
+        neighbours = [entry.name for entry in path.parent.iterdir()]
+    return did_you_mean(path.name, [*names, *neighbours])

@@ -18,7 +18,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("sub.csv").mkdir()
     for name in ("d.xlsx", "d.json", "plain", "d.csv.zip"):
         Path(name).touch()
-    Path("empty.csv").touch()
+    for name in ("empty.csv", "empty.parquet", "empty.npz"):
+        Path(name).touch()
     Path("header.csv").write_text("a,b,y\n")
     Path("header2.csv").write_text("a,b,y")
     Path("blank.csv").write_text("\n1,2,3\n")
@@ -42,6 +43,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("header.csv", "header.csv has a header and no rows", "rows below the header"),
         ("header2.csv", "header2.csv has a header and no rows", "rows below the header"),
         ("blank.csv", "blank.csv: the first line", "Remove it"),
+        ("empty.parquet", "empty.parquet is empty", "Write it again"),
+        ("empty.npz", "empty.npz is empty", "Write it again"),
     ],
 )
 def test_a_name_that_leads_to_no_table_gets_the_fact_and_one_remedy(

@@ -222,7 +222,7 @@ def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(xpnet.ModelFileError, match="is a folder"):
         xpnet.load(tmp_path)
-    with pytest.raises(xpnet.ModelFileError, match="got .*missing: .+ Check the path"):
+    with pytest.raises(xpnet.ModelFileError, match=r"no model file .*missing\. Check the path"):
         xpnet.load(tmp_path / "missing")
     with pytest.raises(xpnet.ModelFileError, match="null"):
         xpnet.load("a\0b")
@@ -283,6 +283,28 @@ def test_the_folder_must_be_there(tmp_path: Path) -> None:
         model.save(tmp_path / "missing" / "model")
     with pytest.raises(xpnet.ModelFileError, match="it is a folder"):
         model.save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("flower.safetensors", "Did you mean 'flowers.safetensors'?"),
+        ("zzzz", "Check the path"),
+        ("no/where", "Check the path"),
+        ("flowers.safetensors/model", "Check the path"),
+    ],
+)
+def test_a_missing_file_gets_the_fact_and_one_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flowers.safetensors").touch()
+    with pytest.raises(xpnet.ModelFileError) as caught:
+        xpnet.load(name)
+    message = str(caught.value)
+    assert message.startswith(f"There is no model file {Path(name)}.")
+    assert remedy in message
+    assert len(message.split()) <= 25
 
 
 def test_the_description_is_limited(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.data.file_errors import reading
 from xpnet.data.names import DATASETS, STDIN, format_suffix
-from xpnet.errors import DataFileError, did_you_mean
+from xpnet.errors import DataFileError, did_you_mean_file
 
 if TYPE_CHECKING:
     from xpnet.data.frames import Frame
@@ -79,6 +79,8 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
         if format_suffix(path) in TEXT_SUFFIXES:
             return TextFile(source, **dialect)
         if suffix in FRAME_READERS:
+            if path.is_file() and path.stat().st_size == 0:
+                raise DataFileError(f"{path} is empty. Write it again.")
             return FRAME_READERS[suffix](path, target)
     raise DataFileError(_unknown_format(path))
 
@@ -100,12 +102,8 @@ def _check_exists(path: Path) -> None:
 
 def _missing(path: Path) -> str:
     """Return the message for a path where there is no file."""
-    try:
-        neighbours = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        neighbours = []
-    names = [*DATASETS, *neighbours] if path.name == str(path) else neighbours
-    return f"There is no file {path}. {did_you_mean(path.name, names) or 'Check the path.'}"
+    datasets = DATASETS if path.name == str(path) else ()
+    return f"There is no file {path}. {did_you_mean_file(path, datasets) or 'Check the path.'}"
 
 
 def _unknown_format(path: Path) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from xpnet.errors import ModelFileError
+from xpnet.errors import ModelFileError, did_you_mean_file
 
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written."""
@@ -114,6 +114,9 @@ def open_plain(path: str | Path) -> BinaryIO:
         if not stat.S_ISREG(path.stat().st_mode):  # the reader would wait for a pipe without end
             raise OSError("it is a folder or a device")
         return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        remedy = did_you_mean_file(path) or "Check the path."
+        raise ModelFileError(f"There is no model file {path}. {remedy}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(
