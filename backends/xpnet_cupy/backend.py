@@ -37,7 +37,8 @@ class CupyBackend:
         updates, logits and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
 
-    Raises BackendError where CuPy is not installed or no GPU can be used.
+    Raises BackendError where CuPy is not installed, no GPU can be used, or NVRTC or cuBLASLt is
+    missing.
     """
 
     name = "cupy"
@@ -87,7 +88,7 @@ class CupyBackend:
         return f"cuda:{array.device.id}"
 
     def describe(self) -> dict[str, str]:
-        """CuPy, driver, toolkit, card, its memory, and whether cuBLASLt was found."""
+        """CuPy, driver, toolkit, card, its memory, and the version of cuBLASLt."""
         runtime = self._cupy.cuda.runtime
         with self._current() as device:
             free, total = runtime.memGetInfo()
@@ -98,8 +99,16 @@ class CupyBackend:
             "toolkit": _version(runtime.runtimeGetVersion()),
             "card": f"{card['name'].decode()}, cuda:{device.id} of {runtime.getDeviceCount()}",
             "free memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB",
-            "cuBLASLt": "found" if self._has_cublaslt() else "not found",
+            "cuBLASLt": library_version(_find_cublaslt(self._cupy).cublasLtGetVersion()),
         }
+
+    def warmup(self) -> None:
+        """Compile the kernels of both dtypes and of this precision; CuPy keeps them on disk."""
+        with self._current():
+            for dtype in ("float32", "float64"):
+                launcher = Launcher(self._cupy, dtype, self.precision)
+                for compiled in {launcher, launcher.of_batches}:
+                    compiled.kernel("finish")  # one compilation makes all kernels
 
     def compile_step(self, spec: NetworkSpec) -> CudaStep | str:
         """The compiled step, or the reason why there is none: an activation or loss without a CUDA
@@ -113,8 +122,6 @@ class CupyBackend:
             return "the CUDA backend has no compiled step for several targets of classes"
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"
-        if not self._has_cublaslt():
-            return "the CUDA backend has no compiled step without cuBLASLt, which was not found"
         with self._current() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
@@ -136,11 +143,6 @@ class CupyBackend:
         with array.device:
             yield Launcher(self._cupy, str(array.dtype), self.precision)
 
-    def _has_cublaslt(self) -> bool:
-        return (
-            cublaslt.find_cublaslt(self._cupy.cuda.runtime.runtimeGetVersion() // 1000) is not None
-        )
-
     def _current(self) -> Any:
         return self._cupy.cuda.Device(self._device)
 
@@ -156,7 +158,7 @@ _on_device = cache(CupyBackend)
 
 
 def usable_cupy() -> Any:
-    """CuPy, imported; BackendError where it is missing or finds no GPU."""
+    """CuPy, imported; BackendError where it is missing, or finds no GPU or not its libraries."""
     try:
         import cupy
     except ImportError as error:
@@ -173,9 +175,45 @@ def usable_cupy() -> Any:
             f"Backend cupy needs an NVIDIA GPU with its driver; {outcome}. "
             "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
         )
+    _check_libraries(cupy)
     return cupy
+
+
+def _check_libraries(cupy: Any) -> None:
+    """Raise BackendError where NVRTC or cuBLASLt cannot be loaded: no kernel can be compiled, and
+    no product computed.
+    """
+    major = _cuda_major(cupy)
+    cause: Exception | None = None
+    try:
+        cupy.cuda.nvrtc.getVersion()  # loads the library
+    except (RuntimeError, ImportError, OSError) as error:
+        missing, cause = f"NVRTC cannot be loaded: {error}", error
+    else:
+        if _find_cublaslt(cupy) is not None:
+            return
+        missing = f"libcublasLt.so.{major} was not found"
+    raise BackendError(
+        f"Backend cupy needs NVRTC and cuBLAS of CUDA {major}; {missing}. "
+        f"Install them with pip install 'cupy-cuda{major}x[ctk]', or install the CUDA toolkit."
+    ) from cause
+
+
+def _find_cublaslt(cupy: Any) -> Any:
+    """Return cuBLASLt of the version that CuPy was built for, loaded, or None."""
+    return cublaslt.find_cublaslt(_cuda_major(cupy))
+
+
+def _cuda_major(cupy: Any) -> int:
+    """Return the major version of CUDA that CuPy was built for."""
+    return cupy.cuda.runtime.runtimeGetVersion() // 1000
 
 
 def _version(number: int) -> str:
     """13020 -> 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def library_version(number: int) -> str:
+    """Return a version as NVIDIA's libraries number theirs: 130201 -> 13.2.1."""
+    return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"

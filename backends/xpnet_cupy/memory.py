@@ -4,6 +4,7 @@ largest batch so far.
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
 
+from contextlib import suppress
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -71,6 +72,14 @@ class EpochMemory:
         self.arguments = launcher.pinned(ADDRESSES + 4, "int64")
         self.results = launcher.pinned(4, "float64")
         self._requested: Any = None  # marks the last work that was requested
+
+    def __del__(self) -> None:
+        """Wait until the arguments have been read: their memory's next owner writes there at once,
+        and CuPy does not know that a kernel has the address.
+        """
+        if getattr(self, "_requested", None) is not None:
+            with suppress(RuntimeError):  # a device that has failed reads nothing any more
+                self._requested.synchronize()
 
     def set_arguments(
         self,

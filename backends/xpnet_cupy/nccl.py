@@ -15,7 +15,7 @@ from xpnet.backend import Group
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
-from xpnet_cupy.backend import usable_cupy
+from xpnet_cupy.backend import library_version, usable_cupy
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
@@ -85,7 +85,7 @@ class NcclGroup:
         self._add = nccl.NCCL_SUM
         identity = host.broadcast(nccl.get_unique_id() if not host.rank else None)
         self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
-        self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
+        self.why = f"NCCL {library_version(nccl.get_version())} and {host.why}"
 
     def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current
@@ -151,8 +151,3 @@ def _own_device(cupy: Any, host: Group) -> Any:
             "Start fewer ranks there, or use the group 'mpi'."
         )
     return cupy.cuda.Device(number)
-
-
-def _version(number: int) -> str:
-    """22304 -> 2.23.4."""
-    return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"

@@ -106,7 +106,11 @@ def stand_in(*, devices: int) -> Any:
     memory = SimpleNamespace(OutOfMemoryError=OutOfMemory)
     available = bool(devices)
     cupy.cuda = SimpleNamespace(
-        is_available=lambda: available, runtime=runtime, memory=memory, Device=Device
+        is_available=lambda: available,
+        runtime=runtime,
+        memory=memory,
+        Device=Device,
+        nvrtc=SimpleNamespace(getVersion=lambda: (13, 2)),
     )
     cupy.from_dlpack = cupy.asarray = on_device
     cupy.asnumpy = np.asarray
@@ -149,8 +153,37 @@ def test_an_unknown_precision_is_refused() -> None:
         CupyBackend("fp8")  # type: ignore[arg-type]
 
 
+def test_without_nvrtc_it_says_what_to_install(
+    use_cupy: Any, found_cublaslt: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cupy = use_cupy(stand_in(devices=1))
+
+    def missing() -> None:
+        raise RuntimeError('Failure finding "libnvrtc.so.13"')
+
+    monkeypatch.setattr(cupy.cuda.nvrtc, "getVersion", missing)
+    with pytest.raises(BackendError, match=r"NVRTC.*libnvrtc\.so\.13.*cupy-cuda13x\[ctk\]"):
+        xpnet.get_backend("cupy")
+
+
+def test_without_cublas_it_says_what_to_install(
+    use_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_cupy(stand_in(devices=1))
+    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
+    with pytest.raises(BackendError, match=r"libcublasLt\.so\.13.*cupy-cuda13x\[ctk\]"):
+        xpnet.get_backend("cupy")
+
+
 @pytest.fixture
-def made(use_cupy: Any) -> Any:
+def found_cublaslt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cuBLASLt that is there."""
+    library = SimpleNamespace(cublasLtGetVersion=lambda: 130201)
+    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: library)
+
+
+@pytest.fixture
+def made(use_cupy: Any, found_cublaslt: None) -> Any:
     """The stand-in for CuPy, and the backend over it."""
     cupy = use_cupy(stand_in(devices=2))
     return cupy, CupyBackend()
@@ -196,17 +229,14 @@ def test_out_of_memory_names_the_size_and_a_remedy(made: Any) -> None:
         made[1].asarray(np.ones(1000))
 
 
-def test_it_describes_driver_toolkit_card_and_memory(
-    made: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
+def test_it_describes_driver_toolkit_card_and_memory(made: Any) -> None:
     assert made[1].describe() == {
         "cupy": "14.2.0",
         "driver": "13.0",
         "toolkit": "13.2",
         "card": "NVIDIA H100, cuda:0 of 2",
         "free memory": "60.0 of 80.0 GiB",
-        "cuBLASLt": "not found",
+        "cuBLASLt": "13.2.1",
     }
 
 

@@ -49,15 +49,43 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
     assert isinstance(relu, Array) and relu.tolist() == [[1, 0, 3]]
 
 
-def test_without_cublaslt_there_is_no_compiled_step(
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_warmup_compiles_the_kernels_of_all_types(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    compiled: list[tuple[str, ...]] = []
+
+    class RawModule:
+        def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
+            compiled.append(options)
+
+        def get_function(self, name: str) -> str:
+            return name
+
+    monkeypatch.setattr(cupy_on_host.Cupy, "RawModule", RawModule)
+    for cache in (cuda.kernel, cuda._module):
+        cache.cache_clear()
+    CupyBackend(precision).warmup()
+    for cache in (cuda.kernel, cuda._module):
+        cache.cache_clear()
+    wanted = [("-DREAL=double",), ("-DREAL=float",), ("-DREAL=float", "-DBF16")]
+    assert sorted(options[:-1] for options in compiled) == wanted[: 2 + (precision == "bf16")]
+
+
+def test_a_step_that_is_dropped_waits_for_what_it_requested(
     backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Products that cannot be captured leave nothing to compile; the reference step trains
-    there.
-    """
-    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
-    why = backend.compile_step(spec_and_data("float32")[0])
-    assert why == "the CUDA backend has no compiled step without cuBLASLt, which was not found"
+    """Its arguments lie in pinned memory, which the next owner writes at once."""
+    spec, X, _ = spec_and_data("float32")
+    step = backend.compile_step(spec)
+    step.params.update(weights(spec))
+    step.forward(backend.asarray(X))
+    waited: list[Any] = []
+    monkeypatch.setattr(cupy_on_host.Event, "synchronize", lambda event: waited.append(event))
+    requested = [runs.epoch._requested for runs in step._inference_runs.values()]
+    del step
+    gc.collect()
+    assert len(requested) == 1 and requested[0] in waited
 
 
 def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtype: str) -> None:
@@ -280,7 +308,7 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
 
 def test_it_describes_what_it_found(backend: CupyBackend) -> None:
     described = backend.describe()
-    assert described["cuBLASLt"] == "found" and described["card"] == "a host, cuda:0 of 1"
+    assert described["cuBLASLt"] == "13.0.0" and described["card"] == "a host, cuda:0 of 1"
 
 
 def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:

@@ -476,6 +476,7 @@ cupy.cuda = SimpleNamespace(
     set_allocator=lambda allocator: None,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     driver=SimpleNamespace(CUDADriverError=CudaError),
+    nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
     runtime=SimpleNamespace(
         CUDARuntimeError=CudaError,
         eventQuery=lambda event: event.status,
