@@ -151,14 +151,15 @@ def test_representations(classifier: Any) -> None:
 
 
 def test_tags(classifier: Any, theirs: Any) -> None:
-    """The same as theirs, and those of a transformer and of several targets of classes, which
-    theirs are not.
+    """The same as theirs, and those of a transformer, of several targets of classes, and of
+    arrays of other libraries, which theirs are not.
     """
     pairs = [(classifier, theirs), (xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor())]
     for ours, scikit_learns in pairs:
         tags, expected = ours.__sklearn_tags__(), scikit_learns.__sklearn_tags__()
         assert tags.transformer_tags is not None
         expected.target_tags.multi_output = ours is classifier
+        expected.array_api_support = True
         assert replace(tags, transformer_tags=None) == expected
 
 
