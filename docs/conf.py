@@ -86,6 +86,9 @@ numpydoc_xref_param_type = True
 numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | documented_names()
 numpydoc_xref_ignore = "all"  # words without an alias are words
 
+# What the button at a block of shell text copies has no prompt.
+copybutton_prompt_text = "$ "
+
 # The gallery: scripts that draw, run at every build.
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import pytest
 
 from xpnet.cli.app import app
 
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -35,3 +37,14 @@ def test_every_command_line_is_one_that_is_understood() -> None:
         command = app.commands[name]
         # Parsed only: neither defaults nor callbacks, which would look for files, are asked.
         command.make_parser(click.Context(command)).parse_args(arguments)
+
+
+def test_on_a_package_index_no_link_and_no_list_of_links_leads_nowhere() -> None:
+    settings = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    hook = settings["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = TEXT
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+    assert "getting started" not in text
+    assert re.findall(r"^#+ .*", text, re.M) == re.findall(r"^#+ .*", TEXT, re.M)
