@@ -139,15 +139,20 @@ class NcclGroup:
 
 
 def _own_device(cupy: Any, host: Group) -> Any:
-    """Return the GPU of this rank: its number among the ranks of this machine. NCCL refuses two
-    ranks on one GPU.
+    """Return the GPU of this rank, which no other rank may have: NCCL refuses that.
+
+    A launcher may show all GPUs of a machine to each of its ranks, or one GPU to each.
     """
-    number = allgather(host, platform.node())[: host.rank].count(platform.node())
-    count = cupy.cuda.runtime.getDeviceCount()
-    if number >= count:
-        raise BackendError(
-            f"Each rank of the group 'nccl' needs a GPU of its own; rank {host.rank} is "
-            f"number {number + 1} on {platform.node()}, which has {count}. "
-            "Start fewer ranks there, or use the group 'mpi'."
-        )
-    return cupy.cuda.Device(number)
+    node = platform.node()
+    number = allgather(host, node)[: host.rank].count(node)
+    device = cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount())
+    cards = allgather(host, (node, device.pci_bus_id))
+    for rank, card in enumerate(cards):
+        first = cards.index(card)
+        if first != rank:
+            raise BackendError(
+                f"Each rank of the group 'nccl' needs a GPU of its own; ranks {first} and {rank} "
+                f"got GPU {card[1]} of {card[0]}. "
+                "Start fewer ranks there, or use the group 'mpi'."
+            )
+    return device

@@ -177,14 +177,32 @@ def test_the_other_ranks_are_told_before_a_communicator_is_given_up(
     ended.set()
 
 
-def test_more_ranks_than_gpus_are_refused() -> None:
-    with own._own_device(cupy, Host(0)):
-        pass
-    with (
-        pytest.raises(BackendError, match="rank 2 is number 3 on .*, which has 1"),
-        own._own_device(cupy, Host(2)),
-    ):
-        pass
+def chosen(visible: list[list[str]]) -> list[str]:
+    """The card that each rank takes. visible : the bus ids of the cards that each rank sees"""
+    meeting = Meeting(len(visible))
+
+    def choose(rank: int) -> str:
+        def device(k: int) -> Any:
+            return SimpleNamespace(pci_bus_id=visible[rank][k])
+
+        runtime = SimpleNamespace(getDeviceCount=lambda: len(visible[rank]))
+        seen = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, Device=device))
+        return own._own_device(seen, ThreadsGroup(rank, meeting)).pci_bus_id
+
+    with ThreadPoolExecutor(len(visible)) as pool:
+        return list(pool.map(choose, range(len(visible))))
+
+
+def test_each_rank_has_a_card_of_its_own() -> None:
+    """Whether ranks see all cards of the machine or, as some launchers arrange it, one each."""
+    assert chosen([["17:00", "65:00", "ca:00"]] * 3) == ["17:00", "65:00", "ca:00"]
+    assert chosen([["17:00"], ["65:00"], ["ca:00"]]) == ["17:00", "65:00", "ca:00"]
+
+
+@pytest.mark.parametrize("visible", [[["17:00", "65:00"]] * 3, [["17:00"], ["65:00"], ["17:00"]]])
+def test_ranks_that_share_a_card_are_refused(visible: list[list[str]]) -> None:
+    with pytest.raises(BackendError, match="ranks 0 and 2 .*17:00"):
+        chosen(visible)
 
 
 def test_without_nccl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

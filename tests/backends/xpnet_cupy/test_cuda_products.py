@@ -97,6 +97,16 @@ class TestCublasLt:
         np.testing.assert_allclose(dW, m["X"].T @ m["dZ"], **tolerance)
         np.testing.assert_allclose(d_bias, m["dZ"].sum(axis=0), **tolerance)
 
+    def test_the_bit_of_relu_at_zero_is_set(self, lt: CublasLt) -> None:
+        """As in cuBLASLt, so that the gradient of a sum that is 0 passes."""
+        X, W, bias = np.zeros((ROWS, IN)), np.ones((IN, OUT)), np.zeros(OUT)
+        bias[0] = -1
+        mask, Y = np.zeros((ROWS, 16), np.uint8), np.full((ROWS, OUT), np.nan)
+        forward = replace(FORWARD, epilogue="relu_aux_bias")
+        lt.prepare(forward, "fp64", placed(W, X, Y), address(bias), address(mask))()
+        bits = np.unpackbits(mask, axis=1, bitorder="little")[:, :OUT]
+        np.testing.assert_array_equal(bits, np.broadcast_to(bias >= 0, Y.shape))
+
     def test_a_gradient_through_relu(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
         on = matrices["X"] > 0
         mask = np.zeros((ROWS, 16), np.uint8)

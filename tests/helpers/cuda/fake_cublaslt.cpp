@@ -90,7 +90,7 @@ void product(const Desc &desc, const void *a, const Layout &la, const void *b, c
       if (ld.type != FLOAT64) value = float(value);
       if (desc.epilogue == BIAS || desc.epilogue == RELU_AUX_BIAS) value += get(desc.bias, ld.type, i);
       if (desc.epilogue == RELU_AUX_BIAS) {
-        set_bit(desc, i, j, value > 0);
+        set_bit(desc, i, j, value >= 0);  // 1 at 0, as in cuBLASLt
         value = value > 0 ? value : 0;  // NaN becomes 0
       }
       if (desc.epilogue == DRELU || desc.epilogue == DRELU_BGRAD) value = bit(desc, i, j) ? value : 0;
