@@ -1,5 +1,6 @@
 """The command for a new card, rehearsed: parts end on their own, and what they say is kept."""
 
+import os
 import re
 import subprocess
 import sys
@@ -265,3 +266,14 @@ def test_the_checkers_look_at_every_kernel(first_hour: Any, tmp_path: Path) -> N
     command, _ = first_hour._command(part, rehearse=False)
     assert {f"kernel_name={name}" for name in KERNELS} <= set(command)
     assert command[-1] == "smallest"
+
+
+def test_tests_of_a_card_fail_where_there_is_none() -> None:
+    """A run of skipped tests would read as success."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", GPU]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "NVIDIA GPU" in ended.stderr
