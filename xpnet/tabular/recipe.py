@@ -106,7 +106,7 @@ QUALITIES = {
     3: Quality(
         hidden_widths=(128, 128),
         members=4,
-        network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 4, 4)),
+        network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 3, 3)),
         label_rate=0.006,
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
