@@ -437,7 +437,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._encode(self.prepared(table_of(X)), {})
 
     def prepared(self, table: Table) -> Table:
-        """Return a table as this encoder encodes it: columns in order of training, dates read."""
+        """Bring a table into the form that this encoder encodes.
+
+        Parameters
+        ----------
+        table : Table
+            The table, with the columns of the training.
+
+        Returns
+        -------
+        Table
+            The columns in the order of the training, with dates in text read as they were then.
+        """
         table = self._in_order_of_training(table)
         formats = {
             one.column: one.date_format
