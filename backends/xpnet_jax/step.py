@@ -1,6 +1,5 @@
 """The training step on JAX: jitted functions that walk the reference step."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from xpnet.steps.traced import (
     Rows,
     TracedStep,
     TrainingArrays,
+    compiled_spec,
     train_on_batch,
 )
 
@@ -45,31 +45,18 @@ class JaxStep(TracedStep):
         """See :class:`xpnet.steps.traced.TracedStep`."""
         return _scan(forms, state, rows, inputs, learning_rate)
 
-    def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. Arrays of JAX never change: they are kept as they
-        are.
-        """
-        t = self.t
-        kept = [self.params, *(self.buffers.values() if t else ())]
-        groups = [parameters.groups for parameters in kept]
-
-        def restore() -> None:
-            self.t = t
-            for parameters, arrays in zip(kept, groups, strict=True):
-                parameters.replace_groups(arrays)
-            if not t:
-                vars(self).pop("buffers", None)  # before the first update they are zero
-
-        return restore
+    def kept_array(self, array: Array) -> Array:
+        """Return the array itself: arrays of JAX never change."""
+        return array
 
     def forward_of_each(self, X: Array) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
-        return _predictions(self.spec, NOWHERE, self.params.groups, X)
+        return _predictions(compiled_spec(self.spec), NOWHERE, self.params.groups, X)
 
     def mean_loss(self, X: Array, Y: Array, sample_weight: Array | None) -> Array:
         """See :class:`xpnet.steps.ReferenceStep`."""
         rows = Rows(X, Y, sample_weight)
-        return _mean_loss(self.spec, NOWHERE, self.params.groups, rows)
+        return _mean_loss(compiled_spec(self.spec), NOWHERE, self.params.groups, rows)
 
 
 @partial(jax.jit, static_argnames="forms")

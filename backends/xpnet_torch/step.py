@@ -61,6 +61,8 @@ class TorchStep(TracedStep):
         if kind not in _failures:
             try:
                 return _call(form, state, rows, inputs, rate)
+            except (MemoryError, torch.cuda.OutOfMemoryError):
+                raise
             except Exception as error:  # compilers and their drivers raise anything
                 _failures[kind] = str(error).partition("\n")[0]
         self.why = (

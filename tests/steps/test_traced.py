@@ -210,13 +210,15 @@ def test_no_library_is_imported_that_no_array_came_from(library):
 
 COMPILED_ONCE = """
 import jax, numpy, xpnet
-from xpnet_jax.step import _scan
+from xpnet_jax.step import _mean_loss, _predictions, _scan
 r = numpy.random.default_rng(0)
 X, y = jax.numpy.asarray(r.normal(size=(50, 3)).astype("float32")), jax.numpy.arange(50) % 2
 for seed, l2 in ((0, 0.1), (1, 0.2), (2, 0.3)):
     net = xpnet.FeedforwardNeuralNet(3, 4, 2, 0.1, rng=seed, l2=l2)
     net.fit(X, y, epochs=3, batch_size=16)
-assert _scan._cache_size() == 1, _scan._cache_size()
+    net.predict(X), net.loss(X, y)
+sizes = [function._cache_size() for function in (_scan, _predictions, _mean_loss)]
+assert sizes == [1, 1, 1], sizes
 assert "jitted scan" in net.why_, net.why_
 try:
     xpnet.FeedforwardNeuralNet(3, 4, 2, 0.1, rng=0, dtype="float64").fit(X, y, epochs=1)

@@ -203,7 +203,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         Returns
         -------
         array, shape (rows, features)
-            The gradient of that output by the features, at each row, of X's library.
+            The gradient of that output with respect to the features, at each row, of X's library.
 
         Raises
         ------

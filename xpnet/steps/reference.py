@@ -169,9 +169,9 @@ class ReferenceStep(Step):
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The copies stay on the device of the arrays."""
-        copied, t = self.backend.xp.asarray, self.t
+        t = self.t
         kept = [self.params, *(self.buffers.values() if t else ())]
-        copies = [[copied(array, copy=True) for array in parameters.groups] for parameters in kept]
+        copies = [[self.kept_array(array) for array in parameters.groups] for parameters in kept]
 
         def restore() -> None:
             self.t = t
@@ -181,6 +181,10 @@ class ReferenceStep(Step):
                 vars(self).pop("buffers", None)  # before the first update they are zero
 
         return restore
+
+    def kept_array(self, array: Array) -> Array:
+        """Return a copy of an array that a snapshot keeps."""
+        return self.backend.xp.asarray(array, copy=True)
 
     def _backpropagate(
         self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float

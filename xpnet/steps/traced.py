@@ -132,6 +132,11 @@ class _Walk(ReferenceStep):
         self.gradients.replace_groups([g * factor for g in self.gradients.groups])
 
 
+def compiled_spec(spec: NetworkSpec) -> NetworkSpec:
+    """Return the description that networks share which differ in seed and strength of penalty."""
+    return replace(spec, seed=0, l2=float(spec.l2 > 0))
+
+
 def train_on_batch(
     form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, learning_rate: Any
 ) -> tuple[TrainingArrays, Array, Array]:
@@ -287,7 +292,7 @@ class TracedStep(ReferenceStep):
     def _form(self, plan: EpochPlan, max_grad_norm: float | None) -> Form:
         """Return what is compiled for the batches of a plan."""
         return Form(
-            spec=replace(self.spec, seed=0, l2=float(self.spec.l2 > 0)),
+            spec=compiled_spec(self.spec),
             backend=self.tracing_backend,
             batch_rows=plan.sizes[0],
             has_order=plan.order is not None,

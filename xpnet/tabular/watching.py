@@ -51,10 +51,10 @@ class Watching:
 
     def of_network(self, number: int) -> Watchers:
         """Return the callbacks of a network, and the state from which its training goes on."""
-        made, state = ((), None) if self.make is None else self.make(number)
+        callbacks, state = ((), None) if self.make is None else self.make(number)
         lines = [] if self.say is None else [NetworkLines(number + 1, self.say)]
         own = self.callbacks(number) if callable(self.callbacks) else self.callbacks
-        return [*made, *lines, *own], state
+        return [*callbacks, *lines, *own], state
 
 
 class NetworkLines(Callback):
