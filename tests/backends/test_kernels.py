@@ -3,6 +3,7 @@
 import inspect
 import itertools
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, get_args
 
 import numpy as np
@@ -27,8 +28,15 @@ TOLERANCE = {"float32": {"rtol": 3e-6, "atol": 2e-6}, "float64": {"rtol": 1e-13,
 UPDATES = tuple(update.function.__name__ for update in ops.UPDATES.values())
 
 
-NEED_A_DEVICE = {"cupy"}
-"""Backends that a machine may lack. Any other one that cannot be used is an error of collection."""
+OPTIONAL_PACKAGES = {"jax": "jax", "torch": "torch"}
+"""Package that each backend needs and xpnet does not install, by the backend's name."""
+
+
+def may_be_missing(name: str) -> bool:
+    """Tell whether this machine may lack the backend; another one must load."""
+    if name == "cupy":  # CuPy may be installed where there is no card
+        return True
+    return name in OPTIONAL_PACKAGES and find_spec(OPTIONAL_PACKAGES[name]) is None
 
 
 def usable() -> list[tuple[Backend, str]]:
@@ -38,7 +46,7 @@ def usable() -> list[tuple[Backend, str]]:
         try:
             backend = xpnet.get_backend(name)
         except BackendError:
-            if name not in NEED_A_DEVICE:
+            if not may_be_missing(name):
                 raise
             continue
         kernels += [(backend, kernel) for kernel in sorted(backend.kernels)]
