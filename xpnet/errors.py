@@ -49,8 +49,10 @@ class InputError(XpnetError, ValueError):
     """
 
 
-class MixedArraysError(XpnetError, TypeError):
+class MixedArraysError(XpnetError, TypeError, ValueError):
     """One call received arrays of two libraries or of two devices.
+
+    It is a ValueError, too, since scikit-learn's estimators raise that.
 
     Examples
     --------

@@ -41,7 +41,7 @@ class JaxStep(TracedStep):
         rows: Rows,
         inputs: list[BatchInputs],
         learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array, Array]:
+    ) -> tuple[TrainingArrays, Array]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         return _scan(forms, state, rows, inputs, learning_rate)
 
@@ -66,22 +66,21 @@ def _scan(
     rows: Rows,
     inputs: list[BatchInputs],
     learning_rate: Array,
-) -> tuple[TrainingArrays, Array, Array]:
+) -> tuple[TrainingArrays, Array]:
     """Train on all batches of ``inputs``, one after the other."""
     sums = []
     for form, batches in zip(forms, inputs, strict=True):
 
         def step(
             state: TrainingArrays, one: BatchInputs, form: Form = form
-        ) -> tuple[TrainingArrays, tuple[Array, Array]]:
+        ) -> tuple[TrainingArrays, Array]:
             batch = jax.tree.map(lambda array: _rows_of(form, array, one.rows), rows)
             state, loss, squares = train_on_batch(form, state, batch, one, learning_rate)
-            return state, (loss, squares)
+            return state, jax.numpy.stack((loss, squares))
 
         state, sums_of_part = jax.lax.scan(step, state, batches)
         sums.append(sums_of_part)
-    losses, squares = (jax.numpy.concat(arrays) for arrays in zip(*sums, strict=True))
-    return state, losses, squares
+    return state, jax.numpy.concat(sums).T
 
 
 def _rows_of(form: Form, array: Array, rows: Array) -> Array:

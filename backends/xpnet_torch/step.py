@@ -37,7 +37,7 @@ class TorchStep(TracedStep):
         rows: Rows,
         inputs: list[BatchInputs],
         learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array, Array]:
+    ) -> tuple[TrainingArrays, Array]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         device, sums = rows.X.device, []
         rate = torch.asarray(learning_rate, device=device)
@@ -50,8 +50,7 @@ class TorchStep(TracedStep):
                 run = self._run_compiled if form.batch_rows == largest else train_on_batch
                 state, loss, squares = run(form, state, batch, one, rate)
                 sums.append(torch.stack((loss, squares)))
-        losses, squares = torch.stack(sums).T
-        return state, losses, squares
+        return state, torch.stack(sums).T
 
     def _run_compiled(
         self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array

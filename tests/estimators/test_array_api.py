@@ -41,6 +41,7 @@ for kind in (xpnet.MLPClassifier, xpnet.MLPRegressor):
             check_values=True,
             check_sample_weight=True,
         )
+    estimator_checks.check_array_api_same_namespace(kind.__name__, estimator, "array_api_strict")
 print(len(namespaces))
 """
 

@@ -184,7 +184,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X)
+        outputs, backend = self._outputs(X, "predict")
         if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
             labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
             return sparse.csr_matrix(labels) if self._sparse_labels else labels
@@ -213,7 +213,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X)
+        return self._probabilities(X, "predict_proba")
+
+    def _probabilities(self, X: Any, method: str) -> Any:
+        """Return what `predict_proba` does, for a public method of this name."""
+        outputs, backend = self._outputs(X, method)
         if isinstance(self.classes_, list):
             return [like_input(outputs[:, one], X, backend) for one in self._targets()]
         if self.n_outputs_ == 1:
@@ -243,7 +247,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        probabilities = self.predict_proba(X)
+        probabilities = self._probabilities(X, "predict_log_proba")
         log = numpy.log if on_host(X) else self._fitted.backend.xp.log
         return (
             [log(of_one) for of_one in probabilities]

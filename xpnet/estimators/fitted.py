@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
-from xpnet.errors import InputError
+from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import EstimatorParameters, check_parameters
@@ -257,17 +257,27 @@ class FittedNetwork(Saved, EstimatorParameters):
         for name in SHOWN:
             self.__dict__.pop(name, None)
 
-    def _asked(self, X: Any, question: Callable[[Network, Any], Array]) -> Array:
+    def _check_library(self, X: Any, method: str) -> None:
+        """Check that the rows of a call belong to the library that ``fit`` was called with."""
+        try:
+            self._current().check_home(X)
+        except MixedArraysError as error:
+            raise MixedArraysError(
+                f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "
+                f"as those of fit(). {error}"
+            ) from None
+
+    def _asked(self, X: Any, method: str, question: Callable[[Network, Any], Array]) -> Array:
         """Ask the network about rows, which are checked; the answer is of X's library.
 
         Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
         """
         check_is_fitted(self)
         network = self._current()
-        network.check_home(X)
+        self._check_library(X, method)
         return like_input(question(network, check_X(self, X)), X, network.backend)
 
-    def _outputs(self, X: Any) -> tuple[Array, Backend]:
+    def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
         their backend.
 
@@ -282,8 +292,8 @@ class FittedNetwork(Saved, EstimatorParameters):
             and (source := as_source(X, dtype=network.spec.dtype)) is not None
         ):
             parts = (part for block in range(source.blocks) for part in source.parts(block))
-            return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
-        network.check_home(X)
+            return backend.xp.concat([self._outputs(part, method)[0] for part in parts]), backend
+        self._check_library(X, method)
         if issparse(X) or not (on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend
         checked = check_X(self, X, finite=False)
@@ -321,7 +331,9 @@ class FittedNetwork(Saved, EstimatorParameters):
             For arrays of another library than those of ``fit``.
         """
         return self._asked(
-            X, lambda network, X: self._in_order(network.predict_members(X), network.backend.xp)
+            X,
+            "predict_members",
+            lambda network, X: self._in_order(network.predict_members(X), network.backend.xp),
         )
 
     def _in_order(self, outputs: Array, xp: Any) -> Array:

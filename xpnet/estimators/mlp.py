@@ -182,7 +182,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For other features, values that are not finite, and a layer that is not there.
         """
-        return self._asked(X, lambda network, X: network.hidden(X, layer))
+        return self._asked(X, "transform", lambda network, X: network.hidden(X, layer))
 
     @property
     def _n_features_out(self) -> int:
@@ -216,7 +216,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         --------
         expected_gradients : Shares of a prediction, which add up.
         """
-        return self._asked(X, lambda _, X: self._input_gradient(X, output))
+        return self._asked(X, "input_gradient", lambda _, X: self._input_gradient(X, output))
 
     def _input_gradient(self, X: Any, output: int) -> Any:
         """Compute what ``input_gradient`` does of rows that are checked, where the network

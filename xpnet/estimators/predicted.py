@@ -31,6 +31,6 @@ class PredictedEstimator:
     def __sklearn_tags__(self) -> Any:
         return self._estimator.__sklearn_tags__()
 
-    def _outputs(self, outputs: numpy.ndarray) -> tuple[Array, Backend]:
+    def _outputs(self, outputs: numpy.ndarray, method: str) -> tuple[Array, Backend]:
         """Return the outputs themselves, and the backend that they belong to."""
         return outputs, get_backend("numpy")

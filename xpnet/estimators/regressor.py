@@ -154,7 +154,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X)
+        outputs, backend = self._outputs(X, "predict")
         outputs = self._in_order(outputs, backend.xp)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 

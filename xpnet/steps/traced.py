@@ -10,6 +10,7 @@ backend writes `TracedStep.run_batches`, which calls the function for many batch
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy
@@ -170,7 +171,7 @@ class TracedStep(ReferenceStep):
         rows: Rows,
         inputs: list[BatchInputs],
         learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array, Array]:
+    ) -> tuple[TrainingArrays, Array]:
         """Call `train_on_batch` for all batches, one after the other.
 
         forms : for each of ``inputs`` what is compiled
@@ -178,7 +179,7 @@ class TracedStep(ReferenceStep):
         inputs : NumPy arrays for batches of one shape, then for those of another
         learning_rate : a NumPy number of the dtype of the network
 
-        Returns the arrays after the last update, and (batches,) losses and sums of squares.
+        Returns the arrays after the last update, and (2, batches) losses and sums of squares.
         """
 
     def epoch(
@@ -253,19 +254,19 @@ class TracedStep(ReferenceStep):
             self.params.groups, [buffer.groups for buffer in self.buffers.values()]
         )
         rate = numpy.dtype(self.spec.dtype).type(learning_rate)
-        sums: list[tuple[Any, Any]] = [(numpy.zeros(0), numpy.zeros(0))]
+        sums = [numpy.zeros((2, 0))]
         for parts in self._calls(plan):
             forms = tuple(self._form(part, max_grad_norm) for part in parts)
             inputs = []
             for part in parts:
                 inputs.append(self._inputs(part, learning_rate))
                 self.t += len(part.starts)
-            state, losses, squares = self.run_batches(forms, state, rows, inputs, rate)
-            sums.append((self.backend.to_numpy(losses), self.backend.to_numpy(squares)))
+            state, losses_and_squares = self.run_batches(forms, state, rows, inputs, rate)
+            sums.append(self.backend.to_numpy(losses_and_squares))
         self.params.replace_groups(state.params)
         for buffer, arrays in zip(self.buffers.values(), state.buffers, strict=True):
             buffer.replace_groups(arrays)
-        losses, squares = (numpy.concatenate(arrays) for arrays in zip(*sums, strict=True))
+        losses, squares = numpy.concatenate(sums, axis=1)
         strengths = numpy.asarray([self.spec.l2_for(weight) for weight in plan.weights])
         return losses, strengths / 2 * squares
 
@@ -289,16 +290,25 @@ class TracedStep(ReferenceStep):
         for size in dict.fromkeys(plan.sizes):
             yield plan.of_batches([k for k, other in enumerate(plan.sizes) if other == size])
 
+    @cached_property
+    def _forms(self) -> dict[Any, Form]:
+        """What was compiled: the same objects at each call, which are compared quickly."""
+        return {}
+
     def _form(self, plan: EpochPlan, max_grad_norm: float | None) -> Form:
         """Return what is compiled for the batches of a plan."""
-        return Form(
-            spec=compiled_spec(self.spec),
-            backend=self.tracing_backend,
-            batch_rows=plan.sizes[0],
-            has_order=plan.order is not None,
-            each_member_has_rows=plan.order is not None and plan.order.ndim == 2,
-            max_grad_norm=max_grad_norm,
-        )
+        order_dimensions = 0 if plan.order is None else plan.order.ndim
+        key = (plan.sizes[0], order_dimensions, max_grad_norm)
+        if key not in self._forms:
+            self._forms[key] = Form(
+                spec=compiled_spec(self.spec),
+                backend=self.tracing_backend,
+                batch_rows=plan.sizes[0],
+                has_order=order_dimensions > 0,
+                each_member_has_rows=order_dimensions == 2,
+                max_grad_norm=max_grad_norm,
+            )
+        return self._forms[key]
 
     @property
     def tracing_backend(self) -> Backend:
