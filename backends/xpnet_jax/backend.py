@@ -27,7 +27,7 @@ class JaxBackend(GenericBackend):
         """See :class:`xpnet.backend.Backend`; raises BackendError for float64 if JAX has it off."""
         import jax
 
-        if dtype == "float64" and not jax.config.jax_enable_x64:
+        if dtype == "float64" and jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise BackendError(
                 "The dtype float64 must be enabled in JAX; got dtype float64 while jax_enable_x64 "
                 "is False. Call jax.config.update('jax_enable_x64', True), or pass float32 arrays."

@@ -226,8 +226,8 @@ def test_an_estimator_that_is_cut_has_the_weights_of_its_iterations(backend, ear
         classifier(2).fit(X, Y)
         for delay in DELAYS + 0.02:
             model = classifier(10**6)
-            alarm(delay)
             with pytest.raises(Cut):
+                alarm(delay)
                 model.fit(X, Y)
             if not getattr(model, "n_iter_", 0):
                 continue
