@@ -21,6 +21,7 @@ DAYS = RNG.integers(0, 50, ROWS)
 X = numpy.column_stack([RNG.normal(size=ROWS), GROUPS, DAYS, numpy.arange(ROWS)])
 NUMBERS = X[:, 0] + GROUPS / 10
 LABELS = numpy.where(NUMBERS > 1.5, "high", "low")
+WEIGHTS = RNG.uniform(1, 2, ROWS)
 CASES = [(TabularClassifier, LABELS), (TabularRegressor, NUMBERS)]
 
 
@@ -280,3 +281,31 @@ def test_refused(links: dict[str, Any], message: str) -> None:
     table = pandas.DataFrame({"x": X[:, 0], "day": DAYS})
     with pytest.raises(ValueError, match=message):
         TabularRegressor(**SMALL).fit(table, NUMBERS, **links)
+
+
+@pytest.mark.parametrize(("kind", "y"), CASES)
+@pytest.mark.parametrize("division", [{}, {"groups": GROUPS}, {"time": DAYS}])
+def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, y: Any, division: dict[str, Any]
+) -> None:
+    train_network = ensemble.train_network
+    are_views = []
+
+    def record(made: Any, number: int, rows: Any, *others: Any) -> None:
+        are_views.append(numpy.shares_memory(rows.X, made.rows.X))
+        train_network(made, number, rows, *others)
+
+    def fitted() -> Any:
+        model = kind(quality=1, max_iter=3, refit=False, random_state=0)
+        return model.fit(X, y, WEIGHTS, **division)
+
+    monkeypatch.setattr(ensemble, "train_network", record)
+    on_view = fitted()
+    monkeypatch.setattr(base, "may_reorder", lambda *args: False)
+    on_copy = fitted()
+    assert are_views == [True, False]
+    numpy.testing.assert_array_equal(on_view.predict_members(X), on_copy.predict_members(X))
+    numpy.testing.assert_array_equal(on_view.feature_importances_, on_copy.feature_importances_)
+    for name in ("residuals_", "residual_weights_"):
+        if kind is TabularRegressor:
+            numpy.testing.assert_array_equal(getattr(on_view, name), getattr(on_copy, name))

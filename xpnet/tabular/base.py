@@ -36,6 +36,7 @@ from xpnet.estimators.parameters import (
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.columns import Table
 from xpnet.tabular.division import (
+    DividedRows,
     Fold,
     RowLinks,
     group_folds,
@@ -54,6 +55,7 @@ from xpnet.tabular.importance import importances_of
 from xpnet.tabular.recipe import (
     DEFAULT_QUALITY,
     QUALITIES,
+    Recipe,
     Watch,
     make_recipe,
     network_counts,
@@ -361,7 +363,8 @@ class Tabular(FittedAttributes, BaseEstimator):
             if is_by_time:
                 validation = [latest_fold(len(rows.X), len(later_rows.X))]
                 rows = joined(rows, later_rows)
-        return self._train(encoder, coding, rows, validation, random_state, watching, started)
+        divided = DividedRows(rows, validation, are_own=isinstance(encoder, TableEncoder))
+        return self._train(encoder, coding, divided, random_state, watching, started)
 
     def fit_encoded(
         self,
@@ -418,7 +421,8 @@ class Tabular(FittedAttributes, BaseEstimator):
         random_state = check_random_state(self.random_state)
         if validation is None:
             validation = self._folds(rows, random_state)
-        return self._train(encoder, coding, rows, validation, random_state, watching, started)
+        divided = DividedRows(rows, validation)
+        return self._train(encoder, coding, divided, random_state, watching, started)
 
     def _validation_targets(self, coding: TargetCoding, y: Any, weight: Any) -> WeightedTargets:
         """Return the validation rows whose weight is not 0, with their targets."""
@@ -473,23 +477,21 @@ class Tabular(FittedAttributes, BaseEstimator):
         self,
         encoder: Any,
         coding: TargetCoding,
-        rows: LabeledRows,
-        validation: Sequence[Fold] | LabeledRows | None,
+        divided: DividedRows,
         random_state: Any,
         watching: Watching,
         started: float,
     ) -> Self:
         """Train the networks, and replace the fitted record as a whole.
 
-        validation : the rows of each network, or rows that end all trainings, or None
         started : the monotonic time when ``fit`` was called
         """
         watching.encoded(encoder)
-        minimum, maximum = network_counts(self, len(rows.X))
+        minimum, maximum = network_counts(self, len(divided.rows.X))
         recipe = make_recipe(
             self,
             encoder,
-            rows,
+            divided.rows,
             outputs=coding.outputs,
             networks=minimum,
             deadline=started + (self.time_limit or inf),
@@ -497,6 +499,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         )
         seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
         jobs = min(effective_n_jobs(self.n_jobs), minimum)
+        if may_reorder(divided, recipe, maximum):
+            divided = divided.with_training_rows_first()
+        rows, validation = divided.rows, divided.validation
         ensemble = Ensemble(recipe, rows, validation, seeds, jobs)
         interrupted = False
         with Interrupts() as interrupts:
@@ -686,6 +691,12 @@ def counted_table(X: Any, rows: int, encoder: Any, targets: WeightedTargets) -> 
     if isinstance(table, Table):
         return table.take(targets.indices)
     return _safe_indexing(table, targets.indices)
+
+
+def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
+    """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
+    has_folds = isinstance(divided.validation, Sequence)
+    return divided.are_own and has_folds and networks == 1 and not recipe.refit
 
 
 def predicted_rows(

@@ -360,9 +360,12 @@ def _scaled(rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
 
 
 def _taken(
-    rows: LabeledRows, X: numpy.ndarray, indices: numpy.ndarray, scales: numpy.ndarray | None
+    rows: LabeledRows,
+    X: numpy.ndarray,
+    indices: numpy.ndarray | slice,
+    scales: numpy.ndarray | None,
 ) -> LabeledRows:
-    """Return some rows, with a copy of their inputs, which are multiplied by factors in place."""
+    """Return some rows with their inputs X, which are multiplied by factors in place."""
     if scales is not None:
         numpy.multiply(X, scales, dtype=X.dtype, out=X)
     weight = None if rows.weight is None else rows.weight[indices]
