@@ -16,10 +16,11 @@ The modules, in the order in which to read them:
 - ``mlp``: the class that both estimators extend, with a fit from top to bottom;
 - ``classifier``, ``regressor``: the estimators, and the meaning of their outputs;
 - ``parameters``: the parameters of the constructor, and the values that each may have;
-- ``fit_inputs``: the arguments of ``fit``, checked; ``checks``: the checks of single arrays;
-  ``targets``: the meaning of targets;
-- ``fit_network``: the network that a fit trains; ``fit_rows``: its rows, where that network lives;
-  ``initial``: the random generator and the first weights;
+- ``fit_data``: from the arguments of ``fit`` to rows where the network computes;
+  ``fit_inputs``: these arguments, and the checks of their rows; ``checks``: the checks of single
+  arrays; ``targets``: the meaning of targets;
+- ``fit_network``: the network that a fit trains; ``initial``: the random generator and the first
+  weights;
 - ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
 - ``epochs``: an epoch as scikit-learn makes and measures it; ``learning_rate``: the learning rate
   of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are printed;

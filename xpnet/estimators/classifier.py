@@ -158,7 +158,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             y_val,
             sample_weight_val,
             classes,
-            callbacks=callbacks,
+            callbacks=list(callbacks),
         )
         return self._train(inputs, incremental=True)
 

@@ -1,4 +1,4 @@
-"""The arguments of ``fit`` and ``partial_fit``, and the data that are left when all are checked."""
+"""The arguments of ``fit`` and ``partial_fit``, and the checks of their rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from scipy.sparse import csr_matrix, issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet.backend.spec import Loss
 from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed.coordinator import ONE_PROCESS, Coordinator
 from xpnet.errors import InputError
@@ -27,9 +26,8 @@ from xpnet.models.inputs import check_in_memory, to_host
 from xpnet.training import Callback, LabeledRows, Training, TrainingState
 
 
-@dataclass
-class FitInputs:
-    """The arguments of ``fit`` or ``partial_fit``; labels and weights are brought to the host."""
+class FitInputs(NamedTuple):
+    """The arguments of ``fit`` or ``partial_fit``, as the user has passed them."""
 
     X: Any
     y: Any
@@ -40,14 +38,6 @@ class FitInputs:
     classes: Any = None
     callbacks: Sequence[Callback | Callable[[Training], None]] = ()
     resume_from: TrainingState | None = None
-
-    def __post_init__(self) -> None:
-        check_in_memory((self.X, self.y))
-        self.y = to_host(self.y)
-        self.y_val = to_host(self.y_val)
-        self.sample_weight = to_host(self.sample_weight)
-        self.sample_weight_val = to_host(self.sample_weight_val)
-        self.callbacks = list(self.callbacks)
 
 
 @dataclass
@@ -82,31 +72,6 @@ class CheckedRows(NamedTuple):
     y: Any
     known_targets: Any
     columns: Columns
-
-
-class FitData(NamedTuple):
-    """The data of a fit, checked, where the user has them.
-
-    training : the training rows, with targets as the loss takes them
-    validation : the user's own validation rows, or None
-    targets : the meaning of the targets
-    columns : the columns of X
-    """
-
-    training: LabeledRows
-    validation: LabeledRows | None
-    targets: Targets
-    columns: Columns
-
-    @property
-    def loss(self) -> Loss:
-        """Return the name of the loss."""
-        return self.targets.loss(self.training.Y)
-
-    @property
-    def outputs(self) -> int:
-        """Return the number of outputs of the network."""
-        return self.targets.outputs(self.training.Y)
 
 
 def in_memory_or_source(estimator: Any, X: Any, coordinator: Coordinator) -> Any:
@@ -151,6 +116,8 @@ def check_training_rows(
     Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows
     are not alike.
     """
+    check_in_memory((X, y))
+    y = to_host(y)
     X = in_memory_or_source(estimator, X, coordinator)
     if y is None or not (coordinator.has_all_rows or X.shape[0]):
         # validate_data raises an error where there is no y
@@ -199,8 +166,8 @@ def check_validation_rows(
     read.
     """
     X = inputs.X_val
-    y = inputs.y_val
-    weight = inputs.sample_weight_val
+    y = to_host(inputs.y_val)
+    weight = to_host(inputs.sample_weight_val)
     if X is None and y is None and weight is None:
         return None
     check_together(X, y, weight)

@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.random import RandomState
-from scipy.sparse import issparse
 
-from xpnet.backend import Backend, NetworkSpec, floating_dtype
-from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
-from xpnet.estimators.fit_inputs import FitData
+from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import hidden_sizes
@@ -41,13 +39,11 @@ def new_network(
 
     drawn : whether its first weights are drawn; otherwise the user has set them
     """
-    choice = _choose_backend(estimator, data.training.X)
-    dtype = _choose_dtype(estimator, data.training.X, choice.backend)
-    spec = _network_spec(estimator, data, dtype)
+    spec = _network_spec(estimator, data)
     values = initial_values(spec, random_state) if drawn else _values_of_user(estimator, spec)
     learning_rate = LearningRate(estimator)
     seeded = _with_seed(spec, random_state)
-    network = Network(seeded, values, learning_rate, backend=choice, dtype=dtype)
+    network = Network(seeded, values, learning_rate, backend=data.choice, dtype=data.dtype)
     network.named = estimator.backend is not None
     return NetworkPlan(network, None, learning_rate, keeps_optimizer=False)
 
@@ -59,9 +55,9 @@ def renewed_network(
     optimizer.
     """
     network = estimator._current()
-    if issparse(data.training.X) and not is_host(network.backend):
+    if data.is_sparse and not is_host(network.backend):
         network.to("numpy")
-    spec = _network_spec(estimator, data, network.spec.dtype)
+    spec = _network_spec(estimator, data)
     if incremental and estimator._optimizer.solver == estimator.solver:
         spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
         return NetworkPlan(network, spec, estimator._optimizer, keeps_optimizer=True)
@@ -69,29 +65,11 @@ def renewed_network(
     return NetworkPlan(network, seeded, LearningRate(estimator), keeps_optimizer=False)
 
 
-def _network_spec(estimator: Any, data: FitData, dtype: str) -> NetworkSpec:
+def _network_spec(estimator: Any, data: FitData) -> NetworkSpec:
     """Describe the network that the estimator's parameters make of these data."""
     hidden = hidden_sizes(estimator.hidden_layer_sizes)
-    widths = (data.training.X.shape[1], *hidden, data.outputs)
-    return estimator._network_spec(widths, data.loss, dtype, data.targets.loss_numbers)
-
-
-def _choose_backend(estimator: Any, X: Any) -> Choice:
-    """Choose where a new network lives."""
-    choice = choose(X, backend=estimator.backend)
-    if issparse(X) and not is_host(choice.backend):
-        return Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
-    return choice
-
-
-def _choose_dtype(estimator: Any, X: Any, backend: Backend) -> str:
-    """Choose the dtype of a new network. On the host L-BFGS computes in float64, as SciPy does,
-    whatever X is.
-    """
-    if estimator.dtype:
-        return estimator.dtype
-    is_precise = estimator.solver == "lbfgs" and is_host(backend)
-    return "float64" if is_precise else floating_dtype(X, backend)
+    widths = (data.columns.count, *hidden, data.outputs)
+    return estimator._network_spec(widths, data.loss, data.dtype, data.targets.loss_numbers)
 
 
 def _values_of_user(estimator: Any, spec: NetworkSpec) -> dict[str, Any]:

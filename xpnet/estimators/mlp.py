@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from numpy.random import RandomState
-from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import get_scorer
 
@@ -15,14 +14,9 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.distributed.coordinator import Coordinator, current_coordinator
 from xpnet.estimators.checks import check_weights
 from xpnet.estimators.conversion import Convertible
-from xpnet.estimators.fit_inputs import (
-    FitData,
-    FitInputs,
-    check_training_rows,
-    check_validation_rows,
-)
+from xpnet.estimators.fit_data import FitData, check_fit_data
+from xpnet.estimators.fit_inputs import FitInputs
 from xpnet.estimators.fit_network import NetworkPlan, new_network, renewed_network
-from xpnet.estimators.fit_rows import FitRows, place_rows, split_rows
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.initial import random_state_of
 from xpnet.estimators.lbfgs import fit_lbfgs
@@ -155,7 +149,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             X_val,
             y_val,
             sample_weight_val,
-            callbacks=callbacks,
+            callbacks=list(callbacks),
             resume_from=resume_from,
         )
         return self._train(inputs, incremental=False)
@@ -240,28 +234,27 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         incremental : whether this is ``partial_fit``
         """
         self._check_settings(incremental=incremental)
-        coordinator = current_coordinator()
         first = self._begins_anew(incremental=incremental)
-        data = self._check_data(inputs, coordinator, first=first, incremental=incremental)
+        coordinator = current_coordinator()
+        data = check_fit_data(self, inputs, coordinator, first=first, incremental=incremental)
         random_state = random_state_of(self.random_state)
         checkpoints = Checkpoints()
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
-            checkpoints = open_checkpoints(self, data, start, random_state, coordinator)
+            checkpoints = open_checkpoints(self, data, start, random_state)
         coordinator.begin_alike(random_state)
         plan = self._plan_network(data, random_state, first=first, incremental=incremental)
-        rows = place_rows(plan.network, data, coordinator)
-        self._make_step(plan, rows)
+        self._make_step(plan, data)
         self._adopt(data, plan, random_state, learns_columns=first)
         try:
             if self.solver == "lbfgs":
-                fit_lbfgs(self, self._trained_on(rows.training), coordinator)
+                fit_lbfgs(self, self._trained_on(data.training), coordinator)
             else:
-                rows = self._split_validation(rows, data.targets, random_state)
-                rows = replace(rows, training=self._trained_on(rows.training))
+                data = self._split_validation(data, random_state)
+                data = replace(data, training=self._trained_on(data.training))
                 fit_by_epochs(
                     self,
-                    rows,
+                    data,
                     random_state,
                     checkpoints,
                     callbacks=inputs.callbacks,
@@ -290,28 +283,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         has_parameters = "coefs_" in self.__dict__ or self._network is not None
         return not has_parameters or not (self.warm_start or incremental)
 
-    def _check_data(
-        self, inputs: FitInputs, coordinator: Coordinator, *, first: bool, incremental: bool
-    ) -> FitData:
-        """Check rows, targets and weights. first : whether the fit begins again"""
-        if self._network is not None and not first:
-            self._fitted.check_home(inputs.X)
-        rows = check_training_rows(
-            self,
-            inputs.X,
-            inputs.y,
-            coordinator,
-            numeric=self._numeric_targets,
-            known_columns=not first,
-        )
-        targets = self._learn_targets(
-            rows.known_targets, inputs.classes, first=first, incremental=incremental
-        )
-        encoded = targets.encode(rows.y)
-        weight = self._row_weights(inputs.sample_weight, rows.y, encoded, targets, coordinator)
-        validation = check_validation_rows(self, inputs, rows, targets, coordinator)
-        return FitData(LabeledRows(rows.X, encoded, weight), validation, targets, rows.columns)
-
     def _row_weights(
         self, sample_weight: Any, y: Any, encoded: Any, targets: Targets, coordinator: Coordinator
     ) -> Any:
@@ -329,15 +300,15 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             return new_network(self, data, random_state, drawn=first)
         return renewed_network(self, data, random_state, incremental=incremental)
 
-    def _make_step(self, plan: NetworkPlan, rows: FitRows) -> None:
+    def _make_step(self, plan: NetworkPlan, data: FitData) -> None:
         """Make the training step of a new network, so that lack of memory and Ctrl-C while it
         compiles leave the estimator as it was.
         """
         network = plan.network
         is_new = plan.renewed_spec is None
-        if is_new and rows.coordinator.trains_alone and self.solver in STOCHASTIC:
+        if is_new and data.coordinator.trains_alone and self.solver in STOCHASTIC:
             with network.lock.training():
-                network.trainable(sparse=issparse(rows.training.X))
+                network.trainable(sparse=data.is_sparse)
 
     def _adopt(
         self, data: FitData, plan: NetworkPlan, random_state: RandomState, *, learns_columns: bool
@@ -364,14 +335,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self._network = network
         self._hide()
 
-    def _split_validation(
-        self, rows: FitRows, targets: Targets, random_state: RandomState
-    ) -> FitRows:
+    def _split_validation(self, data: FitData, random_state: RandomState) -> FitData:
         """Split off rows for early stopping, unless the user has passed validation rows."""
-        if not self.early_stopping or rows.validation is not None:
-            return rows
-        fraction = self.validation_fraction
-        return split_rows(rows, targets, fraction, random_state, self._fitted)
+        if not self.early_stopping or data.validation is not None:
+            return data
+        return data.split(self.validation_fraction, random_state)
 
     def _check_finite(self) -> None:
         """Raise ValueError for parameters that are not finite after training."""

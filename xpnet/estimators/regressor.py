@@ -127,7 +127,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             X_val,
             y_val,
             sample_weight_val,
-            callbacks=callbacks,
+            callbacks=list(callbacks),
         )
         return self._train(inputs, incremental=True)
 

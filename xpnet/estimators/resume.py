@@ -13,9 +13,8 @@ from numpy.random import RandomState
 from scipy.sparse import issparse
 
 from xpnet.data.sources import Source
-from xpnet.distributed.coordinator import Coordinator
 from xpnet.errors import InputError
-from xpnet.estimators.fit_inputs import FitData
+from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
 from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
@@ -65,7 +64,6 @@ def open_checkpoints(
     data: FitData,
     start: Sequence[Any],
     random_state: RandomState,
-    coordinator: Coordinator,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
@@ -77,7 +75,7 @@ def open_checkpoints(
 
     Raises InputError for a checkpoint that is not one of a fit.
     """
-    folder = Path(estimator.checkpoint) / _name(estimator, data, start, coordinator)
+    folder = Path(estimator.checkpoint) / _name(estimator, data, start)
     checkpoint = model_files().Checkpoint
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
@@ -95,17 +93,17 @@ def open_checkpoints(
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
 
 
-def _name(estimator: Any, data: FitData, start: Sequence[Any], coordinator: Coordinator) -> str:
+def _name(estimator: Any, data: FitData, start: Sequence[Any]) -> str:
     """Return a hash of all that decides what a fit learns."""
     import joblib
 
     params = {
         name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT
     }
-    training = coordinator.fingerprint(_columns_of(data.training))
+    training = data.coordinator.fingerprint(_columns_of(data.training))
     validation = None
     if data.validation is not None:
-        validation = coordinator.fingerprint(_columns_of(data.validation), ordered=False)
+        validation = data.coordinator.fingerprint(_columns_of(data.validation), ordered=False)
     first_values = [*map(_on_host, start)]
     return joblib.hash((type(estimator).__name__, params, training, validation, first_values))
 

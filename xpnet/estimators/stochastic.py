@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 
 from numpy.random import RandomState
-from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
 from xpnet.estimators.epochs import Validation, run_epoch
-from xpnet.estimators.fit_rows import FitRows
+from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.resume import Checkpoints
 from xpnet.estimators.stopping import (
@@ -55,7 +54,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 def fit_by_epochs(
     estimator: Any,
-    rows: FitRows,
+    data: FitData,
     random_state: RandomState,
     checkpoints: Checkpoints,
     *,
@@ -70,20 +69,20 @@ def fit_by_epochs(
     """
     network = estimator._fitted
     record = estimator._record
-    coordinator = rows.coordinator
+    coordinator = data.coordinator
     is_scored = bool(estimator.early_stopping)
     record.expect(network.history, scored=is_scored, parameters=network.values)
     record.n_iter_ = 0
     with coordinator.active(), network.lock.training():
         validation = None
-        if rows.validation is not None:
-            validation = Validation(estimator, rows.validation, coordinator)
-        batches = make_batches(estimator, rows, random_state, validation)
+        if data.validation is not None:
+            validation = Validation(estimator, data.validation, coordinator)
+        batches = make_batches(estimator, data, random_state, validation)
         rules = make_rules(estimator, validation, checkpoints, silent=not coordinator.leads)
         end = EarlyEnd()
         try:
             train(
-                network.trainable(sparse=issparse(rows.training.X)),
+                network.trainable(sparse=data.is_sparse),
                 batches,
                 epochs=1 if incremental else estimator.max_iter,
                 schedule=estimator._optimizer,
@@ -104,11 +103,11 @@ def fit_by_epochs(
 
 
 def make_batches(
-    estimator: Any, rows: FitRows, random_state: RandomState, validation: Validation | None
+    estimator: Any, data: FitData, random_state: RandomState, validation: Validation | None
 ) -> Batches:
     """Return the batches of an epoch, over all processes."""
-    training = rows.training
-    count = rows.coordinator.count(training.count)
+    training = data.training
+    count = data.coordinator.count(training.count)
     size = AUTO_BATCH_SIZE if estimator.batch_size == "auto" else int(estimator.batch_size)
     if size > count and estimator.batch_size != "auto":
         warn_caller(

@@ -177,6 +177,16 @@ def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
     return backend.asarray(array, dtype=dtype)
 
 
+def own(array: Array, backend: Backend) -> Array:
+    """Copy an array of a backend, so that no callback can write into it; integers become the
+    backend's indices.
+    """
+    xp = backend.xp
+    if xp.isdtype(array.dtype, "integral"):
+        return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
+    return xp.asarray(array, copy=True)
+
+
 def check_in_memory(arrays: Sequence[Any]) -> None:
     """Raise InputError for what does not lie in memory as plain values.
 

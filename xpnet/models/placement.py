@@ -19,6 +19,7 @@ from xpnet.models.inputs import (
     check_spec,
     is_host,
     is_sparse,
+    own,
 )
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
@@ -262,10 +263,7 @@ class PlacedNetwork(Saved):
         array
             The copy.
         """
-        xp = self.backend.xp
-        if xp.isdtype(array.dtype, "integral"):
-            return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
-        return xp.asarray(array, copy=True)
+        return own(array, self.backend)
 
     @locked
     def checked(
