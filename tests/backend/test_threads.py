@@ -1,7 +1,10 @@
 """How many threads a process is allowed: as many as joblib counts, of the cores that it may run on
-now.
+now; and how trainings at the same time share them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Event
 from typing import Any
 
 import joblib
@@ -21,3 +24,58 @@ def test_a_quota_counts_as_joblib_reads_it(count: int, monkeypatch: Any) -> None
     for affinity in (1, 2, 8):
         monkeypatch.setattr(threads, "cores", lambda n=affinity: frozenset(range(n)))
         assert threads.allowed_threads() == min(count, affinity)
+
+
+def test_a_share_of_the_machine_ends_with_its_context() -> None:
+    """Two fits in threads overlap: the first to begin is the first to end."""
+    first_entered, second_entered, first_left = Event(), Event(), Event()
+    before = threads.allowed_threads()
+
+    def first() -> None:
+        with threads.sharing_the_machine(1):
+            first_entered.set()
+            second_entered.wait(60)
+        first_left.set()
+
+    def second() -> None:
+        first_entered.wait(60)
+        with threads.sharing_the_machine(1):
+            second_entered.set()
+            first_left.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(first), pool.submit(second)]:
+            future.result(60)
+        assert threads.allowed_threads() == before
+        assert pool.submit(threads.allowed_threads).result(60) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [(None, [6, 6, 3, 2, 1, 1, 1, 1]), (2, [2, 2, 1, 1, 1, 1, 1, 1])]
+)
+def test_trainings_at_the_same_time_divide_the_threads(
+    wanted: int | None, expected: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_wanted", wanted)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    counts = [threads.threads_of_training()]
+    with ExitStack() as stack:
+        for _ in range(7):
+            stack.enter_context(threads.training_in_this_process())
+            counts.append(threads.threads_of_training())
+    assert counts == expected
+    assert threads.threads_of_training() == expected[0]
+
+
+def test_a_share_is_not_divided_again(monkeypatch: Any) -> None:
+    """Two networks of a table train at once, each with half of the threads."""
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_wanted", None)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    with (
+        threads.sharing_the_machine(3),
+        threads.training_in_this_process(),
+        threads.training_in_this_process(),
+    ):
+        assert threads.threads_of_training() == 3

@@ -139,6 +139,7 @@ FITS = [
     Job("dropout", "cells", "fit_dropout", "cells", {**SMALL, "dropped_per_cent": 50}),
     Job("sparse", "cells", "fit_sparse", "cells", {**SMALL, "filled_per_cent": 20}),
     Job("search", "cells", "search", "cells", {**SMALL, "candidates": 2, "folds": 2}),
+    Job("threads", "cells", "search_in_threads", "cells", {**SMALL, "candidates": 2, "folds": 2}),
     Job("counted", "counts", "fit_plain", "counts", SMALL, counted=True),
     Job("label", "counts", "predict_label", "counts", SMALL, counted=True),
 ]

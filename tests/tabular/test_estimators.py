@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import joblib
 import numpy
 import pandas
 import pytest
@@ -13,12 +14,13 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
 from xpnet.tabular import ensemble, fitted, linear_solvers, recipe
 from xpnet.training import Callback
@@ -164,6 +166,23 @@ def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(
     )  # threads sum float32 in another order
     other = TabularRegressor(**{**QUICK, "random_state": 1}).fit(table, target).predict(table)
     assert numpy.abs(other - fits[0]).max() > 1e-3
+
+
+def test_candidates_in_threads_are_those_alone(
+    table: pandas.DataFrame, target: numpy.ndarray
+) -> None:
+    """Networks of two candidates train at once; networks of each are in threads, too."""
+    regressor = TabularRegressor(members=2, networks=2, max_iter=8, random_state=0, n_jobs=2)
+    grid = {"learning_rate_init": [1e-3, 1e-2], "loss": ["squared_error", "huber"]}
+    alone, in_threads = (GridSearchCV(regressor, grid, cv=2, n_jobs=jobs) for jobs in (None, 3))
+    alone.fit(table, target)
+    with joblib.parallel_config("threading"):
+        in_threads.fit(table, target)
+    for fold in range(2):
+        name = f"split{fold}_test_score"
+        numpy.testing.assert_array_equal(alone.cv_results_[name], in_threads.cv_results_[name])
+    assert in_threads.best_params_ == alone.best_params_
+    assert allowed_threads() == joblib.cpu_count()
 
 
 def test_validation_rows_of_the_user_end_the_training(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 from xpnet.errors import InputError
@@ -14,7 +15,12 @@ Numba reads it, and joblib sets it in its worker processes.
 """
 
 _wanted: int | None = None
-_share: int | None = None
+
+_share: ContextVar[int | None] = ContextVar("xpnet_threads", default=None)
+"""The limit of `sharing_the_machine`. Each thread has its own, as fits at the same time have."""
+
+_trainings: set[object] = set()
+"""A mark for each training that runs in this process."""
 
 
 def set_threads(count: int | None) -> None:
@@ -86,19 +92,48 @@ def allowed_threads() -> int:
 
     It depends on the affinity, the cgroup's quota and the process's share of the machine.
     """
-    allowed = min(len(cores()), _quota())
-    return allowed if _share is None else min(_share, allowed)
+    allowed = _allowed()
+    share = _share.get()
+    return allowed if share is None else min(share, allowed)
+
+
+def threads_of_training() -> int:
+    """Return the number of threads that one training uses: those that run at the same time, as the
+    candidates of a search in threads, divide the threads of the process.
+    """
+    if len(_trainings) < 2:
+        return get_threads()
+    allowed = _allowed()
+    wanted = min(_wanted or _named() or allowed, allowed)
+    return min(get_threads(), max(1, wanted // max(1, len(_trainings))))
+
+
+@contextmanager
+def training_in_this_process() -> Iterator[None]:
+    """Count a training, for `threads_of_training`, until the context is left."""
+    mark = object()
+    _trainings.add(mark)
+    try:
+        yield
+    finally:
+        _trainings.discard(mark)
 
 
 @contextmanager
 def sharing_the_machine(threads: int) -> Iterator[None]:
-    """Limit the threads of the process within the context, since others use the same cores."""
-    global _share
-    before, _share = _share, threads
+    """Limit the threads of what this thread computes within the context, since others use the same
+    cores.
+    """
+    token = _share.set(threads)
     try:
         yield
     finally:
-        _share = before
+        _share.reset(token)
+
+
+def _allowed() -> int:
+    """Return the number of threads that the affinity and the cgroup's quota allow."""
+    return min(len(cores()), _quota())
 
 
 def cores() -> frozenset[int]:
@@ -121,3 +156,8 @@ def _quota() -> int:
     from joblib import cpu_count  # imported here, since the import takes longer than NumPy's
 
     return int(cpu_count())
+
+
+if hasattr(os, "register_at_fork"):
+    # Trainings of other threads do not go on in the child.
+    os.register_at_fork(after_in_child=_trainings.clear)

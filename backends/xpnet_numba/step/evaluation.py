@@ -8,6 +8,7 @@ import numpy
 
 from xpnet.backend import get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.backend.threads import threads_of_training
 from xpnet.ops import Array, Labels
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.memory import check_memory
@@ -149,7 +150,7 @@ class Evaluator:
         """
         blocks = -(-rows // plan.EVALUATED_ROWS)
         last = self._workspace
-        count = min(get_threads(), blocks) if blocks > 1 else 1
+        count = min(threads_of_training(), blocks) if blocks > 1 else 1
         if (
             last is None
             or last.plan.cores < count

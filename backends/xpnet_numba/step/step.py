@@ -8,7 +8,7 @@ sides share.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import product
@@ -19,7 +19,11 @@ import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, get_threads
 from xpnet.backend.group import SharedMemoryGroup
-from xpnet.backend.threads import allowed_threads
+from xpnet.backend.threads import (
+    allowed_threads,
+    threads_of_training,
+    training_in_this_process,
+)
 from xpnet.ops import Array, Labels
 from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
@@ -166,12 +170,13 @@ class NumbaStep(Step):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """In this context the arrays of repeated gradients or epochs are read once, and BLAS is
-        limited to one thread if products use it.
+        """In this context the arrays of repeated gradients or epochs are read once, BLAS is limited
+        to one thread if products use it, and other trainings leave threads for this one.
         """
         self._running += 1
+        is_first = self._running == 1
         try:
-            with self._memory.limits:
+            with self._memory.limits, training_in_this_process() if is_first else nullcontext():
                 yield
         finally:
             self._running -= 1
@@ -532,4 +537,4 @@ def _threads_for(plan: Plan) -> int:
     """Return the number of threads that work. A system call for it takes some microseconds, which
     is long for a small batch.
     """
-    return 1 if plan.workers == 1 else min(get_threads(), plan.workers)
+    return 1 if plan.workers == 1 else min(threads_of_training(), plan.workers)

@@ -80,7 +80,15 @@ class EstimatorTasks:
         return _fit(self._classifier(job), sparse.csr_matrix(X * kept), y)
 
     def make_search(self, job: Job) -> Task:
-        """GridSearchCV over penalties, as many jobs as threads."""
+        """GridSearchCV over penalties, as many processes as threads."""
+        return self._search(job, "loky")
+
+    def make_search_in_threads(self, job: Job) -> Task:
+        """GridSearchCV over penalties, in threads of one process."""
+        return self._search(job, "threading")
+
+    def _search(self, job: Job, workers: str) -> Task:
+        from joblib import parallel_config
         from sklearn.base import clone
         from sklearn.model_selection import GridSearchCV
 
@@ -88,7 +96,12 @@ class EstimatorTasks:
         penalties = {"alpha": list(numpy.geomspace(1e-6, 1e-1, job.sizes["candidates"]))}
         folds, threads = job.sizes["folds"], allowed_threads()
         grid = GridSearchCV(self._classifier(job), penalties, cv=folds, n_jobs=threads)
-        return Task(lambda: clone(grid).fit(X, y), no_answer)
+
+        def search() -> None:
+            with parallel_config(workers):
+                clone(grid).fit(X, y)
+
+        return Task(search, no_answer)
 
     def make_predict_label(self, job: Job) -> Task:
         """``predict`` of one row."""

@@ -19,7 +19,7 @@ def cell_jobs(quick: bool) -> list[Job]:
     fits = [
         *_lbfgs_fits(),
         *_minibatch_fits(4_096 if quick else 20_000),
-        _search(2 if quick else 10),
+        *_searches(2 if quick else 10),
     ]
     return [*_calls(), *fits, *_many_networks(2 if quick else 20)]
 
@@ -54,9 +54,14 @@ def _minibatch_fits(rows: int) -> list[Job]:
     ]
 
 
-def _search(epochs: int) -> Job:
+def _searches(epochs: int) -> list[Job]:
+    """A search in processes, which are started before the measurement, and in threads."""
     sizes = {**DIGITS_FIT, **SEARCH, "epochs": epochs}
-    return _fit("64 fits of 64-32-10 in GridSearchCV", "search", sizes, data="digits")
+    name = "64 fits of 64-32-10 in GridSearchCV"
+    return [
+        _fit(name, "search", sizes, data="digits"),
+        _fit(f"{name}, in threads", "search_in_threads", sizes, data="digits"),
+    ]
 
 
 def _many_networks(epochs: int) -> list[Job]:

@@ -79,8 +79,8 @@ TOPICS = (
         "cells",
         "Small calls as a user makes them; the time of whole fits through scikit-learn's contract"
         f" (PyTorch as a loop), L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
-        "the others for five epochs of Adam on 784-100-10; and a search, with as many jobs as "
-        "threads.",
+        "the others for five epochs of Adam on 784-100-10; and a search in as many "
+        "processes as threads, and in threads.",
         (TableSpec("Cells", "suite", "cells"),),
     ),
     Topic(
