@@ -314,7 +314,7 @@ def _of_objects(values: list[Any], name: Any) -> Values:
 
     Raises InputError for text that is not valid Unicode.
     """
-    is_gap = numpy.fromiter(map(_is_gap, values), bool, len(values))
+    is_gap = _gaps_of(values)
     present = [value for value, gap in zip(values, is_gap.tolist(), strict=True) if not gap]
     if not present:
         return Numbers(numpy.full(len(values), numpy.nan))
@@ -351,6 +351,23 @@ def _is_gap(value: Any) -> bool:
     if isinstance(value, float | numpy.floating | Decimal):
         return bool(value != value)
     return type(value).__name__ in _GAP_TYPES
+
+
+def _gaps_of(values: list[Any]) -> numpy.ndarray:
+    """Return which values stand for gaps, as ``_is_gap`` says: (rows,) bool.
+
+    Each type is looked at once, and only numbers of floating point one by one.
+    """
+    types = set(map(type, values))
+    float_types = {one for one in types if issubclass(one, float | numpy.floating | Decimal)}
+    gap_types = {one for one in types if one.__name__ in _GAP_TYPES}
+    if not float_types and not gap_types:
+        return numpy.zeros(len(values), bool)
+    is_gap = [
+        kind in gap_types or (kind in float_types and bool(value != value))
+        for kind, value in zip(map(type, values), values, strict=True)
+    ]
+    return numpy.array(is_gap, bool)
 
 
 def _with_gaps(numbers: numpy.ndarray, is_gap: numpy.ndarray) -> numpy.ndarray:
