@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from xpnet.distributed.scaling import fit_scaler
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
     from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
+    from xpnet.estimators.search_spaces import MLP_SEARCH_SPACE, suggest_parameters
     from xpnet.modelfile import Checkpoint, load, save
     from xpnet.ops.activations import *
     from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
+    from xpnet.tabular.search_space import TABULAR_SEARCH_SPACE
 
 __version__ = "0.1.0"
 
@@ -40,15 +42,19 @@ _LAZY = {
     "xpnet.distributed.scaling": ("fit_scaler",),
     "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
     "xpnet.estimators.inspection": ("ImportanceDisplay", "expected_gradients"),
+    "xpnet.estimators.search_spaces": ("MLP_SEARCH_SPACE", "suggest_parameters"),
     "xpnet.modelfile": ("Checkpoint", "load", "save"),
     "xpnet.tabular": ("TableEncoder", "TabularClassifier", "TabularRegressor"),
+    "xpnet.tabular.search_space": ("TABULAR_SEARCH_SPACE",),
 }
 """Names that are imported at their first use, by module, since their imports are slow."""
 
 register_model_files(lambda: import_module("xpnet.modelfile"))
 
 __all__ = [
+    "MLP_SEARCH_SPACE",
     "SGD",
+    "TABULAR_SEARCH_SPACE",
     "Adam",
     "AdamW",
     "Affine",
@@ -93,6 +99,7 @@ __all__ = [
     "set_threads",
     "softmax",
     "softmax_cross_entropy",
+    "suggest_parameters",
     "training",
     "use_backend",
     "use_group",

@@ -11,6 +11,7 @@
 ``base``             what both estimators share
 ``classifier``       ``TabularClassifier``
 ``regressor``        ``TabularRegressor``
+``search_space``     parameters that are worth a search
 """
 
 from xpnet.tabular.classifier import TabularClassifier
