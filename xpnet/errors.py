@@ -168,6 +168,13 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
     return f"Did you mean {spellings[close[0]]!r}?" if close else ""
 
 
+MIN_FILE_SIMILARITY = 0.7
+"""Similarity, from 0 to 1, that the name of a file must have to be suggested.
+
+It is above difflib's 0.6, since a folder holds many short names that mean different things.
+"""
+
+
 def did_you_mean_file(path: Path, names: Iterable[str] = ()) -> str:
     """Suggest a file of the same folder for a path where there is none.
 
@@ -190,7 +197,12 @@ def did_you_mean_file(path: Path, names: Iterable[str] = ()) -> str:
     >>> did_you_mean_file(Path("irsi"), ["iris", "digits"])
     "Did you mean 'iris'?"
     """
-    neighbours: list[str] = []
+    from difflib import get_close_matches
+
+    candidates = [*names]
     with suppress(OSError):
-        neighbours = [entry.name for entry in path.parent.iterdir()]
-    return did_you_mean(path.name, [*names, *neighbours])
+        candidates += sorted(entry.name for entry in path.parent.iterdir())
+    # Compared without their endings, in which files of any names agree.
+    stems = {Path(name).stem.lower(): name for name in reversed(candidates)}
+    close = get_close_matches(path.stem.lower(), stems, n=1, cutoff=MIN_FILE_SIMILARITY)
+    return f"Did you mean {stems[close[0]]!r}?" if close else ""

@@ -22,7 +22,7 @@ def test_model_files_and_data_must_fit(run: Run) -> None:
     Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
     check_one_line(
         run("predict", "m.safetensors", "wide.npz", code=1),
-        "there is no column 'sepal length (cm)'",
+        "there are no columns 'sepal length (cm)'",
     )
     xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(np.ones((4, 4)), [0, 1] * 2).save(
         "plain"

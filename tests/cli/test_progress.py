@@ -35,6 +35,12 @@ def test_a_long_training_gets_a_line_again_and_again(
     assert len(epochs) == 4
 
 
+@pytest.mark.parametrize("option", ["-v", "--verbose"])
+def test_verbose_prints_each_epoch(run: Run, option: str) -> None:
+    lines = run(*QUICK, "--model", "mlp", option).stderr.splitlines()
+    assert sum(line.startswith("network 1 epoch ") for line in lines) == 4
+
+
 @pytest.mark.parametrize("option", ["-q", "--quiet"])
 def test_quiet_prints_no_progress(run: Run, option: str) -> None:
     result = run(*QUICK, option)
@@ -106,6 +112,6 @@ def test_ctrl_c_during_imports_ends_quietly(name: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(name=name)], capture_output=True, text=True
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 130
     assert ended.stderr.split() == ["Aborted!"]
     assert ended.stdout == ""

@@ -3,12 +3,15 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers.command_line import Run, check_one_line
 
+import xpnet
 from xpnet.cli.plot import draw_losses
+from xpnet.cli.report import describe_model
 
 SMALL = ("--hidden", "4", "--members", "2", "--epochs", "2", "-q")
 
@@ -32,6 +35,47 @@ def test_train_and_inspect_count_the_same_parameters_and_networks(run: Run) -> N
     facts = run("inspect", "m").stdout
     assert re.search(rf"^networks +{trained['networks']}$", facts, re.MULTILINE)
     assert re.search(rf"^parameters +{count:,}$", facts, re.MULTILINE)
+
+
+def test_parameters_are_counted_where_arrays_have_no_number_of_elements() -> None:
+    """The attribute ``size`` of PyTorch's tensors is a method."""
+    torch = pytest.importorskip("torch", reason="the model's arrays are PyTorch's")
+    network = xpnet.LogisticRegression(2, 2)
+    network.fit(torch.eye(2), torch.tensor([0, 1]), epochs=1)
+    model = SimpleNamespace(networks_=[network, network], best_epochs_=[1, 1])
+    assert describe_model(model, "linear")["model"]["parameters"] == 12
+
+
+def test_inspect_answers_what_a_person_asks(run: Run) -> None:
+    labels = ["p", "q"] * 40
+    lines = [
+        f"{k * 7 % 11},{'red' if k % 3 else 'blue'},2024-01-{1 + k % 28:02d},{labels[k]}"
+        for k in range(80)
+    ]
+    Path("d.csv").write_text("\n".join(["size,colour,day,y", *lines]))
+    run("train", "d.csv", "--target", "y", *SMALL, "-o", "m", "--metrics-json", "j")
+    report = json.loads(Path("j").read_text())
+    losses = [
+        history["validation_loss"][kept - 1]
+        for history, kept in zip(report["histories"], report["model"]["kept"], strict=True)
+    ]
+    facts = run("inspect", "m").stdout
+    for name, value in {
+        "kind": "TabularClassifier",
+        "target": "y",
+        "classes": "p, q",
+        "columns": r"size \(number\), colour \(2 categories\), day \(date\)",
+        "trained on": "60 rows of d.csv",
+        "validation loss": f"{np.mean(losses):,.4g}",
+        "test scores": f"accuracy {report['scores']['test']['accuracy']:.4g}, .*, of 20 rows",
+        "quality": "3",
+        "bytes": f"{Path('m').stat().st_size:,}",
+        "written by": "xpnet .*",
+        "predict": "xpnet predict m DATA",
+    }.items():
+        assert re.search(rf"^{name} +{value}$", facts, re.MULTILINE), name
+    assert "W1" not in facts
+    assert re.search("^0/W1 +float32", run("inspect", "m", "--tensors").stdout, re.MULTILINE)
 
 
 def test_columns_that_are_not_used_are_no_features(run: Run) -> None:

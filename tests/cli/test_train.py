@@ -398,7 +398,7 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr("xpnet.training.Progress.epoch_end", interrupted)
-    result = run("train", "iris", *QUICK, "2", "-o", "m", code=1)
+    result = run("train", "iris", *QUICK, "2", "-o", "m", code=130)
     assert (result.stdout, result.stderr.splitlines()[-1]) == ("", "Aborted!")
     assert not Path("m").exists()
 

@@ -91,7 +91,7 @@ def test_every_float_comes_back_as_it_was(
         ("a,b,y\n", "has a header and no rows"),
         ("a,b,y", "has a header and no rows"),
         ("a,b,y\n\n\n", "has a header and no rows"),
-        ("a,b,y\n1,2,3\n4,5\n", "Row #3: Expected 3 columns, got 2: 4,5. Quote"),
+        ("a,b,y\n1,2,3\n4,5\n", "Row #3: Expected 3 columns, got 2: 4,5. Correct that row"),
         ("a,b,y\n1,2,3,4\n", "Row #2: Expected 3 columns, got 4"),
         ("a,b,y\n1,2,\n3,4,\n", "none of 2 has one in column 'y'"),
         ("a,y\n1,2024-01-02\n", "column 'y' holds date32"),

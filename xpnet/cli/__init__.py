@@ -12,13 +12,16 @@
 ``table_model``  models of every kind that take tables; ``scores`` measures them
 ``output``       tables, facts and JSON on stdout; ``progress`` prints lines on stderr
 ``plot``         plots
+``interruption`` what a command that Ctrl-C ends prints and returns
 ``extensions``   commands that other packages add
 
 Tables and JSON go to stdout, progress to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong
-usage or a backend that is not available.
+usage or a backend that is not available, 130 interrupted by Ctrl-C.
 """
 
 import sys
+
+from xpnet.cli.interruption import ABORTED, INTERRUPTED
 
 __all__ = ["main"]
 
@@ -29,6 +32,6 @@ def main() -> None:
         from xpnet.cli.app import app  # takes a second, in which Ctrl-C is caught below
 
         app(prog_name="xpnet")
-    except KeyboardInterrupt:  # click reports those that come later
-        sys.stderr.write("Aborted!\n")
-        sys.exit(1)
+    except KeyboardInterrupt:  # ``Commands`` reports those that come later
+        sys.stderr.write(f"{ABORTED}\n")
+        sys.exit(INTERRUPTED)

@@ -9,13 +9,17 @@ from xpnet.cli.doctor import backends, doctor, warmup
 from xpnet.cli.evaluate import evaluate, explain
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
 from xpnet.cli.inspect import export, inspect
+from xpnet.cli.interruption import ABORTED, INTERRUPTED
 from xpnet.cli.output import visible
 from xpnet.cli.predict import predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
 
-EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."
+EPILOG = (
+    "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available, "
+    "130 interrupted by Ctrl-C."
+)
 
 
 class Commands(click.Group):
@@ -56,6 +60,9 @@ class Commands(click.Group):
             raise click.ClickException(
                 "pyarrow must be installed to read tables. Run pip install 'xpnet[tables]'."
             ) from error
+        except KeyboardInterrupt:
+            click.echo(ABORTED, err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # as in ``xpnet ... | head``; click ends the command
             raise
         except (XpnetError, OSError, MemoryError) as error:

@@ -11,46 +11,92 @@ from xpnet.cli.output import few, show_facts, show_table, to_json
 EXPORT_SUFFIXES = (".onnx", ".c")
 """Endings of the formats of `xpnet export`, in lower case."""
 
-NOT_SHOWN = ("network", "settings", "tensors", "left_out", "extra")
-"""Entries of `describe` that are no facts of one line each."""
-
 
 @click.command()
 @click.argument("model", type=PATH)
+@click.option("--tensors", is_flag=True, help="List all tensors, with dtypes and shapes.")
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
-    """Show what MODEL holds, without loading it: layers, parameters, classes, columns, versions."""
+def inspect(model: Path, tensors: bool, as_json: bool) -> None:
+    """Show what MODEL holds, without loading it: columns, classes, scores, networks, versions."""
     from xpnet.modelfile import describe
 
     description = describe(model)
     if as_json:
         click.echo(to_json(description))
         return
-    facts = {name: value for name, value in description.items() if name not in NOT_SHOWN}
-    facts |= _extra_facts(description)
+    facts = _facts(description) | {"predict": f"xpnet predict {model} DATA"}
     show_facts((name, _shown(value)) for name, value in facts.items() if value)
-    show_table(
-        ("tensor", "dtype", "shape"),
-        [
-            (name, tensor["dtype"], " x ".join(map(str, tensor["shape"])))
-            for name, tensor in description["tensors"].items()
-        ],
+    if tensors:
+        show_table(
+            ("tensor", "dtype", "shape"),
+            [
+                (name, tensor["dtype"], " x ".join(map(str, tensor["shape"])))
+                for name, tensor in description["tensors"].items()
+            ],
+        )
+
+
+def _facts(description: dict[str, Any]) -> dict[str, Any]:
+    """Return what a person asks about a model: for what, by what, how well, how large."""
+    extra = _dict_of(description["extra"])  # a file of unknown origin may hold anything
+    training = _dict_of(extra.pop("training", None))
+    is_tabular = training.get("model", "tabular") == "tabular"
+    columns = [f"{name} ({kind})" for name, kind in description["columns"].items()]
+    left_out = [f"{name}: {reason}" for name, reason in _dict_of(description["left_out"]).items()]
+    return {
+        "kind": description["kind"],
+        "target": extra.pop("target", None),
+        "classes": description["classes"],
+        "columns": columns or description["features"],
+        "left out": left_out,
+        **_training_facts(training),
+        "quality": _quality(description["settings"]) if is_tabular else None,
+        "networks": description["networks"],
+        "widths": description["widths"],
+        "activations": description["activations"],
+        "loss": description["loss"],
+        "parameters": description["parameters"],
+        "dtype": description["dtype"],
+        "bytes": description["bytes"],
+        "written by": f"xpnet {description['writer']}, format {description['format']}",
+        **{str(name): value for name, value in extra.items()},
+    }
+
+
+def _training_facts(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what was trained on, and the scores on other rows."""
+    rows, validation_loss = training.get("rows"), training.get("validation_loss")
+    facts = {"trained on": f"{_shown(rows)} rows of {training.get('data')}" if rows else None}
+    if validation_loss is not None:
+        facts["validation loss"] = _shown(validation_loss)
+    scores = _dict_of(training.get("test"))
+    measured_rows = scores.pop("rows", None)
+    named = [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in scores.items()]
+    if named:
+        facts["test scores"] = f"{', '.join(named)}, of {_shown(measured_rows)} rows"
+    return facts
+
+
+def _quality(settings: Any) -> Any:
+    """Return the quality that an estimator of tables was trained with; None for other models."""
+    entries = _dict_of(_dict_of(settings).get("params")).get("dict")
+    pairs = (
+        [pair for pair in entries if isinstance(pair, list)] if isinstance(entries, list) else []
     )
+    return next((pair[1] for pair in pairs if pair[:1] == ["quality"]), None)
 
 
-def _extra_facts(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns that are not used, and what was saved with the model, each as a fact."""
-    left_out, extra = description["left_out"], description["extra"]
-    if isinstance(left_out, dict):  # a file of unknown origin may hold anything
-        left_out = [f"{name}: {reason}" for name, reason in left_out.items()]
-    saved = {str(name): value for name, value in extra.items()} if isinstance(extra, dict) else {}
-    return {"left out": left_out, **saved}
+def _dict_of(value: Any) -> dict[str, Any]:
+    """Return a copy of a dict, and an empty one for anything else."""
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _shown(value: Any) -> Any:
     """Return a value as a fact shows it."""
     if isinstance(value, list):
         return few(value)
+    if isinstance(value, float):
+        return f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) else value
 
 

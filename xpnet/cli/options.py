@@ -292,6 +292,10 @@ quiet_option = writing_option(
     "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."
 )
 
+verbose_option = writing_option(
+    "-v", "--verbose", is_flag=True, help="Print a line on stderr for each epoch."
+)
+
 model_argument = click.argument("model", type=PATH, callback=reads)
 data_argument = click.argument("data", callback=reads)
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from xpnet.cli.output import few, show_facts, to_json
@@ -12,6 +13,7 @@ from xpnet.cli.scores import show_scores
 from xpnet.cli.settings import TrainSettings
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import write_whole
+from xpnet.modelfile.networks import parameter_count
 
 MODEL_SUFFIX = ".safetensors"
 """The usual ending of a model file."""
@@ -39,9 +41,7 @@ def describe_model(model: Any, name: str) -> dict[str, Any]:
             "members": first.spec.members,
             "widths": list(first.spec.widths),
             "loss": first.spec.loss,
-            "parameters": sum(
-                array.size for network in networks for array in network.params.values()
-            ),
+            "parameters": len(networks) * parameter_count(first.spec),
             "epochs": [history.epochs for history in histories],
             "kept": list(model.best_epochs_),
             "why": first.why_,
@@ -58,7 +58,11 @@ def _losses(history: Any) -> dict[str, list[float]]:
 
 def write_files(model: Any, settings: TrainSettings, report: dict[str, Any]) -> list[Written]:
     """Write the files that options name: the model, the report, the plot."""
-    extra = {"target": report["data"]["target"], "ids": list(settings.ids)}
+    extra = {
+        "target": report["data"]["target"],
+        "ids": list(settings.ids),
+        "training": describe_training(model, report),
+    }
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (settings.output, partial(model.save, extra=extra)),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
@@ -70,6 +74,28 @@ def write_files(model: Any, settings: TrainSettings, report: dict[str, Any]) -> 
         ),
     ]
     return [_write(path, write) for path, write in writers if path is not None]
+
+
+def describe_training(model: Any, report: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model file says about its training, as JSON values.
+
+    ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;
+    ``test``, the scores
+    """
+    scores = report["scores"]
+    kept_losses = [
+        history["validation_loss"][kept - 1]
+        for history, kept in zip(report["histories"], model.best_epochs_, strict=True)
+        if history["validation_loss"]
+    ]
+    test = scores.get("test", {})
+    return {
+        "model": report["model"]["name"],
+        "data": report["data"]["name"],
+        "rows": report["data"]["training_rows"],
+        "validation_loss": fmean(kept_losses) if kept_losses else None,
+        "test": {name: value for name, value in test.items() if isinstance(value, float | int)},
+    }
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> Written:

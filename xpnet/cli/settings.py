@@ -82,6 +82,7 @@ class TrainSettings(ReadingSettings):
     checkpoint_dir: Path | None = None
     resume: bool = False
     quiet: bool = False
+    verbose: bool = False
     backend: str | None = None
 
     @property

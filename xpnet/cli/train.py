@@ -45,6 +45,8 @@ def _check_together(settings: TrainSettings) -> None:
             f"--target must name another column than --weight, --groups and --time; got "
             f"{settings.target} twice. Name another."
         )
+    if settings.quiet and settings.verbose:
+        raise click.UsageError("--quiet and --verbose must not come together. Leave one out.")
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile must go with --loss quantile. Add it.")
 
@@ -264,6 +266,7 @@ _writing = options.together(
         "the same as before.",
     ),
     options.quiet_option,
+    options.verbose_option,
 )
 
 _distributed = options.together(

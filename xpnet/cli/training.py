@@ -105,6 +105,7 @@ def _write_and_show(
     if settings.class_weight is None:
         notes.append(rare_class_note(rows))
     report["data"] |= {
+        "training_rows": len(rows),
         "left_out": {name: as_options(reason) for name, reason in model.encoder_.left_out_.items()},
         "notes": list(filter(None, notes)),
     }
@@ -304,7 +305,9 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     same_rows = None if settings.checkpoint_dir is None else SameRows(rows)
     say = None if settings.quiet else lines.say
-    model.watch(lambda number: _callbacks(settings, same_rows, number), say)
+    model.watch(
+        lambda number: _callbacks(settings, same_rows, number), say, every_epoch=settings.verbose
+    )
     # A loss that overflows is reported once, after the training.
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         # The task has settled that there may be many classes.
@@ -388,7 +391,7 @@ def _callbacks(
     same_rows : the check of the rows in checkpoints; None without checkpoints
     number : of the network, from 0
     """
-    shown: list[Callback] = [] if settings.quiet else [Progress()]
+    shown: list[Callback] = [] if settings.quiet or settings.verbose else [Progress()]
     if same_rows is None or settings.checkpoint_dir is None:
         return shown, None
     folder = settings.checkpoint_dir / f"member-{number}"

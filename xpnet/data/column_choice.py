@@ -72,8 +72,9 @@ def _check_names(opened: Any, names: Sequence[str]) -> None:
     missing = [name for name in dict.fromkeys(names) if name not in ("", *opened.names)]
     if missing:
         hint = did_you_mean(missing[0], opened.names)
+        is_no_column = "is no column" if len(missing) == 1 else "are no columns"
         raise DataFileError(
-            f"{opened.name}: there is no column {_listed(missing)}; the columns are "
+            f"{opened.name}: there {is_no_column} {_listed(missing)}; the columns are "
             f"{_listed(opened.names)}. "
             + (hint or "If the first line holds values, add --no-header.")
         )

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from xpnet.data.frames import Frame
     from xpnet.data.text import TextFile
 
-REMEDY = (
-    "Write it again as plain arrays, X and y; if a package is missing, pip install 'xpnet[data]'"
-)
+REMEDY = "Write it again, as plain arrays X and y"
 
 _SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
@@ -65,7 +63,7 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
 
     path = Path(source)
     suffix = path.suffix.lower()
-    with reading(path.name, REMEDY):
+    with reading(path.name or str(path), REMEDY):
         if str(source) in DATASETS:
             return bundled_frame(str(source))
         if str(source) == STDIN:
@@ -73,7 +71,7 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
         is_folder = path.is_dir()
         if is_folder and suffix not in FOLDERS:
             if any(path.rglob("*.parquet")):
-                return parquet_frame(path, path.name)
+                return parquet_frame(path, path.name or str(path))
             raise DataFileError(f"{path} is a folder without .parquet files. Name a file.")
         _check_exists(path)
         if format_suffix(path) in TEXT_SUFFIXES:

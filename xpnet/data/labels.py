@@ -10,7 +10,7 @@ from pyarrow import compute, types
 
 from xpnet.data.frames import Frame, is_text
 from xpnet.data.number_format import number_format_of
-from xpnet.errors import DataFileError
+from xpnet.errors import DataFileError, did_you_mean
 
 _MAX_LISTED = 12
 """Classes that a message lists."""
@@ -112,6 +112,7 @@ def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> n
         raise DataFileError(
             f"{name}: labels must be classes of the model, "
             f"{', '.join(map(repr, list(classes)[:_MAX_LISTED]))}; got {unknown!r} in "
-            f"{indices.null_count} rows. Leave these out."
+            f"{indices.null_count} rows. "
+            + (did_you_mean(unknown, map(str, classes)) or "Leave these out.")
         )
     return indices.to_numpy().astype(numpy.min_scalar_type(len(classes)))

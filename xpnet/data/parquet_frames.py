@@ -21,6 +21,10 @@ _MIN_BATCH_ROWS = 2**10
 """Rows of a batch, even if they take more than `_DECODED_BYTES`."""
 
 
+REMEDY = "Write it again"
+"""What to do with a file that cannot be read."""
+
+
 def parquet_frame(path: str | Path, name: str) -> Frame:
     """Return the frame of a folder of Parquet files, or of one file, whose groups are its blocks.
 
@@ -31,7 +35,8 @@ def parquet_frame(path: str | Path, name: str) -> Frame:
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold
     different things.
     """
-    with reading(name, "Write it again, as whole Parquet files that agree on their columns"):
+    remedy = "Write its files again, with the same columns" if Path(path).is_dir() else REMEDY
+    with reading(name, remedy):
         files = dataset.dataset(str(path), format="parquet", partitioning="hive")
         fragments = list(files.get_fragments())
         groups = [group for fragment in fragments for group in fragment.split_by_row_group()]
@@ -65,7 +70,7 @@ def _rows_of_group(
         "pre_buffer": False,
         "buffer_size": _BUFFER_BYTES,
     }
-    with reading(group.path, "Write it again"), parquet.ParquetFile(group.path, **options) as file:
+    with reading(group.path, REMEDY), parquet.ParquetFile(group.path, **options) as file:
         for batch in file.iter_batches(
             batch_rows,
             row_groups=[group.row_groups[0].id],

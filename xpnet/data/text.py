@@ -53,10 +53,8 @@ PART_BYTES = 2**20
 MISSING = [*csv.ConvertOptions().null_values, "<NA>", "None"]
 """Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
-REMEDY = (
-    "Quote values that hold the separator or a line end; --encoding names another encoding than "
-    "UTF-8, such as cp1252 (Windows), latin-1 or utf-16"
-)
+REMEDY = "Correct that row, or quote values that hold the separator or a line end"
+"""What to do with a row that cannot be read."""
 
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of compressed content."""
@@ -110,7 +108,7 @@ class TextFile:
                 (kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None
             )
         self.notes: list[str] = []
-        with reading(self.name, REMEDY):
+        with reading(self.name, self._remedy):
             text = self._beginning()
             usual = "\t" if format_suffix(self.path) == ".tsv" else ",;\t|"
             self.separator, rows = find_separator(text, self.separator or usual)
@@ -127,6 +125,11 @@ class TextFile:
             self.notes.append(
                 "commas are read as decimal marks; --decimal . if they part thousands"
             )
+
+    @property
+    def _remedy(self) -> str:
+        """What to do where the file cannot be read."""
+        return REMEDY if self.compression is None else "Compress the table again"
 
     def _name_columns(self, first_row: Sequence[str]) -> None:
         """Set the names of the columns, and note those that the file has twice."""
@@ -226,7 +229,7 @@ class TextFile:
         Raises DataFileError for a file that is no separated text, and if a disk has no room for a
         large one.
         """
-        with reading(self.name, REMEDY), self._bad_bytes_located():
+        with reading(self.name, self._remedy), self._bad_bytes_located():
             open_reader = partial(self._opened, list(columns), gaps)
             kinds = self._first_kinds(open_reader, text, target)
             # Counted, since a compressed file may have a thousand times its size.
@@ -316,8 +319,8 @@ class TextFile:
         """
         folder = _temporary_folder()
         remedy = (
-            f"{REMEDY}; a file this large is kept as Parquet in {folder} meanwhile, TMPDIR names a "
-            "folder with room"
+            f"{self._remedy}; a file this large is kept as Parquet in {folder} meanwhile, TMPDIR "
+            "names a folder with room"
         )
         with ExitStack() as stack, reading(self.name, remedy), self._bad_bytes_located():
             created = stack.enter_context(

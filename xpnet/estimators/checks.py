@@ -1,11 +1,13 @@
 """Checks of single arrays of a fit or a prediction, as scikit-learn makes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
 import numpy
 from scipy.sparse import issparse
+from sklearn.base import is_classifier
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
@@ -34,15 +36,32 @@ def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool =
         X = X if isinstance(X, Source) else _check_matrix(X)
         return validate_data(estimator, X, skip_check_array=True, reset=bool(reset))
     dtype = "numeric" if reset is None else estimator.dtype or FLOATING
-    X = validate_data(
-        estimator,
-        X,
-        reset=bool(reset),
-        accept_sparse=["csr", "csc"],
-        dtype=dtype,
-        ensure_all_finite=False,
-    )
+    with numbers_required(estimator):
+        X = validate_data(
+            estimator,
+            X,
+            reset=bool(reset),
+            accept_sparse=["csr", "csc"],
+            dtype=dtype,
+            ensure_all_finite=False,
+        )
     return check_values(estimator, X) if finite else X
+
+
+@contextmanager
+def numbers_required(estimator: Any) -> Iterator[None]:
+    """Raise InputError in place of NumPy's error for text, which names no remedy."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error).partition("could not convert string to float: ")[2]
+        if not text:
+            raise
+        name = type(estimator).__name__
+        table_name = "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
+        raise InputError(
+            f"`X` must hold numbers for {name}; got {text:.60}. Use {table_name}, which takes text."
+        ) from error
 
 
 def dtypes_of_training(estimator: Any) -> Sequence[str]:

@@ -17,6 +17,7 @@ training needs to continue: the optimizer's buffers, the history and the state o
 generator.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -246,6 +247,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``networks``, their number, and
         ``parameters``, the number of parameters of all networks; ``classes`` and ``features``, an
         estimator's labels and names of the columns that it uses, None where it has none;
+        ``columns``, what each of these columns holds, of an estimator of tables;
         ``left_out``, the reason for each column that it does not use; ``tensors``, dtype and shape
         by name; ``network``, all fields of its `NetworkSpec`; ``settings`` and ``extra``;
         ``format``, its version; ``writer``, the version of xpnet that wrote the file; ``bytes``,
@@ -280,6 +282,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         features = encoder.get("names", features)
         if isinstance(features, list) and isinstance(left_out, dict):
             features = [name for name in features if name not in left_out]
+        columns = _column_kinds(encoder, entries)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(_NO_MODEL.format(path, error)) from error
     # The tensors of several networks begin with their numbers; a single network has no number.
@@ -293,9 +296,34 @@ def describe(path: str | Path) -> dict[str, Any]:
         "parameters": networks * parameter_count(description.network),
         "classes": classes,
         "features": features or None,
+        "columns": columns,
         "left_out": left_out,
         "tensors": {
             n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()
         },
         "bytes": Path(path).stat().st_size,
     }
+
+
+def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Any]) -> dict[str, str]:
+    """Return what each column holds that the encoder of a file uses, by name.
+
+    It is empty for settings that no encoder writes, which a file of unknown origin may hold.
+    """
+    try:
+        return dict(_named_kinds(encoder, tensors))
+    except (LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _named_kinds(encoder: dict[str, Any], tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each column and what it holds."""
+    for k, entry in enumerate(encoder.get("encodings", [])):
+        column = entry["column"]
+        name = encoder["names"][column] if encoder["names"] else str(column)
+        if "fill" in entry:
+            yield name, "date" if entry["clock"] else "number"
+        elif "frequent" in entry:
+            yield name, f"{tensors[f'encoder/{k}/lengths'].shape[0]} categories"
+        else:
+            yield name, "free text"

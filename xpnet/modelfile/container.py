@@ -160,7 +160,8 @@ def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str
             RecursionError,
         ) as error:
             raise ModelFileError(
-                f"A model file must be whole and undamaged; {path} is not: {error}."
+                f"{path} is damaged or no model file: {error}. Name a file that `save` or "
+                "xpnet train wrote."
             ) from error
 
 

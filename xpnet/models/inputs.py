@@ -2,7 +2,7 @@
 must hold, once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -104,7 +104,8 @@ def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
 
     Raises InputError for another number of them.
     """
-    values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
+    is_one = isinstance(value, str | Real) or not isinstance(value, Iterable)
+    values = (value,) * layers if is_one else tuple(value)
     require(
         len(values) == layers,
         f"{name} is one value or one for each of {layers} hidden layers",

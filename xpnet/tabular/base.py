@@ -605,7 +605,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         say = PrintedLines() if watching.say is None and self.verbose else watching.say
         return replace(watching, say=say, callbacks=callbacks)
 
-    def watch(self, make: Watch, say: Say | None = None) -> Self:
+    def watch(self, make: Watch, say: Say | None = None, *, every_epoch: bool = False) -> Self:
         """Pass callbacks of :mod:`xpnet.training` to the trainings of the next ``fit``.
 
         Parameters
@@ -616,13 +616,15 @@ class Tabular(FittedAttributes, BaseEstimator):
         say : callable, optional
             A function that is called with the name and the value of each line that ``verbose``
             would print.
+        every_epoch : bool, default False
+            Whether each epoch has a line; otherwise there is one every ten seconds.
 
         Returns
         -------
         Tabular
             Itself.
         """
-        self._watching = Watching(make, say)
+        self._watching = Watching(make, say, every_epoch=every_epoch)
         return self
 
     def predict_members(self, X: Any) -> numpy.ndarray:

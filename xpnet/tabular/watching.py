@@ -36,11 +36,13 @@ class Watching:
     make : returns what watches the training of the network of a number, None for nothing
     say : called with each line, None for no lines
     callbacks : of the user
+    every_epoch : whether each epoch has a line
     """
 
     make: Watch | None = None
     say: Say | None = None
     callbacks: Callbacks = ()
+    every_epoch: bool = False
 
     def encoded(self, encoder: Any) -> None:
         """Say which columns are not used, and why."""
@@ -52,19 +54,21 @@ class Watching:
     def of_network(self, number: int) -> Watchers:
         """Return the callbacks of a network, and the state from which its training goes on."""
         callbacks, state = ((), None) if self.make is None else self.make(number)
-        lines = [] if self.say is None else [NetworkLines(number + 1, self.say)]
+        lines = []
+        if self.say is not None:
+            lines = [NetworkLines(number + 1, self.say, every_epoch=self.every_epoch)]
         own = self.callbacks(number) if callable(self.callbacks) else self.callbacks
         return [*callbacks, *lines, *own], state
 
 
 class NetworkLines(Callback):
-    """Says a line about a network every ten seconds, and one at its end.
+    """Says a line about a network every ten seconds, or each epoch, and one at its end.
 
     number : of the network, from 1; say : called with each line
     """
 
-    def __init__(self, number: int, say: Say) -> None:
-        self.title, self.say = f"network {number}", say
+    def __init__(self, number: int, say: Say, *, every_epoch: bool = False) -> None:
+        self.title, self.say, self.every_epoch = f"network {number}", say, every_epoch
         self.started = self.said = monotonic()
 
     def train_begin(self, training: Training) -> None:
@@ -78,8 +82,8 @@ class NetworkLines(Callback):
             self._say(f"epoch {training.done + 1} of {training.epochs}, {rows}")
 
     def epoch_end(self, training: Training) -> None:
-        """Say a line if the last one is old."""
-        if self._is_due():
+        """Say a line if each epoch has one, or if the last one is old."""
+        if self.every_epoch or self._is_due():
             self._say(f"epoch {training.done} of {training.epochs}, {_losses(training)}")
 
     def train_end(self, training: Training) -> None:

@@ -1,0 +1,87 @@
+"""What the command line says about files and names: the fact, one remedy, at most 25 words."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from helpers.command_line import Run
+
+MAX_WORDS = 25
+
+TABLE = "\n".join(["age,city,bought", *(f"{k % 50},Rome,{'yn'[k % 2]}" for k in range(60))])
+
+FILES: dict[str, bytes] = {
+    "shop.csv": TABLE.encode(),
+    "empty.csv": b"",
+    "header.csv": b"a,b,c\n",
+    "latin.csv": "a,b\n1,é\n".encode("latin-1"),
+    "sheet.xlsx": b"PK",
+    "noending": b"a,b\n1,2\n",
+    "damaged.parquet": b"PAR1xxxxPAR1",
+    "damaged.npz": b"PK\x03\x04",
+    "damaged.csv.gz": gzip.compress(TABLE.encode())[:-30],
+    "damaged.model": b"1234567890",
+}
+
+
+def one_line(run: Run, *command: str, code: int = 1) -> str:
+    """The message of a command that fails, with 25 words or fewer."""
+    lines = [line for line in run(*command, code=code).stderr.splitlines() if "Error:" in line]
+    assert len(lines) == 1
+    message = lines[0].removeprefix("Error: ").partition(" See ")[0]
+    assert len(message.split()) <= MAX_WORDS, message
+    return message
+
+
+@pytest.fixture(autouse=True)
+def files(run: Run) -> None:
+    for name, content in FILES.items():
+        Path(name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "facts"),
+    [
+        ("shp.csv", ["shp.csv", "'shop.csv'"]),
+        ("nothing.csv", ["nothing.csv", "no file"]),
+        ("sheet.xlsx", [".xlsx", "CSV"]),
+        ("noending", ["noending", "without an ending", "CSV"]),
+        ("empty.csv", ["empty.csv is empty"]),
+        ("header.csv", ["header.csv", "no rows"]),
+        ("latin.csv", ["latin.csv", "row 2", "'b'", "0xe9", "--encoding"]),
+        ("damaged.parquet", ["damaged.parquet", "cannot be read", "Write it again"]),
+        ("damaged.npz", ["damaged.npz", "cannot be read", "Write it again"]),
+        ("damaged.csv.gz", ["damaged.csv.gz", "cannot be read", "Compress the table again"]),
+        (".", ["cannot be read", "Write its files again"]),
+    ],
+)
+def test_a_data_file_that_cannot_be_read(run: Run, file: str, facts: list[str]) -> None:
+    message = one_line(run, "train", file, "--target", "bought")
+    for fact in facts:
+        assert fact in message
+
+
+def test_a_file_is_not_suggested_for_its_ending_alone(run: Run) -> None:
+    assert "Did you mean" not in one_line(run, "train", "nothere.csv")
+
+
+@pytest.mark.parametrize("command", ["predict", "inspect"])
+def test_a_model_file_that_is_damaged(run: Run, command: str) -> None:
+    data = ["shop.csv"] if command == "predict" else []
+    assert "damaged.model is damaged" in one_line(run, command, "damaged.model", *data)
+    assert "Did you mean 'damaged.model'?" in one_line(run, command, "damagd.model", *data)
+
+
+@pytest.mark.parametrize(
+    ("options", "suggested"),
+    [
+        (["--target", "bougt"], "'bought'"),
+        (["--target", "bought", "--drop", "cty"], "'city'"),
+        (["--target", "bought", "--features", "aeg"], "'age'"),
+        (["--target", "city", "--class-weight", "Rme=2"], "'Rome'"),
+    ],
+)
+def test_unknown_names_get_a_suggestion(run: Run, options: list[str], suggested: str) -> None:
+    text = Path("shop.csv").read_text().replace("20,Rome", "20,Oslo")
+    Path("shop.csv").write_text(text)
+    assert f"Did you mean {suggested}?" in one_line(run, "train", "shop.csv", *options)
