@@ -50,13 +50,6 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="MNIST as an .npz file with X, uint8 (70000, 784), and y. Default: made-up data.",
 )
 @click.option(
-    "--held-to",
-    type=click.Choice(["native", "avx2"]),
-    default="native",
-    show_default=True,
-    help="Limit all contenders to these instructions of the processor.",
-)
-@click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",

@@ -175,7 +175,7 @@ def _remarks(old: Results, new: Results, changes: list[Change]) -> list[str]:
     ]
     if _conditions(old) != _conditions(new):
         remarks.append(
-            "The files come from two machines, numbers of threads or sets of instructions: "
+            "The files come from two machines or numbers of threads: "
             "only large changes are meaningful."
         )
     pairs = [item for pairs in _pairs_by_job(old, new) for item in pairs.items()]
@@ -196,7 +196,7 @@ def _remarks(old: Results, new: Results, changes: list[Change]) -> list[str]:
 
 
 def _conditions(results: Results) -> tuple[object, ...]:
-    return results.machine["processor"], results.last["threads"], results.last["held"]
+    return results.machine["processor"], results.last["threads"]
 
 
 def comparison_text(comparison: Comparison, fail_at: float, show_all: bool) -> str:

@@ -41,7 +41,7 @@ class Record:
         earlier = read_results(path) if path.is_file() else Results([], [])
         if earlier.runs and _conditions(earlier.last) != _conditions(run):
             raise InputError(
-                f"The machine, threads and instructions of a run must be those of {path}, "
+                f"The machine and threads of a run must be those of {path}, "
                 f"{_conditions(earlier.last)}; got {_conditions(run)}; choose another folder."
             )
         self._runs, self._measurements = [*earlier.runs, run], earlier.measurements
@@ -87,7 +87,7 @@ class Record:
 
 def _conditions(run: Run) -> dict[str, Any]:
     machine = {key: run["machine"].get(key, "") for key in SAME_MACHINE}
-    return {**machine, "threads": run["threads"], "held": run["held"]}
+    return {**machine, "threads": run["threads"]}
 
 
 def _object(parts: Mapping[str, str]) -> str:

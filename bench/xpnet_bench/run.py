@@ -83,8 +83,6 @@ def _facts(settings: Settings) -> dict[str, Any]:
         "quick": settings.quick,
         "data": bool(settings.data),
         "threads": settings.threads,
-        "instructions": settings.held_to,
-        "held": settings.held,
         "unset": set_variables(),
         "not_asked": [entry.name for entry in ENTRIES if entry not in settings.contenders],
         "contenders": {},
@@ -114,7 +112,7 @@ class Measuring:
         """Measure a job with each contender that takes part in it."""
         threads = job.threads or self._settings.threads
         names = [entry.name for entry in self._settings.contenders if _takes_part(entry, job)]
-        team = self._teams.setdefault(threads, Team(threads, self._settings.held))
+        team = self._teams.setdefault(threads, Team(threads))
         return race(team, names, job, self._effort, self._end)
 
     def facts(self) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from xpnet_bench.contenders import ENTRIES, Entry
 from xpnet_bench.jobs import SUITES, USUAL, Job, jobs_of
 from xpnet_bench.jobs.training import in_bfloat16
-from xpnet_bench.measure.pinning import allowed_threads, variables_that_hold_to
+from xpnet_bench.measure.pinning import allowed_threads
 
 CHOICES = (*SUITES, "all")
 LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
@@ -22,7 +22,6 @@ class Settings:
         peers
     data : path of MNIST, "" for made-up data
     threads : of each contender
-    held_to : ``native``, or the instructions that all contenders are limited to
     precision : of the products of training, ``fp32`` or ``bf16``
     """
 
@@ -32,18 +31,12 @@ class Settings:
     quick: bool = False
     data: str = ""
     threads: int = field(default_factory=allowed_threads)
-    held_to: str = "native"
     precision: str = "fp32"
 
     @property
     def suites(self) -> tuple[str, ...]:
         """Return the suites."""
         return USUAL if self.suite == "all" else (self.suite,)
-
-    @cached_property
-    def held(self) -> dict[str, str]:
-        """Return the variables that limit all contenders to the instructions."""
-        return variables_that_hold_to(self.held_to)
 
     @cached_property
     def jobs(self) -> list[Job]:

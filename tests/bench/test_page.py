@@ -25,7 +25,6 @@ SECTIONS = (
     "scaling",
     "prediction",
     "cells",
-    "counts",
     "gpu",
     "first-use",
     "memory",

@@ -71,7 +71,6 @@ def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
     "change",
     [
         {"threads": 1},
-        {"held": {"OPENBLAS_CORETYPE": "Haswell"}},
         {"machine": {**run()["machine"], "cores": 9}},
         {"machine": {**run()["machine"], "card": "another card"}},
     ],

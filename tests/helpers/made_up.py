@@ -53,8 +53,6 @@ def _measurement(job: Job, name: str, seconds: numpy.ndarray, run: dict[str, Any
     if job.suite in PER_PROCESS:
         seconds = seconds[:3]
         notes = [{"peak_mib": 300.0 + i, "import_mib": 200.0, "data_mib": 100.0} for i in range(3)]
-    if job.counted:
-        seconds, notes = seconds[:1], [{"calls": 300, "own": 120}]
     if job.operation == "accuracy":
         seconds = seconds[:3]
         notes = [{"epochs": 3 + i, "accuracy": 0.976} for i in range(3)]
@@ -94,8 +92,6 @@ def run() -> dict[str, Any]:
         "quick": True,
         "data": False,
         "threads": 2,
-        "instructions": "native",
-        "held": {},
         "unset": {},
         "not_asked": ["torch.compile"],
         "contenders": FACTS,

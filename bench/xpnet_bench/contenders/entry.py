@@ -12,9 +12,6 @@ from xpnet_bench.jobs import BFLOAT16_BITS, USUAL
 Role = Literal["xpnet", "peer", "floor"]
 
 CPU = (*USUAL, "cells")
-COUNTED = (*CPU, "counts")
-XPNET = ("xpnet", "xpnet_numpy", "xpnet_numba", "xpnet_cupy")
-"""The packages whose functions count as xpnet's own."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +39,6 @@ class Entry:
     environment: tuple[tuple[str, str], ...] = ()
     bits: int = 0
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """The packages whose functions are the contender's own."""
-        return XPNET if self.role == "xpnet" else (self.library,)
-
     def load(self) -> Contender:
         """Import the library; raises BackendError where the contender cannot be used."""
         return resolve_name(f"xpnet_bench.contenders.{self.place}")(self.variant)
@@ -66,8 +58,8 @@ CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "fal
 GPU, RANKS, ALSO_RANKS = ("gpu",), ("distributed",), (*CPU, "distributed")
 
 ENTRIES = (
-    Entry("xpnet-numba", MODELS, "numba", "numba", "xpnet", IMPORTS["numba"], (*COUNTED, *RANKS)),
-    Entry("xpnet-numpy", MODELS, "numpy", "numpy", "xpnet", IMPORTS["numpy"], COUNTED),
+    Entry("xpnet-numba", MODELS, "numba", "numba", "xpnet", IMPORTS["numba"], (*CPU, *RANKS)),
+    Entry("xpnet-numpy", MODELS, "numpy", "numpy", "xpnet", IMPORTS["numpy"], CPU),
     Entry("xpnet-cupy", MODELS, "cupy", "cupy", "xpnet", IMPORTS["cupy"], (*CPU, *GPU)),
     Entry(
         "scikit-learn",
@@ -76,7 +68,7 @@ ENTRIES = (
         "sklearn",
         "peer",
         IMPORTS["sklearn"],
-        COUNTED,
+        CPU,
     ),
     Entry("xpnet-mpi", RANKED, "mpi", "mpi4py", "xpnet", "", RANKS),
     Entry("torch", TORCH, "eager", "torch", "peer", IMPORTS["torch"], ALSO_RANKS),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from xpnet import BackendError
-from xpnet_bench.contenders.contender import Task, no_answer, sample
+from xpnet_bench.contenders.contender import Task, no_answer
 from xpnet_bench.jobs import Job, data
 from xpnet_bench.measure.pinning import allowed_threads
 
@@ -53,10 +53,6 @@ class EstimatorTasks:
         kind = self.regressor if job.data == "diabetes" else self.classifier
         estimator = self._estimator(kind, job, solver="lbfgs")
         return _fit(estimator, StandardScaler().fit_transform(X), y)
-
-    def make_fit_plain(self, job: Job) -> Task:
-        """Minibatches of Adam."""
-        return _fit(self._classifier(job), *data.rows(job))
 
     def make_fit_weighted(self, job: Job) -> Task:
         """Minibatches with a weight for each row."""
@@ -102,18 +98,6 @@ class EstimatorTasks:
                 clone(grid).fit(X, y)
 
         return Task(search, no_answer)
-
-    def make_predict_label(self, job: Job) -> Task:
-        """``predict`` of one row."""
-        X, y = data.rows(job)
-        fitted, row = self._classifier(job).fit(X, y), X[:1]
-        return Task(lambda: fitted.predict(row), no_answer)
-
-    def make_predict_proba(self, job: Job) -> Task:
-        """``predict_proba`` of one row."""
-        X, y = data.rows(job)
-        fitted, row = self._classifier(job).fit(X, y), X[:1]
-        return Task(lambda: fitted.predict_proba(row), sample)
 
 
 def _fit(model: Any, *arrays: Any, **keywords: Any) -> Task:

@@ -1,7 +1,6 @@
 """All jobs of a suite."""
 
 from xpnet_bench.jobs.cells import cell_jobs
-from xpnet_bench.jobs.counts import count_jobs
 from xpnet_bench.jobs.distributed import distributed_jobs
 from xpnet_bench.jobs.fresh import memory_jobs, startup_jobs
 from xpnet_bench.jobs.gpu import gpu_jobs
@@ -12,7 +11,7 @@ from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
 USUAL = ("training", "prediction", "kernels", "startup", "memory")
 """Suites of a run that names none, the most informative first."""
-SUITES = (*USUAL, "cells", "counts", "distributed", "gpu")
+SUITES = (*USUAL, "cells", "distributed", "gpu")
 PER_PROCESS = ("startup", "memory")
 """Suites in which each round is a process of its own."""
 
@@ -25,7 +24,6 @@ def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
         "kernels": lambda: kernel_jobs(quick),
         "prediction": lambda: prediction_jobs(quick),
         "cells": lambda: cell_jobs(quick),
-        "counts": count_jobs,
         "distributed": lambda: distributed_jobs(quick, threads),
         "gpu": gpu_jobs,
         "startup": startup_jobs,

@@ -1,12 +1,6 @@
-"""Small calls, and fits through scikit-learn's contract, each a case in which xpnet was once behind
-a peer.
-"""
-
-from dataclasses import replace
+"""Whole fits through scikit-learn's contract, and of many networks."""
 
 from xpnet_bench.jobs.job import Job
-from xpnet_bench.jobs.kernels import flat, over_rows
-from xpnet_bench.jobs.prediction import prediction_jobs
 from xpnet_bench.jobs.training import DIGITS_FIT, mini_batch
 
 SMALL_DATA = ("iris", "wine", "breast_cancer", "digits", "diabetes")
@@ -15,24 +9,13 @@ SEARCH = {"candidates": 16, "folds": 4}
 
 
 def cell_jobs(quick: bool) -> list[Job]:
-    """The cells; their fits are shorter in a quick run."""
-    fits = [
+    """The fits, shorter in a quick run."""
+    return [
         *_lbfgs_fits(),
         *_minibatch_fits(4_096 if quick else 20_000),
         *_searches(2 if quick else 10),
+        *_many_networks(2 if quick else 20),
     ]
-    return [*_calls(), *fits, *_many_networks(2 if quick else 20)]
-
-
-def _calls() -> list[Job]:
-    named = {
-        "ReLU of 20,000 numbers": flat("relu", 20_000, "float32", 2),
-        "one row predicted": prediction_jobs(quick=False)[0],
-        "cross-entropy of 200 rows, float32": over_rows("cross_entropy", 200, 10, "float32"),
-        "cross-entropy of 200 rows, float64": over_rows("cross_entropy", 200, 10, "float64"),
-        "softmax of two classes": over_rows("softmax", 8192, 2, "float32"),
-    }
-    return [replace(job, name=name, suite="cells", group="cells") for name, job in named.items()]
 
 
 def _lbfgs_fits() -> list[Job]:

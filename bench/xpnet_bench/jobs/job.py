@@ -24,7 +24,6 @@ class Job:
     threads : threads for every contender, 0 for all that the run may use
     data : path of the data file or name of one of scikit-learn's data sets, "" for made-up data
     single_calls : whether each call is timed alone, which percentiles of latency need
-    counted : whether Python calls are counted as well
     """
 
     name: str
@@ -39,7 +38,6 @@ class Job:
     threads: int = 0
     data: str = ""
     single_calls: bool = False
-    counted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain data; ``Job(**data)`` makes it again."""

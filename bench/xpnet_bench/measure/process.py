@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -26,7 +25,7 @@ class ContenderProcess:
     from the others.
     """
 
-    def __init__(self, name: str, threads: int, held: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, threads: int) -> None:
         self.name = name
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
@@ -34,7 +33,7 @@ class ContenderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=pinned_environment(threads, held or {}, dict(find_entry(name).environment)),
+            env=pinned_environment(threads, dict(find_entry(name).environment)),
             encoding="utf-8",
         )
         self._handle = psutil.Process(self._process.pid)

@@ -3,7 +3,7 @@ them.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,13 +80,10 @@ class Lane:
 
 
 class Team:
-    """The processes of contenders, for one number of threads; started when first needed.
+    """The processes of contenders, for one number of threads; started when first needed."""
 
-    held : variables that limit them to fewer instructions than the processor has
-    """
-
-    def __init__(self, threads: int, held: Mapping[str, str] | None = None) -> None:
-        self.threads, self.held = threads, held or {}
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self.absent: dict[str, str] = {}
         self.running: dict[str, ContenderProcess] = {}
 
@@ -102,7 +99,7 @@ class Team:
             self.absent[name] = reason
             return
         try:
-            self.running[name] = ContenderProcess(name, self.threads, self.held)
+            self.running[name] = ContenderProcess(name, self.threads)
         except ContenderFailed as failure:
             self.absent[name] = str(failure)
 
@@ -146,8 +143,6 @@ def _shares(job: Job, effort: Effort) -> tuple[int, int]:
         return effort.launches, 1
     if job.operation == "accuracy":
         return effort.whole_runs, 1
-    if job.counted:
-        return 1, 1
     if job.single_calls:
         return effort.turns, effort.single_calls
     return effort.turns, effort.rounds if job.units == 1 else 1

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, TextIO
 
 from xpnet_bench.contenders import Contender, Task, find_entry
@@ -90,8 +89,6 @@ class Worker:
             return {"failed": "no job is prepared"}
         if task.measure is not None:
             return task.measure(rounds)
-        if job.counted:
-            return _count_calls(task, find_entry(self.name).packages)
         if job.units == 1 or job.suite == "gpu":  # a card that was idle begins slowly
             task.reset()
             task.call()
@@ -100,27 +97,6 @@ class Worker:
     def _round(self, task: Task, calls: int) -> float:
         task.reset()
         return self._loaded().stopwatch(task.call, calls) / calls
-
-
-def _count_calls(task: Task, packages: tuple[str, ...]) -> dict[str, Any]:
-    """Count the Python functions that one call runs in this thread, and those of the contender's
-    own packages.
-    """
-    modules: list[str] = []
-
-    def note(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call":
-            modules.append(frame.f_globals.get("__name__", "").partition(".")[0])
-
-    task.reset()
-    start = time.perf_counter()
-    sys.setprofile(note)
-    try:
-        task.call()
-    finally:
-        sys.setprofile(None)
-    notes = {"calls": len(modules), "own": sum(module in packages for module in modules)}
-    return {"seconds": [time.perf_counter() - start], "notes": [notes]}
 
 
 def settle(limit: float = 0.5) -> None:

@@ -131,8 +131,7 @@ def speed_chart(results: Results) -> Chart:
         drawn.axes.set_yticks([-row for row in range(len(jobs))], labels)
         plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         drawn.axes.axvline(1, color="black", linewidth=0.9)
-        held = "".join(f"\n{name}={value}" for name, value in results.last["held"].items())
-        drawn.axes.set_xlabel("speed; the best peer is 1" + held)
+        drawn.axes.set_xlabel("speed; the best peer is 1")
         drawn.axes.margins(x=0.12)
         drawn.legend()
     return drawn.chart

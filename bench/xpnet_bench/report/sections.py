@@ -75,20 +75,13 @@ TOPICS = (
         ),
     ),
     Topic(
-        "Cells",
+        "Whole fits",
         "cells",
-        "Small calls as a user makes them; the time of whole fits through scikit-learn's contract"
-        f" (PyTorch as a loop), L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
+        "The time of whole fits through scikit-learn's contract (PyTorch as a loop): "
+        f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
         "the others for five epochs of Adam on 784-100-10; and a search in as many "
         "processes as threads, and in threads.",
-        (TableSpec("Cells", "suite", "cells"),),
-    ),
-    Topic(
-        "Python calls",
-        "counts",
-        "The number of Python functions that a warm call runs in its thread, and in brackets how "
-        "many of them are the library's own. Digits, 64-32-10, batch 200.",
-        (TableSpec("Python calls", "suite", "counts", tables.count_table),),
+        (TableSpec("Whole fits", "suite", "cells"),),
     ),
     Topic(
         "Several processes",
@@ -160,21 +153,13 @@ def answer(results: Results) -> Section:
 
 
 def _conditions(results: Results) -> list[str]:
-    """How noisy the machine was, and what limits contenders to fewer instructions than the
-    processor has.
-    """
+    """How noisy the machine was."""
     runs = results.used_runs or results.runs
     noisiest = max(runs, key=lambda run: (run["noise"]["noisy"], run["noise"]["spread"]))
     text = [noisiest["noise"]["verdict"]]
     if len(runs) > 1:
         noisy = sum(run["noise"]["noisy"] for run in runs)
         text = [f"{noisy} of {len(runs)} runs were made on a noisy machine; the noisiest:", *text]
-    variables = ", ".join(results.last["held"])
-    if variables:
-        text.append(
-            f"All contenders were limited to {results.last['instructions'].upper()} "
-            f"(by {variables})."
-        )
     return text
 
 

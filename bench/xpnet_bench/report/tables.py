@@ -113,20 +113,3 @@ def _range_cell(text: str, values: list[float]) -> Cell:
     middle = median(values)
     detail = f"{text.format(min(values))}–{text.format(max(values))}"
     return Cell(text.format(middle), detail, middle)
-
-
-def count_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Python calls by job and contender."""
-    columns = columns_of(jobs.values())
-    rows = [
-        [Cell(job.name), *(_count_cell(named(ms, column)) for column in columns)]
-        for job, ms in jobs.items()
-    ]
-    return Table(caption, ["call", *columns], rows)
-
-
-def _count_cell(m: Measurement | None) -> Cell:
-    if m is None:
-        return EMPTY
-    calls, own = m.notes[0]["calls"], m.notes[0]["own"]
-    return Cell(f"{calls:g}", f"{own:g} its own", calls)

@@ -60,7 +60,7 @@ def _data_uri(chart: Chart) -> str:
 
 
 def facts(results: Results) -> dict[str, str]:
-    """Machine, threads, instructions, BLAS, versions, and the runs that measured."""
+    """Machine, threads, BLAS, versions, and the runs that measured."""
     machine, run = results.machine, results.last
     contenders = [facts for run in results.used_runs for facts in run["contenders"].values()]
     about = {
@@ -68,7 +68,6 @@ def facts(results: Results) -> dict[str, str]:
         f"({machine['logical_cores']} logical), {machine['memory_gib']} GiB, {machine['system']}",
         "Card": ", ".join(sorted({facts["card"] for facts in contenders if "card" in facts})),
         "Threads": f"{run['threads']} for each contender, pinned to as many cores",
-        "Instructions": _variables(run["held"]) or "the processor's own",
         "Unset for the run": _variables(run["unset"]),
         "BLAS": run["contenders"].get("numpy", {}).get("pools", "unknown"),
         "Python": machine["python"],
