@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.backend import NetworkSpec, Step, UpdateRule
+from xpnet.backend import EpochRows, NetworkSpec, Step, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.steps import ReferenceStep, make_step
 
@@ -134,10 +134,11 @@ def test_predictions_that_look_for_nan(kind: str) -> None:
 
 
 def test_what_a_step_cannot_do_is_not_done() -> None:
-    step, how = made("plain"), {"learning_rate": 0.1, "sample_weight": None, "group": None}
+    step = made("plain")
     before = step.state()
-    shared = {"batch_size": 8, "order": None, "by_rows": False, "max_grad_norm": None}
-    assert step.shared_memory_epoch(X, LABELS, **shared, **how) is None  # type: ignore[arg-type]
+    settings = {"learning_rate": 0.1, "by_rows": False, "max_grad_norm": None, "group": None}
+    rows = EpochRows(X, LABELS, batch_size=8)
+    assert step.shared_memory_epoch(rows, **settings) is None  # type: ignore[arg-type]
     np.testing.assert_equal(step.state().params, before.params)
     assert (
         step.report is step.prefetch_order is None

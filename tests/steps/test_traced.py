@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from helpers import libraries
 
-from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS, NetworkSpec, UpdateRule
+from xpnet.backend.rule import UpdateRule
+from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS, NetworkSpec
 from xpnet.dispatch import choose
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.updates import UPDATES

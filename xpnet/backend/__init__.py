@@ -2,7 +2,8 @@
 
 ``contract``  the attributes of a backend, and the choice between its kernels and ``xpnet.ops``
 ``generic``   any array-API library as a backend
-``spec``      the frozen description of a network, loss and update; the network's parameters by name
+``spec``      the frozen description of a network and its loss; ``rule`` that of its update
+``parameters`` the parameters of a network by name
 ``step``      the base class of every training step, compiled or not
 ``group``     the protocol of several processes that train together
 ``precision`` the precision of matrix products of float32
@@ -19,13 +20,16 @@ from xpnet.backend.contract import (
 )
 from xpnet.backend.generic import GenericBackend
 from xpnet.backend.group import Group
-from xpnet.backend.spec import NetworkSpec, Parameters, UpdateRule
-from xpnet.backend.step import BatchPart, Step, StepState
+from xpnet.backend.parameters import Parameters
+from xpnet.backend.rule import UpdateRule
+from xpnet.backend.spec import NetworkSpec
+from xpnet.backend.step import BatchPart, EpochRows, Step, StepState
 from xpnet.backend.threads import get_threads, set_threads
 
 __all__ = [
     "Backend",
     "BatchPart",
+    "EpochRows",
     "GenericBackend",
     "Group",
     "Kernel",

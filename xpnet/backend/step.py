@@ -16,7 +16,8 @@ import numpy
 
 from xpnet.backend.contract import Backend
 from xpnet.backend.group import SharedMemoryGroup
-from xpnet.backend.spec import NetworkSpec, Parameters
+from xpnet.backend.parameters import Parameters
+from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
 
 PREDICTION_ROWS = 8192
@@ -88,6 +89,39 @@ class BatchPart:
     first_row: int = 0
     penalized: bool = True
     places: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class EpochRows:
+    """The rows of an epoch, their order, and the size of their batches.
+
+    Parameters
+    ----------
+    X : array, shape (rows, in)
+        The inputs.
+    Y : array, shape (rows,) or (rows, out)
+        The labels or targets.
+    batch_size : int
+        Rows of a batch; the last batch may have fewer.
+    order : numpy.ndarray, shape (rows,), int64, optional
+        A permutation of the rows. None takes them in their own order.
+    sample_weight : array, shape (rows,), optional
+        Weights of the rows; None for equal weights.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.backend import EpochRows
+    >>> rows = EpochRows(numpy.eye(4), numpy.array([0, 1, 0, 1]), batch_size=2)
+    >>> rows.order is None
+    True
+    """
+
+    X: Array
+    Y: Array
+    batch_size: int
+    order: Any = None
+    sample_weight: Array | None = None
 
 
 class Step(ABC):
@@ -441,13 +475,9 @@ class Step(ABC):
 
     def shared_memory_epoch(
         self,
-        X: Array,
-        Y: Array,
+        rows: EpochRows,
         *,
         learning_rate: float,
-        batch_size: int,
-        order: Any,
-        sample_weight: Array | None,
         by_rows: bool,
         max_grad_norm: float | None,
         group: SharedMemoryGroup,
@@ -459,18 +489,10 @@ class Step(ABC):
 
         Parameters
         ----------
-        X : array, shape (rows, in)
-            The inputs.
-        Y : array, shape (rows,) or (rows, out)
-            The labels or targets.
+        rows : EpochRows
+            All rows, which every rank has.
         learning_rate : float
             The learning rate of every update.
-        batch_size : int
-            Rows of a batch; the last batch may have fewer.
-        order : numpy.ndarray, shape (rows,), int64, or None
-            A permutation of the rows. None takes them in their own order.
-        sample_weight : array, shape (rows,), or None
-            Weights of the rows.
         by_rows : bool
             Whether the loss is that of `weighted_epoch`, a mean weighted by the rows of batches.
         max_grad_norm : float or None

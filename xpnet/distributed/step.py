@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import BatchPart, Group, Parameters, Step, StepState
+from xpnet.backend import BatchPart, EpochRows, Group, Parameters, Step, StepState
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.dispatch.choose import library_of
 from xpnet.distributed.ranks import Ranks, ShardMap, current_ranks
@@ -117,12 +117,8 @@ class DistributedStep(Step):
         """
         if not self.ranks.sharded and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
             mean_loss = self.step.shared_memory_epoch(
-                X,
-                Y,
+                EpochRows(X, Y, batch_size, order, sample_weight),
                 learning_rate=learning_rate,
-                batch_size=batch_size,
-                order=order,
-                sample_weight=sample_weight,
                 by_rows=by_rows,
                 max_grad_norm=max_grad_norm,
                 group=self.group,

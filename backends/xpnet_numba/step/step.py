@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, get_threads
+from xpnet.backend import (
+    BatchPart,
+    EpochRows,
+    NetworkSpec,
+    Parameters,
+    Step,
+    StepState,
+    get_threads,
+)
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import (
     allowed_threads,
@@ -242,26 +250,24 @@ class NumbaStep(Step):
 
     def shared_memory_epoch(
         self,
-        X: Array,
-        Y: Labels,
+        rows: EpochRows,
         *,
         learning_rate: float,
-        batch_size: int,
-        order: Any,
-        sample_weight: Array | None,
         by_rows: bool,
         max_grad_norm: float | None,
         group: SharedMemoryGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
         with self._memory.limits:
-            data = read(self.spec.dtype, X, Y, order, sample_weight)
-            data.sums, sizes = batch_weights(data, batch_size), batch_sizes(data.rows, batch_size)
+            data = read(self.spec.dtype, rows.X, rows.Y, rows.order, rows.sample_weight)
+            data.sums = batch_weights(data, rows.batch_size)
+            sizes = batch_sizes(data.rows, rows.batch_size)
             data.shares = sizes if by_rows else data.sums
             if by_rows and not data.sums.all():
                 return None
             cores = group.size * group.broadcast(allowed_threads())
-            plan = _plan(self.spec, min(batch_size, data.rows), cores, data.sparsity is not None)
+            batch_rows = min(rows.batch_size, data.rows)
+            plan = _plan(self.spec, batch_rows, cores, data.sparsity is not None)
             width, common = 0 if data.order is None else data.label_width, self._common
             if (
                 common is None
