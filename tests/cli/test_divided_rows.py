@@ -191,6 +191,29 @@ def test_weights_change_what_is_learned(run: Run, table: pandas.DataFrame) -> No
     assert means[1] == pytest.approx(1.4, abs=0.1)
 
 
+@pytest.mark.usefixtures("size")
+@pytest.mark.parametrize("target", ["label", "y"])
+def test_scores_count_rows_by_their_weight(run: Run, table: pandas.DataFrame, target: str) -> None:
+    """A row of weight 2 counts as two rows, in all sets of rows; one of weight 0 does not count."""
+    command = ("train", "d.csv", "--target", target, "--test", "d.csv", "--features", "a")
+    shown = run(*command, "--weight", "w", *QUICK, "-o", "m.st").stdout
+    zeros = (table["w"] == 0).sum()
+    assert f"d.csv: {zeros} rows have weight 0" in shown
+    scores = json.loads(Path("m.json").read_text())["scores"]
+    table.loc[table.index.repeat(table["w"])].to_csv("repeated.csv", index=False)
+    repeated = json.loads(run("evaluate", "m.st", "repeated.csv", "--json").stdout)
+    evaluated = run("evaluate", "m.st", "d.csv", "--weight", "w", "--json").stdout
+    plain = json.loads(run("evaluate", "m.st", "d.csv", "--json").stdout)
+    names = ["mae", "rmse", "r2"] if target == "y" else ["accuracy", "f1", "log_loss", "roc_auc"]
+    for weighted_scores in (scores["training"], scores["test"], json.loads(evaluated)):
+        assert weighted_scores["rows"] == ROWS - zeros
+        for name in names:
+            assert weighted_scores[name] == pytest.approx(repeated[name], rel=1e-6), name
+    assert plain[names[0]] != repeated[names[0]]
+    if target == "y":
+        assert scores["baseline"]["r2"] == pytest.approx(0, abs=1e-9)  # the weighted mean
+
+
 REFUSED = [
     (("--groups", "shop", "--time", "day"), 2, "--groups and --time"),
     (("--groups", "shop", "--holdout", "last"), 2, "--groups and --holdout"),
@@ -201,6 +224,7 @@ REFUSED = [
     (("--groups", "gap"), 1, "'gap' has 1"),
     (("--groups", "one"), 1, "got 1"),
     (("--weight", "label"), 2, "label"),
+    (("--weight", "none"), 1, "'none'"),
     (("--test", "nothere.csv"), 1, "nothere.csv"),
 ]
 
@@ -210,7 +234,7 @@ def test_refused(
     run: Run, table: pandas.DataFrame, options: tuple[str, ...], code: int, message: str
 ) -> None:
     gap = [None, *["x"] * (ROWS - 1)]
-    table.assign(gap=gap, one=1).to_csv("d.csv", index=False)
+    table.assign(gap=gap, one=1, none=0).to_csv("d.csv", index=False)
     result = run("train", "d.csv", "--target", "label", *options, *QUICK, code=code)
     assert message in result.stderr.splitlines()[-1]
 

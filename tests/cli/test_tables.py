@@ -24,9 +24,12 @@ from xpnet.cli.scores import class_scores
 Frame = pandas.DataFrame
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
+def test_scores_of_classes_are_those_of_scikit_learn(classes: int, weighted: bool) -> None:
     rng = np.random.default_rng(0)
+    weight = rng.exponential(size=500) if weighted else None
+    weights = {"sample_weight": weight}
     labels = rng.integers(0, classes, 500).astype(np.uint8)
     probabilities = (rng.integers(1, 9, (500, classes)) / 9).astype(
         np.float32
@@ -34,21 +37,25 @@ def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
     exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
     predicted = exact.argmax(axis=1)
     expected = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
-        "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted),
-        "f1": metrics.f1_score(labels, predicted, average="binary" if classes == 2 else "macro"),
-        "log_loss": metrics.log_loss(labels, exact),
+        "accuracy": metrics.accuracy_score(labels, predicted, **weights),
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted, **weights),
+        "f1": metrics.f1_score(
+            labels, predicted, average="binary" if classes == 2 else "macro", **weights
+        ),
+        "log_loss": metrics.log_loss(labels, exact, **weights),
         "roc_auc": metrics.roc_auc_score(
-            labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr"
+            labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr", **weights
         ),
     }
-    found = class_scores(labels, probabilities, range(classes))
+    found = class_scores(labels, probabilities, range(classes), weight)
     by_class = found.pop("classes")
     assert found.pop("f1_class") == (1 if classes == 2 else None)
     assert found == pytest.approx({"rows": 500, **expected}, rel=1e-12)
     np.testing.assert_allclose(
-        [one["f1"] for one in by_class], metrics.f1_score(labels, predicted, average=None)
+        [one["f1"] for one in by_class],
+        metrics.f1_score(labels, predicted, average=None, **weights),
     )
+    assert [one["rows"] for one in by_class] == np.bincount(labels).tolist()
     some = labels != 1
     found = class_scores(labels[some], probabilities[some], range(classes))
     assert found["roc_auc"] is None  # one class has no rows

@@ -7,7 +7,7 @@ import click
 
 from xpnet.cli import options
 from xpnet.cli.output import show_table, to_json
-from xpnet.cli.settings import ReadingSettings
+from xpnet.cli.settings import MeasuringSettings
 
 if TYPE_CHECKING:
     from xpnet.cli.reading import TableRows
@@ -39,14 +39,14 @@ class Measured(NamedTuple):
     rows: "TableRows"
 
 
-def _open(model: Path, data: str, backend: str | None, settings: ReadingSettings) -> Measured:
+def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettings) -> Measured:
     """Return a model and the rows of a file that have a label.
 
     Raises UsageError for a model with several labels a row, DataFileError where columns or labels
     are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns
+    from xpnet.cli.reading import TableRows, read_columns, with_weights
     from xpnet.cli.table_model import TableModel
     from xpnet.cli.task import numbers_of
     from xpnet.data.labels import class_indices, read_labels
@@ -63,13 +63,21 @@ def _open(model: Path, data: str, backend: str | None, settings: ReadingSettings
         y = numbers_of(frame.name, target, labels)
     else:
         y = class_indices(frame.name, labels, opened.classes)
-    return Measured(opened, TableRows(frame, features, labelled, y, opened.classes))
+    rows = TableRows(frame, features, labelled, y, opened.classes)
+    return Measured(opened, with_weights(rows, settings.weight))
 
 
 @click.command(
     cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file."
 )
 @measuring
+@options.reading_option(
+    "--weight",
+    "--sample-weight",
+    "weight",
+    metavar="COLUMN",
+    help="Column with the weight of each row in the scores, not negative.",
+)
 @options.plot_option(
     help="Plot a confusion matrix and a reliability curve of classes, or predicted against true "
     "numbers, into this file (.png, .svg or .pdf).",
@@ -89,9 +97,9 @@ def evaluate(
     """
     from xpnet.cli.scores import middle, scores_of, show_scores
 
-    opened, rows = _open(model, data, backend, ReadingSettings(**arguments))
+    opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
     outputs = opened.outputs_of_all(rows.tables())
-    scores = scores_of(opened, rows.y, outputs)
+    scores = scores_of(opened, rows.y, outputs, rows.weight)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
 
@@ -132,7 +140,7 @@ def explain(
     """
     from xpnet.cli.scores import importances_of
 
-    opened, rows = _open(model, data, backend, ReadingSettings(**arguments))
+    opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
     sample = rows.sample(EXPLAINED_ROWS)
     importances = importances_of(opened, sample.table(), sample.y)
     measure = "fall of R2" if opened.classes is None else "rise of the log loss"

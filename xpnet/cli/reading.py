@@ -234,6 +234,29 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
 
 
+def with_weights(rows: TableRows, column: str | None) -> TableRows:
+    """Return rows with their weights; those of weight 0 are left out, and a note says so.
+
+    column : with the weights; None for equal ones
+
+    Raises DataFileError for weights that are no finite numbers, are negative, or are all 0.
+    """
+    if column is None:
+        return rows
+    weights = read_weights(rows.frame, column, rows.chosen)
+    counted = weights > 0
+    if not counted.any():
+        raise DataFileError(
+            f"{rows.frame.name}: --weight must name a column with numbers above 0; {column!r} has "
+            "none. Name another."
+        )
+    if not counted.all():
+        rows.frame.notes.append(
+            f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
+        )
+    return replace(rows, weight=weights).take(counted)
+
+
 def read_weights(frame: Frame, column: str, labelled: numpy.ndarray) -> numpy.ndarray:
     """Return the weights of the rows that have a label: (rows,) float64, not negative.
 

@@ -28,11 +28,19 @@ class PlainScore(NamedTuple):
     sign: int
 
 
-def scores_of(model: TableModel, y: numpy.ndarray, outputs: numpy.ndarray) -> dict[str, Any]:
-    """Return scores of what a model has predicted. y : (rows,) class indices, or numbers"""
+def scores_of(
+    model: TableModel,
+    y: numpy.ndarray,
+    outputs: numpy.ndarray,
+    weight: numpy.ndarray | None = None,
+) -> dict[str, Any]:
+    """Return scores of what a model has predicted.
+
+    y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
+    """
     if model.classes is None:
-        return number_scores(y, middle(outputs))
-    return class_scores(y, outputs, model.classes)
+        return number_scores(y, middle(outputs), weight)
+    return class_scores(y, outputs, model.classes, weight)
 
 
 def middle(outputs: numpy.ndarray) -> numpy.ndarray:
@@ -66,7 +74,10 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
 
 
 def class_scores(
-    labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]
+    labels: numpy.ndarray,
+    probabilities: numpy.ndarray,
+    names: Sequence[Any],
+    weight: numpy.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
@@ -76,28 +87,31 @@ def class_scores(
     which there may be many millions.
 
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
+    weight : (rows,) positive, by which every score but a number of rows counts them; None for equal
+    ones
     """
     count, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    by_class = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(classes), zero_division=0
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=0, sample_weight=weight
     )
-    _, recall, f1, rows = by_class
+    rows = numpy.bincount(labels, minlength=classes)
+    by_class = (precision, recall, f1, rows)
     # Probabilities that were rounded to float32 do not sum to exactly 1.
     sums = probabilities.sum(axis=1, dtype=numpy.float64)
     epsilon = numpy.finfo(numpy.float64).eps
     of_labels = probabilities[numpy.arange(count), labels] / sums
     of_labels = numpy.clip(of_labels, epsilon, 1 - epsilon)
     compared = range(classes) if classes > 2 else (1,)
-    areas = [_area(probabilities[:, k] / sums, labels == k) for k in compared if rows.all()]
+    areas = [_area(probabilities[:, k] / sums, labels == k, weight) for k in compared if rows.all()]
     columns = zip(names, *(scores.tolist() for scores in by_class), strict=True)
     return {
         "rows": count,
-        "accuracy": float((labels == predicted).mean()),
+        "accuracy": float(numpy.average(labels == predicted, weights=weight)),
         "balanced_accuracy": float(recall[rows > 0].mean()),
         "f1": float(f1.mean() if classes > 2 else f1[1]),
         "f1_class": names[1] if classes == 2 else None,
-        "log_loss": -float(numpy.log(of_labels).mean()),
+        "log_loss": -float(numpy.average(numpy.log(of_labels), weights=weight)),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         "classes": [
             dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True))
@@ -106,27 +120,38 @@ def class_scores(
     }
 
 
-def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
+def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray | None) -> float:
     """Return ROC AUC: how often a row of the class has a higher score than one of the others.
 
-    Equal scores count half.
+    Equal scores count half. weight : (rows,) positive, None for equal ones
     """
-    own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
-    below = int(numpy.searchsorted(others, own, "left").sum())
-    not_above = int(numpy.searchsorted(others, own, "right").sum())
-    return (below + not_above) / (2 * len(own) * len(others))
+    own, others = scores[is_class], numpy.sort(scores[~is_class])
+    if weight is None:
+        own = numpy.sort(own)  # the search below is faster
+        below = int(numpy.searchsorted(others, own, "left").sum())
+        not_above = int(numpy.searchsorted(others, own, "right").sum())
+        return (below + not_above) / (2 * len(own) * len(others))
+    own_weight, weight_of_others = weight[is_class], weight[~is_class]
+    order = numpy.argsort(scores[~is_class])
+    sums = numpy.concatenate([[0.0], weight_of_others[order].cumsum()])
+    pairs = sums[numpy.searchsorted(others, own, "left")]
+    pairs += sums[numpy.searchsorted(others, own, "right")]
+    return float(own_weight @ pairs / (2 * own_weight.sum() * sums[-1]))
 
 
-def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
+def number_scores(
+    targets: numpy.ndarray, predictions: numpy.ndarray, weight: numpy.ndarray | None = None
+) -> dict[str, Any]:
     """Return rows, mean absolute error, root of the mean squared error, and R2.
 
-    R2 is None for fewer than two rows.
+    R2 is None for fewer than two rows. weight : (rows,) positive, None for equal ones
     """
+    measured = {"y_true": targets, "y_pred": predictions, "sample_weight": weight}
     return {
         "rows": len(targets),
-        "mae": float(metrics.mean_absolute_error(targets, predictions)),
-        "rmse": float(metrics.root_mean_squared_error(targets, predictions)),
-        "r2": float(metrics.r2_score(targets, predictions)) if len(targets) > 1 else None,
+        "mae": float(metrics.mean_absolute_error(**measured)),
+        "rmse": float(metrics.root_mean_squared_error(**measured)),
+        "r2": float(metrics.r2_score(**measured)) if len(targets) > 1 else None,
     }
 
 
@@ -136,18 +161,21 @@ def baseline_scores(training: TableRows, measured: TableRows) -> dict[str, Any]:
     It predicts the frequencies of the classes, or the mean, of the training rows.
     """
     if training.classes is None:
-        return number_scores(measured.y, numpy.full(len(measured), training.y.mean()))
+        mean = numpy.average(training.y, weights=training.weight)
+        return number_scores(measured.y, numpy.full(len(measured), mean), measured.weight)
     frequencies = class_frequencies(training)
     return class_scores(
         measured.y,
         numpy.broadcast_to(frequencies, (len(measured), len(frequencies))),
         training.classes.tolist(),
+        measured.weight,
     )
 
 
 def class_frequencies(rows: TableRows) -> numpy.ndarray:
-    """Return the fraction of the rows that each class has: (classes,)."""
-    return numpy.bincount(rows.y, minlength=len(rows.classes)) / len(rows)
+    """Return the fraction of the rows, or of their weight, that each class has: (classes,)."""
+    counts = numpy.bincount(rows.y, rows.weight, minlength=len(rows.classes))
+    return counts / counts.sum()
 
 
 def rare_class_note(rows: TableRows) -> str:

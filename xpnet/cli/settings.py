@@ -43,7 +43,24 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(ReadingSettings):
+class MeasuringSettings(ReadingSettings):
+    """The options of reading labelled rows. weight : the column with their weights"""
+
+    weight: str | None = None
+
+    @property
+    def no_features(self) -> tuple[str, ...]:
+        """Return the columns that are no features, whatever else they are for."""
+        return (*super().no_features, *filter(None, (self.weight,)))
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Return the columns that are read besides features and labels."""
+        return tuple(filter(None, (self.weight,)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(MeasuringSettings):
     """The options of ``xpnet train``; None where the model or the data decide."""
 
     data: str
@@ -51,7 +68,6 @@ class TrainSettings(ReadingSettings):
     text_features: str | None = None
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
-    weight: str | None = None
     groups: str | None = None
     time: str | None = None
     test_size: float = 0.25
@@ -88,12 +104,12 @@ class TrainSettings(ReadingSettings):
     @property
     def no_features(self) -> tuple[str, ...]:
         """Return the columns that are no features; the time of a row may be one."""
-        return (*super().no_features, *filter(None, (self.groups, self.weight)))
+        return (*super().no_features, *filter(None, (self.groups,)))
 
     @property
     def further_columns(self) -> tuple[str, ...]:
         """Return the columns with weights, groups and times."""
-        return tuple(filter(None, (self.weight, self.groups, self.time)))
+        return (*super().further_columns, *filter(None, (self.groups, self.time)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,8 @@ _what_to_predict = options.together(
         "--sample-weight",
         "weight",
         metavar="COLUMN",
-        help="Column with the weight of each row in training, not negative; no feature.",
+        help="Column with the weight of each row, in training and in the scores, not negative; no "
+        "feature.",
     ),
     _data(
         "--groups",

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -19,10 +19,10 @@ from xpnet.cli.reading import (
     TableRows,
     read_columns,
     read_links,
-    read_weights,
     split,
     split_last,
     with_training_classes,
+    with_weights,
 )
 from xpnet.cli.report import (
     data_line,
@@ -33,7 +33,7 @@ from xpnet.cli.report import (
     write_files,
 )
 from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of
-from xpnet.cli.settings import ReadingSettings, TrainSettings
+from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import choose_task, numbers_of
 from xpnet.data import frames
@@ -136,7 +136,7 @@ def _measure(model: Any, training: TableRows, test: TableRows) -> dict[str, Any]
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
             outputs = opened.outputs_of_all(rows.tables())
-            scores[name] = scores_of(opened, rows.y, outputs)
+            scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
     scores["baseline"] = baseline_scores(training, test if len(test) else training)
     return scores
 
@@ -170,8 +170,9 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     """
     schema = rows.frame.schema
     text = [name for name in rows.features if types.is_dictionary(schema.field(name).type)]
-    reading = ReadingSettings(
+    reading = MeasuringSettings(
         features=tuple(rows.features),
+        weight=settings.weight,
         text=tuple(text),
         target=target,
         no_header=settings.no_header,
@@ -186,7 +187,11 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         y = numbers_of(frame.name, target, labels)
     else:
         y = class_indices(frame.name, labels, rows.classes.tolist())
-    return TableRows(frame, features, labelled, y, rows.classes)
+    test = TableRows(frame, features, labelled, y, rows.classes)
+    frame.notes.clear()
+    test = with_weights(test, settings.weight)
+    rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
+    return test
 
 
 def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dict[str, Any]]:
@@ -230,19 +235,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dic
     lines.say("task", task_line(task._asdict()))
     links = read_links(frame, settings, labelled)
     rows = TableRows(frame, features, labelled, y, classes, links=links, date_formats=dates.formats)
-    if settings.weight is not None:
-        rows = _weighted(rows, read_weights(frame, settings.weight, labelled))
-    return rows, report
-
-
-def _weighted(rows: TableRows, weights: numpy.ndarray) -> TableRows:
-    """Return rows with their weights; those of weight 0 are left out, and a note says so."""
-    counted = weights > 0
-    if not counted.all():
-        rows.frame.notes.append(
-            f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
-        )
-    return replace(rows, weight=weights).take(counted)
+    return with_weights(rows, settings.weight), report
 
 
 class SameRows(Callback):
