@@ -129,6 +129,7 @@ class _Heuristic(ctypes.Structure):
 
 
 OUT_OF_MEMORY = 3  # cublasStatus_t
+REFUSALS = (7, 15)  # CUBLAS_STATUS_INVALID_VALUE and CUBLAS_STATUS_NOT_SUPPORTED
 
 
 class CublasLt:
@@ -153,6 +154,9 @@ class CublasLt:
     ) -> Launch | None:
         """The product of matrices A and B into D, or None where cuBLASLt has none with this
         epilogue.
+
+        A product with an epilogue runs once here, since cuBLASLt may refuse at the call what it
+        has recommended: D, and what ``vector`` or ``mask`` receive, are written.
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's
             bits
@@ -186,14 +190,25 @@ class CublasLt:
         result = (zero, at_d, of_d, at_d, of_d, ctypes.byref(algorithm))
         space = (ctypes.c_void_p(self.workspace), ctypes.c_size_t(WORKSPACE_BYTES))
         call = (self.handle, operation, one, at_a, of_a, at_b, of_b, *result, *space)
-        return lambda: self.call("cublasLtMatmul", *call, ctypes.c_void_p(self.stream()))
+
+        def launch() -> None:
+            self.call("cublasLtMatmul", *call, ctypes.c_void_p(self.stream()))
+
+        if product.epilogue != "none":
+            status = self.library.cublasLtMatmul(*call, ctypes.c_void_p(self.stream()))
+            if status in REFUSALS:
+                return None
+            self.check(status, "cublasLtMatmul")
+        return launch
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Calls a function of the library.
+        """Call a function of the library, and raise as `check` does."""
+        self.check(getattr(self.library, name)(*arguments), name)
 
-        Raises MemoryError where it is out of memory, BackendError for any other status but success.
+    def check(self, status: int, name: str) -> None:
+        """Raise MemoryError where a function is out of memory, BackendError for any other status
+        but success.
         """
-        status = getattr(self.library, name)(*arguments)
         if status == OUT_OF_MEMORY:
             raise MemoryError(f"cuBLASLt has no memory for {name}")
         if status:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,17 @@ def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
 
 
 def test_torch_tensors_are_taken_without_a_copy(backend: Any) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with warnings.catch_warnings():  # PyTorch warns where an old package pynvml is installed
+        warnings.simplefilter("ignore", FutureWarning)
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch has no CUDA")
     tensor = torch.arange(6.0, device="cuda").reshape(2, 3)
     assert backend.asarray(tensor).data.ptr == tensor.data_ptr()
 
 
-def test_jax_arrays_are_taken_without_a_copy(backend: Any) -> None:
+def test_jax_arrays_are_taken_without_a_copy(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or it takes most of the card
     jax = pytest.importorskip("jax", reason="JAX is not installed")
     if jax.default_backend() != "gpu":
         pytest.skip("this JAX has no CUDA")

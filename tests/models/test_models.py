@@ -167,6 +167,24 @@ def test_arrays_of_another_library_are_refused_with_the_remedy(blobs):
         model.predict(torch.tensor(blobs[0]))
 
 
+def test_a_prediction_makes_no_array_to_learn_its_library(blobs, monkeypatch):
+    """On a GPU such an array takes a kernel and as long as a small network."""
+    strict = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    X, y = map(strict.asarray, blobs)
+    model = xpnet.LogisticRegression(7, 4)
+    model.step(X, y)
+    model.predict(X)
+    made = []
+    asarray = type(model.backend).asarray
+    monkeypatch.setattr(
+        type(model.backend),
+        "asarray",
+        lambda self, data, **settings: made.append(data) or asarray(self, data, **settings),
+    )
+    model.predict(X)
+    assert not [data for data in made if not hasattr(data, "shape")]
+
+
 def test_a_model_moves_with_its_optimizer(blobs):
     stays, moves = (
         xpnet.FeedforwardNeuralNet(

@@ -240,6 +240,15 @@ def library_of(value: Any) -> str:
 
 
 @cache
+def library_of_backend(backend: Backend) -> str:
+    """Name the package whose arrays a backend computes.
+
+    The answer is kept for each backend, since a GPU makes an array by a kernel.
+    """
+    return library_of(backend.asarray(0.0))
+
+
+@cache
 def _host_choice() -> Choice:
     try:
         return _chosen("numba", "NumPy arrays and host data run on Numba by default")

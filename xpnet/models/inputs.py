@@ -11,7 +11,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import LOSS_NUMBERS
-from xpnet.dispatch.choose import by_arrays, library_of
+from xpnet.dispatch.choose import by_arrays, library_of, library_of_backend
 from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
@@ -265,7 +265,7 @@ def is_sparse(array: Any) -> bool:
     return hasattr(array, "tocsr")
 
 
-is_host: Callable[[Any], bool] = cache(lambda backend: library_of(backend.asarray(0.0)) == "numpy")
+is_host: Callable[[Any], bool] = cache(lambda backend: library_of_backend(backend) == "numpy")
 """Tell whether a backend computes NumPy arrays."""
 
 

@@ -8,7 +8,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
 from xpnet.dispatch import Choice, choose, get_backend
-from xpnet.dispatch.choose import all_numpy, library_of
+from xpnet.dispatch.choose import all_numpy, library_of, library_of_backend
 from xpnet.distributed import distributed_step, how_distributed
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (
@@ -317,7 +317,7 @@ class PlacedNetwork(Saved):
         if self.named or not self.settled:
             return
         libraries = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
-        others = libraries - {library_of(self.backend.asarray(0.0)), "numpy" if host else ""}
+        others = libraries - {library_of_backend(self.backend), "numpy" if host else ""}
         if others:
             raise MixedArraysError(
                 f"Arrays must belong to {self.backend_}, where this network lives; got arrays of "

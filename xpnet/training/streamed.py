@@ -12,7 +12,7 @@ import numpy
 from xpnet.backend import Backend, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, Division, Piece, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
-from xpnet.dispatch.choose import library_of
+from xpnet.dispatch.choose import library_of_backend
 from xpnet.ops import Array
 from xpnet.training.batches import InMemory, LabeledRows
 from xpnet.training.orders import ChainedOrders
@@ -159,7 +159,7 @@ class Streamed(InMemory):
         """Make an epoch, buffer by buffer. settings : the keyword arguments of ``Step.epoch``"""
         data = self.data
         order = settings.pop("order") or BlockOrder(data.blocks, None)
-        on_host = library_of(step.backend.asarray(0.0)) == "numpy"
+        on_host = library_of_backend(step.backend) == "numpy"
         pieces = rows_of(
             data.X,
             data.in_source(order.blocks),

@@ -132,12 +132,12 @@ def test_widths_and_batches_of_one(
 def test_a_missing_epilogue_falls_back(libraries: Any, lt: Any, bf16: Any, epilogue: int) -> None:
     fresh = type(lt)(lt.library, lambda: 0, 0)
     spec = NetworkSpec((7, 12, 10, 4), ("relu", "relu"), dtype="float32")
-    lt.library.fake_refuse(epilogue)
+    lt.library.fake_refuse(epilogue, False)
     try:
         step = make(spec, HostLauncher(libraries["float32"], "float32", fresh, bf16=bf16))
         assert_near(step, spec, *data(spec, "indices"))
     finally:
-        lt.library.fake_refuse(0)
+        lt.library.fake_refuse(0, False)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())

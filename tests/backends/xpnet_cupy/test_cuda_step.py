@@ -64,16 +64,17 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
 @pytest.mark.parametrize(
     "epilogue", [4, 134, 152, 256], ids=["bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
 )
+@pytest.mark.parametrize("at_call", [False, True], ids=["not offered", "refused at the call"])
 def test_a_missing_epilogue_falls_back(
-    libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int
+    libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int, at_call: bool
 ) -> None:
     launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, lambda: 0, 0))
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
-    lt.library.fake_refuse(epilogue)
+    lt.library.fake_refuse(epilogue, at_call)
     try:
         assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
     finally:
-        lt.library.fake_refuse(0)
+        lt.library.fake_refuse(0, at_call)
 
 
 PAIRS = [pair for pair in activation_and_loss_pairs() if "softmax" not in pair[1]]

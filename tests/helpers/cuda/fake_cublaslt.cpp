@@ -123,8 +123,9 @@ bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) 
   return m == d.rows && n == d.cols && ka == kb && strides && vector && mask;
 }
 
-// Set by a test: an epilogue there is no algorithm for, and what is answered to a question and to a call.
-int unsupported = 0, to_heuristic = 0, to_matmul = 0;
+// Set by a test: an epilogue there is no algorithm for, one that has an algorithm and is refused at the call, and what is
+// answered to a question and to a call.
+int unsupported = 0, refused_at_call = 0, to_heuristic = 0, to_matmul = 0;
 
 const size_t SPARE = 16;  // bytes of workspace that epilogues write beyond what they ask for
 
@@ -138,7 +139,7 @@ bool faults(const Desc &desc, const Layout &a) {
 
 extern "C" {
 
-void fake_refuse(int epilogue) { unsupported = epilogue; }
+void fake_refuse(int epilogue, int at_call) { (at_call ? refused_at_call : unsupported) = epilogue; }
 void fake_answer(int heuristic, int matmul) { to_heuristic = heuristic, to_matmul = matmul; }
 
 size_t cublasLtGetVersion() { return 130000; }
@@ -195,6 +196,7 @@ int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout 
                    const void *beta, const void *c, Layout *, void *d, Layout *ld, const uint64_t *algorithm, void *,
                    size_t workspace, void *) {
   if (to_matmul) return to_matmul;
+  if (desc->epilogue == refused_at_call) return NOT_SUPPORTED;
   if (faults(*desc, *la)) return EXECUTION_FAILED;
   if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
   if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
