@@ -132,7 +132,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         baseline in the outputs where it lowers the validation loss.
     members : int or "auto", default "auto"
         Number of members of each network. They share weights, and have scales and outputs of their
-        own; ``"auto"`` is 4, and 8 at quality 5.
+        own; ``"auto"`` is 2 at qualities 1 and 2, 8 at quality 5, else 4.
     networks : int or "auto", default "auto"
         Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 4, 8 or 8 by
         quality for fewer than 10,000 rows; more rows have fewer networks.
@@ -166,7 +166,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         ``ConvergenceWarning`` reports a training that this limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 4, 9, 10, 12 or 16 by quality.
+        keeps its best epoch. ``"auto"`` is 5, 9, 10, 12 or 16 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.

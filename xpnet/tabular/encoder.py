@@ -51,8 +51,8 @@ MIN_BINS = 4
 """Minimum number of bins of a number; one that would have fewer has none."""
 MAX_BINS = 48
 """Maximum number of bins of quantiles of a number."""
-MAX_TREE_BINS = 16
-"""Maximum number of bins of a tree."""
+MAX_TREE_BINS = 8
+"""Maximum number of bins of a tree. Twice as many take more time and predict no better."""
 MAX_FINE_TREE_BINS = 64
 """Maximum number of bins of a tree where the target rises and falls many times along the column."""
 MIN_ROWS_PER_TREE_BIN = 7
@@ -92,7 +92,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         standard deviation.
     bins : int, "auto" or None, default "auto"
         Maximum number of bins of a number. ``"auto"`` is one bin for each 20 rows, at most 48, and
-        fewer where the encoded table would hold more than 2^26 numbers; of a tree 4 to 16, so that
+        fewer where the encoded table would hold more than 2^26 numbers; of a tree 4 to 8, so that
         each bin of all columns together has 7 rows, and 64 where the target rises and falls many
         times along the column. None for no bins.
     binning : {"quantile", "tree"}, default "quantile"

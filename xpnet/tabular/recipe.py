@@ -75,13 +75,13 @@ NUMBER_BATCHES = ((3000, 128), (0, 64))
 QUALITIES = {
     1: Quality(
         hidden_widths=(64, 64),
-        members=4,
+        members=2,
         network_counts=((0, 1, 1),),
         label_rate=0.008,
         number_rate=0.008,
         number_batches=LABEL_BATCHES,
         max_epochs=100,
-        patience=4,
+        patience=5,
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=6_000_000,
@@ -90,7 +90,7 @@ QUALITIES = {
     ),
     2: Quality(
         hidden_widths=(96, 96),
-        members=4,
+        members=2,
         network_counts=((10_000, 1, 1), (0, 2, 2)),
         label_rate=0.006,
         number_rate=0.004,
