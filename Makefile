@@ -4,11 +4,15 @@ PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Bytecode is kept, also where the environment forbids it: tests and pages start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 QUICK := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive
 # Each worker begins with one half of the files and takes tests of the other when it is done: so most fixtures of a
 # file are made once, and most kernels are compiled once.
 PARALLEL := -n 2 --dist worksteal
+# A worker has one core: threads of BLAS and OpenMP in each would wait for those of the other.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
@@ -21,14 +25,14 @@ digits: .venv/ready  ## the notebook's two tables, and a short training with a p
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
 test: lint  ## the linter, and the tests of each change, on two cores; test-all adds the others
-	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
+	$(PYTEST) $(BOUNDED) -m "$(QUICK)" --ignore=tests/installed
 
 test-changed: .venv/ready  ## the tests of the folders that differ from main, or from another commit: make test-changed BASE=v0.1.0
 	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
-		else echo "pytest $$tests" && $(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive" $$tests; fi
+		else echo "pytest $$tests" && $(PYTEST) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive" $$tests; fi
 
 test-all: test  ## besides: exhaustive forms, CUDA kernels on the host, docstrings, and a few rounds of each attack
-	$(BIN)/python -m pytest $(PARALLEL) $(BOUNDED) -m "not ($(QUICK))"
+	$(PYTEST) $(BOUNDED) -m "not ($(QUICK))"
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"

@@ -8,9 +8,10 @@ from importlib import import_module
 import click
 import numpy as np
 import pytest
+import scipy.linalg.cython_blas  # noqa: F401  its BLAS is loaded before threads are counted
 from click.testing import CliRunner
 from helpers.command_line import Run
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from xpnet.backend.precision import get_precision
 from xpnet.backend.threads import get_threads
@@ -33,10 +34,12 @@ def test_threads_hold_for_one_command() -> None:
     def show(backend: str | None) -> None:
         seen.append(threads())
 
-    CliRunner().invoke(show, [], catch_exceptions=False)
-    CliRunner().invoke(show, ["--threads", "1"], catch_exceptions=False)
-    before, during = seen
-    assert (during, threads()) == ({1}, before)
+    with threadpool_limits(2, user_api="blas"):
+        CliRunner().invoke(show, [], catch_exceptions=False)
+        CliRunner().invoke(show, ["--threads", "1"], catch_exceptions=False)
+        before, during = seen
+        assert (during, threads()) == ({1}, before)
+        assert 2 in before
 
 
 def test_the_precision_holds_for_one_command() -> None:
