@@ -57,7 +57,6 @@ CLASS_NAMES_DEFINED_TWICE = {
 """Class names that two files define today. The set may only shrink, and is to become empty."""
 
 TUPLE_RECORDS = {
-    "Watchers",
     "Prepared",
     "_taken",
 }

@@ -257,14 +257,14 @@ class CublasLt:
         preference = self.described("MatmulPreference", attributes=attributes)
         heuristic = _Heuristic()
         count = ctypes.c_int()
-        asked = (
+        arguments = (
             *described,
             preference,
             ctypes.c_int(1),
             ctypes.byref(heuristic),
             ctypes.byref(count),
         )
-        status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *asked)
+        status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *arguments)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         accepted = status == 0 and count.value and heuristic.status == 0

@@ -1,5 +1,5 @@
-"""What a launcher does with CuPy: kernels through NVRTC, streams, CUDA graphs, memory that the
-device reads by itself.
+"""The calls of CuPy that a launcher makes: kernels through NVRTC, streams, CUDA graphs, memory
+that the device reads by itself.
 
 CuPy is passed in, so that nothing here imports it.
 """

@@ -292,7 +292,7 @@ def _ceil(a: int, b: int) -> int:
 
 
 def _signed(word: int) -> int:
-    """The same 64 bits as a signed number, which is how a kernel's ``long`` is passed."""
+    """Return a word of 64 bits as a signed number, as a kernel's ``long`` is passed."""
     return word - 2**64 if word >= 2**63 else word
 
 
@@ -310,9 +310,9 @@ def _packed_tiles(launcher: Launcher, rows: int, cols: int) -> tuple[Grid, Grid]
     Columns are taken a pack at a time where they divide into packs.
     """
     pack, block = _pack(launcher), (256, 1) if rows == 1 else (32, 8)
-    taken = cols if cols % pack else cols // pack
+    packs = cols if cols % pack else cols // pack
     return (
-        min(_ceil(taken, block[0]), FLAT_BLOCKS),
+        min(_ceil(packs, block[0]), FLAT_BLOCKS),
         min(_ceil(rows, block[1]), FLAT_BLOCKS),
     ), block
 

@@ -1,5 +1,6 @@
-"""What an epoch reads, and the buffers that a step allocates: once for the network, once for the
-largest batch so far.
+"""The arrays that an epoch reads, and the buffers of a step.
+
+Buffers are allocated once for the network, and once for the largest batch so far.
 
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """

@@ -118,10 +118,10 @@ def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
     """Cut rows into batches of a shape; the last may be smaller. Returns each shape with its number
     of batches.
     """
-    whole, remaining_rows = divmod(rows, shape.rows)
+    full_batches, remaining_rows = divmod(rows, shape.rows)
     if not remaining_rows:
-        return [(shape, whole)]
-    return [(shape, whole), (replace(shape, rows=remaining_rows), 1)]
+        return [(shape, full_batches)]
+    return [(shape, full_batches), (replace(shape, rows=remaining_rows), 1)]
 
 
 class BatchPlan:

@@ -142,16 +142,18 @@ class CudaStep(Step):
         ):  # one row of index -1 leaves only the gradient of the penalty, if this rank adds it
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
-        whole, weight = None if sample_weight is not None else count, counted(sample_weight)
+        total_weight: float | None = count if sample_weight is None else None
+        weight = counted(sample_weight)
         arguments: dict[str, Any] = {}
         if part is not None:
-            whole, weight = part.total_weight, "given"
+            total_weight = part.total_weight
+            weight = "given"
             arguments = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
         with self._memory(f"A gradient over {count} rows"), self.launcher.stream() as lane:
             shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
-            return self._mean(self._run(read, [(shape, 1)], arguments), whole)
+            return self._mean(self._run(read, [(shape, 1)], arguments), total_weight)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -324,14 +326,14 @@ class CudaStep(Step):
         copy, arrival = self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
         self._prefetched = PrefetchedOrder(order, copy, arrival)
 
-    def _mean(self, results: Any, whole: float | None, *, shared: bool = True) -> float:
-        """The mean loss, penalty included.
+    def _mean(self, results: Any, total_weight: float | None, *, shared: bool = True) -> float:
+        """Return the mean loss, penalty included.
 
-        whole : by what losses are divided; None for the sum of all weights
+        total_weight : the losses are divided by it; None for the sum of all weights
         shared : whether the penalty is divided by it as well
         """
         loss, squares, summed, broken = results
-        weight = summed if whole is None else whole
+        weight = summed if total_weight is None else total_weight
         self.penalty = self.spec.l2 / 2 * squares / (weight if shared else 1) if weight else 0.0
         if broken:
             return float("nan")

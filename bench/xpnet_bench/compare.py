@@ -18,6 +18,7 @@ For a plain table of the times of two files or more, see ``pytest-benchmark comp
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 from scipy.stats import bootstrap, median_abs_deviation
@@ -34,7 +35,12 @@ MIN_RATIO = 1.03
 DEVIATIONS = 3.0
 """Number of standard deviations of the controls that a change must exceed."""
 
-Pair = tuple[Measurement, Measurement]
+
+class Pair(NamedTuple):
+    """The measurements of one contender on one job, before and after a change."""
+
+    old: Measurement
+    new: Measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ def compare_results(old: Results, new: Results) -> Comparison:
         controls = {name: pair for name, pair in pairs.items() if _is_control(pair)}
         for name, pair in pairs.items():
             others = [control for other, control in controls.items() if other != name]
-            if pair[0].role == "xpnet":
+            if pair.new.role == "xpnet":
                 changes.append(measure_change(pair, others))
             elif name in controls and others:
                 control_changes.append(measure_change(pair, others))
@@ -105,7 +111,11 @@ def _pairs_by_job(old: Results, new: Results) -> list[dict[str, Pair]]:
     """Return for each job of both files the contenders that were measured both times."""
     before = {(m.job.name, m.contender): m for m in old.measurements}
     return [
-        {m.contender: (before[key], m) for m in ms if (key := (job.name, m.contender)) in before}
+        {
+            m.contender: Pair(before[key], m)
+            for m in ms
+            if (key := (job.name, m.contender)) in before
+        }
         for job, ms in new.by_job().items()
     ]
 
@@ -128,7 +138,8 @@ def measure_change(pair: Pair, controls: Sequence[Pair]) -> Change:
     """Return the change of one contender, corrected by the controls, which were measured in the
     same rounds.
     """
-    old, new = (_relative_logs(pair[k], [control[k] for control in controls]) for k in (0, 1))
+    old = _relative_logs(pair.old, [control.old for control in controls])
+    new = _relative_logs(pair.new, [control.new for control in controls])
     middle = numpy.median(new) - numpy.median(old)
     interval = bootstrap((new, old), _median_shift, n_resamples=1000, method="percentile", rng=0)
     lower, upper = interval.confidence_interval

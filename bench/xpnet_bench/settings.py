@@ -15,7 +15,7 @@ LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run measures, as the options of the command line say it.
+    """The options of a run, as the command line has them.
 
     suite : one suite, or ``all`` for the usual ones
     backends, peers : variants of xpnet and names of peers; none for all, the peer ``none`` for no

@@ -54,7 +54,7 @@ def test_a_regression_is_exit_code_1_and_names_the_job(tmp_path: Path) -> None:
 def pair(old: numpy.ndarray, new: numpy.ndarray) -> Pair:
     """A contender that was measured twice, with these rounds."""
     (measurement, *_) = measured(JOBS[:1], numpy.random.default_rng(0)).measurements
-    return replace(measurement, seconds=old), replace(measurement, seconds=new)
+    return Pair(replace(measurement, seconds=old), replace(measurement, seconds=new))
 
 
 def test_a_disturbance_of_some_rounds_is_no_regression() -> None:

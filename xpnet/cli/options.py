@@ -257,7 +257,9 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """Make one decorator of several options, which stand in this order on the help page."""
-    return lambda command: reduce(lambda made, one: one(made), reversed(decorators), command)
+    return lambda command: reduce(
+        lambda decorated, decorator: decorator(decorated), reversed(decorators), command
+    )
 
 
 computing = together(

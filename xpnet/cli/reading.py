@@ -100,13 +100,13 @@ class TableRows:
 
     def take(self, selection: Any) -> "TableRows":
         """Return some of the rows, in their order. selection : (rows,) bool, or a slice"""
-        taken = numpy.zeros(len(self), bool)
-        taken[selection] = True
+        selected = numpy.zeros(len(self), bool)
+        selected[selection] = True
         chosen = self.chosen.copy()
-        chosen[self.chosen] = taken
-        weight = None if self.weight is None else self.weight[taken]
-        links = self.links.take(numpy.flatnonzero(taken))
-        return replace(self, chosen=chosen, y=self.y[taken], weight=weight, links=links)
+        chosen[self.chosen] = selected
+        weight = None if self.weight is None else self.weight[selected]
+        links = self.links.take(numpy.flatnonzero(selected))
+        return replace(self, chosen=chosen, y=self.y[selected], weight=weight, links=links)
 
     def sample(self, maximum: int) -> "TableRows":
         """Return about ``maximum`` rows, at even distances; all of fewer rows."""

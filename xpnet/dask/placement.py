@@ -106,20 +106,23 @@ def _blocks(collection: Any, like: Any) -> list[Any]:
 def place(
     rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]
 ) -> dict[str, list[int]]:
-    """The blocks that each worker takes, by number, in their order; a worker without a block is
-    left out.
+    """Return the numbers of the blocks that each worker takes, in their order; a worker without
+    a block is left out.
 
-    A block stays on a worker that holds it, unless that has its share of the rows without it: then
-    the block goes to the worker that has the fewest.
+    A block stays on a worker that holds it, unless that worker has its share of the rows already.
+    Then the block goes to the worker with the fewest rows.
 
     rows : of each block; holders : the workers that hold it; workers : all that take part
     """
-    fair, taken = sum(rows) / len(workers), dict.fromkeys(workers, 0)
+    fair_share = sum(rows) / len(workers)
+    rows_of = dict.fromkeys(workers, 0)
     shares: dict[str, list[int]] = {}
     for block, (count, held_by) in enumerate(zip(rows, holders, strict=True)):
-        with_room = [at for at in held_by if at in taken and taken[at] + count / 2 <= fair]
-        at = min(with_room or workers, key=lambda worker: taken[worker])
-        taken[at] += count
+        with_room = [
+            at for at in held_by if at in rows_of and rows_of[at] + count / 2 <= fair_share
+        ]
+        at = min(with_room or workers, key=lambda worker: rows_of[worker])
+        rows_of[at] += count
         shares.setdefault(at, []).append(block)
     return shares
 

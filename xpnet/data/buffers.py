@@ -79,12 +79,12 @@ def _filled(
                 if stop.is_set():
                     return
                 first, X = next(parts)
-            taken = min(count - place, len(X))
-            copy_finite(X[:taken], filled[place : place + taken], first)
-            rows[place : place + taken] = numpy.arange(first, first + taken)
-            first += taken
-            place += taken
-            X = X[taken:]
+            copied = min(count - place, len(X))
+            copy_finite(X[:copied], filled[place : place + copied], first)
+            rows[place : place + copied] = numpy.arange(first, first + copied)
+            first += copied
+            place += copied
+            X = X[copied:]
         yield Piece(filled[:count], rows[:count], owner)
         buffers.reverse()
 

@@ -11,7 +11,7 @@ MAX_QUOTED = 120
 """Maximum characters of another library's message, which may quote the damaged file."""
 
 _PARQUET_CONTEXT = re.compile("^.*Could not open Parquet input source '([^']*)': ")
-"""What pyarrow writes before the reason: the path, twice, and what it tried."""
+"""The beginning of pyarrow's messages, before the reason: the attempt, and the path."""
 
 
 @contextmanager

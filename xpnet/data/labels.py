@@ -44,8 +44,8 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> Labels
     kind = frame.schema.field(target).type
     column = pyarrow.chunked_array([batch.column(0) for batch in frame.all_batches([target])], kind)
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
-        whole = column if not column.null_count else column.cast("float64", safe=False)
-        labels = _from_numbers(whole.to_numpy())
+        numbers = column if not column.null_count else column.cast("float64", safe=False)
+        labels = _from_numbers(numbers.to_numpy())
     elif (
         types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
     ):
@@ -71,8 +71,9 @@ def _from_numbers(numbers: numpy.ndarray) -> Labels:
     numbers = numbers.astype(numpy.float64)
     labelled = numpy.isfinite(numbers)
     values = numbers if labelled.all() else numbers[labelled]
-    whole = (values == numpy.floor(values)).all() and (numpy.abs(values) < MAX_EXACT_FLOAT).all()
-    return Labels(values.astype(numpy.int64) if whole else values, labelled)
+    are_integers = (values == numpy.floor(values)).all()
+    are_exact = (numpy.abs(values) < MAX_EXACT_FLOAT).all()
+    return Labels(values.astype(numpy.int64) if are_integers and are_exact else values, labelled)
 
 
 def _from_texts(column: Any, decimal: str | None, title: str) -> Labels:

@@ -22,7 +22,7 @@ _MIN_BATCH_ROWS = 2**10
 
 
 REMEDY = "Write it again"
-"""What to do with a file that cannot be read."""
+"""The remedy that an error names for a file that cannot be read."""
 
 
 def parquet_frame(path: str | Path, name: str) -> Frame:

@@ -54,7 +54,7 @@ MISSING = [*csv.ConvertOptions().null_values, "<NA>", "None"]
 """Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
 REMEDY = "Correct that row, or quote values that hold the separator or a line end"
-"""What to do with a row that cannot be read."""
+"""The remedy that an error names for a row that cannot be read."""
 
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of compressed content."""
@@ -128,7 +128,7 @@ class TextFile:
 
     @property
     def _remedy(self) -> str:
-        """What to do where the file cannot be read."""
+        """Return the remedy that an error names where the file cannot be read."""
         return REMEDY if self.compression is None else "Compress the table again"
 
     def _name_columns(self, first_row: Sequence[str]) -> None:

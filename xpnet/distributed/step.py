@@ -86,9 +86,10 @@ class DistributedStep(Step):
 
         shard_map : of each row of all ranks; X : (own, in), those of this rank
         """
-        made = DistributedStep(self.step, replace(self.ranks, data="own", shard_map=shard_map))
-        made._counted = X, 0, len(shard_map.rank)
-        return made
+        ranks = replace(self.ranks, data="own", shard_map=shard_map)
+        step = DistributedStep(self.step, ranks)
+        step._counted = X, 0, len(shard_map.rank)
+        return step
 
     def broadcast_state(self) -> None:
         """See :class:`xpnet.backend.Step`."""

@@ -72,8 +72,6 @@ class Convertible:
 
     @property
     def _label_binarizer(self: Any) -> SimpleNamespace:
-        """What of scikit-learn's classifier skl2onnx reads besides public attributes: of what kind
-        the labels are.
-        """
+        """Return the kind of the labels, as skl2onnx reads it from scikit-learn's classifier."""
         several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
         return SimpleNamespace(y_type_="multilabel-indicator" if several else "multiclass")

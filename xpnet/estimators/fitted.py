@@ -54,7 +54,7 @@ SHOWN = ("coefs_", "intercepts_", "_shown")
 
 @dataclass(frozen=True)
 class FittedState:
-    """What ``fit`` has learned, as data.
+    """The result of ``fit``, as data.
 
     spec : the network that the parameters of the constructor describe
     values : its parameters by name, NumPy's

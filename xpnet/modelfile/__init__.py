@@ -267,7 +267,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     >>> facts["kind"], facts["widths"], facts["parameters"]
     ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
-    description, entries = read(path, whole=False)
+    description, entries = read(path, with_tensors=False)
     spec, settings = parse(canonical(asdict(description.network))), description.settings
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))

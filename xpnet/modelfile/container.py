@@ -139,17 +139,17 @@ def _content(
     return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
 
 
-def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str, Any]]:
+def read(path: str | Path, *, with_tensors: bool = True) -> tuple[Description, dict[str, Any]]:
     """Return the description and, by name, the tensors as NumPy arrays on the host.
 
-    whole : False leaves the tensors unread and returns their entries
+    with_tensors : False leaves the tensors unread and returns their entries
 
     Raises ModelFileError for a file that is damaged, truncated or newer, or is no model file.
     """
     with open_plain(path) as file:
         try:
             description, entries, checksum = _header(file)
-            return description, _tensors(file, entries, checksum) if whole else entries
+            return description, _tensors(file, entries, checksum) if with_tensors else entries
         except (
             ValueError,
             TypeError,

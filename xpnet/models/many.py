@@ -108,12 +108,12 @@ def fit_many(
         return []
     trainings = _trainings(networks, X, Y, rows)
     generators = Counter(id(training.bit_generator) for training in trainings)
-    groups: dict[_Alike | None, list[_Training]] = {}
+    groups: dict[_CommonForm | None, list[_Training]] = {}
     for training in trainings:
-        alike = _alike(training, batch_size, shuffle, generators)
-        groups.setdefault(alike, []).append(training)
-    for alike, group in groups.items():
-        if alike is not None and epochs >= 0 and _fit_side_by_side(group, alike, epochs):
+        form = _common_form(training, batch_size, shuffle, generators)
+        groups.setdefault(form, []).append(training)
+    for form, group in groups.items():
+        if form is not None and epochs >= 0 and _fit_side_by_side(group, form, epochs):
             continue
         for training in group:
             training.network.fit(
@@ -154,7 +154,7 @@ class _Training:
 
 
 @dataclass(frozen=True)
-class _Alike:
+class _CommonForm:
     """Settings that networks trained side by side have in common.
 
     shape : their specs but for penalty, seed and the numbers of the update rule
@@ -234,9 +234,9 @@ def _indices(selection: Any, number: int, count: int) -> Any:
     return indices
 
 
-def _alike(
+def _common_form(
     training: _Training, batch_size: int | None, shuffle: bool, generators: Counter[int]
-) -> _Alike | None:
+) -> _CommonForm | None:
     """Return what networks must have in common to train side by side; None for a network that
     trains alone.
 
@@ -256,10 +256,10 @@ def _alike(
     if (shuffled and not own_pcg64) or size < 1 or current_ranks().several:
         return None
     shape = replace(network.spec, l2=0.0, l2_over_batch=False, seed=0, rule=UpdateRule())
-    return _Alike(network.backend_, network.compiled, shape, size, shuffled)
+    return _CommonForm(network.backend_, network.compiled, shape, size, shuffled)
 
 
-def _fit_side_by_side(trainings: list[_Training], alike: _Alike, epochs: int) -> bool:
+def _fit_side_by_side(trainings: list[_Training], form: _CommonForm, epochs: int) -> bool:
     """Train networks that are alike; return whether there is a step that does it."""
     networks = [training.network for training in trainings]
     X = by_rows(trainings[0].X)
@@ -279,9 +279,9 @@ def _fit_side_by_side(trainings: list[_Training], alike: _Alike, epochs: int) ->
                 steps,
                 X,
                 Y,
-                batch_size=alike.batch_size,
+                batch_size=form.batch_size,
                 rows=[training.indices for training in trainings],
-                streams=[network.rng for network in networks] if alike.shuffled else None,
+                streams=[network.rng for network in networks] if form.shuffled else None,
             )
         )
         if run_networks is not None:

@@ -28,7 +28,7 @@ WHOLE_BATCH = BatchPart(total_weight=1.0)
 
 
 class TrainingArrays(NamedTuple):
-    """What the update of a batch replaces.
+    """The arrays that the update of a batch replaces.
 
     params : the arrays of the parameters
     buffers : for each buffer of the optimizer its arrays, in the order of the parameters
@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 class BatchInputs(NamedTuple):
-    """What differs from batch to batch; the first axis of each array counts the batches.
+    """The inputs that differ from batch to batch; the first axis of each array is the batch.
 
     rows : (batches, rows) or (batches, members * rows) indices; or (batches,) the first of
         consecutive rows
@@ -64,7 +64,7 @@ class BatchInputs(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What is compiled in: batches of one form and equal shapes share the compiled code.
+    """The settings that are compiled in. Batches of one form and equal shapes share the code.
 
     spec : the network; its seed, and the strength of its penalty if it has one, have no effect
     backend : what computes in compiled functions
@@ -292,7 +292,7 @@ class TracedStep(ReferenceStep):
 
     @cached_property
     def _forms(self) -> dict[Any, Form]:
-        """What was compiled: the same objects at each call, which are compared quickly."""
+        """Return the compiled forms: the same objects at each call, which are compared quickly."""
         return {}
 
     def _form(self, plan: EpochPlan, max_grad_norm: float | None) -> Form:

@@ -585,19 +585,19 @@ class Tabular(FittedAttributes, BaseEstimator):
                 "`categorical_features` must go with encoder=None; got both. Set "
                 "categorical_features of the encoder."
             )
-        made = clone(self.encoder)
+        encoder = clone(self.encoder)
         for name, default in {"date_format": None, "text_features": "off"}.items():
             value = getattr(self, name)
-            if value != default and name not in made.get_params(deep=False):
+            if value != default and name not in encoder.get_params(deep=False):
                 raise InputError(
                     f"`{name}` must go with a TableEncoder; got encoder={self.encoder!r}. "
                     f"Leave {name} out."
                 )
             if value != default:
-                made.set_params(**{name: value})
-        if made.get_params(deep=False).get("random_state", seed) is None:
-            made.set_params(random_state=seed)
-        return made
+                encoder.set_params(**{name: value})
+        if encoder.get_params(deep=False).get("random_state", seed) is None:
+            encoder.set_params(random_state=seed)
+        return encoder
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
         """Return what watches this fit, and forget what `watch` was given for it."""

@@ -12,7 +12,7 @@ from xpnet.errors import InputError
 
 @dataclass(frozen=True)
 class CalibrationRows:
-    """What validation rows are beside their scores.
+    """Weights and groups of validation rows, which lie beside their scores.
 
     weight : (rows,), not negative; None for equal ones
     groups : (rows,) int64; None for rows that are independent of each other
@@ -22,7 +22,7 @@ class CalibrationRows:
     groups: numpy.ndarray | None = None
 
     def counted(self, scores: numpy.ndarray) -> tuple[numpy.ndarray, "CalibrationRows"]:
-        """Return the scores of the rows whose weight is not 0, and what these rows are beside."""
+        """Return the scores of the rows whose weight is not 0, with their weights and groups."""
         if self.weight is None:
             return scores, self
         counts = self.weight > 0

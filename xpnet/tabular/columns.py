@@ -389,10 +389,10 @@ class Table:
         values = self.values(index)
         if not isinstance(values, Numbers) or values.values.dtype.kind not in "iu":
             return False
-        whole = values.values[values.is_present]
-        if not len(whole) or not _exceeds(whole.min(), whole.max()):
+        integers = values.values[values.is_present]
+        if not len(integers) or not _exceeds(integers.min(), integers.max()):
             return False
-        return len(numpy.unique(whole)) > len(numpy.unique(whole.astype(numpy.float64)))
+        return len(numpy.unique(integers)) > len(numpy.unique(integers.astype(numpy.float64)))
 
 
 def _exceeds(low: Any, high: Any) -> bool:

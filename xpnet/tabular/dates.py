@@ -242,8 +242,8 @@ def unlike_date(texts: Sequence[str]) -> str | None:
     if sum(any(letter.isdigit() for letter in text) for text in sample) < minimum:
         return None
     in_form = [any(read_dates([text], form) for form in FORMS) for text in sample]
-    alike = [has_form or _is_date_like(t) for t, has_form in zip(sample, in_form, strict=True)]
-    if sum(alike) < minimum:
+    date_like = [has_form or _is_date_like(t) for t, has_form in zip(sample, in_form, strict=True)]
+    if sum(date_like) < minimum:
         return None
     without_form = [t for t, has_form in zip(sample, in_form, strict=True) if not has_form]
     return [*without_form, sample[0]][0]

@@ -70,7 +70,7 @@ class DividedRows:
 
 @dataclass(frozen=True, eq=False)
 class RowLinks:
-    """What links rows, and so decides how they may be divided.
+    """The links between rows, which decide how the rows may be divided.
 
     groups : (rows,) int64, the group of each row: all its rows are on one side; None for no groups
     time : (rows,) float64: no validation row is earlier than a training row; None for no order

@@ -322,9 +322,9 @@ def _of_objects(values: list[Any], name: Any) -> Values:
     has_one_kind = bool not in types or types <= {bool, numpy.bool_}
     for classes, read in _READERS.items():
         if has_one_kind and all(issubclass(one, classes) for one in types):
-            made = read(present, is_gap)
-            if made is not None:
-                return made
+            column = read(present, is_gap)
+            if column is not None:
+                return column
             break
     texts = present if types == {str} else list(map(text_of, present))
     code_of = {text: code for code, text in enumerate(dict.fromkeys(texts))}
@@ -450,5 +450,6 @@ _READERS: dict[tuple[type, ...], _Reader] = {
     (numpy.datetime64,): _of_numpy_times,
     (bytes, list, tuple, dict, numpy.ndarray): _of_others,
 }
-"""What reads objects all of which are of these types, the narrowest types first; objects of several
-types are text."""
+"""The function that reads objects which all have one of these types, the narrowest types first.
+
+Objects of several types are text."""

@@ -1,4 +1,4 @@
-"""How much the networks of a fit need each column, by permutation of validation rows."""
+"""The importance of each column for the networks of a fit, by permutation of validation rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from scipy.sparse import csr_array
@@ -70,7 +70,10 @@ class Quality:
 LABEL_BATCHES = ((500, 128), (0, 64))
 """Smallest number of rows, and rows of a batch of classifiers."""
 NUMBER_BATCHES = ((3000, 128), (0, 64))
-"""The same of regressors: on few rows they predict better after more updates."""
+"""Smallest number of rows, and rows of a batch of regressors.
+
+On few rows regressors predict better after more updates.
+"""
 
 QUALITIES = {
     1: Quality(
@@ -168,10 +171,20 @@ FALL_BEGIN = 2 / 3
 FINAL_SHARE = 0.02
 """The share of the learning rate that is left at the end."""
 
-Watchers = tuple[Sequence[Callback], TrainingState | None]
-"""Callbacks that see the training of one network, and the state from which it goes on."""
-Watch = Callable[[int], Watchers]
-"""Returns what watches the training of the network of a number."""
+
+class Watchers(NamedTuple):
+    """The watchers of the training of one network.
+
+    callbacks : are called in this training
+    state : the state from which it goes on; None for a new training
+    """
+
+    callbacks: Sequence[Callback]
+    state: TrainingState | None
+
+
+Watch = Callable[[int], tuple[Sequence[Callback], TrainingState | None]]
+"""Returns the watchers of the training of the network of a number."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What watches a fit: callbacks of its networks, and lines that say what it does."""
+"""Callbacks and printed lines that follow a fit."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class PrintedLines:
 
 @dataclass(frozen=True)
 class Watching:
-    """What watches one fit.
+    """The callbacks and printed lines that follow one fit.
 
-    make : returns what watches the training of the network of a number, None for nothing
+    make : returns the watchers of the network of a number; None for none
     say : called with each line, None for no lines
     callbacks : of the user
     every_epoch : whether each epoch has a line
@@ -53,12 +53,12 @@ class Watching:
 
     def of_network(self, number: int) -> Watchers:
         """Return the callbacks of a network, and the state from which its training goes on."""
-        callbacks, state = ((), None) if self.make is None else self.make(number)
+        watchers = Watchers((), None) if self.make is None else Watchers(*self.make(number))
         lines = []
         if self.say is not None:
             lines = [NetworkLines(number + 1, self.say, every_epoch=self.every_epoch)]
         own = self.callbacks(number) if callable(self.callbacks) else self.callbacks
-        return [*callbacks, *lines, *own], state
+        return Watchers([*watchers.callbacks, *lines, *own], watchers.state)
 
 
 class NetworkLines(Callback):

@@ -121,7 +121,7 @@ def make_whole_epoch(training: Training, schedule: Schedule, interrupts: Interru
         if lock.busy:
             lock.refuse()
         undo = remember(training)
-        whole = False
+        is_whole = False
         try:
             lock.busy = True
             run_epoch(training, schedule)
@@ -129,10 +129,10 @@ def make_whole_epoch(training: Training, schedule: Schedule, interrupts: Interru
             interrupts.held = True
             for callback in training.brief_with_end:
                 callback.epoch_end(training)
-            whole = True
+            is_whole = True
         except BaseException:
             interrupts.held = True
-            if not whole:
+            if not is_whole:
                 undo()
             raise
         finally:

@@ -102,6 +102,7 @@ def normalise(
     total = alloca_once(builder, row[3].type)
 
     def choose(width: int, *wider: int) -> None:
+        """Emit the code for the narrowest width that holds the row."""
         if not wider:
             builder.store(_normalise(builder, width, row, sums), total)
             return

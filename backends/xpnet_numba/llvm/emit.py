@@ -51,6 +51,8 @@ def instructions(
     """
 
     def decorate(emit: Callable[..., ir.Value | None]) -> Any:
+        """Return the Numba function whose code a function emits."""
+
         def definition(context: TypingContext, *kinds: Type) -> tuple[Signature, Any]:
             return signature(*kinds), emit_in_target
 

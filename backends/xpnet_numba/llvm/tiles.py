@@ -321,12 +321,12 @@ class Vectors:
                 yield self.lanes_before(columns, vectors)
 
     def lanes_before(self, columns: ir.Value, vectors: int) -> Masks:
-        wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
+        """Return for each vector a mask of the lanes that lie before a number of columns."""
+        end = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))
         return [
-            self.builder.icmp_signed("<", ir.Constant(kind, list(start)), wanted)
-            for start in starts
+            self.builder.icmp_signed("<", ir.Constant(kind, list(start)), end) for start in starts
         ]
 
     def load(self, pointer: ir.Value, place: int, inside: ir.Value | None) -> ir.Value:

@@ -48,7 +48,7 @@ pack_rows_as_columns = packing(down=False, turned=True)
 
 
 class Packing(ctypes.Structure):
-    """Where a job's products pack their factors.
+    """The memory into which a job's products pack their factors.
 
     memory_at, thread_items : the memory of all threads, and the items of each
     scratch_at : the scratch of the first thread, from which a thread's number follows
@@ -77,12 +77,12 @@ class Kept(NamedTuple):
     """The memory for a packed factor.
 
     at : where it begins
-    whole : whether it has room for the whole factor, and not for a panel only
+    holds_factor : whether it has room for the factor, and not for a panel only
     valid : whether the factor is there already
     """
 
     at: Pointer
-    whole: bool
+    holds_factor: bool
     valid: bool
 
 
@@ -109,8 +109,10 @@ def multiply(
                 columns = smaller(COLUMNS, n - j)
                 vectors = -(-columns // LANES)
                 before = start // 2 * (-(-n // LANES) * LANES) + j * pairs
-                packed = Operand(shift(kept.at, choice(kept.whole, before, 0)), vectors * LANES, 1)
-                if not (kept.valid or (kept.whole and i > 0)):
+                packed = Operand(
+                    shift(kept.at, choice(kept.holds_factor, before, 0)), vectors * LANES, 1
+                )
+                if not (kept.valid or (kept.holds_factor and i > 0)):
                     pack_right(right, flags & TRANSPOSE_B, (start, j), (terms, columns), packed)
                 fresh = (start | flags & ACCUMULATE) == 0
                 panel = Panel(columns, (terms + 1) // 2, fresh, vectors)

@@ -109,6 +109,7 @@ def rows_of_buffer(
     def part(
         target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
     ) -> ir.Value:
+        """Emit the block of a layer's part of the buffer."""
         (job, layer, _), (of_job, of_layer, of_rows) = signature.args, values
         _, number, offset, *_ = unpack_tuple(builder, of_rows)
         buffer_at, capacity = (

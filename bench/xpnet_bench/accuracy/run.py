@@ -71,8 +71,8 @@ def run_accuracy(folder: Path, *, quick: bool = False, only: Sequence[str] = ())
 def _warm_up(names: Sequence[str]) -> None:
     """Import and compile, which is not part of a table's time."""
     for table in [table for table in WARM_TABLES if table in available()]:
-        whole = split_of(table, 0)
-        small = replace(whole, X=whole.X[:WARM_ROWS], y=whole.y[:WARM_ROWS])
+        split = split_of(table, 0)
+        small = replace(split, X=split.X[:WARM_ROWS], y=split.y[:WARM_ROWS])
         for name in names:
             measure_errors(name, small, 0)
 

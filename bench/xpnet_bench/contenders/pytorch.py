@@ -208,7 +208,7 @@ class Torch(Contender):
             torch.cuda.synchronize()
 
     def cross_entropy(self, logits: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The loss, and its gradient by autograd."""
+        """Return the loss, and its gradient from autograd."""
         loss = self._loss(logits.requires_grad_(), y)
         return loss, torch.autograd.grad(loss, logits)[0]
 

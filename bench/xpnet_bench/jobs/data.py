@@ -69,10 +69,10 @@ def rows(job: Job) -> Rows:
 
 def _digits(job: Job) -> Rows:
     """Read without importing scikit-learn, whose thread pools would join the contender's."""
-    (package,) = importlib.util.find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr, misc]
-    table = numpy.loadtxt(Path(package, "datasets", "data", "digits.csv.gz"), delimiter=",")[
-        : job.sizes["rows"]
-    ]
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None and spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    table = numpy.loadtxt(path, delimiter=",")[: job.sizes["rows"]]
     return Rows(table[:, :-1].astype(job.dtype), table[:, -1].astype(numpy.int64))
 
 

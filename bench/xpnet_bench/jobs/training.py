@@ -72,7 +72,7 @@ def mini_batch(rows: int, hidden: int, batch: int) -> Job:
 
 
 def in_bfloat16(jobs: list[Job]) -> list[Job]:
-    """Those of the training jobs that products in bfloat16 concern; all else in them is float32."""
+    """Return the training jobs of float32 with their products in bfloat16."""
     return [
         replace(
             job,

@@ -31,7 +31,7 @@ start = time.perf_counter()
 {statement}
 print(json.dumps({{"seconds": time.perf_counter() - start}}))
 """
-"""What a bare interpreter runs for the time of an import."""
+"""The program of a bare interpreter that measures the time of an import."""
 
 
 def fresh_task(entry: Entry, job: Job, folder: str) -> Task:

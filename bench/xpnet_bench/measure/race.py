@@ -27,7 +27,7 @@ OUT_OF_TIME = "the time of a quick run was over"
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """The number and the duration of turns and rounds.
 
     turns : how often each contender has its turn
     rounds : timed rounds a turn
@@ -54,7 +54,7 @@ class Effort:
 
 @dataclass
 class Lane:
-    """What one contender did on one job.
+    """The measurements of one contender on one job.
 
     seconds : one entry a round, for one unit of the job
     calls : calls a round; turns : turns that the rounds were taken in
@@ -88,7 +88,7 @@ class Team:
         self.running: dict[str, ContenderProcess] = {}
 
     def members(self, names: Sequence[str]) -> dict[str, ContenderProcess]:
-        """Those of the named contenders that run; ``absent`` says why another does not."""
+        """Return the named contenders that run; ``absent`` says why another does not."""
         for name in names:
             if name not in self.running and name not in self.absent:
                 self._start(name)

@@ -31,8 +31,8 @@ CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
 HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
 HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gpu")
-"""What the first chart shows: these groups, and kernels in float32 of these rows and classes, or of
-these sizes.
+"""The first chart shows these groups, and kernels in float32 of these rows and classes, or of these
+sizes.
 """
 
 PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"]]

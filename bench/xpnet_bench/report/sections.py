@@ -124,12 +124,12 @@ def sections(results: Results) -> list[Section]:
 
 
 def _section(topic: Topic, results: Results) -> Section:
-    made = [
+    shown_tables = [
         spec.build(spec.caption, results, jobs)
         for spec in topic.tables
         if (jobs := results.by_job(**{spec.field: spec.value}))
     ]
-    if not made:
+    if not shown_tables:
         return Section(topic.title, ["Not measured in this run."], anchor=topic.anchor)
     text = [topic.text]
     trained = [run for run in results.used_runs if "training" in run["suites"]]
@@ -137,7 +137,7 @@ def _section(topic: Topic, results: Results) -> Section:
         text.append(
             "Without a data file, time to accuracy is measured on made-up, MNIST-shaped data."
         )
-    return Section(topic.title, text, topic.charts(results), made, topic.anchor)
+    return Section(topic.title, text, topic.charts(results), shown_tables, topic.anchor)
 
 
 def answer(results: Results) -> Section:
@@ -213,6 +213,6 @@ def left_out(results: Results) -> Section:
         text.append(f"Not measured, since {last['left_out']['why']}: {jobs}.")
     if last["not_asked"]:
         text.append(f"Not asked for: {', '.join(last['not_asked'])}.")
-    made = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
+    reason_tables = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
     text = text or ([] if rows else ["All contenders did all jobs."])
-    return Section("Left out", text, [], made, "left-out")
+    return Section("Left out", text, [], reason_tables, "left-out")

@@ -4,6 +4,7 @@ measurements.
 
 from collections.abc import Callable, Iterable
 from statistics import median
+from typing import NamedTuple
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
@@ -75,28 +76,37 @@ def percentile_table(caption: str, results: Results, jobs: Jobs) -> Table:
 
 def accuracy_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Seconds of training, epochs and accuracy at the end."""
-    columns: dict[str, Column] = {
-        "epochs": ("{:g}", lambda note: note["epochs"]),
-        "accuracy at the end": ("{:.2%}", lambda note: note["accuracy"]),
+    columns: dict[str, NoteColumn] = {
+        "epochs": NoteColumn("{:g}", lambda note: note["epochs"]),
+        "accuracy at the end": NoteColumn("{:.2%}", lambda note: note["accuracy"]),
     }
     return _note_table(caption, "time in training", jobs, columns)
 
 
 def memory_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Peak memory of a process, and what the import and the job itself added to it."""
-    columns: dict[str, Column] = {
-        "peak": ("{:.0f} MiB", lambda note: note["peak_mib"]),
-        "by the import": ("{:.0f} MiB", lambda note: note["import_mib"] - note["data_mib"]),
-        "by the job": ("{:.0f} MiB", lambda note: note["peak_mib"] - note["import_mib"]),
+    columns: dict[str, NoteColumn] = {
+        "peak": NoteColumn("{:.0f} MiB", lambda note: note["peak_mib"]),
+        "by the import": NoteColumn(
+            "{:.0f} MiB", lambda note: note["import_mib"] - note["data_mib"]
+        ),
+        "by the job": NoteColumn("{:.0f} MiB", lambda note: note["peak_mib"] - note["import_mib"]),
     }
     return _note_table(caption, "time, import included", jobs, columns)
 
 
-Column = tuple[str, Callable[[dict[str, float]], float]]
-"""Format of a value, and how it follows from the note of a round."""
+class NoteColumn(NamedTuple):
+    """A column of a table of notes.
+
+    text : the format of its values
+    value : returns the value of the note of a round
+    """
+
+    text: str
+    value: Callable[[dict[str, float]], float]
 
 
-def _note_table(caption: str, time: str, jobs: Jobs, columns: dict[str, Column]) -> Table:
+def _note_table(caption: str, time: str, jobs: Jobs, columns: dict[str, NoteColumn]) -> Table:
     """A row for each contender and job: its time, and median and range of what its notes say."""
     rows = []
     for job, measurements in jobs.items():
