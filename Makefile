@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Bytecode is kept, also where the environment forbids it: tests and pages start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-QUICK := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive
+QUICK := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive and not site
 # Each worker begins with one half of the files and takes tests of the other when it is done: so most fixtures of a
 # file are made once, and most kernels are compiled once.
 PARALLEL := -n 2 --dist worksteal
@@ -16,7 +16,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -29,10 +29,10 @@ test: lint  ## the linter, and the tests of each change, on two cores; test-all 
 
 test-changed: .venv/ready  ## the tests of the folders that differ from main, or from another commit: make test-changed BASE=v0.1.0
 	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
-		else echo "pytest $$tests" && $(PYTEST) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive" $$tests; fi
+		else echo "pytest $$tests" && $(PYTEST) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive and not site" $$tests; fi
 
 test-all: test  ## besides: exhaustive forms, CUDA kernels on the host, docstrings, and a few rounds of each attack
-	$(PYTEST) $(BOUNDED) -m "not ($(QUICK))"
+	$(PYTEST) $(BOUNDED) -m "not ($(QUICK)) and not site"
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
@@ -65,6 +65,9 @@ bench: .venv/ready  ## a short run of every benchmark
 docs: .venv/docs  ## the documentation site, in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html, or: make docs-serve"
+
+site:  ## the built documentation in a browser, at two widths, light and dark: half a minute
+	$(BIN)/python -m pytest -m site tests/site
 
 docs-serve: docs  ## the site at http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000

@@ -33,6 +33,11 @@ class Browser:
 
     def open(self, path: Path, width: int, *, dark: bool = False) -> None:
         """Load a file at a width in CSS pixels, in one of the colour schemes."""
+        self.show_at(width, dark=dark)
+        self._driver.get(path.as_uri())
+
+    def show_at(self, width: int, *, dark: bool = False) -> None:
+        """Change the width, in CSS pixels, and the colour scheme, without loading a page."""
         self._command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -42,7 +47,6 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._command("Emulation.setEmulatedMedia", features=[scheme])
-        self._driver.get(path.as_uri())
 
     def value(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
