@@ -97,7 +97,7 @@ def test_a_number_can_be_a_category(features: Any) -> None:
 def test_an_estimator_takes_numbers_for_categories_and_its_file_too(tmp_path: Any) -> None:
     X = numpy.column_stack([RNG.normal(size=600), CODES])
     y = LEVELS[CODES]
-    settings = SMALL | {"networks": 1, "max_iter": 60, "hidden_layer_sizes": (64,)}
+    settings = SMALL | {"networks": 1, "max_iter": 60, "hidden_layer_sizes": (64,), "backend": None}
     model = TabularRegressor(**settings, categorical_features=[1]).fit(X, y)
     assert model.score(X, y) > 0.95  # 0.90 where the codes are numbers
     model.save(tmp_path / "model.safetensors")
