@@ -70,7 +70,7 @@ def test_a_broken_command_is_listed_and_ends_in_one_line(
 def test_the_benchmarks_without_their_extra_end_in_a_line_that_names_it(
     tmp_path: Path, module: str
 ) -> None:
-    arguments = ["xpnet", "bench", "--quick", "--suite", "counts", "-o", "out"]
+    arguments = ["xpnet", "bench", "--quick", "--suite", "prediction", "-o", "out"]
     code = f"import sys; sys.modules[{module!r}] = None; sys.argv[:] = {arguments}"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; from xpnet.cli import main; main()"],
