@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib.metadata import metadata
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def documented_names() -> dict[str, str]:
                     links[name] = f"{module}.{name}"
                 links[f"{module}.{name}"] = f":obj:`{module}.{name}`"
     return links
+
+
+def address_of(name: str) -> str:
+    """Return an address of the project, as pyproject.toml names it."""
+    addresses = [entry.partition(", ") for entry in metadata("xpnet").get_all("Project-URL") or []]
+    return next(address for label, _, address in addresses if label == name)
 
 
 project = "xpnet"
@@ -108,6 +115,7 @@ html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["xpnet.css"]
+html_search_scorer = str(Path(__file__).parent / "_static" / "scorer.js")
 html_show_sourcelink = False
 # Pages without pages below them need no column that lists such.
 html_sidebars = {
@@ -121,6 +129,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
     "secondary_sidebar_items": ["page-toc"],
+    "icon_links": [
+        {"name": "Source", "url": address_of("Source"), "icon": "fa-solid fa-code-branch"},
+    ],
 }
 # Where sites of several versions stand side by side, every page lists them; .ci/publish_site.py
 # writes that list.
@@ -151,6 +162,29 @@ def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> nodes.referen
     return nodes.reference("", "", content, internal=False, refuri=template.format(name=name))
 
 
+# What the examples of inherited methods are made with, on the page of each class.
+INHERITED_EXAMPLE = "xpnet.LogisticRegression(4, 3)"
+FITTED_TABLE = "(quality=1).fit({'size': [1.5, 2.5] * 20}, [0, 1] * 20)"
+EXAMPLE_OF_CLASS = {
+    "FeedforwardNeuralNet": "xpnet.FeedforwardNeuralNet(4, 8, 3)",
+    "MLPClassifier": "xpnet.MLPClassifier(max_iter=900).fit([[0.0], [1.0]], [0, 1])",
+    "MLPRegressor": "xpnet.MLPRegressor(max_iter=900).fit([[0.0], [1.0]], [0.0, 1.0])",
+    "TabularClassifier": f"xpnet.TabularClassifier{FITTED_TABLE}",
+    "TabularRegressor": f"xpnet.TabularRegressor{FITTED_TABLE}",
+}
+
+
+def use_own_class(
+    app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]
+) -> None:
+    """Write the examples of an inherited method with the class whose page shows it."""
+    path = name.split(".")
+    example = EXAMPLE_OF_CLASS.get(path[-2]) if what == "method" and len(path) == 3 else None
+    if example is not None:
+        lines[:] = [line.replace(INHERITED_EXAMPLE, example) for line in lines]
+
+
 def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("missing-reference", link_elsewhere)
+    app.connect("autodoc-process-docstring", use_own_class, priority=100)  # before numpydoc

@@ -112,6 +112,22 @@ def test_types_are_links_and_words_are_words(words: str, marked: str) -> None:
     assert make_xref(words, aliases, settings["numpydoc_xref_ignore"]) == marked
 
 
+def test_examples_of_inherited_methods_run_with_the_class_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = runpy.run_path(str(DOCS / "conf.py"))
+    shown = (getattr(xpnet.LogisticRegression, name).__doc__ for name in ("save", "export_onnx"))
+    assert all(settings["INHERITED_EXAMPLE"] in docstring for docstring in shown)
+    monkeypatch.chdir(tmp_path)
+    for name, example in settings["EXAMPLE_OF_CLASS"].items():
+        model = eval(example)
+        assert type(model).__name__ == name
+        model.save("model")
+        lines = [f">>> {settings['INHERITED_EXAMPLE']}.save('model')"]
+        settings["use_own_class"](None, "method", f"xpnet.{name}.save", None, None, lines)
+        assert lines == [f">>> {example}.save('model')"]
+
+
 def test_the_first_page_of_the_reference_lists_what_the_others_list() -> None:
     """The first page of the reference repeats the lists of the other pages."""
 
