@@ -299,8 +299,8 @@ class Launcher:
                 "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
             )
             raise InputError(
-                f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; "
-                f"received {argument.dtype}, {layout}. Convert with ascontiguousarray and astype."
+                f"Kernel {name} must get C-contiguous arrays of {dtype.name} here; "
+                f"got {argument.dtype}, {layout}. Convert with ascontiguousarray and astype."
             )
         # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the
         # host.

@@ -300,7 +300,7 @@ class CudaStep(Step):
             if array is not None and (device := self.backend.device(array)) != own:
                 raise MixedArraysError(
                     f"All arrays of one call must live on one device; the parameters are on "
-                    f"{own}, received an array on {device}. Move it, or build the model from "
+                    f"{own}, got an array on {device}. Move it, or build the model from "
                     "arrays of that device."
                 )
         drops = positions is not None and any(self.spec.dropout)  # only dropout reads positions

@@ -141,7 +141,7 @@ def test_a_regressor_of_frames(client: Any) -> None:
 def test_what_is_no_collection_or_cut_differently(client: Any) -> None:
     X, y = rows()
     model = xpnet.dask.MLPClassifier(client=client, **SETTINGS)
-    with pytest.raises(InputError, match="received ndarray"):
+    with pytest.raises(InputError, match="got ndarray"):
         model.fit(X, y)
     frame = dask.dataframe.from_pandas(pd.DataFrame(X), npartitions=3)
     with pytest.raises(InputError, match="Repartition"):

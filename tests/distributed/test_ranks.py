@@ -27,7 +27,7 @@ def test_wrong_arguments(how: dict[str, Any]) -> None:
 
 def test_an_unknown_group() -> None:
     with (
-        pytest.raises(xpnet.BackendError, match="mpi.*received 'horses'"),
+        pytest.raises(xpnet.BackendError, match="mpi.*got 'horses'"),
         xpnet.use_group("horses"),
     ):
         pass

@@ -134,8 +134,8 @@ def test_a_network_stands_before_another_model() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda model, X: model.transform(X, layer=2), "one of 2 hidden layers; received 2"),
-        (lambda model, X: model.input_gradient(X, output=3), "0 to 2; received 3"),
+        (lambda model, X: model.transform(X, layer=2), "one of 2 hidden layers; got 2"),
+        (lambda model, X: model.input_gradient(X, output=3), "0 to 2; got 3"),
         (lambda model, X: model.input_gradient(scipy.sparse.csr_array(X)), "toarray"),
         (lambda model, X: model.transform(X[:, :2]), "features"),
     ],

@@ -125,7 +125,7 @@ def test_quantiles_that_cross_within_the_network_are_in_order_wherever_they_are_
         ({"loss": "quantile", "quantile": 1.0}, "quantile"),
         ({"loss": "tweedie", "power": 2.0}, "power"),
         ({"loss": "huber", "delta": 0.0}, "delta"),
-        ({"loss": "gamma"}, "greater than 0; received 0.0"),
+        ({"loss": "gamma"}, "greater than 0 with loss='gamma'; got 0.0"),
         ({"loss": "pinball"}, "'loss' parameter"),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_a_loss_is_not_for_is_refused(settings: dict[str, Any], sentence: s
 def test_several_quantiles_are_of_one_target() -> None:
     X, y = amounts()
     both = np.column_stack([y, 2 * y])
-    with pytest.raises(xpnet.InputError, match="one target; received 2"):
+    with pytest.raises(xpnet.InputError, match="one target for several quantiles; got 2"):
         xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, **QUICK).fit(X, both)
     assert xpnet.MLPRegressor(loss="quantile", **QUICK).fit(X, both).predict(X).shape == both.shape
 

@@ -306,9 +306,9 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
         ("once; got one twice", [networks[0], networks[0]], {}),
         ("one entry for each of 2 networks; got 1", networks, {"rows": [None]}),
         ("at least one row", networks, {"rows": [[0], []]}),
-        ("epochs must be at least 0", networks, {"epochs": -1}),
-        ("batch_size at least 1", networks, {"batch_size": -3}),
-        ("batch_size at least 1", networks, {"batch_size": 0}),
+        ("`epochs` must be at least 0", networks, {"epochs": -1}),
+        ("`batch_size` at least 1", networks, {"batch_size": -3}),
+        ("`batch_size` at least 1", networks, {"batch_size": 0}),
     ]:
         with pytest.raises(xpnet.InputError, match=message):
             xpnet.fit_many(network, X, Y, **{"epochs": 1, **how})
@@ -316,7 +316,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
         xpnet.fit_many(networks, X, Y, epochs=1, rows=[[0], [300]])
     spoilt = X.copy()
     spoilt[5, 2] = np.nan
-    with pytest.raises(xpnet.InputError, match="X holds NaN"):
+    with pytest.raises(xpnet.InputError, match="`X` must hold finite numbers"):
         xpnet.fit_many(networks, spoilt, Y, epochs=1, batch_size=50)
     assert not any(network.history.epochs for network in networks)
     assert xpnet.fit_many([], X, Y, epochs=1) == []

@@ -163,7 +163,7 @@ def test_they_are_saved_and_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("members", [0, 2.5, True])
 def test_a_number_of_members_that_is_none_is_refused(members: object) -> None:
-    with pytest.raises(xpnet.InputError, match="members is a whole number"):
+    with pytest.raises(xpnet.InputError, match="`members` must be a whole number"):
         xpnet.FeedforwardNeuralNet(3, 4, 2, members=members)  # type: ignore[arg-type]
 
 

@@ -294,7 +294,7 @@ def test_schedules_set_the_learning_rate(name, blobs):
             lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(
                 np.ones((1, 2)), [0], epochs=-1
             ),
-            "epochs must be at least 0",
+            "`epochs` must be at least 0",
         ),
         (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("V", 1), "fixed names"),
         (
@@ -319,10 +319,10 @@ def test_no_rows_and_one_row(library):
 @pytest.mark.parametrize(
     ("X", "Y", "weight", "sentence"),
     [
-        (np.array([[1.0, np.nan]]), [0], None, "X holds NaN or infinity"),
-        (np.array([[1.0, -np.inf]]), [0], None, "X holds NaN or infinity"),
-        (np.ones((1, 2)), np.array([[np.nan, 0.0]]), None, "Y holds NaN or infinity"),
-        (np.ones((1, 2)), [0], np.array([np.inf]), "sample_weight holds NaN or infinity"),
+        (np.array([[1.0, np.nan]]), [0], None, "`X` must hold finite numbers"),
+        (np.array([[1.0, -np.inf]]), [0], None, "`X` must hold finite numbers"),
+        (np.ones((1, 2)), np.array([[np.nan, 0.0]]), None, "`Y` must hold finite numbers"),
+        (np.ones((1, 2)), [0], np.array([np.inf]), "`sample_weight` must hold finite numbers"),
         (np.ones((0, 2)), np.ones(0, int), None, "at least one row"),
     ],
 )
@@ -352,7 +352,7 @@ def check_refused_row(backend, activation, bad, row, blobs):
     step, stream = model.trainable(), model.rng.bit_generator.state
     params = {name: value.copy() for name, value in model.params.items()}
     X[row, 3] = bad
-    with pytest.raises(xpnet.InputError, match="X holds NaN or infinity"):
+    with pytest.raises(xpnet.InputError, match="`X` must hold finite numbers"):
         model.fit(X, y, epochs=2, batch_size=8, shuffle=False)
     assert len(model.history.loss) == 1 and model.rng.bit_generator.state == stream
     assert all((value == params[name]).all() for name, value in model.params.items())

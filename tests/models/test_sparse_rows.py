@@ -56,7 +56,7 @@ def test_sparse_rows_with_nan_are_refused(backend, count):
     X, Y = rows(count), np.arange(count) % 3
     X.data[7] = np.nan
     model = network(backend)
-    with pytest.raises(InputError, match="X holds NaN"):
+    with pytest.raises(InputError, match="`X` must hold finite numbers"):
         model.fit(X, Y, epochs=1, batch_size=20)
     assert model.history.epochs == 0 and np.isfinite(model.params["W1"]).all()
 

@@ -116,7 +116,7 @@ def test_without_rows_set_apart_there_is_no_interval() -> None:
     regressor = TabularRegressor(**QUICK, validation_fraction=0).fit(X, y)
     with pytest.raises(xpnet.InputError, match="got 0. Raise validation_fraction"):
         regressor.predict_interval(X)
-    with pytest.raises(xpnet.InputError, match="between 0 and 1; received 90"):
+    with pytest.raises(xpnet.InputError, match="between 0 and 1; got 90"):
         regressor.predict_interval(X, 90)
 
 

@@ -203,7 +203,7 @@ def test_validation_rows_of_the_user_end_the_training(
         scaled = (target[400:] - target[:400].mean()) / target[:400].std()
         outputs = network.predict_members(regressor.encoder_.transform(table[400:]))[:, :, 0]
         assert numpy.mean((outputs - scaled) ** 2) / 2 == pytest.approx(min(losses), rel=1e-3)
-    with pytest.raises(xpnet.InputError, match="y_val is missing"):
+    with pytest.raises(xpnet.InputError, match="got no y_val"):
         regressor.fit(table, target, X_val=table)
 
 
@@ -476,8 +476,8 @@ def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
     ("labels", "sentence"),
     [
         (["a", "a\0"], "end in a NUL"),
-        (["a", None], "all strings or all"),
-        (["a", 1], "all strings"),
+        (["a", None], "strings alone or numbers alone"),
+        (["a", 1], "strings alone"),
     ],
 )
 @pytest.mark.parametrize("kind", [list, lambda labels: numpy.array(labels, dtype=object)])

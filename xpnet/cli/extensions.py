@@ -1,8 +1,8 @@
 """Commands that other packages add to ``xpnet`` through the entry point group ``xpnet.commands``.
 
-A package is imported when its command is asked for, or when all commands are listed. A package that
-cannot be imported costs no other command anything: it is listed as not available, and calling it
-ends in one sentence.
+A package is imported when its command is called, or when all commands are listed. A package that
+cannot be imported does not disturb other commands: its command is listed as not available, and a
+call of it prints the reason in one sentence.
 """
 
 from collections.abc import Callable

@@ -11,13 +11,13 @@ import numpy
 from xpnet.modelfile.disk import write_whole
 
 MAX_COUNTED_CLASSES = 30
-"""Classes for whose counts a confusion matrix has room."""
+"""Maximum number of classes for which a confusion matrix shows its counts."""
 
 _LOSS_TITLES = {
     "softmax_cross_entropy": "cross-entropy (nats per row)",
     "logistic_cross_entropy": "cross-entropy (nats per row)",
 }
-"""Labels of the axis of losses; others are called as the loss."""
+"""Labels of the axis of losses. The label of another loss is its name."""
 
 
 @contextmanager

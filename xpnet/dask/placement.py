@@ -36,8 +36,8 @@ def placed(
     for block, of_columns in enumerate(zip(*counts, strict=True)):
         if len(set(of_columns)) > 1:
             raise InputError(
-                f"The blocks of X, y and sample_weight have the same rows; those of block {block} "
-                f"have {', '.join(map(str, of_columns))}. Repartition them alike."
+                "The blocks of `X`, `y` and `sample_weight` must have the same rows; got "
+                f"{', '.join(map(str, of_columns))} rows in block {block}. Repartition them alike."
             )
     first, rows = next(iter(computed.values())), counts[0]
     where = client.who_has(first)
@@ -80,7 +80,7 @@ def partitions(collections: BlocksByName) -> BlocksByName:
     counts = {len(column) for column in columns.values()}
     if len(counts) > 1:
         raise InputError(
-            "X, y and sample_weight are cut into the same blocks of rows; received "
+            "`X`, `y` and `sample_weight` must be cut into the same blocks of rows; got "
             f"{sorted(counts)} blocks. Repartition them alike."
         )
     return columns
@@ -89,7 +89,7 @@ def partitions(collections: BlocksByName) -> BlocksByName:
 def _blocks(collection: Any, like: Any) -> list[Any]:
     if not is_dask_collection(collection):
         raise InputError(
-            "X, y and sample_weight are Dask arrays, frames or series; received "
+            "`X`, `y` and `sample_weight` must be Dask arrays, frames or series; got "
             f"{type(collection).__name__}. Make one with dask.array.from_array, or fit xpnet's own "
             "estimator."
         )

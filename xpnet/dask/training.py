@@ -34,19 +34,17 @@ def train(
     """
     if client.asynchronous:
         raise InputError(
-            "A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous "
-            "Client."
+            "The client must be synchronous, since a fit waits for the cluster; got an "
+            "asynchronous one. Pass a synchronous Client."
         )
     workers = sorted(client.nthreads())
     if not workers:
-        raise BackendError(
-            "Training needs a cluster with workers; this one has none. Add some: cluster.scale(2)."
-        )
+        raise BackendError("The cluster must have workers; got none. Add some: cluster.scale(2).")
     # No rank begins before all blocks are there: on a worker's only thread it would keep them from
     # being computed.
     columns, rows, shares = placed(client, training, workers)
     if not sum(rows):
-        raise InputError("Training needs at least one row; X has none.")
+        raise InputError("`X` must have at least one row to train on; got none.")
     ranks = list(shares)
     parts = {at: joined(client, columns, share, at) for at, share in shares.items()}
     if validation:

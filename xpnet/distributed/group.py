@@ -67,11 +67,11 @@ def use_group(
     """
     if data not in ("same", "own"):
         raise InputError(
-            f"data must be 'same' (each rank passes all rows) or 'own' (each passes its own); got "
-            f"{data!r}."
+            "`data` must be 'same' (each rank passes all rows) or 'own' (each passes its own); "
+            f"got {data!r}."
         )
     if not timeout > 0:
-        raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
+        raise InputError(f"`timeout` must be a positive number of seconds; got {timeout!r}.")
     opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
     with opened as joined:
         try:
@@ -92,7 +92,7 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
             or "none is installed; install xpnet first: pip install xpnet"
         )
         raise BackendError(
-            f"A group is one of those that are installed: {installed}; received {name!r}."
+            f"`group` must be one of those that are installed: {installed}; got {name!r}."
         )
     return registered[name].load()
 

@@ -63,9 +63,9 @@ class Convertible:
         own_loss = getattr(self, "out_activation_", None) == "exp" or len(self._loss_numbers()) > 1
         if self.activation not in convertible or own_loss or self.members > 1:
             raise InputError(
-                f"skl2onnx converts networks with one of {', '.join(convertible)} in all layers, "
-                "scikit-learn's losses and one member; export_onnx writes any network but those of "
-                "several targets of classes."
+                f"A network must have one of {', '.join(convertible)} in all layers, "
+                "scikit-learn's losses and one member for skl2onnx; got another one. Call "
+                "export_onnx, which writes all networks but those of several targets of classes."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
         return getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")

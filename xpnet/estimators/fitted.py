@@ -301,8 +301,8 @@ class FittedNetwork(Saved, EstimatorParameters):
         if outputs is None:
             check_X(self, X)  # raises, and says which value it is
             raise InputError(
-                f"Values of X must be within the range of {network.dtype_}, in which this "
-                "estimator computes. Scale X."
+                f"`X` must be within the range of {network.dtype_}, in which this estimator "
+                "computes; got larger values. Scale X."
             )
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 

@@ -220,7 +220,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         columns = 2 if two else self.n_outputs_
         require(
             -columns <= output < columns,
-            f"output is a column of the predictions, 0 to {columns - 1}",
+            f"`output` must be a column of the predictions, 0 to {columns - 1}",
             output,
         )
         gradient = network.input_gradient(X, 0 if two else output % columns)

@@ -115,8 +115,7 @@ def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
     ):
         missing = "X_val" if X_val is None else "y_val"
         raise InputError(
-            f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or "
-            "neither."
+            f"`X_val` and `y_val` must come together; got no {missing}. Pass both, or neither."
         )
 
 
@@ -358,8 +357,8 @@ class LossParameters:
         levels = tuple(numpy.ravel(self.quantile).tolist())
         if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
             raise InputError(
-                f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} "
-                "instead."
+                f"The 'quantile' parameter of {type(self).__name__} must hold levels that rise "
+                f"between 0 and 1; got {levels}. Sort them, and leave out repeated levels."
             )
         return levels
 
@@ -372,14 +371,14 @@ class LossParameters:
         levels = self._loss_numbers() if self.loss == "quantile" else ()
         require(
             len(levels) < 2 or y.shape[1] == 1,
-            "Several quantiles are predicted of one target",
+            "`y` must have one target for several quantiles",
             y.shape[1],
         )
         low = float(y.min()) if y.size else 1.0
         if self.loss == "gamma":
-            require(low > 0, "loss='gamma' takes targets that are greater than 0", low)
+            require(low > 0, "`y` must be greater than 0 with loss='gamma'", low)
         elif self.loss in ("poisson", "tweedie"):
-            require(low >= 0, f"loss={self.loss!r} takes targets that are not negative", low)
+            require(low >= 0, f"`y` must not be negative with loss={self.loss!r}", low)
         return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
 
     def _in_order(self, outputs: Any, xp: Any) -> Any:

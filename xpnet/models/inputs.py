@@ -25,27 +25,31 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
     """
     require(
         all(_is_count(width) for width in spec.widths),
-        "Layer sizes are positive integers",
+        "Layer sizes must be positive integers",
         spec.widths,
     )
     for activation in spec.activations:
         check_activation(activation)
-    require(spec.dtype in ("float32", "float64"), "dtype is 'float32' or 'float64'", spec.dtype)
     require(
-        all(0 <= rate < 1 for rate in spec.dropout), "Dropout rates lie in [0, 1)", spec.dropout
+        spec.dtype in ("float32", "float64"), "`dtype` must be 'float32' or 'float64'", spec.dtype
+    )
+    require(
+        all(0 <= rate < 1 for rate in spec.dropout),
+        "`dropout` must hold rates in [0, 1)",
+        spec.dropout,
     )
     members = spec.members
     require(
         isinstance(members, int) and _is_count(members),
-        "members is a whole number of at least 1",
+        "`members` must be a whole number of at least 1",
         members,
     )
     require(
         spec.member_scales in ("all", "first"),
-        "member_scales is 'all' or 'first'",
+        "`member_scales` must be 'all' or 'first'",
         spec.member_scales,
     )
-    require(0 <= spec.l2 < float("inf"), "l2 is finite and not negative", spec.l2)
+    require(0 <= spec.l2 < float("inf"), "`l2` must be finite and not negative", spec.l2)
     _check_loss_numbers(spec)
     return spec
 
@@ -68,7 +72,7 @@ def check_activation(activation: Any) -> None:
 def require(holds: bool, rule: str, received: Any) -> None:
     """Raise InputError, which says the rule and what was received, unless the rule holds."""
     if not holds:
-        raise InputError(f"{rule}; received {received!r}.")
+        raise InputError(f"{rule}; got {received!r}.")
 
 
 def _is_count(number: Any) -> bool:
@@ -80,21 +84,22 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
     numbers = spec.loss_numbers
     outputs = spec.widths[-1]
     takes_numbers = spec.loss in LOSS_NUMBERS
-    rule = (
-        f"loss_numbers of {spec.loss!r} are one for all of {outputs} outputs or one for each, "
-        "if it has any"
-    )
+    rule = f"`loss_numbers` of {spec.loss!r} must be empty"
+    if takes_numbers:
+        rule += f", or one number for all of {outputs} outputs, or one for each"
     require(len(numbers) in ((0, 1, outputs) if takes_numbers else (0,)), rule, numbers)
     if takes_numbers:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
         right = all(low < number < high for number in numbers)
         require(
-            right, f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}", numbers
+            right,
+            f"The {name} of loss={spec.loss!r} must lie between {low:g} and {high:g}",
+            numbers,
         )
     if spec.loss == "multi_softmax_cross_entropy":
         require(
             list(numbers) == sorted(numbers),
-            "The outputs of one target stand side by side",
+            "`loss_numbers` must rise, since the outputs of one target stand side by side",
             numbers,
         )
 
@@ -108,7 +113,7 @@ def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
     values = (value,) * layers if is_one else tuple(value)
     require(
         len(values) == layers,
-        f"{name} is one value or one for each of {layers} hidden layers",
+        f"`{name}` must be one value or one for each of {layers} hidden layers",
         values,
     )
     return values
@@ -121,7 +126,7 @@ def check_inputs(X: Array, columns: int) -> Array:
     """
     if X.ndim != 2 or X.shape[1] != columns:
         raise InputError(
-            f"X is a matrix (rows, {columns}), the width this network was made with; received "
+            f"`X` must be a matrix (rows, {columns}), the width this network was made with; got "
             f"shape {tuple(X.shape)}. Give every row the same features as in training."
         )
     return X
@@ -131,7 +136,8 @@ def check_some_rows(rows: int) -> None:
     """Raise InputError unless there are rows to train on."""
     if not rows:
         raise InputError(
-            "Training needs at least one row; X has none. Look at how the rows were selected."
+            "`X` must have at least one row to train on; got none. Look at how the rows were "
+            "selected."
         )
 
 
@@ -142,8 +148,8 @@ def check_finite(**arrays: Array | None) -> None:
     for name, array in arrays.items():
         if array is not None and not is_finite(array):
             raise InputError(
-                f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such "
-                "rows."
+                f"`{name}` must hold finite numbers to train on; got NaN or infinity. Impute or "
+                "drop such rows."
             )
 
 
@@ -155,13 +161,13 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
     for what, array in (("Y", Y), ("sample_weight", sample_weight)):
         if array is not None and (array.ndim == 0 or array.shape[0] != rows):
             raise InputError(
-                f"{what} has one entry for each of {rows} rows of X; received shape "
+                f"`{what}` must have one entry for each of {rows} rows of X; got shape "
                 f"{tuple(array.shape)}."
             )
     if Y.ndim == 1:
         check_index_labels(Y, (rows, classes))
     else:
-        rule = f"Y holds class indices (rows,) or one column for each of {classes} classes"
+        rule = f"`Y` must hold class indices (rows,) or one column for each of {classes} classes"
         require(Y.ndim == 2 and Y.shape[1] == classes, rule, tuple(Y.shape))
 
 
@@ -199,13 +205,13 @@ def check_in_memory(arrays: Sequence[Any]) -> None:
         _check_structure(array)
         if type(array).__module__.startswith("dask"):
             raise InputError(
-                f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train "
+                f"Rows must lie in this process's memory; got a Dask {type(array).__name__}. Train "
                 "with xpnet.dask.MLPClassifier or MLPRegressor on its cluster, or pass .compute() "
                 "of what fits into memory."
             )
         if fields := getattr(getattr(array, "dtype", None), "names", None):
             raise InputError(
-                "An array holds plain values; received a structured array with the fields "
+                "An array must hold plain values; got a structured array with the fields "
                 f"{', '.join(fields)}. Convert it with "
                 "numpy.lib.recfunctions.structured_to_unstructured."
             )
@@ -286,12 +292,14 @@ def check_label_types(y: Any, name: str = "y") -> None:
     if len({issubclass(kind, str) for kind in kinds}) > 1:
         received = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise InputError(
-            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or "
+            f"`{name}` must hold strings alone or numbers alone; got {received}. Convert them, or "
             "drop such rows."
         )
-    if any(isinstance(label, str) and label.endswith("\0") for label in labels):
+    cut = [label for label in labels if isinstance(label, str) and label.endswith("\0")]
+    if cut:
         raise InputError(
-            f"A label does not end in a NUL character, which NumPy drops; {name} has such a label."
+            f"`{name}` must hold labels that do not end in a NUL character, which NumPy drops; got "
+            f"{cut[0]!r}. Remove the character."
         )
 
 

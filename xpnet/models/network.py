@@ -187,7 +187,9 @@ class Network(PredictingNetwork):
             check_finite(Y=Y, sample_weight=sample_weight)
             counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
             require(
-                counts, "epochs must be at least 0 and batch_size at least 1", (epochs, batch_size)
+                counts,
+                "`epochs` must be at least 0 and `batch_size` at least 1",
+                (epochs, batch_size),
             )
             batches = InMemory(
                 LabeledRows(

@@ -164,7 +164,7 @@ class PlacedNetwork(Saved):
         step = self._ready()
         if sparse and not step.takes_sparse:
             raise InputError(
-                f"A network on {self.backend_} trains on dense rows; received a SciPy sparse "
+                f"A network on {self.backend_} must train on dense rows; got a SciPy sparse "
                 "matrix. "
                 'Pass X.toarray(), or move the network with .to("numba").'
             )

@@ -112,7 +112,9 @@ class PredictingNetwork(PlacedNetwork):
         (5, 8)
         """
         layers = len(self.spec.activations)
-        require(-layers <= layer < layers, f"layer names one of {layers} hidden layers", layer)
+        require(
+            -layers <= layer < layers, f"`layer` must name one of {layers} hidden layers", layer
+        )
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).hidden(X, layer % layers)
 
@@ -148,7 +150,11 @@ class PredictingNetwork(PlacedNetwork):
         (5, 2)
         """
         outputs = self.spec.widths[-1]
-        require(0 <= output < outputs, f"output is a column of predict, 0 to {outputs - 1}", output)
+        require(
+            0 <= output < outputs,
+            f"`output` must be a column of predict, 0 to {outputs - 1}",
+            output,
+        )
         if is_sparse(X):
             raise InputError(
                 "`X` must be dense for gradients with respect to the inputs; got a SciPy sparse "

@@ -566,9 +566,7 @@ def test_arrays_of_another_device_are_refused(
     step, (X, Y) = make(spec, launcher), data(spec, "indices")
     given = {"X": X, "Y": Y, "sample_weight": np.ones(ROWS, dtype)}
     step.backend.device = lambda array: "cuda:1" if array is given[elsewhere] else "cuda:0"  # type: ignore[method-assign]
-    with pytest.raises(
-        MixedArraysError, match="parameters are on cuda:0, received an array on cuda:1"
-    ):
+    with pytest.raises(MixedArraysError, match="parameters are on cuda:0, got an array on cuda:1"):
         step.epoch(
             given["X"],
             given["Y"],

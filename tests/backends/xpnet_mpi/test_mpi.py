@@ -49,7 +49,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         (
             "nan",
             1,
-            "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite "
+            "rank 1 of 2 on * failed, which ends all ranks: InputError: `X` must hold finite "
             "numbers; X",
         ),
         (
