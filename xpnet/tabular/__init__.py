@@ -1,14 +1,20 @@
 """Tables: an encoder for frames of any library, and estimators that need no other preparation.
 
-``columns``          tables of any library as numbers, categories and moments
-``encodings``        how one column becomes float32 columns
+``frames``           tables of any library as columns of NumPy's arrays; ``columns``: these columns
+``dates``            dates and times in text; ``date_columns``: the columns that hold them
+``encodings``        the encodings of one column as float32 columns; ``text_encoding``: free text
 ``encoder``          ``TableEncoder``, which chooses an encoding for each column
-``recipe``           what ``"auto"`` stands for, and the settings that the networks of a fit share
-``linear_baseline``  simple models that become a part of the networks
-``ensemble``         the training of the networks
+``recipe``           the values that ``"auto"`` stands for, and the settings of all networks
+``linear_baseline``  trees and linear models that become a part of the networks;
+                     ``linear_solvers``: their fits; ``unlogged``: fits that nothing records
+``division``         training and validation rows, by groups and times
+``ensemble``         the training of the networks; ``refit``: their last epochs, on all rows
+``watching``         callbacks and printed lines of a fit
 ``calibration``      intervals and probabilities from validation rows
-``fitted``           what one fit has learned, as one record
-``base``             what both estimators share
+``importance``       the importance of each column for the networks
+``fitted``           the result of a fit, as one record
+``fit_rows``         the rows of a fit with their targets, weights and predictions
+``base``             the parameters and the fit that both estimators share
 ``classifier``       ``TabularClassifier``
 ``regressor``        ``TabularRegressor``
 ``search_space``     parameters that are worth a search

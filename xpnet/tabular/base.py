@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 from math import inf
 from numbers import Integral, Real
 from time import monotonic
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import _num_samples, check_consistent_length
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length
 
 from xpnet.backend import Backend
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.checks import check_weights, weights_in_dtype
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -34,7 +33,6 @@ from xpnet.estimators.parameters import (
     check_together,
 )
 from xpnet.optimizers import OPTIMIZERS
-from xpnet.tabular.columns import Table
 from xpnet.tabular.division import (
     DividedRows,
     Fold,
@@ -45,12 +43,21 @@ from xpnet.tabular.division import (
     latest_rows,
     links_of,
     random_folds,
-    validation_inputs,
 )
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
+from xpnet.tabular.fit_rows import (
+    PredictedRows,
+    TargetCoding,
+    WeightedTargets,
+    check_row_weights,
+    counted,
+    counted_table,
+    predicted_rows,
+    select,
+    unequal,
+)
 from xpnet.tabular.fitted import FittedAttributes, FittedTable, dense
-from xpnet.tabular.frames import table_of
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.recipe import (
     DEFAULT_QUALITY,
@@ -62,59 +69,6 @@ from xpnet.tabular.recipe import (
 )
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
-
-
-class TargetCoding(Protocol):
-    """The coding of targets, which a fit learns from the training rows before it trains."""
-
-    @property
-    def outputs(self) -> int:
-        """Return the number of outputs of the networks."""
-
-    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return targets as the loss takes them: (rows,) class indices or (rows, outputs).
-
-        name : of the argument, for errors
-        """
-
-
-@dataclass(frozen=True)
-class WeightedTargets:
-    """The rows of a table that count, with their targets.
-
-    indices : (rows,) their places in the table, None for all rows
-    Y : (rows,) class indices or (rows, outputs) numbers
-    weight : (rows,) positive, None for equal ones
-    """
-
-    indices: numpy.ndarray | None
-    Y: numpy.ndarray
-    weight: numpy.ndarray | None
-
-    def part(self, selection: numpy.ndarray) -> "WeightedTargets":
-        """Return some of these rows. selection : (these rows,) bool"""
-        chosen = numpy.flatnonzero(selection)
-        return WeightedTargets(
-            chosen if self.indices is None else self.indices[chosen],
-            self.Y[chosen],
-            taken(self.weight, chosen),
-        )
-
-
-@dataclass(frozen=True)
-class PredictedRows:
-    """Validation rows with their predictions.
-
-    outputs : (rows, outputs) of networks that were not trained on these rows
-    Y : (rows,) class indices or (rows, outputs) numbers
-    weight : (rows,), None for equal ones
-    groups : (rows,) int64, None for rows without groups
-    """
-
-    outputs: numpy.ndarray
-    Y: numpy.ndarray
-    weight: numpy.ndarray | None
-    groups: numpy.ndarray | None = None
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -337,7 +291,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         y = self._checked_targets(y, "y")
         links = links_of(X, groups, time, len(y), self.date_format)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
-        coding = self._learned_targets(taken(y, counted(weight)))
+        coding = self._learned_targets(select(y, counted(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")
         links = links.take(targets.indices)
         later = None
@@ -435,12 +389,12 @@ class Tabular(FittedAttributes, BaseEstimator):
     ) -> WeightedTargets:
         """Return the rows whose weight is not 0, with their targets as the loss takes them."""
         indices = counted(weight)
-        Y = coding.encode(taken(y, indices), name)
-        weight = self._with_class_weights(coding, Y, taken(weight, indices))
+        Y = coding.encode(select(y, indices), name)
+        weight = self._with_class_weights(coding, Y, select(weight, indices))
         remaining = counted(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             indices = remaining if indices is None else indices[remaining]
-        return WeightedTargets(indices, taken(Y, remaining), unequal(taken(weight, remaining)))
+        return WeightedTargets(indices, select(Y, remaining), unequal(select(weight, remaining)))
 
     def _training_rows(
         self, table: Any, encoder: Any, targets: WeightedTargets, links: RowLinks
@@ -648,89 +602,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return self.get_fitted_state().member_outputs(X)
 
 
-def check_row_weights(weights: Any, rows: int, dtype: str, name: str) -> numpy.ndarray | None:
-    """Return weights of rows, (rows,) of a dtype, None for no weights.
-
-    Raises InputError for negative weights and for those that the dtype takes for 0 or for infinity,
-    ValueError for another shape.
-    """
-    if weights is None:
-        return None
-    checked = check_weights(weights, rows, name)
-    if (checked < 0).any():
-        raise InputError(
-            f"`{name}` must not be negative; got {checked.min():g}. Leave {name} out, or "
-            "correct it."
-        )
-    return weights_in_dtype(checked, dtype, name)
-
-
-def counted(weight: numpy.ndarray | None) -> numpy.ndarray | None:
-    """Return the indices of the rows whose weight is not 0, None for all rows."""
-    return None if weight is None or weight.all() else numpy.flatnonzero(weight)
-
-
-def taken(values: Any, indices: numpy.ndarray | None) -> Any:
-    """Return some of the values; indices : None for all"""
-    return values if values is None or indices is None else values[indices]
-
-
-def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
-    """Return weights, None for equal ones, which have no effect."""
-    return None if weight is None or (weight == weight[:1]).all() else weight
-
-
-def counted_table(X: Any, rows: int, encoder: Any, targets: WeightedTargets) -> Any:
-    """Return the rows of a table that count, as the encoder takes them.
-
-    Raises ValueError for a table of another number of rows.
-    """
-    table = table_of(X) if isinstance(encoder, TableEncoder) else X
-    count = table.rows if isinstance(table, Table) else int(_num_samples(table))
-    check_consistent_length(numpy.empty(count), numpy.empty(rows))
-    if targets.indices is None:
-        return table
-    if isinstance(table, Table):
-        return table.take(targets.indices)
-    return _safe_indexing(table, targets.indices)
-
-
 def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
     """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
     has_folds = isinstance(divided.validation, Sequence)
     return divided.are_own and has_folds and networks == 1 and not recipe.refit
-
-
-def predicted_rows(
-    fitted: FittedTable,
-    trained: TrainedNetworks,
-    rows: LabeledRows,
-    validation: Sequence[Fold] | LabeledRows | None,
-) -> PredictedRows:
-    """Return the predictions of rows by networks that were not trained on them.
-
-    rows : those of all folds; validation : folds, or rows of the user, or None
-    """
-    numbers = trained.numbers
-    if isinstance(validation, LabeledRows):
-        X: Any = validation.X
-        parts = [X]
-        if isinstance(X, Source):
-            parts = [part for block in range(X.blocks) for part in X.parts(block)]
-        means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
-        return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
-    folds = [validation[number % len(validation)] for number in numbers] if validation else []
-    outputs = [
-        network.backend.to_numpy(network.predict(validation_inputs(rows.X, fold)))
-        for network, fold in zip(trained.validated, folds, strict=False)
-    ]
-    nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
-    indices = [fold.validation for fold in folds]
-    all_indices = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
-    groups = [fold.groups for fold in folds if fold.groups is not None]
-    return PredictedRows(
-        numpy.concatenate([nothing, *outputs]),
-        rows.Y[all_indices],
-        taken(rows.weight, all_indices),
-        numpy.concatenate(groups) if groups else None,
-    )

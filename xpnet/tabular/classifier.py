@@ -12,9 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.models.inputs import check_label_types, check_savable_labels
-from xpnet.tabular.base import PredictedRows, Tabular, check_row_weights
+from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature
 from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.fit_rows import PredictedRows, check_row_weights
 from xpnet.tabular.fitted import FittedClassifier
 
 

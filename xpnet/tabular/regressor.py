@@ -18,8 +18,9 @@ from xpnet.estimators.parameters import (
     with_documentation_of,
 )
 from xpnet.models.inputs import require
-from xpnet.tabular.base import PredictedRows, Tabular
+from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.fit_rows import PredictedRows
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
 
 MAX_TARGET = 1e140
