@@ -79,3 +79,16 @@ def test_a_share_is_not_divided_again(monkeypatch: Any) -> None:
         threads.training_in_this_process(),
     ):
         assert threads.threads_of_training() == 3
+
+
+def test_a_training_that_was_cut_off_does_not_count(monkeypatch: Any) -> None:
+    """An interrupt may come before the mark of a training can be removed."""
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_wanted", None)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    mark = threads._Mark()
+    threads._trainings.add(mark)
+    with threads.training_in_this_process():
+        assert threads.threads_of_training() == 3
+        del mark
+        assert threads.threads_of_training() == 6

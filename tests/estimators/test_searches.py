@@ -17,8 +17,14 @@ QUICK: dict[str, Any] = {"max_iter": 2, "random_state": 0}
 ESTIMATORS = [
     (xpnet.MLPClassifier(**QUICK, backend="numpy"), xpnet.MLP_SEARCH_SPACE),
     (xpnet.MLPRegressor(**QUICK, backend="numpy"), xpnet.MLP_SEARCH_SPACE),
-    (xpnet.TabularClassifier(**QUICK, networks=1, quality=1), xpnet.TABULAR_SEARCH_SPACE),
-    (xpnet.TabularRegressor(**QUICK, networks=1, quality=1), xpnet.TABULAR_SEARCH_SPACE),
+    (
+        xpnet.TabularClassifier(**QUICK, networks=1, quality=1, backend="numpy"),
+        xpnet.TABULAR_SEARCH_SPACE,
+    ),
+    (
+        xpnet.TabularRegressor(**QUICK, networks=1, quality=1, backend="numpy"),
+        xpnet.TABULAR_SEARCH_SPACE,
+    ),
 ]
 
 
@@ -59,9 +65,9 @@ def test_a_search_in_threads_is_a_search_without(data: Any, search_class: Any) -
     else:
         settings |= {"n_iter": 4}
     classifier = xpnet.MLPClassifier(max_iter=3, random_state=0, early_stopping=True)
+    space = {**xpnet.MLP_SEARCH_SPACE, "activation": ["relu"], "batch_size": [32, "auto"]}
     alone, in_threads = (
-        search_class(classifier, xpnet.MLP_SEARCH_SPACE, n_jobs=jobs, **settings)
-        for jobs in (None, 3)
+        search_class(classifier, space, n_jobs=jobs, **settings) for jobs in (None, 3)
     )
     alone.fit(data.X, data.labels)
     with joblib.parallel_config("threading"):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from weakref import WeakSet
 
 from xpnet.errors import InputError
 
@@ -19,8 +20,13 @@ _wanted: int | None = None
 _share: ContextVar[int | None] = ContextVar("xpnet_threads", default=None)
 """The limit of `sharing_the_machine`. Each thread has its own, as fits at the same time have."""
 
-_trainings: set[object] = set()
-"""A mark for each training that runs in this process."""
+
+class _Mark:
+    """Stands for a training that runs in this process."""
+
+
+_trainings: WeakSet[_Mark] = WeakSet()
+"""The marks of trainings. One that an interrupt has kept from being removed ends with its frame."""
 
 
 def set_threads(count: int | None) -> None:
@@ -111,7 +117,7 @@ def threads_of_training() -> int:
 @contextmanager
 def training_in_this_process() -> Iterator[None]:
     """Count a training, for `threads_of_training`, until the context is left."""
-    mark = object()
+    mark = _Mark()
     _trainings.add(mark)
     try:
         yield
