@@ -12,7 +12,7 @@ from xpnet.errors import InputError
 
 @dataclass(frozen=True)
 class CalibrationRows:
-    """Weights and groups of validation rows, which lie beside their scores.
+    """Weights and groups of validation rows, in the order of their scores.
 
     weight : (rows,), not negative; None for equal ones
     groups : (rows,) int64; None for rows that are independent of each other
