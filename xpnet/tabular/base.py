@@ -45,7 +45,7 @@ from xpnet.tabular.division import (
     random_folds,
 )
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
-from xpnet.tabular.ensemble import Ensemble, TrainedNetworks
+from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import (
     PredictedRows,
     TargetCoding,
@@ -67,6 +67,7 @@ from xpnet.tabular.recipe import (
     make_recipe,
     network_counts,
 )
+from xpnet.tabular.search import make_ensemble
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
 
@@ -86,10 +87,14 @@ class Tabular(FittedAttributes, BaseEstimator):
         baseline in the outputs where it lowers the validation loss.
     members : int or "auto", default "auto"
         Number of members of each network. They share weights, and have scales and outputs of their
-        own; ``"auto"`` is 2 at qualities 1 and 2, 8 at quality 5, else 4.
+        own; ``"auto"`` is 2 at qualities 1 and 2, else 4.
     networks : int or "auto", default "auto"
-        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 4, 8 or 8 by
-        quality for fewer than 10,000 rows; more rows have fewer networks.
+        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 3 or 8 by quality
+        for fewer than 10,000 rows; more rows have fewer networks. From quality 4 on, networks
+        differ in dropout, learning rate, weight decay and factors of the inputs, as far as these
+        are not set. At quality 5, fewer than 10,000 rows have a search for the best of these
+        settings: networks of four settings are trained on three folds, those of the best three on
+        four more, and the settings whose mean predicts validation rows best are kept.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
     categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
@@ -115,12 +120,12 @@ class Tabular(FittedAttributes, BaseEstimator):
         Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows of labels and 3,000 of numbers
         (500 at quality 1).
     max_iter : int or "auto", default "auto"
-        Maximum number of epochs. ``"auto"`` is 100 to 300 by quality, enough for the validation
+        Maximum number of epochs. ``"auto"`` is 100 to 200 by quality, enough for the validation
         loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
         ``ConvergenceWarning`` reports a training that this limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 5, 9, 10, 12 or 16 by quality.
+        keeps its best epoch. ``"auto"`` is 5, 9, 10 or 12 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
@@ -456,7 +461,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         if may_reorder(divided, recipe, maximum):
             divided = divided.with_training_rows_first()
         rows, validation = divided.rows, divided.validation
-        ensemble = Ensemble(recipe, rows, validation, seeds, jobs)
+        ensemble = make_ensemble(
+            self, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=watching.say
+        )
         interrupted = False
         with Interrupts() as interrupts:
             try:

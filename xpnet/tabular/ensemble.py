@@ -1,12 +1,12 @@
 """The networks of a table, each trained on other rows until its validation loss stops falling."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from threading import Condition, Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -22,7 +22,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
-from xpnet.tabular.division import Fold, validation_inputs
+from xpnet.tabular.division import DividedRows, validation_inputs
 from xpnet.tabular.linear_baseline import (
     LinearModel,
     best_blend_weight,
@@ -180,11 +180,29 @@ class NetworkTraining:
         """Return the number of the epoch that is kept, 0 before the first whole epoch."""
         return 0 if self.best.kept is None else self.best.kept.epoch
 
+    @property
+    def validation_loss(self) -> float:
+        """Return the validation loss of the best epoch, blended with the linear baseline."""
+        return self.best.best if self.losses is None else float(self.losses.min())
+
     def keep_best(self) -> None:
         """Give the network the parameters of its best epoch, as a training does that ends."""
         kept = self.best.kept
         if kept is not None and kept.state is not None:
             self.network.load_values(kept.state.params)
+
+
+class PlannedNetwork(NamedTuple):
+    """What one network is trained with.
+
+    seed : of its initial weights, orders and dropout
+    setting : index of its recipe among those of the ensemble
+    fold : number of its validation rows; numbers go round the folds
+    """
+
+    seed: int
+    setting: int
+    fold: int
 
 
 @dataclass(frozen=True)
@@ -193,57 +211,100 @@ class TrainedNetworks:
 
     networks : with the linear baseline in their weights where that helps; validated : the same
     before the epochs on all rows
-    numbers : of the networks, for their folds
+    plans : of the networks, with their folds and settings
     best_epochs : the epoch that each network kept
+    predict_folds_together : whether the networks of a fold predict its validation rows by their
+        mean, as they predict new rows, and not one by one
     """
 
     networks: list[Network]
     validated: list[Network]
-    numbers: list[int]
+    plans: list[PlannedNetwork]
     best_epochs: list[int]
+    predict_folds_together: bool = False
 
     @property
     def n_iter(self) -> int:
         """Return the largest number of epochs that a network made."""
         return max(network.history.epochs for network in self.networks)
 
+    @property
+    def settings(self) -> list[int]:
+        """Return the settings of the networks, each once, in rising order."""
+        return sorted({plan.setting for plan in self.plans})
+
+    def of_settings(self, settings: Collection[int]) -> "TrainedNetworks":
+        """Return the networks of some settings."""
+        indices = [k for k, plan in enumerate(self.plans) if plan.setting in settings]
+        return replace(
+            self,
+            networks=[self.networks[k] for k in indices],
+            validated=[self.validated[k] for k in indices],
+            plans=[self.plans[k] for k in indices],
+            best_epochs=[self.best_epochs[k] for k in indices],
+        )
+
 
 class Ensemble:
     """Trains the networks of one fit, one after the other or in threads.
 
-    recipe : settings of all networks; rows : all rows of the training
-    validation : folds, or validation rows of the user for all networks, or None
-    seeds : one for each network; jobs : how many are trained at once
+    recipe : of the estimator's parameters; recipes : one for each setting, with other dropout,
+        updates and factors of inputs
+    divided : rows and validation rows
+    plans : one for each network; jobs : how many are trained at once
+    trainings_to_make : number of plans that are carried out at most, which share the time
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        rows: LabeledRows,
-        validation: Sequence[Fold] | LabeledRows | None,
-        seeds: Sequence[int],
+        recipes: Sequence[Recipe],
+        divided: DividedRows,
+        plans: Sequence[PlannedNetwork],
         jobs: int,
     ) -> None:
-        self.recipe, self.rows, self.validation = recipe, rows, validation
-        self.seeds, self.jobs = seeds, jobs
+        self.recipe, self.recipes = recipe, recipes
+        self.rows, self.validation = divided.rows, divided.validation
+        self.plans, self.jobs = plans, jobs
+        self.trainings_to_make = len(plans)
         self.trainings: dict[int, NetworkTraining] = {}
         self.cancelled = Event()
         self._changed = Condition()
         self._under_way = 0  # trainings in threads
+        self._begun = 0  # trainings
 
     def train(self, minimum: int) -> None:
-        """Train the minimum number of networks, and more while there are unused epochs.
+        """Train the minimum number of networks, and more while there are unused epochs."""
+        self.train_networks(range(minimum))
+        while self._has_time_for_another(minimum):
+            self._train_one(len(self.trainings))
+
+    def train_networks(self, numbers: Iterable[int]) -> None:
+        """Train the networks of some numbers.
 
         An exception ends all trainings, and is raised when all threads have ended.
         """
         with sharing_the_machine(max(1, get_threads() // self.jobs)):
             if self.jobs > 1:
-                self._train_in_threads(minimum)
+                self._train_in_threads(numbers)
             else:
-                for number in range(minimum):
+                for number in numbers:
                     self._train_one(number)
-        while self._has_time_for_another(minimum):
-            self._train_one(len(self.trainings))
+
+    def recipe_of(self, number: int) -> Recipe:
+        """Return the recipe of a network."""
+        return self.recipes[self.plans[number].setting]
+
+    def loss_of_setting(self, setting: int) -> float:
+        """Return the sum of the validation losses of a setting's networks, 0 before all trainings.
+
+        It compares settings whose networks have the same folds.
+        """
+        return sum(
+            training.validation_loss
+            for number, training in self.trainings.items()
+            if self.plans[number].setting == setting
+        )
 
     @property
     def whole_epochs(self) -> bool:
@@ -268,23 +329,27 @@ class Ensemble:
         if interrupted:
             for training in trainings.values():
                 training.keep_best()
-        validated = with_baselines(self.recipe, list(trainings.values()), refitted=False)
+        kept = list(trainings.values())
+        recipes = [
+            replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
+            for number in trainings
+        ]
+        validated = with_baselines(recipes, kept, refitted=False)
         networks = validated
-        if any(training.refitted is not None for training in trainings.values()):
-            networks = with_baselines(self.recipe, list(trainings.values()), refitted=True)
+        if any(training.refitted is not None for training in kept):
+            networks = with_baselines(recipes, kept, refitted=True)
         return TrainedNetworks(
             networks=networks,
             validated=validated,
-            numbers=list(trainings),
+            plans=[self.plans[number] for number in trainings],
             best_epochs=[training.best_epoch for training in trainings.values()],
         )
 
-    def _train_in_threads(self, count: int) -> None:
+    def _train_in_threads(self, numbers: Iterable[int]) -> None:
         pool = ThreadPoolExecutor(self.jobs)
         try:
             futures: list[Future[None]] = [
-                pool.submit(copy_context().run, self._train_in_thread, number)
-                for number in range(count)
+                pool.submit(copy_context().run, self._train_in_thread, number) for number in numbers
             ]
             _wait_for(futures)
         except BaseException:
@@ -310,20 +375,22 @@ class Ensemble:
     def _has_time_for_another(self, minimum: int) -> bool:
         """Say whether all networks and another one make no more epochs than the minimum may."""
         count = len(self.trainings)
-        if count >= len(self.seeds) or time.monotonic() >= self.recipe.deadline:
+        if count >= len(self.plans) or time.monotonic() >= self.recipe.deadline:
             return False
         epochs = [training.network.history.epochs for training in self.trainings.values()]
         return sum(epochs) / count * (count + 1) <= minimum * self.recipe.epochs
 
     def _train_one(self, number: int) -> None:
         """Train one network, within its part of the time that is left."""
-        rounds = -(-len(self.seeds) // self.jobs) - number // self.jobs
+        with self._changed:
+            begun, self._begun = self._begun, self._begun + 1
+        rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
         end = time.monotonic() + seconds
         rows, validation = self._divided(number)
         train_network(self, number, rows, validation, seconds)
         if self._refits:
-            refit_network(self, self.trainings[number], end)
+            refit_network(self, number, end)
 
     @property
     def _refits(self) -> bool:
@@ -332,12 +399,12 @@ class Ensemble:
 
     def _divided(self, number: int) -> tuple[LabeledRows, LabeledRows | None]:
         """Return the training rows and the validation rows of a network, with scaled inputs."""
-        scales, validation = self.recipe.input_scales, self.validation
+        scales, validation = self.recipe_of(number).input_scales, self.validation
         if validation is None:
             return _scaled(self.rows, scales), None
         if isinstance(validation, LabeledRows):
             return _scaled(self.rows, scales), _scaled(validation, scales)
-        fold = validation[number % len(validation)]
+        fold = validation[self.plans[number].fold % len(validation)]
         training = _taken(self.rows, self.rows.X[fold.training], fold.training, scales)
         X_val = validation_inputs(self.rows.X, fold)
         return training, _taken(self.rows, X_val, fold.validation, scales)
@@ -383,13 +450,13 @@ def train_network(
 
     The ensemble has the training from its beginning, so that an interruption finds it there.
     """
-    recipe, started = ensemble.recipe, time.monotonic()
+    recipe, started = ensemble.recipe_of(number), time.monotonic()
     linear = None
     if recipe.input_sums is not None and validation is not None:
         linear = fit_linear(
             recipe.input_sums, rows, validation, recipe.spec, started + LINEAR_SHARE * seconds
         )
-    seed = ensemble.seeds[number]
+    seed = ensemble.plans[number].seed
     rng, spec = numpy.random.default_rng(seed), replace(recipe.spec, seed=seed)
     values = initial_values(recipe.spec, rng)
     network = Network(
@@ -423,12 +490,13 @@ def training_targets(recipe: Recipe, rows: LabeledRows) -> numpy.ndarray:
     return smoothed(rows.Y, like, recipe.label_smoothing, classes)
 
 
-def refit_network(ensemble: Ensemble, training: NetworkTraining, end: float) -> None:
+def refit_network(ensemble: Ensemble, number: int, end: float) -> None:
     """Train a network on, on all rows, and put back the parameters of its best epoch.
 
     end : the monotonic time after which no epoch begins
     """
-    recipe, network = ensemble.recipe, training.network
+    recipe, training = ensemble.recipe_of(number), ensemble.trainings[number]
+    network = training.network
     seconds = end - time.monotonic()
     if not training.best_epoch or seconds <= 0:
         return
@@ -472,19 +540,21 @@ def fit_over_source(
 
 
 def with_baselines(
-    recipe: Recipe, trainings: Sequence[NetworkTraining], *, refitted: bool
+    recipes: Sequence[Recipe], trainings: Sequence[NetworkTraining], *, refitted: bool
 ) -> list[Network]:
     """Return networks of unscaled inputs, with linear baselines in their weights if these help.
 
+    recipes : for each network the recipe that describes it, whatever dropout and updates it had,
+        and the factors of its inputs
     refitted : whether with the parameters after the epochs on all rows, where there are such
     """
     losses = [training.losses for training in trainings if training.losses is not None]
     helps = bool(losses) and len(losses) == len(trainings)
     blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0
     networks = []
-    for training in trainings:
-        trained = training.network
-        spec, values = trained.spec, trained.values()
+    for recipe, training in zip(recipes, trainings, strict=True):
+        trained, values = training.network, training.network.values()
+        spec = replace(recipe.spec, seed=trained.spec.seed)
         if refitted and training.refitted is not None:
             values = training.refitted
         if blend_weight and training.linear is not None:

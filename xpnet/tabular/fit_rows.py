@@ -130,7 +130,6 @@ def predicted_rows(
 
     rows : those of all folds; validation : folds, or rows of the user, or None
     """
-    numbers = trained.numbers
     if isinstance(validation, LabeledRows):
         X: Any = validation.X
         parts = [X]
@@ -138,18 +137,34 @@ def predicted_rows(
             parts = [part for block in range(X.blocks) for part in X.parts(block)]
         means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
         return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
-    folds = [validation[number % len(validation)] for number in numbers] if validation else []
-    outputs = [
-        network.backend.to_numpy(network.predict(validation_inputs(rows.X, fold)))
-        for network, fold in zip(trained.validated, folds, strict=False)
-    ]
-    nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
-    indices = [fold.validation for fold in folds]
-    all_indices = numpy.concatenate([numpy.empty(0, numpy.int64), *indices])
+    if validation is None:
+        nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
+        return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
+    return rows_of_folds(trained, rows, validation)
+
+
+def rows_of_folds(
+    trained: TrainedNetworks, rows: LabeledRows, validation: Sequence[Fold]
+) -> PredictedRows:
+    """Return the predictions of the validation rows of all networks."""
+    indices = [plan.fold % len(validation) for plan in trained.plans]
+    networks_of_part: dict[Any, list[int]] = {}
+    for network, index in enumerate(indices):
+        part = index if trained.predict_folds_together else network
+        networks_of_part.setdefault(part, []).append(network)
+    outputs, folds = [], []
+    for networks in networks_of_part.values():
+        fold = validation[indices[networks[0]]]
+        X = validation_inputs(rows.X, fold)
+        predicted = [trained.validated[k].predict(X) for k in networks]
+        to_numpy = trained.validated[0].backend.to_numpy
+        outputs.append(numpy.mean([to_numpy(one) for one in predicted], axis=0))
+        folds.append(fold)
+    chosen = numpy.concatenate([fold.validation for fold in folds])
     groups = [fold.groups for fold in folds if fold.groups is not None]
     return PredictedRows(
-        numpy.concatenate([nothing, *outputs]),
-        rows.Y[all_indices],
-        select(rows.weight, all_indices),
+        numpy.concatenate(outputs),
+        rows.Y[chosen],
+        select(rows.weight, chosen),
         numpy.concatenate(groups) if groups else None,
     )

@@ -120,12 +120,12 @@ def importances_of(
     maximum = max(maximum // count, MIN_ROWS)
     rng = numpy.random.default_rng(0)
     samples = []
-    for network, number in zip(trained.validated, trained.numbers, strict=True):
+    for network, plan in zip(trained.validated, trained.plans, strict=True):
         if isinstance(validation, LabeledRows):
             indices = _drawn(len(validation.X), validation.weight, maximum, rng)
             samples.append(Sample(network, validation.X[indices], validation.Y[indices]))
             continue
-        fold = validation[number % len(validation)]
+        fold = validation[plan.fold % len(validation)]
         weight = None if rows.weight is None else rows.weight[fold.validation]
         chosen = fold.validation[_drawn(len(fold.validation), weight, maximum, rng)]
         X = validation_inputs(rows.X, fold._replace(validation=chosen))

@@ -31,6 +31,13 @@ DEFAULT_QUALITY = 3
 """The quality of an estimator that names none."""
 
 
+class Rung(NamedTuple):
+    """A part of a search. settings : maximum number of them; folds : that each is trained on"""
+
+    settings: int
+    folds: int
+
+
 @dataclass(frozen=True)
 class Quality:
     """Settings that ``"auto"`` stands for at one quality.
@@ -50,6 +57,8 @@ class Quality:
         columns; more columns have more in proportion, and more rows than ROWS_OF_FULL_WORK less
     trees : trees that tell the importance of the columns
     rows_of_trees : largest number of rows that they are fitted to
+    settings : number of settings that networks take in turn
+    search : rungs of the search for settings on fewer rows than LARGE_ROWS; none for no search
     """
 
     hidden_widths: tuple[int, ...]
@@ -65,6 +74,8 @@ class Quality:
     work_of_a_row: int
     trees: int
     rows_of_trees: int
+    settings: int = 1
+    search: tuple[Rung, ...] = ()
 
 
 LABEL_BATCHES = ((500, 128), (0, 64))
@@ -135,21 +146,24 @@ QUALITIES = {
         work_of_a_row=100_000_000,
         trees=50,
         rows_of_trees=5000,
+        settings=4,
     ),
     5: Quality(
         hidden_widths=(128, 128),
-        members=8,
+        members=4,
         network_counts=((50_000, 2, 4), (0, 8, 8)),
         label_rate=0.006,
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
-        max_epochs=300,
-        patience=16,
+        max_epochs=200,
+        patience=12,
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=300_000_000,
         trees=50,
         rows_of_trees=5000,
+        settings=4,
+        search=(Rung(4, 3), Rung(3, 4)),
     ),
 }
 """The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""

@@ -1,0 +1,252 @@
+"""Networks of several settings: in turn, and as the best of a search."""
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+
+import xpnet
+from xpnet import TabularClassifier, TabularRegressor
+from xpnet.tabular import ensemble, recipe
+from xpnet.tabular.blending import PredictedRows, best_together
+from xpnet.tabular.ensemble import NetworkTraining
+from xpnet.tabular.linear_baseline import sums_of_inputs
+from xpnet.tabular.recipe import Rung
+from xpnet.tabular.search import (
+    SETTINGS,
+    are_bins,
+    recipe_of_setting,
+    usable_settings,
+)
+from xpnet.training import Callback, LabeledRows
+
+RNG = numpy.random.default_rng(0)
+ROWS = 240
+TABLE = pandas.DataFrame(
+    {"x": RNG.normal(size=ROWS), "y": RNG.normal(size=ROWS), "letter": RNG.choice(["a", "b"], ROWS)}
+)
+NUMBERS = (TABLE["x"] * TABLE["y"] + RNG.normal(size=ROWS) / 5).to_numpy()
+LABELS = numpy.where(NUMBERS > 0, "high", "low")
+CASES = [(TabularClassifier, LABELS), (TabularRegressor, NUMBERS)]
+SMALL: dict[str, Any] = {"quality": 5, "members": 2, "max_iter": 2, "random_state": 0}
+
+
+def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
+    """Return the fitted encoder, the encoded rows and the recipe of a model."""
+    y = NUMBERS if model._task == "regression" else numpy.unique(LABELS, return_inverse=True)[1]
+    encoder = model.new_encoder(0)
+    X = encoder.fit_transform(TABLE, y)
+    rows = LabeledRows(X, y[:, None] if model._task == "regression" else y)
+    outputs = 1 if model._task == "regression" else 2
+    made = recipe.make_recipe(
+        model, encoder, rows, outputs=outputs, networks=1, deadline=numpy.inf, watch=None
+    )
+    return encoder, rows, made
+
+
+def scales_of(made: recipe.Recipe) -> numpy.ndarray:
+    """Return the factors of the inputs, which a recipe has here."""
+    assert made.input_scales is not None
+    return made.input_scales
+
+
+@pytest.fixture(autouse=True)
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have quality 5 train four settings on one fold, and three of them on two more."""
+    quality = replace(recipe.QUALITIES[5], search=(Rung(4, 1), Rung(3, 2)))
+    monkeypatch.setitem(recipe.QUALITIES, 5, quality)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Record the setting and the fold of each network that is trained."""
+    recorded = []
+    train_network = ensemble.train_network
+
+    def record(made: Any, number: int, *others: Any) -> None:
+        recorded.append(made.plans[number][1:])
+        train_network(made, number, *others)
+
+    monkeypatch.setattr(ensemble, "train_network", record)
+    return recorded
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.title)
+def test_factors_of_a_setting_leave_the_linear_baseline_as_it_is(setting: Any) -> None:
+    encoder, rows, made = encoded(TabularRegressor(quality=5))
+    other = recipe_of_setting(made, setting, encoder.encodings_, "regression")
+    before, after = [
+        sums_of_inputs(rows.X.astype(numpy.float64) * scales_of(one), one.input_sums)
+        for one in (made, other)
+    ]
+    numpy.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-12)
+    bins = are_bins(encoder.encodings_)
+    assert other.learning_rate == made.learning_rate * setting.learning_rate
+    assert other.schedule(7, []) == made.schedule(7, []) * setting.learning_rate
+    decays = [one.spec.rule.weight_decay for one in (made, other)]
+    assert decays[1] == decays[0] * setting.weight_decay
+    named = ["_bin" in name for name in encoder.get_feature_names_out()]
+    assert bins.tolist() == named and 0 < bins.sum() < len(bins)
+    of_others = scales_of(other)[~bins]
+    wanted = scales_of(made)[~bins] if setting.uses_importances else numpy.ones((~bins).sum())
+    numpy.testing.assert_allclose(of_others, wanted)
+    wanted = scales_of(made)[bins] if setting.uses_importances else numpy.ones(bins.sum())
+    numpy.testing.assert_allclose(scales_of(other)[bins], wanted * setting.bin_scale)
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_settings_change_nothing_that_the_user_has_chosen(kind: Any) -> None:
+    def titles(**parameters: Any) -> list[str]:
+        model = kind(quality=5, **parameters)
+        return [setting.title for setting in usable_settings(model, encoded(model)[2])]
+
+    bins, importances, dropout, steps = (setting.title for setting in SETTINGS)
+    assert titles() == [bins, importances, dropout, steps]
+    assert titles(dropout=0.3) == [bins, importances, steps]
+    assert (
+        titles(weight_decay=0.3) == titles(learning_rate_init=0.1) == [bins, importances, dropout]
+    )
+    assert titles(hidden_layer_sizes=(5,)) == ["defaults", dropout]
+    assert titles(hidden_layer_sizes=(), weight_decay=0.3) == ["defaults"]
+
+
+@pytest.mark.parametrize(("kind", "y"), CASES)
+def test_networks_take_settings_in_turn(trained: Any, kind: Any, y: Any) -> None:
+    model = kind(quality=4, members=2, max_iter=1, random_state=0).fit(TABLE, y)
+    assert trained == [(k % 4, k) for k in range(8)]
+    # A file describes all networks at once.
+    specs = {replace(network.spec, seed=0) for network in model.networks_}
+    assert len(specs) == 1
+    assert specs.pop().rule.weight_decay == recipe.weight_decay_of(model)
+
+
+@pytest.mark.parametrize(("kind", "y"), CASES)
+def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
+    monkeypatch: pytest.MonkeyPatch, trained: Any, kind: Any, y: Any
+) -> None:
+    losses = [5.0, 2.0, 4.0, 1.0]
+
+    def loss(training: NetworkTraining) -> float:
+        return losses[settings[id(training.network)]]
+
+    settings: dict[int, int] = {}
+    network_training = ensemble.NetworkTraining
+
+    def record(network: Any, *others: Any) -> NetworkTraining:
+        settings[id(network)] = trained[-1][0]
+        return network_training(network, *others)
+
+    monkeypatch.setattr(ensemble, "NetworkTraining", record)
+    monkeypatch.setattr(NetworkTraining, "validation_loss", property(loss))
+    lines = []
+    model = kind(**SMALL).watch(lambda number: ([], None), lambda *line: lines.append(line))
+    model.fit(TABLE, y)
+    assert trained[:4] == [(setting, 0) for setting in range(4)]
+    assert trained[4:] == [(setting, fold) for fold in (1, 2) for setting in (1, 2, 3)]
+    titles = [SETTINGS[k].title for k in (3, 1, 2)]
+    assert [value for name, value in lines if name == "go on"] == [", ".join(titles)]
+    assert {name for name, _ in lines} >= {"network 1", "go on", "blended"}
+    assert len(model.networks_) in (3, 6, 9)
+
+
+def test_predictions_are_chosen_that_are_best_together() -> None:
+    rng = numpy.random.default_rng(1)
+    Y = rng.normal(size=(50, 1))
+    error, noise = rng.normal(size=(50, 1)), rng.normal(size=(50, 1))
+    outputs = [Y + error, Y - 0.9 * error, Y + 3 * noise, Y + 0.8 * error + noise]
+    weight = rng.uniform(0.5, 2, 50)
+    predicted = [PredictedRows(one, Y, weight) for one in outputs]
+    subsets = [list(c) for n in range(1, 5) for c in combinations(range(4), n)]
+
+    def loss(subset: list[int]) -> float:
+        squares = (numpy.mean([outputs[k] for k in subset], axis=0) - Y)[:, 0] ** 2
+        return float(squares @ weight)
+
+    assert sorted(best_together(predicted)) == min(subsets, key=loss) == [0, 1]
+    assert best_together(predicted[:1]) == [0]
+    for rise, chosen in ((0.009, [0, 1]), (0.011, [0])):
+        close = [Y + 1.0, Y + 1.0 + 2 * (numpy.sqrt(1 + rise) - 1)]  # the mean has a loss 1 + rise
+        assert best_together([PredictedRows(one, Y, None) for one in close]) == chosen
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_validation_rows_are_predicted_by_the_mean_of_all_settings(jobs: int) -> None:
+    model = TabularRegressor(**SMALL, refit=False, n_jobs=jobs).fit(TABLE, NUMBERS)
+    assert len(model.residuals_) == ROWS * 3 / 8
+    errors = numpy.abs(NUMBERS - model.predict(TABLE))
+    assert errors.mean() < numpy.abs(model.residuals_).mean() < 2 * errors.mean()
+    low, high = model.predict_interval(TABLE, 0.9).T
+    assert (low < high).all()
+
+
+@pytest.mark.parametrize(("kind", "y"), CASES)
+def test_the_networks_of_a_search_are_saved_and_exported(tmp_path: Path, kind: Any, y: Any) -> None:
+    model = kind(**SMALL).fit(TABLE, y)
+    model.save(tmp_path / "model.xpnet")
+    opened = xpnet.load(tmp_path / "model.xpnet")
+    numpy.testing.assert_array_equal(opened.predict(TABLE), model.predict(TABLE))
+    assert len(opened.networks_) == len(model.networks_)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fit_arguments"),
+    [
+        ({"networks": 2}, {}),
+        ({"validation_fraction": 0}, {}),
+        ({"hidden_layer_sizes": (), "weight_decay": 0.1}, {}),
+    ],
+)
+def test_there_is_no_search_where_it_has_nothing_to_choose(
+    trained: Any, arguments: dict[str, Any], fit_arguments: dict[str, Any]
+) -> None:
+    TabularRegressor(**SMALL | arguments).fit(TABLE, NUMBERS, **fit_arguments)
+    assert len(trained) == arguments.get("networks", 8)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"X_val": TABLE[:60], "y_val": NUMBERS[:60]},
+        {"time": numpy.arange(ROWS)},
+        {"groups": numpy.arange(ROWS) % 2},
+    ],
+    ids=["X_val", "time", "groups"],
+)
+def test_a_search_takes_validation_rows_of_any_kind(
+    trained: Any, arguments: dict[str, Any]
+) -> None:
+    model = TabularRegressor(**SMALL).fit(TABLE, NUMBERS, **arguments)
+    assert len(trained) == 10
+    rows = {"X_val": 60, "time": 30, "groups": ROWS}
+    assert len(model.residuals_) == rows[next(iter(arguments))]
+
+
+def test_a_search_without_time_keeps_networks_of_the_first_rung(trained: Any) -> None:
+    model = TabularRegressor(**SMALL, time_limit=1e-9).fit(TABLE, NUMBERS)
+    assert trained == [(setting, 0) for setting in range(4)]
+    assert 1 <= len(model.networks_) <= 3
+    assert model.n_iter_ == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_in_a_search_keeps_what_its_networks_have_learned(jobs: int) -> None:
+    class Interrupted(Callback):
+        def epoch_end(self, training: Any) -> None:
+            raise KeyboardInterrupt
+
+    model = TabularRegressor(**SMALL, n_jobs=jobs)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(TABLE, NUMBERS, callbacks=lambda number: [Interrupted()] * (number == 3))
+    assert 3 <= len(model.networks_) < 10
+    assert numpy.isfinite(model.predict(TABLE)).all()
+
+
+def test_another_search(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
+    quality = replace(recipe.QUALITIES[5], search=(Rung(2, 1), Rung(1, 2)))
+    monkeypatch.setitem(recipe.QUALITIES, 5, quality)
+    model = TabularRegressor(**SMALL, loss="absolute_error").fit(TABLE, NUMBERS)
+    assert len(trained) == 4 and len(model.networks_) == 3
