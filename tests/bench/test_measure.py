@@ -101,6 +101,7 @@ def test_contenders_give_the_answers_of_plain_numpy(team: Team, entry: Entry) ->
         assert all(seconds > 0 for seconds in lane.seconds)
 
 
+@pytest.mark.exhaustive
 def test_products_in_bfloat16_reach_the_loss_of_float32() -> None:
     (job,) = in_bfloat16([JOBS[6], JOBS[4]])
     assert job.sizes["bits"] == BFLOAT16_BITS and "bfloat16" in job.name

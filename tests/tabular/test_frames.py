@@ -88,7 +88,9 @@ def run(program: str, absent: str, library: str, file: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    "library", ["pandas", pytest.param("polars", marks=pytest.mark.exhaustive)]
+)
 def test_a_frame_needs_no_other_library(library: str, tmp_path: Path) -> None:
     other = {"pandas": "polars", "polars": "pandas"}
     file = tmp_path / "model.safetensors"

@@ -123,9 +123,14 @@ def test_what_loads_kept_code_may_be_missing(
             "import numba.core.codegen as c; c.Gone = c.JITCodeLibrary; del c.JITCodeLibrary",
             "JITCodeLibrary",
         ),
-        ("import numba.np.arrayobj as a; del a.populate_array", "populate_array"),
-        ("import numba.core.cgutils as c; del c.unpack_tuple", "unpack_tuple"),
-        ("import numba.core.cgutils as c; del c._StructProxy._getvalue", "_getvalue"),
+        *(
+            pytest.param(before, named, marks=pytest.mark.exhaustive)
+            for before, named in (
+                ("import numba.np.arrayobj as a; del a.populate_array", "populate_array"),
+                ("import numba.core.cgutils as c; del c.unpack_tuple", "unpack_tuple"),
+                ("import numba.core.cgutils as c; del c._StructProxy._getvalue", "_getvalue"),
+            )
+        ),
         ("import sys; sys.modules['numba'] = None", "numba"),
     ],
 )
