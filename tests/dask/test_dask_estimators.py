@@ -277,7 +277,7 @@ def test_weights_and_targets_that_are_cut_differently(client: Any) -> None:
         found.loss_curve_, plain(xpnet.MLPClassifier).fit(X, y, weight).loss_curve_, rtol=1e-10
     )
     frame = dask.dataframe.from_pandas(pd.DataFrame(X), npartitions=3)
-    with pytest.raises(InputError, match="those of block 0 have 50, 40. Repartition"):
+    with pytest.raises(InputError, match="got 50, 40 rows in block 0. Repartition"):
         xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(
             frame, dask.array.from_array(y, chunks=((40, 60, 50),))
         )

@@ -249,7 +249,7 @@ def test_many_classes_and_many_values_take_little_memory(monkeypatch: pytest.Mon
     y = rng.integers(0, classes, rows)
     encoder = TableEncoder(task="classification", random_state=0)
     at_once = encoder.fit_transform(table, y)
-    monkeypatch.setattr("xpnet.tabular.encodings.MEANS_AT_ONCE", 1 << 18)
+    monkeypatch.setattr("xpnet.tabular.category_encoding.MEANS_AT_ONCE", 1 << 18)
     tracemalloc.start()
     encoder.fit(table, y)
     peak = tracemalloc.get_traced_memory()[1]

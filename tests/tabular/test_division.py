@@ -11,7 +11,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import base, encodings, ensemble
+from xpnet.tabular import base, category_encoding, ensemble
 
 SMALL: dict[str, Any] = {"members": 2, "networks": 3, "max_iter": 3, "random_state": 0}
 RNG = numpy.random.default_rng(0)
@@ -58,13 +58,13 @@ def calibrated(monkeypatch: pytest.MonkeyPatch) -> list[numpy.ndarray]:
 def parts_of_encoder(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record the parts of the rows between which means of targets are taken."""
     recorded = []
-    mean_targets = encodings._mean_targets
+    mean_targets = category_encoding._mean_targets
 
     def record(indices: Any, y: Any, values: int, folds: Any, **options: Any) -> Any:
         recorded.append((folds, options["in_order"]))
         return mean_targets(indices, y, values, folds, **options)
 
-    monkeypatch.setattr(encodings, "_mean_targets", record)
+    monkeypatch.setattr(category_encoding, "_mean_targets", record)
     return recorded
 
 

@@ -9,7 +9,8 @@ import pyarrow
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
-from xpnet.tabular.encodings import CategoryEncoding, TextEncoding
+from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.text_encoding import TextEncoding
 
 _TEXT = CategoryEncoding, TextEncoding
 

@@ -18,7 +18,8 @@ from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import PARTS, PERIODS, CategoryEncoding, NumberEncoding
+from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.number_encoding import PARTS, PERIODS, NumberEncoding
 
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is

@@ -19,14 +19,8 @@ from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import (
-    GAP,
-    UNKNOWN,
-    CategoryEncoding,
-    NumberEncoding,
-    encode_numbers,
-    numbers_of,
-)
+from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
+from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 """Versions of the operators, of those for machine learning, and of the format: of 2022, so that

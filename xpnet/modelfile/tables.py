@@ -14,17 +14,12 @@ from xpnet.modelfile.estimators import constructed, kept_parameters, with_parame
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
+from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.dates import check_date_format
-from xpnet.tabular.encodings import (
-    MAX_FINITE,
-    PARTS,
-    PERIODS,
-    CategoryEncoding,
-    Encoding,
-    NumberEncoding,
-)
+from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
+from xpnet.tabular.number_encoding import MAX_FINITE, PARTS, PERIODS, NumberEncoding
 from xpnet.tabular.recipe import learning_rate_of
 from xpnet.tabular.text_encoding import HASHES, TextEncoding
 

@@ -2,7 +2,9 @@
 
 ``frames``           tables of any library as columns of NumPy's arrays; ``columns``: these columns
 ``dates``            dates and times in text; ``date_columns``: the columns that hold them
-``encodings``        the encodings of one column as float32 columns; ``text_encoding``: free text
+``number_encoding``  numbers and timestamps as float32 columns; ``category_encoding``: categories;
+                     ``text_encoding``: free text; ``encodings``: any of these;
+                     ``encoding_target``: the target that they are fitted to
 ``encoder``          ``TableEncoder``, which chooses an encoding for each column
 ``recipe``           the values that ``"auto"`` stands for, and the settings of all networks
 ``linear_baseline``  trees and linear models that become a part of the networks;

@@ -26,25 +26,24 @@ from xpnet.estimators.parameters import (
     allowing,
     check_parameters,
 )
+from xpnet.tabular.category_encoding import CategoryEncoding, fit_category, with_details
 from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
 from xpnet.tabular.division import RowLinks, links_of
-from xpnet.tabular.encodings import (
-    OUTPUTS_AT_ONCE,
-    CategoryEncoding,
-    Encoding,
+from xpnet.tabular.encoding_target import Target
+from xpnet.tabular.encodings import Encoding
+from xpnet.tabular.frames import table_of
+from xpnet.tabular.number_encoding import (
     NumberEncoding,
     Scaling,
-    Target,
     encode_numbers,
-    fit_category,
     fit_numbers,
     numbers_of,
-    with_details,
 )
-from xpnet.tabular.frames import table_of
 from xpnet.tabular.text_encoding import TextEncoding, fit_text
 
+OUTPUTS_AT_ONCE = 1 << 19
+"""Block size in outputs of the encoder; it bounds temporary memory."""
 MIN_ROWS_PER_BIN = 20
 """Minimum number of rows for each bin of a number."""
 MIN_BINS = 4

@@ -21,8 +21,10 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
-from xpnet.tabular.encodings import CategoryEncoding, Encoding, NumberEncoding
+from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.linear_solvers import LinearModel, fit_logistic, fit_ridges
+from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
 
