@@ -125,7 +125,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         ``ConvergenceWarning`` reports a training that this limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 5, 9, 10 or 12 by quality.
+        keeps its best epoch. ``"auto"`` is 4, 9, 9 or 12 by quality.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.

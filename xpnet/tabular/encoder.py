@@ -50,8 +50,13 @@ MIN_BINS = 4
 """Minimum number of bins of a number; one that would have fewer has none."""
 MAX_BINS = 48
 """Maximum number of bins of quantiles of a number."""
-MAX_TREE_BINS = 8
-"""Maximum number of bins of a tree. Twice as many take more time and predict no better."""
+TREE_BINS_OF_TABLE = 192
+"""Number of tree bins of all columns together up to which a column has many. Few columns predict
+better with many bins where the target has steps; with many columns these take long for nothing."""
+MAX_TREE_BINS_OF_WIDE_TABLE = 8
+"""Maximum number of bins of a tree in a table of very many columns."""
+MAX_TREE_BINS = 32
+"""Maximum number of bins of a tree in a table of few columns."""
 MAX_FINE_TREE_BINS = 64
 """Maximum number of bins of a tree where the target rises and falls many times along the column."""
 MIN_ROWS_PER_TREE_BIN = 7
@@ -91,9 +96,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         standard deviation.
     bins : int, "auto" or None, default "auto"
         Maximum number of bins of a number. ``"auto"`` is one bin for each 20 rows, at most 48, and
-        fewer where the encoded table would hold more than 2^26 numbers; of a tree 4 to 8, so that
-        each bin of all columns together has 7 rows, and 64 where the target rises and falls many
-        times along the column. None for no bins.
+        fewer where the encoded table would hold more than 2^26 numbers; of a tree at most 32,
+        fewer in a table of more than six numbers and at most 8 in one of more than 24, so that each
+        bin of all columns together has 7 rows, and 64 where the target rises and falls many times
+        along the column. None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
         Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the
         target, with eight quantiles where these are fewer than four: the column may tell the target
@@ -315,8 +321,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return Target(y, task, links, random_state)
 
     def _scaling(self, table: Table, kinds: list[ColumnKind], target: Target) -> Scaling:
-        max_bins = self._max_bins(table, kinds)
-        may_be_fine = self.bins == "auto" and max_bins == MAX_TREE_BINS
+        numbers = encoded_numbers(kinds)
+        max_bins = self._max_bins(table, numbers)
+        may_be_fine = self.bins == "auto" and max_bins == max_tree_bins(numbers)
         return Scaling(
             robust=self.scaling == "robust",
             max_bins=max_bins,
@@ -324,15 +331,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             target=target if self.binning == "tree" else None,
         )
 
-    def _max_bins(self, table: Table, kinds: list[ColumnKind]) -> int:
+    def _max_bins(self, table: Table, numbers: int) -> int:
         if self.bins != "auto":
             return int(self.bins or 0)
-        numbers_of_kind = {"number": 1, "timestamp": 4}
-        numbers = max(1, sum(numbers_of_kind.get(kind, 0) for kind, _ in kinds))
         maximum = MAX_BINS
         if self.binning == "tree":
             maximum = max(MIN_BINS, table.rows // (MIN_ROWS_PER_TREE_BIN * numbers))
-            maximum = min(MAX_TREE_BINS, maximum)
+            maximum = min(max_tree_bins(numbers), maximum)
         of_memory = MAX_ENCODED_NUMBERS // (table.rows * numbers)
         bins = min(table.rows // MIN_ROWS_PER_BIN, maximum, of_memory)
         return bins if bins >= MIN_BINS else 0
@@ -534,6 +539,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unique = f"{name}_{uses[name]}"
             uses[unique] = 1
         return numpy.array(list(uses), object)
+
+
+def encoded_numbers(kinds: list[ColumnKind]) -> int:
+    """Return how many numbers columns of these kinds are encoded as, at least 1."""
+    numbers_of_kind = {"number": 1, "timestamp": 4}
+    return max(1, sum(numbers_of_kind.get(kind, 0) for kind, _ in kinds))
+
+
+def max_tree_bins(numbers: int) -> int:
+    """Return the maximum number of bins of a tree in a table of a number of encoded numbers."""
+    return min(MAX_TREE_BINS, max(TREE_BINS_OF_TABLE // numbers, MAX_TREE_BINS_OF_WIDE_TABLE))
 
 
 def categorical_columns(features: Any, table: Table) -> set[int]:
