@@ -80,11 +80,11 @@ class Plot:
             style["marker"] = MARKERS[contender]
         self.axes.plot(x, y, **(style | keywords))
 
-    def legend(self) -> None:
-        """Name each contender once, below the axes."""
+    def legend(self, location: str = "lower") -> None:
+        """Name each contender once. location : "lower" or "upper", below or above the axes"""
         handles, labels = self.axes.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
-        self.figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+        self.figure.legend(unique.values(), unique.keys(), loc=f"outside {location} center", ncols=3)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def speed_chart(results: Results) -> Chart:
         drawn.axes.axvline(1, color="black", linewidth=0.9)
         drawn.axes.set_xlabel("speed; the best peer is 1")
         drawn.axes.margins(x=0.12)
-        drawn.legend()
+        drawn.legend("upper")  # the chart is higher than a screen
     return drawn.chart
 
 
