@@ -82,6 +82,8 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 
 # The API's pages, from its docstrings.
+# A name in single backticks is a link where it has a page.
+default_role = "py:obj"
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

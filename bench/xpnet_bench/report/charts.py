@@ -84,7 +84,8 @@ class Plot:
         """Name each contender once. location : "lower" or "upper", below or above the axes"""
         handles, labels = self.axes.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
-        self.figure.legend(unique.values(), unique.keys(), loc=f"outside {location} center", ncols=3)
+        place = f"outside {location} center"
+        self.figure.legend(unique.values(), unique.keys(), loc=place, ncols=3)
 
 
 @contextmanager
