@@ -53,8 +53,8 @@ register_model_files(lambda: import_module("xpnet.modelfile"))
 
 __all__ = [
     "MLP_SEARCH_SPACE",
-    "SGD",
     "TABULAR_SEARCH_SPACE",
+    "SGD",
     "Adam",
     "AdamW",
     "Affine",
