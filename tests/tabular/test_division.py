@@ -1,5 +1,6 @@
 """Groups and times: which rows are on which side of each division that a fit makes."""
 
+import weakref
 from typing import Any
 
 import numpy
@@ -309,3 +310,20 @@ def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_res
     for name in ("residuals_", "residual_weights_"):
         if kind is TabularRegressor:
             numpy.testing.assert_array_equal(getattr(on_view, name), getattr(on_copy, name))
+
+
+def test_validation_rows_are_released_when_a_network_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    validation_rows = []
+    train_network = ensemble.train_network
+
+    def record(made: Any, number: int, rows: Any, validation: Any, *others: Any) -> None:
+        train_network(made, number, rows, validation, *others)
+        validation_rows.append(weakref.ref(validation.X))
+        first, *_ = validation_rows
+        assert first() is None or number == 0
+
+    monkeypatch.setattr(ensemble, "train_network", record)
+    TabularRegressor(**SMALL).fit(X, NUMBERS)
+    assert len(validation_rows) == 3

@@ -111,6 +111,11 @@ class BestEpoch(EarlyStopping):
         self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
         training.stop = training.stop or time.monotonic() > self.end
 
+    def train_end(self, training: Training) -> None:
+        """Put the best parameters back, and release the validation rows."""
+        super().train_end(training)
+        self.validation = None  # A fit would keep those of all its networks to its end.
+
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         current = training.step.state()
         training.step.load_state(self.mean.add(current))

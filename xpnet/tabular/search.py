@@ -105,6 +105,8 @@ def recipe_of_setting(
 
     encodings : of the table, whose inputs the factors are for
     """
+    if setting == DEFAULTS:
+        return recipe
     dropout = setting.label_dropout if task == "classification" else setting.number_dropout
     spec, schedule = recipe.spec, recipe.schedule
     if dropout is not None:
