@@ -40,8 +40,8 @@ ACTIVATION_FUNCTIONS = [name for name in ops.ACTIVATIONS if name != "identity"]
 __all__ += ACTIVATION_FUNCTIONS
 globals().update({name: _dispatched(getattr(ops, name)) for name in ACTIVATION_FUNCTIONS})
 
-softmax = _dispatched(ops.softmax)
-log_softmax = _dispatched(ops.log_softmax)
+softmax: Callable[..., Array] = _dispatched(ops.softmax)
+log_softmax: Callable[..., Array] = _dispatched(ops.log_softmax)
 
 
 def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:

@@ -35,7 +35,9 @@ class GenericBackend:
     in_place = False
 
     def __init__(self, name: str, xp: Any, device: Any) -> None:
-        self.name, self.xp, self._device = name, xp, device
+        self.name: str = name
+        self.xp: Any = xp
+        self._device = device
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
         """Convert data to an array of this library and device, without a copy where none is needed.

@@ -51,7 +51,9 @@ class Parameters(MutableMapping[str, Array]):
     """
 
     def __init__(self, arrays: dict[str, Array], flat: Array | None, backend: Backend) -> None:
-        self._arrays, self.flat, self.backend = arrays, flat, backend
+        self._arrays = arrays
+        self.flat: Any | None = flat
+        self.backend: Backend = backend
 
     @classmethod
     def zeros(cls, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":

@@ -88,7 +88,7 @@ def app() -> None:
     """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""
 
 
-for command in (
+for _command in (
     reproduce,
     train,
     predict,
@@ -100,5 +100,5 @@ for command in (
     doctor,
     warmup,
 ):
-    app.add_command(command)
-    command.epilog = command.epilog or EPILOG
+    app.add_command(_command)
+    _command.epilog = _command.epilog or EPILOG

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 EXPLAINED_ROWS = 20_000
 """Maximum rows that importances are measured on, at even distances in the file."""
 
-target_option = options.reading_option(
+target_option: options.Decorator = options.reading_option(
     "--target",
     callback=options.reads,
     help="Column with the true values. [default: the column that the model was trained on]",
 )
-measuring = options.together(
+measuring: options.Decorator = options.together(
     options.model_argument,
     options.data_argument,
     target_option,

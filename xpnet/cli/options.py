@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial, reduce
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,7 +19,15 @@ from xpnet.data.names import STDIN
 from xpnet.dispatch import get_backend
 from xpnet.errors import did_you_mean
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+if TYPE_CHECKING:  # click's classes take the type of their values since 8.2
+    Choice = click.Choice[str]
+    ParamType = click.ParamType[Any]
+else:
+    Choice = click.Choice
+    ParamType = click.ParamType
+
+Decorator = Callable[[Any], Any]
+"""Adds options to a command, or to a decorator of commands."""
 
 PLOTS = (".png", ".svg", ".pdf")
 """Endings of the formats of plots."""
@@ -96,10 +104,10 @@ def _is_stdin(path: Path) -> bool:
         return False
 
 
-reads = partial(claim, written=False)
+reads: Callable[..., Any] = partial(claim, written=False)
 """Note that a command reads the file that an argument names."""
 
-keeps_checkpoints = partial(claim, written=True, inside="checkpoint-*")
+keeps_checkpoints: Callable[..., Any] = partial(claim, written=True, inside="checkpoint-*")
 """Note that a command reads and writes the checkpoints of a folder."""
 
 
@@ -125,7 +133,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
-class Listed(click.ParamType):
+class Listed(ParamType):
     """Values of one type, separated by commas; a configuration file has a list.
 
     A value that holds a comma stands in quotes.
@@ -133,8 +141,8 @@ class Listed(click.ParamType):
 
     name = "list"
 
-    def __init__(self, kind: click.ParamType) -> None:
-        self.kind = kind
+    def __init__(self, kind: ParamType) -> None:
+        self.kind: ParamType = kind
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -151,7 +159,7 @@ class Listed(click.ParamType):
 WORDS = Listed(click.STRING)
 
 
-class OneOf(click.Choice):
+class OneOf(Choice):
     """One of some names; a name that is none of them gets a suggestion."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -234,15 +242,15 @@ class Grouped(click.Command):
                 formatter.write_dl(records)
 
 
-def options_of(group: str) -> Callable[..., Callable[[Command], Command]]:
+def options_of(group: str) -> Callable[..., Decorator]:
     """Return what ``click.option`` is, for options in a group of the help page."""
     return partial(click.option, cls=type("GroupedOption", (click.Option,), {"group": group}))
 
 
-reading_option = options_of("Reading the data")
-writing_option = options_of("Writing")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-machine_option = options_of("The machine")
+reading_option: Callable[..., Decorator] = options_of("Reading the data")
+writing_option: Callable[..., Decorator] = options_of("Writing")
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+machine_option: Callable[..., Decorator] = options_of("The machine")
 
 
 def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -255,14 +263,14 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return mark
 
 
-def together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def together(*decorators: Decorator) -> Decorator:
     """Make one decorator of several options, which stand in this order on the help page."""
     return lambda command: reduce(
         lambda decorated, decorator: decorator(decorated), reversed(decorators), command
     )
 
 
-computing = together(
+computing: Decorator = together(
     machine_option(
         "--backend",
         type=_usable,
@@ -290,19 +298,19 @@ computing = together(
 set at once.
 """
 
-quiet_option = writing_option(
+quiet_option: Decorator = writing_option(
     "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."
 )
 
-verbose_option = writing_option(
+verbose_option: Decorator = writing_option(
     "-v", "--verbose", is_flag=True, help="Print a line on stderr for each epoch."
 )
 
-model_argument = click.argument("model", type=PATH, callback=reads)
-data_argument = click.argument("data", callback=reads)
+model_argument: Decorator = click.argument("model", type=PATH, callback=reads)
+data_argument: Decorator = click.argument("data", callback=reads)
 
 _DETECTED = "[default: recognised where it is certain]"
-reading = together(
+reading: Decorator = together(
     reading_option(
         "--features",
         type=WORDS,
@@ -383,13 +391,13 @@ def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
     return path
 
 
-output_option = partial(writing_option, type=PATH, callback=output_path)
+output_option: Callable[..., Decorator] = partial(writing_option, type=PATH, callback=output_path)
 """Adds an option that names a file to write; its folder is checked before any work is done."""
 
-plot_option = partial(output_option, "--plot", callback=plot_path)
+plot_option: Callable[..., Decorator] = partial(output_option, "--plot", callback=plot_path)
 """Adds the option that names a file for a plot."""
 
-config_option = writing_option(
+config_option: Decorator = writing_option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     callback=read_config,

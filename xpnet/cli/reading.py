@@ -131,13 +131,15 @@ class EncodedRows(Source):
     """Inputs of a network: rows that are encoded as they are read. encoder : fitted"""
 
     def __init__(self, rows: TableRows, encoder: Any, dtype: str) -> None:
-        self.rows, self.encoder, self.dtype = rows, encoder, numpy.dtype(dtype)
+        self.rows: TableRows = rows
+        self.encoder: Any = encoder
+        self.dtype: numpy.dtype = numpy.dtype(dtype)
         counts = [
             numpy.count_nonzero(rows.chosen[start:end])
             for start, end in pairwise(rows.frame.starts)
         ]
-        self.starts = numpy.cumsum([0, *counts])
-        self.shape = (len(rows), len(encoder.get_feature_names_out()))
+        self.starts: numpy.ndarray = numpy.cumsum([0, *counts])
+        self.shape: tuple[int, int] = (len(rows), len(encoder.get_feature_names_out()))
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""

@@ -29,11 +29,12 @@ class TableModel:
     """
 
     def __init__(self, model: Any, coverage: float | None = None) -> None:
-        self.model, self.coverage = model, coverage
+        self.model: Any = model
+        self.coverage: float | None = coverage
         self.features: list[str] = getattr(model, "feature_names_in_", numpy.array([])).tolist()
         self.text: set[str] = set()
         self._use_encoder(getattr(model, "encoder_", None))
-        self.outputs = _output_count(model)
+        self.outputs: int = _output_count(model)
         labels = getattr(model, "classes_", None)
         if isinstance(model, Network):  # a file's, which predicts classes
             labels = numpy.arange(model.spec.widths[-1])
@@ -45,11 +46,11 @@ class TableModel:
         self.classes: list[Any] | None = None if labels is None else labels.tolist()
         has_quantiles = getattr(model, "loss", None) == "quantile"
         quantiles = numpy.atleast_1d(model.quantile).tolist() if has_quantiles else []
-        self.levels = quantiles if len(quantiles) > 1 else []
-        self.several = self.outputs > 1 and not self.levels
+        self.levels: list[float] = quantiles if len(quantiles) > 1 else []
+        self.several: bool = self.outputs > 1 and not self.levels
         # A file from anyone may hold anything here.
         target, ids = model.extra.get("target"), model.extra.get("ids")
-        self.target = target if isinstance(target, str) else None
+        self.target: str | None = target if isinstance(target, str) else None
         self.ids: list[Any] = ids if isinstance(ids, list) else []
 
     def _use_encoder(self, encoder: Any) -> None:

@@ -245,7 +245,7 @@ class SameRows(Callback):
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
         links = [rows.links.groups, rows.links.time]
-        self.fingerprint = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
+        self.fingerprint: Any = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
 
     def state(self) -> dict[str, Any]:
         """Return the fingerprint."""

@@ -69,7 +69,7 @@ class DaskGroup:
 
     def __init__(self, rank: int, exchanges: list[Any], timeout: float) -> None:
         self.rank = rank
-        self.size = len(exchanges)
+        self.size: int = len(exchanges)
         self._exchanges = exchanges
         self._timeout = timeout
         self._turn = 0

@@ -173,17 +173,16 @@ class ArraySource(Source):
                 f"{array.dtype}, {tuple(array.shape)}."
             )
         check_zarr(array)
-        self.array, self.dtype, self.shape = (
-            array,
-            numpy.dtype(array.dtype),
-            (int(array.shape[0]), int(array.shape[1])),
-        )
+        self.array: Any = array
+        self.dtype: numpy.dtype = numpy.dtype(array.dtype)
+        self.shape: tuple[int, int] = (int(array.shape[0]), int(array.shape[1]))
         row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
         chunk = int((getattr(array, "chunks", None) or (1,))[0])
         size = -(-max(1, BLOCK_BYTES // row_bytes) // chunk) * chunk
         # Chunks that are taller, as those of single columns, are read in parts, each several times.
         size = min(size, max(1, MAX_BLOCK_BYTES // row_bytes))
-        self.starts = numpy.append(numpy.arange(0, self.shape[0], size), self.shape[0])
+        firsts = numpy.arange(0, self.shape[0], size)
+        self.starts: numpy.ndarray = numpy.append(firsts, self.shape[0])
 
     def read(self, block: int) -> numpy.ndarray:
         """Read the rows of a block.
@@ -263,10 +262,12 @@ class ParquetSource(Source):
         from xpnet.data.labels import read_labels
         from xpnet.data.parquet_frames import parquet_frame
 
-        self.frame, self.dtype = parquet_frame(path, str(path)), numpy.dtype(dtype)
-        self.features, _ = pick_columns(
+        self.frame: Any = parquet_frame(path, str(path))
+        self.dtype: numpy.dtype = numpy.dtype(dtype)
+        columns, _ = pick_columns(
             self.frame, target, list(features or ()), list(drop), (), labelled=True
         )
+        self.features: list[str] = columns
         numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
         kinds = {name: self.frame.schema.field(name).type for name in self.features}
         text = [
@@ -277,15 +278,16 @@ class ParquetSource(Source):
                 f"{path}: the columns of a matrix must hold numbers; {', '.join(map(repr, text))} "
                 "hold none. Leave them out, encode them first, or use xpnet train."
             )
-        self.labels, labelled = read_labels(self.frame, target)
+        labels, labelled = read_labels(self.frame, target)
+        self.labels: numpy.ndarray = labels
         if not labelled.all():
             row = int(labelled.argmin()) + 1
             raise DataFileError(
                 f"{path}: every row must have a label; row {row}, column {target!r} has none. "
                 "Leave it out."
             )
-        self.starts = self.frame.starts
-        self.shape = (self.frame.rows, len(self.features))
+        self.starts: numpy.ndarray = self.frame.starts
+        self.shape: tuple[int, int] = (self.frame.rows, len(self.features))
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Read the rows of a group, some thousand at a time.
@@ -356,10 +358,10 @@ class ChunkSource(Source):
                 "Chunks must be matrices with equally many columns, at least one; got "
                 f"{sorted(widths)}."
             )
-        self.dtype = numpy.result_type(*(dtype for _, dtype, _ in chunks))
-        self.starts = numpy.cumsum([0, *(shape[0] for shape, *_ in chunks)])
-        self.shape = (int(self.starts[-1]), widths.pop())
-        self.labels = numpy.concatenate(labels) if labels else None
+        self.dtype: numpy.dtype = numpy.result_type(*(dtype for _, dtype, _ in chunks))
+        self.starts: numpy.ndarray = numpy.cumsum([0, *(shape[0] for shape, *_ in chunks)])
+        self.shape: tuple[int, int] = (int(self.starts[-1]), widths.pop())
+        self.labels: numpy.ndarray | None = numpy.concatenate(labels) if labels else None
         self._open: Iterator[tuple[numpy.ndarray, Any]] = iter(())
         self._next = self.blocks
 

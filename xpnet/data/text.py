@@ -50,7 +50,7 @@ Few groups take little memory.
 PART_BYTES = 2**20
 """Bytes that are read at a time where content is counted."""
 
-MISSING = [*csv.ConvertOptions().null_values, "<NA>", "None"]
+MISSING: list[str] = [*csv.ConvertOptions().null_values, "<NA>", "None"]
 """Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
 REMEDY = "Correct that row, or quote values that hold the separator or a line end"
@@ -100,10 +100,13 @@ class TextFile:
     default_target = None
 
     def __post_init__(self) -> None:
-        self.path, self.piped = Path(self.source), b""
-        self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
+        self.path: Path = Path(self.source)
+        self.piped: bytes = b""
+        self.name: str = self.path.name
+        self.compression: str | None = COMPRESSED.get(self.path.suffix.lower())
         if str(self.source) == STDIN:
-            self.name, self.piped = "stdin", sys.stdin.buffer.read()
+            self.name = "stdin"
+            self.piped = sys.stdin.buffer.read()
             self.compression = next(
                 (kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None
             )
@@ -117,9 +120,9 @@ class TextFile:
             self._raise_for_bad_bytes()
         if len(rows) == 1 and not self.no_header and len(text) < SAMPLE:
             raise self._no_rows()
-        self.block_bytes = max(2 * len(text), MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
+        self.block_bytes: int = max(2 * len(text), MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
         self.block_bytes = min(self.block_bytes, MAX_BLOCK_BYTES)
-        self.quoted = '"' in text
+        self.quoted: bool = '"' in text
         if self.decimal is None and has_decimal_commas(rows[1:], self.separator):
             self.decimal = ","
             self.notes.append(
@@ -134,10 +137,11 @@ class TextFile:
     def _name_columns(self, first_row: Sequence[str]) -> None:
         """Set the names of the columns, and note those that the file has twice."""
         if self.no_header:
-            self.names = [f"x{place}" for place in range(len(first_row))]
+            self.names: list[str] = [f"x{place}" for place in range(len(first_row))]
             self.repeated_names: list[list[str]] = []
             return
-        self.names, self.repeated_names = header_of(first_row)
+        names, self.repeated_names = header_of(first_row)
+        self.names = names
         for names in self.repeated_names:
             self.notes.append(
                 f"the header names {len(names)} columns {names[0]!r}; they are read as "

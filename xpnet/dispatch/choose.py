@@ -239,13 +239,11 @@ def library_of(value: Any) -> str:
     return library
 
 
-@cache
-def library_of_backend(backend: Backend) -> str:
-    """Name the package whose arrays a backend computes.
+library_of_backend: Callable[[Any], str] = cache(lambda backend: library_of(backend.asarray(0.0)))
+"""Name the package whose arrays a backend computes.
 
-    The answer is kept for each backend, since a GPU makes an array by a kernel.
-    """
-    return library_of(backend.asarray(0.0))
+The answer is kept for each backend, since a GPU makes an array by a kernel.
+"""
 
 
 @cache

@@ -38,10 +38,10 @@ class Sharded(Batches):
     def __init__(self, batches: InMemory, ranks: Ranks) -> None:
         self.batches = batches
         self.ranks = ranks
-        self.leads = ranks.rank == 0
-        self.rng = batches.rng
+        self.leads: bool = ranks.rank == 0
+        self.rng: Any = batches.rng
         batches.count_rows(ranks.count(batches.data.count))
-        self.rows = batches.rows
+        self.rows: int = batches.rows
 
     def begin(self, step: Step, epochs: int) -> None:
         """Check that all ranks are about to train the same, and let them draw the same orders.

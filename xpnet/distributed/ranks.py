@@ -16,7 +16,7 @@ from xpnet.backend import Group, NetworkSpec
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import InputError
 
-LAUNCHERS = {
+LAUNCHERS: dict[str, tuple[str, ...]] = {
     "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
     "srun": ("SLURM_STEP_NUM_TASKS",),
     "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import BatchPart, EpochRows, Group, Parameters, Step, StepState
+from xpnet.backend import BatchPart, EpochRows, Group, NetworkSpec, Parameters, Step, StepState
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.dispatch.choose import library_of
 from xpnet.distributed.ranks import Ranks, ShardMap, current_ranks
@@ -59,8 +59,11 @@ class DistributedStep(Step):
 
     def __init__(self, step: Step, ranks: Ranks) -> None:
         assert ranks.group is not None
-        self.step, self.ranks, self.group = step, ranks, ranks.group
-        self.spec, self.params = step.spec, step.params
+        self.step: Step = step
+        self.ranks: Ranks = ranks
+        self.group: Group = ranks.group
+        self.spec: NetworkSpec = step.spec
+        self.params: Parameters = step.params
         self._counted: tuple[Any, int, int] = (
             None,
             0,
@@ -194,8 +197,9 @@ class DistributedStep(Step):
         """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""
         assert part is None
         loss = self._add_up(X, Y, sample_weight, *self._whole(X, rows, sample_weight))
-        loss, self.penalty = self._sums(loss, self.step.penalty)
-        return loss
+        mean_loss, penalty = self._sums(loss, self.step.penalty)
+        self.penalty: float = penalty
+        return mean_loss
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`: every rank makes the same."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from scipy import sparse
-from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -25,6 +24,7 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.scikit_learn import ClassifierMixin
 from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
 from xpnet.models.inputs import on_host, to_host

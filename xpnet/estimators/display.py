@@ -55,11 +55,9 @@ class LossCurveDisplay:
         validation_loss_curve: Sequence[float] = (),
         name: str | None = None,
     ) -> None:
-        self.loss_curve, self.validation_loss_curve, self.name = (
-            loss_curve,
-            validation_loss_curve,
-            name,
-        )
+        self.loss_curve: Sequence[float] = loss_curve
+        self.validation_loss_curve: Sequence[float] = validation_loss_curve
+        self.name: str | None = name
 
     @classmethod
     def from_estimator(
@@ -121,10 +119,10 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         """
-        self.ax_ = axes_for(ax)
-        self.figure_ = self.ax_.figure
+        self.ax_: Any = axes_for(ax)
+        self.figure_: Any = self.ax_.figure
         name = self.name if name is None else name
-        self.lines_ = []
+        self.lines_: list[Any] = []
         for what, curve in (
             ("training", self.loss_curve),
             ("validation", self.validation_loss_curve),

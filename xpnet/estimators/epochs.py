@@ -75,7 +75,7 @@ class Validation:
     def __init__(self, estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> None:
         self.estimator = estimator
         self.rows = rows
-        self.coordinator = coordinator.measuring(rows)
+        self.coordinator: Coordinator = coordinator.measuring(rows)
         network = estimator._fitted
         self.step: Step = network.exclusively(network.step_for, rows.X)
 

@@ -94,21 +94,27 @@ class FittedNetwork(Saved, EstimatorParameters):
         """Biases, layer by layer: (fan_out,), NumPy's."""
         return self._show()[1]
 
-    backend_ = property(attrgetter("_fitted.backend_"), doc="Name of the backend that computes.")
-    device_ = property(attrgetter("_fitted.device_"), doc="The device that the parameters lie on.")
-    dtype_ = property(attrgetter("_fitted.dtype_"), doc="The dtype, ``float32`` or ``float64``.")
-    why_ = property(
+    backend_: property = property(
+        attrgetter("_fitted.backend_"), doc="Name of the backend that computes."
+    )
+    device_: property = property(
+        attrgetter("_fitted.device_"), doc="The device that the parameters lie on."
+    )
+    dtype_: property = property(
+        attrgetter("_fitted.dtype_"), doc="The dtype, ``float32`` or ``float64``."
+    )
+    why_: property = property(
         attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why."
     )
 
-    n_iter_ = Recorded()
-    t_ = Recorded()
-    loss_ = Recorded()
-    best_loss_ = Recorded()
-    loss_curve_ = Recorded()
-    validation_loss_curve_ = Recorded()
-    validation_scores_ = Recorded()
-    best_validation_score_ = Recorded()
+    n_iter_: Recorded = Recorded()
+    t_: Recorded = Recorded()
+    loss_: Recorded = Recorded()
+    best_loss_: Recorded = Recorded()
+    loss_curve_: Recorded = Recorded()
+    validation_loss_curve_: Recorded = Recorded()
+    validation_scores_: Recorded = Recorded()
+    best_validation_score_: Recorded = Recorded()
     _no_improvement_count = Recorded("no_improvement_count")
 
     def to(self, backend: str | Backend | Array) -> Self:
@@ -192,9 +198,9 @@ class FittedNetwork(Saved, EstimatorParameters):
             )
         if state.best is not None:
             self._record.best_parameters = state.best
-        self.n_features_in_ = spec.widths[0]
-        self.n_outputs_ = spec.widths[-1]
-        self.n_layers_ = len(spec.widths)
+        self.n_features_in_: int = spec.widths[0]
+        self.n_outputs_: int = spec.widths[-1]
+        self.n_layers_: int = len(spec.widths)
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
         self._optimizer = LearningRate(self)
         self._network = Network(

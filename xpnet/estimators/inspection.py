@@ -130,7 +130,7 @@ class ImportanceDisplay:
         self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score"
     ) -> None:
         self.importances = importances
-        self.feature_names = list(feature_names)
+        self.feature_names: list[str] = list(feature_names)
         self.score_name = score_name
 
     @classmethod
@@ -182,14 +182,14 @@ class ImportanceDisplay:
         ImportError
             Without matplotlib.
         """
-        self.ax_ = axes_for(ax)
-        self.figure_ = self.ax_.figure
+        self.ax_: Any = axes_for(ax)
+        self.figure_: Any = self.ax_.figure
         means, spread = self.importances.mean(axis=1), self.importances.std(axis=1)
         shown = numpy.argsort(means, kind="stable")[-MAX_BARS:]
         names = [
             str(self.feature_names[k]).replace("$", r"\$") for k in shown
         ]  # A dollar begins a formula.
-        self.bars_ = self.ax_.barh(range(len(shown)), means[shown], xerr=spread[shown])
+        self.bars_: Any = self.ax_.barh(range(len(shown)), means[shown], xerr=spread[shown])
         self.ax_.set_yticks(range(len(shown)), names)
         self.ax_.set(xlabel=f"fall of the {self.score_name} where the column is shuffled")
         return self

@@ -1,11 +1,11 @@
 """The learning rate of an estimator, epoch by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnet.optimizers import Cosine, OneCycle
+from xpnet.optimizers import Cosine, OneCycle, Schedule
 
-SCHEDULES = {"cosine": Cosine, "one_cycle": OneCycle}
+SCHEDULES: dict[str, Callable[..., Schedule]] = {"cosine": Cosine, "one_cycle": OneCycle}
 """Schedules that an estimator takes by name. Each is made from a learning rate and a number of
 epochs.
 """
@@ -23,20 +23,21 @@ class LearningRate:
     """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under
     scikit-learn's name.
 
-    solver : the solver of the fit that made it learning_rate_init : of the first epoch;
-    learning_rate : of the next epoch power_t : exponent of ``"invscaling"`` schedule :
-    ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function that is called with the number
-    of epochs
-        that the fit has made and the list of their losses
+    solver : the solver of the fit that made it
+    learning_rate_init : of the first epoch
+    learning_rate : of the next epoch
+    power_t : exponent of ``"invscaling"``
+    schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, or a function that is called with
+        the number of epochs that the fit has made and the list of their losses
     first_epoch : number of epochs in the network's history before the first epoch of the fit; None
         before that epoch
     """
 
     def __init__(self, estimator: Any) -> None:
-        self.solver = estimator.solver
-        self.power_t = estimator.power_t
-        self.learning_rate_init = float(estimator.learning_rate_init)
-        self.learning_rate = self.learning_rate_init
+        self.solver: Any = estimator.solver
+        self.power_t: Any = estimator.power_t
+        self.learning_rate_init: float = float(estimator.learning_rate_init)
+        self.learning_rate: float = self.learning_rate_init
         self.schedule: Any = estimator.learning_rate
         self.first_epoch: int | None = None
         if isinstance(self.schedule, str) and self.schedule in SCHEDULES:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from numpy.random import RandomState
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import get_scorer
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
@@ -23,6 +22,7 @@ from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
 from xpnet.estimators.record import TrainingRecord
 from xpnet.estimators.resume import Checkpoints, open_checkpoints
+from xpnet.estimators.scikit_learn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from xpnet.estimators.stochastic import fit_by_epochs
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import require
@@ -315,18 +315,18 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     ) -> None:
         """Become the estimator of a fit whose arguments were checked."""
         if learns_columns:
-            self.n_features_in_ = data.columns.count
+            self.n_features_in_: int = data.columns.count
             self.__dict__.pop("feature_names_in_", None)
             if data.columns.names is not None:
-                self.feature_names_in_ = data.columns.names
+                self.feature_names_in_: Any = data.columns.names
         self._adopt_targets(data.targets)
-        self.n_outputs_ = data.outputs
+        self.n_outputs_: int = data.outputs
         self.out_activation_ = OUTPUT_ACTIVATIONS[data.loss]
         self._random_state = random_state
         self._optimizer = plan.learning_rate
         network = plan.network
         if plan.renewed_spec is None:
-            self.n_layers_ = len(network.spec.widths)
+            self.n_layers_: int = len(network.spec.widths)
             self._record = TrainingRecord()
             self._record.n_iter_ = 0
             self._record.t_ = 0

@@ -11,12 +11,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
-from sklearn.base import BaseEstimator
 from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError, did_you_mean
+from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.estimators.warnings import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule

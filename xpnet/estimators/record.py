@@ -55,7 +55,7 @@ class Recorded:
     """An attribute of an estimator that its TrainingRecord holds."""
 
     def __init__(self, name: str = "") -> None:
-        self.name = name
+        self.name: str = name
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = self.name or name

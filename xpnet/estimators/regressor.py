@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy
-from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
@@ -20,6 +19,7 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.scikit_learn import RegressorMixin
 from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import to_host

@@ -197,7 +197,7 @@ class EarlyEnd(Callback):
     brief = True
 
     def __init__(self) -> None:
-        self.early = False
+        self.early: bool = False
 
     def train_end(self, training: Training) -> None:
         """Note whether a callback has stopped the training."""

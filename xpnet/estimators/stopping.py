@@ -53,9 +53,9 @@ class Improvement(Callback):
         self.tol = tol
         self.patience = patience
         self.parameters = parameters
-        self.is_scored = record.is_scored
-        self.measured = 0.0
-        self.stalled = False
+        self.is_scored: bool = record.is_scored
+        self.measured: float = 0.0
+        self.stalled: bool = False
 
     def epoch_end(self, training: Training) -> None:
         """Measure the epoch, and compare it with the best one so far."""

@@ -1,5 +1,7 @@
 """The activations as layers, element by element; ``xpnet.ops`` documents their formulas."""
 
+from typing import Any
+
 from xpnet import ops
 from xpnet.backend import Backend
 from xpnet.errors import InputError, did_you_mean
@@ -59,7 +61,7 @@ class Activation(Layer):
         operations, inputs = self._coerce(inputs)
         out, kept = ops.ACTIVATIONS[self.activation].over(operations).forward(inputs)
         # The output belongs to the caller, who may change it before the backward pass.
-        self.cache = namespace(out).astype(out, out.dtype) if kept is out else kept
+        self.cache: Any = namespace(out).astype(out, out.dtype) if kept is out else kept
         return out
 
     def backward(self, d_out: Array) -> Array:

@@ -1,5 +1,7 @@
 """The affine (fully connected) layer."""
 
+from typing import Any
+
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer, as_floats, check_same_shape
 from xpnet.ops import Array
@@ -57,7 +59,7 @@ class Affine(Layer):
         ops, *arrays = self._coerce(inputs, weight, bias)
         inputs, weight, bias = as_floats(ops.backend, arrays)
         check_affine_shapes(inputs, weight, bias, max_axes=2)
-        self.cache = inputs, weight
+        self.cache: Any = inputs, weight
         return ops.affine(inputs, weight, bias)
 
     def backward(self, d_out: Array) -> tuple[Array, Array, Array]:

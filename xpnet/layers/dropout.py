@@ -1,5 +1,7 @@
 """Dropout."""
 
+from typing import Any
+
 from xpnet.layers.layer import Layer, check_same_shape
 from xpnet.ops import Array
 
@@ -28,7 +30,7 @@ class Dropout(Layer):
     array([[2., 0., 2.]])
     """
 
-    no_gradient = ("keep", "rate")
+    no_gradient: tuple[str, ...] = ("keep", "rate")
 
     def forward(self, inputs: Array, keep: Array, rate: float) -> Array:
         """Set the units where ``keep`` is 0 to 0, and scale the others.
@@ -54,7 +56,7 @@ class Dropout(Layer):
         """
         _, inputs, keep = self._coerce(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
-        self.cache = keep * (1 / (1 - rate))
+        self.cache: Any = keep * (1 / (1 - rate))
         return inputs * self.cache
 
     def backward(self, d_out: Array) -> Array:

@@ -1,6 +1,7 @@
 """The losses as layers: cross-entropies of labels, errors and deviances of numbers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from xpnet.backend import Backend, all_within, dtype_name
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
@@ -36,7 +37,7 @@ class CategoricalCrossEntropy(Layer):
     array([[-0.5,  0.5]])
     """
 
-    no_gradient = ("labels", "sample_weight")
+    no_gradient: tuple[str, ...] = ("labels", "sample_weight")
 
     def forward(self, logits: Array, labels: Labels, sample_weight: Array | None = None) -> float:
         """Compute the mean cross-entropy of a batch.
@@ -62,7 +63,8 @@ class CategoricalCrossEntropy(Layer):
         """
         ops, logits, labels, sample_weight = self._coerce(logits, labels, sample_weight)
         check_labels(logits, labels)
-        loss, self.cache = ops.softmax_cross_entropy(logits, labels, sample_weight)
+        loss, gradient = ops.softmax_cross_entropy(logits, labels, sample_weight)
+        self.cache: Any = gradient
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -126,7 +128,7 @@ class ElementwiseLoss(Layer):
     8.5
     """
 
-    no_gradient = ("targets", "sample_weight")
+    no_gradient: tuple[str, ...] = ("targets", "sample_weight")
 
     def __init__(
         self, loss: str, *, backend: str | Backend | None = None, **numbers: float | Sequence[float]
@@ -138,7 +140,8 @@ class ElementwiseLoss(Layer):
                 f"`loss` must be one of {', '.join(losses)}; got {loss!r}. "
                 f"{did_you_mean(loss, losses)}".rstrip()
             )
-        self.loss, self.numbers = loss, numbers
+        self.loss: str = loss
+        self.numbers: dict[str, float | Sequence[float]] = numbers
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:
         """Compute the loss: summed over the outputs of a row, then averaged over the rows.
@@ -168,7 +171,9 @@ class ElementwiseLoss(Layer):
                 "`outputs` and `targets` must be matrices of one shape (batch, out); got "
                 f"{tuple(outputs.shape)} and {tuple(targets.shape)}. Reshape the targets."
             )
-        loss, self.cache = getattr(ops, self.loss)(outputs, targets, sample_weight, **self.numbers)
+        function = getattr(ops, self.loss)
+        loss, gradient = function(outputs, targets, sample_weight, **self.numbers)
+        self.cache: Any = gradient
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:

@@ -1,5 +1,7 @@
 """The affine layer of several members, networks that share weights."""
 
+from typing import Any
+
 from xpnet.layers.affine import check_affine_shapes
 from xpnet.layers.layer import Layer, as_floats, check_same_shape
 from xpnet.ops import Array
@@ -75,7 +77,7 @@ class MemberAffine(Layer):
         product = ops.member_product(scaled, weight)
         out = product if scale_out is None else ops.member_scale(product, scale_out)
         out = out + (bias if bias.ndim == 1 else bias[:, None, :])
-        self.cache = inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
+        self.cache: Any = inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
         return out
 
     def backward(self, d_out: Array) -> tuple[Array, ...]:

@@ -72,7 +72,7 @@ class Checkpoint(Callback):
     def __init__(self, directory: str | Path, every: int = 1, keep: int = 2) -> None:
         if every < 1 or keep < 1:
             raise InputError(f"`every` and `keep` must be at least 1; got {every} and {keep}.")
-        self.directory = Path(directory)
+        self.directory: Path = Path(directory)
         self.every = every
         self.keep = keep
 

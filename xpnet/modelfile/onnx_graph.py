@@ -37,11 +37,6 @@ _FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
 _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
 
-def _operator(name: str) -> Any:
-    """Return a method for an operator of Python, which adds a node to the graph."""
-    return lambda value, other: value.graph.add(name, value, other)
-
-
 @dataclass(frozen=True)
 class Value:
     """A tensor of a graph under construction; arithmetic with it adds nodes to the graph.
@@ -53,9 +48,20 @@ class Value:
     graph: "Graph"
     name: str
 
-    __add__, __sub__, __mul__, __truediv__, __gt__ = map(
-        _operator, ("Add", "Sub", "Mul", "Div", "Greater")
-    )
+    def __add__(self, other: Any) -> Any:
+        return self.graph.add("Add", self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.graph.add("Sub", self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self.graph.add("Mul", self, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.graph.add("Div", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.graph.add("Greater", self, other)
 
     def __floordiv__(self, other: Any) -> "Value":
         return self.graph.add("Floor", self / other)
@@ -74,7 +80,7 @@ class Graph:
 
     def __init__(self, onnx: Any) -> None:
         self.onnx = onnx
-        self.proto = onnx.GraphProto(name="xpnet")
+        self.proto: Any = onnx.GraphProto(name="xpnet")
 
     def kind(self, dtype: str) -> Any:
         """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""

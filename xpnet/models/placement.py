@@ -51,20 +51,20 @@ class PlacedNetwork(Saved):
         compiled: bool = True,
         rng: Any = None,
     ) -> None:
-        self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
-        self.rng = None if rng is None else host_generator(rng)
+        self.spec: NetworkSpec = check_spec(replace(spec, dtype=dtype or "float64"))
+        self.rng: Any | None = None if rng is None else host_generator(rng)
         self.learning_rate = learning_rate
         self._schedule: Schedule = (
             learning_rate if callable(learning_rate) else Constant(learning_rate)
         )
-        self.history = History()
+        self.history: History = History()
         self.compiled = compiled
         self._fixed_dtype = dtype is not None
-        self.settled = isinstance(backend, Choice)
-        self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
-        self.named = backend is not None and not self.settled
-        self.how_trained = ""  # a sentence: on which processes, or by which method of its own
-        self.lock = NetworkLock()
+        self.settled: bool = isinstance(backend, Choice)
+        self.choice: Choice = backend if isinstance(backend, Choice) else choose(backend=backend)
+        self.named: bool = backend is not None and not self.settled
+        self.how_trained: str = ""  # a sentence: on which processes, or by which method of its own
+        self.lock: NetworkLock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
 
     def __repr__(self) -> str:
@@ -139,7 +139,8 @@ class PlacedNetwork(Saved):
         with self.lock.training():
             choice = choose(backend) if library_of(backend) else choose(backend=backend)
             self.exclusively(self._move, choice, dtype or self.spec.dtype)
-            self.settled = self.named = True
+            self.settled = True
+            self.named = True
         return self
 
     @locked
@@ -227,7 +228,9 @@ class PlacedNetwork(Saved):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.choice, self.settled, self.lock = choose(backend=state["choice"]), False, NetworkLock()
+        self.choice = choose(backend=state["choice"])
+        self.settled = False
+        self.lock = NetworkLock()
         self._hold(state["_values"], state["_pending"])
 
     @locked

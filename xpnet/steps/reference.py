@@ -42,21 +42,24 @@ class ReferenceStep(Step):
     why : the reason for the choice of this step, for the user
     """
 
-    why = ""
+    why: str = ""
 
     def __init__(self, spec: NetworkSpec, backend: Backend, why: str) -> None:
-        self.spec, self.why = spec, why
-        self.ops = Operations(backend)
-        self.params = Parameters.zeros(spec, backend)
-        self.t = 0
+        self.spec = spec
+        self.why = why
+        self.ops: Operations = Operations(backend)
+        self.params: Parameters = Parameters.zeros(spec, backend)
+        self.t: int = 0
         affine = Affine if spec.members == 1 else MemberAffine
         self.affine: list[Any] = [affine(backend=backend) for _ in range(spec.layers)]
-        self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
+        self.activations: list[Any] = [
+            ACTIVATIONS[name].over(self.ops) for name in spec.activations
+        ]
         self.kept: dict[int, Array] = {}
-        self.takes_sparse = is_numpy_array(self.params.groups[0])
+        self.takes_sparse: bool = is_numpy_array(self.params.groups[0])
         self.sparse: Any = None  # the inputs of the last forward pass, if they were a sparse matrix
-        self.dropout = [Dropout(backend=backend) for _ in spec.activations]
-        self.rates = spec.dropout or (0.0,) * len(spec.activations)
+        self.dropout: list[Dropout] = [Dropout(backend=backend) for _ in spec.activations]
+        self.rates: tuple[float, ...] = spec.dropout or (0.0,) * len(spec.activations)
         self._row_loss = partial(getattr(self.ops, spec.loss), **spec.loss_arguments)
 
     @cached_property
@@ -295,7 +298,7 @@ class ReferenceStep(Step):
             return 0.0
         losses = sum(m.weight * m.share * float(m.loss) for m in measurements)
         penalties = sum(m.weight * m.l2 / 2 * float(m.squares) for m in measurements)
-        self.penalty = penalties / weights
+        self.penalty: float = penalties / weights
         return losses / weights + self.penalty
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:

@@ -163,6 +163,8 @@ def train_on_batch(
 class TracedStep(ReferenceStep):
     """A step that trains by `train_on_batch`, compiled by the library of the arrays."""
 
+    t: int
+
     @abstractmethod
     def run_batches(
         self,
@@ -232,7 +234,7 @@ class TracedStep(ReferenceStep):
     def _mean_of_batches(self, losses: Any, penalties: Any, weights: Any) -> float:
         """Return the weighted mean of losses, penalty included; 0 for no batches."""
         total = weights.sum()
-        self.penalty = float(weights @ penalties / total) if total else 0.0
+        self.penalty: float = float(weights @ penalties / total) if total else 0.0
         return float(weights @ losses / total) + self.penalty if total else 0.0
 
     def _plan(self, count: int, batch_size: int, order: Any, sample_weight: Any) -> EpochPlan:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
@@ -32,6 +32,7 @@ from xpnet.estimators.parameters import (
     check_parameters,
     check_together,
 )
+from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.division import (
     DividedRows,

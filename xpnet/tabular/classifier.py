@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy
-from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.estimators.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import check_label_types, check_savable_labels
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature

@@ -7,7 +7,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
@@ -26,6 +25,7 @@ from xpnet.estimators.parameters import (
     allowing,
     check_parameters,
 )
+from xpnet.estimators.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from xpnet.tabular.category_encoding import CategoryEncoding, fit_category, with_details
 from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
@@ -276,12 +276,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_parameters(self)
         table = table_of(X)
         categorical = categorical_columns(self.categorical_features, table)
-        table, self.notes_ = with_dates(table, self.date_format, categorical)
-        self.n_features_in_ = len(table.columns)
+        table, notes = with_dates(table, self.date_format, categorical)
+        self.notes_: dict[str, str] = notes
+        self.n_features_in_: int = len(table.columns)
         self._labels = table.labels
         self.__dict__.pop("feature_names_in_", None)
         if table.named:
-            self.feature_names_in_ = numpy.array(table.names, dtype=object)
+            self.feature_names_in_: numpy.ndarray = numpy.array(table.names, dtype=object)
         target = self._target(y, links_of(table, groups, time, table.rows), table.rows)
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")

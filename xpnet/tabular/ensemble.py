@@ -93,7 +93,9 @@ class BestEpoch(EarlyStopping):
         self, network: Network, validation: LabeledRows | None, patience: int, seconds: float
     ) -> None:
         super().__init__(patience, tol=0.0)
-        self.network, self.validation, self.seconds = network, validation, seconds
+        self.network: Network = network
+        self.validation = validation
+        self.seconds: float = seconds
         self.kept: KeptEpoch | None = None
 
     def train_begin(self, training: Training) -> None:
@@ -101,8 +103,8 @@ class BestEpoch(EarlyStopping):
         super().train_begin(training)
         if self.validation is not None:
             self.validation = _on_backend(self.validation, self.network.backend.asarray)
-        self.mean = ParameterMean()
-        self.end = time.monotonic() + self.seconds
+        self.mean: ParameterMean = ParameterMean()
+        self.end: float = time.monotonic() + self.seconds
 
     def epoch_end(self, training: Training) -> None:
         """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
@@ -268,12 +270,15 @@ class Ensemble:
         plans: Sequence[PlannedNetwork],
         jobs: int,
     ) -> None:
-        self.recipe, self.recipes = recipe, recipes
-        self.rows, self.validation = divided.rows, divided.validation
-        self.plans, self.jobs = plans, jobs
-        self.trainings_to_make = len(plans)
+        self.recipe: Recipe = recipe
+        self.recipes: Sequence[Recipe] = recipes
+        self.rows: LabeledRows = divided.rows
+        self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
+        self.plans: Sequence[PlannedNetwork] = plans
+        self.jobs: int = jobs
+        self.trainings_to_make: int = len(plans)
         self.trainings: dict[int, NetworkTraining] = {}
-        self.cancelled = Event()
+        self.cancelled: Event = Event()
         self._changed = Condition()
         self._under_way = 0  # trainings in threads
         self._begun = 0  # trainings

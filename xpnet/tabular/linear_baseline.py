@@ -50,9 +50,7 @@ MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
 
 
-def numbers_of_columns(
-    encodings: Sequence[Encoding], *, codes: bool
-) -> tuple[csr_array, list[int]]:
+def numbers_of_columns(encodings: Sequence[Encoding], *, codes: bool) -> tuple[Any, list[int]]:
     """Return sums of inputs that hold each column of a table in few numbers.
 
     The bins of a number become one number, which is the number itself within the range of the bins.
@@ -88,7 +86,7 @@ def _bins_as_number(encoding: NumberEncoding, block: numpy.ndarray) -> numpy.nda
     return numpy.column_stack([number, block[:, 1:before_bins]])
 
 
-def sums_of_inputs(X: numpy.ndarray, sums: csr_array) -> numpy.ndarray:
+def sums_of_inputs(X: numpy.ndarray, sums: Any) -> numpy.ndarray:
     """Return the sums of the inputs of rows: (rows, numbers), the product of X and sums.
 
     Most numbers are one input; the others are sums of inputs that lie side by side. So the dense
@@ -144,7 +142,7 @@ def scales_of_inputs(
 
 
 def fit_linear(
-    sums: csr_array, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec, deadline: float
+    sums: Any, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec, deadline: float
 ) -> LinearModel | None:
     """Fit a linear model of sums of the inputs; None where a class has no rows.
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy
-from scipy.sparse import csr_array
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
@@ -231,7 +230,7 @@ class Recipe:
     refit: bool
     backend: str | Backend | None
     input_scales: numpy.ndarray | None
-    input_sums: csr_array | None
+    input_sums: Any | None
     deadline: float
     watch: Watch | None
 
@@ -387,7 +386,7 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 def helpers_of(
     estimator: Any, encoder: Any, spec: NetworkSpec, rows: LabeledRows
-) -> tuple[numpy.ndarray | None, csr_array | None]:
+) -> tuple[numpy.ndarray | None, Any]:
     """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
 
     Both are None where the user has chosen the hidden layers or the encoder, and for rows of a

@@ -38,7 +38,7 @@ class ParameterMean:
 
     def __init__(self) -> None:
         self.params: dict[str, numpy.ndarray] = {}
-        self.weights = 0.0
+        self.weights: float = 0.0
 
     def add(self, state: StepState) -> StepState:
         """Add the parameters of an epoch; return its state with the mean in their place."""
@@ -56,7 +56,7 @@ class LastMean(Callback):
 
     def train_begin(self, training: Training) -> None:
         """Start a new mean."""
-        self.mean = ParameterMean()
+        self.mean: ParameterMean = ParameterMean()
         self.last: StepState | None = None
 
     def epoch_end(self, training: Training) -> None:

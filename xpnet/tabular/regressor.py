@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy
-from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_array
 
@@ -17,6 +16,7 @@ from xpnet.estimators.parameters import (
     allowing,
     with_documentation_of,
 )
+from xpnet.estimators.scikit_learn import RegressorMixin
 from xpnet.models.inputs import require
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks

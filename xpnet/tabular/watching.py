@@ -68,12 +68,16 @@ class NetworkLines(Callback):
     """
 
     def __init__(self, number: int, say: Say, *, every_epoch: bool = False) -> None:
-        self.title, self.say, self.every_epoch = f"network {number}", say, every_epoch
-        self.started = self.said = monotonic()
+        self.title: str = f"network {number}"
+        self.say: Say = say
+        self.every_epoch: bool = every_epoch
+        self.started: float = monotonic()
+        self.said: float = self.started
 
     def train_begin(self, training: Training) -> None:
         """Start the clock."""
-        self.started = self.said = monotonic()
+        self.started = monotonic()
+        self.said = self.started
 
     def within_epoch(self, training: Training) -> None:
         """Say a line about a long epoch."""

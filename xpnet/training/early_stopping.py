@@ -35,7 +35,9 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 10, tol: float = 1e-4, *, restore_best: bool = True) -> None:
-        self.patience, self.tol, self.restore_best = patience, tol, restore_best
+        self.patience: int = patience
+        self.tol: float = tol
+        self.restore_best: bool = restore_best
 
     def train_begin(self, training: "Training") -> None:
         """Start counting.
@@ -45,7 +47,8 @@ class EarlyStopping(Callback):
         training : Training
             The training under way.
         """
-        self.best, self.waited = float("inf"), 0
+        self.best: float = float("inf")
+        self.waited: int = 0
         self.best_state: StepState | None = None
 
     def epoch_end(self, training: "Training") -> None:
@@ -86,7 +89,8 @@ class EarlyStopping(Callback):
         state : dict
             What `state` returned.
         """
-        self.best, self.waited = float(state["best"]), int(state["waited"])
+        self.best = float(state["best"])
+        self.waited = int(state["waited"])
         self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
 
     def train_end(self, training: "Training") -> None:

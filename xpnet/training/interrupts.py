@@ -40,7 +40,8 @@ class Interrupts:
     Ctrl-C
     """
 
-    held = pending = False
+    held: bool = False
+    pending: bool = False
     _before: Any = None
 
     def __enter__(self) -> Self:

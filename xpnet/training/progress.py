@@ -36,7 +36,7 @@ class Progress(Callback):
         """
         first = training.leads
         ipython = sys.modules.get("IPython")
-        self.in_line = (
+        self.in_line: bool = (
             first
             and ipython is not None
             and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
@@ -56,7 +56,7 @@ class Progress(Callback):
             self.bar = Progress(
                 "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
             )
-            self.task = self.bar.add_task(
+            self.task: Any = self.bar.add_task(
                 "training", total=training.epochs, completed=training.done, loss="", speed=""
             )
             self.bar.start()

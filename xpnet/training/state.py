@@ -132,20 +132,24 @@ class Training:
         self.step = step
         self.batches = batches
         self.epochs = epochs
-        self.history = History() if history is None else history
-        self.callbacks = as_callbacks(callbacks)
-        self.brief_callbacks = [callback for callback in self.callbacks if callback.brief]
+        self.history: History = History() if history is None else history
+        self.callbacks: list[Callback] = as_callbacks(callbacks)
+        self.brief_callbacks: list[Callback] = [
+            callback for callback in self.callbacks if callback.brief
+        ]
         methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
         self._listeners = {
             event: [callback for callback, names in methods if event in names] for event in HOOKS
         }
-        self.brief_with_end = [c for c in self._listeners["epoch_end"] if c.brief]
-        self.brief_with_state = [c for c, names in methods if c.brief and "state" in names]
-        self.lock = NetworkLock() if lock is None else lock
-        self.stop = False
-        self.done = 0
-        self.rows_done = 0
-        self.reported_at = 0.0
+        self.brief_with_end: list[Callback] = [c for c in self._listeners["epoch_end"] if c.brief]
+        self.brief_with_state: list[Callback] = [
+            c for c, names in methods if c.brief and "state" in names
+        ]
+        self.lock: NetworkLock = NetworkLock() if lock is None else lock
+        self.stop: bool = False
+        self.done: int = 0
+        self.rows_done: int = 0
+        self.reported_at: float = 0.0
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"
@@ -214,7 +218,8 @@ class Training:
             self.step.load_state(state.step)
         for name, values in state.history.items():
             getattr(self.history, name)[:] = values
-        self.done, self.stop = state.done, state.stop
+        self.done = state.done
+        self.stop = state.stop
 
     def load_callbacks(self, state: TrainingState) -> None:
         """Give each callback its part of a state.
@@ -254,7 +259,8 @@ class Training:
         """
         now = time.perf_counter()
         if now - self.reported_at >= MIN_REPORT_SECONDS:
-            self.rows_done, self.reported_at = rows, now
+            self.rows_done = rows
+            self.reported_at = now
             self.notify("within_epoch")
 
     def close(self) -> None:

@@ -38,9 +38,9 @@ class TimeLimit(Callback):
     brief = True
 
     def __init__(self, seconds: float | None = None) -> None:
-        self.seconds = inf if seconds is None else seconds
-        self.began = monotonic()
-        self.reached = False
+        self.seconds: float = inf if seconds is None else seconds
+        self.began: float = monotonic()
+        self.reached: bool = False
 
     def train_begin(self, training: "Training") -> None:
         """Start the clock.

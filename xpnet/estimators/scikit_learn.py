@@ -1,0 +1,86 @@
+"""Scikit-learn's base classes, with the types of what users call; scikit-learn declares none."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+
+    class BaseEstimator:
+        """Parameters, tags and metadata routing of an estimator."""
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            """Return the parameters by name."""
+
+        def set_params(self, **params: Any) -> Self:
+            """Change parameters by name; return the estimator."""
+
+        def get_metadata_routing(self) -> Any:
+            """Return which methods ask for which arguments."""
+
+        def set_fit_request(self, **requested: Any) -> Self:
+            """Choose the arguments that ``fit`` asks for where it is called by another object."""
+
+        def set_partial_fit_request(self, **requested: Any) -> Self:
+            """Choose the arguments that ``partial_fit`` asks for."""
+
+        def set_score_request(self, **requested: Any) -> Self:
+            """Choose the arguments that ``score`` asks for."""
+
+        def __sklearn_tags__(self) -> Any: ...
+
+        def __getstate__(self) -> dict[str, Any]: ...
+
+        def __setstate__(self, state: dict[str, Any]) -> None: ...
+
+        def _validate_params(self) -> None: ...
+
+    class ClassifierMixin:
+        """What makes an estimator a classifier."""
+
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+            """Return the accuracy."""
+
+    class RegressorMixin:
+        """What makes an estimator a regressor."""
+
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+            """Return the coefficient of determination."""
+
+    class TransformerMixin:
+        """What makes an estimator transform rows."""
+
+        def fit_transform(self, *args: Any, **fit_params: Any) -> Any:
+            """Fit, then transform the same rows."""
+
+        def set_output(self, *, transform: str | None = None) -> Self:
+            """Choose what ``transform`` returns: ``"default"``, ``"pandas"`` or ``"polars"``."""
+
+    class ClassNamePrefixFeaturesOutMixin:
+        """Names of the outputs, from the name of the class."""
+
+        def get_feature_names_out(self, input_features: Any = None) -> Any:
+            """Return the names of the columns that ``transform`` returns."""
+
+    class OneToOneFeatureMixin:
+        """Names of the outputs, those of the inputs."""
+
+        def get_feature_names_out(self: Any, input_features: Any = None) -> Any:
+            """Return the names of the columns that ``transform`` returns."""
+
+else:
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        OneToOneFeatureMixin,
+        RegressorMixin,
+        TransformerMixin,
+    )
+
+__all__ = [
+    "BaseEstimator",
+    "ClassNamePrefixFeaturesOutMixin",
+    "ClassifierMixin",
+    "OneToOneFeatureMixin",
+    "RegressorMixin",
+    "TransformerMixin",
+]
