@@ -16,7 +16,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -50,6 +50,11 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an 
 
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
+
+types-complete: wheel  ## whether a checker knows the type of each public name, in an environment with the wheel
+	$(PYTHON) -m venv build/typed
+	build/typed/$(notdir $(BIN))/python -m pip install --quiet pyright "$$(ls -t dist/*.whl | head -n 1)"
+	PATH="$$PWD/build/typed/$(notdir $(BIN)):$$PATH" build/typed/$(notdir $(BIN))/pyright --ignoreexternal --verifytypes xpnet
 
 lint: .venv/ready  ## the linter, the word list, and whether the formatter would change a file
 	$(BIN)/python -m ruff check

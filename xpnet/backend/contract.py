@@ -240,7 +240,7 @@ class Operations:
 
 def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     """Make a function that runs the kernel if all arrays have one of its dtypes."""
-    reference = getattr(ops, name)
+    reference: Callable[..., Any] = getattr(ops, name)
     if kernel is None:
         return reference
     annotations = [
@@ -274,7 +274,8 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     operation.__name__ = name
     operation.__doc__ = reference.__doc__
     operation.__code__ = operation.__code__.replace(co_name=name)  # the name in tracebacks
-    return operation
+    overlay: Callable[..., Any] = operation
+    return overlay
 
 
 def all_within(labels: Labels, classes: int) -> bool:

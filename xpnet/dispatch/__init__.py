@@ -11,3 +11,12 @@ from xpnet.dispatch.choose import (
     get_backend,
     use_backend,
 )
+
+__all__ = [
+    "Choice",
+    "available_backends",
+    "choose",
+    "coerce",
+    "get_backend",
+    "use_backend",
+]

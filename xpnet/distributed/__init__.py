@@ -1,15 +1,28 @@
 """Training on several processes: ``use_group`` asks for them, and everything else works on one
 process or many alike.
 
-``group``        how a group of processes is asked for, and the cores that each uses ``ranks``
-the processes that train together, and what they exchange ``step``         a training step that
-shares each batch among them ``batches``      batches whose rows they share; ``sources`` the same
-for rows that are read block by block ``coordinator``  what the fit of an estimator settles among
-them ``fingerprint``  a name for the rows of all ranks, whichever rank has them ``scaling``
-scalers that are fitted to the rows of all ranks
+``group``        how a group of processes is asked for, and the cores that each uses
+``ranks``        the processes that train together, and what they exchange
+``step``         a training step that shares each batch among them
+``batches``      batches whose rows they share
+``sources``      the same for rows that are read block by block
+``coordinator``  what the fit of an estimator settles among them
+``fingerprint``  a name for the rows of all ranks, whichever rank has them
+``scaling``      scalers that are fitted to the rows of all ranks
 """
 
 from xpnet.distributed.batches import Sharded, distributed_batches
 from xpnet.distributed.group import use_group
 from xpnet.distributed.ranks import Ranks, current_ranks
 from xpnet.distributed.step import DistributedStep, distributed_step, how_distributed
+
+__all__ = [
+    "DistributedStep",
+    "Ranks",
+    "Sharded",
+    "current_ranks",
+    "distributed_batches",
+    "distributed_step",
+    "how_distributed",
+    "use_group",
+]

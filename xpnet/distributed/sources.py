@@ -29,8 +29,9 @@ class ShardedSourceRows(SourceRows):
 
     The blocks of the sources of all ranks have numbers, one rank's after the other's.
 
-    ranks : all that train together home : (blocks,) int64, the rank whose source has the block;
-    None where every rank has all blocks first : the number of the first block of this rank's source
+    ranks : all that train together
+    home : (blocks,) int64, the rank whose source has the block; None where every rank has all
+    first : the number of the first block of this rank's source
     """
 
     ranks: Ranks = ALONE

@@ -339,9 +339,9 @@ def _divide_by_owner(
 class _OwnedRows(NamedTuple):
     """The rows of this rank in an order of all rows.
 
-    positions : (own,) int64, their positions in the order; indices : (own,) int64, their indices
-    among this rank's rows before : (n,) bool, whether a row of the order belongs to a rank before
-    this one
+    positions : (own,) int64, their positions in the order
+    indices : (own,) int64, their indices among this rank's rows
+    before : (n,) bool, whether a row of the order belongs to a rank before this one
     """
 
     positions: Any

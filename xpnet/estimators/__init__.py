@@ -29,7 +29,8 @@ The modules, in the order in which to read them:
 - ``fitted``: the network that computes, and its parameters under scikit-learn's names;
   ``predicted``: the estimator as scorers see it; ``inspection``: the parts of a prediction;
 - ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses;
-  ``search_spaces``: parameters that are worth a search.
+  ``search_spaces``: parameters that are worth a search; ``scikit_learn``: its base classes with
+  types.
 """
 
 from xpnet.estimators.classifier import MLPClassifier

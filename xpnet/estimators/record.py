@@ -9,12 +9,15 @@ class TrainingRecord:
     """The counters and scores of a training, under scikit-learn's names. One that is not kept is no
     attribute.
 
-    n_iter_ : epochs or iterations made; t_ : rows seen; loss_ : of the last epoch loss_curve_,
-    validation_loss_curve_ : one number an epoch, the lists of the network's history best_loss_ :
-    the lowest loss; None where scores decide when training ends validation_scores_,
-    best_validation_score_ : one number an epoch, and the highest; None where losses decide
-    no_improvement_count : epochs in a row without improvement best_parameters : those of the epoch
-    with the best score, by name; not kept where losses decide
+    n_iter_ : epochs or iterations made
+    t_ : rows seen
+    loss_ : of the last epoch
+    loss_curve_, validation_loss_curve_ : one number an epoch, the lists of the network's history
+    best_loss_ : the lowest loss; None where scores decide when training ends
+    validation_scores_, best_validation_score_ : one number an epoch, and the highest; None where
+        losses decide
+    no_improvement_count : epochs in a row without improvement
+    best_parameters : those of the epoch with the best score, by name; not kept where losses decide
     """
 
     n_iter_: int

@@ -86,7 +86,8 @@ class Affine(Layer):
         """
         ops, (inputs, weight) = self._recall()
         check_same_shape("d_out", d_out, (inputs.shape[0], weight.shape[1]))
-        return ops.affine_backward(d_out, inputs, weight)
+        gradients: tuple[Array, Array, Array] = ops.affine_backward(d_out, inputs, weight)
+        return gradients
 
 
 def check_affine_shapes(inputs: Array, weight: Array, bias: Array, *, max_axes: int) -> None:

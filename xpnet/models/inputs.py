@@ -223,7 +223,7 @@ def _check_no_mask(array: Any) -> None:
     if is_subclass and numpy.ma.is_masked(array):
         raise InputError(
             "Arrays must have a value in each place; got a masked array with "
-            f"{int(numpy.ma.count_masked(array))} masked values. Fill them with "
+            f"{int(numpy.ma.getmaskarray(array).sum())} masked values. Fill them with "
             "array.filled(value), or train a TabularClassifier or TabularRegressor, which takes "
             "gaps."
         )

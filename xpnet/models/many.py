@@ -294,9 +294,9 @@ class _SideBySide(Batches):
     """Epochs of many networks: each has its own learning rate and history, and is whole after every
     call.
 
-    networks : the networks run_networks : called with the number of a network and learning rates
-    from that network on; makes an epoch of these
-        networks, and returns their losses
+    networks : the networks
+    run_networks : called with the number of a network and learning rates from that network on;
+        makes an epoch of these networks, and returns their losses
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy
 
@@ -27,6 +27,8 @@ from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
 from xpnet.training import History
 from xpnet.training.rng import host_generator
+
+Result = TypeVar("Result")
 
 
 class PlacedNetwork(Saved):
@@ -234,7 +236,9 @@ class PlacedNetwork(Saved):
         self._hold(state["_values"], state["_pending"])
 
     @locked
-    def exclusively(self, work: Callable[..., Any], /, *arguments: Any, **settings: Any) -> Any:
+    def exclusively(
+        self, work: Callable[..., Result], /, *arguments: Any, **settings: Any
+    ) -> Result:
         """Call a function that computes with the network's step, while no other thread does.
 
         Parameters

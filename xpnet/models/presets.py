@@ -226,7 +226,8 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
     ((2, 4), True)
     """
     a = (6.0 / float(sum(shape))) ** 0.5
-    return host_generator(rng).uniform(low=-a, high=a, size=tuple(shape))
+    weights: numpy.ndarray = host_generator(rng).uniform(low=-a, high=a, size=tuple(shape))
+    return weights
 
 
 def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:

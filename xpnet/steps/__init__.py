@@ -9,3 +9,5 @@
 from xpnet.steps.lock import NetworkLock, locked
 from xpnet.steps.make_step import make_step
 from xpnet.steps.reference import ReferenceStep
+
+__all__ = ["NetworkLock", "ReferenceStep", "locked", "make_step"]

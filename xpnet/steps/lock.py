@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from threading import Lock, RLock, get_ident
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 from xpnet.errors import ModelInUseError
@@ -98,7 +98,7 @@ def locked(
             finally:
                 lock.busy = False
 
-    return call
+    return cast(Callable[Concatenate[Any, Arguments], Result], call)
 
 
 def _after_fork() -> None:

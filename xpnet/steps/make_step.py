@@ -14,7 +14,7 @@ def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> 
     elif not hasattr(backend, "compile_step"):
         reason = f"backend {backend.name} compiles none"
     else:
-        step = backend.compile_step(spec)
+        step: Step | str = backend.compile_step(spec)
         if not isinstance(step, str):
             return step
         reason = step

@@ -60,7 +60,9 @@ class ReferenceStep(Step):
         self.sparse: Any = None  # the inputs of the last forward pass, if they were a sparse matrix
         self.dropout: list[Dropout] = [Dropout(backend=backend) for _ in spec.activations]
         self.rates: tuple[float, ...] = spec.dropout or (0.0,) * len(spec.activations)
-        self._row_loss = partial(getattr(self.ops, spec.loss), **spec.loss_arguments)
+        self._row_loss: Callable[..., tuple[Any, Array]] = partial(
+            getattr(self.ops, spec.loss), **spec.loss_arguments
+        )
 
     @cached_property
     def gradients(self) -> Parameters:

@@ -1,12 +1,18 @@
 """Epochs over any training step: the loop, what it runs over, history and callbacks. Nothing here
 knows a model.
 
-``engine``     the training loop: read it first ``batches``    what an epoch runs over: the base
-class, and rows in memory ``streamed``   rows that a source reads block by block ``state``      a
-training under way, and its state in a checkpoint ``history``    the numbers of each epoch
-``callbacks``  the base class of callbacks; ``early_stopping``, ``time_limit``, ``progress`` hold
-one each ``interrupts`` Ctrl-C that waits for the end of an epoch ``orders``     the orders of the
-rows, drawn, prefetched and undone ``rng``        NumPy's random generators and their states
+``engine``          the training loop: read it first
+``batches``         what an epoch runs over: the base class, and rows in memory
+``streamed``        rows that a source reads block by block
+``state``           a training under way, and its state in a checkpoint
+``history``         the numbers of each epoch
+``callbacks``       the base class of callbacks
+``early_stopping``  the callback that ends a training when the validation loss no longer falls
+``time_limit``      the callback that ends a training after some time
+``progress``        the callback that draws a bar
+``interrupts``      Ctrl-C that waits for the end of an epoch
+``orders``          the orders of the rows, drawn, prefetched and undone
+``rng``             NumPy's random generators and their states
 """
 
 from xpnet.training.batches import Batches, InMemory, LabeledRows

@@ -46,7 +46,7 @@ class LabeledRows:
     @property
     def count(self) -> int:
         """Number of rows in this process."""
-        return self.X.shape[0]
+        return int(self.X.shape[0])
 
     def take(self, indices: Any, backend: Backend) -> "LabeledRows":
         """Take a selection of the rows.

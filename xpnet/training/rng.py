@@ -41,7 +41,10 @@ def stream_state(rng: Any) -> dict[str, Any] | None:
     """
     if rng is None:
         return None
-    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+    state: dict[str, Any] = (
+        rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+    )
+    return state
 
 
 def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
