@@ -74,4 +74,6 @@ def test_the_api_reference_lists_every_name(room: str) -> None:
     listed = set(re.findall(r"^   (\w+)$", index, re.MULTILINE))
     module = import_module(room)
     names = {name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)}
-    assert names - listed == set()
+    # Dictionaries have no entry of their own: the text of a page names them.
+    text = (ROOT / "docs/api/estimators.md").read_text()
+    assert {name for name in names - listed if f"`{room}.{name}`" not in text} == set()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xpnet.estimators.search_spaces import MLP_SEARCH_SPACE, suggest_parameters
     from xpnet.modelfile import Checkpoint, load, save
     from xpnet.ops.activations import *
+    from xpnet.ops.gated import *
     from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
     from xpnet.tabular.search_space import TABULAR_SEARCH_SPACE
 

@@ -11,6 +11,7 @@ propagate as they do here.
 """
 
 from xpnet.ops.activations import *
+from xpnet.ops.gated import *
 from xpnet.ops.losses import *
 from xpnet.ops.namespace import *
 from xpnet.ops.rows import *
