@@ -22,7 +22,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
-from xpnet.tabular.division import DividedRows, validation_inputs
+from xpnet.tabular.division import DividedRows, Fold, validation_inputs
 from xpnet.tabular.linear_baseline import (
     LinearModel,
     best_blend_weight,

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib import color_sequences
@@ -80,11 +80,11 @@ class Plot:
             style["marker"] = MARKERS[contender]
         self.axes.plot(x, y, **(style | keywords))
 
-    def legend(self, location: str = "lower") -> None:
+    def legend(self, location: Literal["lower", "upper"] = "lower") -> None:
         """Name each contender once. location : "lower" or "upper", below or above the axes"""
         handles, labels = self.axes.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
-        place = f"outside {location} center"
+        place: Any = f"outside {location} center"
         self.figure.legend(unique.values(), unique.keys(), loc=place, ncols=3)
 
 
