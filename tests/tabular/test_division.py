@@ -7,8 +7,9 @@ import numpy
 import pandas
 import pytest
 import sklearn
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.model_selection import GroupKFold, cross_validate
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
@@ -243,6 +244,35 @@ def test_intervals_know_that_the_level_of_a_new_group_is_unknown() -> None:
     covered = ((low <= y[new]) & (y[new] <= high)).mean()
     assert covered == pytest.approx(0.9, abs=0.07)  # of 50 new groups
     assert (high - low).mean() > 25
+
+
+class Asking(TransformerMixin, BaseEstimator):
+    """An encoder of the user's own that asks for groups, and keeps what it gets."""
+
+    def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        """Keep the groups; return the columns as they are."""
+        self.groups_ = groups
+        return numpy.asarray(X, float)
+
+    def transform(self, X: Any) -> Any:
+        """Return the columns as they are."""
+        return numpy.asarray(X, float)
+
+
+def test_an_encoder_of_the_users_own_gets_the_groups_that_it_asks_for() -> None:
+    X = numpy.random.default_rng(0).normal(size=(60, 2))
+    groups = numpy.arange(60) // 5
+    weight = numpy.where(groups == 3, 0.0, 1.0)
+    settings: dict[str, Any] = {"max_iter": 1, "networks": 1, "random_state": 0}
+    regressor = xpnet.TabularRegressor(encoder=Asking(), **settings)
+    regressor.fit(X, X[:, 0], weight, groups=groups)
+    counted = groups[weight > 0]
+    received = regressor.encoder_.groups_
+    assert (received[:, None] == received).tolist() == (counted[:, None] == counted).tolist()
+    regressor.fit(X, X[:, 0], time=numpy.arange(60))
+    assert regressor.encoder_.groups_ is None
+    scaler = xpnet.TabularRegressor(encoder=StandardScaler(), **settings)
+    assert len(scaler.fit(X, X[:, 0], groups=groups).predict(X)) == 60
 
 
 def test_groups_are_routed_by_scikit_learn() -> None:

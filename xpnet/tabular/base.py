@@ -4,6 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from math import inf
 from numbers import Integral, Real
 from time import monotonic
@@ -97,7 +98,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         settings: networks of four settings are trained on three folds, those of the best three on
         four more, and the settings whose mean predicts validation rows best are kept.
     encoder : transformer or None, default None
-        Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense.
+        Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It
+        gets the groups or times of the rows where its ``fit_transform`` has an argument ``groups``
+        or ``time``.
     categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
         Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
     date_format : str, dict of str to str, or None, default None
@@ -405,11 +408,17 @@ class Tabular(FittedAttributes, BaseEstimator):
     def _training_rows(
         self, table: Any, encoder: Any, targets: WeightedTargets, links: RowLinks
     ) -> LabeledRows:
-        """Fit the encoder, and return encoded rows with their targets and weights."""
+        """Fit the encoder, and return encoded rows with their targets and weights.
+
+        An encoder whose ``fit_transform`` has the argument ``groups`` or ``time`` gets it.
+        """
         first_target = targets.Y if targets.Y.ndim == 1 else targets.Y[:, 0]
-        divided: dict[str, Any] = {}
-        if isinstance(encoder, TableEncoder):
-            divided = {"groups": links.groups, "time": links.time}
+        parameters = signature(encoder.fit_transform).parameters
+        divided = {
+            name: values
+            for name, values in {"groups": links.groups, "time": links.time}.items()
+            if name in parameters
+        }
         encoded = encoder.fit_transform(table, first_target, **divided)
         return self._rows(encoded, encoder, targets)
 
