@@ -101,13 +101,15 @@ class Interrupt:
 
 sys.meta_path.insert(0, Interrupt)
 sys.argv[:] = ["xpnet", "train", "iris"]
-from xpnet.cli import main
+from xpnet_command import main
 main()
 """
 """A command that is interrupted where a module is imported."""
 
 
-@pytest.mark.parametrize("name", ["click", "xpnet.cli.train", "pyarrow", "xpnet.cli.training"])
+@pytest.mark.parametrize(
+    "name", ["numpy", "click", "xpnet.cli.train", "pyarrow", "xpnet.cli.training"]
+)
 def test_ctrl_c_during_imports_ends_quietly(name: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(name=name)], capture_output=True, text=True
