@@ -34,19 +34,19 @@ if TYPE_CHECKING:
         def _validate_params(self) -> None: ...
 
     class ClassifierMixin:
-        """What makes an estimator a classifier."""
+        """Makes an estimator a classifier."""
 
         def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
             """Return the accuracy."""
 
     class RegressorMixin:
-        """What makes an estimator a regressor."""
+        """Makes an estimator a regressor."""
 
         def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
             """Return the coefficient of determination."""
 
     class TransformerMixin:
-        """What makes an estimator transform rows."""
+        """Makes an estimator transform rows."""
 
         def fit_transform(self, *args: Any, **fit_params: Any) -> Any:
             """Fit, then transform the same rows."""

@@ -73,7 +73,7 @@ MIN_ROWS_FOR_IDENTIFIERS = 20
 MAX_DISTINCT_SHARE = 0.5
 """Share of distinct values above which text is free text and left out."""
 CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
-"""What ``categorical_features`` may be."""
+"""The values that ``categorical_features`` may have."""
 MIN_COUNTER_SHARE = 0.5
 """Share of their range that distinct whole numbers fill from which they are a row counter."""
 

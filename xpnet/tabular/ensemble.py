@@ -200,7 +200,7 @@ class NetworkTraining:
 
 
 class PlannedNetwork(NamedTuple):
-    """What one network is trained with.
+    """The seed, the setting and the validation rows of one network.
 
     seed : of its initial weights, orders and dropout
     setting : index of its recipe among those of the ensemble

@@ -30,7 +30,7 @@ from xpnet.training import LabeledRows
 
 @dataclass(frozen=True)
 class NetworkSetting:
-    """What the networks of a setting have in place of what the parameters of an estimator say.
+    """The values of one setting, in place of those of the estimator's parameters.
 
     title : names the setting in lines about a fit
     label_dropout, number_dropout : probability for classifiers and for regressors; None for the
