@@ -263,10 +263,10 @@ class FittedNetwork(Saved, EstimatorParameters):
         for name in SHOWN:
             self.__dict__.pop(name, None)
 
-    def _check_library(self, X: Any, method: str) -> None:
+    def _check_library(self, network: Network, X: Any, method: str) -> None:
         """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
-            self._current().check_home(X)
+            network.check_home(X)
         except MixedArraysError as error:
             raise MixedArraysError(
                 f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "
@@ -280,7 +280,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         """
         check_is_fitted(self)
         network = self._current()
-        self._check_library(X, method)
+        self._check_library(network, X, method)
         return like_input(question(network, check_X(self, X)), X, network.backend)
 
     def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
@@ -299,7 +299,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         ):
             parts = (part for block in range(source.blocks) for part in source.parts(block))
             return backend.xp.concat([self._outputs(part, method)[0] for part in parts]), backend
-        self._check_library(X, method)
+        self._check_library(network, X, method)
         if issparse(X) or not (on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend
         checked = check_X(self, X, finite=False)
