@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from xpnet.cli.output import few, show_facts, to_json
+from xpnet.cli.output import few, show_facts, to_json, visible
 from xpnet.cli.plot import draw_losses
 from xpnet.cli.scores import show_scores
 from xpnet.cli.settings import TrainSettings
@@ -91,7 +91,7 @@ def describe_training(model: Any, report: dict[str, Any]) -> dict[str, Any]:
     test = scores.get("test", {})
     return {
         "model": report["model"]["name"],
-        "data": report["data"]["name"],
+        "data": visible(report["data"]["name"]),  # files hold no bytes that are not UTF-8
         "rows": report["data"]["training_rows"],
         "validation_loss": fmean(kept_losses) if kept_losses else None,
         "test": {name: value for name, value in test.items() if isinstance(value, float | int)},
