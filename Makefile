@@ -68,7 +68,7 @@ bench: .venv/ready  ## a short run of every benchmark
 	$(BIN)/xpnet bench --quick -o $(OUT)/bench
 
 docs: .venv/docs  ## the documentation site, in docs/_build/html; warnings are errors
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -j 2 -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html, or: make docs-serve"
 
 site:  ## the built documentation in a browser, at two widths, light and dark: half a minute

@@ -77,7 +77,7 @@ myst_enable_extensions = [
 ]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
-nb_execution_timeout = 180
+nb_execution_timeout = 600  # seconds a cell; a machine may be busy
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
@@ -190,3 +190,5 @@ def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("missing-reference", link_elsewhere)
     app.connect("autodoc-process-docstring", use_own_class, priority=100)  # before numpydoc
+    # It only copies files at the end, and does not declare that pages can be read in parallel.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
