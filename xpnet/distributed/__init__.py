@@ -1,13 +1,13 @@
-"""Training on several processes: ``use_group`` asks for them, and everything else works on one
-process or many alike.
+"""Training on several processes: ``use_group`` asks for them, and all other code is the same for
+one process and for many.
 
-``group``        how a group of processes is asked for, and the cores that each uses
+``group``        opens a group of processes, and divides the cores among them
 ``ranks``        the processes that train together, and what they exchange
 ``step``         a training step that shares each batch among them
 ``batches``      batches whose rows they share
 ``sources``      the same for rows that are read block by block
-``coordinator``  what the fit of an estimator settles among them
-``fingerprint``  a name for the rows of all ranks, whichever rank has them
+``coordinator``  the agreements that the fit of an estimator needs
+``fingerprint``  a name for the rows of all ranks that does not depend on which rank has which row
 ``scaling``      scalers that are fitted to the rows of all ranks
 """
 
