@@ -54,7 +54,7 @@ def write(columns: dict[str, Any], group: int = 50) -> None:
 
 def trained(run: Run, *options: str, data: str = "rows", target: str = "y") -> Any:
     """What a training on the folder reports."""
-    settings = ("--model", "mlp", "--epochs", "20", "--lr", "0.01", "--batch-size", "32")
+    settings = ("--model", "mlp", "--epochs", "10", "--lr", "0.02", "--batch-size", "32")
     run(
         "train",
         data,
