@@ -115,6 +115,7 @@ QUALITIES = {
         work_of_a_row=18_000_000,
         trees=20,
         rows_of_trees=3000,
+        settings=2,
     ),
     3: Quality(
         hidden_widths=(128, 128),
@@ -130,6 +131,7 @@ QUALITIES = {
         work_of_a_row=36_000_000,
         trees=25,
         rows_of_trees=5000,
+        settings=3,
     ),
     4: Quality(
         hidden_widths=(128, 128),

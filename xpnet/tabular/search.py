@@ -23,7 +23,7 @@ from xpnet.tabular.columns import enumerated
 from xpnet.tabular.division import DividedRows
 from xpnet.tabular.encodings import Encoding, NumberEncoding
 from xpnet.tabular.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
-from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung
+from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
 from xpnet.tabular.watching import Say
 from xpnet.training import LabeledRows
 
@@ -248,7 +248,9 @@ def make_ensemble(
     """
     quality = QUALITIES[estimator.quality]
     searches = may_search(estimator, divided)
-    count = quality.search[0].settings if searches else quality.settings
+    minimum, _ = network_counts(estimator, len(divided.rows.X))
+    # One network alone has the estimator's setting: the others pay by their differences.
+    count = quality.search[0].settings if searches else min(quality.settings, minimum)
     settings = usable_settings(estimator, recipe)[:count] if count > 1 else [DEFAULTS]
     searches = searches and len(settings) > 1
     encodings = getattr(encoder, "encodings_", ())
