@@ -16,7 +16,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -31,8 +31,11 @@ test-changed: .venv/ready  ## the tests of the folders that differ from main, or
 	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
 		else echo "pytest $$tests" && $(PYTEST) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive and not site" $$tests; fi
 
-test-all: test  ## besides: exhaustive forms, CUDA kernels on the host, docstrings, and a few rounds of each attack
-	$(PYTEST) $(BOUNDED) -m "not ($(QUICK)) and not site"
+test-more: test  ## besides: CUDA kernels on the host and built by NVRTC, docstrings, and a few rounds of each attack
+	$(PYTEST) $(BOUNDED) -m "(attack or nvrtc or cuda_host or docstrings) and not exhaustive"
+
+test-all: test-more  ## besides: all cases of what `make test` proves with a few
+	$(PYTEST) $(BOUNDED) -m "exhaustive and not site"
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"

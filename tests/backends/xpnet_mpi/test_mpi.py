@@ -50,7 +50,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
             "nan",
             1,
             "rank 1 of 2 on * failed, which ends all ranks: InputError: `X` must hold finite "
-            "numbers; X",
+            "numbers to train on; got NaN",
         ),
         (
             "dtype",
