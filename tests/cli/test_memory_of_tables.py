@@ -75,6 +75,7 @@ def train(folder: Path, data: str, large: int = 2**26) -> Iterator[int]:
 
 @linux
 @pytest.mark.attack
+@pytest.mark.exhaustive  # it takes 45 seconds
 def test_tables(folder: Path) -> None:
     """A CSV file is held twice at most, as numbers of the trained dtype; a large folder is never
     whole.
