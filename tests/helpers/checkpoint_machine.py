@@ -6,15 +6,15 @@ the newest whole checkpoint is that of the run which nothing disturbed, after as
 
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 import xpnet
+from helpers.quiet_machine import Cut, QuietMachine
 from xpnet.training import Callback
 
 EPOCHS = 6
@@ -23,10 +23,6 @@ X = numpy.random.default_rng(0).normal(size=(ROWS, 3))
 Y = numpy.arange(ROWS) % 3
 
 Parameters = dict[str, list[Any]]
-
-
-class Cut(Exception):
-    """What a callback raises in order to end a run."""
 
 
 class CutAt(Callback):
@@ -54,7 +50,7 @@ def parameters(network: Any) -> Parameters:
     return {name: array.tolist() for name, array in network.params.items()}
 
 
-class CheckpointMachine(RuleBasedStateMachine):
+class CheckpointMachine(QuietMachine):
     """A folder, and the run whose checkpoints it holds; subclasses set `backend`.
 
     undisturbed : parameters of a run that nothing disturbs, after each number of epochs
@@ -62,13 +58,9 @@ class CheckpointMachine(RuleBasedStateMachine):
     """
 
     backend = "numpy"
-    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.catcher = warnings.catch_warnings()
-        self.catcher.__enter__()
-        warnings.simplefilter("ignore")
         self.folder = Path(tempfile.mkdtemp())
         self.undisturbed: dict[int, Parameters] = {}
         network = self.network()
@@ -77,9 +69,8 @@ class CheckpointMachine(RuleBasedStateMachine):
         self.newest = 0
 
     def teardown(self) -> None:
-        xpnet.set_threads(None)
+        super().teardown()
         shutil.rmtree(self.folder)
-        self.catcher.__exit__(None, None, None)
 
     def remember(self, training: Any) -> None:
         """Remember the parameters after an epoch."""

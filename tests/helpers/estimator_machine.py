@@ -7,18 +7,18 @@ k epochs is a fit of k epochs.
 
 import copy
 import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import xpnet
+from helpers.quiet_machine import Cut, QuietMachine
 
 ROWS = 12
 MAX_EPOCHS = 4
@@ -41,10 +41,6 @@ CHOICES: dict[str, list[Any]] = {
 }
 
 Settings = tuple[tuple[str, Any], ...]
-
-
-class Cut(Exception):
-    """What a callback raises in order to end a fit."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def progress(model: Any) -> dict[str, Any]:
     return {"epochs": model.n_iter_, "updates": model.t_, "losses": list(model.loss_curve_)}
 
 
-class EstimatorMachine(RuleBasedStateMachine):
+class EstimatorMachine(QuietMachine):
     """One estimator, the calls that made it, and what it must show.
 
     Subclasses set `kind` and `backend`, and `folder` for files.
@@ -92,21 +88,13 @@ class EstimatorMachine(RuleBasedStateMachine):
     kind: Any = None
     backend = "numpy"
     folder: Path
-    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.catcher = warnings.catch_warnings()
-        self.catcher.__enter__()
-        warnings.simplefilter("ignore")
         self.settings = dict(SETTINGS, backend=self.backend)
         self.model = self.kind(**self.settings)
         self.calls: list[Call] = []
         self.is_from_file = False
-
-    def teardown(self) -> None:
-        xpnet.set_threads(None)
-        self.catcher.__exit__(None, None, None)
 
     @rule(name=st.sampled_from(sorted(CHOICES)), chosen=st.integers(0, 1))
     def set_params(self, name: str, chosen: int) -> None:
