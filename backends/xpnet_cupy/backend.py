@@ -57,6 +57,10 @@ class CupyBackend:
         """This backend on the device of an array."""
         return _on_device(self.precision, array.device.id)
 
+    def on_device(self) -> Any:
+        """Make this backend's device CuPy's current one in a ``with`` block."""
+        return self._cupy.cuda.Device(self._device)
+
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
         """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack,
         ``__cuda_array_interface__``).
@@ -65,7 +69,7 @@ class CupyBackend:
         does not fit.
         """
         what = f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB"
-        with self._current(), cuda.fitting(what, "fewer rows"):
+        with self.on_device(), cuda.fitting(what, "fewer rows"):
             array = self._adopted(data)
             if dtype is None:
                 return array
@@ -80,7 +84,7 @@ class CupyBackend:
 
     def synchronize(self) -> None:
         """Wait for the device."""
-        with self._current() as device:
+        with self.on_device() as device:
             device.synchronize()
 
     def device(self, array: Array) -> str:
@@ -90,7 +94,7 @@ class CupyBackend:
     def describe(self) -> dict[str, str]:
         """CuPy, driver, toolkit, card, its memory, and the version of cuBLASLt."""
         runtime = self._cupy.cuda.runtime
-        with self._current() as device:
+        with self.on_device() as device:
             free, total = runtime.memGetInfo()
             card = runtime.getDeviceProperties(device.id)
         return {
@@ -104,7 +108,7 @@ class CupyBackend:
 
     def warmup(self) -> None:
         """Compile the kernels of both dtypes and of this precision; CuPy keeps them on disk."""
-        with self._current():
+        with self.on_device():
             for dtype in ("float32", "float64"):
                 launcher = Launcher(self._cupy, dtype, self.precision)
                 for compiled in {launcher, launcher.of_batches}:
@@ -122,7 +126,7 @@ class CupyBackend:
             return "the CUDA backend has no compiled step for several targets of classes"
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"
-        with self._current() as device:
+        with self.on_device() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
@@ -142,9 +146,6 @@ class CupyBackend:
     def _launching(self, array: Array) -> Iterator[Launcher]:
         with array.device:
             yield Launcher(self._cupy, str(array.dtype), self.precision)
-
-    def _current(self) -> Any:
-        return self._cupy.cuda.Device(self._device)
 
 
 def backend() -> CupyBackend:

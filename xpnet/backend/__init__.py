@@ -17,6 +17,7 @@ from xpnet.backend.contract import (
     all_within,
     dtype_name,
     floating_dtype,
+    on_device,
 )
 from xpnet.backend.generic import GenericBackend
 from xpnet.backend.group import Group
@@ -43,5 +44,6 @@ __all__ = [
     "dtype_name",
     "floating_dtype",
     "get_threads",
+    "on_device",
     "set_threads",
 ]

@@ -7,6 +7,7 @@ declares with the dtypes of the arguments that the reference annotates as ``Arra
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -69,6 +70,9 @@ class Backend(Protocol):
     at : callable
         Optional, for a library with several devices. ``at(array)`` returns the backend on the
         device of an array; the same object for the same device.
+    on_device : callable
+        Optional, for a library that computes on a current device. ``on_device()`` returns a context
+        manager in which the device of this backend is the current one.
 
     Notes
     -----
@@ -144,6 +148,32 @@ class Backend(Protocol):
         dict of str to str
             Facts by name, for the user.
         """
+
+
+def on_device(backend: Backend) -> AbstractContextManager[Any]:
+    """Make the device of a backend the current one, where its library has a current device.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend that computes within the context.
+
+    Returns
+    -------
+    context manager
+        The device is current until the context is left.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import on_device
+    >>> with on_device(xpnet.get_backend("numpy")):
+    ...     print(numpy.zeros(2))
+    [0. 0.]
+    """
+    enter = getattr(backend, "on_device", None)
+    return nullcontext() if enter is None else enter()
 
 
 def dtype_name(dtype: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend.contract import Backend, dtype_name
+from xpnet.backend.contract import Backend, dtype_name, on_device
 from xpnet.backend.spec import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.ops import Array
@@ -156,7 +156,8 @@ class Parameters(MutableMapping[str, Array]):
         if self.flat is None:
             self._arrays[name] = value
         else:
-            current[...] = value
+            with on_device(self.backend):
+                current[...] = value
 
     def __delitem__(self, name: str) -> None:
         raise InputError(f"Parameters have fixed names; {name} cannot be removed.")

@@ -8,13 +8,13 @@ orders that are drawn while a device works, epochs together with other processes
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
 
-from xpnet.backend.contract import Backend
+from xpnet.backend.contract import Backend, on_device
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
@@ -204,9 +204,10 @@ class Step(ABC):
         Returns
         -------
         context manager
-            The setup lasts until the context is left. By default there is nothing to set up.
+            The setup lasts until the context is left. By default the device of the backend is the
+            current one.
         """
-        return nullcontext()
+        return on_device(self.backend)
 
     @abstractmethod
     def epoch(

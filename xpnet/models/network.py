@@ -181,39 +181,40 @@ class Network(PredictingNetwork):
         """
         with self.lock.training():
             X, Y, sample_weight = self.checked(X, Y, sample_weight)
-            step = self.trainable(sparse=is_sparse(X))
-            rows = step.count_rows(X)
-            check_some_rows(rows)
-            check_finite(Y=Y, sample_weight=sample_weight)
-            counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
-            require(
-                counts,
-                "`epochs` must be at least 0 and `batch_size` at least 1",
-                (epochs, batch_size),
-            )
-            batches = InMemory(
-                LabeledRows(
-                    by_rows(X),
-                    self.own(Y),
-                    None if sample_weight is None else self.own(sample_weight),
-                ),
-                batch_size=min(batch_size or rows, rows),
-                shuffle=shuffle,
-                rng=host_generator(self.rng if rng is None else rng),
-                members=self.spec.members if own_batches else 1,
-                measure=None if validation is None else self._measure(*validation),
-                check=lambda: check_finite(X=X),
-            )
-            return train(
-                step,
-                distributed_batches(batches),
-                epochs=epochs,
-                schedule=self._schedule,
-                callbacks=callbacks,
-                history=self.history,
-                lock=self.lock,
-                resume_from=resume_from,
-            )
+            with self.on_device():
+                step = self.trainable(sparse=is_sparse(X))
+                rows = step.count_rows(X)
+                check_some_rows(rows)
+                check_finite(Y=Y, sample_weight=sample_weight)
+                counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
+                require(
+                    counts,
+                    "`epochs` must be at least 0 and `batch_size` at least 1",
+                    (epochs, batch_size),
+                )
+                batches = InMemory(
+                    LabeledRows(
+                        by_rows(X),
+                        self.own(Y),
+                        None if sample_weight is None else self.own(sample_weight),
+                    ),
+                    batch_size=min(batch_size or rows, rows),
+                    shuffle=shuffle,
+                    rng=host_generator(self.rng if rng is None else rng),
+                    members=self.spec.members if own_batches else 1,
+                    measure=None if validation is None else self._measure(*validation),
+                    check=lambda: check_finite(X=X),
+                )
+                return train(
+                    step,
+                    distributed_batches(batches),
+                    epochs=epochs,
+                    schedule=self._schedule,
+                    callbacks=callbacks,
+                    history=self.history,
+                    lock=self.lock,
+                    resume_from=resume_from,
+                )
 
     def loss(self, X: Array, Y: Labels) -> float:
         """Measure the loss on rows; changes nothing.

@@ -1,12 +1,21 @@
 """A network on its backend: the parameters, the arrays that it takes, and its training step."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
+from xpnet.backend import (
+    Backend,
+    NetworkSpec,
+    Parameters,
+    Step,
+    StepState,
+    floating_dtype,
+    on_device,
+)
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choose import all_numpy, library_of, library_of_backend
 from xpnet.distributed import distributed_step, how_distributed
@@ -115,6 +124,16 @@ class PlacedNetwork(Saved):
             self.how_trained,
         )
         return "; ".join(filter(None, parts))
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Make the network's device the current one, where its library has a current device.
+
+        Returns
+        -------
+        context manager
+            The device is current until the context is left.
+        """
+        return on_device(self.backend)
 
     def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
         """Move the network, optimizer state included; from there on it converts what it is given.
@@ -255,7 +274,8 @@ class PlacedNetwork(Saved):
         object
             What the function returns.
         """
-        return work(*arguments, **settings)
+        with self.on_device():
+            return work(*arguments, **settings)
 
     def own(self, array: Array) -> Array:
         """Copy an array, so that no callback can write into it.
@@ -270,7 +290,8 @@ class PlacedNetwork(Saved):
         array
             The copy.
         """
-        return own(array, self.backend)
+        with self.on_device():
+            return own(array, self.backend)
 
     @locked
     def checked(
@@ -300,7 +321,8 @@ class PlacedNetwork(Saved):
             For arrays of another library.
         """
         X, Y, sample_weight = self._coerce(X, Y, sample_weight)
-        check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
+        with self.on_device():
+            check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
         return X, Y, sample_weight
 
     def check_home(self, *arrays: Any, host: bool = False) -> None:

@@ -42,8 +42,10 @@ class PredictingNetwork(PlacedNetwork):
         X = numpy.asarray(X, dtype=self.spec.dtype) if host_rows else self._coerce(X)[0]
         if X.ndim != 2 or X.shape[1] != self.spec.widths[0]:
             check_inputs(X, self.spec.widths[0])
-        step = self._step if host_rows and self._step is not None else self.step_for(X)
-        return step.forward(X)
+        if host_rows and self._step is not None:
+            return self._step.forward(X)
+        with self.on_device():
+            return self.step_for(X).forward(X)
 
     @locked
     def predict_members(self, X: Array) -> Array:
@@ -75,12 +77,13 @@ class PredictingNetwork(PlacedNetwork):
         (4, 5, 3)
         """
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
-        if self.spec.members == 1:
-            return self.step_for(X).forward(X)[None, ...]
-        walker = self._walker(X)
-        starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
-        parts = [walker.forward_of_each(X[start : start + PREDICTION_ROWS]) for start in starts]
-        return walker.backend.xp.concat(parts, axis=1)
+        with self.on_device():
+            if self.spec.members == 1:
+                return self.step_for(X).forward(X)[None, ...]
+            walker = self._walker(X)
+            starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
+            parts = [walker.forward_of_each(X[start : start + PREDICTION_ROWS]) for start in starts]
+            return walker.backend.xp.concat(parts, axis=1)
 
     @locked
     def hidden(self, X: Array, layer: int = -1) -> Array:
@@ -116,7 +119,8 @@ class PredictingNetwork(PlacedNetwork):
             -layers <= layer < layers, f"`layer` must name one of {layers} hidden layers", layer
         )
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
-        return self._walker(X).hidden(X, layer % layers)
+        with self.on_device():
+            return self._walker(X).hidden(X, layer % layers)
 
     @locked
     def input_gradient(self, X: Array, output: int = 0) -> Array:
@@ -161,7 +165,8 @@ class PredictingNetwork(PlacedNetwork):
                 "matrix; pass X.toarray()."
             )
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
-        return self._walker(X).input_gradient(X, output)
+        with self.on_device():
+            return self._walker(X).input_gradient(X, output)
 
     @locked
     def predict_finite(self, X: Array) -> Array | None:

@@ -308,7 +308,7 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
 
 def test_it_describes_what_it_found(backend: CupyBackend) -> None:
     described = backend.describe()
-    assert described["cuBLASLt"] == "13.0.0" and described["card"] == "a host, cuda:0 of 1"
+    assert described["cuBLASLt"] == "13.0.0" and described["card"] == "a host, cuda:0 of 2"
 
 
 def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:

@@ -27,7 +27,41 @@ FOLDER, SESSION, FIBERS = Path(tempfile.mkdtemp()), ExitStack(), threading.Lock(
 
 
 class Array(np.ndarray):
-    """cupy.ndarray."""
+    """cupy.ndarray: it stays on the device that was current when it was made, and views with it.
+
+    What computes with it refuses arrays of another device than the current one, as CuPy does where
+    cards cannot read each other's memory, and leaves its results on the current device.
+    """
+
+    number: int
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.number = source.number if isinstance(source, Array) else Device().id
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, out: tuple[Any, ...] = (), **options: Any
+    ) -> Any:
+        check_current(*inputs, *out)
+        options = {name: as_plain(value) for name, value in options.items()}
+        if out:
+            options["out"] = tuple(map(as_plain, out))
+        result = getattr(ufunc, method)(*map(as_plain, inputs), **options)
+        if out:
+            return out[0] if len(out) == 1 else out
+        return result.view(Array) if isinstance(result, np.ndarray) else result
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        check_current(self, value)
+        super().__setitem__(key, value)
+
+    def astype(self, dtype: Any, *order: Any, copy: bool = True, **options: Any) -> Any:
+        if not copy and self.dtype == dtype:
+            return self
+        check_current(self)
+        return as_plain(self).astype(dtype, *order, **options).view(Array)
+
+    def copy(self, order: Any = "C") -> Any:
+        return as_plain(self).copy(order).view(Array)
 
     @property
     def data(self) -> Any:
@@ -35,7 +69,23 @@ class Array(np.ndarray):
 
     @property
     def device(self) -> "Device":
-        return Device(0)
+        return Device(self.number)
+
+
+def as_plain(value: Any) -> Any:
+    """An array of the device as NumPy's; anything else as it is."""
+    return value.view(np.ndarray) if isinstance(value, Array) else value
+
+
+def check_current(*values: Any) -> None:
+    """Raise ValueError, as CuPy's kernels do, for an array that is not on the current device."""
+    current_device = Device().id
+    for value in values:
+        if isinstance(value, Array) and value.number != current_device:
+            raise ValueError(
+                "Array device must be same as the current device: array device = "
+                f"{value.number} while current = {current_device}"
+            )
 
 
 Array.__module__ = "cupy"
@@ -78,16 +128,17 @@ class Failing:
 
 
 class Device:
-    """cupy.cuda.Device."""
+    """cupy.cuda.Device; without a number the one that is current in this thread."""
 
     def __init__(self, number: int | None = None) -> None:
-        self.id = number or 0
+        self.id = devices()[-1] if number is None else number
 
     def __enter__(self) -> Self:
+        devices().append(self.id)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        devices().pop()
 
     def __repr__(self) -> str:
         return f"<CUDA Device {self.id}>"
@@ -191,7 +242,7 @@ class Stream:
 
     def __enter__(self) -> Self:
         entered().append(self)
-        _thread.current = self
+        make_current(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -199,11 +250,11 @@ class Stream:
         before is current.
         """
         entered().pop()
-        _thread.current = entered()[-1]
+        make_current(entered()[-1])
 
     def use(self) -> Self:
         """Make it current without entering it."""
-        _thread.current = self
+        make_current(self)
         return self
 
     def record(self) -> Any:
@@ -265,14 +316,24 @@ class Stream:
 DEFAULT, _thread = Stream(), threading.local()
 
 
+def devices() -> list[int]:
+    """The numbers of the devices that this thread has entered, device 0 first."""
+    return vars(_thread).setdefault("devices", [0])
+
+
 def entered() -> list[Stream]:
-    """The streams that this thread has entered, the default one first."""
-    return vars(_thread).setdefault("entered", [DEFAULT])
+    """The streams that this thread has entered on the current device, the default one first."""
+    return vars(_thread).setdefault(f"entered on {devices()[-1]}", [DEFAULT])
 
 
 def current() -> Stream:
-    """cupy.cuda.get_current_stream."""
-    return vars(_thread).setdefault("current", DEFAULT)
+    """cupy.cuda.get_current_stream: each device has its own."""
+    return vars(_thread).setdefault(f"current on {devices()[-1]}", DEFAULT)
+
+
+def make_current(stream: Stream) -> None:
+    """Make a stream current on the current device."""
+    vars(_thread)[f"current on {devices()[-1]}"] = stream
 
 
 launched: list[str] = []  # kernels, as they were asked for
@@ -338,6 +399,9 @@ class Kernel:
             assert (
                 not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument))
             ), "a host pointer"
+            assert not isinstance(argument, Array) or argument.number == Device().id, (
+                "an array of another device"
+            )
         launched.append(self.name)
         current().ask(lambda: self.run(grid, block, arguments))
 
@@ -422,16 +486,19 @@ class OutOfMemoryError(MemoryError):
 def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
+        own = [value for value in (*arguments, *options.values()) if isinstance(value, Array)]
+        is_view = isinstance(result, np.ndarray) and any(
+            np.may_share_memory(result, array) for array in own
+        )
+        if not is_view:
+            check_current(*own)
+            result = np.asarray(result) if isinstance(result, np.number) else as_plain(result)
         limit = cupy.pool.limit
         if limit and isinstance(result, np.ndarray) and result.nbytes + cupy.pool.counted() > limit:
             raise OutOfMemoryError(
                 f"Out of memory allocating {result.nbytes:,} bytes (limit set to: {limit:,} bytes)"
             )
-        return (
-            cupy.pool.adopt(result.view(Array))
-            if isinstance(result, np.ndarray | np.number)
-            else result
-        )
+        return cupy.pool.adopt(result.view(Array)) if isinstance(result, np.ndarray) else result
 
     return call
 
@@ -453,8 +520,9 @@ class Cupy(ModuleType):
         """What lies on the host is copied, by way of pinned memory of the pool: nobody waits for
         that.
         """
-        own = isinstance(data, Array) and not copy
-        array = np.asarray(data, dtype) if own else np.array(data, dtype, order="C")
+        if isinstance(data, Array) and not copy:
+            return data if dtype is None else data.astype(dtype, copy=False)
+        array = np.array(data, dtype, order="C")
         found, stream = array, current()
         if not isinstance(data, Array) and stream is not DEFAULT and array.ndim:
             found = np.zeros_like(array)
@@ -480,7 +548,7 @@ cupy.cuda = SimpleNamespace(
     runtime=SimpleNamespace(
         CUDARuntimeError=CudaError,
         eventQuery=lambda event: event.status,
-        getDeviceCount=lambda: 1,
+        getDeviceCount=lambda: 2,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
         memGetInfo=lambda: (1 << 30, 2 << 30),
         driverGetVersion=lambda: 13000,
