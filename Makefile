@@ -7,7 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Bytecode is kept, also where the environment forbids it: tests and pages start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-QUICK := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive and not site
+ORDINARY := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive and not site
+QUICK := $(ORDINARY) and not slow
 # Each worker begins with one half of the files and takes tests of the other when it is done: so most fixtures of a
 # file are made once, and most kernels are compiled once.
 PARALLEL := -n 2 --dist worksteal
@@ -16,7 +17,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -31,8 +32,11 @@ test-changed: .venv/ready  ## the tests of the folders that differ from main, or
 	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
 		else echo "pytest $$tests" && $(PYTEST) $(BOUNDED) -m "not attack and not nvrtc and not exhaustive and not site" $$tests; fi
 
-test-more: test  ## besides: CUDA kernels on the host and built by NVRTC, docstrings, and a few rounds of each attack
-	$(PYTEST) $(BOUNDED) -m "(attack or nvrtc or cuda_host or docstrings) and not exhaustive"
+test-slow: test  ## besides: what starts processes, a cluster or a C compiler, or reads large tables
+	$(PYTEST) $(BOUNDED) -m "$(ORDINARY) and slow"
+
+test-more: test  ## besides: what takes seconds a test, CUDA kernels on the host, docstrings, and a few rounds of each attack
+	$(PYTEST) $(BOUNDED) -m "(attack or nvrtc or cuda_host or docstrings or slow) and not exhaustive"
 
 test-all: test-more  ## besides: all cases of what `make test` proves with a few
 	$(PYTEST) $(BOUNDED) -m "exhaustive and not site"
@@ -44,7 +48,7 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
-	build/oldest/$(notdir $(BIN))/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(QUICK)"
+	build/oldest/$(notdir $(BIN))/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(ORDINARY)"
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from helpers.recipes import FOLDER, apply_changes, blocks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
 

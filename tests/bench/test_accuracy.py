@@ -109,6 +109,7 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "tables.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_quick_run_from_the_shell_ends_in_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from xpnet_bench.compare import Change, Pair, compare_results, measure_change, n
 JOBS = [job for job in some_jobs() if job.suite == "kernels"][:6]
 
 
+@pytest.mark.slow
 def test_an_unchanged_tree_passes_twenty_times_out_of_twenty() -> None:
     for seed in range(20):
         rng = numpy.random.default_rng(seed)

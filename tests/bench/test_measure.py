@@ -13,6 +13,8 @@ from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 from xpnet_bench.measure.race import Effort, Team, agree, race
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"features": 64, "hidden": 8, "classes": 10, "rows": 100}
 JOBS = [
     Job("softmax", "kernels", "softmax", "softmax", {"rows": 30, "classes": 7}, "float64"),

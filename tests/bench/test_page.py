@@ -14,6 +14,8 @@ from helpers.made_up import measured, some_jobs, without, write
 from xpnet_bench.accuracy import write_accuracy_report
 from xpnet_bench.cli import bench
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from helpers.browser import Browser
 

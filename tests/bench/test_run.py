@@ -15,6 +15,8 @@ from xpnet_bench.jobs import BFLOAT16_BITS
 from xpnet_bench.measure.pinning import pinned_environment, set_variables
 from xpnet_bench.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

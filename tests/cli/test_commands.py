@@ -19,6 +19,8 @@ from xpnet.cli.app import app
 from xpnet.cli.options import computing
 from xpnet.dispatch import get_backend
 
+pytestmark = pytest.mark.slow
+
 
 def test_threads_hold_for_one_command() -> None:
     def threads() -> set[int]:

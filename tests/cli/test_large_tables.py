@@ -17,6 +17,8 @@ from xpnet.cli import training
 from xpnet.cli.reading import EncodedRows, TableRows
 from xpnet.data import frames, open_data, sources
 
+pytestmark = pytest.mark.slow
+
 ROWS = 1200
 
 

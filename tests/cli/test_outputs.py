@@ -223,6 +223,7 @@ def xpnet_with_stdin(folder: Path, stdin: str, *arguments: str) -> subprocess.Co
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["d.csv", "hard.csv"])
 def test_the_file_behind_standard_input_is_not_replaced(
     run: Run, files: dict[str, bytes], tmp_path: Path, output: str

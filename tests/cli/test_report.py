@@ -37,6 +37,7 @@ def test_train_and_inspect_count_the_same_parameters_and_networks(run: Run) -> N
     assert re.search(rf"^parameters +{count:,}$", facts, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_where_arrays_have_no_number_of_elements() -> None:
     """The attribute ``size`` of PyTorch's tensors is a method."""
     torch = pytest.importorskip("torch", reason="the model's arrays are PyTorch's")

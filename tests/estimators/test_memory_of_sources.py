@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from helpers.anonymous_memory import linux, peak_of
+
+pytestmark = pytest.mark.slow
 
 FIT = """
 import warnings

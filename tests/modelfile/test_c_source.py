@@ -22,6 +22,7 @@ pytestmark = [
         shutil.which("gcc") is None and "CI" not in os.environ, reason="a C compiler is needed"
     ),
     pytest.mark.filterwarnings("ignore:Stochastic Optimizer"),
+    pytest.mark.slow,
 ]
 QUICK: dict[str, Any] = {"hidden_layer_sizes": (7, 6), "max_iter": 3, "random_state": 0}
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]

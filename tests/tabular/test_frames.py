@@ -88,6 +88,7 @@ def run(program: str, absent: str, library: str, file: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "library", ["pandas", pytest.param("polars", marks=pytest.mark.exhaustive)]
 )

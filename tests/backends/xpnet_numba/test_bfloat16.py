@@ -98,6 +98,7 @@ def check(product: Any, sizes: Sizes, flags: int, gap: int, seed: int) -> None:
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 
 
+@pytest.mark.slow
 @each_product
 @settings(max_examples=200, deadline=None)
 @given(
@@ -220,6 +221,7 @@ print(*compiling._dispatchers[-1].inspect_asm().values())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not X86, reason="instructions of x86 processors")
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_the_instructions_are_in_the_object_code_for_their_processors(
@@ -338,6 +340,7 @@ def test_training_is_that_of_a_reference_that_rounds_factors() -> None:
     check_training()
 
 
+@pytest.mark.slow
 @bfloat16
 @pytest.mark.skipif("multiply_by_amx" in present, reason="the instructions themselves are tested")
 def test_a_step_trains_by_squares_of_tiles(emulated: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,7 @@ print(z[0, 0])
 """
 
 
+@pytest.mark.slow
 def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
     """A loop calls a function in another file, and that file changes."""
     package = tmp_path / "xpnet_numba"
@@ -248,6 +249,7 @@ print(backend.kernels["softmax"].launch(x).sum())
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_that_was_kept_is_loaded_without_compiling(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SOFTMAX]

@@ -19,6 +19,8 @@ from xpnet_numba.llvm.emit import INNER, njit
 
 import xpnet
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import warnings
 import numpy, numba

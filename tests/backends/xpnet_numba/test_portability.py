@@ -16,6 +16,8 @@ from xpnet_numba.llvm.emit import ARM, X86
 from xpnet_numba.llvm.memory import call, pause
 from xpnet_numba.step import functions
 
+pytestmark = pytest.mark.slow
+
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A Python process with other settings."""
