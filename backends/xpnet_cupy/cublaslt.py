@@ -248,6 +248,9 @@ class CublasLt:
     def _offered(self, described: tuple[ctypes.c_void_p, ...], addresses: tuple[int, ...]) -> Any:
         """Return the algorithm that cuBLASLt recommends for matrices at these addresses; None
         without one.
+
+        No preference restricts how sums may be split: all reduction schemes are allowed by default
+        (cuBLAS documentation, cublasLtMatmulPreferenceAttributes_t).
         """
         attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
         for k, address in enumerate(addresses, _MIN_ALIGNMENT_A_BYTES):

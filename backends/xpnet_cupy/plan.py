@@ -9,10 +9,12 @@ Kernels read the addresses of the data on the device, so that a plan serves any 
 ``Runs`` runs such lists: launch by launch the first time, as CUDA graphs from the second time on.
 """
 
+import atexit
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
+from weakref import WeakSet
 
 import numpy
 
@@ -351,6 +353,7 @@ class Runs:
         self.finish: Any = None
         self.works: dict[Shape, Work] = {}
         self.graphs: dict[Sequel, Launch | None] = {}  # None after its first run
+        _living_runs.add(self)
 
     def reserve(self, rows: int) -> None:
         """Take memory for batches of ``rows`` rows; the smaller memory is freed before the larger
@@ -440,6 +443,18 @@ class Runs:
         graph = self.launcher.capture(partial(_run, sequel)) if capture else None
         self.graphs[sequel] = graph
         return Call(graph or partial(_run, sequel), times)
+
+
+_living_runs: WeakSet[Runs] = WeakSet()
+
+
+@atexit.register
+def forget_all() -> None:
+    """Drop the CUDA graphs of all steps that live, while the driver still runs: at the end of the
+    process it ends before a step that a module holds.
+    """
+    for runs in list(_living_runs):
+        runs.forget()
 
 
 def _run(sequel: Sequel) -> None:

@@ -290,8 +290,8 @@ def nodes(graph: Any) -> int:
     return count.value
 
 
-@pytest.mark.parametrize(("widths", "most"), [((64, 32, 10), 11), (MIDDLE, 15)])
-def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> None:
+@pytest.mark.parametrize("widths", [(64, 32, 10), MIDDLE])
+def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...]) -> None:
     spec = network(widths, "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 1000)
     step = make(spec, backend)
@@ -302,11 +302,13 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     }
     assert graphs
     for group, graph in graphs.items():
+        launches = sum(times * len(work.launches) for work, times in group)
         batches = sum(times for work, times in group if len(work.launches) > 2)
-        # Gather, a product and one back for each layer, loss, update; a product that splits its sum
-        # needs one node more. Before the batches goes one node, after them another.
-        assert nodes(graph) <= most * batches + 2, (
-            f"{nodes(graph)} nodes in a graph of {batches} batches"
+        products = batches * (3 * (len(widths) - 1) - 1)
+        # A product of cuBLASLt may clear its workspace and add up the parts of a split sum: two
+        # nodes more, which `first_step.py seconds` names. Each launch of ours is one node.
+        assert launches <= nodes(graph) <= launches + 2 * products, (
+            f"{nodes(graph)} nodes in a graph of {launches} launches"
         )
 
 

@@ -3,6 +3,7 @@ replay.
 """
 
 import gc
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import BATCH, RULES, data, train, weights
 from helpers.cuda.cupy_on_host import Array, Failing, Graph, Stream, cupy
 from helpers.cuda.host import needs_compiler
-from xpnet_cupy import CupyBackend
+from xpnet_cupy import CupyBackend, plan
 from xpnet_cupy.launcher import Launcher
 from xpnet_numpy import NumpyBackend
 
@@ -111,6 +112,32 @@ def graphs_of(step: Any) -> list[Graph]:
     """The graphs that the step trains by."""
     graphs = [getattr(run, "__self__", None) for run in step._training_runs.graphs.values()]
     return [graph for graph in graphs if isinstance(graph, Graph)]
+
+
+def test_graphs_are_dropped_when_the_process_ends(backend: CupyBackend) -> None:
+    """CuPy's Graph calls CUDA when it is destroyed: a module may hold a step until CUDA has
+    ended.
+    """
+    spec, X, Y = spec_and_data("float32")
+    step: Any = backend.compile_step(spec)
+    rows = backend.asarray(X), backend.asarray(Y)
+    train(step, *rows, batch=BATCH)
+    assert graphs_of(step)
+    plan.forget_all()
+    assert not graphs_of(step)
+    assert np.isfinite(train(step, *rows, batch=BATCH)).all()
+    code = """
+from xpnet_cupy import plan
+class Runs:
+    def forget(self):
+        print("dropped")
+runs = Runs()
+plan._living_runs.add(runs)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=600
+    )
+    assert ended.stdout == "dropped\n"
 
 
 class TestPredictions:

@@ -134,3 +134,20 @@ class TestCublasLt:
             BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"
         ):
             lt.described("MatmulDesc", 70, 1, attributes={99: np.ctypeslib.as_ctypes(np.zeros(1))})
+
+    def test_its_heuristic_may_split_any_sum(
+        self, lt: CublasLt, matrices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Preferences hold the workspace and the alignments alone: by default every reduction
+        scheme is allowed.
+        """
+        described, preferences = CublasLt.described, []
+
+        def noted(self: CublasLt, kind: str, *arguments: Any, attributes: Any = None) -> Any:
+            preferences.extend(attributes if kind == "MatmulPreference" else ())
+            return described(self, kind, *arguments, attributes=attributes)
+
+        monkeypatch.setattr(CublasLt, "described", noted)
+        out = np.empty((IN, OUT))
+        lt.prepare(WEIGHT_GRADIENT, "fp64", placed(matrices["dZ"], matrices["X"], out))
+        assert preferences == [1, 5, 6, 7, 8]
