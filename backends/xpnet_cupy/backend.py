@@ -31,10 +31,9 @@ _CUDA_DEVICES = (
 class CupyBackend:
     """CuPy arrays on an NVIDIA GPU.
 
-    precision : of compiled steps of float32. ``fp32``; ``tf32``, in which products round their
-        factors to 10 bits for tensor cores; or ``bf16``: products take bfloat16, 7 bits, and in
-        training what layers hand to each other is kept in it, too. Parameters, their gradients and
-        updates, logits and losses are float32 in each of them
+    precision : of products in compiled steps of float32. ``fp32``; ``tf32``, in which products
+        round their factors to 10 bits for tensor cores; or ``bf16``, to the 7 bits of bfloat16.
+        Everything in memory, sums, updates and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
 
     Raises BackendError where CuPy is not installed, no GPU can be used, or NVRTC or cuBLASLt is
@@ -107,12 +106,10 @@ class CupyBackend:
         }
 
     def warmup(self) -> None:
-        """Compile the kernels of both dtypes and of this precision; CuPy keeps them on disk."""
+        """Compile the kernels of both dtypes; CuPy keeps them on disk."""
         with self.on_device():
             for dtype in ("float32", "float64"):
-                launcher = Launcher(self._cupy, dtype, self.precision)
-                for compiled in {launcher, launcher.of_batches}:
-                    compiled.kernel("finish")  # one compilation makes all kernels
+                Launcher(self._cupy, dtype).kernel("finish")  # one compilation makes all kernels
 
     def compile_step(self, spec: NetworkSpec) -> CudaStep | str:
         """The compiled step, or the reason why there is none: an activation or loss without a CUDA

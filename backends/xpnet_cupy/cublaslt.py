@@ -15,8 +15,6 @@ as Y^T = W^T X^T: the weight comes first, and no matrix is moved.
     input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: bits applied, sums
 
 The bits of ReLU are kept for the backward pass; sums of dZ or of the result are the bias gradient.
-Sums have the type of the result. Where that is bfloat16, the backward pass asks for DRELU
-alone, and for BGRADA of every weight gradient, which is float32.
 """
 
 import ctypes
@@ -32,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 from xpnet.errors import BackendError
 
 Launch = Callable[[], None]
-Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
+Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
 
 
 class Matrix(NamedTuple):
@@ -55,21 +53,18 @@ _EPILOGUES = {
     "none": 1,
     "bias": 4,
     "relu_aux_bias": 134,
-    "drelu": 136,
     "drelu_bgrad": 152,
     "bgrada": 256,
 }
 
-# precision: cublasComputeType_t; cudaDataType_t of the factors, and of the scale and wide results;
-# the scale's C type. float32 matrices stay float32 in memory; with tf32 and bf16 the tensor cores
-# round the factors as they read them and add up in float32. Of matrices that are bfloat16 in memory
-# results are either.
+# precision: cublasComputeType_t; cudaDataType_t of matrices and scale; the scale's C type. float32
+# matrices stay float32 in memory; with tf32 and bf16 the tensor cores round the factors as
+# they read them and add up in float32.
 _PRECISIONS = {
-    "fp32": (68, 0, 0, ctypes.c_float),
-    "tf32": (77, 0, 0, ctypes.c_float),
-    "bf16": (75, 0, 0, ctypes.c_float),
-    "bf16 in memory": (68, 14, 0, ctypes.c_float),
-    "fp64": (70, 1, 1, ctypes.c_double),
+    "fp32": (68, 0, ctypes.c_float),
+    "tf32": (77, 0, ctypes.c_float),
+    "bf16": (75, 0, ctypes.c_float),
+    "fp64": (70, 1, ctypes.c_double),
 }
 
 # cublasLtMatmulDescAttributes_t, and cublasLtMatmulPreferenceAttributes_t (B, C, D follow A).
@@ -84,27 +79,25 @@ class Product:
 
     transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k,
         n) or (n, k)
-    wide : whether D is float32 where the factors are bfloat16
     """
 
     transpose_a: bool = False
     transpose_b: bool = False
     epilogue: Epilogue = "none"
-    wide: bool = False
 
     def has_epilogue(self, k: int) -> bool:
         """Return whether cuBLASLt has the epilogue for sums of k terms.
 
-        With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that
+        With k = 1 DRELU_BGRAD reads memory that is not its own (nvmath-python refuses it for that
         reason), and before 12.3.4 BGRADA is not supported.
         """
-        return k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
+        return k > 1 or self.epilogue not in ("drelu_bgrad", "bgrada")
 
 
 FORWARD = Product()
 """Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
 
-WEIGHT_GRADIENT = Product(transpose_b=True, wide=True)
+WEIGHT_GRADIENT = Product(transpose_b=True)
 """dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
 
 INPUT_GRADIENT = Product(transpose_a=True)
@@ -164,7 +157,7 @@ class CublasLt:
         (a, shape_a), (b, _), (out, (_, m)) = matrices
         if not product.has_epilogue(k=shape_a[1] if product.transpose_a else shape_a[0]):
             return None
-        compute, factor, wide, scale = _PRECISIONS[precision]
+        compute, kind, scale = _PRECISIONS[precision]
         attributes: dict[int, Any] = {
             _TRANSPOSE_A: ctypes.c_int32(product.transpose_a),
             _TRANSPOSE_B: ctypes.c_int32(product.transpose_b),
@@ -176,12 +169,9 @@ class CublasLt:
             attributes[_AUX_POINTER] = ctypes.c_void_p(mask)
             attributes[_AUX_LD] = ctypes.c_int64(mask_stride(m))
         operation = self.described(
-            "MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide), attributes=attributes
+            "MatmulDesc", ctypes.c_int(compute), ctypes.c_int(kind), attributes=attributes
         )
-        kinds = factor, factor, wide if product.wide else factor
-        of_a, of_b, of_d = (
-            self._layout(kind, *shape) for kind, (_, shape) in zip(kinds, matrices, strict=True)
-        )
+        of_a, of_b, of_d = (self._layout(kind, *shape) for _, shape in matrices)
         algorithm = self._offered((operation, of_a, of_b, of_d, of_d), (a, b, out, out))
         if algorithm is None:
             return None

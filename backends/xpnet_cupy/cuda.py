@@ -123,13 +123,12 @@ def fitting(what: str, remedy: str) -> Iterator[None]:
 
 
 @cache
-def kernel(cupy: Any, dtype: str, stored: str, name: str, device: int) -> Any:
+def kernel(cupy: Any, dtype: str, name: str, device: int) -> Any:
     """Once for each device, since a module is loaded into one."""
-    return _module(cupy, dtype, stored).get_function(name)
+    return _module(cupy, dtype).get_function(name)
 
 
 @cache
-def _module(cupy: Any, dtype: str, stored: str) -> Any:
+def _module(cupy: Any, dtype: str) -> Any:
     real = "double" if dtype == "float64" else "float"
-    halved = () if stored == dtype else ("-DBF16",)
-    return cupy.RawModule(code=SOURCE, options=(f"-DREAL={real}", *halved, "--std=c++17"))
+    return cupy.RawModule(code=SOURCE, options=(f"-DREAL={real}", "--std=c++17"))

@@ -25,23 +25,6 @@ __device__ inline int thread_count() { return blockDim.x * blockDim.y; }
 
 __device__ inline bool first_thread() { return blockIdx.x == 0 && blockIdx.y == 0 && thread_rank() == 0; }
 
-// What layers hand to each other: of type real, or, with BF16, the upper half of a float32, rounded to the nearest,
-// ties to even. NaN stays NaN. Arithmetic is that of real.
-#ifdef BF16
-struct stored {
-  unsigned short bits;
-  stored() = default;
-  __device__ stored(float x) {
-    const unsigned int all = __float_as_uint(x), rest = all & 0xffffu, half = all >> 16;
-    const bool nan = (all & 0x7fffffffu) > 0x7f800000u;
-    bits = nan ? half | 0x40u : half + (rest + (half & 1) > 0x8000u);
-  }
-  __device__ operator float() const { return __uint_as_float((unsigned int)bits << 16); }
-};
-#else
-typedef real stored;
-#endif
-
 // Items that a thread loads and stores at once.
 template <class T, int COUNT_OF>
 struct alignas(sizeof(T) * COUNT_OF) Several {
@@ -49,7 +32,6 @@ struct alignas(sizeof(T) * COUNT_OF) Several {
 };
 const int PACK = 16 / sizeof(real);
 typedef Several<real, PACK> Pack;
-typedef Several<stored, PACK> StoredPack;
 
 // Loads and stores of whole passes over memory. The tests count them.
 #ifndef COUNT
@@ -153,15 +135,15 @@ struct Exponential {
 // out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down rows.
 template <class Activation, class Items>
 __device__ void bias_activation_of(const Items *x, const Items *bias, Items *out, int rows, int cols) {
-  const int width = sizeof(Items) / sizeof(stored);
+  const int width = sizeof(Items) / sizeof(real);
   for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
     const Items b = bias ? bias[col] : Items{};
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
       const long long at = (long long)row * cols + col;
       Items items = x[at];
       for (int k = 0; k < width; k++) {
-        stored &item = ((stored *)&items)[k];
-        item = Activation::of(real(item) + real(((const stored *)&b)[k]));
+        real &item = ((real *)&items)[k];
+        item = Activation::of(item + ((const real *)&b)[k]);
       }
       out[at] = items;
     }
@@ -169,16 +151,16 @@ __device__ void bias_activation_of(const Items *x, const Items *bias, Items *out
 }
 
 template <class Activation>
-__device__ void bias_activation(const stored *x, const stored *bias, stored *out, int rows, int cols) {
+__device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(bias) && aligned(out))
-    bias_activation_of<Activation>((const StoredPack *)x, (const StoredPack *)bias, (StoredPack *)out, rows,
+    bias_activation_of<Activation>((const Pack *)x, (const Pack *)bias, (Pack *)out, rows,
                                    cols / PACK);
   else
     bias_activation_of<Activation>(x, bias, out, rows, cols);
 }
 
 #define BIAS_ACTIVATION(name, Activation)                                              \
-  KERNEL name(const stored *x, const stored *bias, stored *out, int rows, int cols) { \
+  KERNEL name(const real *x, const real *bias, real *out, int rows, int cols) { \
     bias_activation<Activation>(x, bias, out, rows, cols);                             \
   }
 BIAS_ACTIVATION(bias_identity, Identity)
@@ -217,7 +199,7 @@ BACKWARD(gelu_tanh_backward, GeluTanh)
 // gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
 // Blocks of (32, 8) threads: 32 columns, so that a warp reads 32 neighbours, and every eighth row of the chunk.
 template <class Activation>
-__device__ void backward_bias(const stored *d_out, const stored *kept, stored *d_x, real *sums, int rows, int cols,
+__device__ void backward_bias(const real *d_out, const real *kept, real *d_x, real *sums, int rows, int cols,
                               int chunk) {
   __shared__ real parts[8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
@@ -239,7 +221,7 @@ __device__ void backward_bias(const stored *d_out, const stored *kept, stored *d
 }
 
 #define BACKWARD_BIAS(name, Activation)                                                                          \
-  KERNEL name(const stored *d_out, const stored *kept, stored *d_x, real *sums, int rows, int cols, int chunk) { \
+  KERNEL name(const real *d_out, const real *kept, real *d_x, real *sums, int rows, int cols, int chunk) { \
     backward_bias<Activation>(d_out, kept, d_x, sums, rows, cols, chunk);                                        \
   }
 BACKWARD_BIAS(relu_backward_bias, Relu)
@@ -253,7 +235,7 @@ BACKWARD_BIAS(gelu_backward_bias, Gelu)
 BACKWARD_BIAS(gelu_tanh_backward_bias, GeluTanh)
 
 // Sums of columns alone: the bias gradient of a layer without activation.
-KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
+KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
   backward_bias<Identity>(x, x, nullptr, sums, rows, cols, chunk);
 }
 
@@ -301,7 +283,7 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 // of 16 bits, in the stream that starts at the counter (0, 0, layer, updates made) is not below 65536 rate. NumPy counts
 // before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
 // PLACES in it. A thread takes the items of a row that share a word. out may be x.
-KERNEL dropout(const stored *x, stored *out, const long long *data, const int *clock, long long key0, long long key1,
+KERNEL dropout(const real *x, real *out, const long long *data, const int *clock, long long key0, long long key1,
                int layer, double rate, int rows, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
@@ -318,7 +300,7 @@ KERNEL dropout(const stored *x, stored *out, const long long *data, const int *c
     for (int k = 0; k < 4; k++) {
       const long long col = 4 * four + k - first, i = row * cols + col;
       const bool keep = int(word >> 16 * k & 0xFFFF) >= limit;
-      if (0 <= col && col < cols) out[i] = real(x[i]) * (keep ? scale : real(0));
+      if (0 <= col && col < cols) out[i] = x[i] * (keep ? scale : real(0));
     }
   }
 }
@@ -526,7 +508,7 @@ __device__ inline Batch batch_at(const long long *data, int cursor, const real *
 
 // A row that is not there has no loss and no gradient, whatever the outputs for it are.
 template <class Group>
-__device__ void clear_row(stored *d_outputs, long long row, int cols) {
+__device__ void clear_row(real *d_outputs, long long row, int cols) {
   if (d_outputs)
     for (int col = Group::rank(); col < cols; col += Group::size()) d_outputs[row * cols + col] = 0;
 }
@@ -536,7 +518,7 @@ __device__ void clear_row(stored *d_outputs, long long row, int cols) {
 // index outside of [0, cols) is a row of zeros, as in the reference.
 template <class Group>
 __device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
-                                      stored *__restrict__ d_logits, double *row_loss, int cols, const real *) {
+                                      real *__restrict__ d_logits, double *row_loss, int cols, const real *) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -561,7 +543,7 @@ __device__ void cross_entropy_indices(const real *__restrict__ logits, const lon
 // The same against one-hot or soft labels y (data rows, cols): d_logits = w (softmax sum y - y) / sum w.
 template <class Group>
 __device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels,
-                                     const Batch &batch, stored *__restrict__ d_logits, double *row_loss, int cols,
+                                     const Batch &batch, real *__restrict__ d_logits, double *row_loss, int cols,
                                      const real *) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
@@ -658,7 +640,7 @@ struct Tweedie {
 // numbers: what the loss takes for each output, or null for a loss that takes none.
 template <class Loss>
 __device__ void loss_rows(const real *__restrict__ outputs, const real *__restrict__ targets, const Batch &batch,
-                          stored *__restrict__ d_outputs, double *row_loss, int cols, const real *numbers) {
+                          real *__restrict__ d_outputs, double *row_loss, int cols, const real *numbers) {
   for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -683,7 +665,7 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 #define LOSS(name, body, Label, Group)                                                                               \
   KERNEL __launch_bounds__(Group::THREADS, 1)                                                                        \
   name(const real *__restrict__ outputs, const Label *labels, const real *weight, const long long *data, int *clock, \
-       const double *rates, const real *total_weight, stored *__restrict__ d_outputs, double *row_loss, int rows,    \
+       const double *rates, const real *total_weight, real *__restrict__ d_outputs, double *row_loss, int rows,    \
        int cols, const real *numbers, int moves) {                                                                   \
     if (!data) {                                                                                                     \
       const Batch batch = {weight, total_weight, nullptr, 0, rows, false, 1};                                        \
@@ -709,28 +691,27 @@ LOSS(tweedie, loss_rows<Tweedie>, real, Warp)
 
 // ------------------------------------------------------------------------------------------------ rows of a batch
 
-// Takes several items at a time, and rounds them to the stored type.
-template <class To, int WIDTH>
-__device__ void gather_items(const real *__restrict__ x, const int *order, To *__restrict__ out, int rows, int cols) {
+// Takes several items at a time.
+template <class Items>
+__device__ void gather_items(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows, int cols) {
+  const int width = sizeof(Items) / sizeof(real);
   for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
     const long long source = order ? order[row] : row;
-    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < cols / WIDTH; k += gridDim.x * blockDim.x) {
-      Several<real, WIDTH> items = {};
-      if (source >= 0) items = load((const Several<real, WIDTH> *)(x + source * cols) + k);
-      Several<To, WIDTH> rounded;
-      for (int i = 0; i < WIDTH; i++) rounded.v[i] = items.v[i];
-      ((Several<To, WIDTH> *)(out + (long long)row * cols))[k] = rounded;
+    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < cols / width; k += gridDim.x * blockDim.x) {
+      Items items = {};
+      if (source >= 0) items = load((const Items *)(x + source * cols) + k);
+      ((Items *)(out + (long long)row * cols))[k] = items;
     }
   }
 }
 
 // out[i] = x[order[i]], zeros where that is -1; order null: x[i].
-template <class To>
-__device__ void gather_rows(const real *__restrict__ x, const int *order, To *__restrict__ out, int rows, int cols) {
+__device__ inline void gather_rows(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows,
+                                   int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(out))
-    gather_items<To, PACK>(x, order, out, rows, cols);
+    gather_items<Pack>(x, order, out, rows, cols);
   else
-    gather_items<To, 1>(x, order, out, rows, cols);
+    gather_items<real>(x, order, out, rows, cols);
 }
 
 // Before the first batch. arguments (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
@@ -787,7 +768,7 @@ __device__ inline void tick(int *clock, double *rates, int update, double beta1,
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), if there
 // is one.
 KERNEL next_batch(const long long *data, int *clock, double *rates, int update, double beta1, double beta2,
-                  double weight_decay, int epsilon_hat, stored *out, int rows, int cols) {
+                  double weight_decay, int epsilon_hat, real *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   const long long cursor = clock[NEXT_CURSOR];
   const real *x = (const real *)data[X] + (order ? 0 : cursor * cols);
@@ -926,7 +907,7 @@ __device__ inline Adam adam_of(const double *rates, double beta1, double beta2, 
 template <class Items, class Rule>
 __device__ double update_items(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                                real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                               real clip, stored *copy, long long begin, long long end) {
+                               real clip, long long begin, long long end) {
   const int width = sizeof(Items) / sizeof(real);
   const real slope = penalty.slope();
   bool broken = false;
@@ -945,11 +926,6 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
       broken |= !(item - item == 0);
     }
     store((Items *)(param + at), p);
-    if (copy) {
-      Several<stored, width> rounded;
-      for (int k = 0; k < width; k++) rounded.v[k] = ((const real *)&p)[k];
-      store((Several<stored, width> *)(copy + at), rounded);
-    }
     if (Rule::BUFFERS > 0) store((Items *)(first + at), a);
     if (Rule::BUFFERS > 1) store((Items *)(second + at), b);
   }
@@ -961,24 +937,23 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
 template <class Rule>
 __device__ double update_all(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                              real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                             real clip, stored *copy, long long size) {
-  const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second) && aligned(copy);
+                             real clip, long long size) {
+  const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second);
   const long long whole = packs ? size / PACK * PACK : 0;
-  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, clip, copy, 0, whole) +
-         update_items<real>(param, grad, first, second, rule, penalty, rates, clip, copy, whole, size);
+  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, clip, 0, whole) +
+         update_items<real>(param, grad, first, second, rule, penalty, rates, clip, whole, size);
 }
 
-// The whole update: parameters, their copy for products (or null), each block's part of the penalty, and the clock of
-// the next batch. Without a clock it is an operation by itself, or warms up, and gradients are taken as they are. A batch
+// The whole update: parameters, each block's part of the penalty, and the clock of the next batch. Without a clock it is an operation by itself, or warms up, and gradients are taken as they are. A batch
 // that counts for nothing changes nothing.
 template <class Rule>
 __device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                        real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,
-                       double *rates, int *clock, int rows, stored *copy, long long size) {
+                       double *rates, int *clock, int rows, long long size) {
   const bool counts = !clock || rates[SHARE] != 0;
   if (counts) {
     const real clip = clock ? rates[CLIP] : 1;
-    const double square = update_all(param, grad, first, second, rule, penalty, rates, clip, copy, size);
+    const double square = update_all(param, grad, first, second, rule, penalty, rates, clip, size);
     if (penalty.matrices) {
       const double sum = reduce_block<Sum<double>>(square);
       if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
@@ -992,9 +967,9 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
 
 #define UPDATE_ENDS                                                                                              \
   const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
-      double *rates, int *clock, int rows, stored *copy, long long size
+      double *rates, int *clock, int rows, long long size
 #define PENALTY(share) Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows), share}
-#define UPDATE_REST PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size
+#define UPDATE_REST PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, size
 
 KERNEL gradient_descent(real *__restrict__ param, const real *__restrict__ grad, UPDATE_ENDS) {
   const Descent rule = {real(rates[LEARNING_RATE])};
@@ -1031,9 +1006,6 @@ KERNEL lion(real *__restrict__ param, const real *__restrict__ grad, real *__res
                      real(1 - beta2), real(rates[LEARNING_RATE]), real(rates[KEEP])};
   update(param, grad, m, nullptr, rule, UPDATE_REST);
 }
-
-// The parameters as products read them, before the first update of an epoch.
-KERNEL copy_parameters(const real *param, stored *copy, long long size) { FOR_EACH(i, size) copy[i] = param[i]; }
 
 // The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null.
 KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,

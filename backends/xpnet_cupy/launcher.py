@@ -7,9 +7,7 @@ addresses. The tests bring a launcher that runs the same kernels on the host.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from copy import copy
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy
 
@@ -28,13 +26,12 @@ UPDATE_BLOCKS = 1024
 The sums keep one number for each block, so memory and kernels must agree on it.
 """
 
-# The parameters of each kernel, in order. `real` is the type that the kernels are compiled for, and
-# `stored` the type of outputs and gradients between layers. `*` marks an array, `?` an array that
-# may be missing, `!` an array that is written and `__restrict__`: no other array of the call may
-# overlap it.
-_INDICES = "real* long*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
-_LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
-_UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
+# The parameters of each kernel, in order. `real` is the type that the kernels are compiled for. `*`
+# marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
+# no other array of the call may overlap it.
+_INDICES = "real* long*? real*? long*? int*? double*? real*? real*?! double* int int real*? int"
+_LOSS = "real* real*? real*? long*? int*? double*? real*? real*?! double* int int real*? int"
+_UPDATE = "long*? int double int real*? double*? double* int*? int long"
 
 NONLINEAR = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
 ELEMENTWISE_LOSSES = (
@@ -85,16 +82,13 @@ KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
         **{
-            f"bias_{name}": "stored* stored*? stored* int int"
+            f"bias_{name}": "real* real*? real* int int"
             for name in ("identity", "exponential", *NONLINEAR)
         },
         **{f"{name}_backward": "real* real* real* long" for name in NONLINEAR},
-        **{
-            f"{name}_backward_bias": "stored* stored* stored*? real* int int int"
-            for name in NONLINEAR
-        },
-        "column_sum": "stored* real* int int int",
-        "dropout": "stored* stored* long* int* long long int double int int",
+        **{f"{name}_backward_bias": "real* real* real*? real* int int int" for name in NONLINEAR},
+        "column_sum": "real* real* int int int",
+        "dropout": "real* real* long* int* long long int double int int",
         **{
             f"{name}_{by}": "real* real*! int int"
             for name in ("softmax", "log_softmax")
@@ -104,13 +98,12 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **{f"cross_entropy_shares_{by}": _LOSS for by in _ROW_SHARING},
         **dict.fromkeys(("logistic_cross_entropy", *ELEMENTWISE_LOSSES), _LOSS),
         "begin": "long* int* double* long* real* double* int double* int",
-        "next_batch": "long* int* double* int double double double int stored*? int int",
+        "next_batch": "long* int* double* int double double double int real*? int int",
         "batch_weight": "long* int* double* real* int",
         "put": "long* int* real* int int",
         "finish": "double* int double* int double* double*",
         "gradient_descent": f"real*! real* {_UPDATE}",
         **{update_kernel(name, has_buffers=True): _update_parameters(name) for name in UPDATES},
-        "copy_parameters": "real* stored* long",
         "l2_penalty": "real* real*?! long* int double int real*? double*? int double*",
         "gradient_norm": "real* real* long double* double*",
         "clip": "double* int double*",
@@ -127,41 +120,18 @@ class Launcher:
     cupy : the module CuPy
     dtype : ``float32`` or ``float64``
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
-    stored : the type of outputs and gradients between layers: ``dtype``, or ``uint16`` for the bits
-        of bfloat16
-    full : the launcher of ``dtype`` whose ``of_batches`` this is, or this
     """
 
     def __init__(self, cupy: Any, dtype: str, precision: str = "fp32") -> None:
         import array_api_compat.cupy
 
         self.cupy, self.xp = cupy, array_api_compat.cupy
-        self.dtype = self.stored = dtype
+        self.dtype = dtype
         self.precision = "fp64" if dtype == "float64" else precision
-        self.full = self
-
-    @property
-    def halved(self) -> bool:
-        """Return whether what is stored has fewer bytes than ``dtype``."""
-        return self.stored != self.dtype
-
-    @cached_property
-    def of_batches(self) -> Self:
-        """The launcher of a training's batches: one that stores bfloat16 if products are to take
-        that.
-        """
-        if self.precision != "bf16":
-            return self
-        halved = copy(self)
-        halved.stored, halved.precision = "uint16", "bf16 in memory"
-        return halved
 
     @property
     def about(self) -> str:
         """One clause for a person: how products are computed."""
-        if self.halved:
-            stored = "products, and outputs and gradients between layers, in bf16"
-            return f"{stored}, all sums in fp32, through cuBLASLt"
         return f"products in {self.precision} through cuBLASLt"
 
     @property
@@ -176,7 +146,7 @@ class Launcher:
         asked for.
         """
         with cuda.memory_errors(self.cupy):
-            return cuda.kernel(self.cupy, self.dtype, self.stored, name, self.cupy.cuda.Device().id)
+            return cuda.kernel(self.cupy, self.dtype, name, self.cupy.cuda.Device().id)
 
     def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
         """Return the prepared product of two C-contiguous matrices, which has no epilogue."""
@@ -289,7 +259,7 @@ class Launcher:
 
     def _checked(self, name: str, parameter: str, argument: Any) -> Any:
         kind = parameter.rstrip("*?!")
-        dtype = numpy.dtype({"real": self.dtype, "stored": self.stored}.get(kind) or _SCALARS[kind])
+        dtype = numpy.dtype(self.dtype if kind == "real" else _SCALARS[kind])
         if parameter == kind:
             return dtype.type(argument)
         if argument is None and "?" in parameter:

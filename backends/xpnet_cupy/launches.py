@@ -108,7 +108,7 @@ def backward_bias(
     if chunks == 1:
         return [first]
     second = (sums, d_bias, chunks, cols, chunks)
-    return [first, launcher.full.prepare("column_sum", (place[0], 1), block, *second)]
+    return [first, launcher.prepare("column_sum", (place[0], 1), block, *second)]
 
 
 def dropout(
@@ -256,11 +256,6 @@ def finish(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
     return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)
 
 
-def copy_parameters(launcher: Launcher, param: Array, copy: Array) -> Launch:
-    """copy = param (size,), of the launcher's ``dtype``, as it is ``stored``."""
-    return launcher.prepare("copy_parameters", *_flat(param.size), param, copy, param.size)
-
-
 def update(
     launcher: Launcher,
     rule: UpdateRule,
@@ -270,18 +265,16 @@ def update(
     penalty: Penalty = NO_PENALTY,
     clock: Array | None = None,
     rows: int = 0,
-    copy: Array | None = None,
 ) -> Launch:
     """Make one update in place by ``rule``.
 
     arrays : the parameter, its gradient and the rule's buffers, all of one shape
     penalty : its gradient is added to grad before the update
     clock : goes on by an update and ``rows`` rows; None to leave it
-    copy : of the parameter as products read it, which follows it; None for none
     """
     size, buffers = arrays[0].size, arrays[2:]
     grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
-    ends = (*penalty, rates, clock, rows, copy, size)
+    ends = (*penalty, rates, clock, rows, size)
     name = update_kernel(rule.name, has_buffers=bool(buffers))
     numbers = [getattr(rule, number) for number in update_numbers(rule.name)] if buffers else []
     return launcher.prepare(name, grid, (256,), *arrays, *numbers, *ends)

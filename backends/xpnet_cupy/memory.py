@@ -148,16 +148,6 @@ class NetworkMemory(EpochMemory):
         """The optimizer's arrays, by name."""
         return {name: self._zeros() for name in self._spec.rule.buffers}
 
-    @cached_property
-    def copies(self) -> Parameters:
-        """The parameters as products of a training read them, where that is not as they are: the
-        bits of bfloat16.
-        """
-        flat = self._launcher.xp.zeros(
-            self.params.groups[0].size, dtype=self._launcher.of_batches.stored
-        )
-        return Parameters.over(flat, self._spec, self._backend, align=self.align)
-
     @property
     def trains(self) -> bool:
         """Return whether the optimizer's arrays have been taken."""
@@ -169,9 +159,6 @@ class NetworkMemory(EpochMemory):
 
 class BatchMemory:
     """Holds the buffers for up to ``rows`` rows; a smaller batch takes the first rows of each.
-
-    Of what layers hand to each other the type is what the launcher stores; the last outputs are
-    always of its dtype.
 
     trains : whether rows go back, too; where they do not, None stands for what only that needs
 
@@ -189,21 +176,18 @@ class BatchMemory:
     def __init__(
         self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True
     ) -> None:
-        widths, stored, xp = spec.widths[1:], launcher.stored, launcher.xp
+        widths, xp = spec.widths[1:], launcher.xp
         rates = (*(spec.dropout or (0.0,) * len(spec.activations)), 0.0)
         layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True))
         self.rows, self.trains = rows, trains
 
-        def empty(width: int, needed: bool = trains, dtype: str = stored) -> Any:
+        def empty(width: int, needed: bool = trains, dtype: str = spec.dtype) -> Any:
             return xp.empty((rows, width), dtype=dtype) if needed else None
 
         self.x = empty(spec.widths[0], True)
-        self.outputs = [
-            *(empty(width, True) for width in widths[:-1]),
-            empty(widths[-1], True, spec.dtype),
-        ]
+        self.outputs = [empty(width, True) for width in widths]
         self.row_loss = xp.empty(rows, dtype=xp.float64)
-        self.probabilities = empty(widths[-1], not trains, spec.dtype)
+        self.probabilities = empty(widths[-1], not trains)
         self.d_outputs = [empty(width) for width in widths]
         self.dropped = [empty(width, trains and rate > 0) for width, _, rate in layers]
         self.kept = [

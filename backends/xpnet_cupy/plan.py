@@ -155,8 +155,7 @@ class BatchPlan:
         self.total_weight = (
             None if shape.weight == "rows" or not memory.trains else runs.epoch.total_weight
         )
-        self.layers = layers_of(spec, network.copies if runs.launcher.halved else network.params)
-        self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
+        self.layers = layers_of(spec, network.params)
         self.d_layers = layers_of(spec, network.gradients) if memory.trains else []
 
     def work(self) -> Work:
@@ -207,14 +206,9 @@ class BatchPlan:
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
         flats = [p.groups[0][:items] for p in parameters]
-        copy = network.copies.groups[0] if self.launcher.halved and items is None else None
-        options: dict[str, Any] = {
-            "penalty": penalty,
-            "clock": clock,
-            "rows": self.rows,
-            "copy": copy,
-        }
-        return launches.update(self.launcher, rule, flats, network.rates, **options)
+        return launches.update(
+            self.launcher, rule, flats, network.rates, penalty=penalty, clock=clock, rows=self.rows
+        )
 
     def _forward(self, output_activation: str) -> list[Launch]:
         forward = []
@@ -236,21 +230,19 @@ class BatchPlan:
             self.layers[k],
             self.outputs[k],
         )
-        mask, kept, wide = self.masks[k], self.kept[k], out.dtype == launcher.dtype
-        kernels = launcher.full if wide else launcher
+        mask, kept = self.masks[k], self.kept[k]
         first, target, after = activation, out, []
         if kept is not None:
             first, target = "identity", kept
-            after = [launches.bias_activation(kernels, activation, kept, None, out)]
-        plain = replace(FORWARD, wide=wide)
+            after = [launches.bias_activation(launcher, activation, kept, None, out)]
         if first == "identity" or mask is not None:
-            product = replace(plain, epilogue="bias" if mask is None else "relu_aux_bias")
+            product = replace(FORWARD, epilogue="bias" if mask is None else "relu_aux_bias")
             launch = launcher.fused_product(product, weight, x, target, vector=bias, mask=mask)
             if launch is not None:
                 return [launch, *after]
         self.masks[k] = None  # without a fused product no launch writes the mask
-        biased = launches.bias_activation(kernels, first, target, bias, target)
-        return [launcher.product(plain, weight, x, target), biased, *after]
+        biased = launches.bias_activation(launcher, first, target, bias, target)
+        return [launcher.product(FORWARD, weight, x, target), biased, *after]
 
     def _prediction(self) -> list[Launch]:
         """The forward pass, and the copy of the outputs to the result."""
@@ -288,20 +280,17 @@ class BatchPlan:
         """The backward pass: the parameters of the last layer, then through its weight and the
         activation below, and so on.
         """
-        backward = self._parameters(self.spec.layers - 1, has_bias=False)
+        backward = self._last_parameters()
         for k in reversed(range(self.spec.layers - 1)):
-            through, has_bias = self._through(k)
-            backward += [*through, *self._parameters(k, has_bias=has_bias)]
+            weight, _ = self.d_layers[k]
+            arrays = self.d_outputs[k], self.inputs[k], weight
+            backward += [*self._through(k), self.launcher.product(WEIGHT_GRADIENT, *arrays)]
         return backward
 
-    def _parameters(self, k: int, *, has_bias: bool) -> list[Launch]:
-        """dW and db of a layer, in one product if possible; dW alone where ``_through`` has
-        computed db.
-        """
-        d_out, (weight, bias) = self.d_outputs[k], self.d_layers[k]
-        arrays = (d_out, self.inputs[k], weight)
-        if has_bias:
-            return [self.launcher.product(WEIGHT_GRADIENT, *arrays)]
+    def _last_parameters(self) -> list[Launch]:
+        """dW and db of the last layer, in one product if possible."""
+        d_out, (weight, bias) = self.d_outputs[-1], self.d_layers[-1]
+        arrays = (d_out, self.inputs[-1], weight)
         launch = self.launcher.fused_product(
             replace(WEIGHT_GRADIENT, epilogue="bgrada"), *arrays, vector=bias
         )
@@ -310,27 +299,23 @@ class BatchPlan:
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
         return [self.launcher.product(WEIGHT_GRADIENT, *arrays), *sums]
 
-    def _through(self, k: int) -> tuple[list[Launch], bool]:
-        """d_outputs[k], through the weight above and the activation of layer k, and whether it
-        computes db of layer k.
+    def _through(self, k: int) -> list[Launch]:
+        """d_outputs[k], through the weight above and the activation of layer k, and db of layer
+        k.
         """
         (above, _), (_, bias), d_out = self.layers[k + 1], self.d_layers[k], self.d_outputs[k]
         arrays = (above, self.d_outputs[k + 1], d_out)
         if self.masks[k] is not None:
-            has_bias = not self.launcher.halved  # the sums would be bfloat16
-            product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad" if has_bias else "drelu")
-            vector = bias if has_bias else None
-            launch = self.launcher.fused_product(
-                product, *arrays, vector=vector, mask=self.masks[k]
-            )
+            product = replace(INPUT_GRADIENT, epilogue="drelu_bgrad")
+            launch = self.launcher.fused_product(product, *arrays, vector=bias, mask=self.masks[k])
             if launch is not None:
-                return [launch], has_bias
+                return [launch]
         plain = self.launcher.product(INPUT_GRADIENT, *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
         sums = launches.backward_bias(
             self.launcher, self.spec.activations[k], d_out, kept, d_out, bias
         )
-        return [plain, *self._dropout(k, d_out, d_out), *sums], True
+        return [plain, *self._dropout(k, d_out, d_out), *sums]
 
 
 class Runs:
@@ -364,9 +349,7 @@ class Runs:
         self.memory = self.begin = self.finish = None
         self.forget()
         spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
-        trains, copies, squares = epoch is network, [], []
-        if trains and launcher.halved:  # callers may have written to the parameters
-            copies = [launches.copy_parameters(launcher, network.params.flat, network.copies.flat)]
+        trains, squares = epoch is network, []
         if spec.l2 and not trains:
             only_squares = Penalty(
                 network.bounds, spec.layers, over_batch=True, squares=epoch.squares
@@ -375,7 +358,7 @@ class Runs:
                 launches.l2_penalty(launcher, network.params.flat, None, only_squares, rows=1)
             ]
         memory = BatchMemory(spec, launcher, rows, trains=trains)
-        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *copies])
+        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss)])
         self.finish = Work([*squares, launches.finish(launcher, epoch, memory.row_loss)])
         self.memory = memory
 

@@ -76,7 +76,7 @@ class CudaStep(Step):
     def why(self) -> str:
         """See :class:`xpnet.backend.Step`."""
         batches = f"up to {BATCHES_PER_GRAPH} batches a CUDA graph"
-        products = self.launcher.of_batches.about
+        products = self.launcher.about
         return (
             f"the compiled CuPy step: {batches}, {products}; predictions and losses in CUDA graphs"
         )
@@ -273,7 +273,7 @@ class CudaStep(Step):
 
     def _training(self) -> Runs:
         """Return new runs of trainings, which have no memory yet."""
-        return Runs(self.spec, self.launcher.of_batches, self._network, self._network)
+        return Runs(self.spec, self.launcher, self._network, self._network)
 
     def _inference(self, lane: Any) -> Runs:
         """Return the runs of predictions and losses on a lane."""

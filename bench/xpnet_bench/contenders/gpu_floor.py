@@ -33,11 +33,8 @@ class CudaFloor(Contender):
         values = numpy.random.default_rng(0).random((n, n), dtype=numpy.float32)
         matrix = cupy.asarray(values)  # products of zeros would be faster
         for bits, name in PRECISIONS.items():
-            launcher: Any = Launcher(cupy, "float32", OPTIONS[bits]).of_batches
-            factor = matrix
-            if launcher.halved:
-                factor = (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)
-            product = launcher.product(FORWARD, factor, factor, cupy.empty_like(factor))
+            launcher = Launcher(cupy, "float32", OPTIONS[bits])
+            product = launcher.product(FORWARD, matrix, matrix, cupy.empty_like(matrix))
             self.rates[name] = 2 * n**3 / _minimum_seconds(product)
 
     def facts(self) -> dict[str, str]:

@@ -26,8 +26,7 @@ def gpu_jobs() -> list[Job]:
 def training_job(sizes: dict[str, int], bits: int) -> Job:
     """One step of Adam, the average over an epoch.
 
-    bits : of the fraction of what products take; with bfloat16, parameters and their gradients stay
-        float32
+    bits : of the fraction of what products take; everything in memory is float32
     """
     job = mini_batch(sizes["rows"], sizes["hidden"], sizes["batch"])
     job = replace(job, suite="gpu", group="gpu", sizes={**job.sizes, **sizes, "bits": bits})

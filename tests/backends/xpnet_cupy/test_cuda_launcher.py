@@ -17,6 +17,7 @@ from helpers.cuda.checks import BATCH, RULES, data, train, weights
 from helpers.cuda.cupy_on_host import Array, Failing, Graph, Stream, cupy
 from helpers.cuda.host import needs_compiler
 from xpnet_cupy import CupyBackend, plan
+from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import Launcher
 from xpnet_numpy import NumpyBackend
 
@@ -50,9 +51,29 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
     assert isinstance(relu, Array) and relu.tolist() == [[1, 0, 3]]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("dtype", "compute", "products"), [("float32", 75, "bf16"), ("float64", 70, "fp64")]
+)
+def test_products_have_the_precision_that_is_asked_for(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, compute: int, products: str
+) -> None:
+    """cublasComputeType_t of float32 that may round to bfloat16, and that of float64."""
+    described, computes = CublasLt.described, set()
+
+    def noted(self: CublasLt, kind: str, *arguments: Any, attributes: Any = None) -> Any:
+        computes.update(arguments[0].value for _ in range(kind == "MatmulDesc"))
+        return described(self, kind, *arguments, attributes=attributes)
+
+    monkeypatch.setattr(CublasLt, "described", noted)
+    spec, X, Y = spec_and_data(dtype)
+    backend = CupyBackend("bf16")
+    step: Any = backend.compile_step(spec)
+    step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=BATCH)
+    assert computes == {compute} and f"products in {products}" in step.why
+
+
 def test_warmup_compiles_the_kernels_of_all_types(
-    cuda: Any, monkeypatch: pytest.MonkeyPatch, precision: Any
+    cuda: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[tuple[str, ...]] = []
 
@@ -66,11 +87,10 @@ def test_warmup_compiles_the_kernels_of_all_types(
     monkeypatch.setattr(cupy_on_host.Cupy, "RawModule", RawModule)
     for cache in (cuda.kernel, cuda._module):
         cache.cache_clear()
-    CupyBackend(precision).warmup()
+    CupyBackend().warmup()
     for cache in (cuda.kernel, cuda._module):
         cache.cache_clear()
-    wanted = [("-DREAL=double",), ("-DREAL=float",), ("-DREAL=float", "-DBF16")]
-    assert sorted(options[:-1] for options in compiled) == wanted[: 2 + (precision == "bf16")]
+    assert sorted(options[0] for options in compiled) == ["-DREAL=double", "-DREAL=float"]
 
 
 def test_a_step_that_is_dropped_waits_for_what_it_requested(

@@ -15,22 +15,12 @@ from typing import Any
 from xpnet_cupy.cuda import SOURCE
 
 
-def _kinds(real: str) -> tuple[str, list[str]]:
-    """The source and the options for ``float``, ``double``, or ``bf16``: float where batches are
-    stored in bfloat16.
-    """
-    if real == "bf16":
-        return SOURCE, ["-DREAL=float", "-DBF16"]
-    return SOURCE, [f"-DREAL={real}"]
-
-
 def nvcc(arch: str, real: str, folder: Path) -> str:
     """What nvcc says of registers and spills."""
-    text, defined = _kinds(real)
     options = [
         "-cubin",
         f"-arch={arch}",
-        *defined,
+        f"-DREAL={real}",
         "-std=c++17",
         "-Xptxas",
         "-v",
@@ -38,7 +28,7 @@ def nvcc(arch: str, real: str, folder: Path) -> str:
         "all-warnings",
     ]
     source = folder / "kernels.cu"
-    source.write_text(text)
+    source.write_text(SOURCE)
     command = ["nvcc", *options, str(source), "-o", str(folder / "kernels.cubin")]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stderr
 
@@ -75,25 +65,22 @@ CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 def nvrtc(arch: str, real: str, path: str, *options: str) -> str:
     """What NVRTC says of registers and spills. options : beside those that the backend gives"""
-    text, defined = _kinds(real)
-    return _compiled(arch, (text, [*defined, *options]), path)[0]
+    return _compiled(arch, [f"-DREAL={real}", *options], path)[0]
 
 
 @cache
 def ptx(real: str, path: str) -> dict[str, str]:
     """Each kernel as NVRTC's PTX."""
-    options = {"bf16": ["-DREAL=float", "-DBF16"]}.get(real, [f"-DREAL={real}"])
-    _, *kernels = _compiled("compute_90", (SOURCE, options), path)[1].split(".entry ")
+    _, *kernels = _compiled("compute_90", [f"-DREAL={real}"], path)[1].split(".entry ")
     return {kernel.partition("(")[0]: kernel for kernel in kernels}
 
 
-def _compiled(arch: str, kind: tuple[str, list[str]], path: str) -> list[str]:
+def _compiled(arch: str, defined: list[str], path: str) -> list[str]:
     """NVRTC's log, and its PTX."""
     library, program = ctypes.CDLL(path), ctypes.c_void_p()
-    text, defined = kind
     assert (
         library.nvrtcCreateProgram(
-            ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
+            ctypes.byref(program), SOURCE.encode(), b"kernels.cu", 0, None, None
         )
         == 0
     )

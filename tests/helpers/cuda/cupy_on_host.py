@@ -368,14 +368,13 @@ class Event:
 class RawModule:
     """cupy.RawModule: compiled for the host."""
 
-    built: ClassVar[dict[tuple[str, str, bool], Any]] = {}
+    built: ClassVar[dict[tuple[str, str], Any]] = {}
 
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-        code_and_dtype = (code, "float64" if "-DREAL=double" in options else "float32")
-        key = (*code_and_dtype, "-DBF16" in options)
+        key = (code, "float64" if "-DREAL=double" in options else "float32")
         with FIBERS:  # one thread at a time writes a library
             if key not in self.built:
-                self.built[key] = build(*code_and_dtype, FOLDER, bf16=key[-1])
+                self.built[key] = build(*key, FOLDER)
         self.library = self.built[key]
 
     def get_function(self, name: str) -> Callable[..., None]:

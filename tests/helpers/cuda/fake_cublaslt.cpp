@@ -1,6 +1,5 @@
 // A stand-in for cuBLASLt that works on host memory, as strict as its documentation: column-major products with leading
-// dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32, float64, and bfloat16 with
-// sums in float32.
+// dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32 and float64.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -10,8 +9,8 @@
 namespace {
 
 enum Status { SUCCESS = 0, INVALID = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
-enum Epilogue { NONE = 1, BIAS = 4, RELU_AUX_BIAS = 134, DRELU = 136, DRELU_BGRAD = 152, BGRADA = 256 };
-enum Type { FLOAT32 = 0, FLOAT64 = 1, BFLOAT16 = 14 };
+enum Epilogue { NONE = 1, BIAS = 4, RELU_AUX_BIAS = 134, DRELU_BGRAD = 152, BGRADA = 256 };
+enum Type { FLOAT32 = 0, FLOAT64 = 1 };
 
 struct Desc {
   int compute, scale_type;
@@ -41,25 +40,14 @@ struct Heuristic {
 
 double get(const void *items, int type, uint64_t at) {
   if (type == FLOAT64) return static_cast<const double *>(items)[at];
-  if (type == FLOAT32) return static_cast<const float *>(items)[at];
-  const uint32_t bits = uint32_t(static_cast<const uint16_t *>(items)[at]) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+  return static_cast<const float *>(items)[at];
 }
 
 void put(void *items, int type, uint64_t at, double value) {
-  if (type == FLOAT64) {
+  if (type == FLOAT64)
     static_cast<double *>(items)[at] = value;
-  } else if (type == FLOAT32) {
+  else
     static_cast<float *>(items)[at] = value;
-  } else {  // to the nearest, ties to even
-    const float single = value;
-    uint32_t bits;
-    std::memcpy(&bits, &single, sizeof bits);
-    const bool nan = std::isnan(single);
-    static_cast<uint16_t *>(items)[at] = nan ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  }
 }
 
 double item(const void *matrix, const Layout &layout, uint64_t row, uint64_t col) {
@@ -93,7 +81,7 @@ void product(const Desc &desc, const void *a, const Layout &la, const void *b, c
         set_bit(desc, i, j, value >= 0);  // 1 at 0, as in cuBLASLt
         value = value > 0 ? value : 0;  // NaN becomes 0
       }
-      if (desc.epilogue == DRELU || desc.epilogue == DRELU_BGRAD) value = bit(desc, i, j) ? value : 0;
+      if (desc.epilogue == DRELU_BGRAD) value = bit(desc, i, j) ? value : 0;
       gradient[i] += value;
       put(d, ld.type, i + j * ld.ld, value);
     }
@@ -117,8 +105,8 @@ bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) 
   const uint64_t m = desc.transpose_a ? a.cols : a.rows, ka = desc.transpose_a ? a.rows : a.cols;
   const uint64_t n = desc.transpose_b ? b.rows : b.cols, kb = desc.transpose_b ? b.cols : b.rows;
   const bool strides = a.ld >= int64_t(a.rows) && b.ld >= int64_t(b.rows) && d.ld >= int64_t(d.rows);
-  const bool vector = desc.epilogue == NONE || desc.epilogue == DRELU || desc.bias;
-  const bool masked = desc.epilogue == RELU_AUX_BIAS || desc.epilogue == DRELU || desc.epilogue == DRELU_BGRAD;
+  const bool vector = desc.epilogue == NONE || desc.bias;
+  const bool masked = desc.epilogue == RELU_AUX_BIAS || desc.epilogue == DRELU_BGRAD;
   const bool mask = !masked || (desc.aux && desc.aux_ld % 128 == 0 && desc.aux_ld >= int64_t(m));
   return m == d.rows && n == d.cols && ka == kb && strides && vector && mask;
 }
@@ -131,7 +119,7 @@ const size_t SPARE = 16;  // bytes of workspace that epilogues write beyond what
 
 // With k = 1 these read memory that is not theirs, though an algorithm is given for them.
 bool faults(const Desc &desc, const Layout &a) {
-  const bool back = desc.epilogue == DRELU || desc.epilogue == DRELU_BGRAD || desc.epilogue == BGRADA;
+  const bool back = desc.epilogue == DRELU_BGRAD || desc.epilogue == BGRADA;
   return (desc.transpose_a ? a.rows : a.cols) == 1 && back;
 }
 
@@ -201,9 +189,7 @@ int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout 
   if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
   if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
   const bool single = la->type != FLOAT64, fits = single ? desc->compute != 70 : desc->compute == 70;
-  const bool halved = la->type == BFLOAT16;  // sums in float32, and a result of either type
-  const bool types = lb->type == la->type && (ld->type == la->type || (halved && ld->type == FLOAT32));
-  if (!types || (halved && desc->compute != 68)) return INVALID;
+  if (lb->type != la->type || ld->type != la->type) return INVALID;
   const double one = single ? *static_cast<const float *>(alpha) : *static_cast<const double *>(alpha);
   const double zero = single ? *static_cast<const float *>(beta) : *static_cast<const double *>(beta);
   if (!fits || desc->scale_type != (single ? FLOAT32 : FLOAT64) || one != 1 || zero != 0) return INVALID;

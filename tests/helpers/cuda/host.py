@@ -26,7 +26,6 @@ C_TYPES = {
     "long": "long long",
     "double": "double",
     "real": "real",
-    "stored": "stored",
 }
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("g++") is None,
@@ -34,19 +33,11 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def build(
-    text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False
-) -> ctypes.CDLL:
+def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctypes.CDLL:
     """The kernels of a source text, loaded; the table's types are checked by the compiler on the
     way.
     """
-    return ctypes.CDLL(
-        str(
-            compiled(
-                text, dtype, folder, "-O1" if optimise else "-O0", *(["-DBF16"] if bf16 else [])
-            )
-        )
-    )
+    return ctypes.CDLL(str(compiled(text, dtype, folder, "-O1" if optimise else "-O0")))
 
 
 def compiled(
@@ -169,27 +160,20 @@ class HostLauncher(Launcher):
         lt: CublasLt | None = None,
         *,
         reversed: bool = False,
-        bf16: ctypes.CDLL | None = None,
     ) -> None:
-        self._bf16, self.precision = (
-            bf16,
-            "fp64" if dtype == "float64" else "fp32" if bf16 is None else "bf16",
-        )
+        self.precision = "fp64" if dtype == "float64" else "fp32"
         self.library, self.lt, self.reversed = library, lt, reversed
-        self.dtype = self.stored = dtype
-        self.full, self.xp, self.cupy = self, GuardedNumpy(), np
+        self.dtype, self.xp, self.cupy = dtype, GuardedNumpy(), np
         self.graphs = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
 
     def kernel(self, name: str) -> Callable[..., None]:
-        library = self._bf16 if self.halved else self.library
-
         def launch(
             grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]
         ) -> None:
             self.launched.append(name)
-            run_kernel(library, name, grid, block, arguments, reversed=self.reversed)
+            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
 
