@@ -18,6 +18,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: snapshots
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -54,6 +55,9 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an 
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
 	build/aarch64/python -m pytest $(PARALLEL) -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
 		tests/steps tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators
+
+snapshots: .venv/ready  ## the bits of 100 short trainings, on record for this kind of processor; changed ones need CHANGE="text in CHANGELOG.md"
+	PYTHONPATH=tests $(BIN)/python -m helpers.snapshots --change "$(CHANGE)"
 
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
