@@ -344,8 +344,12 @@ Schedule = Callable[[int, Sequence[float]], float]
 
 @dataclass(frozen=True)
 class _Schedule:
-    """A schedule whose numbers, except ``end`` and ``tol``, are positive and finite."""
+    """A schedule whose numbers, except ``end`` and ``tol``, are positive and finite.
 
+    sees_losses : whether it depends on the losses of the previous epochs
+    """
+
+    sees_losses: ClassVar[bool] = False
     learning_rate: float
 
     def __post_init__(self) -> None:
@@ -566,6 +570,7 @@ class Plateau(_Schedule):
     (1.0, 0.5)
     """
 
+    sees_losses: ClassVar[bool] = True
     patience: int = 10
     factor: float = 0.1
     tol: float = 1e-4

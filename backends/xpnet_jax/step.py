@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy
 
 from xpnet.backend import Backend, GenericBackend, NetworkSpec
 from xpnet.ops import Array
@@ -20,6 +21,15 @@ from xpnet.steps.traced import (
 
 NOWHERE = GenericBackend("jax", jax.numpy, None)
 """The backend of compiled functions, whose arrays are placed on no device."""
+
+MAX_EPOCHS_AT_ONCE = 64
+"""Maximum number of epochs in a call of compiled code. A call costs as much as a small batch."""
+
+ORDER_ITEM_BYTES = 4
+"""Bytes of the index of a row."""
+
+MAX_ORDER_BYTES = 2**18
+"""Largest size of the orders of the rows, in bytes, of several epochs in a call."""
 
 
 class JaxStep(TracedStep):
@@ -39,11 +49,20 @@ class JaxStep(TracedStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[BatchInputs],
-        learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array]:
+        inputs: list[list[BatchInputs]],
+    ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
-        return _scan(forms, state, rows, inputs, learning_rate)
+        capacity = self.epochs_at_once(rows.X.shape[0], forms[0].batch_rows)
+        padded = jax.tree.map(lambda *arrays: _stacked(arrays, capacity), *inputs)
+        state, sums = _scan(forms, state, rows, padded, len(inputs))
+        return state, self.backend.to_numpy(sums)[:, : len(inputs)].reshape(2, -1)
+
+    def epochs_at_once(self, rows: int, batch_size: int) -> int:
+        """See :class:`xpnet.backend.Step`. The inputs of so many epochs have memory in any case."""
+        if any(self.rates):
+            return 1  # masks need much memory
+        order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0
+        return min(MAX_EPOCHS_AT_ONCE, MAX_ORDER_BYTES // max(order_bytes, 1) + 1)
 
     def kept_array(self, array: Array) -> Array:
         """Return the array itself: arrays of JAX never change."""
@@ -65,9 +84,28 @@ def _scan(
     state: TrainingArrays,
     rows: Rows,
     inputs: list[BatchInputs],
-    learning_rate: Array,
+    epochs: Array,
 ) -> tuple[TrainingArrays, Array]:
-    """Train on all batches of ``inputs``, one after the other."""
+    """Train on the batches of the first ``epochs`` epochs of ``inputs``, one after the other."""
+
+    def add_epoch(
+        k: Array, state_and_sums: tuple[TrainingArrays, Array]
+    ) -> tuple[TrainingArrays, Array]:
+        state, sums = state_and_sums
+        one = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, k, 0, False), inputs)
+        state, sums_of_epoch = _epoch(forms, state, rows, one)
+        return state, jax.lax.dynamic_update_index_in_dim(sums, sums_of_epoch, k, 1)
+
+    capacity = len(inputs[0].l2)
+    batches = sum(part.l2.shape[1] for part in inputs)
+    sums = jax.numpy.zeros((2, capacity, batches), state.params[0].dtype)
+    return jax.lax.fori_loop(0, epochs, add_epoch, (state, sums))
+
+
+def _epoch(
+    forms: tuple[Form, ...], state: TrainingArrays, rows: Rows, inputs: list[BatchInputs]
+) -> tuple[TrainingArrays, Array]:
+    """Train on all batches of an epoch; return their losses and sums of squares, (2, batches)."""
     sums = []
     for form, batches in zip(forms, inputs, strict=True):
 
@@ -75,12 +113,20 @@ def _scan(
             state: TrainingArrays, one: BatchInputs, form: Form = form
         ) -> tuple[TrainingArrays, Array]:
             batch = jax.tree.map(lambda array: _rows_of(form, array, one.rows), rows)
-            state, loss, squares = train_on_batch(form, state, batch, one, learning_rate)
+            state, loss, squares = train_on_batch(form, state, batch, one)
             return state, jax.numpy.stack((loss, squares))
 
         state, sums_of_part = jax.lax.scan(step, state, batches)
         sums.append(sums_of_part)
     return state, jax.numpy.concat(sums).T
+
+
+def _stacked(arrays: tuple[Any, ...], capacity: int) -> Any:
+    """Return arrays one behind the other, in memory for ``capacity`` of them."""
+    stacked = numpy.empty((capacity, *arrays[0].shape), arrays[0].dtype)
+    for k, array in enumerate(arrays):
+        stacked[k] = array
+    return stacked
 
 
 def _rows_of(form: Form, array: Array, rows: Array) -> Array:

@@ -1,6 +1,7 @@
 """The training step on PyTorch: the graph of an update, compiled by ``torch.compile``."""
 
 from collections.abc import Callable
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -35,31 +36,31 @@ class TorchStep(TracedStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[BatchInputs],
-        learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array]:
+        inputs: list[list[BatchInputs]],
+    ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         device, sums = rows.X.device, []
-        rate = torch.asarray(learning_rate, device=device)
         largest = max(form.batch_rows for form in forms)
-        for form, batches in zip(forms, inputs, strict=True):
+        for form, batches in chain.from_iterable(
+            zip(forms, parts, strict=True) for parts in inputs
+        ):
             on_device = _map(lambda array: torch.asarray(array, device=device), batches)
             for k in range(len(batches.rows)):
                 one = _map(itemgetter(k), on_device)
                 batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
                 run = self._run_compiled if form.batch_rows == largest else train_on_batch
-                state, loss, squares = run(form, state, batch, one, rate)
+                state, loss, squares = run(form, state, batch, one)
                 sums.append(torch.stack((loss, squares)))
-        return state, torch.stack(sums).T
+        return state, self.backend.to_numpy(torch.stack(sums).T)
 
     def _run_compiled(
-        self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array
+        self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs
     ) -> tuple[TrainingArrays, Array, Array]:
         """Call `train_on_batch`, compiled if PyTorch can compile it."""
         kind = rows.X.device.type
         if kind not in _failures:
             try:
-                return _call(form, state, rows, inputs, rate)
+                return _call(form, state, rows, inputs)
             except (MemoryError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as error:  # compilers and their drivers raise anything
@@ -68,14 +69,14 @@ class TorchStep(TracedStep):
             f"the reference step, operation by operation on {rows.X.device}, since torch.compile "
             f"failed: {_failures[kind]}"
         )
-        return train_on_batch(form, state, rows, inputs, rate)
+        return train_on_batch(form, state, rows, inputs)
 
 
 def _call(
-    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array
+    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs
 ) -> tuple[TrainingArrays, Array, Array]:
     """Call the compiled update of a form, which is compiled at its first call."""
-    tensors = _tensors(state, rows, inputs, rate)
+    tensors = _tensors(state, rows, inputs)
     key = form, rows.sample_weight is None, tuple((t.shape, t.dtype) for t in tensors)
     if key not in _compiled:
         function = _function_of_tensors(form, state, rows, inputs)
@@ -99,21 +100,21 @@ def _function_of_tensors(
     masks = len(inputs.masks)
 
     def update(*tensors: Array) -> list[Array]:
-        X, Y, rate, l2, scales, *others = tensors
+        X, Y, l2, learning_rate, scales, *others = tensors
         weight = others.pop(0) if has_weight else None
-        one = BatchInputs(None, tuple(others[:masks]), l2, scales)
+        one = BatchInputs(None, tuple(others[:masks]), l2, learning_rate, scales)
         first = _state_of(others[masks:], state)
-        new, loss, squares = train_on_batch(form, first, Rows(X, Y, weight), one, rate)
+        new, loss, squares = train_on_batch(form, first, Rows(X, Y, weight), one)
         return [loss, squares, *new.params, *sum(new.buffers, [])]
 
     return update
 
 
-def _tensors(state: TrainingArrays, rows: Rows, inputs: BatchInputs, rate: Array) -> list[Array]:
+def _tensors(state: TrainingArrays, rows: Rows, inputs: BatchInputs) -> list[Array]:
     """Return all tensors that an update reads, but for the indices of its rows."""
     weights = [] if rows.sample_weight is None else [rows.sample_weight]
     others = [*weights, *inputs.masks, *state.params, *sum(state.buffers, [])]
-    return [rows.X, rows.Y, rate, inputs.l2, inputs.scales, *others]
+    return [rows.X, rows.Y, inputs.l2, inputs.learning_rate, inputs.scales, *others]
 
 
 def _state_of(arrays: list[Array], like: TrainingArrays) -> TrainingArrays:
@@ -126,7 +127,8 @@ def _state_of(arrays: list[Array], like: TrainingArrays) -> TrainingArrays:
 def _map(function: Callable[[Any], Any], inputs: BatchInputs) -> BatchInputs:
     """Apply a function to each array of the inputs."""
     masks = tuple(function(mask) for mask in inputs.masks)
-    return BatchInputs(function(inputs.rows), masks, function(inputs.l2), function(inputs.scales))
+    others = (function(array) for array in (inputs.l2, inputs.learning_rate, inputs.scales))
+    return BatchInputs(function(inputs.rows), masks, *others)
 
 
 def _rows_of(form: Form, array: Array | None, rows: Array) -> Array | None:

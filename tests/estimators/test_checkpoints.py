@@ -127,7 +127,7 @@ def test_a_fit_that_has_ended_is_not_made_again(
 ) -> None:
     model = xpnet.MLPClassifier(9, max_iter=4, random_state=5, backend="numpy", checkpoint=tmp_path)
     expected = found(model.fit(data.X, data.labels))
-    monkeypatch.setattr(engine, "make_whole_epoch", None)  # which makes an epoch
+    monkeypatch.setattr(engine, "make_whole_epochs", None)
     np.testing.assert_equal(found(model.fit(data.X, data.labels)), expected)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import libraries
 
+import xpnet
 from xpnet.backend.rule import UpdateRule
 from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS, NetworkSpec
 from xpnet.dispatch import choose
@@ -122,6 +123,34 @@ def test_three_epochs_are_those_of_the_reference_step(library, name, data, dtype
         results.append(np.concatenate([losses, predicted.ravel()]))
     np.testing.assert_allclose(*results, rtol=0, atol=10 * TOLERANCE[dtype])
     np.testing.assert_allclose(results[0][:3], results[1][:3], rtol=TOLERANCE[dtype], atol=0)
+
+
+def test_several_epochs_at_once_are_those_of_the_reference_step(library, data, rng):
+    orders = [rng.permutation(ROWS) for _ in range(3)]
+    losses = [
+        step.epochs(
+            make(data["X"]),
+            make(data["labels"]),
+            learning_rates=[0.01, 0.02, 0.005],
+            batch_size=BATCH,
+            orders=orders,
+            sample_weight=make(data["weight"]),
+        )
+        for step, make in runs(library, spec_of("float64", l2=0.1))
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+def test_a_network_trains_alike_however_many_epochs_are_made_at_once(library, data, monkeypatch):
+    X, y = library.make(data["X"]), library.make(data["labels"])
+    losses = []
+    for seconds, parts in ((1e9, (7,)), (0.0, (7,)), (1e9, (3, 4))):
+        monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", seconds)
+        net = xpnet.FeedforwardNeuralNet(INPUTS, 4, OUTPUTS, 0.1, rng=0, optimizer="adam")
+        for epochs in parts:
+            history = net.fit(X, y, epochs=epochs, batch_size=BATCH)
+        losses.append(history.loss)
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_members_can_have_orders_of_their_own(library, data, rng):

@@ -6,7 +6,7 @@ from xpnet_numpy import NumpyBackend
 
 import xpnet
 from xpnet.backend import NetworkSpec
-from xpnet.optimizers import Constant
+from xpnet.optimizers import Constant, Exponential, Plateau
 from xpnet.steps import ReferenceStep
 from xpnet.training import Batches, Callback, InMemory, LabeledRows, TimeLimit, train
 
@@ -144,3 +144,104 @@ def test_a_limit_of_time_that_is_over_ends_the_training_after_an_epoch(monkeypat
     net = xpnet.LogisticRegression(2, 2, backend="numpy")
     history = net.fit(X, Y, epochs=50, callbacks=[limit])
     assert limit.reached and 1 < history.epochs < 12
+
+
+class StepOfSeveralEpochs(ReferenceStep):
+    """A step that makes up to four epochs at once."""
+
+    def __init__(self, fails_in_call: int = 0):
+        super().__init__(NetworkSpec((2, 2), ()), NumpyBackend(), "")
+        self.calls = []
+        self.fails_in_call = fails_in_call
+
+    def epochs_at_once(self, rows, batch_size):
+        return 4
+
+    def epochs(self, X, Y, *, learning_rates, **settings):
+        self.calls.append(len(learning_rates))
+        losses = super().epochs(X, Y, learning_rates=learning_rates, **settings)
+        if len(self.calls) == self.fails_in_call:
+            raise KeyboardInterrupt
+        return losses
+
+
+def trained_at_once(step, *, schedule=None, epochs=12, measure=None, rng=None, callbacks=()):
+    """The history of a training whose epochs take no time, and the state of its generator."""
+    rng = np.random.default_rng(7) if rng is None else rng
+    history = xpnet.training.History()
+    batches = InMemory(LabeledRows(X, Y), batch_size=7, rng=rng, measure=measure)
+    schedule = Exponential(RATE) if schedule is None else schedule
+    try:
+        train(
+            step,
+            batches,
+            epochs=epochs,
+            schedule=schedule,
+            callbacks=callbacks,
+            history=history,
+        )
+    except KeyboardInterrupt:
+        pass
+    return history, rng.bit_generator.state
+
+
+@pytest.fixture
+def epochs_take_no_time(monkeypatch):
+    monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", 1e9)
+
+
+@pytest.mark.parametrize("callbacks", [[], [TimeLimit(1e9)]])
+def test_several_epochs_at_once_are_those_one_by_one(epochs_take_no_time, callbacks):
+    step, one_by_one = StepOfSeveralEpochs(), new_step()
+    history, state = trained_at_once(step, callbacks=callbacks)
+    expected, expected_state = trained_at_once(one_by_one)
+    assert step.calls == [4, 4, 3]  # after the first, which shows how long an epoch takes
+    assert history.loss == expected.loss
+    assert history.learning_rate == expected.learning_rate
+    assert len(history.seconds) == 12
+    assert state == expected_state
+    np.testing.assert_array_equal(step.params["W1"], one_by_one.params["W1"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"callbacks": [lambda training: None]},
+        {"schedule": Plateau(RATE)},
+        {"schedule": lambda epoch, losses: RATE},
+        {"measure": lambda: 0.5},
+    ],
+)
+def test_epochs_that_something_must_see_are_made_one_by_one(epochs_take_no_time, settings):
+    step = StepOfSeveralEpochs()
+    history, _ = trained_at_once(step, **settings)
+    assert step.calls == []
+    assert history.epochs == 12
+
+
+def test_epochs_at_once_take_no_longer_than_ctrl_c_may_wait(monkeypatch):
+    monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", 0.0)
+    step = StepOfSeveralEpochs()
+    assert trained_at_once(step)[0].epochs == 12
+    assert step.calls == []
+
+
+def test_epochs_at_once_are_undone_at_once(epochs_take_no_time):
+    step, one_by_one = StepOfSeveralEpochs(fails_in_call=2), new_step()
+    rng = np.random.default_rng(7)
+    history, state = trained_at_once(step, rng=rng)
+    expected, expected_state = trained_at_once(one_by_one, epochs=5)
+    assert history.loss == expected.loss
+    assert state == expected_state
+    np.testing.assert_array_equal(step.params["W1"], one_by_one.params["W1"])
+    resumed, _ = trained_at_once(step, rng=rng, schedule=Constant(RATE), epochs=7)
+    continued = trained_at_once(
+        one_by_one, rng=_generator_in(expected_state), schedule=Constant(RATE), epochs=7
+    )
+    assert resumed.loss == continued[0].loss
+
+
+def _generator_in(state):
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
+    return rng

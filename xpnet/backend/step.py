@@ -244,6 +244,67 @@ class Step(ABC):
             with the parameters before its update; 0.0 for no rows.
         """
 
+    def epochs(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rates: Sequence[float],
+        batch_size: int,
+        orders: Sequence[Any] | None = None,
+        sample_weight: Array | None = None,
+    ) -> list[float]:
+        """Train for several epochs, each as `epoch` makes it.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        learning_rates : sequence of float
+            The learning rate of each epoch.
+        batch_size : int
+            Rows of a batch; the last batch may have fewer.
+        orders : sequence of numpy.ndarray, optional
+            The order of each epoch. None takes the rows in their own order.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+
+        Returns
+        -------
+        list of float
+            The loss of each epoch.
+        """
+        return [
+            self.epoch(
+                X,
+                Y,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                order=None if orders is None else orders[k],
+                sample_weight=sample_weight,
+            )
+            for k, learning_rate in enumerate(learning_rates)
+        ]
+
+    def epochs_at_once(self, rows: int, batch_size: int) -> int:
+        """Tell how many epochs a call of `epochs` may make in less time than as many calls.
+
+        Parameters
+        ----------
+        rows : int
+            Number of rows.
+        batch_size : int
+            Rows of a batch.
+
+        Returns
+        -------
+        int
+            The maximum number of epochs in a call; 1, the default, if nothing is gained.
+        """
+        return 1
+
     @abstractmethod
     def forward(self, X: Array) -> Array:
         """Compute the outputs of the network.

@@ -8,9 +8,10 @@ backend writes `TracedStep.run_batches`, which calls the function for many batch
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy
@@ -54,12 +55,14 @@ class BatchInputs(NamedTuple):
     masks : for each hidden layer with dropout the units that are kept, (batches, rows, units) or
         (batches, members, rows, units)
     l2 : (batches,) strength of the penalty
+    learning_rate : (batches,) of the update
     scales : (batches, factors) of the optimizer
     """
 
     rows: Array
     masks: tuple[Array, ...]
     l2: Array
+    learning_rate: Array
     scales: Array
 
 
@@ -90,12 +93,14 @@ class EpochPlan(NamedTuple):
     sizes : for each batch the rows of a member
     weights : for each batch the sum of its sample weights, or its rows; with orders of members
         the mean over the members
+    learning_rate : of every update
     """
 
     order: Any
     starts: list[int]
     sizes: list[int]
     weights: list[float]
+    learning_rate: float
 
     def of_batches(self, chosen: Any) -> "EpochPlan":
         """Return the plan of some of the batches."""
@@ -139,7 +144,7 @@ def compiled_spec(spec: NetworkSpec) -> NetworkSpec:
 
 
 def train_on_batch(
-    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs, learning_rate: Any
+    form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs
 ) -> tuple[TrainingArrays, Array, Array]:
     """Return the arrays after an update, and before it the loss without penalty and sum ||W||^2.
 
@@ -155,7 +160,7 @@ def train_on_batch(
     squares = walk.add_penalty(inputs.l2)
     if form.max_grad_norm is not None:
         walk.clip(form.max_grad_norm)
-    walk.update(learning_rate=learning_rate)
+    walk.update(learning_rate=inputs.learning_rate)
     buffers = [buffer.groups for buffer in walk.buffers.values()]
     return TrainingArrays(walk.params.groups, buffers), loss, squares + 0 * loss
 
@@ -171,17 +176,16 @@ class TracedStep(ReferenceStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[BatchInputs],
-        learning_rate: Any,
-    ) -> tuple[TrainingArrays, Array]:
+        inputs: list[list[BatchInputs]],
+    ) -> tuple[TrainingArrays, Any]:
         """Call `train_on_batch` for all batches, one after the other.
 
-        forms : for each of ``inputs`` what is compiled
+        forms : what is compiled for each shape of a batch
         rows : all rows, from which each batch takes its own
-        inputs : NumPy arrays for batches of one shape, then for those of another
-        learning_rate : a NumPy number of the dtype of the network
+        inputs : for each epoch NumPy arrays for the batches of each form
 
-        Returns the arrays after the last update, and (2, batches) losses and sums of squares.
+        Returns the arrays after the last update, and losses and sums of squares, (2, batches), on
+        the host.
         """
 
     def epoch(
@@ -195,7 +199,8 @@ class TracedStep(ReferenceStep):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        plan = self._plan(X.shape[0], batch_size, order, sample_weight)
+        rows = Rows(X, Y, sample_weight)
+        plan = self._plan(rows, batch_size, order, learning_rate)
         if not all(plan.weights):  # a batch without weight has no mean, and is rare
             return super().epoch(
                 X,
@@ -205,8 +210,44 @@ class TracedStep(ReferenceStep):
                 order=order,
                 sample_weight=sample_weight,
             )
-        losses, penalties = self._train(plan, Rows(X, Y, sample_weight), learning_rate, None)
-        return self._mean_of_batches(losses, penalties, numpy.asarray(plan.weights))
+        return self._losses([plan], rows)[0]
+
+    def epochs(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rates: Sequence[float],
+        batch_size: int,
+        orders: Sequence[Any] | None = None,
+        sample_weight: Array | None = None,
+    ) -> list[float]:
+        """See :class:`xpnet.backend.Step`."""
+        rows = Rows(X, Y, sample_weight)
+        plans = [
+            self._plan(rows, batch_size, order, learning_rate)
+            for order, learning_rate in zip(
+                orders or [None] * len(learning_rates), learning_rates, strict=True
+            )
+        ]
+        if not all(all(plan.weights) for plan in plans):
+            return super().epochs(
+                X,
+                Y,
+                learning_rates=learning_rates,
+                batch_size=batch_size,
+                orders=orders,
+                sample_weight=sample_weight,
+            )
+        return self._losses(plans, rows)
+
+    def _losses(self, plans: list[EpochPlan], rows: Rows) -> list[float]:
+        """Train for an epoch by each plan; return their losses, penalty included."""
+        losses, penalties = self._train(plans, rows, None)
+        return [
+            self._mean_of_batches(losses[k], penalties[k], numpy.asarray(plan.weights))
+            for k, plan in enumerate(plans)
+        ]
 
     def weighted_epoch(
         self,
@@ -221,12 +262,12 @@ class TracedStep(ReferenceStep):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0]
-        plan = self._plan(count, batch_size, order, sample_weight)
-        plan = plan.of_batches([k for k, weight in enumerate(plan.weights) if weight])
         rows = Rows(X, Y, sample_weight)
-        losses, penalties = self._train(plan, rows, learning_rate, max_grad_norm)
+        plan = self._plan(rows, batch_size, order, learning_rate)
+        plan = plan.of_batches([k for k, weight in enumerate(plan.weights) if weight])
+        losses, penalties = self._train([plan], rows, max_grad_norm)
         shares = numpy.asarray(plan.sizes, dtype=float)
-        mean = self._mean_of_batches(losses, penalties, shares)
+        mean = self._mean_of_batches(losses[0], penalties[0], shares)
         trained = shares.sum() / count if count else 0.0
         self.penalty *= trained
         return mean * trained
@@ -237,55 +278,55 @@ class TracedStep(ReferenceStep):
         self.penalty: float = float(weights @ penalties / total) if total else 0.0
         return float(weights @ losses / total) + self.penalty if total else 0.0
 
-    def _plan(self, count: int, batch_size: int, order: Any, sample_weight: Any) -> EpochPlan:
+    def _plan(self, rows: Rows, batch_size: int, order: Any, learning_rate: float) -> EpochPlan:
         """Divide the rows of an epoch into batches."""
+        count = rows.X.shape[0]
         starts = list(range(0, count, batch_size))
         sizes = [min(batch_size, count - start) for start in starts]
-        weights = self._weights_in_order(sample_weight, order)
+        weights = self._weights_in_order(rows.sample_weight, order)
         sums = [
             float(size if weights is None else weights[start : start + size].sum())
             for start, size in zip(starts, sizes, strict=True)
         ]
-        return EpochPlan(order, starts, sizes, sums)
+        return EpochPlan(order, starts, sizes, sums, learning_rate)
 
     def _train(
-        self, plan: EpochPlan, rows: Rows, learning_rate: float, max_grad_norm: float | None
+        self, plans: list[EpochPlan], rows: Rows, max_grad_norm: float | None
     ) -> tuple[Any, Any]:
-        """Train on the batches of a plan; return their losses and penalties, on the host."""
+        """Train for an epoch by each plan; all plans have batches of the same sizes.
+
+        Returns losses and penalties of the batches, (epochs, batches), on the host.
+        """
         state = TrainingArrays(
             self.params.groups, [buffer.groups for buffer in self.buffers.values()]
         )
-        rate = numpy.dtype(self.spec.dtype).type(learning_rate)
         sums = [numpy.zeros((2, 0))]
-        for parts in self._calls(plan):
-            forms = tuple(self._form(part, max_grad_norm) for part in parts)
-            inputs = []
-            for part in parts:
-                inputs.append(self._inputs(part, learning_rate))
-                self.t += len(part.starts)
-            state, losses_and_squares = self.run_batches(forms, state, rows, inputs, rate)
-            sums.append(self.backend.to_numpy(losses_and_squares))
+        for epochs in self._calls(plans):
+            forms = tuple(self._form(part, max_grad_norm) for part in epochs[0])
+            inputs = [[self._next_inputs(part) for part in parts] for parts in epochs]
+            state, losses_and_squares = self.run_batches(forms, state, rows, inputs)
+            sums.append(losses_and_squares)
         self.params.replace_groups(state.params)
         for buffer, arrays in zip(self.buffers.values(), state.buffers, strict=True):
             buffer.replace_groups(arrays)
-        losses, squares = numpy.concatenate(sums, axis=1)
-        strengths = numpy.asarray([self.spec.l2_for(weight) for weight in plan.weights])
-        return losses, strengths / 2 * squares
+        losses, squares = numpy.concatenate(sums, axis=1).reshape(2, len(plans), -1)
+        strengths = [[self.spec.l2_for(weight) for weight in plan.weights] for plan in plans]
+        return losses, numpy.asarray(strengths) / 2 * squares
 
-    def _calls(self, plan: EpochPlan) -> Iterator[list[EpochPlan]]:
-        """Cut a plan where the size of a batch changes: in one call of compiled code.
+    def _calls(self, plans: list[EpochPlan]) -> Iterator[list[list[EpochPlan]]]:
+        """Yield for each call of compiled code the parts of each epoch, with batches of one size.
 
         Where there are dropout masks, a call has at most as many batches as their memory allows.
         """
         masked = [w for w, rate in zip(self.spec.widths[1:], self.rates, strict=False) if rate]
-        parts = list(self._parts_of_equal_batches(plan))
+        parts = [list(self._parts_of_equal_batches(plan)) for plan in plans]
         if not masked:
             yield parts
             return
-        for part in parts:
+        for part in chain.from_iterable(parts):
             maximum = MAX_MASK_BYTES // (self.spec.members * part.sizes[0] * sum(masked)) + 1
             for first in range(0, len(part.starts), maximum):
-                yield [part.of_batches(range(len(part.starts))[first : first + maximum])]
+                yield [[part.of_batches(range(len(part.starts))[first : first + maximum])]]
 
     def _parts_of_equal_batches(self, plan: EpochPlan) -> Iterator[EpochPlan]:
         """Cut a plan where the size of a batch changes."""
@@ -317,11 +358,12 @@ class TracedStep(ReferenceStep):
         """Return the backend that computes in compiled functions."""
         return self.backend
 
-    def _inputs(self, plan: EpochPlan, learning_rate: float) -> BatchInputs:
-        """Return what differs between the batches of a plan."""
+    def _next_inputs(self, plan: EpochPlan) -> BatchInputs:
+        """Return what differs between the batches of a plan, and count their updates."""
         rule, dtype = self.spec.rule, self.spec.dtype
         updates = range(self.t, self.t + len(plan.starts))
-        scales = [rule.scales(t + 1, learning_rate) for t in updates]
+        self.t += len(plan.starts)
+        scales = [rule.scales(t + 1, plan.learning_rate) for t in updates]
         masks = tuple(
             numpy.stack([self._masks(k, plan.sizes[0], t) for t in updates])
             for k, rate in enumerate(self.rates)
@@ -332,6 +374,7 @@ class TracedStep(ReferenceStep):
             rows=self._rows_of_batches(plan),
             masks=masks,
             l2=numpy.asarray(l2, dtype=dtype),
+            learning_rate=numpy.full(len(l2), plan.learning_rate, dtype=dtype),
             scales=numpy.asarray(scales, dtype=dtype),
         )
 

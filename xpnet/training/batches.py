@@ -1,7 +1,7 @@
 """The data of an epoch: training rows in batches, and the loss on validation rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -150,6 +150,39 @@ class Batches(ABC):
         float
             The loss of the epoch.
         """
+
+    def epochs(self, step: Step, learning_rates: Sequence[float]) -> list[float]:
+        """Train a step on all rows several times.
+
+        Parameters
+        ----------
+        step : Step
+            The training step.
+        learning_rates : sequence of float
+            The learning rate of each epoch.
+
+        Returns
+        -------
+        list of float
+            The loss of each epoch.
+        """
+        return [self.epoch(step, learning_rate) for learning_rate in learning_rates]
+
+    def epochs_at_once(self, step: Step) -> int:
+        """Tell how many epochs a call of `epochs` may make in less time than as many calls.
+
+        Parameters
+        ----------
+        step : Step
+            The training step.
+
+        Returns
+        -------
+        int
+            The maximum number of epochs in a call; 1, the default, if nothing is gained or each
+            epoch has validation rows.
+        """
+        return 1
 
     def validation_loss(self) -> float | None:
         """Measure the loss on the validation rows.
@@ -302,6 +335,24 @@ class InMemory(Batches):
         if self._check is not None:
             return self._checked_epoch(step, settings)
         return self._run_epoch(step, settings)
+
+    def epochs(self, step: Step, learning_rates: Sequence[float]) -> list[float]:
+        orders = None
+        if self._orders is not None:
+            orders = [self._orders.draw(step, last=True) for _ in learning_rates]
+        return step.epochs(
+            self.data.X,
+            self.data.Y,
+            learning_rates=learning_rates,
+            batch_size=self.batch_size,
+            orders=orders,
+            sample_weight=self.data.weight,
+        )
+
+    def epochs_at_once(self, step: Step) -> int:
+        if self.measure or self.run_epoch:
+            return 1
+        return step.epochs_at_once(self.rows, self.batch_size)
 
     def _run_epoch(self, step: Step, settings: dict[str, Any]) -> float:
         """Make an epoch. settings : the keyword arguments of ``Step.epoch``"""

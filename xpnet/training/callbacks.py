@@ -21,6 +21,10 @@ class Callback:
     brief : bool, default False
         Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it
         undoes the epoch; ``load_state`` then gets back what ``state`` returned before.
+    sees_each_epoch : bool, default True
+        Whether ``epoch_end`` and ``between_epochs`` must be called after each epoch. If no callback
+        of a training must see each, several short epochs may be made at once, in a tenth of a
+        second, and the methods are called after the last of them.
 
     Examples
     --------
@@ -39,6 +43,7 @@ class Callback:
     """
 
     brief = False
+    sees_each_epoch = True
 
     def train_begin(self, training: "Training") -> None:
         """Prepare, before the first epoch.
@@ -146,6 +151,9 @@ HOOKS = (
     "close",
 )
 """Names of the methods that the training loop calls."""
+
+HOOKS_OF_AN_EPOCH = ("epoch_end", "within_epoch", "between_epochs")
+"""Names of those that it calls for each epoch."""
 
 HOOK_LIKE = re.compile(r"(on|before|after)_.*|.*_(begin|start|end)")
 """Names that other libraries give to methods of callbacks."""

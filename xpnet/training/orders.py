@@ -59,6 +59,7 @@ class OrderDrawer:
 
         last : whether no epoch follows
         """
+        self._drawn_since += self.members
         if self.members > 1:
             return numpy.stack([self.rng.permutation(self.rows) for _ in range(self.members)])
         if not (self._can_prefetch and step.prefetches_orders):
@@ -97,12 +98,13 @@ class OrderDrawer:
         if shared or self._known_state is None or self._drawn_since * self.rows > MAX_REDRAWN_ROWS:
             self._known_state = stream_state(self.rng)
             self._drawn_since = 0
-        self._drawn_since += self.members
+        drawn_before = self._drawn_since
 
         def go_back() -> None:
             set_stream_state(self.rng, self._known_state)
-            for _ in range(self._drawn_since - self.members):
+            for _ in range(drawn_before):
                 self.rng.permutation(self.rows)
+            self._drawn_since = drawn_before
 
         return go_back
 

@@ -3,18 +3,29 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
+from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import HOOKS, Callback, as_callbacks, own_methods
+from xpnet.training.callbacks import (
+    HOOKS,
+    HOOKS_OF_AN_EPOCH,
+    Callback,
+    as_callbacks,
+    own_methods,
+)
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum seconds between two reports of the progress within an epoch."""
+
+MAX_SECONDS_AT_ONCE = 0.1
+"""Seconds of the epochs that are made at once. Ctrl-C and other threads wait for their end."""
 
 
 @dataclass
@@ -104,6 +115,8 @@ class Training:
     reported_at : float
         The time, in seconds of a clock, of the last report of progress, or of the beginning of the
         epoch.
+    epoch_seconds : float
+        The wall-clock time of the last epoch of this run; infinity before the first.
 
     Examples
     --------
@@ -150,6 +163,12 @@ class Training:
         self.done: int = 0
         self.rows_done: int = 0
         self.reported_at: float = 0.0
+        self.epoch_seconds: float = inf
+        self._max_epochs_at_once: int = 1
+        self._must_see_each_epoch: bool = any(
+            callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
+            for callback, names in methods
+        )
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"
@@ -248,6 +267,30 @@ class Training:
                     f"{type(callback).__name__} as number {k + 1}, which cannot load the state "
                     f"kept for it: {error!r}; pass the same callbacks."
                 ) from error
+
+    def allow_epochs_at_once(self, schedule: Schedule) -> None:
+        """Find out how many epochs may be made before anything looks at them.
+
+        Parameters
+        ----------
+        schedule : callable
+            What computes the learning rates.
+        """
+        if not self._must_see_each_epoch and not getattr(schedule, "sees_losses", True):
+            self._max_epochs_at_once = self.batches.epochs_at_once(self.step)
+
+    def epochs_at_once(self) -> int:
+        """Choose how many epochs are made next, before anything looks at them.
+
+        Returns
+        -------
+        int
+            Their number. The first epoch, which shows how long an epoch takes, is made by itself.
+        """
+        if self._max_epochs_at_once == 1:
+            return 1
+        in_time = int(MAX_SECONDS_AT_ONCE / max(self.epoch_seconds, 1e-9))
+        return min(max(in_time, 1), self._max_epochs_at_once, self.epochs - self.done)
 
     def report(self, rows: int) -> None:
         """Report the progress within an epoch to the callbacks, a few times a second.

@@ -155,6 +155,9 @@ class Streamed(InMemory):
 
     data: SourceRows
 
+    def epochs_at_once(self, step: Step) -> int:
+        return 1  # each epoch reads the rows
+
     def _run_epoch(self, step: Step, settings: dict[str, Any]) -> float:
         """Make an epoch, buffer by buffer. settings : the keyword arguments of ``Step.epoch``"""
         data = self.data

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class TimeLimit(Callback):
     """A callback that ends the training when a number of seconds is over, after a whole epoch.
 
+    Epochs that are made at once, in a tenth of a second, end together.
+
     Parameters
     ----------
     seconds : float or None, default None
@@ -36,6 +38,7 @@ class TimeLimit(Callback):
     """
 
     brief = True
+    sees_each_epoch = False
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds: float = inf if seconds is None else seconds
