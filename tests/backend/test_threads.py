@@ -13,6 +13,19 @@ import pytest
 from xpnet.backend import threads
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: Any) -> list[float]:
+    """A clock that stands still, and no trainings of other tests a moment ago; its only item is
+    the time in seconds.
+    """
+    seconds = [0.0]
+    monkeypatch.setattr(threads.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(
+        threads, "_last_simultaneous", threads._Simultaneous(trainings=0, ended=float("-inf"))
+    )
+    return seconds
+
+
 def test_joblib_counts_as_many() -> None:
     assert threads.allowed_threads() == joblib.cpu_count()
 
@@ -54,7 +67,7 @@ def test_a_share_of_the_machine_ends_with_its_context() -> None:
     ("wanted", "expected"), [(None, [6, 6, 3, 2, 1, 1, 1, 1]), (2, [2, 2, 1, 1, 1, 1, 1, 1])]
 )
 def test_trainings_at_the_same_time_divide_the_threads(
-    wanted: int | None, expected: list[int], monkeypatch: Any
+    wanted: int | None, expected: list[int], monkeypatch: Any, clock: list[float]
 ) -> None:
     monkeypatch.setattr(threads, "_allowed", lambda: 6)
     monkeypatch.setattr(threads, "_wanted", wanted)
@@ -65,7 +78,43 @@ def test_trainings_at_the_same_time_divide_the_threads(
             stack.enter_context(threads.training_in_this_process())
             counts.append(threads.threads_of_training())
     assert counts == expected
+    clock[0] = 1.0
     assert threads.threads_of_training() == expected[0]
+
+
+def test_a_training_keeps_its_threads_between_two_fits_of_another(
+    monkeypatch: Any, clock: list[float]
+) -> None:
+    """A thread of a search scores between two fits: the fit of the other does not take its core."""
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_wanted", None)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    with threads.training_in_this_process():
+        for _ in range(3):
+            with threads.training_in_this_process():
+                assert threads.threads_of_training() == 3
+            clock[0] += 0.9 * threads.SECONDS_BETWEEN_FITS
+            assert threads.threads_of_training() == 3
+        clock[0] += 0.2 * threads.SECONDS_BETWEEN_FITS
+        assert threads.threads_of_training() == 6
+
+
+def test_fewer_trainings_divide_the_threads_after_a_while(
+    monkeypatch: Any, clock: list[float]
+) -> None:
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_wanted", None)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    with ExitStack() as of_all:
+        for _ in range(3):
+            of_all.enter_context(threads.training_in_this_process())
+    shares = []
+    with threads.training_in_this_process():
+        for _ in range(3):
+            with threads.training_in_this_process():
+                shares.append(threads.threads_of_training())
+            clock[0] += 0.6 * threads.SECONDS_BETWEEN_FITS
+    assert shares == [2, 2, 3]
 
 
 def test_a_share_is_not_divided_again(monkeypatch: Any) -> None:

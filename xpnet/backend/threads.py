@@ -1,10 +1,12 @@
 """The number of threads that this process may use."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import NamedTuple
 from weakref import WeakSet
 
 from xpnet.errors import InputError
@@ -13,6 +15,13 @@ VARIABLE = "NUMBA_NUM_THREADS"
 """The environment variable for the maximum number of threads of a process.
 
 Numba reads it, and joblib sets it in its worker processes.
+"""
+
+SECONDS_BETWEEN_FITS = 0.05
+"""Seconds for which a training that has ended still counts for those beside which it ran.
+
+A thread of a search scores, takes rows and begins its next fit within this time. A fit of another
+thread that used its core meanwhile would wait for that core in every batch.
 """
 
 _wanted: int | None = None
@@ -27,6 +36,20 @@ class _Mark:
 
 _trainings: WeakSet[_Mark] = WeakSet()
 """The marks of trainings. One that an interrupt has kept from being removed ends with its frame."""
+
+
+class _Simultaneous(NamedTuple):
+    """Trainings that ran at the same time when one of them ended.
+
+    trainings : their number, the one that ended included
+    ended : the time at which it ended, in seconds of ``time.monotonic``
+    """
+
+    trainings: int
+    ended: float
+
+
+_last_simultaneous = _Simultaneous(trainings=0, ended=float("-inf"))
 
 
 def set_threads(count: int | None) -> None:
@@ -107,21 +130,35 @@ def threads_of_training() -> int:
     """Return the number of threads that one training uses: those that run at the same time, as the
     candidates of a search in threads, divide the threads of the process.
     """
-    if len(_trainings) < 2:
+    count = _simultaneous_trainings()
+    if count < 2:
         return get_threads()
     allowed = _allowed()
     wanted = min(_wanted or _named() or allowed, allowed)
-    return min(get_threads(), max(1, wanted // max(1, len(_trainings))))
+    return min(get_threads(), max(1, wanted // count))
+
+
+def _simultaneous_trainings() -> int:
+    """Return the number of trainings that run, or ran at the same time until a moment ago."""
+    count = len(_trainings)
+    last = _last_simultaneous
+    if last.trainings > count and time.monotonic() - last.ended < SECONDS_BETWEEN_FITS:
+        return last.trainings
+    return count
 
 
 @contextmanager
 def training_in_this_process() -> Iterator[None]:
     """Count a training, for `threads_of_training`, until the context is left."""
+    global _last_simultaneous
     mark = _Mark()
     _trainings.add(mark)
     try:
         yield
     finally:
+        count = len(_trainings)
+        if count > 1 and count >= _simultaneous_trainings():
+            _last_simultaneous = _Simultaneous(count, time.monotonic())
         _trainings.discard(mark)
 
 
