@@ -101,9 +101,9 @@ def inner_parts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     recorded = []
     train_network = ensemble.train_network
 
-    def record(made: Any, number: int, rows: Any, validation: Any, seconds: float) -> None:
+    def record(training: Any, recipe: Any, rows: Any, validation: Any, **settings: Any) -> None:
         recorded.append([len(rows.Y), len(validation.Y)])
-        train_network(made, number, rows, validation, seconds)
+        train_network(training, recipe, rows, validation, **settings)
 
     monkeypatch.setattr(ensemble, "train_network", record)
     return recorded

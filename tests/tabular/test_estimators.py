@@ -22,7 +22,7 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
-from xpnet.tabular import ensemble, fitted, linear_solvers, recipe
+from xpnet.tabular import fitted, linear_solvers, network_training, recipe
 from xpnet.training import Callback
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -421,12 +421,12 @@ def test_the_time_that_simple_models_take_counts(
         time.sleep(0.5)
         return numpy.ones(rows.X.shape[1])
 
-    monkeypatch.setattr(ensemble, "fit_linear", slow)
+    monkeypatch.setattr(network_training, "fit_linear", slow)
     limited = TabularRegressor(
         time_limit=0.5, networks=1, n_iter_no_change=200, random_state=0
     ).fit(table, target)
     assert limited.n_iter_ == 1
-    monkeypatch.setattr(ensemble, "fit_linear", lambda *_: None)
+    monkeypatch.setattr(network_training, "fit_linear", lambda *_: None)
     monkeypatch.setattr(recipe, "scales_of_inputs", slow_scales)
     limited.fit(table, target)
     assert limited.n_iter_ == 1

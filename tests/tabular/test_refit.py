@@ -6,9 +6,9 @@ import numpy
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.models import Network
+from xpnet.tabular import network_training
 from xpnet.training import Callback
 
 RNG = numpy.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_ctrl_c_while_a_network_is_refitted_keeps_its_best_epoch(
         def epoch_end(self, training: Any) -> None:
             raise KeyboardInterrupt
 
-    original = xpnet.tabular.ensemble.refit
+    original = network_training.refit
 
     def interrupted(network: Network, *rows: Any, callbacks: Any, **settings: Any) -> None:
         original(network, *rows, callbacks=[*callbacks, Interrupted()], **settings)
@@ -114,6 +114,6 @@ def test_ctrl_c_while_a_network_is_refitted_keeps_its_best_epoch(
     plain = TabularRegressor(**SMALL | {"networks": 1}, refit=False).fit(X, Y)
     model = TabularRegressor(**SMALL)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("xpnet.tabular.ensemble.refit", interrupted)
+        patched.setattr(network_training, "refit", interrupted)
         model.fit(X, Y)
     numpy.testing.assert_array_equal(model.predict(X), plain.predict(X))

@@ -11,10 +11,11 @@ import pytest
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import ensemble, recipe
+from xpnet.tabular import network_training, recipe
 from xpnet.tabular.blending import PredictedRows, best_together
-from xpnet.tabular.ensemble import NetworkTraining
+from xpnet.tabular.ensemble import Ensemble
 from xpnet.tabular.linear_baseline import sums_of_inputs
+from xpnet.tabular.network_training import NetworkTraining
 from xpnet.tabular.recipe import Rung
 from xpnet.tabular.search import (
     SETTINGS,
@@ -65,13 +66,13 @@ def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Record the setting and the fold of each network that is trained."""
     recorded = []
-    train_network = ensemble.train_network
+    train_one = Ensemble._train_one
 
-    def record(made: Any, number: int, *others: Any) -> None:
+    def record(made: Ensemble, number: int) -> None:
         recorded.append(made.plans[number][1:])
-        train_network(made, number, *others)
+        train_one(made, number)
 
-    monkeypatch.setattr(ensemble, "train_network", record)
+    monkeypatch.setattr(Ensemble, "_train_one", record)
     return recorded
 
 
@@ -134,13 +135,12 @@ def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
         return losses[settings[id(training.network)]]
 
     settings: dict[int, int] = {}
-    network_training = ensemble.NetworkTraining
 
     def record(network: Any, *others: Any) -> NetworkTraining:
         settings[id(network)] = trained[-1][0]
-        return network_training(network, *others)
+        return NetworkTraining(network, *others)
 
-    monkeypatch.setattr(ensemble, "NetworkTraining", record)
+    monkeypatch.setattr(network_training, "NetworkTraining", record)
     monkeypatch.setattr(NetworkTraining, "validation_loss", property(loss))
     lines = []
     model = kind(**SMALL).watch(lambda number: ([], None), lambda *line: lines.append(line))

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy
 
+from xpnet.tabular.best_epoch import MIN_PROBABILITY
 from xpnet.tabular.division import Fold
-from xpnet.tabular.ensemble import MIN_PROBABILITY, TrainedNetworks
+from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import PredictedRows, rows_of_folds
 from xpnet.training import LabeledRows
 

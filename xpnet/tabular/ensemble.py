@@ -1,45 +1,30 @@
 """The networks of a table, each trained on other rows until its validation loss stops falling."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from threading import Condition, Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
-from xpnet.backend import StepState, get_threads
-from xpnet.backend.step import Step
+from xpnet.backend import get_threads
 from xpnet.backend.threads import sharing_the_machine
-from xpnet.data.sources import Source
-from xpnet.distributed import distributed_batches
-from xpnet.distributed.coordinator import current_coordinator
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import total_loss
 from xpnet.models import Network
-from xpnet.models.inputs import bring
-from xpnet.models.presets import initial_values
-from xpnet.ops.losses import smoothed
 from xpnet.tabular.division import DividedRows, Fold, validation_inputs
-from xpnet.tabular.linear_baseline import (
-    LinearModel,
-    best_blend_weight,
-    fit_linear,
-    losses_by_blend_weight,
-    with_linear,
-    with_scaled_inputs,
+from xpnet.tabular.network_training import (
+    NetworkTraining,
+    begin_training,
+    refit_network,
+    train_network,
+    with_baselines,
 )
 from xpnet.tabular.recipe import Recipe
-from xpnet.tabular.refit import ParameterMean, refit, refit_epochs
-from xpnet.training import Callback, EarlyStopping, LabeledRows, Training, train
-from xpnet.training.streamed import SourceRows, Streamed
+from xpnet.training import Callback, LabeledRows, Training
 
-MIN_PROBABILITY = 1e-30
-"""Smallest probability whose logarithm is taken."""
-LINEAR_SHARE = 0.2
-"""Share of the time of a network after which the solver of its linear baseline ends."""
 WAKE_SECONDS = 0.1
 """Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
 hears nothing."""
@@ -66,137 +51,6 @@ class CancelTogether(Callback):
     def _check(self) -> None:
         if self.cancelled.is_set():
             raise Cancelled
-
-
-@dataclass(frozen=True)
-class KeptEpoch:
-    """The epoch that a training keeps.
-
-    epoch : its number, from 1; state : its parameters, None for those that the network has
-    """
-
-    epoch: int
-    state: StepState | None
-
-
-class BestEpoch(EarlyStopping):
-    """Ends the training when the validation loss stops falling or the time is over.
-
-    The parameters of the best epoch are kept. What is compared and kept are means over the epochs:
-    their loss also shows sooner that it no longer falls.
-
-    kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
-        so that an interruption at any moment leaves a whole record
-    """
-
-    def __init__(
-        self, network: Network, validation: LabeledRows | None, patience: int, seconds: float
-    ) -> None:
-        super().__init__(patience, tol=0.0)
-        self.network: Network = network
-        self.validation = validation
-        self.seconds: float = seconds
-        self.kept: KeptEpoch | None = None
-
-    def train_begin(self, training: Training) -> None:
-        """Start counting and the clock; move the validation rows to where the network lives."""
-        super().train_begin(training)
-        if self.validation is not None:
-            self.validation = _on_backend(self.validation, self.network.backend.asarray)
-        self.mean: ParameterMean = ParameterMean()
-        self.end: float = time.monotonic() + self.seconds
-
-    def epoch_end(self, training: Training) -> None:
-        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
-        if self.validation is not None:
-            self._compare(training, self.validation)
-        self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
-        training.stop = training.stop or time.monotonic() > self.end
-
-    def train_end(self, training: Training) -> None:
-        """Put the best parameters back, and release the validation rows."""
-        super().train_end(training)
-        self.validation = None  # A fit would keep those of all its networks to its end.
-
-    def _compare(self, training: Training, validation: LabeledRows) -> None:
-        current = training.step.state()
-        training.step.load_state(self.mean.add(current))
-        training.history.validation_loss.append(validation_loss(training.step, validation))
-        super().epoch_end(training)
-        training.step.load_state(current)
-
-    def state(self) -> dict[str, Any]:
-        """Return the state of early stopping, and the mean of the parameters of all epochs."""
-        mean = self.mean
-        return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on comparing."""
-        super().load_state(state)
-        self.mean.params = dict(state["mean"])
-        self.mean.weights = float(state["epochs_in_mean"])
-        self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
-
-
-def _on_backend(rows: LabeledRows, to_backend: Callable[[Any], Any]) -> LabeledRows:
-    """Return rows on a backend; those of a source are brought there block by block later."""
-    Y = to_backend(rows.Y)
-    weight = None if rows.weight is None else to_backend(rows.weight)
-    if isinstance(rows.X, Source):
-        return SourceRows.whole(rows.X, Y, weight)
-    return LabeledRows(to_backend(rows.X), Y, weight)
-
-
-def validation_loss(step: Step, rows: LabeledRows) -> float:
-    """Return the mean loss over validation rows, block by block where a source has them.
-
-    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
-    of the members would rise sooner. Of other losses it is the mean over the members.
-    """
-    if isinstance(rows.X, Source):
-        total, weights = total_loss(step, rows)
-        return total / weights
-    if step.spec.loss != "softmax_cross_entropy":
-        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    to_numpy = step.backend.to_numpy
-    probabilities, Y = to_numpy(step.forward(rows.X)), to_numpy(rows.Y)
-    of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
-    losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
-    weight = None if rows.weight is None else to_numpy(rows.weight)
-    return float(numpy.average(losses, weights=weight))
-
-
-@dataclass(eq=False)
-class NetworkTraining:
-    """One network with its training, which may be under way, interrupted or over.
-
-    network : the network; best : its early stopping
-    linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
-    blends, or None
-    refitted : parameters after the epochs on all rows, None without such epochs
-    """
-
-    network: Network
-    best: BestEpoch
-    linear: LinearModel | None = None
-    losses: numpy.ndarray | None = None
-    refitted: dict[str, numpy.ndarray] | None = None
-
-    @property
-    def best_epoch(self) -> int:
-        """Return the number of the epoch that is kept, 0 before the first whole epoch."""
-        return 0 if self.best.kept is None else self.best.kept.epoch
-
-    @property
-    def validation_loss(self) -> float:
-        """Return the validation loss of the best epoch, blended with the linear baseline."""
-        return self.best.best if self.losses is None else float(self.losses.min())
-
-    def keep_best(self) -> None:
-        """Give the network the parameters of its best epoch, as a training does that ends."""
-        kept = self.best.kept
-        if kept is not None and kept.state is not None:
-            self.network.load_values(kept.state.params)
 
 
 class PlannedNetwork(NamedTuple):
@@ -397,10 +251,19 @@ class Ensemble:
         rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
         end = time.monotonic() + seconds
+        recipe = self.recipe_of(number)
         rows, validation = self._divided(number)
-        train_network(self, number, rows, validation, seconds)
-        if self._refits:
-            refit_network(self, number, end)
+        training = begin_training(recipe, self.plans[number].seed, rows, validation, seconds)
+        self.trainings[number] = training  # From now on an interruption finds it there.
+        watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
+        cancel = CancelTogether(self.cancelled)
+        train_network(
+            training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
+        )
+        seconds = end - time.monotonic()
+        if self._refits and training.best_epoch and seconds > 0:
+            all_rows = _scaled(self.rows, recipe.input_scales)
+            refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 
     @property
     def _refits(self) -> bool:
@@ -447,133 +310,3 @@ def _taken(
         numpy.multiply(X, scales, dtype=X.dtype, out=X)
     weight = None if rows.weight is None else rows.weight[indices]
     return LabeledRows(X, rows.Y[indices], weight)
-
-
-def train_network(
-    ensemble: Ensemble,
-    number: int,
-    rows: LabeledRows,
-    validation: LabeledRows | None,
-    seconds: float,
-) -> None:
-    """Fit a linear baseline and train one network, both within some seconds.
-
-    The ensemble has the training from its beginning, so that an interruption finds it there.
-    """
-    recipe, started = ensemble.recipe_of(number), time.monotonic()
-    linear = None
-    if recipe.input_sums is not None and validation is not None:
-        linear = fit_linear(
-            recipe.input_sums, rows, validation, recipe.spec, started + LINEAR_SHARE * seconds
-        )
-    seed = ensemble.plans[number].seed
-    rng, spec = numpy.random.default_rng(seed), replace(recipe.spec, seed=seed)
-    values = initial_values(recipe.spec, rng)
-    network = Network(
-        spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng
-    )
-    seconds_left = seconds - (time.monotonic() - started)
-    best = BestEpoch(network, validation, recipe.patience, seconds_left)
-    training = ensemble.trainings[number] = NetworkTraining(network, best, linear)
-    watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
-    settings: dict[str, Any] = {
-        "epochs": recipe.epochs,
-        "batch_size": min(recipe.batch_size, len(rows.X)),
-        "callbacks": [best, CancelTogether(ensemble.cancelled), *watchers],
-        "resume_from": state,
-    }
-    Y = training_targets(recipe, rows)
-    if isinstance(rows.X, Source):
-        fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
-    else:
-        network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
-    if linear is not None and validation is not None:
-        training.losses = losses_by_blend_weight(network, linear, validation)
-
-
-def training_targets(recipe: Recipe, rows: LabeledRows) -> numpy.ndarray:
-    """Return the targets of rows, smoothed where the recipe says so."""
-    if not recipe.label_smoothing:
-        return rows.Y
-    classes = recipe.spec.widths[-1]
-    like = numpy.empty((0, classes), recipe.spec.dtype)
-    return smoothed(rows.Y, like, recipe.label_smoothing, classes)
-
-
-def refit_network(ensemble: Ensemble, number: int, end: float) -> None:
-    """Train a network on, on all rows, and put back the parameters of its best epoch.
-
-    end : the monotonic time after which no epoch begins
-    """
-    recipe, training = ensemble.recipe_of(number), ensemble.trainings[number]
-    network = training.network
-    seconds = end - time.monotonic()
-    if not training.best_epoch or seconds <= 0:
-        return
-    rows = _scaled(ensemble.rows, recipe.input_scales)
-    validated = network.values()
-    refit(
-        network,
-        replace(rows, Y=training_targets(recipe, rows)),
-        epochs=refit_epochs(training.best_epoch),
-        batch_size=min(recipe.batch_size, len(rows.X)),
-        learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
-        seconds=seconds,
-        callbacks=[CancelTogether(ensemble.cancelled)],
-    )
-    refitted = network.values()
-    network.load_values(validated)
-    training.refitted = refitted
-
-
-def fit_over_source(
-    network: Network, rows: LabeledRows, recipe: Recipe, *, batch_size: int, **settings: Any
-) -> None:
-    """Train a network on the rows of a source; the orders come from the network's seed.
-
-    settings : further arguments of ``train``
-    """
-    backend = network.backend
-    weight = None if rows.weight is None else bring(rows.weight, backend, network.spec.dtype)
-    data = current_coordinator().source_rows(rows.X, network.own(bring(rows.Y, backend)), weight)
-    orders = data.orders(numpy.random.RandomState(network.spec.seed))
-    batches = distributed_batches(Streamed(data, batch_size=batch_size, rng=orders))
-    with network.lock.training():
-        train(
-            network.trainable(),
-            batches,
-            schedule=recipe.schedule,
-            history=network.history,
-            lock=network.lock,
-            **settings,
-        )
-
-
-def with_baselines(
-    recipes: Sequence[Recipe], trainings: Sequence[NetworkTraining], *, refitted: bool
-) -> list[Network]:
-    """Return networks of unscaled inputs, with linear baselines in their weights if these help.
-
-    recipes : for each network the recipe that describes it, whatever dropout and updates it had,
-        and the factors of its inputs
-    refitted : whether with the parameters after the epochs on all rows, where there are such
-    """
-    losses = [training.losses for training in trainings if training.losses is not None]
-    helps = bool(losses) and len(losses) == len(trainings)
-    blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0
-    networks = []
-    for recipe, training in zip(recipes, trainings, strict=True):
-        trained, values = training.network, training.network.values()
-        spec = replace(recipe.spec, seed=trained.spec.seed)
-        if refitted and training.refitted is not None:
-            values = training.refitted
-        if blend_weight and training.linear is not None:
-            spec, values = with_linear(spec, values, training.linear, blend_weight)
-        if recipe.input_scales is not None:
-            values = with_scaled_inputs(spec, values, recipe.input_scales)
-        network = Network(
-            spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
-        )
-        network.history, network.how_trained = trained.history, trained.how_trained
-        networks.append(network)
-    return networks

@@ -1,0 +1,118 @@
+"""The epoch that a network keeps: the one with the lowest validation loss."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from xpnet.backend import StepState
+from xpnet.backend.step import Step
+from xpnet.data.sources import Source
+from xpnet.estimators.epochs import total_loss
+from xpnet.models import Network
+from xpnet.tabular.refit import ParameterMean
+from xpnet.training import EarlyStopping, LabeledRows, Training
+from xpnet.training.streamed import SourceRows
+
+MIN_PROBABILITY = 1e-30
+"""Smallest probability whose logarithm is taken."""
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """The epoch that a training keeps.
+
+    epoch : its number, from 1; state : its parameters, None for those that the network has
+    """
+
+    epoch: int
+    state: StepState | None
+
+
+class BestEpoch(EarlyStopping):
+    """Ends the training when the validation loss stops falling or the time is over.
+
+    The parameters of the best epoch are kept. What is compared and kept are means over the epochs:
+    their loss also shows sooner that it no longer falls.
+
+    kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
+        so that an interruption at any moment leaves a whole record
+    """
+
+    def __init__(
+        self, network: Network, validation: LabeledRows | None, patience: int, seconds: float
+    ) -> None:
+        super().__init__(patience, tol=0.0)
+        self.network: Network = network
+        self.validation = validation
+        self.seconds: float = seconds
+        self.kept: KeptEpoch | None = None
+
+    def train_begin(self, training: Training) -> None:
+        """Start counting and the clock; move the validation rows to where the network lives."""
+        super().train_begin(training)
+        if self.validation is not None:
+            self.validation = _on_backend(self.validation, self.network.backend.asarray)
+        self.mean: ParameterMean = ParameterMean()
+        self.end: float = time.monotonic() + self.seconds
+
+    def epoch_end(self, training: Training) -> None:
+        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
+        if self.validation is not None:
+            self._compare(training, self.validation)
+        self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
+        training.stop = training.stop or time.monotonic() > self.end
+
+    def train_end(self, training: Training) -> None:
+        """Put the best parameters back, and release the validation rows."""
+        super().train_end(training)
+        self.validation = None  # A fit would keep those of all its networks to its end.
+
+    def _compare(self, training: Training, validation: LabeledRows) -> None:
+        current = training.step.state()
+        training.step.load_state(self.mean.add(current))
+        training.history.validation_loss.append(validation_loss(training.step, validation))
+        super().epoch_end(training)
+        training.step.load_state(current)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of early stopping, and the mean of the parameters of all epochs."""
+        mean = self.mean
+        return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on comparing."""
+        super().load_state(state)
+        self.mean.params = dict(state["mean"])
+        self.mean.weights = float(state["epochs_in_mean"])
+        self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
+
+
+def _on_backend(rows: LabeledRows, to_backend: Callable[[Any], Any]) -> LabeledRows:
+    """Return rows on a backend; those of a source are brought there block by block later."""
+    Y = to_backend(rows.Y)
+    weight = None if rows.weight is None else to_backend(rows.weight)
+    if isinstance(rows.X, Source):
+        return SourceRows.whole(rows.X, Y, weight)
+    return LabeledRows(to_backend(rows.X), Y, weight)
+
+
+def validation_loss(step: Step, rows: LabeledRows) -> float:
+    """Return the mean loss over validation rows, block by block where a source has them.
+
+    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
+    of the members would rise sooner. Of other losses it is the mean over the members.
+    """
+    if isinstance(rows.X, Source):
+        total, weights = total_loss(step, rows)
+        return total / weights
+    if step.spec.loss != "softmax_cross_entropy":
+        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
+    to_numpy = step.backend.to_numpy
+    probabilities, Y = to_numpy(step.forward(rows.X)), to_numpy(rows.Y)
+    of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
+    losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
+    weight = None if rows.weight is None else to_numpy(rows.weight)
+    return float(numpy.average(losses, weights=weight))
