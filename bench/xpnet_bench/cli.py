@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from xpnet import available_backends
+from xpnet.cli.options import OneOf
+from xpnet.errors import did_you_mean
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.measure.pinning import allowed_threads
 from xpnet_bench.settings import CHOICES, Settings
@@ -30,7 +32,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--backend",
     "backends",
-    type=click.Choice(available_backends()),
+    type=OneOf(available_backends()),
     multiple=True,
     help="Measure only this backend of xpnet; may be repeated.",
 )
@@ -40,7 +42,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     multiple=True,
     help="Measure only this other library, or `none`; may be repeated.",
 )
-@click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)
+@click.option("--suite", type=OneOf([*CHOICES, ACCURACY]), default="all", show_default=True)
 @click.option(
     "--quick", is_flag=True, help="A short run, for a first impression: under three minutes."
 )
@@ -51,7 +53,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16"]),
+    type=OneOf(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
     help="Precision of the products of `--suite training`.",
@@ -104,7 +106,9 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
 def _check_peers(names: Iterable[str], allowed: Collection[str]) -> None:
     for name in names:
         if name not in allowed:
-            raise click.UsageError(f"--peer must be one of {', '.join(allowed)}; got {name!r}.")
+            hint = did_you_mean(name, allowed)
+            message = f"--peer must be one of {', '.join(allowed)}; got {name!r}. {hint}"
+            raise click.UsageError(message.rstrip())
 
 
 @bench.command()

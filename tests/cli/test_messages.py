@@ -28,7 +28,7 @@ def one_line(run: Run, *command: str, code: int = 1) -> str:
     """The message of a command that fails, with 25 words or fewer."""
     lines = [line for line in run(*command, code=code).stderr.splitlines() if "Error:" in line]
     assert len(lines) == 1
-    message = lines[0].removeprefix("Error: ").partition(" See ")[0]
+    message = lines[0].removeprefix("Error: ")
     assert len(message.split()) <= MAX_WORDS, message
     return message
 
@@ -44,7 +44,7 @@ def files(run: Run) -> None:
     [
         ("shp.csv", ["shp.csv", "'shop.csv'"]),
         ("nothing.csv", ["nothing.csv", "no file"]),
-        ("sheet.xlsx", [".xlsx", "CSV"]),
+        ("sheet.xlsx", [".xlsx", "spreadsheet program", "CSV UTF-8"]),
         ("noending", ["noending", "without an ending", "CSV"]),
         ("empty.csv", ["empty.csv is empty"]),
         ("header.csv", ["header.csv", "no rows"]),
@@ -85,3 +85,30 @@ def test_unknown_names_get_a_suggestion(run: Run, options: list[str], suggested:
     text = Path("shop.csv").read_text().replace("20,Rome", "20,Oslo")
     Path("shop.csv").write_text(text)
     assert f"Did you mean {suggested}?" in one_line(run, "train", "shop.csv", *options)
+
+
+@pytest.mark.parametrize(
+    ("command", "suggested"),
+    [
+        (["train", "iris", "--activation", "swish"], "'silu'"),
+        (["train", "iris", "--optimizer", "adm"], "'adam'"),
+        (["train", "diabetes", "--loss", "poison"], "'poisson'"),
+        (["train", "iris", "--model", "tabula"], "'tabular'"),
+        (["train", "iris", "--taks", "classify"], "'--task'"),
+        (["trian", "iris"], "'train'"),
+        (["bench", "--suite", "trainin", "-o", "x"], "'training'"),
+        (["bench", "--peer", "pytorc", "-o", "x"], "'torch'"),
+        (["doctor", "--distributed", "mpii"], "'mpi'"),
+    ],
+)
+def test_unknown_choices_get_a_suggestion_as_the_one_remedy(
+    run: Run, command: list[str], suggested: str
+) -> None:
+    message = one_line(run, *command, code=2)
+    assert suggested in message
+    assert "--help" not in message
+
+
+@pytest.mark.parametrize("option", ["--activation", "--optimizer", "--loss", "--model"])
+def test_unknown_choices_without_a_similar_one_lead_to_the_help(run: Run, option: str) -> None:
+    assert "train --help" in one_line(run, "train", "iris", option, "zzz", code=2)

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("diggits", "no file diggits", "Did you mean 'digits'?"),
         ("no/where.csv", "no file no/where.csv", "Check the path"),
         ("flowers.csv/a.csv", "no file flowers.csv/a.csv", "Check the path"),
-        ("d.xlsx", "end in .xlsx cannot be read", "CSV (UTF-8) or Parquet"),
+        ("d.xlsx", "end in .xlsx cannot be read", "save the sheet as CSV UTF-8"),
         ("d.json", "end in .json cannot be read", "CSV (UTF-8) or Parquet"),
         ("d.csv.zip", "end in .zip cannot be read", "CSV (UTF-8) or Parquet"),
         ("plain", "without an ending cannot be read", "CSV (UTF-8) or Parquet"),

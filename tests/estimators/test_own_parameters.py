@@ -72,6 +72,28 @@ def test_sequences_fit_the_layers(data: Any) -> None:
             xpnet.MLPClassifier(**{**SETTINGS, **settings}).fit(data.X, data.labels)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value", "suggested"),
+    [
+        ("activation", "swish", "'silu'"),
+        ("solver", "lbgfs", "'lbfgs'"),
+        ("learning_rate", "adaptve", "'adaptive'"),
+        ("class_weight", "balancd", "'balanced'"),
+        ("dtype", "float23", "'float32'"),
+        ("backend", "nump", "'numpy'"),
+    ],
+)
+def test_a_mistyped_name_gets_a_short_message_with_a_suggestion(
+    data: Any, parameter: str, value: str, suggested: str
+) -> None:
+    with pytest.raises(xpnet.XpnetError) as caught:
+        xpnet.MLPClassifier(**{**SETTINGS, parameter: value}).fit(data.X, data.labels)
+    message = str(caught.value)
+    assert repr(value) in message
+    assert message.endswith(f"Did you mean {suggested}?")
+    assert len(message.split()) <= 25
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
     """They train with every solver, are kept in files, copies and pickles, and show their

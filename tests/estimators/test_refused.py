@@ -61,7 +61,6 @@ class TestArrays:
         ("X", "y"),
         [
             (ROWS[:, :2], LABELS),
-            (np.where(ROWS == 0, np.nan, ROWS), LABELS),
             (ROWS, LABELS[:-1]),
             (ROWS[:0], LABELS[:0]),
             (ROWS[:, :0], LABELS),

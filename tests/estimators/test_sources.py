@@ -219,14 +219,26 @@ def test_files(tmp_path: Path, data: Any) -> None:
             np.testing.assert_array_equal(expected.predict(found), expected.predict(X))
 
 
-def test_what_is_not_finite_is_told_in_scikit_learns_words(data: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "facts"),
+    [
+        (np.nan, ["Input X contains NaN", "MLPClassifier", "TabularClassifier", "SimpleImputer"]),
+        (np.inf, ["Input X contains infinity", "drop their rows"]),
+    ],
+)
+def test_what_is_not_finite_is_named_with_one_remedy(
+    data: Any, value: float, facts: list[str]
+) -> None:
     X, y = data
     bad = X.copy()
-    bad[1234, 2] = np.nan
-    with pytest.raises(
-        ValueError, match=r"Input X contains NaN.\nMLPClassifier does not accept missing values"
-    ):
-        classifier().fit(bad, y)
+    bad[1234, 2] = value
+    fitted = classifier().fit(X, y)
+    for call in (lambda: classifier().fit(bad, y), lambda: fitted.predict(bad)):
+        with pytest.raises(xpnet.InputError) as caught:
+            call()
+        message = str(caught.value)
+        assert [fact for fact in facts if fact not in message] == []
+        assert len(message.split()) <= 25
 
 
 def folder_of(tmp_path: Path, X: Any, y: Any) -> Path:

@@ -22,6 +22,10 @@ EPILOG = (
 )
 
 
+SUGGESTION = "Did you mean"
+"""Beginning of a suggestion, as click and xpnet write it."""
+
+
 class Commands(click.Group):
     """A group that turns errors of users into one line and an exit code.
 
@@ -47,10 +51,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            path = (error.ctx or ctx).command_path
-            raise click.UsageError(
-                visible(f"{error.format_message()} See {path} --help.")
-            ) from error
+            message = error.format_message()
+            if SUGGESTION not in message:  # one remedy is enough
+                message += f" See {(error.ctx or ctx).command_path} --help."
+            raise click.UsageError(visible(message)) from error
         except ModuleNotFoundError as error:
             extension = find_extensions().get(ctx.invoked_subcommand or "")
             if extension is not None:

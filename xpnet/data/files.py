@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 REMEDY = "Write it again, as plain arrays X and y"
 
+WORKBOOKS = frozenset({".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers"})
+"""Endings of the files of spreadsheet programs, in lower case."""
+
 _SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -107,4 +110,9 @@ def _missing(path: Path) -> str:
 def _unknown_format(path: Path) -> str:
     """Return the message for a file of a format that cannot be read."""
     ending = f"files that end in {path.suffix}" if path.suffix else "files without an ending"
-    return f"{path}: {ending} cannot be read. Save the table as CSV (UTF-8) or Parquet."
+    remedy = (
+        "In the spreadsheet program, save the sheet as CSV UTF-8."
+        if path.suffix.lower() in WORKBOOKS
+        else "Save the table as CSV (UTF-8) or Parquet."
+    )
+    return f"{path}: {ending} cannot be read. {remedy}"

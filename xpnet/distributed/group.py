@@ -13,7 +13,7 @@ from xpnet.backend import Group
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import allowed_threads, cores, sharing_the_machine
 from xpnet.distributed.ranks import Ranks, using
-from xpnet.errors import BackendError, InputError
+from xpnet.errors import BackendError, InputError, did_you_mean
 
 GROUP = "xpnet.groups"
 TIMEOUT = 300.0
@@ -91,8 +91,10 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
             ", ".join(sorted(registered.names))
             or "none is installed; install xpnet first: pip install xpnet"
         )
+        hint = did_you_mean(name, registered.names)
         raise BackendError(
-            f"`group` must be one of those that are installed: {installed}; got {name!r}."
+            f"`group` must be one of those that are installed: {installed}; got {name!r}. "
+            f"{hint}".rstrip()
         )
     return registered[name].load()
 

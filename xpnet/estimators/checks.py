@@ -57,11 +57,15 @@ def numbers_required(estimator: Any) -> Iterator[None]:
         text = str(error).partition("could not convert string to float: ")[2]
         if not text:
             raise
-        name = type(estimator).__name__
-        table_name = "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
         raise InputError(
-            f"`X` must hold numbers for {name}; got {text:.60}. Use {table_name}, which takes text."
+            f"`X` must hold numbers for {type(estimator).__name__}; got {text:.60}. "
+            f"Use {_table_estimator(estimator)}, which takes text."
         ) from error
+
+
+def _table_estimator(estimator: Any) -> str:
+    """Return the name of the estimator that takes text and gaps for the same task."""
+    return "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
 
 
 def dtypes_of_training(estimator: Any) -> Sequence[str]:
@@ -86,8 +90,18 @@ def _has_columns_of(estimator: Any, X: numpy.ndarray) -> bool:
 
 
 def check_values(estimator: Any, X: Any) -> Any:
-    """Return a matrix on the host, if its values are finite. Raises ValueError otherwise."""
-    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+    """Return a matrix on the host, if its values are finite. Raises InputError otherwise."""
+    try:
+        assert_all_finite(X, input_name="X")
+    except ValueError as error:
+        message = str(error)  # says whether it is NaN or infinity
+        remedy = (
+            f"{type(estimator).__name__} needs finite numbers: use {_table_estimator(estimator)}, "
+            "which takes gaps, or fill them with SimpleImputer."
+            if "NaN" in message
+            else "Replace such values, or drop their rows."
+        )
+        raise InputError(f"{message} {remedy}") from error
     return X
 
 

@@ -270,8 +270,8 @@ class FittedNetwork(Saved, EstimatorParameters):
         except MixedArraysError as error:
             raise MixedArraysError(
                 f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "
-                f"as those of fit(). {error}"
-            ) from None
+                "as those of fit(). Convert them, or move the estimator with .to(X)."
+            ) from error
 
     def _asked(self, X: Any, method: str, question: Callable[[Network, Any], Array]) -> Array:
         """Ask the network about rows, which are checked; the answer is of X's library.

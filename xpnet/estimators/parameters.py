@@ -82,11 +82,14 @@ def check_parameters(estimator: Any) -> None:
         if allowed is None or value is parameter.default:  # which most are
             continue
         if not any(_is_allowed(value, one) for one in allowed):
-            names = {name for one in allowed if isinstance(one, set) for name in one}
-            hint = did_you_mean(value, filter(lambda name: isinstance(name, str), names))
+            sets = [one for one in allowed if isinstance(one, set)]
+            names = sorted(name for one in sets for name in one if isinstance(name, str))
+            hint = did_you_mean(value, names)
+            # Who mistypes a name needs no list of the types that are possible, too.
+            possible = ", ".join(map(repr, names)) if hint else " or ".join(map(_words, allowed))
             raise InputError(
                 f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
-                f"{' or '.join(map(_words, allowed))}. Got {value!r} instead. {hint}".rstrip()
+                f"{possible}. Got {value!r} instead. {hint}".rstrip()
             )
 
 

@@ -349,9 +349,8 @@ class PlacedNetwork(Saved):
         others = libraries - {library_of_backend(self.backend), "numpy" if host else ""}
         if others:
             raise MixedArraysError(
-                f"Arrays must belong to {self.backend_}, where this network lives; got arrays of "
-                f"{others.pop()}; convert the arrays, or move the network to where they live with "
-                ".to(X)."
+                f"Arrays must be of {library_of_backend(self.backend)}, as in training; got "
+                f"{others.pop()}. Convert them, or move the network with .to(X)."
             )
 
     def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
