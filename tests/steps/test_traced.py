@@ -141,6 +141,16 @@ def test_several_epochs_at_once_are_those_of_the_reference_step(library, data, r
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
+def test_a_batch_of_all_rows_trains_as_the_reference_step_does(library, data):
+    losses = [
+        step.epochs(
+            make(data["X"]), make(data["labels"]), learning_rates=[0.1] * 4, batch_size=ROWS
+        )
+        for step, make in runs(library, spec_of("float64", rule=UpdateRule("sgd")))
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
 def test_a_network_trains_alike_however_many_epochs_are_made_at_once(library, data, monkeypatch):
     X, y = library.make(data["X"]), library.make(data["labels"])
     losses = []
