@@ -4,8 +4,9 @@ graph.
 ``backend``     the contract: arrays in and out, devices, facts for a person
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
 ``step``        the compiled training step; the next order, drawn beside the device's work
-``plan``        the launches of a batch, in plain Python, and how such lists become CUDA graphs;
-                predictions and losses without gradients
+``plan``        the launches of a batch, or of a block of a prediction, in plain Python
+``member_plan`` those of members, networks that share weights
+``runs``        how such lists run, and become CUDA graphs
 ``memory``      what an epoch reads; the buffers of a step
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, the check of their arguments, products, CUDA graphs

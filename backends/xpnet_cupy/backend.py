@@ -113,7 +113,7 @@ class CupyBackend:
 
     def compile_step(self, spec: NetworkSpec) -> CudaStep | str:
         """The compiled step, or the reason why there is none: an activation or loss without a CUDA
-        kernel, members.
+        kernel.
         """
         from xpnet_cupy.step import CudaStep
 
@@ -121,8 +121,6 @@ class CupyBackend:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
         if spec.loss not in LOSSES:
             return "the CUDA backend has no compiled step for several targets of classes"
-        if spec.members > 1:
-            return "the CUDA backend has no compiled step for members"
         with self.on_device() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)

@@ -34,10 +34,12 @@ Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
 
 
 class Matrix(NamedTuple):
-    """The address of a C-contiguous matrix, and its shape."""
+    """The address of a C-contiguous matrix, and its shape; or of matrices one after the other,
+    (count, rows, cols).
+    """
 
     address: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
 
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
@@ -69,7 +71,9 @@ _PRECISIONS = {
 
 # cublasLtMatmulDescAttributes_t, and cublasLtMatmulPreferenceAttributes_t (B, C, D follow A).
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _AUX_POINTER, _AUX_LD = 3, 4, 7, 8, 11, 12
+_BIAS_STRIDE = 10
 _MAX_WORKSPACE_BYTES, _MIN_ALIGNMENT_A_BYTES = 1, 5
+_BATCH_COUNT, _BATCH_STRIDE = 5, 6  # cublasLtMatrixLayoutAttribute_t
 
 
 @dataclass(frozen=True)
@@ -149,13 +153,15 @@ class CublasLt:
         epilogue.
 
         A product with an epilogue runs once here, since cuBLASLt may refuse at the call what it
-        has recommended: D, and what ``vector`` or ``mask`` receive, are written.
+        has recommended: D, and what ``vector`` or ``mask`` receive, are written. Of several
+        matrices each product has its own part of ``vector``.
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's
             bits
         """
-        (a, shape_a), (b, _), (out, (_, m)) = matrices
-        if not product.has_epilogue(k=shape_a[1] if product.transpose_a else shape_a[0]):
+        (a, shape_a), (b, _), (out, shape_out) = matrices
+        m = shape_out[-1]
+        if not product.has_epilogue(k=shape_a[-1] if product.transpose_a else shape_a[-2]):
             return None
         compute, kind, scale = _PRECISIONS[precision]
         attributes: dict[int, Any] = {
@@ -165,14 +171,18 @@ class CublasLt:
         }
         if vector:
             attributes[_BIAS_POINTER] = ctypes.c_void_p(vector)
+            if len(shape_out) == 3:
+                attributes[_BIAS_STRIDE] = ctypes.c_int64(m)
         if mask:
             attributes[_AUX_POINTER] = ctypes.c_void_p(mask)
             attributes[_AUX_LD] = ctypes.c_int64(mask_stride(m))
         operation = self.described(
             "MatmulDesc", ctypes.c_int(compute), ctypes.c_int(kind), attributes=attributes
         )
-        of_a, of_b, of_d = (self._layout(kind, *shape) for _, shape in matrices)
-        algorithm = self._offered((operation, of_a, of_b, of_d, of_d), (a, b, out, out))
+        of_a, of_b, of_d = (self._layout(kind, shape) for _, shape in matrices)
+        alignments = [_alignment(matrix, ctypes.sizeof(scale)) for matrix in matrices]
+        described = (operation, of_a, of_b, of_d, of_d)
+        algorithm = self._offered(described, (*alignments, alignments[-1]))
         if algorithm is None:
             return None
         at_a, at_b, at_d = map(ctypes.c_void_p, (a, b, out))
@@ -230,23 +240,28 @@ class CublasLt:
             )
         return created
 
-    def _layout(self, kind: int, cols: int, rows: int) -> ctypes.c_void_p:
-        """Describe a matrix of a type whose columns follow one another."""
+    def _layout(self, kind: int, shape: tuple[int, ...]) -> ctypes.c_void_p:
+        """Describe a matrix of a type whose columns follow one another, or several of them."""
+        *count, cols, rows = shape
         sizes = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(rows))
-        return self.described("MatrixLayout", ctypes.c_int(kind), *sizes)
+        several: dict[int, Any] = {}
+        if count:
+            several = {
+                _BATCH_COUNT: ctypes.c_int32(count[0]),
+                _BATCH_STRIDE: ctypes.c_int64(rows * cols),
+            }
+        return self.described("MatrixLayout", ctypes.c_int(kind), *sizes, attributes=several)
 
-    def _offered(self, described: tuple[ctypes.c_void_p, ...], addresses: tuple[int, ...]) -> Any:
-        """Return the algorithm that cuBLASLt recommends for matrices at these addresses; None
-        without one.
+    def _offered(self, described: tuple[ctypes.c_void_p, ...], alignments: Sequence[int]) -> Any:
+        """Return the algorithm that cuBLASLt recommends for matrices of these alignments, in bytes;
+        None without one.
 
         No preference restricts how sums may be split: all reduction schemes are allowed by default
         (cuBLAS documentation, cublasLtMatmulPreferenceAttributes_t).
         """
         attributes: dict[int, Any] = {_MAX_WORKSPACE_BYTES: ctypes.c_size_t(ALGORITHM_BYTES)}
-        for k, address in enumerate(addresses, _MIN_ALIGNMENT_A_BYTES):
-            attributes[k] = ctypes.c_uint32(
-                min(address & -address, 256) or 256
-            )  # the largest power of two, up to 256
+        for k, alignment in enumerate(alignments, _MIN_ALIGNMENT_A_BYTES):
+            attributes[k] = ctypes.c_uint32(alignment)
         preference = self.described("MatmulPreference", attributes=attributes)
         heuristic = _Heuristic()
         count = ctypes.c_int()
@@ -262,6 +277,13 @@ class CublasLt:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         accepted = status == 0 and count.value and heuristic.status == 0
         return heuristic.algorithm if accepted else None
+
+
+def _alignment(matrix: Matrix, item_bytes: int) -> int:
+    """Return the largest power of two, up to 256, that divides the address of each matrix."""
+    address, (*count, rows, cols) = matrix
+    together = address | (rows * cols * item_bytes if count else 0)
+    return min(together & -together, 256) or 256
 
 
 @cache

@@ -249,17 +249,38 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
 //               which the losses of a batch count beside their weights, 0 for a batch that changes nothing; CLIP, by
 //               which gradients are scaled, and the norm that they may have; TOTAL, the sum of the weights of all
 //               batches so far; GRAD_SCALE, by which Nadam scales the gradient
-//   data (7,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
+//   data (8,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
 //               several processes share the batch, PLACES, or null, where each row of the order stands in its whole batch;
 //               OUT, where predictions go; BY_ROWS, 1 where the losses of batches are averaged by their rows and not by
-//               their weights
+//               their weights; STEP, how far the order of a member is from that of the member before, 0 for one order
+// Members are networks that share weights. A batch has `rows` rows of each of them, one member after the other.
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL, GRAD_SCALE };
 // The updates, in the order of `xpnet.ops.UPDATES`.
 enum Update { SGD, ADAM, RMSPROP, NADAM, LION };
-enum Data { X, LABELS, WEIGHT, ORDER, PLACES, OUT, BY_ROWS, DATA };
+enum Data { X, LABELS, WEIGHT, ORDER, PLACES, OUT, BY_ROWS, STEP, DATA };
+
+// Which rows of the data a batch is made of: row i of a member is row order[i] of the data, or none where that is -1.
+struct Rows {
+  const int *order;  // or null for the rows as they lie
+  long long first;   // row of this batch in the order, or of the data
+  long long step;    // from the order of a member to that of the next
+  int rows, members;
+
+  __device__ long long count() const { return (long long)rows * members; }
+  __device__ long long member(long long row) const { return members == 1 ? 0 : row / rows; }
+  __device__ long long source(long long row) const {
+    const long long at = first + row - member(row) * rows;
+    return order ? (long long)order[member(row) * step + at] : at;
+  }
+};
+
+// The rows of the batch that stands at `cursor` in the epoch whose data are at the addresses in `data`.
+__device__ inline Rows rows_at(const long long *data, int cursor, int rows, int members) {
+  return {(const int *)data[ORDER], cursor, data[STEP], rows, members};
+}
 
 // --------------------------------------------------------------------------------------------------------- dropout
 
@@ -282,18 +303,20 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 // out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where number i,
 // of 16 bits, in the stream that starts at the counter (0, 0, layer, updates made) is not below 65536 rate. NumPy counts
 // before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
-// PLACES in it. A thread takes the items of a row that share a word. out may be x.
+// PLACES in it. Member m draws as layer + m layers. A thread takes the items of a row that share a word. out may be x.
 KERNEL dropout(const real *x, real *out, const long long *data, const int *clock, long long key0, long long key1,
-               int layer, double rate, int rows, int cols) {
+               int layer, int layers, double rate, int rows, int members, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
   const int limit = min(int(rate * 65536 + 0.5), 65535);
   const int *places = (const int *)data[PLACES];
   const int fours = cols % 4 ? (cols + 6) / 4 : cols / 4;  // that a row may have a part of
-  FOR_EACH(at, (long long)rows * fours) {
-    const long long row = at / fours, first = (places ? places[row] : clock[FIRST_ROW] + row) * cols;
+  FOR_EACH(at, (long long)rows * members * fours) {
+    const long long row = at / fours, member = row / rows, own_row = row - member * rows;
+    const long long first = (places ? places[own_row] : clock[FIRST_ROW] + own_row) * cols;
     const long long four = first / 4 + at % fours;
-    const Words words = philox({{four / 4 + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
+    const unsigned long long stream = layer + member * layers;
+    const Words words = philox({{four / 4 + 1ull, 0, stream, updates}}, key0, key1);
     const bool odd = four % 2, second = four % 4 > 1;  // an index known at run time would go through memory
     const unsigned long long even_word = second ? words.v[2] : words.v[0], odd_word = second ? words.v[3] : words.v[1];
     const unsigned long long word = odd ? odd_word : even_word;
@@ -478,33 +501,26 @@ SOFTMAX(log_softmax_block, Block, log_softmax_rows)
 
 // ---------------------------------------------------------------------------------------------------------- losses
 
-// Which rows of the data a batch is made of: row i of the batch is row order[i] of the data, or none where that is -1.
-// Labels and weights are read there, so that only the inputs are gathered.
+// A batch with the weights of its rows. Labels and weights are read where they lie, so that only the inputs are gathered.
+// Loss and gradient are means over the members.
 struct Batch {
   const real *weight;        // of each row of the data, or null for 1
-  const real *total_weight;  // of the batch, or null for its number of rows
-  const int *order;          // or null for the rows as they lie, from the first on
-  long long first;
-  int rows;
+  const real *total_weight;  // of the batch of a member, or null for its number of rows
+  Rows rows;
   bool training;  // a batch without any weight then has no gradient, where the operation divides by zero
   double share;   // see SHARE
 
-  __device__ long long source(long long row) const { return order ? order[row] : first + row; }
+  __device__ long long count() const { return rows.count(); }
+  __device__ long long source(long long row) const { return rows.source(row); }
   __device__ real row_weight(long long source) const { return weight ? weight[source] : real(1); }
-  __device__ real total() const { return total_weight ? *total_weight : real(rows); }
+  __device__ real total() const { return (total_weight ? *total_weight : real(rows.rows)) * rows.members; }
   __device__ real scale(long long source) const {
     return training && total() == 0 ? real(0) : row_weight(source) / total();
   }
   __device__ void add(double *row_loss, long long row, long long source, double loss) const {
-    if (share != 0) row_loss[row] += row_weight(source) * share * loss;
+    if (share != 0) row_loss[row] += row_weight(source) * share * loss / rows.members;
   }
 };
-
-// The batch that stands at `cursor` in the epoch whose data are at the addresses in `data`.
-__device__ inline Batch batch_at(const long long *data, int cursor, const real *total_weight, int rows, double share) {
-  const int *order = (const int *)data[ORDER];
-  return {(const real *)data[WEIGHT], total_weight, order ? order + cursor : nullptr, cursor, rows, true, share};
-}
 
 // A row that is not there has no loss and no gradient, whatever the outputs for it are.
 template <class Group>
@@ -519,7 +535,7 @@ __device__ void clear_row(real *d_outputs, long long row, int cols) {
 template <class Group>
 __device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
                                       real *__restrict__ d_logits, double *row_loss, int cols, const real *) {
-  for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
+  for (long long row = Group::first_row(); row < batch.count(); row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
       clear_row<Group>(d_logits, row, cols);
@@ -545,7 +561,7 @@ template <class Group>
 __device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels,
                                      const Batch &batch, real *__restrict__ d_logits, double *row_loss, int cols,
                                      const real *) {
-  for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
+  for (long long row = Group::first_row(); row < batch.count(); row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
       clear_row<Group>(d_logits, row, cols);
@@ -641,7 +657,7 @@ struct Tweedie {
 template <class Loss>
 __device__ void loss_rows(const real *__restrict__ outputs, const real *__restrict__ targets, const Batch &batch,
                           real *__restrict__ d_outputs, double *row_loss, int cols, const real *numbers) {
-  for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
+  for (long long row = Warp::first_row(); row < batch.count(); row += Warp::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
       clear_row<Warp>(d_outputs, row, cols);
@@ -665,14 +681,15 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 #define LOSS(name, body, Label, Group)                                                                               \
   KERNEL __launch_bounds__(Group::THREADS, 1)                                                                        \
   name(const real *__restrict__ outputs, const Label *labels, const real *weight, const long long *data, int *clock, \
-       const double *rates, const real *total_weight, real *__restrict__ d_outputs, double *row_loss, int rows,    \
-       int cols, const real *numbers, int moves) {                                                                   \
+       const double *rates, const real *total_weight, real *__restrict__ d_outputs, double *row_loss, int rows,      \
+       int members, int cols, const real *numbers, int moves) {                                                      \
     if (!data) {                                                                                                     \
-      const Batch batch = {weight, total_weight, nullptr, 0, rows, false, 1};                                        \
+      const Batch batch = {weight, total_weight, {nullptr, 0, 0, rows, 1}, false, 1};                                \
       body(outputs, labels, batch, d_outputs, row_loss, cols, numbers);                                              \
       return;                                                                                                        \
     }                                                                                                                \
-    const Batch batch = batch_at(data, clock[CURSOR], total_weight, rows, rates[SHARE]);                             \
+    const Rows batch_rows = rows_at(data, clock[CURSOR], rows, members);                                             \
+    const Batch batch = {(const real *)data[WEIGHT], total_weight, batch_rows, true, rates[SHARE]};                  \
     body(outputs, (const Label *)data[LABELS], batch, d_outputs, row_loss, cols, numbers);                           \
     if (moves && first_thread()) clock[NEXT_CURSOR] = clock[CURSOR] + rows;                                          \
   }
@@ -689,29 +706,159 @@ LOSS(quantile, loss_rows<Quantile>, real, Warp)
 LOSS(gamma_deviance, loss_rows<Gamma>, real, Warp)  // gamma is a function of C
 LOSS(tweedie, loss_rows<Tweedie>, real, Warp)
 
+// -------------------------------------------------------------------------------------------------------- members
+
+// A hidden layer of members, from its product with the shared weight (members rows, cols):
+//   out = activation(product scale + bias), scale (members, cols) or null
+//   scaled = out next_scale, the inputs of the next layer; null where that has no scales
+// Where all members share the bias, the caller says that there is one member of all rows.
+struct MemberLayer {
+  const real *product, *scale, *bias, *next_scale;
+  real *out;
+  int rows, members, cols;
+
+  __device__ real sum(long long at, long long own) const {
+    return product[at] * (scale ? scale[own] : real(1)) + bias[own];
+  }
+};
+
+template <class Activation>
+__device__ void member_layer(const MemberLayer &layer, real *scaled) {
+  FOR_EACH(at, (long long)layer.rows * layer.members * layer.cols) {
+    const long long own = at / layer.cols / layer.rows * layer.cols + at % layer.cols;
+    const real out = Activation::of(layer.sum(at, own));
+    layer.out[at] = out;
+    if (scaled) scaled[at] = out * layer.next_scale[own];
+  }
+}
+
+#define MEMBER_LAYER                                                                                               \
+  const real *product, const real *scale, const real *bias, const real *next_scale, real *out, int rows, int members, \
+      int cols
+#define MEMBER(name, Activation)                                                                  \
+  KERNEL name(MEMBER_LAYER, real *scaled) {                                                       \
+    member_layer<Activation>({product, scale, bias, next_scale, out, rows, members, cols}, scaled); \
+  }
+MEMBER(member_identity, Identity)
+MEMBER(member_relu, Relu)
+MEMBER(member_tanh, Tanh)
+MEMBER(member_logistic, Logistic)
+MEMBER(member_softplus, Softplus)
+MEMBER(member_leaky_relu, LeakyRelu)
+MEMBER(member_elu, Elu)
+MEMBER(member_silu, Silu)
+MEMBER(member_gelu, Gelu)
+MEMBER(member_gelu_tanh, GeluTanh)
+MEMBER(member_exponential, Exponential)
+
+// Each column's sum over the eight rows of threads of a block of (32, 8) threads, in its first row.
+__device__ inline real sum_of_rows(real mine, real (*parts)[32]) {
+  parts[threadIdx.y][threadIdx.x] = mine;
+  __syncthreads();
+  real sum = 0;
+  if (threadIdx.y == 0)
+    for (int k = 0; k < 8; k++) sum += parts[k][threadIdx.x];
+  __syncthreads();
+  return sum;
+}
+
+// Back through such a layer: d (members rows, cols) is the gradient with respect to the inputs of the next layer, and
+// becomes that of the product. The sums over the rows of each member are the gradients of bias, scale and next_scale
+// (members, cols); null for scales that are not there. KEEPS_X: whether the gradient of the activation reads its input.
+// Blocks of (32, 8) threads: 32 columns of a member.
+template <class Activation, bool KEEPS_X>
+__device__ void member_backward(const MemberLayer &layer, real *d, real *d_bias, real *d_scale, real *d_next_scale) {
+  __shared__ real parts[8][32];
+  const int col = blockIdx.x * 32 + threadIdx.x;
+  const long long own = (long long)blockIdx.y * layer.cols + col;
+  real of_bias = 0, of_scale = 0, of_next_scale = 0;
+  if (col < layer.cols)
+    for (int row = threadIdx.y; row < layer.rows; row += 8) {
+      const long long at = ((long long)blockIdx.y * layer.rows + row) * layer.cols + col;
+      const real out = layer.out[at];
+      real gradient = d[at];
+      if (layer.next_scale) {
+        of_next_scale += gradient * out;
+        gradient *= layer.next_scale[own];
+      }
+      gradient = Activation::backward(gradient, KEEPS_X ? layer.sum(at, own) : out);
+      of_bias += gradient;
+      if (layer.scale) {
+        of_scale += gradient * layer.product[at];
+        gradient *= layer.scale[own];
+      }
+      d[at] = gradient;
+    }
+  of_bias = sum_of_rows(of_bias, parts);
+  of_scale = sum_of_rows(of_scale, parts);
+  of_next_scale = sum_of_rows(of_next_scale, parts);
+  if (threadIdx.y != 0 || col >= layer.cols) return;
+  d_bias[own] = of_bias;
+  if (layer.scale) d_scale[own] = of_scale;
+  if (layer.next_scale) d_next_scale[own] = of_next_scale;
+}
+
+#define MEMBER_BACKWARD(name, Activation, KEEPS_X)                                                                     \
+  KERNEL name(MEMBER_LAYER, real *d, real *d_bias, real *d_scale, real *d_next_scale) {                                \
+    const MemberLayer layer = {product, scale, bias, next_scale, out, rows, members, cols};                            \
+    member_backward<Activation, KEEPS_X>(layer, d, d_bias, d_scale, d_next_scale);                                     \
+  }
+MEMBER_BACKWARD(member_identity_backward, Identity, false)
+MEMBER_BACKWARD(member_relu_backward, Relu, false)
+MEMBER_BACKWARD(member_tanh_backward, Tanh, false)
+MEMBER_BACKWARD(member_logistic_backward, Logistic, false)
+MEMBER_BACKWARD(member_softplus_backward, Softplus, false)
+MEMBER_BACKWARD(member_leaky_relu_backward, LeakyRelu, false)
+MEMBER_BACKWARD(member_elu_backward, Elu, false)
+MEMBER_BACKWARD(member_silu_backward, Silu, true)
+MEMBER_BACKWARD(member_gelu_backward, Gelu, true)
+MEMBER_BACKWARD(member_gelu_tanh_backward, GeluTanh, true)
+
+// The gradient of the scales of the inputs (members, cols), from that of the scaled inputs d (members rows, cols): each
+// member's sum over its rows of the batch. Blocks of (32, 8) threads: 32 columns of a member.
+KERNEL input_scale_gradient(const real *d, const long long *data, const int *clock, real *d_scale, int rows,
+                            int members, int cols) {
+  __shared__ real parts[8][32];
+  const Rows batch = rows_at(data, clock[CURSOR], rows, members);
+  const real *x = (const real *)data[X];
+  const int col = blockIdx.x * 32 + threadIdx.x;
+  real sum = 0;
+  if (col < cols)
+    for (int row = threadIdx.y; row < rows; row += 8) {
+      const long long at = (long long)blockIdx.y * rows + row, source = batch.source(at);
+      if (source >= 0) sum += d[at * cols + col] * x[source * cols + col];
+    }
+  sum = sum_of_rows(sum, parts);
+  if (threadIdx.y == 0 && col < cols) d_scale[(long long)blockIdx.y * cols + col] = sum;
+}
+
 // ------------------------------------------------------------------------------------------------ rows of a batch
 
 // Takes several items at a time.
 template <class Items>
-__device__ void gather_items(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows, int cols) {
+__device__ void gather_items(const real *__restrict__ x, const Rows &rows, const real *__restrict__ scale,
+                             real *__restrict__ out, int cols) {
   const int width = sizeof(Items) / sizeof(real);
-  for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-    const long long source = order ? order[row] : row;
+  for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows.count(); row += gridDim.y * blockDim.y) {
+    const long long source = rows.source(row);
     for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < cols / width; k += gridDim.x * blockDim.x) {
       Items items = {};
       if (source >= 0) items = load((const Items *)(x + source * cols) + k);
-      ((Items *)(out + (long long)row * cols))[k] = items;
+      if (scale)
+        for (int i = 0; i < width; i++) ((real *)&items)[i] *= scale[rows.member(row) * cols + k * width + i];
+      ((Items *)(out + row * cols))[k] = items;
     }
   }
 }
 
-// out[i] = x[order[i]], zeros where that is -1; order null: x[i].
-__device__ inline void gather_rows(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows,
-                                   int cols) {
+// The rows of a batch, times the scales of each member (members, cols), unless these are null; zeros for a row that is
+// not there.
+__device__ inline void gather_rows(const real *__restrict__ x, const Rows &rows, const real *__restrict__ scale,
+                                   real *__restrict__ out, int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(out))
-    gather_items<Pack>(x, order, out, rows, cols);
+    gather_items<Pack>(x, rows, scale, out, cols);
   else
-    gather_items<real>(x, order, out, rows, cols);
+    gather_items<real>(x, rows, scale, out, cols);
 }
 
 // Before the first batch. arguments (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
@@ -765,33 +912,37 @@ __device__ inline void tick(int *clock, double *rates, int update, double beta1,
   rates[KEEP] = 1 - rates[LEARNING_RATE] * weight_decay;
 }
 
-// The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), if there
-// is one.
+// The next batch begins: the clock goes on, and the rows of the batch, times the scales of the members, are gathered
+// into out (members rows, cols), if there is one.
 KERNEL next_batch(const long long *data, int *clock, double *rates, int update, double beta1, double beta2,
-                  double weight_decay, int epsilon_hat, real *out, int rows, int cols) {
-  const int *order = (const int *)data[ORDER];
-  const long long cursor = clock[NEXT_CURSOR];
-  const real *x = (const real *)data[X] + (order ? 0 : cursor * cols);
-  if (out) gather_rows(x, order ? order + cursor : nullptr, out, rows, cols);
+                  double weight_decay, int epsilon_hat, const real *scale, real *out, int rows, int members, int cols) {
+  if (out) gather_rows((const real *)data[X], rows_at(data, clock[NEXT_CURSOR], rows, members), scale, out, cols);
   if (first_thread()) tick(clock, rates, update, beta1, beta2, weight_decay, epsilon_hat);
 }
 
-// total[0] = the sum of the weights of a batch, in one block, and by how much its losses count.
-KERNEL batch_weight(const long long *data, const int *clock, double *rates, real *total, int rows) {
-  const Batch batch = batch_at(data, clock[CURSOR], nullptr, rows, 1);
+// total[0] = the sum of the weights of a batch, of members their mean, and by how much its losses count. One block.
+KERNEL batch_weight(const long long *data, const int *clock, double *rates, real *total, int rows, int members) {
+  const Batch batch = {(const real *)data[WEIGHT], nullptr, rows_at(data, clock[CURSOR], rows, members), true, 1};
   double sum = 0;
-  for (int row = thread_rank(); row < rows; row += thread_count()) sum += batch.row_weight(batch.source(row));
-  sum = reduce_block<Sum<double>>(sum);
+  for (long long row = thread_rank(); row < batch.count(); row += thread_count())
+    sum += batch.row_weight(batch.source(row));
+  sum = reduce_block<Sum<double>>(sum) / members;
   if (thread_rank() != 0) return;
   total[0] = sum;
   rates[TOTAL] += sum;
   rates[SHARE] = !data[BY_ROWS] ? 1 : sum == 0 ? 0 : rows / sum;
 }
 
-// Outputs (rows, cols) of a prediction go where they belong, and the next rows begin after these.
-KERNEL put(const long long *data, int *clock, const real *x, int rows, int cols) {
+// Outputs (members rows, cols) of a prediction, their mean over the members, go where they belong, and the next rows
+// begin after these.
+KERNEL put(const long long *data, int *clock, const real *x, int rows, int members, int cols) {
   real *out = (real *)data[OUT] + (long long)clock[CURSOR] * cols;
-  FOR_EACH(i, (long long)rows * cols) out[i] = x[i];
+  const long long size = (long long)rows * cols;
+  FOR_EACH(i, size) {
+    real sum = x[i];
+    for (int member = 1; member < members; member++) sum += x[member * size + i];
+    out[i] = sum / members;
+  }
   if (first_thread()) clock[NEXT_CURSOR] = clock[CURSOR] + rows;
 }
 

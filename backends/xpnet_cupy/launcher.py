@@ -29,8 +29,10 @@ The sums keep one number for each block, so memory and kernels must agree on it.
 # The parameters of each kernel, in order. `real` is the type that the kernels are compiled for. `*`
 # marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
 # no other array of the call may overlap it.
-_INDICES = "real* long*? real*? long*? int*? double*? real*? real*?! double* int int real*? int"
-_LOSS = "real* real*? real*? long*? int*? double*? real*? real*?! double* int int real*? int"
+_LOSS_ENDS = "real*? long*? int*? double*? real*? real*?! double* int int int real*? int"
+_INDICES = f"real* long*? {_LOSS_ENDS}"
+_LOSS = f"real* real*? {_LOSS_ENDS}"
+_MEMBER = "real* real*? real* real*? real* int int int"
 _UPDATE = "long*? int double int real*? double*? double* int*? int long"
 
 NONLINEAR = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
@@ -88,7 +90,16 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **{f"{name}_backward": "real* real* real* long" for name in NONLINEAR},
         **{f"{name}_backward_bias": "real* real* real*? real* int int int" for name in NONLINEAR},
         "column_sum": "real* real* int int int",
-        "dropout": "real* real* long* int* long long int double int int",
+        **{
+            f"member_{name}": f"{_MEMBER} real*?"
+            for name in ("identity", "exponential", *NONLINEAR)
+        },
+        **{
+            f"member_{name}_backward": f"{_MEMBER} real* real* real*? real*?"
+            for name in ("identity", *NONLINEAR)
+        },
+        "input_scale_gradient": "real* long* int* real* int int int",
+        "dropout": "real* real* long* int* long long int int double int int int",
         **{
             f"{name}_{by}": "real* real*! int int"
             for name in ("softmax", "log_softmax")
@@ -98,9 +109,9 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **{f"cross_entropy_shares_{by}": _LOSS for by in _ROW_SHARING},
         **dict.fromkeys(("logistic_cross_entropy", *ELEMENTWISE_LOSSES), _LOSS),
         "begin": "long* int* double* long* real* double* int double* int",
-        "next_batch": "long* int* double* int double double double int real*? int int",
-        "batch_weight": "long* int* double* real* int",
-        "put": "long* int* real* int int",
+        "next_batch": "long* int* double* int double double double int real*? real*? int int int",
+        "batch_weight": "long* int* double* real* int int",
+        "put": "long* int* real* int int int",
         "finish": "double* int double* int double* double*",
         "gradient_descent": f"real*! real* {_UPDATE}",
         **{update_kernel(name, has_buffers=True): _update_parameters(name) for name in UPDATES},

@@ -5,7 +5,7 @@ costs nothing, and grid dimensions have limits.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.ops import UPDATES, Array
@@ -114,15 +114,16 @@ def backward_bias(
 def dropout(
     launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: EpochMemory
 ) -> Launch:
-    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer,
+    """out = x keep / (1 - rate), with the masks of ``xpnet.steps.masks`` for this seed, layer,
     update and places.
 
-    x, out : (rows, cols), may be one array
+    x, out : (members rows, cols), may be one array
     """
     keys = [_signed(spec.seed % 2**64), _signed(spec.seed >> 64)]
-    ends = (*keys, layer, spec.dropout[layer], *x.shape)
+    rows, cols = x.shape[0] // spec.members, x.shape[1]
+    numbers = (*keys, layer, len(spec.activations), spec.dropout[layer], rows, spec.members, cols)
     return launcher.prepare(
-        "dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *ends
+        "dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *numbers
     )
 
 
@@ -144,14 +145,15 @@ def loss(
     row_loss: Array,
     numbers: Sequence[float] = (),
     *,
+    members: int = 1,
     moves: bool = False,
 ) -> Launch:
     """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to
     ``row_loss``.
 
     name : of the loss in ``xpnet.ops``
-    outputs, d_outputs : (rows, cols)
-    row_loss : (rows,) float64
+    outputs, d_outputs : (members rows, cols)
+    row_loss : (members rows,) float64
     numbers : what the loss takes for each output, if it takes any
     moves : whether the next batch begins after these rows, since no update follows
     """
@@ -171,7 +173,8 @@ def loss(
         *batch[1:],
         d_outputs,
         row_loss,
-        rows,
+        rows // members,
+        members,
         cols,
         output_numbers,
         moves,
@@ -179,30 +182,125 @@ def loss(
 
 
 def next_batch(
-    launcher: Launcher, rule: UpdateRule, epoch: EpochMemory, out: Array | None
+    launcher: Launcher,
+    rule: UpdateRule,
+    epoch: EpochMemory,
+    out: Array | None,
+    *,
+    members: int = 1,
+    scale: Array | None = None,
 ) -> Launch:
-    """Advance the clock to the next batch; gather its rows into out (rows, cols), unless that is
-    None.
+    """Advance the clock to the next batch; gather its rows into out (members rows, cols), unless
+    that is None.
+
+    scale : (members, cols), by which the rows of each member are scaled, or None
     """
     rows, cols = (1, 1) if out is None else out.shape
     update = list(UPDATES).index(rule.name)  # kernels.cu counts them in this order
     numbers = (update, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
     grid, block = _packed_tiles(launcher, rows, cols)
-    arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, out, rows, cols)
+    sizes = (rows // members, members, cols)
+    arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, scale, out, *sizes)
     return launcher.prepare("next_batch", grid, block, *arguments)
 
 
-def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int) -> Launch:
+def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int, members: int) -> Launch:
     """Sum the weights of a batch, and compute by what its losses are scaled."""
     arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
-    return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows)
+    return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows, members)
 
 
-def put(launcher: Launcher, epoch: EpochMemory, outputs: Array) -> Launch:
-    """Copy the outputs of a prediction (rows, cols) to their rows of the result."""
+def put(launcher: Launcher, epoch: EpochMemory, outputs: Array, members: int) -> Launch:
+    """Copy the outputs of a prediction (members rows, cols), their mean over the members, to their
+    rows of the result.
+    """
+    rows, cols = outputs.shape[0] // members, outputs.shape[1]
     return launcher.prepare(
-        "put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape
+        "put", *_flat(rows * cols), epoch.data, epoch.clock, outputs, rows, members, cols
     )
+
+
+class MemberLayer(NamedTuple):
+    """A hidden layer of members, or their last one, from its product.
+
+    activation : its name
+    product, out : (members rows, cols), may be one array where no gradient follows
+    bias : (members, cols), or (cols,) where the members share it
+    scale : of the product, (members, cols), or None
+    next_scale : of the inputs of the next layer, (members, cols), or None
+    """
+
+    activation: str
+    product: Array
+    out: Array
+    bias: Array
+    scale: Array | None = None
+    next_scale: Array | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Return rows, members and cols; a shared bias makes one member of all rows."""
+        rows, cols = self.product.shape
+        members = self.bias.shape[0] if self.bias.ndim == 2 else 1
+        return rows // members, members, cols
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what its kernels take first."""
+        return (self.product, self.scale, self.bias, self.next_scale, self.out, *self.sizes)
+
+
+def member_layer(launcher: Launcher, layer: MemberLayer, scaled: Array | None = None) -> Launch:
+    """out = activation(product scale + bias), and scaled = out next_scale where the next layer has
+    scales.
+    """
+    grid, block = _flat(layer.product.size)
+    return launcher.prepare(f"member_{layer.activation}", grid, block, *layer.arguments, scaled)
+
+
+def member_backward(
+    launcher: Launcher,
+    layer: MemberLayer,
+    d: Array,
+    d_bias: Array,
+    d_scale: Array | None,
+    d_next_scale: Array | None,
+) -> Launch:
+    """Turn d, the gradient with respect to the next layer's inputs, into that of the product; the
+    gradients of bias and scales are its sums.
+    """
+    grid, block = _member_columns(*layer.sizes)
+    return launcher.prepare(
+        f"member_{layer.activation}_backward",
+        grid,
+        block,
+        *layer.arguments,
+        d,
+        d_bias,
+        d_scale,
+        d_next_scale,
+    )
+
+
+def input_scale_gradient(
+    launcher: Launcher, epoch: EpochMemory, d: Array, d_scale: Array
+) -> Launch:
+    """d_scale (members, cols), the gradient of the scales of the inputs, from d (members rows,
+    cols), that of the scaled inputs.
+    """
+    members, cols = d_scale.shape
+    sizes = d.shape[0] // members, members, cols
+    grid, block = _member_columns(*sizes)
+    arguments = (d, epoch.data, epoch.clock, d_scale, *sizes)
+    return launcher.prepare("input_scale_gradient", grid, block, *arguments)
+
+
+def member_sums(launcher: Launcher, d: Array, d_bias: Array) -> Launch:
+    """d_bias (members, cols), the sums of the rows of each member in d (members rows, cols)."""
+    members, cols = d_bias.shape
+    rows = d.shape[0] // members
+    grid, block = _member_columns(rows, members, cols)
+    return launcher.prepare("column_sum", grid, block, d, d_bias, d.shape[0], cols, rows)
 
 
 def l2_penalty(
@@ -325,6 +423,11 @@ def _row_groups(rows: int, cols: int) -> tuple[str, Grid, Grid]:
         return ("warp", *_warps(rows))
     threads = min(32 * _ceil(cols, 4 * 32), ROW_THREADS)  # four items each, or more
     return "block", (min(rows, 4 * FLAT_BLOCKS),), (threads,)
+
+
+def _member_columns(rows: int, members: int, cols: int) -> tuple[Grid, Grid]:
+    """Blocks that share the rows of 32 columns of a member."""
+    return (_ceil(cols, 32) if rows else 0, members), (32, 8)
 
 
 def _chunks(rows: int, cols: int) -> tuple[int, int]:

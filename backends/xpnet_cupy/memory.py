@@ -19,15 +19,15 @@ from xpnet_cupy.launcher import UPDATE_BLOCKS, Launcher
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 RATES = 10  # numbers in `rates`
-ADDRESSES = 7  # in `data`
+ADDRESSES = 8  # in `data`
 
 
 class EpochData(NamedTuple):
     """The arrays that an epoch reads.
 
     x : (rows, in); labels : (rows,) class indices, or (rows, out); weight : (rows,) or None
-    order : (n,) int32 row indices, -1 for a row that this rank does not have; None for all rows in
-        order
+    order : (n,) int32 row indices, -1 for a row that this rank does not have, or (members, n) where
+        each member has an order of its own; None for all rows in order
     positions : (n,) int32, the index of each row in the whole batch; None where the rows follow one
         another
     """
@@ -52,8 +52,8 @@ class EpochMemory:
     rates : (10,) float64: learning rate, what follows from it and the number of the update, what
         losses and gradients are scaled by, the weight of all batches so far, whether a parameter is
         not finite
-    data : (7,) int64: addresses of the epoch's inputs, labels, weights, order, positions and
-        outputs; whether a batch counts by its rows
+    data : (8,) int64: addresses of the epoch's inputs, labels, weights, order, positions and
+        outputs; whether a batch counts by its rows; from the order of a member to the next one's
     total_weight : (1,), the weight of a batch
     squares, norms : (blocks,) float64: parts of the sum of squared weights, and of squared
         gradients
@@ -99,7 +99,9 @@ class EpochMemory:
         if self._requested is not None:
             self._requested.synchronize()
         arrays = [0 if array is None else self._launcher.address(array) for array in (*data, out)]
-        self.arguments[:ADDRESSES] = [*arrays, by_rows]
+        order = data.order
+        order_step = 0 if order is None or order.ndim == 1 else order.shape[1]
+        self.arguments[:ADDRESSES] = [*arrays, by_rows, order_step]
         self.arguments[ADDRESSES:].view("float64")[:] = (
             learning_rate,
             max_norm,
@@ -133,7 +135,7 @@ class NetworkMemory(EpochMemory):
         xp, self.align = launcher.xp, ALIGNMENT // numpy.dtype(spec.dtype).itemsize
         self._spec, self._backend, self._launcher = spec, backend, launcher
         self.params = self._zeros()
-        weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
+        weights = [slot for slot in spec.slots(self.align) if slot.name in spec.weight_names]
         self.bounds = xp.asarray(
             [[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64
         )
@@ -197,3 +199,44 @@ class BatchMemory:
             empty(mask_stride(width) // 8, trains and name == "relu" and not rate, "uint8")
             for width, name, rate in layers
         ]
+
+
+class MemberMemory:
+    """Holds the buffers of members for up to ``rows`` rows of each, one member after the other.
+
+    trains : whether rows go back, too; where they do not, None stands for what only that needs
+
+    x : (members rows, in), the inputs, scaled for each member
+    products, outputs : one (members rows, width) for each layer: before and after its activation.
+        Where rows do not go back, and of the last layer, both are one array
+    inputs_above : the inputs of the next layer, one (members rows, width) for each hidden layer,
+        where they are other than the outputs: scaled, or after dropout
+    d_outputs : one (members rows, width) for each layer
+    d_x : (members rows, in)
+    row_loss : (members rows,) float64, each row's losses so far
+    probabilities : (members rows, out), where rows do not go back
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True
+    ) -> None:
+        xp = launcher.xp
+        self.rows, self.trains = rows, trains
+
+        def empty(width: int, needed: bool = True) -> Any:
+            return xp.empty((spec.members * rows, width), dtype=spec.dtype) if needed else None
+
+        hidden = range(len(spec.activations))
+        rates = spec.dropout if spec.dropout and trains else (0.0,) * len(hidden)
+        self.x = empty(spec.widths[0])
+        self.outputs = [empty(width) for width in spec.widths[1:]]
+        self.products = [empty(spec.widths[k + 1]) if trains else self.outputs[k] for k in hidden]
+        self.products.append(self.outputs[-1])
+        self.inputs_above = [
+            empty(spec.widths[k + 1], rates[k] > 0 or "scale_in" in spec.layer_names[k + 1])
+            for k in hidden
+        ]
+        self.d_outputs = [empty(width, trains) for width in spec.widths[1:]]
+        self.d_x = empty(spec.widths[0], trains)
+        self.row_loss = xp.empty(spec.members * rows, dtype=xp.float64)
+        self.probabilities = empty(spec.widths[-1], not trains)

@@ -6,15 +6,12 @@ includes bias, ReLU and bias gradient where the launcher has such a product; oth
 follows the plain product.
 
 Kernels read the addresses of the data on the device, so that a plan serves any data of its shape.
-``Runs`` runs such lists: launch by launch the first time, as CUDA graphs from the second time on.
 """
 
-import atexit
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal, NamedTuple
-from weakref import WeakSet
+from typing import Any, Literal
 
 import numpy
 
@@ -25,10 +22,7 @@ from xpnet_cupy import launches
 from xpnet_cupy.cublaslt import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Launch
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import NO_PENALTY, LossBatch, Penalty
-from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
-
-BATCHES_PER_GRAPH = 8
-"""Maximum number of batches in a CUDA graph, which also has the launches before and after them."""
+from xpnet_cupy.memory import EpochMemory, NetworkMemory
 
 BLOCK_ROWS = 8192
 """Minimum number of rows of a block of a prediction."""
@@ -36,11 +30,6 @@ BLOCK_ROWS = 8192
 BLOCK_BYTES = 64 << 20
 """Bytes of the rows and outputs of a block: narrow networks take more rows, since a launch costs
 the same.
-"""
-
-MAX_GRAPHS = 48
-"""Approximate maximum number of CUDA graphs that are kept: beyond it, all of them are captured
-again.
 """
 
 
@@ -61,24 +50,6 @@ class Work:
         for launch in self.launches:
             launch()
         self.warm = True
-
-
-class Call(NamedTuple):
-    """A launch that is called several times."""
-
-    launch: Launch
-    times: int
-
-
-class Repeated(NamedTuple):
-    """A work that is run several times, one after the other."""
-
-    work: Work
-    times: int
-
-
-Sequel = tuple[Repeated, ...]
-"""Works one after the other: the content of a CUDA graph."""
 
 
 def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Array]]:
@@ -126,37 +97,51 @@ def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
     return [(shape, full_batches), (replace(shape, rows=remaining_rows), 1)]
 
 
-class BatchPlan:
-    """The launches of one batch, or of one block of rows, over the memory of what runs it."""
+class BatchPlan(ABC):
+    """The launches of one batch, or of one block of rows, over the memory of what runs it.
 
-    def __init__(self, runs: "Runs", shape: Shape) -> None:
-        spec, network, memory, rows = runs.spec, runs.network, runs.memory, shape.rows
-        self.spec, self.launcher, self.network, self.epoch = (
-            spec,
-            runs.launcher,
-            network,
-            runs.epoch,
+    rows : of a member's batch; x, outputs and so on have those of all members
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        launcher: Launcher,
+        network: NetworkMemory,
+        epoch: EpochMemory,
+        memory: Any,
+        shape: Shape,
+    ) -> None:
+        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
+        self.memory, self.shape, self.rows = memory, shape, shape.rows
+        self.x, self.row_loss = self.first(memory.x), self.first(memory.row_loss)
+        self.outputs, self.d_outputs = (
+            self.first_of(memory.outputs),
+            self.first_of(memory.d_outputs),
         )
-        self.memory, self.shape, self.rows = memory, shape, rows
-        self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
-
-        def first(array: Any) -> Any:
-            return None if array is None else array[:rows]
-
-        of_layers = memory.outputs, memory.d_outputs, memory.masks, memory.kept, memory.dropped
-        self.outputs, self.d_outputs, self.masks, self.kept, self.dropped = (
-            list(map(first, arrays)) for arrays in of_layers
-        )
-        below = [
-            out if dropped is None else dropped
-            for out, dropped in zip(self.outputs, self.dropped, strict=True)
-        ]
-        self.inputs = [self.x, *below[:-1]]  # what each layer reads
         self.total_weight = (
-            None if shape.weight == "rows" or not memory.trains else runs.epoch.total_weight
+            None if shape.weight == "rows" or not memory.trains else epoch.total_weight
         )
-        self.layers = layers_of(spec, network.params)
-        self.d_layers = layers_of(spec, network.gradients) if memory.trains else []
+
+    def first(self, array: Any) -> Any:
+        """Return the rows of an array that the batch takes; None stays None."""
+        return None if array is None else array[: self.spec.members * self.rows]
+
+    def first_of(self, arrays: Sequence[Any]) -> list[Any]:
+        """Return these rows of each array."""
+        return [self.first(array) for array in arrays]
+
+    @abstractmethod
+    def gather(self) -> Launch:
+        """The clock goes on, and x becomes the inputs of the batch."""
+
+    @abstractmethod
+    def forward(self, output_activation: str) -> list[Launch]:
+        """The outputs of all layers, the last after an activation."""
+
+    @abstractmethod
+    def backward(self) -> list[Launch]:
+        """The gradients of all parameters, from the gradient of the last outputs."""
 
     def work(self) -> Work:
         """The launches, from the next batch to the update where there is one."""
@@ -164,14 +149,18 @@ class BatchPlan:
         if shape.kind == "update":
             tick = launches.next_batch(self.launcher, spec.rule, self.epoch, None)
             return Work([tick, self._update(network.clock)], [])
-        batch = [launches.next_batch(self.launcher, spec.rule, self.epoch, self.x)]
+        batch = [self.gather()]
         if shape.kind == "prediction":
             return Work([*batch, *self._prediction()])
         summed = shape.weight == "summed"
-        weigh = [launches.batch_weight(self.launcher, self.epoch, self.rows)] if summed else []
+        weigh = (
+            [launches.batch_weight(self.launcher, self.epoch, self.rows, spec.members)]
+            if summed
+            else []
+        )
         if shape.kind == "loss":
-            return Work([*batch, *self._forward("identity"), *weigh, self._loss()])
-        batch += [*weigh, *self._forward("identity"), self._loss(), *self._backward()]
+            return Work([*batch, *self.forward("identity"), *weigh, self._loss()])
+        batch += [*weigh, *self.forward("identity"), self._loss(), *self.backward()]
         penalty = NO_PENALTY
         if spec.l2 and shape.penalized:
             penalty = Penalty(
@@ -210,7 +199,53 @@ class BatchPlan:
             self.launcher, rule, flats, network.rates, penalty=penalty, clock=clock, rows=self.rows
         )
 
-    def _forward(self, output_activation: str) -> list[Launch]:
+    def _prediction(self) -> list[Launch]:
+        """The forward pass, and the copy of the outputs to the result."""
+        activation, outputs = OUTPUT_ACTIVATIONS[self.spec.loss], self.outputs[-1]
+        of_kernel = {"softmax": "identity", "exp": "exponential"}  # softmax is a kernel of its own
+        prediction = self.forward(of_kernel.get(activation, activation))
+        if activation == "softmax":
+            logits, outputs = outputs, self.first(self.memory.probabilities)
+            prediction.append(launches.softmax(self.launcher, logits, outputs))
+        return [*prediction, launches.put(self.launcher, self.epoch, outputs, self.spec.members)]
+
+    def _loss(self) -> Launch:
+        epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
+        batch = LossBatch(
+            self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight
+        )
+        arguments = (
+            self.outputs[-1],
+            batch,
+            self.d_outputs[-1],
+            self.row_loss,
+            spec.output_numbers,
+        )
+        return launches.loss(
+            self.launcher, spec.loss, *arguments, members=spec.members, moves=moves
+        )
+
+
+class DensePlan(BatchPlan):
+    """The launches of a network without members."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        memory = self.memory
+        self.masks, self.kept = self.first_of(memory.masks), self.first_of(memory.kept)
+        self.dropped = self.first_of(memory.dropped)
+        below = [
+            out if dropped is None else dropped
+            for out, dropped in zip(self.outputs, self.dropped, strict=True)
+        ]
+        self.inputs = [self.x, *below[:-1]]  # what each layer reads
+        self.layers = layers_of(self.spec, self.network.params)
+        self.d_layers = layers_of(self.spec, self.network.gradients) if memory.trains else []
+
+    def gather(self) -> Launch:
+        return launches.next_batch(self.launcher, self.spec.rule, self.epoch, self.x)
+
+    def forward(self, output_activation: str) -> list[Launch]:
         forward = []
         for k, activation in enumerate((*self.spec.activations, output_activation)):
             forward += self._layer(k, activation)
@@ -244,16 +279,6 @@ class BatchPlan:
         biased = launches.bias_activation(launcher, first, target, bias, target)
         return [launcher.product(FORWARD, weight, x, target), biased, *after]
 
-    def _prediction(self) -> list[Launch]:
-        """The forward pass, and the copy of the outputs to the result."""
-        activation, outputs = OUTPUT_ACTIVATIONS[self.spec.loss], self.outputs[-1]
-        of_kernel = {"softmax": "identity", "exp": "exponential"}  # softmax is a kernel of its own
-        prediction = self._forward(of_kernel.get(activation, activation))
-        if activation == "softmax":
-            logits, outputs = outputs, self.memory.probabilities[: self.rows]
-            prediction.append(launches.softmax(self.launcher, logits, outputs))
-        return [*prediction, launches.put(self.launcher, self.epoch, outputs)]
-
     def _dropout(self, k: int, x: Array, out: Array) -> list[Launch]:
         """Dropout of layer k, forward or backward; no launch where the layer has none."""
         return (
@@ -262,23 +287,9 @@ class BatchPlan:
             else [launches.dropout(self.launcher, self.spec, k, x, out, self.epoch)]
         )
 
-    def _loss(self) -> Launch:
-        epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
-        batch = LossBatch(
-            self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight
-        )
-        arguments = (
-            self.outputs[-1],
-            batch,
-            self.d_outputs[-1],
-            self.row_loss,
-            spec.output_numbers,
-        )
-        return launches.loss(self.launcher, spec.loss, *arguments, moves=moves)
-
-    def _backward(self) -> list[Launch]:
-        """The backward pass: the parameters of the last layer, then through its weight and the
-        activation below, and so on.
+    def backward(self) -> list[Launch]:
+        """The parameters of the last layer, then through its weight and the activation below, and
+        so on.
         """
         backward = self._last_parameters()
         for k in reversed(range(self.spec.layers - 1)):
@@ -318,136 +329,8 @@ class BatchPlan:
         return [plain, *self._dropout(k, d_out, d_out), *sums]
 
 
-class Runs:
-    """Runs batches with one clock, in memory for the largest batch so far.
-
-    Batches are cut into sequels; one that comes again is the replay of a CUDA graph. A graph reads
-    the addresses of the data on the device, so that it serves any data.
-
-    network : the parameters, gradients and buffers
-    epoch : the clock and the sums. A training uses those of the network; predictions and losses
-        have their own, so that they do not disturb a training in progress
-    """
-
-    def __init__(
-        self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, epoch: EpochMemory
-    ) -> None:
-        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
-        self.memory: Any = None
-        self.begin: Any = None
-        self.finish: Any = None
-        self.works: dict[Shape, Work] = {}
-        self.graphs: dict[Sequel, Launch | None] = {}  # None after its first run
-        _living_runs.add(self)
-
-    def reserve(self, rows: int) -> None:
-        """Take memory for batches of ``rows`` rows; the smaller memory is freed before the larger
-        one is allocated.
-        """
-        if self.memory is not None and rows <= self.memory.rows:
-            return
-        self.memory = self.begin = self.finish = None
-        self.forget()
-        spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
-        trains, squares = epoch is network, []
-        if spec.l2 and not trains:
-            only_squares = Penalty(
-                network.bounds, spec.layers, over_batch=True, squares=epoch.squares
-            )
-            squares = [
-                launches.l2_penalty(launcher, network.params.flat, None, only_squares, rows=1)
-            ]
-        memory = BatchMemory(spec, launcher, rows, trains=trains)
-        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss)])
-        self.finish = Work([*squares, launches.finish(launcher, epoch, memory.row_loss)])
-        self.memory = memory
-
-    def forget(self) -> None:
-        """Drop all CUDA graphs, and the works that they are captured from."""
-        self.works.clear()
-        self.graphs.clear()
-
-    def prepare(self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True) -> list[Call]:
-        """Return the calls that run batches from the beginning to the end.
-
-        All errors are raised here, before anything has changed.
-
-        shapes : of the batches, each with its number of batches; the second, if any, is the shape
-            of the last batch
-        finish : whether the sums are sent to the host
-        """
-        if len(self.graphs) > MAX_GRAPHS:
-            self.forget()
-        begin = Repeated(self.begin, 1)
-        ends = [Repeated(self.finish, 1)] if finish else []
-        batches = [Repeated(self._work(shape), times) for shape, times in shapes]
-        first_batches, *last_batch = batches
-        graphs = (first_batches.times + len(last_batch) - 1) // BATCHES_PER_GRAPH
-        if not graphs:
-            return [self._call((begin, *batches, *ends), 1)]
-        several = Repeated(first_batches.work, BATCHES_PER_GRAPH)
-        remaining = first_batches.times - graphs * BATCHES_PER_GRAPH
-        calls = [self._call((begin, several), 1)]
-        if graphs > 1:
-            calls.append(self._call((several,), graphs - 1))
-        last = (Repeated(first_batches.work, remaining), *last_batch, *ends)
-        return [*calls, self._call(last, 1)]
-
-    def run(self, calls: list[Call]) -> None:
-        """Run the prepared calls."""
-        try:
-            for call in calls:
-                for _ in range(call.times):
-                    call.launch()
-        finally:
-            self.epoch.mark_requested()
-
-    def _work(self, shape: Shape) -> Work:
-        """The work on batches of a shape, made once."""
-        if shape not in self.works:
-            self.works[shape] = BatchPlan(self, shape).work()
-        return self.works[shape]
-
-    def _call(self, sequel: Sequel, times: int) -> Call:
-        """Return a sequel as one call: the replay of its CUDA graph, if it comes again."""
-        graph = self.graphs.get(sequel)
-        if graph is not None:
-            return Call(graph, times)
-        capture = sequel in self.graphs or times > 1
-        cold = [
-            part.work for part in sequel if not part.work.warm and (capture or part.work.changes)
-        ]
-        if cold:
-            self.run([Call(self.begin.run, 1)])
-        for work in cold:
-            for launch in work.warm_up:
-                launch()
-            work.warm = True
-        graph = self.launcher.capture(partial(_run, sequel)) if capture else None
-        self.graphs[sequel] = graph
-        return Call(graph or partial(_run, sequel), times)
-
-
-_living_runs: WeakSet[Runs] = WeakSet()
-
-
-@atexit.register
-def forget_all() -> None:
-    """Drop the CUDA graphs of all steps that live, while the driver still runs: at the end of the
-    process it ends before a step that a module holds.
-    """
-    for runs in list(_living_runs):
-        runs.forget()
-
-
-def _run(sequel: Sequel) -> None:
-    for work, times in sequel:
-        for _ in range(times):
-            work.run()
-
-
 def block_rows(spec: NetworkSpec, rows: int) -> int:
     """Return the number of rows of a block of a prediction of ``rows`` rows."""
-    return min(
-        rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize))
-    )
+    row_bytes = sum(spec.widths) * numpy.dtype(spec.dtype).itemsize
+    block = max(BLOCK_ROWS, BLOCK_BYTES // row_bytes) // spec.members
+    return min(rows, max(block, 1))

@@ -24,7 +24,8 @@ from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import EpochData, EpochMemory, NetworkMemory, as_read
-from xpnet_cupy.plan import BATCHES_PER_GRAPH, Call, Runs, Shape, batches_of, block_rows, counted
+from xpnet_cupy.plan import Shape, batches_of, block_rows, counted
+from xpnet_cupy.runs import BATCHES_PER_GRAPH, Call, Runs
 
 NEXT_UPDATES = 2
 """Index in the clock of the number of updates made."""

@@ -16,7 +16,7 @@ from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import BATCH, RULES, data, train, weights
 from helpers.cuda.cupy_on_host import Array, Failing, Graph, Stream, cupy
 from helpers.cuda.host import needs_compiler
-from xpnet_cupy import CupyBackend, plan
+from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import Launcher
 from xpnet_numpy import NumpyBackend
@@ -143,16 +143,16 @@ def test_graphs_are_dropped_when_the_process_ends(backend: CupyBackend) -> None:
     rows = backend.asarray(X), backend.asarray(Y)
     train(step, *rows, batch=BATCH)
     assert graphs_of(step)
-    plan.forget_all()
+    runs.forget_all()
     assert not graphs_of(step)
     assert np.isfinite(train(step, *rows, batch=BATCH)).all()
     code = """
-from xpnet_cupy import plan
+from xpnet_cupy import runs
 class Runs:
     def forget(self):
         print("dropped")
-runs = Runs()
-plan._living_runs.add(runs)
+living = Runs()
+runs._living_runs.add(living)
 """
     ended = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=600
@@ -222,7 +222,7 @@ class TestPredictions:
     def test_what_is_kept_is_bounded(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.MAX_GRAPHS", 3)
+        monkeypatch.setattr("xpnet_cupy.runs.MAX_GRAPHS", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5, 20):
@@ -497,7 +497,7 @@ class TestResources:
     def test_batches_of_many_sizes_are_not_all_kept(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.MAX_GRAPHS", 3)
+        monkeypatch.setattr("xpnet_cupy.runs.MAX_GRAPHS", 3)
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         step.params.update(weights(spec))

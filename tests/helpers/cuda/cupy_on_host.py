@@ -355,7 +355,10 @@ class Event:
         self._stream = stream
 
     def synchronize(self) -> None:
-        assert current().capture is None, "synchronised while capturing"
+        """A relaxed capture, which is CuPy's, lets a thread wait for an event outside of it: a step
+        may be collected then.
+        """
+        assert self.capture is None, "an event of a capture was waited for"
         self.wait()
 
     def wait(self) -> None:

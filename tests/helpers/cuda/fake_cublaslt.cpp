@@ -16,13 +16,15 @@ struct Desc {
   int compute, scale_type;
   int32_t transpose_a = 0, transpose_b = 0, epilogue = NONE;
   void *bias = nullptr, *aux = nullptr;
-  int64_t aux_ld = 0;
+  int64_t aux_ld = 0, bias_stride = 0;
 };
 
 struct Layout {
   int type;
   uint64_t rows, cols;
   int64_t ld;
+  int32_t count = 1;  // of matrices, so many items apart
+  int64_t stride = 0;
 };
 
 struct Preference {
@@ -107,8 +109,9 @@ bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) 
   const bool strides = a.ld >= int64_t(a.rows) && b.ld >= int64_t(b.rows) && d.ld >= int64_t(d.rows);
   const bool vector = desc.epilogue == NONE || desc.bias;
   const bool masked = desc.epilogue == RELU_AUX_BIAS || desc.epilogue == DRELU_BGRAD;
+  const bool counts = a.count == d.count && b.count == d.count && !(masked && d.count > 1);
   const bool mask = !masked || (desc.aux && desc.aux_ld % 128 == 0 && desc.aux_ld >= int64_t(m));
-  return m == d.rows && n == d.cols && ka == kb && strides && vector && mask;
+  return m == d.rows && n == d.cols && ka == kb && strides && vector && mask && counts;
 }
 
 // Set by a test: an epilogue there is no algorithm for, one that has an algorithm and is refused at the call, and what is
@@ -146,6 +149,7 @@ int cublasLtMatmulDescSetAttribute(Desc *desc, int attribute, const void *value,
     case 4: return set(desc->transpose_b, value, size);
     case 7: return set(desc->epilogue, value, size);
     case 8: return set(desc->bias, value, size);
+    case 10: return set(desc->bias_stride, value, size);
     case 11: return set(desc->aux, value, size);
     case 12: return set(desc->aux_ld, value, size);
   }
@@ -154,6 +158,11 @@ int cublasLtMatmulDescSetAttribute(Desc *desc, int attribute, const void *value,
 
 int cublasLtMatrixLayoutCreate(Layout **layout, int type, uint64_t rows, uint64_t cols, int64_t ld) {
   return *layout = new Layout{type, rows, cols, ld}, SUCCESS;
+}
+int cublasLtMatrixLayoutSetAttribute(Layout *layout, int attribute, const void *value, size_t size) {
+  if (attribute == 5) return set(layout->count, value, size);
+  if (attribute == 6) return set(layout->stride, value, size);
+  return INVALID;
 }
 int cublasLtMatrixLayoutDestroy(Layout *layout) { return delete layout, SUCCESS; }
 
@@ -193,7 +202,13 @@ int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout 
   const double one = single ? *static_cast<const float *>(alpha) : *static_cast<const double *>(alpha);
   const double zero = single ? *static_cast<const float *>(beta) : *static_cast<const double *>(beta);
   if (!fits || desc->scale_type != (single ? FLOAT32 : FLOAT64) || one != 1 || zero != 0) return INVALID;
-  product(*desc, a, *la, b, *lb, d, *ld);
+  const size_t item = single ? sizeof(float) : sizeof(double);
+  for (int32_t k = 0; k < ld->count; k++) {
+    Desc one_of = *desc;
+    if (one_of.bias) one_of.bias = static_cast<char *>(desc->bias) + k * desc->bias_stride * item;
+    product(one_of, static_cast<const char *>(a) + k * la->stride * item, *la,
+            static_cast<const char *>(b) + k * lb->stride * item, *lb, static_cast<char *>(d) + k * ld->stride * item, *ld);
+  }
   return SUCCESS;
 }
 }

@@ -253,7 +253,8 @@ class HostLauncher(Launcher):
 
 def by_matmul(product: Any, a: Any, b: Any, out: Any) -> Callable[[], None]:
     """The product of C-contiguous arrays through NumPy, prepared; the epilogue is not in it."""
-    left, right = (b.T if product.transpose_b else b), (a.T if product.transpose_a else a)
+    left = b.swapaxes(-1, -2) if product.transpose_b else b
+    right = a.swapaxes(-1, -2) if product.transpose_a else a
     return lambda: np.matmul(left, right, out=out)
 
 
