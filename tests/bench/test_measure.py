@@ -143,6 +143,7 @@ FITS = [
     Job("sparse", "cells", "fit_sparse", "cells", {**SMALL, "filled_per_cent": 20}),
     Job("search", "cells", "search", "cells", {**SMALL, "candidates": 2, "folds": 2}),
     Job("threads", "cells", "search_in_threads", "cells", {**SMALL, "candidates": 2, "folds": 2}),
+    Job("in turn", "cells", "search_in_turn", "cells", {**SMALL, "candidates": 2, "folds": 2}),
 ]
 
 

@@ -83,6 +83,10 @@ class EstimatorTasks:
         """GridSearchCV over penalties, in threads of one process."""
         return self._search(job, "threading")
 
+    def make_search_in_turn(self, job: Job) -> Task:
+        """GridSearchCV over penalties, one fit after the other, each on all threads."""
+        return self._search(job, "sequential")
+
     def _search(self, job: Job, workers: str) -> Task:
         from joblib import parallel_config
         from sklearn.base import clone

@@ -5,7 +5,8 @@ from xpnet_bench.jobs.training import DIGITS_FIT, mini_batch
 
 SMALL_DATA = ("iris", "wine", "breast_cancer", "digits", "diabetes")
 LBFGS_ITERATIONS = 30
-SEARCH = {"candidates": 16, "folds": 4}
+SEARCHES = ((32, 16, 4), (100, 30, 5))
+"""The searches: hidden units of the networks, candidates, and folds."""
 
 
 def cell_jobs(quick: bool) -> list[Job]:
@@ -38,12 +39,20 @@ def _minibatch_fits(rows: int) -> list[Job]:
 
 
 def _searches(epochs: int) -> list[Job]:
-    """A search in processes, which are started before the measurement, and in threads."""
-    sizes = {**DIGITS_FIT, **SEARCH, "epochs": epochs}
-    name = "64 fits of 64-32-10 in GridSearchCV"
+    """Searches in processes, which are started before the measurement, in threads, and with one
+    fit after the other.
+    """
+    operations = {"": "search", ", in threads": "search_in_threads", ", in turn": "search_in_turn"}
     return [
-        _fit(name, "search", sizes, data="digits"),
-        _fit(f"{name}, in threads", "search_in_threads", sizes, data="digits"),
+        _fit(
+            f"{candidates * folds} fits of 64-{hidden}-10 in GridSearchCV{suffix}",
+            operation,
+            {**DIGITS_FIT, "hidden": hidden, "candidates": candidates, "folds": folds}
+            | {"epochs": epochs},
+            data="digits",
+        )
+        for hidden, candidates, folds in SEARCHES
+        for suffix, operation in operations.items()
     ]
 
 

@@ -79,8 +79,8 @@ TOPICS = (
         "cells",
         "The time of whole fits through scikit-learn's contract (PyTorch as a loop): "
         f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
-        "the others for five epochs of Adam on 784-100-10; and a search in as many "
-        "processes as threads, and in threads.",
+        "the others for five epochs of Adam on 784-100-10; and searches in as many "
+        "processes as threads, in threads, and with one fit after the other.",
         (TableSpec("Whole fits", "suite", "cells"),),
     ),
     Topic(
