@@ -18,7 +18,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
-.PHONY: snapshots
+.PHONY: snapshots fuzz
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -44,6 +44,13 @@ test-all: test-more  ## besides: all cases of what `make test` proves with a few
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
+
+HARNESS ?= model_file checkpoint csv_text onnx_network onnx_table c_table encoder
+SECONDS_EACH ?= 3600
+fuzz: .venv/ready  ## inputs that reach new branches, for an hour each: make fuzz HARNESS=encoder SECONDS_EACH=60
+	$(BIN)/python -m pip install --quiet atheris
+	for harness in $(HARNESS); do \
+		PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz.run $$harness --seconds $(SECONDS_EACH) || exit 1; done
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
