@@ -5,6 +5,7 @@ Buffers are allocated once for the network, and once for the largest batch so fa
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from math import prod
@@ -149,6 +150,25 @@ class NetworkMemory(EpochMemory):
     def buffers(self) -> dict[str, Parameters]:
         """The optimizer's arrays, by name."""
         return {name: self._zeros() for name in self._spec.rule.buffers}
+
+    def values_of(self, parameters: Parameters) -> dict[str, numpy.ndarray]:
+        """Return copies of some of its arrays on the host, by name, by one read of the device."""
+        host = self._backend.to_numpy(parameters.groups[0])
+        return {name: view.copy() for name, view in self._views(host).items()}
+
+    def load_values(self, parameters: Parameters, values: Mapping[str, Any]) -> None:
+        """Replace some of its arrays by values on the host, by one copy to the device."""
+        host = numpy.zeros(parameters.groups[0].shape, self._spec.dtype)
+        for name, view in self._views(host).items():
+            view[...] = values[name]
+        parameters.groups[0][...] = self._backend.asarray(host)
+
+    def _views(self, flat: numpy.ndarray) -> dict[str, numpy.ndarray]:
+        """Return the parts of a flat buffer on the host, by the name of the parameter."""
+        return {
+            slot.name: flat[slot.offset : slot.offset + prod(slot.shape)].reshape(slot.shape)
+            for slot in self._spec.slots(self.align)
+        }
 
     @property
     def trains(self) -> bool:

@@ -170,20 +170,22 @@ class CudaStep(Step):
             used = (
                 network.buffers if network.trains else {}
             )  # they are zero before the first update
-            buffers = {name: arrays.to_host() for name, arrays in used.items()}
-            return StepState(network.params.to_host(), buffers, int(network.clock[NEXT_UPDATES]))
+            buffers = {name: network.values_of(arrays) for name, arrays in used.items()}
+            params = network.values_of(network.params)
+            return StepState(params, buffers, int(network.clock[NEXT_UPDATES]))
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
         network = self._network
         with self._on_device():
             network.clock[NEXT_UPDATES] = state.t
-            network.params.update(state.params)
+            network.load_values(network.params, state.params)
             buffers = network.buffers if network.trains or state.buffers else {}
             for name, arrays in buffers.items():
-                arrays.update(
-                    state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()}
-                )
+                if name in state.buffers:
+                    network.load_values(arrays, state.buffers[name])
+                else:
+                    arrays.groups[0][...] = 0
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The device makes the copies in its own memory while the

@@ -10,7 +10,7 @@ from helpers.cuda.cupy_on_host import Stream, cupy, current
 from helpers.cuda.host import needs_compiler
 
 import xpnet
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.steps import make_step
 
 pytestmark = [
@@ -114,3 +114,45 @@ def test_members_train_by_the_compiled_step() -> None:
         losses.append(step.epoch(bring(X), bring(Y), learning_rate=0.1, batch_size=16))
     assert "compiled CuPy step" in steps[1].why
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
+
+
+def test_a_table_trains_by_the_compiled_step() -> None:
+    """Members with dropout, early stopping by means of parameters, and a last training on all
+    rows.
+    """
+
+    def fit(backend: str, _: Any) -> Any:
+        model = xpnet.TabularClassifier(
+            networks=2, max_iter=4, dropout=0.2, dtype="float64", random_state=0, backend=backend
+        )
+        return model.fit(X, Y, sample_weight=WEIGHT)
+
+    plain, found = both(fit)
+    assert "compiled CuPy step" in found.why_
+    np.testing.assert_allclose(found.predict_proba(X), plain.predict_proba(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_state_is_one_copy_for_each_flat_buffer(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of parameters and both buffers of Adam, whatever the number of layers."""
+    spec = NetworkSpec((7, 6, 5, 3), ("relu", "tanh"), rule=UpdateRule("adam"), members=members)
+    backend: Any = xpnet.get_backend("cupy")
+    step, other = make_step(spec, backend), make_step(spec, backend)
+    for one in (step, other):
+        one.epoch(cupy.asarray(X), cupy.asarray(Y), learning_rate=0.1, batch_size=ROWS)
+    copied: list[str] = []
+    for name in ("to_numpy", "asarray"):
+        method = getattr(backend, name)
+
+        def noted(*arguments: Any, name: str = name, method: Any = method) -> Any:
+            copied.append(name)
+            return method(*arguments)
+
+        monkeypatch.setattr(backend, name, noted)
+    state = step.state()
+    other.load_state(state)
+    assert copied == ["to_numpy"] * 3 + ["asarray"] * 3
+    for name, value in other.state().buffers["v"].items():
+        np.testing.assert_array_equal(value, state.buffers["v"][name])
