@@ -210,6 +210,18 @@ def test_a_plain_epoch_has_an_update_for_a_batch_without_weight(library, data):
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
 
 
+def test_an_epoch_without_batches_changes_nothing(library, data):
+    step, make = next(runs(library, spec_of("float64")))
+    X, labels = make(data["X"]), make(data["labels"])
+    before = step.state()
+    settings = {"learning_rate": 0.1, "batch_size": BATCH}
+    assert step.epoch(X[:0, :], labels[:0], **settings) == 0.0
+    nothing = make(np.zeros(ROWS))
+    assert step.weighted_epoch(X, labels, sample_weight=nothing, **settings) == 0.0
+    assert step.state().t == before.t
+    np.testing.assert_equal(step.state().params, before.params)
+
+
 def test_masks_that_need_much_memory_are_drawn_in_parts(library, data, monkeypatch):
     monkeypatch.setattr("xpnet.steps.traced.MAX_MASK_BYTES", 1)
     losses = [

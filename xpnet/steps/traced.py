@@ -320,6 +320,8 @@ class TracedStep(ReferenceStep):
         """
         masked = [w for w, rate in zip(self.spec.widths[1:], self.rates, strict=False) if rate]
         parts = [list(self._parts_of_equal_batches(plan)) for plan in plans]
+        if not parts[0]:
+            return
         if not masked:
             yield parts
             return
