@@ -85,7 +85,7 @@ def check_parameters(estimator: Any) -> None:
             sets = [one for one in allowed if isinstance(one, set)]
             names = sorted(name for one in sets for name in one if isinstance(name, str))
             hint = did_you_mean(value, names)
-            # Who mistypes a name needs no list of the types that are possible, too.
+            # With a suggestion, the types that are possible besides say nothing new.
             possible = ", ".join(map(repr, names)) if hint else " or ".join(map(_words, allowed))
             raise InputError(
                 f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
