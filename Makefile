@@ -18,7 +18,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
-.PHONY: snapshots fuzz
+.PHONY: snapshots fuzz coverage mutants
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -44,6 +44,23 @@ test-all: test-more  ## besides: all cases of what `make test` proves with a few
 
 attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels built with NVIDIA's compiler: about an hour
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
+
+COVERED := not nvrtc and not docstrings and not exhaustive and not site
+coverage: .venv/ready  ## which branches run in the tests of each change and in a few rounds of each attack: build/coverage/html
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10'
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	NUMBA_CACHE_DIR="$$PWD/build/coverage/cache" OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(BOUNDED) -m "$(COVERED)" --ignore=tests/installed
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage html --quiet
+	$(BIN)/python -m coverage report
+
+ROOM ?= optimizers
+SAMPLE ?= 50
+mutants: .venv/ready  ## changes of single operators and numbers that no test notices: make mutants ROOM=ops SAMPLE=50
+	$(BIN)/python -m pip install --quiet cosmic-ray
+	$(BIN)/python .ci/mutants $(ROOM) --sample $(SAMPLE)
 
 HARNESS ?= model_file checkpoint csv_text onnx_network onnx_table c_table encoder
 SECONDS_EACH ?= 3600

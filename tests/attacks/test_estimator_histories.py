@@ -1,4 +1,4 @@
-"""Random histories of MLP estimators and of checkpoints; hypothesis shrinks what fails."""
+"""Random histories of estimators and of checkpoints; hypothesis shrinks what fails."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from helpers.checkpoint_machine import CheckpointMachine
 from helpers.estimator_machine import EstimatorMachine
+from helpers.tabular_machine import TabularMachine
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from xpnet import MLPClassifier, MLPRegressor
+from xpnet import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
 
 STEPS = 20
 
@@ -54,3 +55,20 @@ def test_checkpoints_are_those_of_a_run_that_nothing_disturbs(
     Machine.backend = backend
     run(Machine, times(5, 280))
     tally("steps of random histories of a folder of checkpoints", Machine.steps)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_a_tabular_estimator_answers_from_its_last_whole_fit(
+    kind: Any,
+    backend: str,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
+) -> None:
+    class Machine(TabularMachine):
+        """A tabular estimator of this kind on this backend."""
+
+    Machine.kind, Machine.backend, Machine.folder = kind, backend, tmp_path
+    run(Machine, times(2, 130))
+    tally("steps of random histories of a tabular estimator", Machine.steps)
