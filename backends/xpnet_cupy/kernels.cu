@@ -175,27 +175,15 @@ BIAS_ACTIVATION(bias_gelu, Gelu)
 BIAS_ACTIVATION(bias_gelu_tanh, GeluTanh)
 BIAS_ACTIVATION(bias_exponential, Exponential)
 
-// d_x = d_out activation'(x), item by item, from what the activation keeps: its output, or x.
-template <class Activation>
-__device__ void backward(const real *d_out, const real *kept, real *d_x, long long size) {
-  FOR_EACH(i, size) d_x[i] = Activation::backward(d_out[i], kept[i]);
+// The sum of this thread's column over the eight rows of threads of a block of (32, 8) threads.
+__device__ inline real sum_of_rows(const real (*parts)[32]) {
+  real sum = 0;
+  for (int k = 0; k < 8; k++) sum += parts[k][threadIdx.x];
+  return sum;
 }
 
-#define BACKWARD(name, Activation)                                              \
-  KERNEL name(const real *d_out, const real *kept, real *d_x, long long size) { \
-    backward<Activation>(d_out, kept, d_x, size);                               \
-  }
-BACKWARD(relu_backward, Relu)
-BACKWARD(tanh_backward, Tanh)
-BACKWARD(logistic_backward, Logistic)
-BACKWARD(softplus_backward, Softplus)
-BACKWARD(leaky_relu_backward, LeakyRelu)
-BACKWARD(elu_backward, Elu)
-BACKWARD(silu_backward, Silu)
-BACKWARD(gelu_backward, Gelu)
-BACKWARD(gelu_tanh_backward, GeluTanh)
-
-// d_x as above (may be d_out), and the sums of its columns over each chunk of rows: sums (chunks, cols). One chunk
+// d_x = d_out activation'(x), from what the activation keeps, its output or x; d_x may be d_out. And the sums of its
+// columns over each chunk of rows: sums (chunks, cols). One chunk
 // gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
 // Blocks of (32, 8) threads: 32 columns, so that a warp reads 32 neighbours, and every eighth row of the chunk.
 template <class Activation>
@@ -214,10 +202,7 @@ __device__ void backward_bias(const real *d_out, const real *kept, real *d_x, re
     }
   parts[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
-  if (threadIdx.y == 0 && col < cols) {
-    for (int k = 1; k < 8; k++) sum += parts[k][threadIdx.x];
-    sums[(long long)blockIdx.y * cols + col] = sum;
-  }
+  if (threadIdx.y == 0 && col < cols) sums[(long long)blockIdx.y * cols + col] = sum_of_rows(parts);
 }
 
 #define BACKWARD_BIAS(name, Activation)                                                                          \
@@ -479,25 +464,13 @@ __device__ void softmax_rows(const real *__restrict__ x, real *__restrict__ out,
     });
 }
 
-template <class Group>
-__device__ void log_softmax_rows(const real *__restrict__ x, real *__restrict__ out, int rows, int cols) {
-  for (long long row = Group::first_row(); row < rows; row += Group::row_step())
-    with_row<Group>(x + row * cols, cols, [&](auto &items) {
-      const RowSum total = items.sum();
-      const real log_sum = log(total.sum);
-      items.each([&](int col, real item) { out[row * cols + col] = (item - total.max) - log_sum; });
-    });
-}
-
-#define SOFTMAX(name, Group, body)                                                                        \
-  KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ x, real *__restrict__ out, int rows,    \
-                                                int cols) { \
-    body<Group>(x, out, rows, cols);                                                                      \
+#define SOFTMAX(name, Group)                                                                                           \
+  KERNEL __launch_bounds__(Group::THREADS, 1)                                                                          \
+  name(const real *__restrict__ x, real *__restrict__ out, int rows, int cols) {                                       \
+    softmax_rows<Group>(x, out, rows, cols);                                                                           \
   }
-SOFTMAX(softmax_warp, Warp, softmax_rows)
-SOFTMAX(softmax_block, Block, softmax_rows)
-SOFTMAX(log_softmax_warp, Warp, log_softmax_rows)
-SOFTMAX(log_softmax_block, Block, log_softmax_rows)
+SOFTMAX(softmax_warp, Warp)
+SOFTMAX(softmax_block, Block)
 
 // ---------------------------------------------------------------------------------------------------------- losses
 
@@ -751,24 +724,13 @@ MEMBER(member_gelu, Gelu)
 MEMBER(member_gelu_tanh, GeluTanh)
 MEMBER(member_exponential, Exponential)
 
-// Each column's sum over the eight rows of threads of a block of (32, 8) threads, in its first row.
-__device__ inline real sum_of_rows(real mine, real (*parts)[32]) {
-  parts[threadIdx.y][threadIdx.x] = mine;
-  __syncthreads();
-  real sum = 0;
-  if (threadIdx.y == 0)
-    for (int k = 0; k < 8; k++) sum += parts[k][threadIdx.x];
-  __syncthreads();
-  return sum;
-}
-
 // Back through such a layer: d (members rows, cols) is the gradient with respect to the inputs of the next layer, and
 // becomes that of the product. The sums over the rows of each member are the gradients of bias, scale and next_scale
 // (members, cols); null for scales that are not there. KEEPS_X: whether the gradient of the activation reads its input.
 // Blocks of (32, 8) threads: 32 columns of a member.
 template <class Activation, bool KEEPS_X>
 __device__ void member_backward(const MemberLayer &layer, real *d, real *d_bias, real *d_scale, real *d_next_scale) {
-  __shared__ real parts[8][32];
+  __shared__ real parts[3][8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
   const long long own = (long long)blockIdx.y * layer.cols + col;
   real of_bias = 0, of_scale = 0, of_next_scale = 0;
@@ -789,13 +751,14 @@ __device__ void member_backward(const MemberLayer &layer, real *d, real *d_bias,
       }
       d[at] = gradient;
     }
-  of_bias = sum_of_rows(of_bias, parts);
-  of_scale = sum_of_rows(of_scale, parts);
-  of_next_scale = sum_of_rows(of_next_scale, parts);
+  parts[0][threadIdx.y][threadIdx.x] = of_bias;
+  parts[1][threadIdx.y][threadIdx.x] = of_scale;
+  parts[2][threadIdx.y][threadIdx.x] = of_next_scale;
+  __syncthreads();
   if (threadIdx.y != 0 || col >= layer.cols) return;
-  d_bias[own] = of_bias;
-  if (layer.scale) d_scale[own] = of_scale;
-  if (layer.next_scale) d_next_scale[own] = of_next_scale;
+  d_bias[own] = sum_of_rows(parts[0]);
+  if (layer.scale) d_scale[own] = sum_of_rows(parts[1]);
+  if (layer.next_scale) d_next_scale[own] = sum_of_rows(parts[2]);
 }
 
 #define MEMBER_BACKWARD(name, Activation, KEEPS_X)                                                                     \
@@ -828,8 +791,9 @@ KERNEL input_scale_gradient(const real *d, const long long *data, const int *clo
       const long long at = (long long)blockIdx.y * rows + row, source = batch.source(at);
       if (source >= 0) sum += d[at * cols + col] * x[source * cols + col];
     }
-  sum = sum_of_rows(sum, parts);
-  if (threadIdx.y == 0 && col < cols) d_scale[(long long)blockIdx.y * cols + col] = sum;
+  parts[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0 && col < cols) d_scale[(long long)blockIdx.y * cols + col] = sum_of_rows(parts);
 }
 
 // ------------------------------------------------------------------------------------------------ rows of a batch

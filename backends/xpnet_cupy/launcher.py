@@ -49,7 +49,7 @@ _ROW_SHARING = "warp", "block"
 """Groups of threads that share a row: suffixes of kernels."""
 
 ACTIVATIONS = frozenset({"identity", *NONLINEAR})
-"""Activations that hidden layers may have: each but identity has three kernels."""
+"""Activations that hidden layers may have."""
 
 LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
 """Losses that have a kernel."""
@@ -87,7 +87,6 @@ KERNELS: dict[str, tuple[str, ...]] = {
             f"bias_{name}": "real* real*? real* int int"
             for name in ("identity", "exponential", *NONLINEAR)
         },
-        **{f"{name}_backward": "real* real* real* long" for name in NONLINEAR},
         **{f"{name}_backward_bias": "real* real* real*? real* int int int" for name in NONLINEAR},
         "column_sum": "real* real* int int int",
         **{
@@ -100,11 +99,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         },
         "input_scale_gradient": "real* long* int* real* int int int",
         "dropout": "real* real* long* int* long long int int double int int int",
-        **{
-            f"{name}_{by}": "real* real*! int int"
-            for name in ("softmax", "log_softmax")
-            for by in _ROW_SHARING
-        },
+        **{f"softmax_{by}": "real* real*! int int" for by in _ROW_SHARING},
         **{f"cross_entropy_indices_{by}": _INDICES for by in _ROW_SHARING},
         **{f"cross_entropy_shares_{by}": _LOSS for by in _ROW_SHARING},
         **dict.fromkeys(("logistic_cross_entropy", *ELEMENTWISE_LOSSES), _LOSS),

@@ -85,12 +85,6 @@ def bias_activation(
     )
 
 
-def backward(launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array) -> Launch:
-    """d_x from d_out and what the activation keeps, its output or x; any shape, the same."""
-    size = d_out.size
-    return launcher.prepare(f"{activation}_backward", *_flat(size), d_out, kept, d_x, size)
-
-
 def backward_bias(
     launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array | None, d_bias: Array
 ) -> list[Launch]:
@@ -127,13 +121,11 @@ def dropout(
     )
 
 
-def softmax(launcher: Launcher, x: Array, out: Array, name: str = "softmax") -> Launch:
-    """Compute the softmax of each row; x, out (rows, cols), not the same. name : ``log_softmax``
-    for its logarithm
-    """
+def softmax(launcher: Launcher, x: Array, out: Array) -> Launch:
+    """Compute the softmax of each row; x, out (rows, cols), not the same."""
     rows, cols = x.shape
     sharing, grid, block = _row_groups(rows, cols)
-    return launcher.prepare(f"{name}_{sharing}", grid, block, x, out, rows, cols)
+    return launcher.prepare(f"softmax_{sharing}", grid, block, x, out, rows, cols)
 
 
 def loss(

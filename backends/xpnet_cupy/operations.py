@@ -25,21 +25,20 @@ Launching = Callable[[Array], AbstractContextManager[Launcher]]
 
 
 def table(launching: Launching) -> Mapping[str, Kernel]:
-    """The kernels of losses, updates, softmax, and activations forward and back; identity does
-    nothing.
+    """The operations whose kernels a compiled step has, too: losses, updates, softmax and
+    activations; all others are the reference's.
     """
     functions: dict[str, Callable[..., Any]] = {
         **{
             update.function.__name__: partial(_update, launching, name)
             for name, update in UPDATES.items()
         },
-        **{name: partial(_softmax, launching, name) for name in ("softmax", "log_softmax")},
+        "softmax": partial(_softmax, launching),
         "bias_relu": partial(_activation, launching, "relu"),
         **{name: partial(_loss, launching, name) for name in LOSSES},
     }
     for name in sorted(ACTIVATIONS - {"identity"}):
         functions[name] = partial(_activation, launching, name)
-        functions[f"{name}_backward"] = partial(_backward, launching, name)
     for name, kernel in functions.items():
         kernel.__signature__ = inspect.signature(getattr(ops, name))  # type: ignore[attr-defined]
     return {name: Kernel(kernel) for name, kernel in functions.items()}
@@ -87,23 +86,14 @@ def _activation(launching: Launching, name: str, x: Array, bias: Array | None = 
         return out
 
 
-def _backward(launching: Launching, name: str, d_out: Array, kept: Array) -> Array:
-    """The gradient through an activation, from what it keeps."""
-    with launching(kept) as launcher:
-        d_out, kept = _contiguous(launcher, d_out, kept)
-        d_x = _empty(launcher, kept.shape)
-        launches.backward(launcher, name, d_out, kept, d_x)()
-        return d_x
-
-
-def _softmax(launching: Launching, name: str, x: Array, axis: int = -1) -> Array:
-    """Softmax along an axis, or its logarithm."""
+def _softmax(launching: Launching, x: Array, axis: int = -1) -> Array:
+    """Softmax along an axis."""
     with launching(x) as launcher:
         xp = launcher.xp
         moved = xp.moveaxis(x, axis, -1)
         out = _empty(launcher, moved.shape)
         rows = _rows(launcher, moved)
-        launches.softmax(launcher, rows, out.reshape(rows.shape), name)()
+        launches.softmax(launcher, rows, out.reshape(rows.shape))()
         return xp.moveaxis(out, -1, axis)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from helpers.cuda.checks import (
     BATCH,
-    EPOCHS,
     ROWS,
     RULES,
     assert_agrees,
+    assert_own_orders,
     assert_parts_agree,
     assert_same_gradient,
     data,
@@ -101,19 +101,7 @@ def test_dropout_and_weights(fused: HostLauncher, scales: Any, dtype: str) -> No
 def test_an_order_for_each_member(fused: HostLauncher, weighted: bool, dtype: str) -> None:
     spec = members((7, 6, 5, 4), "relu", "gelu", dtype=dtype, dropout=(0.3, 0.0), seed=5, l2=0.1)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
-    X, Y = labeled(spec)
-    step, reference = make(spec, fused), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
-    rng = np.random.default_rng(9)
-    for _ in range(EPOCHS):
-        order = np.stack([rng.permutation(ROWS) for _ in range(MEMBERS)])
-        options = {"learning_rate": 0.05, "batch_size": BATCH, "order": order}
-        losses = [one.epoch(X, Y, sample_weight=weight, **options) for one in (step, reference)]
-        np.testing.assert_allclose(*losses, rtol=TOLERANCES[dtype])
-    for name, array in reference.params.items():
-        tolerance = 10 * TOLERANCES[dtype]
-        np.testing.assert_allclose(step.params[name], array, rtol=tolerance, atol=tolerance)
+    assert_own_orders(spec, fused, weight)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from helpers.cuda.checks import (
     assert_agrees_by_rows,
     assert_close,
     assert_infers_in_blocks,
+    assert_own_orders,
     assert_parts_agree,
     assert_row_losses,
     assert_same_gradient,
+    backward_bias,
     data,
     draw,
-    relu_backward_bias,
     run,
 )
 from helpers.cuda.compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
@@ -195,9 +196,10 @@ class TestArguments:
             AssertionError, match="softmax_warp writes to memory where another of its arrays lies"
         ):
             launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 4, 6)
-        launcher.prepare(
-            "relu_backward", (1,), (32, 1), x, x, x, 24
-        )  # works item by item, so it may
+        sizes = 4, 6, 4
+        sums = np.zeros((1, 6), dtype)
+        # works item by item, so it may
+        launcher.prepare("relu_backward_bias", (1,), (32, 8), x, x, x, sums, *sizes)
 
     def test_a_number_that_does_not_fit_is_refused(
         self, launcher: HostLauncher, dtype: str
@@ -219,6 +221,8 @@ MUTATIONS = {
     "no barrier before the sums of a block of rows are added": (BARRIER, "", 1),
     "no barrier before the parts of a block are read": (BARRIER, "", 2),
     "no barrier before the parts of a block are written again": (BARRIER, "", 3),
+    "no barrier before the sums of a member's rows are added": (BARRIER, "", 4),
+    "no barrier before the sums of scaled inputs are added": (BARRIER, "", 5),
     "the first shuffle round is missing": ("int distance = 16", "int distance = 8", 1),
     "every second shuffle round is missing": ("distance /= 2", "distance /= 4", 1),
     "all labels are the first": ("label = labels[source]", "label = labels[0]", 1),
@@ -294,6 +298,21 @@ MUTATIONS = {
     ),
     "dropout counts from the first row of another batch": ("clock[FIRST_ROW] = numbers[3];", "", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
+    "all members take the order of the first": ("order[member(row) * step + at]", "order[at]", 1),
+    "a gradient is that of one member": ("real(rows.rows)) * rows.members", "real(rows.rows))", 1),
+    "a loss is the sum over the members": ("* loss / rows.members;", "* loss;", 1),
+    "members drop the same units": ("layer + member * layers", "layer", 1),
+    "a prediction is that of the first member": (
+        "member < members; member++",
+        "false; member++",
+        1,
+    ),
+    "the scales of outputs have no part in the gradient": (
+        "gradient *= layer.scale[own];",
+        "",
+        1,
+    ),
+    "all members have the scales of the first": ("/ layer.rows * layer.cols +", "* 0 +", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
     "the penalty takes the first matrix for all": ("begin = bounds[2 * k]", "begin = bounds[0]", 1),
     "the softmax of a block is not divided": (
@@ -313,7 +332,7 @@ def battery(library: Any, *, reversed: bool) -> None:
         for form in (labels, np.eye(cols)[labels]):
             assert_row_losses(launcher, x, form, "float64")
     d_out, out = draw((700, 33), "float64"), draw((701, 33), "float64")[1:]
-    found, wanted = relu_backward_bias(launcher, d_out, out)
+    found, wanted = backward_bias(launcher, d_out, out)
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
@@ -331,6 +350,9 @@ def battery(library: Any, *, reversed: bool) -> None:
         assert_parts_agree(
             replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight, placed=placed
         )
+    spec = NetworkSpec((7, 6, 5, 4), ("tanh", "silu"), dropout=(0.5, 0.2), seed=3, members=3)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, weight=weight)
+    assert_own_orders(spec, launcher)
     arrays = [draw((3, 7), "float64") ** 2] * 4
     found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")

@@ -70,14 +70,19 @@ def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tupl
     return found, wanted
 
 
-def relu_backward_bias(launcher: HostLauncher, d_out: Any, x: Any) -> tuple[Any, Any]:
-    """The gradient through ReLU and its sums of columns on guarded copies, and in float64."""
-    found = launcher.xp.empty(x.shape, x.dtype), launcher.xp.empty(x.shape[1:], x.dtype)
+def backward_bias(
+    launcher: HostLauncher, d_out: Any, kept: Any, activation: str = "relu"
+) -> tuple[Any, Any]:
+    """The gradient through an activation and its sums of columns on guarded copies, and in
+    float64.
+    """
+    found = launcher.xp.empty(kept.shape, kept.dtype), launcher.xp.empty(kept.shape[1:], kept.dtype)
     for launch in launches.backward_bias(
-        launcher, "relu", launcher.xp.guarded(d_out), launcher.xp.guarded(x), *found
+        launcher, activation, launcher.xp.guarded(d_out), launcher.xp.guarded(kept), *found
     ):
         launch()
-    wanted = ops.relu_backward(d_out.astype(np.float64), x)
+    backward = getattr(ops, f"{activation}_backward")
+    wanted = backward(d_out.astype(np.float64), kept.astype(np.float64))
     return found, (wanted, wanted.sum(axis=0))
 
 
@@ -251,6 +256,22 @@ def assert_agrees(
             np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
     np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
     return step
+
+
+def assert_own_orders(spec: NetworkSpec, launcher: HostLauncher, weight: Any = None) -> None:
+    """Epochs in which each member has an order of its own, from the same weights by both steps."""
+    X, Y = data(spec, "indices")
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    rng, rtol = np.random.default_rng(9), 3e3 * float(np.finfo(spec.dtype).eps)
+    for _ in range(EPOCHS):
+        order = np.stack([rng.permutation(ROWS) for _ in range(spec.members)])
+        settings = {"learning_rate": 0.05, "batch_size": BATCH, "order": order}
+        losses = [one.epoch(X, Y, sample_weight=weight, **settings) for one in (step, reference)]
+        np.testing.assert_allclose(*losses, rtol=rtol)
+    for name, array in reference.params.items():
+        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol)
 
 
 def assert_agrees_by_rows(

@@ -54,8 +54,8 @@ static void *launching;  // the fiber that launches
 static int threads, current, removed = -1;
 static void (*body)(void **);
 static void **arguments;
-alignas(16) static char shared_memory[64 * 4096];
-static const void *owners[64];  // of its parts, 4096 bytes each
+alignas(16) static char shared_memory[64 * 8192];
+static const void *owners[64];  // of its parts, 8192 bytes each
 static char begins, ends, barriers[2];  // what is released and acquired: barriers in turn
 
 // The part of a block's shared memory that belongs to a declaration.
@@ -63,8 +63,8 @@ UNSEEN static void *shared(const void *declaration, size_t size) {
   int part = 0;
   while (owners[part] && owners[part] != declaration) part++;
   owners[part] = declaration;
-  if (size > 4096) abort();
-  return shared_memory + 4096 * part;
+  if (size > 8192) abort();
+  return shared_memory + 8192 * part;
 }
 
 UNSEEN static void wait(State state) {
