@@ -1,0 +1,1 @@
+"""xpnet's tabular estimators as a model of TabArena."""
