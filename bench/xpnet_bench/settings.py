@@ -9,7 +9,7 @@ from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.pinning import allowed_threads
 
 CHOICES = (*SUITES, "all")
-LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
+LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile", "xpnet-torch")
 """Contenders that need longer to compile than a quick run may take."""
 
 

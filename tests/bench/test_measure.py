@@ -81,7 +81,7 @@ def contenders() -> list[Any]:
     def marks(entry: Entry) -> list[pytest.MarkDecorator]:
         if "cuda" in entry.name or entry.name == "xpnet-cupy":
             return [pytest.mark.gpu]
-        return [pytest.mark.exhaustive] if entry.name.startswith(("torch", "jax")) else []
+        return [pytest.mark.exhaustive] if entry.library in ("torch", "jax") else []
 
     entries = [entry for entry in ENTRIES if entry.name not in ELSEWHERE]
     return [pytest.param(entry, id=entry.name, marks=marks(entry)) for entry in entries]

@@ -55,12 +55,15 @@ IMPORTS = {
     "jax": "import jax.numpy",
 }
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
+FLOAT64_OF_JAX = (("JAX_ENABLE_X64", "1"),)
 GPU, RANKS, ALSO_RANKS = ("gpu",), ("distributed",), (*CPU, "distributed")
 
 ENTRIES = (
     Entry("xpnet-numba", MODELS, "numba", "numba", "xpnet", IMPORTS["numba"], (*CPU, *RANKS)),
     Entry("xpnet-numpy", MODELS, "numpy", "numpy", "xpnet", IMPORTS["numpy"], CPU),
     Entry("xpnet-cupy", MODELS, "cupy", "cupy", "xpnet", IMPORTS["cupy"], (*CPU, *GPU)),
+    Entry("xpnet-jax", MODELS, "jax", "jax", "xpnet", "", ("training",), FLOAT64_OF_JAX),
+    Entry("xpnet-torch", MODELS, "torch", "torch", "xpnet", "", ("training",)),
     Entry(
         "scikit-learn",
         "scikit_learn:ScikitLearn",

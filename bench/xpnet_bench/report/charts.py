@@ -35,7 +35,7 @@ HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gp
 sizes.
 """
 
-PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"]]
+PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"], *color_sequences["Set2"]]
 COLOURS = {entry.name: PALETTE[k % len(PALETTE)] for k, entry in enumerate(ENTRIES)}
 MARKERS = {entry.name: "osD^v<>Pp*Xh"[k % 12] for k, entry in enumerate(ENTRIES)}
 
