@@ -1,6 +1,7 @@
 """The model for TabArena does what AutoGluon's contract of a model asks, without a network."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,9 +34,6 @@ class StandIn:
 
     def _get_model_params(self) -> dict[str, Any]:
         return dict(self.params)
-
-    def _get_default_auxiliary_params(self) -> dict[str, Any]:
-        return {"max_classes": None}
 
     def preprocess(self, X: Any, **options: Any) -> Any:
         """Return the rows as they are."""
@@ -187,7 +185,7 @@ def test_the_registry_finds_model_and_configurations(modules: dict[str, Any]) ->
     info, model = modules["info"].xpnet_info, modules["model"].XpnetTabularModel
     assert info.model_cls is model
     assert info.method_metadata.ag_key == model.ag_key
-    assert model.supported_problem_types() == ["binary", "multiclass", "regression"]
+    assert model._supported_problem_types == ["binary", "multiclass", "regression", "quantile"]
 
 
 def test_a_warm_up_fits_each_kind(modules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +200,26 @@ def test_a_warm_up_fits_each_kind(modules: dict[str, Any], monkeypatch: pytest.M
         monkeypatch.setattr(kind, "fit", fit)
     modules["model"].XpnetTabularModel.warm_up()
     assert targets == [2, 3, 64]
+
+
+def test_quantiles_of_the_levels_that_are_asked(modules: dict[str, Any], data: Any) -> None:
+    arguments, X_val, _ = split(*data)
+    model = modules["model"].XpnetTabularModel("quantile", QUICK)
+    model.quantile_levels = np.array([0.2, 0.5, 0.8])
+    model._fit(**arguments)
+    assert model.model.predict(X_val).shape == (30, 3)
+    assert model.model.quantile == [0.2, 0.5, 0.8]
+
+
+@pytest.mark.slow
+def test_autogluons_own_tests_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("autogluon.tabular", reason="AutoGluon is not installed")
+    script = (
+        "from xpnet_tabular.model import XpnetTabularModel\n"
+        "from autogluon.tabular.testing import FitHelper\n"
+        f"FitHelper.verify_model(XpnetTabularModel, {QUICK!r})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -37,6 +37,8 @@ class XpnetTabularModel(AbstractModel):  # type: ignore[misc]
     ag_name = "xpnet"
     ag_priority = 60
     seed_name = "random_state"
+    _supported_problem_types = ["binary", "multiclass", "regression", "quantile"]
+    _default_auxiliary_params_extra = {"valid_raw_types": ["bool", "int", "float", "category"]}
 
     def _fit(
         self,
@@ -60,13 +62,16 @@ class XpnetTabularModel(AbstractModel):  # type: ignore[misc]
         if X_val is not None:
             validation = {"X_val": self.preprocess(X_val), "y_val": np.asarray(y_val)}
             validation["sample_weight_val"] = sample_weight_val
-        is_regression = self.problem_type == "regression"
-        kind = xpnet.TabularRegressor if is_regression else xpnet.TabularClassifier
+        predicts_classes = self.problem_type in ("binary", "multiclass")
+        kind = xpnet.TabularClassifier if predicts_classes else xpnet.TabularRegressor
+        parameters = self._get_model_params()
+        if self.problem_type == "quantile":
+            parameters |= {"loss": "quantile", "quantile": list(self.quantile_levels)}
         if time_limit is not None:
             time_limit -= time.monotonic() - started
             if time_limit <= 0:
                 raise TimeLimitExceeded
-        model = kind(**self._get_model_params(), time_limit=time_limit)
+        model = kind(**parameters, time_limit=time_limit)
         with _threads(num_cpus):
             self.model = model.fit(X, np.asarray(y), sample_weight, **validation)
 
@@ -84,15 +89,6 @@ class XpnetTabularModel(AbstractModel):  # type: ignore[misc]
 
     def _set_default_params(self) -> None:
         self._set_default_param_value("random_state", 0)
-
-    def _get_default_auxiliary_params(self) -> dict[str, Any]:
-        parameters: dict[str, Any] = super()._get_default_auxiliary_params()
-        return parameters | {"valid_raw_types": ["bool", "int", "float", "category"]}
-
-    @classmethod
-    def supported_problem_types(cls) -> list[str]:
-        """Return the kinds of targets that the estimators learn."""
-        return ["binary", "multiclass", "regression"]
 
     def _estimate_memory_usage(self, X: pd.DataFrame, **kwargs: Any) -> int:
         return self._estimate_memory_usage_static(X=X)
