@@ -81,7 +81,7 @@ class JaxStep(TracedStep):
         return state, self.backend.to_numpy(sums)[:, : len(inputs)].reshape(2, -1)
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
-        """See :class:`xpnet.backend.Step`. The inputs of so many epochs have memory in any case."""
+        """See :class:`xpnet.backend.Step`. The inputs have memory for this number of epochs."""
         if any(self.rates):
             return 1  # masks need much memory
         order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0
