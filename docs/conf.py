@@ -2,7 +2,8 @@
 
 import os
 import re
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import metadata
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -13,6 +14,8 @@ from jinja2 import FileSystemBytecodeCache
 from jinja2.sandbox import SandboxedEnvironment
 from numpydoc import docscrape_sphinx
 from numpydoc.xref import DEFAULT_LINKS
+from sphinx.errors import PycodeError
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.parallel import make_chunks
 
 # The kernels of the notebook pages: their warnings about the connection concern no reader.
@@ -200,6 +203,40 @@ def use_own_class(
         lines[:] = [line.replace(INHERITED_EXAMPLE, example) for line in lines]
 
 
+@cache
+def public_classes() -> list[type]:
+    """Return the classes that have pages."""
+    objects = [
+        getattr(import_module(path.rpartition(".")[0]), name)
+        for name, path in documented_names().items()
+        if path.startswith("xpnet.")
+    ]
+    return [one for one in objects if isinstance(one, type)]
+
+
+@cache
+def source_of_methods(app: Any, module: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the source of a module, and the lines of its methods by the names that pages have.
+
+    A page names a method by its own class, and the source by the base class that defines it.
+    """
+    try:
+        analyzer = ModuleAnalyzer.for_module(module)
+        analyzer.find_tags()
+    except PycodeError:
+        return None
+    lines = dict(analyzer.tags)
+    for one in public_classes():
+        for base in one.__mro__[1:]:
+            own = f"{base.__qualname__}."
+            if base.__module__ == module:
+                for name in analyzer.tags:
+                    if name.startswith(own):
+                        inherited = f"{one.__qualname__}.{name.removeprefix(own)}"
+                        lines.setdefault(inherited, analyzer.tags[name])
+    return analyzer.code, lines
+
+
 def divide_notebooks(app: Any, env: Any, docnames: list[str]) -> None:
     """Order the pages so that each process begins with an equal part of the notebooks.
 
@@ -224,6 +261,7 @@ def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("missing-reference", link_elsewhere)
     app.connect("env-before-read-docs", divide_notebooks)
+    app.connect("viewcode-find-source", source_of_methods)
     app.connect("autodoc-process-docstring", use_own_class, priority=100)  # before numpydoc
     # It only copies files at the end, and does not declare that pages can be read in parallel.
     app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 from helpers.command_line import Run, check_one_line
 
@@ -79,6 +80,39 @@ def test_inspect_answers_what_a_person_asks(run: Run) -> None:
     assert re.search("^0/W1 +float32", run("inspect", "m", "--tensors").stdout, re.MULTILINE)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_inspect_knows_the_training_of_an_estimator_saved_in_python(run: Run) -> None:
+    frame = pandas.DataFrame({"size": np.arange(80) % 7.0, "kind": list("abcd") * 20})
+    classifier = xpnet.TabularClassifier(quality=1, max_iter=3, random_state=0)
+    classifier.fit(frame, ["p", "q"] * 40).save("table")
+    (history,) = [network.history for network in classifier.networks_]
+    (kept,) = classifier.best_epochs_
+    network = xpnet.MLPRegressor(
+        "squared_error", (3,), max_iter=4, early_stopping=True, random_state=0
+    )
+    network.fit(frame[["size"]], frame["size"]).save("network")
+    expected = {
+        "table": {
+            "trained on": "80 rows",
+            "validation loss": f"{history.validation_loss[kept - 1]:,.4g}",
+            "epochs": f"{classifier.n_iter_}; kept {kept}",
+        },
+        "network": {
+            "trained on": "72 rows",
+            "training loss": f"{network.loss_:,.4g}",
+            "validation loss": f"{network.validation_loss_curve_[-1]:,.4g}",
+            "validation score": f"{network.best_validation_score_:,.4g}",
+            "epochs": "4",
+        },
+    }
+    for file, facts in expected.items():
+        shown = run("inspect", file).stdout
+        for name, value in facts.items():
+            assert re.search(rf"^{name} +{re.escape(value)}$", shown, re.MULTILINE), (name, shown)
+    xpnet.load("table").save("again")
+    assert Path("again").read_bytes() == Path("table").read_bytes()
+
+
 def test_columns_that_are_not_used_are_no_features(run: Run) -> None:
     table(80, ["p", "q"] * 40)
     run("train", "d.csv", "--target", "y", "--id", "colour", *SMALL, "-o", "m")
@@ -89,6 +123,16 @@ def test_columns_that_are_not_used_are_no_features(run: Run) -> None:
     assert re.search("^left out +same: ", facts, re.MULTILINE)
     assert re.search("^target +y$", facts, re.MULTILINE)
     assert re.search("^ids +colour$", facts, re.MULTILINE)
+
+
+def test_a_column_that_is_left_out_is_told_in_the_words_of_the_command_line(run: Run) -> None:
+    lines = [f"{k % 7},word {k} of {k * k},{'pq'[k % 2]}" for k in range(80)]
+    Path("d.csv").write_text("\n".join(["size,note,y", *lines]))
+    trained = run("train", "d.csv", "--target", "y", *SMALL[:-1], "-o", "m")
+    for shown in (trained.stderr, trained.stdout, run("inspect", "m").stdout):
+        assert "note" in shown
+        assert "--text-features on" in shown
+        assert "text_features" not in shown
 
 
 @pytest.mark.parametrize("loss", ["poisson", "huber", "squared_error"])

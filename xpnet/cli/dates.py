@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pyarrow import types
 
+from xpnet.cli.output import as_options
 from xpnet.cli.settings import ReadingSettings
 from xpnet.data.frames import Frame, is_text
 from xpnet.errors import DataFileError
@@ -58,13 +59,6 @@ def check_format_is_used(
             f"{frame.name}: --date-format must be the format of some column of text or whole "
             f"numbers; got {date_format!r}, which no column has in all rows. Leave it out."
         )
-
-
-def as_options(note: str) -> str:
-    """Return a note of the encoder in the words of the command line."""
-    note = note.replace("date_format=", "--date-format ")
-    note = note.replace("text_features='on'", "--text-features on")
-    return note.replace("date_format", "--date-format")
 
 
 def _candidates(frame: Frame, name: str, date_format: str | None) -> list[Iterable[str]]:

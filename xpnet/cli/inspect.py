@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from xpnet.cli.options import PATH, json_option, output_path, reads
-from xpnet.cli.output import few, show_facts, show_table, to_json
+from xpnet.cli.output import as_options, few, show_facts, show_table, to_json
 
 EXPORT_SUFFIXES = (".onnx", ".c")
 """Endings of the formats of `xpnet export`, in lower case."""
@@ -39,10 +39,14 @@ def inspect(model: Path, tensors: bool, as_json: bool) -> None:
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
     """Return what a person asks about a model: for what, by what, how well, how large."""
     extra = _dict_of(description["extra"])  # a file of unknown origin may hold anything
-    training = _dict_of(extra.pop("training", None))
+    fitted = _entries(description["settings"], "fitted")
+    training = _learned_facts(fitted) | _dict_of(extra.pop("training", None))
     is_tabular = training.get("model", "tabular") == "tabular"
     columns = [f"{name} ({kind})" for name, kind in description["columns"].items()]
-    left_out = [f"{name}: {reason}" for name, reason in _dict_of(description["left_out"]).items()]
+    left_out = [
+        f"{name}: {as_options(str(reason))}"
+        for name, reason in _dict_of(description["left_out"]).items()
+    ]
     return {
         "kind": description["kind"],
         "target": extra.pop("target", None),
@@ -50,7 +54,10 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
         "columns": columns or description["features"],
         "left out": left_out,
         **_training_facts(training),
-        "quality": _quality(description["settings"]) if is_tabular else None,
+        "epochs": _epochs(fitted),
+        "quality": _entries(description["settings"], "params").get("quality")
+        if is_tabular
+        else None,
         "networks": description["networks"],
         "widths": description["widths"],
         "activations": description["activations"],
@@ -63,12 +70,45 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _learned_facts(fitted: dict[str, Any]) -> dict[str, Any]:
+    """Return what an estimator knows of its training, by the names that the commands write.
+
+    MLPClassifier and MLPRegressor know their rows from the updates of all epochs.
+    """
+    updates, epochs = fitted.get("t_"), fitted.get("n_iter_")
+    rows, validation_loss = fitted.get("_rows"), fitted.get("_validation_loss")
+    if isinstance(updates, int) and isinstance(epochs, int) and epochs > 0:
+        rows = updates // epochs
+    validation_losses = fitted.get("validation_loss_curve_")
+    if isinstance(validation_losses, list) and validation_losses:
+        validation_loss = validation_losses[-1]
+    facts = {
+        "rows": rows,
+        "loss": fitted.get("loss_"),
+        "validation_loss": validation_loss,
+        "validation_score": fitted.get("best_validation_score_"),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _epochs(fitted: dict[str, Any]) -> str | None:
+    """Return the number of epochs, and which of them the networks have kept."""
+    epochs, kept = fitted.get("n_iter_"), fitted.get("best_epochs_")
+    if epochs is None:
+        return None
+    return f"{_shown(epochs)}; kept {_shown(kept)}" if isinstance(kept, list) else _shown(epochs)
+
+
 def _training_facts(training: dict[str, Any]) -> dict[str, Any]:
-    """Return what was trained on, and the scores on other rows."""
-    rows, validation_loss = training.get("rows"), training.get("validation_loss")
-    facts = {"trained on": f"{_shown(rows)} rows of {training.get('data')}" if rows else None}
-    if validation_loss is not None:
-        facts["validation loss"] = _shown(validation_loss)
+    """Return what was trained on, the losses, and the scores on other rows."""
+    rows, data = training.get("rows"), training.get("data")
+    source = f" of {data}" if data is not None else ""
+    facts = {
+        "trained on": f"{_shown(rows)} rows{source}" if rows else None,
+        "training loss": _shown(training.get("loss")),
+        "validation loss": _shown(training.get("validation_loss")),
+        "validation score": _shown(training.get("validation_score")),
+    }
     scores = _dict_of(training.get("test"))
     measured_rows = scores.pop("rows", None)
     named = [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in scores.items()]
@@ -77,13 +117,15 @@ def _training_facts(training: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _quality(settings: Any) -> Any:
-    """Return the quality that an estimator of tables was trained with; None for other models."""
-    entries = _dict_of(_dict_of(settings).get("params")).get("dict")
-    pairs = (
-        [pair for pair in entries if isinstance(pair, list)] if isinstance(entries, list) else []
-    )
-    return next((pair[1] for pair in pairs if pair[:1] == ["quality"]), None)
+def _entries(settings: Any, name: str) -> dict[str, Any]:
+    """Return a dict of the settings, which the file holds as a list of pairs."""
+    pairs = _dict_of(_dict_of(settings).get(name)).get("dict")
+    pairs = pairs if isinstance(pairs, list) else []
+    return {
+        pair[0]: pair[1]
+        for pair in pairs
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+    }
 
 
 def _dict_of(value: Any) -> dict[str, Any]:

@@ -28,6 +28,13 @@ def visible(text: str, *, keep: str = "") -> str:
     )
 
 
+def as_options(note: str) -> str:
+    """Return a note of the encoder in the words of the command line."""
+    note = note.replace("date_format=", "--date-format ")
+    note = note.replace("text_features='on'", "--text-features on")
+    return note.replace("date_format", "--date-format")
+
+
 def working(what: str) -> AbstractContextManager[Any]:
     """Show on the terminal of stderr what a command is doing; elsewhere show nothing."""
     if not sys.stderr.isatty():

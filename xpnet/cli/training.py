@@ -12,7 +12,8 @@ import pyarrow
 from pyarrow import types
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
-from xpnet.cli.dates import as_options, check_format_is_used, find_dates
+from xpnet.cli.dates import check_format_is_used, find_dates
+from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.reading import (
     EncodedRows,

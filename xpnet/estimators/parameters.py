@@ -86,7 +86,7 @@ def check_parameters(estimator: Any) -> None:
             names = sorted(name for one in sets for name in one if isinstance(name, str))
             hint = did_you_mean(value, names)
             # With a suggestion, the types that are possible besides say nothing new.
-            possible = ", ".join(map(repr, names)) if hint else " or ".join(map(_words, allowed))
+            possible = _listed(names) if hint else " or ".join(map(_words, allowed))
             raise InputError(
                 f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
                 f"{possible}. Got {value!r} instead. {hint}".rstrip()
@@ -101,6 +101,12 @@ def _is_allowed(value: Any, allowed: Any) -> bool:
     if allowed == ARRAY_LIKE:
         return hasattr(value, "__len__") and not isinstance(value, str)
     return value is None if allowed is None else isinstance(value, allowed)
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as in a sentence: 'a', 'b' or 'c'."""
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _words(allowed: Any) -> str:

@@ -34,6 +34,9 @@ _FACTS: dict[str, dict[str, type]] = {
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
+_TRAINING_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float}
+"""What a file also says about the training; a file may be older than these, or have none."""
+
 _TEXT_TENSORS = "frequencies", "components"
 """Names of the tensors of an encoding of free text."""
 
@@ -50,6 +53,8 @@ def parts(estimator: Any) -> FileParts:
     fitted = estimator.get_fitted_state()
     exported = _exported(fitted)
     facts = {name: getattr(fitted, name.strip("_")) for name in _FACTS[type(estimator).__name__]}
+    training_facts = {name: getattr(fitted, name.strip("_")) for name in _TRAINING_FACTS}
+    facts |= {name: value for name, value in training_facts.items() if value is not None}
     encoder = _described(exported.encoder)
     tensors = dict(encoder.tensors)
     for k, values in enumerate(exported.networks):
@@ -109,7 +114,9 @@ def open_file(
     """
     spec = description.network
     estimator, facts = constructed(description)
-    if {name: type(value) for name, value in facts.items()} != _FACTS[description.kind]:
+    types = {name: type(value) for name, value in facts.items()}
+    optional = {name: kind for name, kind in _TRAINING_FACTS.items() if name in types}
+    if types != _FACTS[description.kind] | optional:
         raise ValueError("its fitted attributes are not those that fit finds")
     epochs = facts["best_epochs_"]
     if not epochs or not all(type(epoch) is int for epoch in epochs):

@@ -485,8 +485,12 @@ class Tabular(FittedAttributes, BaseEstimator):
             interrupts.held = True  # What was trained is not lost in the short rest.
             trained = ensemble.finished(interrupted=interrupted)
             fitted = self._record(coding, encoder, trained)
-            importances = importances_of(encoder, trained, rows, validation)
-            fitted = replace(fitted, importances=importances)
+            fitted = replace(
+                fitted,
+                importances=importances_of(encoder, trained, rows, validation),
+                rows=len(rows.X),
+                validation_loss=trained.validation_loss,
+            )
             fitted = self._calibrated(fitted, predicted_rows(fitted, trained, rows, validation))
             interrupted = interrupted or interrupts.pending
             if not interrupted:

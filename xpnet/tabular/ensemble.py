@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from statistics import fmean
 from threading import Condition, Event
 from typing import NamedTuple
 
@@ -88,6 +89,16 @@ class TrainedNetworks:
     def n_iter(self) -> int:
         """Return the largest number of epochs that a network made."""
         return max(network.history.epochs for network in self.networks)
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Return the mean validation loss of the networks, each at its best epoch, if any has."""
+        losses = [
+            network.history.validation_loss[epoch - 1]
+            for network, epoch in zip(self.networks, self.best_epochs, strict=True)
+            if network.history.validation_loss
+        ]
+        return fmean(losses) if losses else None
 
     @property
     def settings(self) -> list[int]:

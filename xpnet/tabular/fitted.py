@@ -47,6 +47,8 @@ class FittedTable:
     best_epochs : the epoch that each network kept
     n_iter : the largest number of epochs that a network made
     importances : of the columns; None where they are not known
+    rows : the number of rows of ``fit``, those for validation among them; None in older files
+    validation_loss : the mean of the networks, at their best epochs; None without such rows
     """
 
     encoder: Any
@@ -54,6 +56,8 @@ class FittedTable:
     best_epochs: list[int]
     n_iter: int
     importances: Importances | None = field(default=None, kw_only=True)
+    rows: int | None = field(default=None, kw_only=True)
+    validation_loss: float | None = field(default=None, kw_only=True)
 
     @property
     def spec(self) -> NetworkSpec:
