@@ -3,7 +3,7 @@
 import pytest
 
 import xpnet
-from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, StepDecay
+from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, StepDecay
 
 EPOCHS = 30
 
@@ -30,8 +30,19 @@ def pytorchs_rates(kind, settings, losses=None):
             "CosineAnnealingLR",
             {"T_max": EPOCHS, "eta_min": 0.1},
         ),
+        (
+            OneCycle(0.5, epochs=EPOCHS + 1),
+            "OneCycleLR",
+            # PyTorch reaches the top one epoch before its share of the epochs is over.
+            {
+                "max_lr": 0.5,
+                "total_steps": EPOCHS + 1,
+                "pct_start": (0.3 * EPOCHS + 1) / (EPOCHS + 1),
+                "cycle_momentum": False,
+            },
+        ),
     ],
-    ids=["step", "exponential", "cosine"],
+    ids=["step", "exponential", "cosine", "one cycle"],
 )
 def test_rates_are_pytorchs(ours, kind, settings):
     assert [ours(epoch, []) for epoch in range(EPOCHS)] == pytest.approx(
