@@ -17,7 +17,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV, cross_val_score
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -139,6 +139,37 @@ def test_routed_metadata(data: Any, classifier: Any, theirs: Any) -> None:
         classifier.predict_proba(data.X), expected.predict_proba(data.X), rtol=1e-8
     )
     assert len(classifier.validation_loss_curve_) == 4
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        xpnet.MLPClassifier(**SETTINGS),
+        xpnet.TabularClassifier(quality=1, networks=1, max_iter=2, random_state=0),
+    ],
+    ids=["MLPClassifier", "TabularClassifier"],
+)
+def test_a_tuned_threshold_is_applied(data: Any, model: Any) -> None:
+    tuned = TunedThresholdClassifierCV(model, scoring="f1", thresholds=7, cv=2, random_state=0)
+    tuned.fit(data.X, data.binary)
+    alone = clone(model).fit(data.X, data.binary)
+    of_second_class = alone.predict_proba(data.X)[:, 1]
+    is_second_class = of_second_class >= tuned.best_threshold_
+    np.testing.assert_array_equal(
+        tuned.predict(data.X), np.where(is_second_class, alone.classes_[1], alone.classes_[0])
+    )
+    assert 0 < tuned.best_threshold_ < 1
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
+def test_hidden_activations_are_frames_where_set_output_asks(
+    data: Any, classifier: Any, kind: str, frame: Any
+) -> None:
+    expected = classifier.fit(data.X, data.labels).transform(data.X)
+    activations = classifier.set_output(transform=kind).transform(data.X)
+    assert type(activations) is frame
+    assert list(activations.columns) == list(classifier.get_feature_names_out())
+    np.testing.assert_array_equal(activations.to_numpy(), expected)
 
 
 def test_representations(classifier: Any) -> None:
