@@ -113,7 +113,7 @@ def mask_stride(width: int) -> int:
     return -(-width // MASK_BITS) * MASK_BITS
 
 
-class _Heuristic(ctypes.Structure):
+class Heuristic(ctypes.Structure):
     """cublasLtMatmulHeuristicResult_t."""
 
     _fields_ = [
@@ -263,16 +263,18 @@ class CublasLt:
         for k, alignment in enumerate(alignments, _MIN_ALIGNMENT_A_BYTES):
             attributes[k] = ctypes.c_uint32(alignment)
         preference = self.described("MatmulPreference", attributes=attributes)
-        heuristic = _Heuristic()
+        return self.recommended((*described, preference))
+
+    def recommended(self, arguments: tuple[Any, ...]) -> Any:
+        """Return the first algorithm that the heuristic recommends, or None.
+
+        arguments : the operation, the layouts of A, B, C and D, and the preference
+        """
+        heuristic = Heuristic()
         count = ctypes.c_int()
-        arguments = (
-            *described,
-            preference,
-            ctypes.c_int(1),
-            ctypes.byref(heuristic),
-            ctypes.byref(count),
+        status = self.library.cublasLtMatmulAlgoGetHeuristic(
+            self.handle, *arguments, ctypes.c_int(1), ctypes.byref(heuristic), ctypes.byref(count)
         )
-        status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *arguments)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         accepted = status == 0 and count.value and heuristic.status == 0

@@ -136,6 +136,13 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             [step, "smallest"],
             needs=BASE,
         ),
+        Part(
+            "seconds",
+            "Ten assumptions about the card; one that does not hold says what that means.",
+            [step, "seconds", *small],
+            needs=BASE,
+            whole=True,
+        ),
         Part("times", "What a step takes.", [step, "times", *small], needs=BASE, whole=True),
         *tests,
         Part(

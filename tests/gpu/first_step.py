@@ -1,11 +1,12 @@
-"""One step looked at: ``first_step.py smallest | counts | times | sizes [--small]``."""
+"""One step looked at: ``first_step.py smallest | counts | times | sizes | seconds [--small]``."""
 
+import importlib.util
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -26,11 +27,16 @@ loss over a batch, and of a step within a fit: the median of 11 rounds [with its
 
 
 def made(
-    widths: tuple[int, ...], rows: int, precision: Any = "fp32", dtype: Any = "float32"
+    widths: tuple[int, ...],
+    rows: int,
+    precision: Any = "fp32",
+    dtype: Any = "float32",
+    **settings: Any,
 ) -> tuple[Any, Any, Any]:
-    """A step with weights, and X and Y on the device."""
+    """A step with weights, and X and Y on the device. settings : of the network"""
     backend, rng = CupyBackend(precision), np.random.default_rng(0)
-    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=ADAM, dtype=dtype)
+    activations = ("relu",) * (len(widths) - 2)
+    spec = NetworkSpec(widths, activations, dtype=dtype, **{"rule": ADAM, **settings})
     step: Any = backend.compile_step(spec)
     step.params.update(
         {s.name: rng.standard_normal(s.shape) / s.shape[0] ** 0.5 for s in spec.slots()}
@@ -129,6 +135,7 @@ def times(small: bool) -> None:
     if small:
         jobs = [(SMALL, 16, 9, "fp32", "float64"), ((20, 140, 10), 8, 9, "bf16", "float32")]
     sys.stdout.write(TIMES)
+    times_of_training(small)
     for widths, batch, steps, precision, dtype in jobs:
         sys.stdout.write(f"\n{'-'.join(map(str, widths))}, batch {batch}, {dtype} {precision}\n")
         every: dict[str, tuple[int, int, Callable[..., Any]]] = {
@@ -142,6 +149,74 @@ def times(small: bool) -> None:
         for name, (rows, units, run) in every.items():
             step, X, Y = made(widths, rows, precision, dtype)
             tell(name, microseconds(partial(run, step, X, Y)), units)
+
+
+class TrainingJob(NamedTuple):
+    """A network that is trained on batches. rule : its update; settings : of the network"""
+
+    widths: tuple[int, ...]
+    batch: int
+    steps: int
+    dtype: str = "float32"
+    rule: UpdateRule = ADAM
+    settings: dict[str, Any] = {}
+
+
+JOBS = (
+    TrainingJob((64, 32, 10), 1347, 1, "float64", UpdateRule()),
+    TrainingJob((784, 100, 10), 200, 100),
+    TrainingJob((784, 256, 10), 128, 156),
+    TrainingJob((784, 1024, 10), 1024, 20),
+    TrainingJob((30, 128, 128, 2), 128, 80, settings={"members": 4, "dropout": (0.1, 0.1)}),
+    TrainingJob((100, 256, 256, 2), 256, 40, settings={"members": 16}),
+)
+"""The four trainings that the CPU is measured by (`xpnet bench --suite training`), and members as a
+table and as a large ensemble has them.
+"""
+
+SMALL_JOBS = (
+    TrainingJob((8, 6, 3), 20, 1, "float64", UpdateRule()),
+    TrainingJob((8, 6, 6, 3), 10, 2, settings={"members": 3, "dropout": (0.1, 0.1)}),
+)
+
+
+def times_of_training(small: bool) -> None:
+    """Microseconds of a step of each job, and of one within a fit; seconds of a table."""
+    for job in SMALL_JOBS if small else JOBS:
+        members = job.settings.get("members", 1)
+        title = f"{'-'.join(map(str, job.widths))}, {members} members, batch {job.batch}"
+        sys.stdout.write(f"\n{title}, {job.dtype}, {job.rule.name}\n")
+        settings = {**job.settings, "rule": job.rule}
+        runs: dict[str, tuple[int, Callable[..., Any]]] = {
+            "training": (job.steps, partial(epoch, batch=job.batch)),
+            "a fit": (job.steps * EPOCHS, partial(fit, batch=job.batch, epochs=EPOCHS)),
+        }
+        for name, (units, run) in runs.items():
+            step, X, Y = made(job.widths, job.batch * job.steps, dtype=job.dtype, **settings)
+            tell(name, microseconds(partial(run, step, X, Y)), units)
+    times_of_a_table(small)
+
+
+def times_of_a_table(small: bool) -> None:
+    """Seconds of a fit of a table."""
+    if importlib.util.find_spec("sklearn") is None:
+        sys.stdout.write("\na table: scikit-learn is not installed\n")
+        return
+    import xpnet
+
+    rng = np.random.default_rng(0)
+    rows, columns = (60, 4) if small else (5000, 30)
+    X = rng.standard_normal((rows, columns))
+    y = (X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(rows) > 0).astype(int)
+    epochs = 2 if small else 20
+    sys.stdout.write(f"\na table of {rows} rows and {columns} columns, {epochs} epochs, seconds\n")
+    for name in ("cupy", "cupy again"):
+        model = xpnet.TabularClassifier(
+            networks=1, max_iter=epochs, dropout=0.1, random_state=0, backend="cupy"
+        )
+        started = time.perf_counter()
+        model.fit(X, y)
+        sys.stdout.write(f"  {name:30} {time.perf_counter() - started:9.2f}\n")
 
 
 def sizes(small: bool) -> None:
@@ -178,8 +253,17 @@ def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
     return found[2:]
 
 
+def seconds(small: bool) -> None:
+    """Ten assumptions, or those of some numbers; ends with 1 where one does not hold."""
+    from assumptions import run_checks
+
+    numbers = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]
+    sys.exit(int(run_checks(numbers, small) > 0))
+
+
 if __name__ == "__main__":
     what, small = sys.argv[1], "--small" in sys.argv
-    smallest() if what == "smallest" else {"counts": counts, "times": times, "sizes": sizes}[what](
-        small
-    )
+    if what == "smallest":
+        smallest()
+    else:
+        {"counts": counts, "times": times, "sizes": sizes, "seconds": seconds}[what](small)
