@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import base, category_encoding, ensemble
+from xpnet.tabular import base, category_encoding, ensemble, network_training
 
 SMALL: dict[str, Any] = {"members": 2, "networks": 3, "max_iter": 3, "random_state": 0}
 RNG = numpy.random.default_rng(0)
@@ -33,9 +33,9 @@ def divisions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[numpy.ndarray, nump
     recorded = []
     train_network = ensemble.train_network
 
-    def record(made: Any, number: int, rows: Any, validation: Any, seconds: float) -> None:
+    def record(training: Any, recipe: Any, rows: Any, validation: Any, **settings: Any) -> None:
         recorded.append((rows.X.copy(), validation.X.copy()))
-        train_network(made, number, rows, validation, seconds)
+        train_network(training, recipe, rows, validation, **settings)
 
     monkeypatch.setattr(ensemble, "train_network", record)
     return recorded
@@ -124,13 +124,13 @@ def test_no_validation_row_is_earlier_than_a_training_row(
 
 def test_the_last_epochs_are_made_on_the_latest_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = []
-    refit = ensemble.refit
+    refit = network_training.refit
 
     def record(network: Any, rows: Any, **options: Any) -> None:
         recorded.append((rows.X, rows.weight))
         refit(network, rows, **options)
 
-    monkeypatch.setattr(ensemble, "refit", record)
+    monkeypatch.setattr(network_training, "refit", record)
     weight = RNG.uniform(1, 2, ROWS)
     TabularRegressor(**SMALL, encoder=as_it_is()).fit(X, NUMBERS, weight, time=DAYS)
     assert len(recorded) == 3
@@ -319,18 +319,19 @@ def test_refused(links: dict[str, Any], message: str) -> None:
 def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch, kind: Any, y: Any, division: dict[str, Any]
 ) -> None:
-    train_network = ensemble.train_network
+    divide = ensemble.Ensemble._divided
     are_views = []
 
-    def record(made: Any, number: int, rows: Any, *others: Any) -> None:
+    def record(made: Any, number: int) -> Any:
+        rows, validation = divide(made, number)
         are_views.append(numpy.shares_memory(rows.X, made.rows.X))
-        train_network(made, number, rows, *others)
+        return rows, validation
 
     def fitted() -> Any:
         model = kind(quality=1, max_iter=3, refit=False, random_state=0)
         return model.fit(X, y, WEIGHTS, **division)
 
-    monkeypatch.setattr(ensemble, "train_network", record)
+    monkeypatch.setattr(ensemble.Ensemble, "_divided", record)
     on_view = fitted()
     monkeypatch.setattr(base, "may_reorder", lambda *args: False)
     on_copy = fitted()
@@ -348,11 +349,11 @@ def test_validation_rows_are_released_when_a_network_is_trained(
     validation_rows = []
     train_network = ensemble.train_network
 
-    def record(made: Any, number: int, rows: Any, validation: Any, *others: Any) -> None:
-        train_network(made, number, rows, validation, *others)
+    def record(training: Any, recipe: Any, rows: Any, validation: Any, **settings: Any) -> None:
+        train_network(training, recipe, rows, validation, **settings)
         validation_rows.append(weakref.ref(validation.X))
-        first, *_ = validation_rows
-        assert first() is None or number == 0
+        *earlier, _ = validation_rows
+        assert all(reference() is None for reference in earlier)
 
     monkeypatch.setattr(ensemble, "train_network", record)
     TabularRegressor(**SMALL).fit(X, NUMBERS)
