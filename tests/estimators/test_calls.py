@@ -56,4 +56,4 @@ def test_epochs_are_made_in_few_calls(fit: Callable[[int], Any]) -> None:
     fit(2)
     first, third = calls(lambda: fit(1)), calls(lambda: fit(3))
     assert first <= 500  # of which 45 make the step before the estimator changes
-    assert (third - first) / 2 <= 41
+    assert (third - first) / 2 <= 42  # one of them asks how many epochs may be made at once
