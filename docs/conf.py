@@ -12,13 +12,15 @@ from typing import Any
 from docutils import nodes
 from jinja2 import FileSystemBytecodeCache
 from jinja2.sandbox import SandboxedEnvironment
+from jupyter_cache import get_cache
 from numpydoc import docscrape_sphinx
 from numpydoc.xref import DEFAULT_LINKS
 from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.parallel import make_chunks
 
-# The kernels of the notebook pages: their warnings about the connection concern no reader.
+# The kernels of the notebook pages log that they use TCP and that their end interrupts them: no
+# reader needs that, and what a cell raises fails the build.
 os.environ["JUPYTER_PATH"] = str(Path(__file__).parent / "_jupyter")
 # numpydoc compiles its template for each docstring, which took a sixth of Sphinx's own time.
 docscrape_sphinx.SandboxedEnvironment = partial(
@@ -255,6 +257,8 @@ def divide_notebooks(app: Any, env: Any, docnames: list[str]) -> None:
         ordered += own_notebooks + other_pages[:own_count]
         del other_pages[:own_count]
     docnames[:] = ordered + other_pages
+    # The tables of the cache are created here, since two processes may not create them at once.
+    get_cache(env.mystnb_config.execution_cache_path).list_cache_records()
 
 
 def setup(app: Any) -> None:
