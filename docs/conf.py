@@ -12,7 +12,6 @@ from typing import Any
 from docutils import nodes
 from jinja2 import FileSystemBytecodeCache
 from jinja2.sandbox import SandboxedEnvironment
-from jupyter_cache import get_cache
 from numpydoc import docscrape_sphinx
 from numpydoc.xref import DEFAULT_LINKS
 from sphinx.errors import PycodeError
@@ -245,6 +244,8 @@ def divide_notebooks(app: Any, env: Any, docnames: list[str]) -> None:
     A process takes one chunk of the pages after another. Notebooks take longest, and would be in
     the last chunks, which one process may have to read alone.
     """
+    from jupyter_cache import get_cache  # the tests read this file without what runs notebooks
+
     notebooks = [
         page for page in docnames if "{code-cell}" in env.doc2path(page).read_text("utf-8")
     ]

@@ -212,9 +212,10 @@ def test_every_backend_has_every_activation() -> None:
     kernels = {f"{name}{way}" for name in names - {"identity"} for way in ("", "_backward")}
     assert set(get_args(ops.ActivationName)) == names
     assert set(loops.ACTIVATIONS) == names and kernels <= set(KERNELS)
-    assert set(launcher.ACTIVATIONS) == names and kernels <= set(
-        operations.table(lambda array: None)
-    )  # type: ignore[arg-type, return-value]
+    assert set(launcher.ACTIVATIONS) == names
+    # On a card the gradients are part of the compiled step alone.
+    functions = set(operations.table(lambda array: None))  # type: ignore[arg-type, return-value]
+    assert names - {"identity"} <= functions
 
 
 @pytest.mark.parametrize("table", [KERNELS, operations.table(lambda array: None)])  # type: ignore[arg-type, return-value]
