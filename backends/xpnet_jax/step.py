@@ -44,15 +44,6 @@ class CopyingBackend(GenericBackend):
 
 COPYING = CopyingBackend("jax", jax.numpy, None)
 
-MAX_EPOCHS_AT_ONCE = 64
-"""Maximum number of epochs in a call of compiled code. A call costs as much as a small batch."""
-
-ORDER_ITEM_BYTES = 4
-"""Bytes of the index of a row."""
-
-MAX_ORDER_BYTES = 2**18
-"""Largest size of the orders of the rows, in bytes, of several epochs in a call."""
-
 
 class JaxStep(TracedStep):
     """A step whose epoch is a jitted scan, and whose predictions and losses are jitted.
@@ -79,13 +70,6 @@ class JaxStep(TracedStep):
         padded = jax.tree.map(lambda *arrays: _stacked(arrays, capacity), *inputs)
         state, sums = _scan(forms, state, rows, padded, len(inputs))
         return state, self.backend.to_numpy(sums)[:, : len(inputs)].reshape(2, -1)
-
-    def epochs_at_once(self, rows: int, batch_size: int) -> int:
-        """See :class:`xpnet.backend.Step`. The inputs have memory for this number of epochs."""
-        if any(self.rates):
-            return 1  # masks need much memory
-        order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0
-        return min(MAX_EPOCHS_AT_ONCE, MAX_ORDER_BYTES // max(order_bytes, 1) + 1)
 
     def kept_array(self, array: Array) -> Array:
         """Return the array itself: arrays of JAX never change."""

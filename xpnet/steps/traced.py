@@ -165,6 +165,16 @@ def train_on_batch(
     return TrainingArrays(walk.params.groups, buffers), loss, squares + 0 * loss
 
 
+MAX_EPOCHS_AT_ONCE = 64
+"""Maximum number of epochs in a call. A call costs as much as a small batch."""
+
+ORDER_ITEM_BYTES = 4
+"""Bytes of the index of a row."""
+
+MAX_ORDER_BYTES = 2**18
+"""Largest size of the orders of the rows, in bytes, of several epochs in a call."""
+
+
 class TracedStep(ReferenceStep):
     """A step that trains by `train_on_batch`, compiled by the library of the arrays."""
 
@@ -187,6 +197,13 @@ class TracedStep(ReferenceStep):
         Returns the arrays after the last update, and losses and sums of squares, (2, batches), on
         the host.
         """
+
+    def epochs_at_once(self, rows: int, batch_size: int) -> int:
+        """See :class:`xpnet.backend.Step`. The inputs have memory for this number of epochs."""
+        if any(self.rates):
+            return 1  # masks need much memory
+        order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0
+        return min(MAX_EPOCHS_AT_ONCE, MAX_ORDER_BYTES // max(order_bytes, 1) + 1)
 
     def epoch(
         self,
