@@ -1059,8 +1059,9 @@ __device__ double update_all(real *__restrict__ param, const real *__restrict__ 
          update_items<real>(param, grad, first, second, rule, penalty, rates, clip, whole, size);
 }
 
-// The whole update: parameters, each block's part of the penalty, and the clock of the next batch. Without a clock it is an operation by itself, or warms up, and gradients are taken as they are. A batch
-// that counts for nothing changes nothing.
+// The whole update: parameters, each block's part of the penalty, and the clock of the next batch. Without a clock it is
+// an operation by itself, or warms up, and gradients are taken as they are. A batch that counts for nothing changes
+// nothing.
 template <class Rule>
 __device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                        real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,

@@ -113,6 +113,22 @@ def test_inspect_knows_the_training_of_an_estimator_saved_in_python(run: Run) ->
     assert Path("again").read_bytes() == Path("table").read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_inspect_names_no_rows_that_several_fits_have_seen_together(run: Run) -> None:
+    rows = np.arange(80).reshape(-1, 1) % 7.0
+    classes = np.arange(80) % 2
+    continued = xpnet.MLPClassifier((3,), max_iter=4, warm_start=True, random_state=0)
+    continued.fit(rows, classes).save("once")
+    continued.fit(rows, classes).save("twice")
+    parts = xpnet.MLPClassifier((3,), random_state=0)
+    for count in (80, 40, 30):
+        parts.partial_fit(rows[:count], classes[:count], classes=[0, 1])
+    parts.save("parts")
+    shown = {file: run("inspect", file).stdout for file in ("once", "twice", "parts")}
+    assert re.search("^trained on +80 rows$", shown["once"], re.MULTILINE)
+    assert "trained on" not in shown["twice"] + shown["parts"]
+
+
 def test_columns_that_are_not_used_are_no_features(run: Run) -> None:
     table(80, ["p", "q"] * 40)
     run("train", "d.csv", "--target", "y", "--id", "colour", *SMALL, "-o", "m")

@@ -39,6 +39,7 @@ def inspect(model: Path, tensors: bool, as_json: bool) -> None:
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
     """Return what a person asks about a model: for what, by what, how well, how large."""
     extra = _dict_of(description["extra"])  # a file of unknown origin may hold anything
+    parameters = _entries(description["settings"], "params")
     fitted = _entries(description["settings"], "fitted")
     training = _learned_facts(fitted) | _dict_of(extra.pop("training", None))
     is_tabular = training.get("model", "tabular") == "tabular"
@@ -55,9 +56,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
         "left out": left_out,
         **_training_facts(training),
         "epochs": _epochs(fitted),
-        "quality": _entries(description["settings"], "params").get("quality")
-        if is_tabular
-        else None,
+        "quality": parameters.get("quality") if is_tabular else None,
         "networks": description["networks"],
         "widths": description["widths"],
         "activations": description["activations"],
@@ -73,12 +72,15 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
 def _learned_facts(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return what an estimator knows of its training, by the names that the commands write.
 
-    MLPClassifier and MLPRegressor know their rows from the updates of all epochs.
+    MLPClassifier and MLPRegressor know the rows that all their fits have seen together, so that
+    the rows are known where there was one fit.
     """
-    updates, epochs = fitted.get("t_"), fitted.get("n_iter_")
+    rows_seen, epochs = fitted.get("t_"), fitted.get("n_iter_")
+    losses = fitted.get("loss_curve_")
     rows, validation_loss = fitted.get("_rows"), fitted.get("_validation_loss")
-    if isinstance(updates, int) and isinstance(epochs, int) and epochs > 0:
-        rows = updates // epochs
+    made_one_fit = isinstance(losses, list) and len(losses) == epochs
+    if made_one_fit and isinstance(rows_seen, int) and isinstance(epochs, int) and epochs:
+        rows = rows_seen // epochs or None  # L-BFGS does not count them
     validation_losses = fitted.get("validation_loss_curve_")
     if isinstance(validation_losses, list) and validation_losses:
         validation_loss = validation_losses[-1]

@@ -35,7 +35,7 @@ _FACTS: dict[str, dict[str, type]] = {
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
 _TRAINING_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float}
-"""What a file also says about the training; a file may be older than these, or have none."""
+"""Optional facts about the training, and their types: older files lack them."""
 
 _TEXT_TENSORS = "frequencies", "components"
 """Names of the tensors of an encoding of free text."""

@@ -199,7 +199,7 @@ class TracedStep(ReferenceStep):
         """
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
-        """See :class:`xpnet.backend.Step`. The inputs have memory for this number of epochs."""
+        """See :class:`xpnet.backend.Step`. The maximum limits the memory of the inputs."""
         if any(self.rates):
             return 1  # masks need much memory
         order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0
