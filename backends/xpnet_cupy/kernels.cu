@@ -1123,7 +1123,8 @@ KERNEL lion(real *__restrict__ param, const real *__restrict__ grad, real *__res
   update(param, grad, m, nullptr, rule, UPDATE_REST);
 }
 
-// The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null.
+// The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null. Without rates the
+// rows are the only batch, and the sum of the squares is not multiplied by its weight, which may be 0.
 KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,
                   double lambda, int over_batch, const real *total_weight, const double *rates, int rows,
                   double *squares) {
@@ -1139,7 +1140,7 @@ KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const
     }
   }
   sum = reduce_block<Sum<double>>(sum);
-  if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
+  if (thread_rank() == 0) squares[blockIdx.x] += rates ? penalty.share(sum) : sum;
 }
 
 // Parts of the squared norm of all gradients, one for each block; notes a gradient that is NaN and a parameter that is not

@@ -308,8 +308,8 @@ def l2_penalty(
     of the penalty.
 
     param, grad : (size,), flat
-    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its
-        weight
+    rates : of :class:`~xpnet_cupy.memory.EpochMemory`; None for rows that are the only batch, whose
+        squares are not multiplied by its weight
     """
     *numbers, squares = penalty
     return launcher.prepare(

@@ -40,6 +40,22 @@ class EpochData(NamedTuple):
     positions: Array | None = None
 
 
+class EpochSums(NamedTuple):
+    """What an epoch adds up on the device.
+
+    loss : sum of the losses of all rows, times their weights
+    squares : sum of the squared weights of the network, of each batch times its weight; of a single
+        batch without update the sum alone
+    weight : sum of the weights of all rows that were summed
+    broken : 1 where a parameter is not finite, else 0
+    """
+
+    loss: float
+    squares: float
+    weight: float
+    broken: float
+
+
 def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
     """The array as kernels read it: itself, or a C-contiguous copy of this dtype."""
     return launcher.xp.ascontiguousarray(array).astype(dtype, copy=False)
@@ -114,12 +130,10 @@ class EpochMemory:
         """Mark that the device has been asked for all work with these arguments."""
         self._requested = self._launcher.mark()
 
-    def read(self) -> Any:
-        """Wait, and return the sums of losses, squares and weights, and whether a parameter is not
-        finite.
-        """
+    def read(self) -> EpochSums:
+        """Wait for the device, and return its sums."""
         self._requested.synchronize()
-        return self.results.tolist()
+        return EpochSums(*self.results.tolist())
 
 
 class NetworkMemory(EpochMemory):

@@ -177,10 +177,9 @@ class BatchPlan(ABC):
             )
         flats = (network.params.flat, network.gradients.flat)
         if penalty is not NO_PENALTY:
+            rates = None if shape.kind == "gradients" else network.rates
             batch.append(
-                launches.l2_penalty(
-                    self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates
-                )
+                launches.l2_penalty(self.launcher, *flats, penalty, rows=shape.rows, rates=rates)
             )
         batch.append(launches.gradient_norm(self.launcher, *flats, network))
         if shape.kind == "gradients":

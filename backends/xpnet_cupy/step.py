@@ -23,7 +23,7 @@ from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import EpochData, EpochMemory, NetworkMemory, as_read
+from xpnet_cupy.memory import EpochData, EpochMemory, EpochSums, NetworkMemory, as_read
 from xpnet_cupy.plan import Shape, batches_of, block_rows, counted
 from xpnet_cupy.runs import BATCHES_PER_GRAPH, Call, Runs
 
@@ -122,10 +122,9 @@ class CudaStep(Step):
         with self._memory(f"The loss of {count} rows"), self.launcher.stream() as lane:
             batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
             read = partial(self._read, X, Y, sample_weight, rows)
-            results = self._run(read, batches, {}, lane=lane)
-            return self._mean(
-                results, count if sample_weight is None else None, shared=self.spec.l2_over_batch
-            )
+            sums = self._run(read, batches, {}, lane=lane)
+            weight = count if sample_weight is None else sums.weight
+            return self._mean(sums, weight, self.spec.l2_for(weight)) if weight else 0.0
 
     def gradient(
         self,
@@ -138,23 +137,21 @@ class CudaStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
-        if (
-            not count
-        ):  # one row of index -1 leaves only the gradient of the penalty, if this rank adds it
+        if not count:  # a row of index -1 has no gradient: only the penalty is left
             rows, count = numpy.array([-1]), 1
-            part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
-        total_weight: float | None = count if sample_weight is None else None
+            part = BatchPart(0.0) if part is None else replace(part, places=None)
         weight = counted(sample_weight)
         arguments: dict[str, Any] = {}
         if part is not None:
-            total_weight = part.total_weight
             weight = "given"
             arguments = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
         with self._memory(f"A gradient over {count} rows"), self.launcher.stream() as lane:
             shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
-            return self._mean(self._run(read, [(shape, 1)], arguments), total_weight)
+            sums = self._run(read, [(shape, 1)], arguments)
+        batch_weight = sums.weight if weight == "summed" else arguments.get("total_weight", count)
+        return self._mean(sums, batch_weight, self.spec.l2_for(batch_weight))
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -234,9 +231,10 @@ class CudaStep(Step):
             prefetch = None if draw is None else partial(self._send, draw)
             arguments["learning_rate"] = learning_rate
             read = partial(self._read, X, Y, sample_weight, order)
-            results = self._run(read, batches_of(rows, shape), arguments, meanwhile=prefetch)
+            sums = self._run(read, batches_of(rows, shape), arguments, meanwhile=prefetch)
             by_rows = sample_weight is None or "by_rows" in arguments
-            return self._mean(results, rows if by_rows else None)
+            weight = rows if by_rows else sums.weight
+            return self._mean(sums, weight, self.spec.l2 / weight) if weight else 0.0
 
     def _run(
         self,
@@ -329,18 +327,16 @@ class CudaStep(Step):
         copy, arrival = self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
         self._prefetched = PrefetchedOrder(order, copy, arrival)
 
-    def _mean(self, results: Any, total_weight: float | None, *, shared: bool = True) -> float:
-        """Return the mean loss, penalty included.
+    def _mean(self, sums: EpochSums, weight: float, l2: float) -> float:
+        """Return the mean loss, penalty included, and set ``penalty``.
 
-        total_weight : the losses are divided by it; None for the sum of all weights
-        shared : whether the penalty is divided by it as well
+        weight : the losses are divided by it; where it is 0, they are 0
+        l2 : strength of the penalty of the squares
         """
-        loss, squares, summed, broken = results
-        weight = summed if total_weight is None else total_weight
-        self.penalty = self.spec.l2 / 2 * squares / (weight if shared else 1) if weight else 0.0
-        if broken:
+        self.penalty = l2 / 2 * sums.squares
+        if sums.broken:
             return float("nan")
-        return loss / weight + self.penalty if weight else 0.0
+        return (sums.loss / weight if weight else 0.0) + self.penalty
 
     def _free_and_retry(self, action: Callable[[], T]) -> T:
         """Run an action; if memory runs out, free buffers and CUDA graphs and run it once more."""

@@ -362,7 +362,7 @@ class NumbaStep(Step):
                 data = self.read_again(X, Y, rows, sample_weight, None)
             else:
                 data = read(self.spec.dtype, X, Y, rows, sample_weight)
-            if data.rows:
+            if data.rows and self._batch_weight(data, part):
                 return self._train(data, data.rows, None, part)
             return self._gradient_of_nothing(part or BatchPart(0.0))
 
@@ -488,8 +488,19 @@ class NumbaStep(Step):
             if self.report is not None and job.first_step < steps:
                 self.report(job.first_step * job.batch_rows)
 
+    @staticmethod
+    def _batch_weight(data: CallData, part: BatchPart | None) -> float:
+        """Return the weight of the batch that these rows, or this part and others, make up."""
+        if part is not None:
+            return part.total_weight
+        if data.sums is None:
+            data.sums = batch_weights(data, data.rows)
+        return float(data.sums[0])
+
     def _gradient_of_nothing(self, part: BatchPart) -> float:
-        """Set the gradient of no rows: zero or the penalty's gradient; return the penalty."""
+        """Set the gradient of rows without weight: zero or the penalty's gradient; return the
+        penalty.
+        """
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:

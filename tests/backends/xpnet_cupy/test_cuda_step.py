@@ -302,11 +302,14 @@ def test_outputs_of_rows_that_are_not_there_may_be_anything(
     assert loss == 0 and not step.gradients.flat.any()
 
 
-def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+@pytest.mark.parametrize("over_batch", [False, True])
+def test_rows_without_weight(launcher: HostLauncher, over_batch: bool, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1, l2_over_batch=over_batch)
     X, Y = data(spec, "indices")
     nothing = np.zeros(ROWS, dtype)
-    step = assert_same_gradient(spec, launcher, X, Y, sample_weight=nothing)
+    for part in (None, BatchPart(0.0), BatchPart(0.0, penalized=False), BatchPart(7.0)):
+        step = assert_same_gradient(spec, launcher, X, Y, sample_weight=nothing, part=part)
+        assert_same_gradient(spec, launcher, X[:0], Y[:0], part=part)
     assert step.loss(X, Y, sample_weight=nothing) == 0.0
     assert_agrees(spec, launcher, X, Y, batch=BATCH, weight=np.arange(ROWS, dtype=dtype) // 15)
 
