@@ -61,6 +61,11 @@ class Measurement:
         return self.others > DISTURBED
 
     @property
+    def details(self) -> list[dict[str, float]]:
+        """Return what was measured besides the median: notes, or percentiles of single calls."""
+        return self.notes or [{f"{p:g} % in µs": s * 1e6 for p, s, *_ in self.percentiles}]
+
+    @property
     def version(self) -> dict[str, str]:
         """Return the versions that the contender reported when it was measured."""
         return self.run["contenders"].get(self.contender, {})

@@ -81,7 +81,6 @@ def _facts(settings: Settings) -> dict[str, Any]:
         "noise": measure_noise(),
         "suites": list(settings.suites),
         "quick": settings.quick,
-        "data": bool(settings.data),
         "threads": settings.threads,
         "unset": set_variables(),
         "not_asked": [entry.name for entry in ENTRIES if entry not in settings.contenders],

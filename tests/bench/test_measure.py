@@ -159,11 +159,16 @@ def test_estimators_give_the_answers_of_scikit_learns(team: Team) -> None:
 
 
 def test_imports_and_first_uses_are_processes_of_their_own() -> None:
-    first_use = {"suite": "startup", "operation": "train", "sizes": JOBS[4].sizes}
+    first_use: Any = {
+        "suite": "startup",
+        "group": "startup",
+        "operation": "train",
+        "sizes": JOBS[4].sizes,
+    }
     jobs = [
         Job("import", "startup", "import", "startup"),
-        Job("cold", group="cold", **first_use),
-        Job("warm", group="warm", **first_use),
+        Job("cold", **{**first_use, "sizes": {**JOBS[4].sizes, "cold": 1}}),
+        Job("warm", **first_use),
     ]
     team = Team(threads=1)
     try:

@@ -24,11 +24,10 @@ SECTIONS = (
     "machine",
     "training",
     "kernels",
-    "scaling",
     "prediction",
     "cells",
     "gpu",
-    "first-use",
+    "startup",
     "memory",
     "left-out",
 )

@@ -4,11 +4,9 @@ by each contender for itself.
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
 from xpnet_bench.jobs.job import BFLOAT16_BITS, PRECISIONS, TF32_BITS, Job, widths_of
-from xpnet_bench.jobs.kernels import OPERATION_TITLES
 
 __all__ = [
     "BFLOAT16_BITS",
-    "OPERATION_TITLES",
     "PER_PROCESS",
     "PRECISIONS",
     "SUITES",

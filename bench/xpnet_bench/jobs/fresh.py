@@ -11,11 +11,11 @@ def startup_jobs() -> list[Job]:
     """Import alone; import and the first ten updates on the digits, with empty and with filled
     caches.
     """
-    first = replace(digits(10), suite="startup", units=1, flops=0)
+    first = replace(digits(10), suite="startup", group="startup", units=1)
     return [
-        replace(first, name="import", operation="import", group="startup"),
-        replace(first, name="first use, cold cache", group="cold"),
-        replace(first, name="first use, warm cache", group="warm"),
+        replace(first, name="import", operation="import"),
+        replace(first, name="first use, cold cache", sizes={**first.sizes, "cold": 1}),
+        replace(first, name="first use, warm cache"),
     ]
 
 
@@ -23,17 +23,15 @@ def memory_jobs(quick: bool) -> list[Job]:
     """A process that trains one epoch, and one that predicts many rows: time of the whole, and peak
     memory.
     """
-    rows = 12_000 if quick else 60_000
-    train, predict = mini_batch(rows, 100, 200), prediction_jobs(quick)[1]
+    train = mini_batch(12_000 if quick else 60_000, 100, 200)
+    predict = prediction_jobs(quick)[1]
     return [
         replace(
-            train, name=f"train {rows} rows once", suite="memory", group="memory", units=1, flops=0
-        ),
-        replace(
-            predict,
-            name=f"predict {predict.sizes['rows']} rows once",
+            job,
+            name=f"{verb} {job.sizes['rows']} rows once",
             suite="memory",
             group="memory",
-            flops=0,
-        ),
+            units=1,
+        )
+        for verb, job in (("train", train), ("predict", predict))
     ]

@@ -20,7 +20,7 @@ class Job:
     dtype : ``float32`` or ``float64``
     units : how many updates one call makes; times are reported for one
     traffic : bytes that one call must at least read and write, 0 where that says nothing
-    flops : floating-point operations of the matrix products in one unit
+    flops : floating-point operations of the matrix products in one unit of a job on a GPU
     threads : threads for every contender, 0 for all that the run may use
     data : path of the data file or name of one of scikit-learn's data sets, "" for made-up data
     single_calls : whether each call is timed alone, which percentiles of latency need

@@ -4,14 +4,6 @@ import math
 
 from xpnet_bench.jobs.job import Job
 
-OPERATION_TITLES = {
-    "softmax": "Softmax",
-    "cross_entropy": "Cross-entropy with gradient",
-    "relu": "ReLU",
-    "adam": "Adam",
-}
-"""The operations of the kernel jobs, each a group of jobs, and how they are titled."""
-
 ITEM_BYTES = {"float32": 4, "float64": 8}
 ROWS_AND_CLASSES = ((200, 10), (8192, 2), (8192, 10), (4096, 100), (4096, 1000), (1024, 32000))
 QUICK_ROWS_AND_CLASSES = ((200, 10), (8192, 10), (4096, 100), (1024, 1000))

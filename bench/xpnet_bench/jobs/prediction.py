@@ -16,6 +16,5 @@ def _predict(rows: int, group: str, single_calls: bool) -> Job:
         operation="predict",
         group=group,
         sizes={"rows": rows, "features": 784, "hidden": 100, "classes": 10},
-        flops=2 * rows * (784 * 100 + 100 * 10),
         single_calls=single_calls,
     )

@@ -52,7 +52,6 @@ def digits(steps: int) -> Job:
         sizes={"rows": rows, "batch": rows, "epochs": steps, "adam": 0, **sizes},
         dtype="float64",
         units=steps,
-        flops=product_flops(rows, **sizes),
         data="digits",
     )
 
@@ -67,7 +66,6 @@ def mini_batch(rows: int, hidden: int, batch: int) -> Job:
         group="training",
         sizes={"rows": rows, "batch": batch, "epochs": 1, "adam": 1, **sizes},
         units=-(-rows // batch),
-        flops=product_flops(batch, **sizes),
     )
 
 
@@ -82,13 +80,6 @@ def in_bfloat16(jobs: list[Job]) -> list[Job]:
         for job in jobs
         if job.dtype == "float32" and job.group in ("training", "accuracy")
     ]
-
-
-def product_flops(rows: int, features: int, hidden: int, classes: int) -> int:
-    """Count operations of an update's five products: two forward, two weight gradients, one hidden
-    gradient.
-    """
-    return 2 * rows * (2 * features * hidden + 3 * hidden * classes)
 
 
 def accuracy_job(quick: bool, data: str) -> Job:

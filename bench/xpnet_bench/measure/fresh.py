@@ -40,17 +40,18 @@ def fresh_task(entry: Entry, job: Job, folder: str) -> Task:
     use = [*module, entry.name, json.dumps(job.to_json())]
     bare_import = [sys.executable, "-c", IMPORT.format(statement=entry.statement)]
 
+    is_cold = "cold" in job.sizes
+
     def start() -> dict[str, Any]:
-        is_import, is_cold = job.operation == "import", job.group == "cold"
         caches = tempfile.mkdtemp(dir=folder) if is_cold else folder
-        return launch(bare_import if is_import else use, dict.fromkeys(CACHES, caches))
+        command = bare_import if job.operation == "import" else use
+        return launch(command, dict.fromkeys(CACHES, caches))
 
     def measure(rounds: int) -> Rounds:
         notes = [start() for _ in range(rounds)]
         return {"seconds": [note.pop("seconds") for note in notes], "notes": notes}
 
-    fill_caches = nothing if job.group == "cold" else start
-    return Task(fill_caches, no_answer, measure=measure)
+    return Task(nothing if is_cold else start, no_answer, measure=measure)
 
 
 def measure_first_use(entry: Entry, job: Job) -> dict[str, float]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xpnet_bench.contenders import ENTRIES
-from xpnet_bench.jobs import OPERATION_TITLES, Job
+from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.units import times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
@@ -25,15 +25,8 @@ where the page is 390 pixels wide.
 LABEL_WIDTH = 20
 """Maximum number of characters in a line of a label beside the axes."""
 
-CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
-"""Suites in which all contenders do the same work, in the order of the first chart."""
-
-HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
-HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
 HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gpu")
-"""The first chart shows these groups, and kernels in float32 of these rows and classes, or of these
-sizes.
-"""
+"""Groups of jobs that the first chart shows."""
 
 PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"], *color_sequences["Set2"]]
 COLOURS = {entry.name: PALETTE[k % len(PALETTE)] for k, entry in enumerate(ENTRIES)}
@@ -57,8 +50,6 @@ DARK_SCHEME = (
 """Makes a chart follow the colour scheme of the reader: dark lines become light, and keep their
 hue.
 """
-
-Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
 class Plot:
@@ -104,22 +95,13 @@ def plot(title: str, height: float = 2.9) -> Iterator[Plot]:
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
     """The jobs of the first chart: those that xpnet and a peer did."""
-    jobs = {
+    return {
         job: measurements
         for job, measurements in results.by_job().items()
-        if best_of_role(measurements, "peer")
+        if job.group in HEADLINE_GROUPS
+        and best_of_role(measurements, "peer")
         and named(measurements, results.ours)
-        and _is_headline(job)
     }
-    return dict(sorted(jobs.items(), key=lambda item: CONTESTED.index(item[0].suite)))
-
-
-def _is_headline(job: Job) -> bool:
-    if job.suite != "kernels":
-        return job.group in HEADLINE_GROUPS
-    shape = job.sizes.get("rows"), job.sizes.get("classes")
-    telling = shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES
-    return job.dtype == "float32" and telling
 
 
 def speed_chart(results: Results) -> Chart:
@@ -169,53 +151,22 @@ def plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
     axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in minor else "")
 
 
-def curves(
-    title: str, jobs: dict[Job, list[Measurement]], point: Curve, labels: tuple[str, str]
-) -> Chart:
-    """A line for each contender through its points, on logarithmic axes with these labels."""
+def size_chart(title: str, jobs: dict[Job, list[Measurement]]) -> Chart:
+    """A line for each contender: its time against the size of the jobs of float32."""
+    single = {_size(job): ms for job, ms in jobs.items() if job.dtype == "float32"}
+    label = "MiB read and written" if all(job.traffic for job in jobs) else "rows in a batch"
     with plot(title) as drawn:
         for entry in ENTRIES:
-            own = [(job, m) for job, ms in jobs.items() if (m := named(ms, entry.name))]
-            points = sorted(point(job, m) for job, m in own)
+            own = [(size, named(ms, entry.name)) for size, ms in single.items()]
+            points = sorted((size, m.median * 1e6) for size, m in own if m)
             if points:
                 drawn.line(entry.name, *zip(*points, strict=True))
         plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set(xlabel=labels[0], ylabel=labels[1])
+        drawn.axes.set(xlabel=label, ylabel="µs")
         drawn.legend()
     return drawn.chart
 
 
-def rooflines(results: Results) -> list[Chart]:
-    """Bytes per second against bytes for each operation in float32, beside a plain copy."""
-    return [
-        curves(
-            title,
-            jobs,
-            lambda job, m: (job.traffic / 2**20, job.traffic / m.median / 1e9),
-            ("MiB read and written (dashed: a plain copy)", "GB/s"),
-        )
-        for operation, title in OPERATION_TITLES.items()
-        if (jobs := results.by_job(group=operation, dtype="float32"))
-    ]
-
-
-def scaling_charts(results: Results) -> list[Chart]:
-    """Updates per second against threads for each width, and the time of a row against the batch
-    size.
-    """
-    threads, batches = results.by_job(group="threads"), results.by_job(group="batch")
-    charts = []
-    for hidden in sorted({job.sizes["hidden"] for job in threads}):
-        jobs = {job: ms for job, ms in threads.items() if job.sizes["hidden"] == hidden}
-        title = f"Training 784-{hidden}-10: updates per second"
-        labels = ("threads", "updates per second")
-        charts.append(curves(title, jobs, lambda job, m: (job.threads, 1 / m.median), labels))
-    if batches:
-        labels = ("rows in a batch", "µs per row")
-        charts.append(curves("Training 784-100-10: time per row", batches, _row_time, labels))
-    return charts
-
-
-def _row_time(job: Job, m: Measurement) -> tuple[float, float]:
-    return job.sizes["batch"], m.median * 1e6 / job.sizes["batch"]
+def _size(job: Job) -> float:
+    return job.traffic / 2**20 if job.traffic else job.sizes["batch"]

@@ -1,143 +1,85 @@
 """The sections of the report, in the order in which they are read."""
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median_low
 from textwrap import shorten
 
-from xpnet_bench.jobs import OPERATION_TITLES
 from xpnet_bench.jobs.cells import LBFGS_ITERATIONS
 from xpnet_bench.report import charts, tables
-from xpnet_bench.report.model import Cell, Chart, Section, Table
+from xpnet_bench.report.model import Cell, Section, Table
 from xpnet_bench.report.units import times
 from xpnet_bench.results import Results, against_best_peer
 
+CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
+"""Suites in which all contenders do the same work."""
 
-@dataclass(frozen=True)
-class TableSpec:
-    """A table: its caption, which jobs it shows (field of a job, value), and what makes it."""
-
-    caption: str
-    field: str
-    value: str
-    build: Callable[[str, Results, tables.Jobs], Table] = tables.time_table
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A section on some of the jobs; without measurements of them it says so."""
-
-    title: str
-    anchor: str
-    text: str
-    tables: tuple[TableSpec, ...]
-    charts: Callable[[Results], list[Chart]] = lambda results: []
-
-
-TOPICS = (
-    Topic(
+SUITES = {
+    "training": (
         "Training",
-        "training",
         "Time for one update. All contenders start from the same weights, on the same data; the "
-        "floor is the five matrix products alone, through BLAS.",
-        (
-            TableSpec("Training jobs, one update", "group", "training"),
-            TableSpec("Time to accuracy", "group", "accuracy", tables.accuracy_table),
-        ),
+        "floor is the five matrix products alone, through BLAS. Without a data file, time to "
+        "accuracy is measured on made-up, MNIST-shaped data.",
     ),
-    Topic(
+    "kernels": (
         "Kernels against size",
-        "kernels",
-        "Bytes that must be read and written, divided by the time. The dashed line is a plain "
-        "copy of as many bytes into memory that exists already: no kernel that reads and writes "
-        "main memory is much above it.",
-        tuple(TableSpec(title, "group", name) for name, title in OPERATION_TITLES.items()),
-        charts.rooflines,
+        "Time of one call. The floor is a plain copy of as many bytes as the kernel must read and "
+        "write, into memory that exists already.",
     ),
-    Topic(
-        "Scaling with threads and batch size",
-        "scaling",
-        "Time for one update of the networks of the training jobs.",
-        (
-            TableSpec("By threads, one update", "group", "threads"),
-            TableSpec("By batch size, one update", "group", "batch"),
-        ),
-        charts.scaling_charts,
-    ),
-    Topic(
+    "prediction": (
         "Prediction",
-        "prediction",
         "Class probabilities of a 784-100-10 network. For one row, each call is timed alone.",
-        (
-            TableSpec("Latency of one row", "group", "latency", tables.percentile_table),
-            TableSpec("Throughput", "group", "throughput"),
-        ),
     ),
-    Topic(
+    "cells": (
         "Whole fits",
-        "cells",
         "The time of whole fits through scikit-learn's contract (PyTorch as a loop): "
         f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
         "the others for five epochs of Adam on 784-100-10; and searches in as many "
         "processes as threads, in threads, and with one fit after the other.",
-        (TableSpec("Whole fits", "suite", "cells"),),
     ),
-    Topic(
+    "distributed": (
         "Several processes",
-        "distributed",
         "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) "
         "divide it among ranks of the stated number of threads; the others are one process with "
         "all threads. Ranks of xpnet-mpi on one machine share memory as threads do; they are "
         "meant for several machines, and are not faster than threads on one.",
-        (TableSpec("Ranks and threads", "suite", "distributed"),),
     ),
-    Topic(
+    "gpu": (
         "GPU",
-        "gpu",
         "Time for one step of Adam, gathering included, with data and labels on the device, and "
         "for one call of the loss with its gradient. The floor is the larger of the bytes over "
         "the card's measured copy rate and the operations over its measured rate of products in "
         "that precision.",
-        (TableSpec("On the GPU", "suite", "gpu"),),
     ),
-    Topic(
+    "startup": (
         "First use",
-        "first-use",
         "Each round is a new process. Import: in a bare interpreter. First use: from importing "
         "the library, with NumPy imported already, to the end of ten updates on the digits.",
-        (TableSpec("Import and first use", "suite", "startup"),),
     ),
-    Topic(
+    "memory": (
         "Memory",
-        "memory",
-        "Each round is a new process, data included; import and job are what they add to the peak"
-        " before them.",
-        (TableSpec("Peak memory", "suite", "memory", tables.memory_table),),
+        "Each round is a new process, data included. Peaks of its memory in MiB: with the data "
+        "alone, after the import, and at the end.",
     ),
-)
+}
+"""The title of the section on each suite, and what was measured."""
 
 
 def sections(results: Results) -> list[Section]:
     """All sections of the report."""
-    return [answer(results), *(_section(topic, results) for topic in TOPICS), left_out(results)]
+    return [answer(results), *(_suite(name, results) for name in SUITES), left_out(results)]
 
 
-def _section(topic: Topic, results: Results) -> Section:
-    shown_tables = [
-        spec.build(spec.caption, results, jobs)
-        for spec in topic.tables
-        if (jobs := results.by_job(**{spec.field: spec.value}))
-    ]
-    if not shown_tables:
-        return Section(topic.title, ["Not measured in this run."], anchor=topic.anchor)
-    text = [topic.text]
-    trained = [run for run in results.used_runs if "training" in run["suites"]]
-    if topic.anchor == "training" and not all(run["data"] for run in trained):
-        text.append(
-            "Without a data file, time to accuracy is measured on made-up, MNIST-shaped data."
-        )
-    return Section(topic.title, text, topic.charts(results), shown_tables, topic.anchor)
+def _suite(suite: str, results: Results) -> Section:
+    """Tables for each group of a suite's jobs, and charts of the groups over sizes."""
+    title, text = SUITES[suite]
+    groups = dict.fromkeys(job.group for job in results.by_job(suite=suite))
+    section = Section(title, [text if groups else "Not measured in this run."], anchor=suite)
+    for group in groups:
+        jobs, caption = results.by_job(suite=suite, group=group), group.replace("_", " ")
+        section.tables.extend(tables.group_tables(caption.capitalize(), results, jobs))
+        if suite == "kernels" or group == "batch":
+            section.charts.append(charts.size_chart(caption.capitalize(), jobs))
+    return section
 
 
 def answer(results: Results) -> Section:
@@ -184,7 +126,7 @@ def behind_sentence(results: Results) -> list[str]:
     contested = [
         (job, speed.median)
         for job, speed in against_best_peer(results.by_job(), results.ours)
-        if job.suite in charts.CONTESTED
+        if job.suite in CONTESTED
     ]
     behind = [f"{job.name} ({times(speed)})" for job, speed in contested if speed < 1]
     if not behind:
@@ -213,6 +155,5 @@ def left_out(results: Results) -> Section:
         text.append(f"Not measured, since {last['left_out']['why']}: {jobs}.")
     if last["not_asked"]:
         text.append(f"Not asked for: {', '.join(last['not_asked'])}.")
-    reason_tables = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
-    text = text or ([] if rows else ["All contenders did all jobs."])
-    return Section("Left out", text, [], reason_tables, "left-out")
+    table = Table("Left out", ["contender", "reason", "jobs"], rows)
+    return Section("Left out", text, tables=[table], anchor="left-out")

@@ -1,19 +1,25 @@
-"""The tables of a report. Each function takes a caption, the results, and jobs with their
-measurements.
-"""
+"""The tables of a report."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from statistics import median
-from typing import NamedTuple
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
-from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import EMPTY, Cell, Table
-from xpnet_bench.report.units import seconds, spread, times
+from xpnet_bench.report.units import seconds, significant, spread, times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
 
+NOTE_DIGITS = 4
+"""Number of significant digits of what was measured besides the time."""
+
 Jobs = dict[Job, list[Measurement]]
+"""Jobs with their measurements."""
+
+
+def group_tables(caption: str, results: Results, jobs: Jobs) -> list[Table]:
+    """The times of a group of jobs, and what was measured besides."""
+    noted = [(job, m) for job, measurements in jobs.items() for m in measurements if m.details[0]]
+    return [time_table(caption, results, jobs), *([note_table(caption, noted)] if noted else [])]
 
 
 def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
@@ -64,62 +70,23 @@ def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: 
     return Cell(times(quotient.median), detail, quotient.median)
 
 
-def percentile_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Latency by percentile of calls, a row for each contender."""
-    rows = []
-    for m in (m for measurements in jobs.values() for m in measurements):
-        cells = [Cell(seconds(value), value=value) for _, value, *_ in m.percentiles]
-        calls = m.stats["rounds"]
-        rows.append([Cell(m.contender), *cells, Cell(str(calls), value=calls)])
-    return Table(caption, ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows)
+def note_table(caption: str, noted: list[tuple[Job, Measurement]]) -> Table:
+    """A row for each contender and job: median and range over the rounds of what its notes say."""
+    names = list(dict.fromkeys(name for _, m in noted for name in m.details[0]))
+    rows = [
+        [
+            Cell(m.contender, job.name),
+            *(_range_cell([note[name] for note in m.details if name in note]) for name in names),
+        ]
+        for job, m in noted
+    ]
+    header = ["contender", *(name.replace("_", " ") for name in names)]
+    return Table(f"{caption}: what was measured besides", header, rows)
 
 
-def accuracy_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Seconds of training, epochs and accuracy at the end."""
-    columns: dict[str, NoteColumn] = {
-        "epochs": NoteColumn("{:g}", lambda note: note["epochs"]),
-        "accuracy at the end": NoteColumn("{:.2%}", lambda note: note["accuracy"]),
-    }
-    return _note_table(caption, "time in training", jobs, columns)
-
-
-def memory_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Peak memory of a process, and what the import and the job itself added to it."""
-    columns: dict[str, NoteColumn] = {
-        "peak": NoteColumn("{:.0f} MiB", lambda note: note["peak_mib"]),
-        "by the import": NoteColumn(
-            "{:.0f} MiB", lambda note: note["import_mib"] - note["data_mib"]
-        ),
-        "by the job": NoteColumn("{:.0f} MiB", lambda note: note["peak_mib"] - note["import_mib"]),
-    }
-    return _note_table(caption, "time, import included", jobs, columns)
-
-
-class NoteColumn(NamedTuple):
-    """A column of a table of notes.
-
-    text : the format of its values
-    value : returns the value of the note of a round
-    """
-
-    text: str
-    value: Callable[[dict[str, float]], float]
-
-
-def _note_table(caption: str, time: str, jobs: Jobs, columns: dict[str, NoteColumn]) -> Table:
-    """A row for each contender and job: its time, and median and range of what its notes say."""
-    rows = []
-    for job, measurements in jobs.items():
-        for m in measurements:
-            cells = [
-                _range_cell(text, [value(note) for note in m.notes])
-                for text, value in columns.values()
-            ]
-            rows.append([Cell(m.contender, job.name), time_cell(m), *cells])
-    return Table(caption, ["contender", time, *columns], rows)
-
-
-def _range_cell(text: str, values: list[float]) -> Cell:
+def _range_cell(values: list[float]) -> Cell:
+    if not values:
+        return EMPTY
     middle = median(values)
-    detail = f"{text.format(min(values))}–{text.format(max(values))}"
-    return Cell(text.format(middle), detail, middle)
+    lower, upper = (significant(value, NOTE_DIGITS) for value in (min(values), max(values)))
+    return Cell(significant(middle, NOTE_DIGITS), f"{lower}–{upper}", middle)

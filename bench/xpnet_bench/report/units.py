@@ -1,5 +1,7 @@
 """Numbers for people: three significant digits and a fitting unit."""
 
+import numpy
+
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.0, "ns"))
 
 
@@ -15,22 +17,16 @@ def spread(lower: float, upper: float, like: float) -> str:
     return f"{seconds(lower, like)}–{seconds(upper, like)}"
 
 
-def significant(value: float) -> str:
-    """Return three significant digits, never an exponent."""
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - _exponent(value))
-    return f"{value:.{digits}f}"
+def significant(value: float, digits: int = 3) -> str:
+    """Return the significant digits, never an exponent."""
+    text = numpy.format_float_positional(value, digits, unique=False, fractional=False)
+    return text.rstrip(".")
 
 
 def times(ratio: float) -> str:
     """``2.345`` is ``2.3×``."""
     digits = 0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2
     return f"{ratio:.{digits}f}×"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{abs(value):.2e}".partition("e")[2])
 
 
 def _unit(value: float) -> tuple[float, str]:
