@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.models.inputs import check_label_types, check_savable_labels, on_host
+from xpnet.models.inputs import check_label_types, check_savable_labels, on_device_of, on_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
@@ -118,7 +118,9 @@ def _check_matrix(X: Array) -> Array:
             f"Complex data not supported: `X` must be real; got {X.dtype}; pass real and imaginary "
             "part as features."
         )
-    if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
+    with on_device_of(X):
+        is_finite = not xp.isdtype(X.dtype, "real floating") or bool(xp.all(xp.isfinite(X)))
+    if not is_finite:
         raise InputError(
             "Every value of `X` must be finite; got NaN or infinity; impute or drop such rows."
         )

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend import Backend
+from xpnet.backend import Backend, on_device
 from xpnet.dispatch import get_backend
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.fit_inputs import FitInputs
@@ -185,10 +185,11 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X, "predict")
-        if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
-            labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
-            return sparse.csr_matrix(labels) if self._sparse_labels else labels
-        return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
+        with on_device(backend):
+            if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
+                labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
+                return sparse.csr_matrix(labels) if self._sparse_labels else labels
+            return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.
@@ -221,7 +222,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         if isinstance(self.classes_, list):
             return [like_input(outputs[:, one], X, backend) for one in self._targets()]
         if self.n_outputs_ == 1:
-            outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
+            with on_device(backend):
+                outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
     def predict_log_proba(self, X: Any) -> Any:
@@ -249,11 +251,10 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         probabilities = self._probabilities(X, "predict_log_proba")
         log = numpy.log if on_host(X) else self._fitted.backend.xp.log
-        return (
-            [log(of_one) for of_one in probabilities]
-            if isinstance(probabilities, list)
-            else log(probabilities)
-        )
+        with self._fitted.on_device():
+            if isinstance(probabilities, list):
+                return [log(of_one) for of_one in probabilities]
+            return log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Measure the accuracy of the predictions.
@@ -373,7 +374,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             counts = [len(classes) for classes in self.classes_ for _ in classes]
         else:
             counts = {"logistic": [2], "softmax": [outputs]}[self.out_activation_]
-        return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, counts))
+        with on_device(backend):
+            return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, counts))
 
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):

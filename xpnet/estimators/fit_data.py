@@ -7,7 +7,7 @@ from typing import Any
 from numpy.random import RandomState
 from scipy.sparse import issparse
 
-from xpnet.backend import Backend, floating_dtype
+from xpnet.backend import Backend, floating_dtype, on_device
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, choose, get_backend
@@ -72,7 +72,8 @@ class FitData:
         # scikit-learn keeps the proportions of two classes, and of no other targets.
         has_two_classes = self.targets.has_classes and self.outputs == 1
         strata = to_host(rows.Y) > 0.5 if has_two_classes else None
-        split = self.coordinator.split(rows, fraction, random_state, strata, backend)
+        with on_device(backend):
+            split = self.coordinator.split(rows, fraction, random_state, strata, backend)
         return replace(
             self,
             training=split.training,

@@ -281,7 +281,8 @@ class FittedNetwork(Saved, EstimatorParameters):
         check_is_fitted(self)
         network = self._current()
         self._check_library(network, X, method)
-        return like_input(question(network, check_X(self, X)), X, network.backend)
+        with network.on_device():
+            return like_input(question(network, check_X(self, X)), X, network.backend)
 
     def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
@@ -298,7 +299,9 @@ class FittedNetwork(Saved, EstimatorParameters):
             and (source := as_source(X, dtype=network.spec.dtype)) is not None
         ):
             parts = (part for block in range(source.blocks) for part in source.parts(block))
-            return backend.xp.concat([self._outputs(part, method)[0] for part in parts]), backend
+            blocks = [self._outputs(part, method)[0] for part in parts]
+            with network.on_device():
+                return backend.xp.concat(blocks), backend
         self._check_library(network, X, method)
         if issparse(X) or not (on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend

@@ -86,7 +86,8 @@ def expected_gradients(
     for _ in range(samples):
         path = X - background[rng.randint(len(background), size=len(X))]
         points = X - rng.uniform(size=(len(X), 1)) * path
-        shares += path * to_host(estimator._input_gradient(points, output))
+        with estimator._fitted.on_device():
+            shares += path * to_host(estimator._input_gradient(points, output))
     return shares / samples
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy
 from sklearn.utils.metaestimators import available_if
 
+from xpnet.backend import on_device
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.estimators.fit_inputs import FitInputs
 from xpnet.estimators.fitted import like_input
@@ -155,7 +156,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X, "predict")
-        outputs = self._in_order(outputs, backend.xp)
+        with on_device(backend):
+            outputs = self._in_order(outputs, backend.xp)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

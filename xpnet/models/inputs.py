@@ -3,13 +3,14 @@ must hold, once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from numbers import Real
 from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend import Backend, NetworkSpec, on_device
 from xpnet.backend.spec import LOSS_NUMBERS
 from xpnet.dispatch.choose import by_arrays, library_of, library_of_backend
 from xpnet.errors import InputError, did_you_mean
@@ -189,9 +190,10 @@ def own(array: Array, backend: Backend) -> Array:
     backend's indices.
     """
     xp = backend.xp
-    if xp.isdtype(array.dtype, "integral"):
-        return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
-    return xp.asarray(array, copy=True)
+    with on_device(backend):
+        if xp.isdtype(array.dtype, "integral"):
+            return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
+        return xp.asarray(array, copy=True)
 
 
 def check_in_memory(arrays: Sequence[Any]) -> None:
@@ -264,6 +266,11 @@ def on_host(array: Any) -> bool:
 def to_host(array: Any) -> Any:
     """Return the array as NumPy's; what is on the host already is returned as it is."""
     return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
+
+
+def on_device_of(array: Array) -> AbstractContextManager[Any]:
+    """Make the device of an array the current one, where its library has a current device."""
+    return nullcontext() if on_host(array) else on_device(by_arrays(array).backend)
 
 
 def is_sparse(array: Any) -> bool:

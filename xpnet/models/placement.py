@@ -290,8 +290,7 @@ class PlacedNetwork(Saved):
         array
             The copy.
         """
-        with self.on_device():
-            return own(array, self.backend)
+        return own(array, self.backend)
 
     @locked
     def checked(

@@ -1,8 +1,8 @@
-"""Arrays on another device than CuPy's current one, on the host: networks train, measure and
-predict there.
+"""Arrays on another device than CuPy's current one, on the host: networks and estimators train,
+measure and predict there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from helpers.cuda.host import needs_compiler
 
 import xpnet
 
-pytestmark = needs_compiler
+pytestmark = [
+    needs_compiler,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "compiled": {},
@@ -77,3 +80,62 @@ def test_a_backend_of_another_device_takes_rows_of_the_host() -> None:
     outputs = used(model, *rows())
     assert model.device_ == "cuda:1"
     assert all(output.number == 1 for output in outputs if isinstance(output, Array))
+
+
+CLASSES = np.random.default_rng(1).integers(0, 3, 50)
+NUMBERS = np.random.default_rng(2).standard_normal(50)
+FITS: dict[str, tuple[type[Any], Any, dict[str, Any]]] = {
+    "early stopping": (xpnet.MLPClassifier, CLASSES, {"early_stopping": True}),
+    "two classes": (xpnet.MLPClassifier, CLASSES > 1, {"label_smoothing": 0.1}),
+    "several labels": (xpnet.MLPClassifier, np.eye(3, dtype=int)[CLASSES], {}),
+    "several targets": (
+        xpnet.MLPClassifier,
+        np.stack([CLASSES, CLASSES[::-1]], axis=1),
+        {"early_stopping": "loss"},
+    ),
+    "lbfgs": (xpnet.MLPRegressor, NUMBERS, {"solver": "lbfgs"}),
+    "quantiles": (xpnet.MLPRegressor, NUMBERS, {"loss": "quantile", "quantile": [0.1, 0.9]}),
+    "members": (xpnet.MLPRegressor, NUMBERS, {"members": 2, "early_stopping": True}),
+}
+
+
+def outputs_of_estimator(kind: str, bring: Callable[[Any], Any], backend: Any) -> list[Any]:
+    """What all public calls of an estimator return after a fit; backend : of the constructor"""
+    estimator, y, settings = FITS[kind]
+    X, _ = rows()
+    settings = {"hidden_layer_sizes": 8, "max_iter": 3, "batch_size": 20, **settings}
+    model = estimator(random_state=0, backend=backend, **settings)
+    model.fit(bring(X), bring(y))
+    if settings.get("solver") != "lbfgs" and not settings.get("early_stopping"):
+        model.partial_fit(bring(X), bring(y))
+        model.fit(bring(X), bring(y), bring(np.arange(50) % 3), X_val=bring(X), y_val=bring(y))
+    names = ("predict", "predict_proba", "predict_log_proba", "predict_members", "transform")
+    outputs = [getattr(model, name)(bring(X)) for name in names if hasattr(model, name)]
+    gradients = model.input_gradient(bring(X)), model.input_gradient(bring(X), 0)
+    shares = xpnet.expected_gradients(model, bring(X), bring(X), samples=3, random_state=0)
+    return [model.loss_, *outputs, *gradients, model.score(bring(X), bring(y)), shares]
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_an_estimator_computes_where_its_rows_lie(kind: str) -> None:
+    def to_device_1(array: Any) -> Any:
+        with Device(1):
+            return cupy.asarray(array)
+
+    outputs = outputs_of_estimator(kind, to_device_1, None)
+    on_host = outputs_of_estimator(kind, np.asarray, "numpy")
+    for output, wanted in zip(outputs, on_host, strict=True):
+        parts = output if isinstance(output, list) else [output]
+        assert all(part.number == 1 for part in parts if isinstance(part, Array))
+        for part, like in zip(parts, wanted if isinstance(wanted, list) else [wanted], strict=True):
+            np.testing.assert_allclose(cupy.asnumpy(part), like, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_an_estimator_of_another_device_takes_rows_of_the_host(kind: str) -> None:
+    from xpnet_cupy import CupyBackend
+
+    outputs = outputs_of_estimator(kind, np.asarray, CupyBackend(device=1))
+    on_host = outputs_of_estimator(kind, np.asarray, "numpy")
+    for output, wanted in zip(outputs, on_host, strict=True):
+        np.testing.assert_allclose(output, wanted, rtol=1e-7, atol=1e-9)
