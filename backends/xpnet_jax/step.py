@@ -63,13 +63,14 @@ class JaxStep(TracedStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[list[BatchInputs]],
+        inputs: list[BatchInputs],
     ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         capacity = self.epochs_at_once(rows.X.shape[0], forms[0].batch_rows)
-        padded = jax.tree.map(lambda *arrays: _stacked(arrays, capacity), *inputs)
-        state, sums = _scan(forms, state, rows, padded, len(inputs))
-        return state, self.backend.to_numpy(sums)[:, : len(inputs)].reshape(2, -1)
+        epochs = len(inputs[0].l2)
+        padded = jax.tree.map(lambda array: _padded(array, capacity), inputs)
+        state, sums = _scan(forms, state, rows, padded, epochs)
+        return state, self.backend.to_numpy(sums)[:, :epochs]
 
     def kept_array(self, array: Array) -> Array:
         """Return the array itself: arrays of JAX never change."""
@@ -130,12 +131,13 @@ def _epoch(
     return state, jax.numpy.concat(sums).T
 
 
-def _stacked(arrays: tuple[Any, ...], capacity: int) -> Any:
-    """Return arrays one behind the other, in memory for ``capacity`` of them."""
-    stacked = numpy.empty((capacity, *arrays[0].shape), arrays[0].dtype)
-    for k, array in enumerate(arrays):
-        stacked[k] = array
-    return stacked
+def _padded(array: Any, length: int) -> Any:
+    """Return an array of this length that begins with the items of another."""
+    if len(array) == length:
+        return array
+    padded = numpy.empty((length, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
 
 
 def _rows_of(form: Form, array: Array, rows: Array) -> Array:

@@ -1,7 +1,6 @@
 """The training step on PyTorch: the graph of an update, compiled by ``torch.compile``."""
 
 from collections.abc import Callable
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -36,22 +35,27 @@ class TorchStep(TracedStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[list[BatchInputs]],
+        inputs: list[BatchInputs],
     ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         device, sums = rows.X.device, []
         largest = max(form.batch_rows for form in forms)
-        for form, batches in chain.from_iterable(
-            zip(forms, parts, strict=True) for parts in inputs
+        on_device = [
+            _map(lambda array: torch.asarray(array, device=device), of_form) for of_form in inputs
+        ]
+        epochs = len(inputs[0].l2)
+        for epoch, form, batches in (
+            (k, form, of_form)
+            for k in range(epochs)
+            for form, of_form in zip(forms, on_device, strict=True)
         ):
-            on_device = _map(lambda array: torch.asarray(array, device=device), batches)
-            for k in range(len(batches.rows)):
-                one = _map(itemgetter(k), on_device)
+            for k in range(len(batches.l2[epoch])):
+                one = _map(itemgetter((epoch, k)), batches)
                 batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
                 run = self._run_compiled if form.batch_rows == largest else train_on_batch
                 state, loss, squares = run(form, state, batch, one)
                 sums.append(torch.stack((loss, squares)))
-        return state, self.backend.to_numpy(torch.stack(sums).T)
+        return state, self.backend.to_numpy(torch.stack(sums).T).reshape(2, epochs, -1)
 
     def _run_compiled(
         self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs

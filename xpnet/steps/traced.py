@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy
@@ -48,15 +47,17 @@ class Rows(NamedTuple):
 
 
 class BatchInputs(NamedTuple):
-    """The inputs that differ from batch to batch; the first axis of each array is the batch.
+    """The inputs that differ from batch to batch.
 
-    rows : (batches, rows) or (batches, members * rows) indices; or (batches,) the first of
-        consecutive rows
-    masks : for each hidden layer with dropout the units that are kept, (batches, rows, units) or
-        (batches, members, rows, units)
-    l2 : (batches,) strength of the penalty
-    learning_rate : (batches,) of the update
-    scales : (batches, factors) of the optimizer
+    Each array has the shape of one batch that is named here, after the axes (epochs, batches) where
+    it holds several.
+
+    rows : (rows,) or (members * rows,) indices; or the first of consecutive rows
+    masks : for each hidden layer with dropout the units that are kept, (rows, units) or
+        (members, rows, units)
+    l2 : strength of the penalty
+    learning_rate : of the update
+    scales : (factors,) of the optimizer
     """
 
     rows: Array
@@ -85,29 +86,45 @@ class Form(NamedTuple):
     max_grad_norm: float | None
 
 
-class EpochPlan(NamedTuple):
-    """The batches of an epoch, on the host.
+class EpochsPlan(NamedTuple):
+    """The batches of some epochs, on the host. Those of each epoch begin and end at the same rows.
 
-    order : (rows,) or (members, rows) indices, None for the rows in their own order
-    starts : for each batch the first of its rows in the order
+    orders : for each epoch (rows,) or (members, rows) indices, None for the rows in their own order
+    starts : for each batch the first of its rows in an order
     sizes : for each batch the rows of a member
-    weights : for each batch the sum of its sample weights, or its rows; with orders of members
+    weights : (epochs, batches) sum of the sample weights, or number of rows; with orders of members
         the mean over the members
-    learning_rate : of every update
+    l2 : (epochs, batches) strength of the penalty
+    updates : (epochs, batches) number of updates before
+    learning_rates : of each epoch
     """
 
-    order: Any
+    orders: Sequence[Any] | None
     starts: list[int]
     sizes: list[int]
-    weights: list[float]
-    learning_rate: float
+    weights: Any
+    l2: Any
+    updates: Any
+    learning_rates: Sequence[float]
 
-    def of_batches(self, chosen: Any) -> "EpochPlan":
-        """Return the plan of some of the batches."""
+    def of_batches(self, chosen: list[int]) -> "EpochsPlan":
+        """Return the plan of some of the batches of each epoch."""
         return self._replace(
             starts=[self.starts[k] for k in chosen],
             sizes=[self.sizes[k] for k in chosen],
-            weights=[self.weights[k] for k in chosen],
+            weights=self.weights[:, chosen],
+            l2=self.l2[:, chosen],
+            updates=self.updates[:, chosen],
+        )
+
+    def of_epoch(self, k: int) -> "EpochsPlan":
+        """Return the plan of one of the epochs."""
+        return self._replace(
+            orders=None if self.orders is None else self.orders[k : k + 1],
+            weights=self.weights[k : k + 1],
+            l2=self.l2[k : k + 1],
+            updates=self.updates[k : k + 1],
+            learning_rates=self.learning_rates[k : k + 1],
         )
 
 
@@ -186,16 +203,16 @@ class TracedStep(ReferenceStep):
         forms: tuple[Form, ...],
         state: TrainingArrays,
         rows: Rows,
-        inputs: list[list[BatchInputs]],
+        inputs: list[BatchInputs],
     ) -> tuple[TrainingArrays, Any]:
-        """Call `train_on_batch` for all batches, one after the other.
+        """Call `train_on_batch` for all batches of all epochs, one after the other.
 
         forms : what is compiled for each shape of a batch
         rows : all rows, from which each batch takes its own
-        inputs : for each epoch NumPy arrays for the batches of each form
+        inputs : for each form NumPy arrays for its batches in all epochs
 
-        Returns the arrays after the last update, and losses and sums of squares, (2, batches), on
-        the host.
+        Returns the arrays after the last update, and losses and sums of squares on the host,
+        (2, epochs, batches of all forms).
         """
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
@@ -217,8 +234,8 @@ class TracedStep(ReferenceStep):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         rows = Rows(X, Y, sample_weight)
-        plan = self._plan(rows, batch_size, order, learning_rate)
-        if not all(plan.weights):  # a batch without weight has no mean, and is rare
+        plan = self._plan(rows, batch_size, None if order is None else [order], [learning_rate])
+        if not plan.weights.all():  # a batch without weight has no mean, and is rare
             return super().epoch(
                 X,
                 Y,
@@ -227,7 +244,7 @@ class TracedStep(ReferenceStep):
                 order=order,
                 sample_weight=sample_weight,
             )
-        return self._losses([plan], rows)[0]
+        return self._losses(plan, rows)[0]
 
     def epochs(
         self,
@@ -241,13 +258,8 @@ class TracedStep(ReferenceStep):
     ) -> list[float]:
         """See :class:`xpnet.backend.Step`."""
         rows = Rows(X, Y, sample_weight)
-        plans = [
-            self._plan(rows, batch_size, order, learning_rate)
-            for order, learning_rate in zip(
-                orders or [None] * len(learning_rates), learning_rates, strict=True
-            )
-        ]
-        if not all(all(plan.weights) for plan in plans):
+        plan = self._plan(rows, batch_size, orders, learning_rates)
+        if not plan.weights.all():
             return super().epochs(
                 X,
                 Y,
@@ -256,15 +268,12 @@ class TracedStep(ReferenceStep):
                 orders=orders,
                 sample_weight=sample_weight,
             )
-        return self._losses(plans, rows)
+        return self._losses(plan, rows)
 
-    def _losses(self, plans: list[EpochPlan], rows: Rows) -> list[float]:
-        """Train for an epoch by each plan; return their losses, penalty included."""
-        losses, penalties = self._train(plans, rows, None)
-        return [
-            self._mean_of_batches(losses[k], penalties[k], numpy.asarray(plan.weights))
-            for k, plan in enumerate(plans)
-        ]
+    def _losses(self, plan: EpochsPlan, rows: Rows) -> list[float]:
+        """Train for the epochs of a plan; return their losses, penalty included."""
+        losses, penalties = self._train(plan, rows, None)
+        return self._means_of_batches(losses, penalties, plan.weights)
 
     def weighted_epoch(
         self,
@@ -280,37 +289,66 @@ class TracedStep(ReferenceStep):
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0]
         rows = Rows(X, Y, sample_weight)
-        plan = self._plan(rows, batch_size, order, learning_rate)
-        plan = plan.of_batches([k for k, weight in enumerate(plan.weights) if weight])
-        losses, penalties = self._train([plan], rows, max_grad_norm)
-        shares = numpy.asarray(plan.sizes, dtype=float)
-        mean = self._mean_of_batches(losses[0], penalties[0], shares)
+        plan = self._plan(rows, batch_size, None if order is None else [order], [learning_rate])
+        plan = plan.of_batches(list(numpy.flatnonzero(plan.weights[0])))
+        plan = plan._replace(updates=self._updates(1, len(plan.starts)))
+        losses, penalties = self._train(plan, rows, max_grad_norm)
+        shares = numpy.asarray([plan.sizes], dtype=float)
+        (mean,) = self._means_of_batches(losses, penalties, shares)
         trained = shares.sum() / count if count else 0.0
         self.penalty *= trained
         return mean * trained
 
-    def _mean_of_batches(self, losses: Any, penalties: Any, weights: Any) -> float:
-        """Return the weighted mean of losses, penalty included; 0 for no batches."""
-        total = weights.sum()
-        self.penalty: float = float(weights @ penalties / total) if total else 0.0
-        return float(weights @ losses / total) + self.penalty if total else 0.0
+    def _means_of_batches(self, losses: Any, penalties: Any, weights: Any) -> list[float]:
+        """Return for each epoch the weighted mean of losses, penalty included; 0 for no batches.
 
-    def _plan(self, rows: Rows, batch_size: int, order: Any, learning_rate: float) -> EpochPlan:
-        """Divide the rows of an epoch into batches."""
+        losses, penalties, weights : (epochs, batches)
+        """
+        totals = weights.sum(axis=1)
+        totals[totals == 0] = 1
+        means = (weights * penalties).sum(axis=1) / totals
+        self.penalty: float = float(means[-1])
+        sums: list[float] = (means + (weights * losses).sum(axis=1) / totals).tolist()
+        return sums
+
+    def _plan(
+        self,
+        rows: Rows,
+        batch_size: int,
+        orders: Sequence[Any] | None,
+        learning_rates: Sequence[float],
+    ) -> EpochsPlan:
+        """Divide the rows of each epoch into batches."""
         count = rows.X.shape[0]
         starts = list(range(0, count, batch_size))
         sizes = [min(batch_size, count - start) for start in starts]
-        weights = self._weights_in_order(rows.sample_weight, order)
-        sums = [
-            float(size if weights is None else weights[start : start + size].sum())
-            for start, size in zip(starts, sizes, strict=True)
-        ]
-        return EpochPlan(order, starts, sizes, sums, learning_rate)
+        epochs = len(learning_rates)
+        weights = numpy.tile(numpy.asarray(sizes, dtype=float), (epochs, 1))
+        if rows.sample_weight is not None:
+            for k in range(epochs):
+                order = None if orders is None else orders[k]
+                in_order = self._weights_in_order(rows.sample_weight, order)
+                weights[k] = [
+                    in_order[start : start + size].sum()
+                    for start, size in zip(starts, sizes, strict=True)
+                ]
+        l2 = [[self.spec.l2_for(weight) for weight in of_epoch] for of_epoch in weights.tolist()]
+        return EpochsPlan(
+            orders=orders,
+            starts=starts,
+            sizes=sizes,
+            weights=weights,
+            l2=numpy.asarray(l2, dtype=float),
+            updates=self._updates(epochs, len(starts)),
+            learning_rates=learning_rates,
+        )
 
-    def _train(
-        self, plans: list[EpochPlan], rows: Rows, max_grad_norm: float | None
-    ) -> tuple[Any, Any]:
-        """Train for an epoch by each plan; all plans have batches of the same sizes.
+    def _updates(self, epochs: int, batches: int) -> Any:
+        """Return the number of updates before each of the next batches, (epochs, batches)."""
+        return self.t + numpy.arange(epochs * batches).reshape(epochs, batches)
+
+    def _train(self, plan: EpochsPlan, rows: Rows, max_grad_norm: float | None) -> tuple[Any, Any]:
+        """Train for the epochs of a plan.
 
         Returns losses and penalties of the batches, (epochs, batches), on the host.
         """
@@ -318,38 +356,43 @@ class TracedStep(ReferenceStep):
             self.params.groups, [buffer.groups for buffer in self.buffers.values()]
         )
         sums = [numpy.zeros((2, 0))]
-        for epochs in self._calls(plans):
-            forms = tuple(self._form(part, max_grad_norm) for part in epochs[0])
-            inputs = [[self._next_inputs(part) for part in parts] for parts in epochs]
+        for parts in self._calls(plan):
+            forms = tuple(self._form(part, max_grad_norm) for part in parts)
+            inputs = [self._inputs(part) for part in parts]
             state, losses_and_squares = self.run_batches(forms, state, rows, inputs)
-            sums.append(losses_and_squares)
+            sums.append(losses_and_squares.reshape(2, -1))
+        self.t += plan.updates.size
         self.params.replace_groups(state.params)
         for buffer, arrays in zip(self.buffers.values(), state.buffers, strict=True):
             buffer.replace_groups(arrays)
-        losses, squares = numpy.concatenate(sums, axis=1).reshape(2, len(plans), -1)
-        strengths = [[self.spec.l2_for(weight) for weight in plan.weights] for plan in plans]
-        return losses, numpy.asarray(strengths) / 2 * squares
+        losses, squares = numpy.concatenate(sums, axis=1).reshape(2, *plan.weights.shape)
+        return losses, plan.l2 / 2 * squares
 
-    def _calls(self, plans: list[EpochPlan]) -> Iterator[list[list[EpochPlan]]]:
-        """Yield for each call of compiled code the parts of each epoch, with batches of one size.
+    def _calls(self, plan: EpochsPlan) -> Iterator[list[EpochsPlan]]:
+        """Yield for each call of compiled code the parts of its epochs, with batches of one size.
 
         Where there are dropout masks, a call has at most as many batches as their memory allows.
         """
         masked = [w for w, rate in zip(self.spec.widths[1:], self.rates, strict=False) if rate]
-        parts = [list(self._parts_of_equal_batches(plan)) for plan in plans]
-        if not parts[0]:
+        if not plan.starts:
             return
         if not masked:
-            yield parts
+            yield list(self._parts_of_equal_batches(plan))
             return
-        for part in chain.from_iterable(parts):
-            maximum = MAX_MASK_BYTES // (self.spec.members * part.sizes[0] * sum(masked)) + 1
-            for first in range(0, len(part.starts), maximum):
-                yield [[part.of_batches(range(len(part.starts))[first : first + maximum])]]
+        for k in range(len(plan.learning_rates)):
+            for part in self._parts_of_equal_batches(plan.of_epoch(k)):
+                maximum = MAX_MASK_BYTES // (self.spec.members * part.sizes[0] * sum(masked)) + 1
+                batches = list(range(len(part.starts)))
+                for first in range(0, len(batches), maximum):
+                    yield [part.of_batches(batches[first : first + maximum])]
 
-    def _parts_of_equal_batches(self, plan: EpochPlan) -> Iterator[EpochPlan]:
+    def _parts_of_equal_batches(self, plan: EpochsPlan) -> Iterator[EpochsPlan]:
         """Cut a plan where the size of a batch changes."""
-        for size in dict.fromkeys(plan.sizes):
+        sizes = dict.fromkeys(plan.sizes)
+        if len(sizes) == 1:
+            yield plan
+            return
+        for size in sizes:
             yield plan.of_batches([k for k, other in enumerate(plan.sizes) if other == size])
 
     @cached_property
@@ -357,9 +400,9 @@ class TracedStep(ReferenceStep):
         """Return the compiled forms: the same objects at each call, which are compared quickly."""
         return {}
 
-    def _form(self, plan: EpochPlan, max_grad_norm: float | None) -> Form:
-        """Return what is compiled for the batches of a plan."""
-        order_dimensions = 0 if plan.order is None else plan.order.ndim
+    def _form(self, plan: EpochsPlan, max_grad_norm: float | None) -> Form:
+        """Return what is compiled for the batches of a plan, which have one size."""
+        order_dimensions = 0 if plan.orders is None else plan.orders[0].ndim
         key = (plan.sizes[0], order_dimensions, max_grad_norm)
         if key not in self._forms:
             self._forms[key] = Form(
@@ -377,34 +420,48 @@ class TracedStep(ReferenceStep):
         """Return the backend that computes in compiled functions."""
         return self.backend
 
-    def _next_inputs(self, plan: EpochPlan) -> BatchInputs:
-        """Return what differs between the batches of a plan, and count their updates."""
+    def _inputs(self, plan: EpochsPlan) -> BatchInputs:
+        """Return what differs between the batches of a plan."""
         rule, dtype = self.spec.rule, self.spec.dtype
-        updates = range(self.t, self.t + len(plan.starts))
-        self.t += len(plan.starts)
-        scales = [rule.scales(t + 1, plan.learning_rate) for t in updates]
-        masks = tuple(
-            numpy.stack([self._masks(k, plan.sizes[0], t) for t in updates])
-            for k, rate in enumerate(self.rates)
-            if rate
-        )
-        l2 = [self.spec.l2_for(weight) for weight in plan.weights]
+        shape = plan.updates.shape
+        learning_rates = numpy.asarray(plan.learning_rates, dtype=dtype)
+        scales = [
+            rule.scales(t + 1, learning_rate)
+            for learning_rate, updates in zip(
+                plan.learning_rates, plan.updates.tolist(), strict=True
+            )
+            for t in updates
+        ]
         return BatchInputs(
             rows=self._rows_of_batches(plan),
-            masks=masks,
-            l2=numpy.asarray(l2, dtype=dtype),
-            learning_rate=numpy.full(len(l2), plan.learning_rate, dtype=dtype),
-            scales=numpy.asarray(scales, dtype=dtype),
+            masks=tuple(
+                self._masks(k, plan.sizes[0], plan.updates)
+                for k, rate in enumerate(self.rates)
+                if rate
+            ),
+            l2=plan.l2.astype(dtype),
+            learning_rate=numpy.repeat(learning_rates, shape[1]).reshape(shape),
+            scales=numpy.asarray(scales, dtype=dtype).reshape(*shape, -1),
         )
 
-    def _masks(self, k: int, rows: int, t: int) -> Any:
-        """Return the masks of one batch after hidden layer k."""
-        masks = layer_masks(self.spec, k, rows, t, WHOLE_BATCH)
-        return masks if self.spec.members > 1 else masks[0]
+    def _masks(self, k: int, rows: int, updates: Any) -> Any:
+        """Return the masks of some batches after hidden layer k."""
+        masks = numpy.stack(
+            [layer_masks(self.spec, k, rows, t, WHOLE_BATCH) for t in updates.ravel().tolist()]
+        )
+        of_members = masks if self.spec.members > 1 else masks[:, 0]
+        return of_members.reshape(*updates.shape, *of_members.shape[1:])
 
-    def _rows_of_batches(self, plan: EpochPlan) -> Any:
+    def _rows_of_batches(self, plan: EpochsPlan) -> Any:
         """Return the indices of the rows of each batch, or their first rows."""
-        if plan.order is None:
-            return numpy.asarray(plan.starts, dtype=numpy.int32)
-        order, size = plan.order.astype(numpy.int32), plan.sizes[0]
-        return numpy.stack([order[..., start : start + size].reshape(-1) for start in plan.starts])
+        if plan.orders is None:
+            starts = numpy.asarray(plan.starts, dtype=numpy.int32)
+            return numpy.tile(starts, (len(plan.learning_rates), 1))
+        size = plan.sizes[0]
+        orders = [order.astype(numpy.int32) for order in plan.orders]
+        return numpy.stack(
+            [
+                [order[..., start : start + size].reshape(-1) for start in plan.starts]
+                for order in orders
+            ]
+        )
