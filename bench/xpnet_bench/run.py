@@ -20,7 +20,7 @@ from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
 from xpnet_bench.measure.pinning import set_variables
-from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Lane, Team, race
+from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Teams, race
 from xpnet_bench.record import Record
 from xpnet_bench.settings import Settings
 
@@ -44,14 +44,16 @@ def run(settings: Settings, folder: Path) -> Record:
     with (
         _interruptible(),
         Progress(console=console, disable=hidden, transient=True) as progress,
-        contextlib.closing(Measuring(settings, end)) as measuring,
+        contextlib.closing(Teams()) as teams,
     ):
         for job in progress.track(settings.jobs, description="Measuring"):
             if time.monotonic() > end:
                 record.run["left_out"]["why"] = OUT_OF_TIME
                 break
-            lanes = measuring.lanes(job)
-            record.run["contenders"] = measuring.facts()
+            names = [entry.name for entry in settings.contenders if _takes_part(entry, job)]
+            team = teams.of(job.threads or settings.threads)
+            lanes = race(team, names, job, Effort.of(settings.quick), end)
+            record.run["contenders"] = teams.of(settings.threads).facts()
             record.add(job, lanes)
     record.write()
     return record
@@ -94,35 +96,6 @@ def _commit() -> str:
     """The short commit; "" outside a repository, which pytest-benchmark calls ``unversioned``."""
     commit = get_commit_info().get("id") or ""
     return "" if commit == "unversioned" else commit[:10]
-
-
-class Measuring:
-    """Measures jobs, and keeps the processes of the contenders from one job to the next.
-
-    end : time of ``time.monotonic`` after which no turn begins
-    """
-
-    def __init__(self, settings: Settings, end: float) -> None:
-        self._settings, self._end = settings, end
-        self._effort = Effort.of(settings.quick)
-        self._teams: dict[int, Team] = {}
-
-    def lanes(self, job: Job) -> dict[str, Lane]:
-        """Measure a job with each contender that takes part in it."""
-        threads = job.threads or self._settings.threads
-        names = [entry.name for entry in self._settings.contenders if _takes_part(entry, job)]
-        team = self._teams.setdefault(threads, Team(threads))
-        return race(team, names, job, self._effort, self._end)
-
-    def facts(self) -> dict[str, dict[str, str]]:
-        """Collect the versions of each contender that ran with the full number of threads."""
-        team = self._teams.get(self._settings.threads)
-        return {name: process.facts for name, process in team.running.items()} if team else {}
-
-    def close(self) -> None:
-        """End the processes of all contenders."""
-        for team in self._teams.values():
-            team.close()
 
 
 def _takes_part(entry: Entry, job: Job) -> bool:

@@ -198,22 +198,22 @@ def test_idle_contenders_are_stopped_and_failures_are_told() -> None:
     try:
         assert process.facts["numpy"]
         children = [c for c in psutil.Process().children() if c.pid not in before]
-        (child,) = (c for c in children if "numpy" in c.cmdline())
+        (child,) = (c for c in children if any("spawn_main" in word for word in c.cmdline()))
         for _ in range(500):  # a signal takes a moment to arrive
             if child.status() == psutil.STATUS_STOPPED:
                 break
             time.sleep(0.01)
         assert child.status() == psutil.STATUS_STOPPED
-        settings = {"round_seconds": 0.1, "folder": process.folder.name}
+        settings = 0.1, process.folder.name
         with pytest.raises(ContenderFailed, match="no such operation"):
-            process.ask("prepare", job=Job("x", "kernels", "unknown", "x").to_json(), **settings)
+            process.ask("prepare", Job("x", "kernels", "unknown", "x"), *settings)
         with pytest.raises(ContenderFailed, match="KeyError"):
-            process.ask("prepare", job=Job("x", "kernels", "relu", "x").to_json(), **settings)
+            process.ask("prepare", Job("x", "kernels", "relu", "x"), *settings)
         with pytest.raises(ContenderFailed, match="no job is prepared"):
-            process.ask("turn", rounds=1, calls=1)
+            process.ask("turn", 1, 1)
         child.kill()
         with pytest.raises(ContenderFailed, match="process ended"):
-            process.ask("turn", rounds=1, calls=1)
+            process.ask("turn", 1, 1)
     finally:
         process.close()
 

@@ -30,5 +30,5 @@ def test_an_epoch_on_two_ranks(kind: str) -> None:
     ranks = ranked.Ranked(kind).task(job)
     assert ranks.answer(ranks.call()) == pytest.approx(expected, rel=1e-9)
     assert ranks.measure is not None
-    seconds = ranks.measure(2)["seconds"]
+    seconds = ranks.measure(2).seconds
     assert len(seconds) == ranked.ROUNDS and min(seconds) > 0

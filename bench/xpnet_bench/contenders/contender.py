@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -13,8 +13,17 @@ from xpnet_bench.jobs import Job, data
 ANSWER_SIZE = 24
 """Maximum number of values of an array that are compared between contenders."""
 
-Rounds = dict[str, list[Any]]
-"""``seconds`` and ``notes``, one entry a round."""
+
+class Rounds(NamedTuple):
+    """Seconds, and notes of what was measured besides, one entry a round each."""
+
+    seconds: list[float]
+    notes: list[dict[str, float]] = []
+
+    @classmethod
+    def of_notes(cls, notes: list[dict[str, float]]) -> "Rounds":
+        """Take the seconds out of the notes of each round."""
+        return cls([note.pop("seconds") for note in notes], notes)
 
 
 def nothing() -> None:
@@ -248,8 +257,7 @@ class Contender:
             return {"seconds": seconds, "epochs": epoch, "accuracy": accuracy}
 
         def measure(rounds: int) -> Rounds:
-            notes = [reach(seed) for seed in range(rounds)]
-            return {"seconds": [note.pop("seconds") for note in notes], "notes": notes}
+            return Rounds.of_notes([reach(seed) for seed in range(rounds)])
 
         return Task(lambda: reach(data.SEED), lambda note: [note["accuracy"]], measure=measure)
 

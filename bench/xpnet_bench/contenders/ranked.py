@@ -37,7 +37,7 @@ class Ranked(Contender):
 
         def measure(rounds: int) -> Rounds:
             seconds = self._launch(job, ROUNDS)["seconds"]
-            return {"seconds": [value / job.units for value in seconds], "notes": []}
+            return Rounds([value / job.units for value in seconds])
 
         return Task(lambda: self._launch(job, 1), lambda result: result["answer"], measure=measure)
 

@@ -5,31 +5,27 @@ import math
 from xpnet_bench.jobs.job import Job
 
 ITEM_BYTES = {"float32": 4, "float64": 8}
-ROWS_AND_CLASSES = ((200, 10), (8192, 2), (8192, 10), (4096, 100), (4096, 1000), (1024, 32000))
-QUICK_ROWS_AND_CLASSES = ((200, 10), (8192, 10), (4096, 100), (1024, 1000))
-RELU_SIZES = (20_000, 1_000_000, 4_000_000)
-ADAM_SIZES = (7_850, 203_530, 4_000_000)
+ROWS_AND_CLASSES = [(200, 10), (8192, 2), (8192, 10), (4096, 100), (4096, 1000), (1024, 32000)]
+RELU_SIZES = [20_000, 1_000_000, 4_000_000]
+ADAM_SIZES = [7_850, 203_530, 4_000_000]
 ADAM_ARRAYS = 7
 """Adam reads parameter, gradient and two moments, and writes all but the gradient."""
 
 
 def kernel_jobs(quick: bool) -> list[Job]:
-    """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes."""
-    single, double = (
-        (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
-    )
-    rowwise = [
-        over_rows(operation, rows, classes, dtype)
-        for operation in ("softmax", "cross_entropy")
-        for dtype, shapes in (("float32", single), ("float64", double))
-        for rows, classes in shapes
+    """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes.
+
+    quick : every second size, in float32
+    """
+    part = slice(None, None, 2) if quick else slice(None)
+    dtypes = ("float32",) if quick else ("float32", "float64")
+    shapes = ROWS_AND_CLASSES[part]
+    return [
+        *(over_rows("softmax", *shape, dtype) for dtype in dtypes for shape in shapes),
+        *(over_rows("cross_entropy", *shape, dtype) for dtype in dtypes for shape in shapes),
+        *(flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[part]),
+        *(flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[part]),
     ]
-    dtypes, last = (("float32",), 2) if quick else (("float32", "float64"), 3)
-    relu = [flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
-    adam = [
-        flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]
-    ]
-    return rowwise + relu + adam
 
 
 def over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:

@@ -48,8 +48,7 @@ def fresh_task(entry: Entry, job: Job, folder: str) -> Task:
         return launch(command, dict.fromkeys(CACHES, caches))
 
     def measure(rounds: int) -> Rounds:
-        notes = [start() for _ in range(rounds)]
-        return {"seconds": [note.pop("seconds") for note in notes], "notes": notes}
+        return Rounds.of_notes([start() for _ in range(rounds)])
 
     return Task(nothing if is_cold else start, no_answer, measure=measure)
 

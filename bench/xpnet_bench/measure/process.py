@@ -1,19 +1,21 @@
 """The parent's handle on a contender's process."""
 
-import json
-import queue
-import subprocess
-import sys
+import multiprocessing
+import os
 import tempfile
-import threading
 from typing import Any
+from unittest import mock
 
 import psutil
 
 from xpnet_bench.contenders import find_entry
 from xpnet_bench.measure.pinning import pinned_environment
+from xpnet_bench.measure.worker import Failure, serve
 
 TIMEOUT = 300.0
+"""Maximum number of seconds that a contender may take for an answer."""
+
+CONTEXT = multiprocessing.get_context("spawn")
 
 
 class ContenderFailed(Exception):
@@ -28,44 +30,37 @@ class ContenderProcess:
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "xpnet_bench.measure.worker", name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=pinned_environment(threads, dict(find_entry(name).environment)),
-            encoding="utf-8",
-        )
+        self._requests, answers = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=serve, args=(name, threads, answers))
+        environment = pinned_environment(threads, dict(find_entry(name).environment))
+        with mock.patch.dict(os.environ, environment, clear=True):
+            self._process.start()
+        answers.close()  # so that the end of the process is the end of the pipe
         self._handle = psutil.Process(self._process.pid)
-        self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
         try:
-            self.facts: dict[str, str] = self.ask("facts")["facts"]
+            self.facts: dict[str, str] = self.ask("facts")
         except ContenderFailed:
             self.close()
             raise
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Wake the contender, make a request, and stop it again.
+    def ask(self, do: str, *arguments: Any) -> Any:
+        """Wake the contender, have it call a method of its ``Worker``, and stop it again.
 
         Raises ContenderFailed with the reason if it cannot do it, ends, or takes too long.
         """
-        assert self._process.stdin is not None
         try:
             self._handle.resume()
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-            answer = json.loads(
-                self._answers.get(timeout=TIMEOUT) or '{"failed": "its process ended"}'
-            )
+            self._requests.send((do, arguments))
+            answers = self._requests.poll(TIMEOUT)
+            answer = self._requests.recv() if answers else None
             self._handle.suspend()
-        except queue.Empty:
-            self.close()
-            raise ContenderFailed(f"gave no answer within {TIMEOUT:.0f} s") from None
-        except (OSError, psutil.Error):
+        except (OSError, EOFError, psutil.Error):
             raise ContenderFailed("its process ended") from None
-        if "failed" in answer:
-            raise ContenderFailed(answer["failed"])
+        if not answers:
+            self.close()
+            raise ContenderFailed(f"gave no answer within {TIMEOUT:.0f} s")
+        if isinstance(answer, Failure):
+            raise ContenderFailed(answer.reason)
         return answer
 
     def processor_seconds(self) -> float:
@@ -79,11 +74,5 @@ class ContenderProcess:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
         self.folder.cleanup()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put("")

@@ -103,11 +103,31 @@ class Team:
         except ContenderFailed as failure:
             self.absent[name] = str(failure)
 
+    def facts(self) -> dict[str, dict[str, str]]:
+        """Collect the versions of each contender that runs."""
+        return {name: process.facts for name, process in self.running.items()}
+
     def close(self) -> None:
         """End all processes."""
         for process in self.running.values():
             process.close()
         self.running.clear()
+
+
+class Teams:
+    """The teams of a run, which wait from one job to the next."""
+
+    def __init__(self) -> None:
+        self._teams: dict[int, Team] = {}
+
+    def of(self, threads: int) -> Team:
+        """Return the team of contenders with this number of threads."""
+        return self._teams.setdefault(threads, Team(threads))
+
+    def close(self) -> None:
+        """End the processes of all contenders."""
+        for team in self._teams.values():
+            team.close()
 
 
 def race(
@@ -153,9 +173,8 @@ def _prepare(process: ContenderProcess, job: Job, effort: Effort, end: float) ->
         return Lane(process.name, failed=OUT_OF_TIME)
     lane = Lane(process.name)
     try:
-        arguments = {"round_seconds": effort.round_seconds, "folder": process.folder.name}
-        ready = process.ask("prepare", job=job.to_json(), **arguments)
-        lane.answer, lane.calls = ready["answer"], ready["calls"]
+        folder = process.folder.name
+        lane.answer, lane.calls = process.ask("prepare", job, effort.round_seconds, folder)
     except ContenderFailed as failure:
         lane.failed = str(failure)
     return lane
@@ -166,13 +185,13 @@ def _take_turn(process: ContenderProcess, lane: Lane, rounds: int) -> None:
         return
     before = _processor_seconds(process)
     try:
-        answer = process.ask("turn", rounds=rounds, calls=lane.calls)
+        measured = process.ask("turn", rounds, lane.calls)
     except ContenderFailed as failure:
         lane.failed = str(failure)
         return
-    lane.seconds += answer["seconds"]
+    lane.seconds += measured.seconds
     lane.turns += 1
-    lane.notes += answer.get("notes", [])
+    lane.notes += measured.notes
     all_used, own, available = numpy.subtract(_processor_seconds(process), before)
     lane.busy, lane.available = lane.busy + all_used - own, lane.available + available
 

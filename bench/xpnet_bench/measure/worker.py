@@ -1,18 +1,19 @@
-"""The process of one contender: it reads a JSON request from each line, and answers with a line.
+"""The process of one contender: it calls the methods of a ``Worker`` that its parent asks for.
 
-Requests: ``facts``; ``prepare`` a job, which warms it up and counts the calls of a round; ``turn``,
-which makes rounds. A failure is an answer too: ``{"failed": reason}``.
+``facts`` comes first, then ``prepare`` a job, which warms it up and counts a round's calls, and
+``turn``, which makes rounds. A failure is an answer, too.
 """
 
 import gc
-import json
 import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, TextIO
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 from xpnet_bench.contenders import Contender, Task, find_entry
+from xpnet_bench.contenders.contender import Rounds
 from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.fresh import fresh_task
 from xpnet_bench.measure.pinning import end_with_parent, pin_cores
@@ -29,6 +30,19 @@ def _pool(library: dict[str, Any]) -> str:
     return f"{library['internal_api']} {library.get('version')}{kernels} x{library['num_threads']}"
 
 
+class Failure(NamedTuple):
+    """The answer of a contender that cannot do what was asked."""
+
+    reason: str
+
+
+class Prepared(NamedTuple):
+    """Numbers of a contender's answer to a job, and the number of calls in a round."""
+
+    answer: list[float]
+    calls: int
+
+
 @dataclass
 class Worker:
     """One contender, and the job that it is prepared for."""
@@ -38,31 +52,30 @@ class Worker:
     task: Task | None = None
     job: Job | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """Versions, the BLAS libraries that are loaded, and the threads that each is held to."""
         from threadpoolctl import threadpool_info
 
         self.contender = find_entry(self.name).load()
         pools = sorted(set(map(_pool, threadpool_info())))
-        return {"facts": {**self.contender.facts(), "pools": ", ".join(pools)}}
+        return {**self.contender.facts(), "pools": ", ".join(pools)}
 
-    def prepare(self, job: dict[str, Any], round_seconds: float, folder: str) -> dict[str, Any]:
+    def prepare(self, job: Job, round_seconds: float, folder: str) -> Prepared:
         """Make the job's arrays, call until it is warm, and return the answer and the calls of a
         round. folder : for the caches of new processes
         """
         self.task = None  # frees the arrays of the last job before the next ones are made
         gc.collect()
-        self.job = Job(**job)
-        if self.job.suite in PER_PROCESS:
-            task = fresh_task(find_entry(self.name), self.job, folder)
+        self.job = job
+        if job.suite in PER_PROCESS:
+            task = fresh_task(find_entry(self.name), job, folder)
         else:
-            task = self._loaded().task(self.job)
+            task = self._loaded().task(job)
         self.task = task
         task.reset()
         answer = [float(value) for value in task.answer(task.call())]
         seconds = self._warm_up(task)
-        calls = 1 if self.job.single_calls else max(1, round(round_seconds / seconds))
-        return {"answer": answer, "calls": calls}
+        return Prepared(answer, 1 if job.single_calls else max(1, round(round_seconds / seconds)))
 
     def _loaded(self) -> Contender:
         assert self.contender is not None, "`facts` is the first request"
@@ -80,19 +93,19 @@ class Worker:
             fastest = min(fastest, self._loaded().stopwatch(task.call, 1))
         return max(fastest, 1e-9)
 
-    def turn(self, rounds: int, calls: int) -> dict[str, Any]:
+    def turn(self, rounds: int, calls: int) -> Rounds:
         """Make rounds of that many calls each, after an untimed one that fills caches; seconds of a
         unit of the job.
         """
         task, job = self.task, self.job
-        if task is None or job is None:
-            return {"failed": "no job is prepared"}
+        assert task is not None and job is not None, "no job is prepared"
         if task.measure is not None:
             return task.measure(rounds)
         if job.units == 1 or job.suite == "gpu":  # a card that was idle begins slowly
             task.reset()
             task.call()
-        return {"seconds": [self._round(task, calls) / job.units for _ in range(rounds)]}
+        seconds = [self._round(task, calls) / job.units for _ in range(rounds)]
+        return Rounds(seconds)
 
     def _round(self, task: Task, calls: int) -> float:
         task.reset()
@@ -112,30 +125,20 @@ def settle(limit: float = 0.5) -> None:
             return
 
 
-def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more."""
-    for line in requests:
-        request = json.loads(line)
+def serve(name: str, threads: int, requests: Connection) -> None:
+    """Be the process of a contender: call the methods of a worker that are asked for."""
+    end_with_parent()
+    null = os.open(os.devnull, os.O_WRONLY)
+    for output in (sys.stdout, sys.stderr):
+        os.dup2(null, output.fileno())
+    pin_cores(threads)
+    worker = Worker(name)
+    while True:
+        do, arguments = requests.recv()
         try:
-            answer = getattr(worker, request.pop("do"))(**request)
+            answer = getattr(worker, do)(*arguments)
         except Exception as error:  # a contender may fail in any way; the race continues without it
             worker.task = None
-            answer = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+            answer = Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         settle()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-def main() -> None:
-    """``python -m xpnet_bench.measure.worker CONTENDER THREADS``."""
-    end_with_parent()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(
-        sys.stderr.fileno(), sys.stdout.fileno()
-    )  # output of libraries must not mix with the answers
-    pin_cores(int(sys.argv[2]))
-    serve(Worker(sys.argv[1]), sys.stdin, answers)
-
-
-if __name__ == "__main__":
-    main()
+        requests.send(answer)
