@@ -319,19 +319,19 @@ def test_refused(links: dict[str, Any], message: str) -> None:
 def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch, kind: Any, y: Any, division: dict[str, Any]
 ) -> None:
-    divide = ensemble.Ensemble._divided
+    divide = ensemble.SharedRows.of_network
     are_views = []
 
-    def record(made: Any, number: int) -> Any:
-        rows, validation = divide(made, number)
-        are_views.append(numpy.shares_memory(rows.X, made.rows.X))
+    def record(shared: Any, *arguments: Any) -> Any:
+        rows, validation = divide(shared, *arguments)
+        are_views.append(numpy.shares_memory(rows.X, shared.rows.X))
         return rows, validation
 
     def fitted() -> Any:
         model = kind(quality=1, max_iter=3, refit=False, random_state=0)
         return model.fit(X, y, WEIGHTS, **division)
 
-    monkeypatch.setattr(ensemble.Ensemble, "_divided", record)
+    monkeypatch.setattr(ensemble.SharedRows, "of_network", record)
     on_view = fitted()
     monkeypatch.setattr(base, "may_reorder", lambda *args: False)
     on_copy = fitted()

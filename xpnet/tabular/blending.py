@@ -67,9 +67,9 @@ def _rows_of_setting(
     if not isinstance(validation, LabeledRows):
         assert validation is not None
         return rows_of_folds(trained, rows, validation)
-    outputs = [
-        network.backend.to_numpy(network.predict(validation.X)) for network in trained.validated
-    ]
+    backend = trained.validated[0].backend
+    X = backend.asarray(validation.X)
+    outputs = [backend.to_numpy(network.predict(X)) for network in trained.validated]
     return PredictedRows(numpy.mean(outputs, axis=0), validation.Y, validation.weight)
 
 

@@ -9,13 +9,13 @@ from statistics import fmean
 from threading import Condition, Event
 from typing import NamedTuple
 
-import numpy
-
 from xpnet.backend import get_threads
 from xpnet.backend.threads import sharing_the_machine
+from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.models import Network
-from xpnet.tabular.division import DividedRows, Fold, validation_inputs
+from xpnet.tabular.division import DividedRows, Fold
+from xpnet.tabular.network_rows import SharedRows
 from xpnet.tabular.network_training import (
     NetworkTraining,
     begin_training,
@@ -139,6 +139,7 @@ class Ensemble:
         self.recipes: Sequence[Recipe] = recipes
         self.rows: LabeledRows = divided.rows
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
+        self.shared_rows = SharedRows(divided, choose(backend=recipe.backend).backend)
         self.plans: Sequence[PlannedNetwork] = plans
         self.jobs: int = jobs
         self.trainings_to_make: int = len(plans)
@@ -263,8 +264,9 @@ class Ensemble:
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
         end = time.monotonic() + seconds
         recipe = self.recipe_of(number)
-        rows, validation = self._divided(number)
-        training = begin_training(recipe, self.plans[number].seed, rows, validation, seconds)
+        plan = self.plans[number]
+        rows, validation = self.shared_rows.of_network(plan.fold, recipe.input_scales)
+        training = begin_training(recipe, plan.seed, rows, validation, seconds)
         self.trainings[number] = training  # From now on an interruption finds it there.
         watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
         cancel = CancelTogether(self.cancelled)
@@ -273,25 +275,13 @@ class Ensemble:
         )
         seconds = end - time.monotonic()
         if self._refits and training.best_epoch and seconds > 0:
-            all_rows = _scaled(self.rows, recipe.input_scales)
+            all_rows = self.shared_rows.all_rows(recipe.input_scales)
             refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 
     @property
     def _refits(self) -> bool:
         """Say whether networks train on all rows at the end: not on validation rows of the user."""
         return self.recipe.refit and isinstance(self.validation, Sequence)
-
-    def _divided(self, number: int) -> tuple[LabeledRows, LabeledRows | None]:
-        """Return the training rows and the validation rows of a network, with scaled inputs."""
-        scales, validation = self.recipe_of(number).input_scales, self.validation
-        if validation is None:
-            return _scaled(self.rows, scales), None
-        if isinstance(validation, LabeledRows):
-            return _scaled(self.rows, scales), _scaled(validation, scales)
-        fold = validation[self.plans[number].fold % len(validation)]
-        training = _taken(self.rows, self.rows.X[fold.training], fold.training, scales)
-        X_val = validation_inputs(self.rows.X, fold)
-        return training, _taken(self.rows, X_val, fold.validation, scales)
 
 
 def _wait_for(futures: Sequence[Future[None]]) -> None:
@@ -301,23 +291,3 @@ def _wait_for(futures: Sequence[Future[None]]) -> None:
         done, unfinished = wait(unfinished, timeout=WAKE_SECONDS, return_when=FIRST_EXCEPTION)
         for future in done:
             future.result()
-
-
-def _scaled(rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
-    """Return rows whose inputs are multiplied by factors."""
-    if scales is None:
-        return rows
-    return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype))
-
-
-def _taken(
-    rows: LabeledRows,
-    X: numpy.ndarray,
-    indices: numpy.ndarray | slice,
-    scales: numpy.ndarray | None,
-) -> LabeledRows:
-    """Return some rows with their inputs X, which are multiplied by factors in place."""
-    if scales is not None:
-        numpy.multiply(X, scales, dtype=X.dtype, out=X)
-    weight = None if rows.weight is None else rows.weight[indices]
-    return LabeledRows(X, rows.Y[indices], weight)

@@ -153,12 +153,12 @@ def rows_of_folds(
         part = index if trained.predict_folds_together else network
         networks_of_part.setdefault(part, []).append(network)
     outputs, folds = [], []
+    backend = trained.validated[0].backend
     for networks in networks_of_part.values():
         fold = validation[indices[networks[0]]]
-        X = validation_inputs(rows.X, fold)
+        X = backend.asarray(validation_inputs(rows.X, fold))
         predicted = [trained.validated[k].predict(X) for k in networks]
-        to_numpy = trained.validated[0].backend.to_numpy
-        outputs.append(numpy.mean([to_numpy(one) for one in predicted], axis=0))
+        outputs.append(numpy.mean([backend.to_numpy(one) for one in predicted], axis=0))
         folds.append(fold)
     chosen = numpy.concatenate([fold.validation for fold in folds])
     groups = [fold.groups for fold in folds if fold.groups is not None]

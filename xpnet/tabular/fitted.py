@@ -100,6 +100,7 @@ class FittedTable:
         """Return what a method of each network returns for encoded rows: (..., rows, outputs)."""
         rows = len(encoded)
         padded = numpy.pad(encoded, ((0, -rows % BATCH_MULTIPLE), (0, 0)))
+        padded = self.networks[0].backend.asarray(padded)  # moved once for all networks
         return [
             network.backend.to_numpy(getattr(network, method)(padded))[..., :rows, :]
             for network in self.networks

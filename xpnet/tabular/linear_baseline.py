@@ -24,6 +24,7 @@ from xpnet.models import Network
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.linear_solvers import LinearModel, fit_logistic, fit_ridges
+from xpnet.tabular.network_rows import on_host
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
@@ -180,14 +181,18 @@ def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:
 def losses_by_blend_weight(
     network: Network, linear: LinearModel, validation: LabeledRows
 ) -> numpy.ndarray:
-    """Return the validation loss for each of BLEND_WEIGHTS: (blend weights,)."""
+    """Return the validation loss for each of BLEND_WEIGHTS: (blend weights,).
+
+    validation : rows where the network computes
+    """
     outputs = network.backend.to_numpy(network.predict_members(validation.X))
     members = numpy.asarray(outputs, numpy.float64)
-    of_linear = linear.outputs(validation.X)
+    rows = on_host(validation)
+    of_linear = linear.outputs(rows.X)
     loss = _squared_error_of_blend
     if network.spec.loss != "squared_error":
         loss = _log_loss_of_blend
-    return numpy.array([loss(members, of_linear, blend, validation) for blend in BLEND_WEIGHTS])
+    return numpy.array([loss(members, of_linear, blend, rows) for blend in BLEND_WEIGHTS])
 
 
 def _squared_error_of_blend(

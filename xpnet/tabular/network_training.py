@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy
 
+from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.coordinator import current_coordinator
 from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
+from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.tabular.best_epoch import BestEpoch
 from xpnet.tabular.linear_baseline import (
@@ -23,6 +25,7 @@ from xpnet.tabular.linear_baseline import (
     with_linear,
     with_scaled_inputs,
 )
+from xpnet.tabular.network_rows import on_host
 from xpnet.tabular.recipe import Recipe
 from xpnet.tabular.refit import refit, refit_epochs
 from xpnet.training import Callback, LabeledRows, TrainingState, train
@@ -76,7 +79,11 @@ def begin_training(
     linear = None
     if recipe.input_sums is not None and validation is not None:
         linear = fit_linear(
-            recipe.input_sums, rows, validation, recipe.spec, started + LINEAR_SHARE * seconds
+            recipe.input_sums,
+            on_host(rows),
+            on_host(validation),
+            recipe.spec,
+            started + LINEAR_SHARE * seconds,
         )
     rng = numpy.random.default_rng(seed)
     spec = replace(recipe.spec, seed=seed)
@@ -105,11 +112,11 @@ def train_network(
     network = training.network
     settings: dict[str, Any] = {
         "epochs": recipe.epochs,
-        "batch_size": min(recipe.batch_size, len(rows.X)),
+        "batch_size": min(recipe.batch_size, rows.count),
         "callbacks": [training.best, *callbacks],
         "resume_from": resume_from,
     }
-    Y = training_targets(recipe, rows)
+    Y = training_targets(recipe, rows, network.backend)
     if isinstance(rows.X, Source):
         fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
     else:
@@ -134,9 +141,9 @@ def refit_network(
     validated = network.values()
     refit(
         network,
-        replace(rows, Y=training_targets(recipe, rows)),
+        replace(rows, Y=training_targets(recipe, rows, network.backend)),
         epochs=refit_epochs(training.best_epoch),
-        batch_size=min(recipe.batch_size, len(rows.X)),
+        batch_size=min(recipe.batch_size, rows.count),
         learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
         seconds=seconds,
         callbacks=callbacks,
@@ -146,13 +153,14 @@ def refit_network(
     training.refitted = refitted
 
 
-def training_targets(recipe: Recipe, rows: LabeledRows) -> numpy.ndarray:
-    """Return the targets of rows, smoothed where the recipe says so."""
+def training_targets(recipe: Recipe, rows: LabeledRows, backend: Backend) -> Array:
+    """Return the targets of rows on a backend, smoothed where the recipe says so."""
     if not recipe.label_smoothing:
         return rows.Y
     classes = recipe.spec.widths[-1]
-    like = numpy.empty((0, classes), recipe.spec.dtype)
-    return smoothed(rows.Y, like, recipe.label_smoothing, classes)
+    like = backend.asarray(numpy.empty((0, classes), recipe.spec.dtype))
+    with on_device(backend):
+        return smoothed(backend.asarray(rows.Y), like, recipe.label_smoothing, classes)
 
 
 def fit_over_source(

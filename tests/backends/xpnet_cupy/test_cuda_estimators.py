@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.cupy_on_host import Stream, cupy, current
+from helpers.cuda.cupy_on_host import Stream, cupy, current, uploaded
 from helpers.cuda.host import needs_compiler
 
 import xpnet
@@ -130,6 +130,23 @@ def test_a_table_trains_by_the_compiled_step() -> None:
     plain, found = both(fit)
     assert "compiled CuPy step" in found.why_
     np.testing.assert_allclose(found.predict_proba(X), plain.predict_proba(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("by_user", [False, True], ids=["folds", "validation rows of the user"])
+def test_all_networks_of_a_table_share_one_copy_of_its_rows(by_user: bool) -> None:
+    """The training and validation rows of all networks are moved once, and the validation rows once
+    more after the training. What else is sent is small: orders of rows, parameters.
+    """
+    inputs, labels = np.random.default_rng(1).standard_normal((200, 20)), np.arange(200) % 3
+    validation = {"X_val": inputs, "y_val": labels} if by_user else {}
+    model = xpnet.TabularClassifier(
+        networks=4, members=1, hidden_layer_sizes=2, max_iter=1, random_state=0, backend="cupy"
+    )
+    uploaded.clear()
+    model.fit(inputs, labels, **validation)
+    encoded = model.encoder_.transform(inputs).astype("float32").nbytes
+    moved = sum(size for size in uploaded if size > encoded / 20)
+    assert moved <= (3.4 if by_user else 2.4) * encoded  # of each network: more than 5
 
 
 @pytest.mark.parametrize("members", [1, 3])

@@ -337,6 +337,7 @@ def make_current(stream: Stream) -> None:
 
 
 launched: list[str] = []  # kernels, as they were asked for
+uploaded: list[int] = []  # bytes of arrays of the host that were copied to a device
 
 
 class Event:
@@ -525,6 +526,8 @@ class Cupy(ModuleType):
         if isinstance(data, Array) and not copy:
             return data if dtype is None else data.astype(dtype, copy=False)
         array = np.array(data, dtype, order="C")
+        if not isinstance(data, Array):
+            uploaded.append(array.nbytes)
         found, stream = array, current()
         if not isinstance(data, Array) and stream is not DEFAULT and array.ndim:
             found = np.zeros_like(array)
