@@ -1,10 +1,11 @@
 """Fixtures that several rooms' tests share."""
 
+import itertools
 import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,15 @@ TESTS = Path(__file__).parent
 MARKERS = {
     "attacks": pytest.mark.attack,
     "backends/xpnet_cupy": pytest.mark.cuda_host,
+    "dask": pytest.mark.slow,
     "gpu": pytest.mark.gpu,
 }
 """The marker of all tests in a folder."""
+
+UNCOMPILED = {TESTS / room for room in ("data", "dispatch", "layers", "ops", "optimizers")}
+"""Folders whose tests compile no training step."""
+
+MARKER_OF = {TESTS / folder: marker for folder, marker in MARKERS.items()}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,8 +57,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out tests/gpu, unless they are asked for."""
-    return (collection_path == TESTS / "gpu" and not _asks_for_gpu(config)) or None
+    """Leave out tests/gpu, unless they are asked for, and folders whose marker ``-m`` excludes,
+    which need not be imported.
+    """
+    marker = MARKER_OF.get(collection_path)
+    if marker is None:
+        return None
+    if marker.name == "gpu":
+        return not _asks_for_gpu(config) or None
+    return f"not {marker.name}" in _required_terms(config.option.markexpr) or None
+
+
+def _required_terms(expression: str) -> list[str]:
+    """Return the terms of an expression of markers that are joined by ``and`` alone."""
+    is_conjunction = not re.search(r"\bor\b|\(", expression)
+    return expression.split(" and ") if is_conjunction else []
 
 
 def _asks_for_gpu(config: pytest.Config) -> bool:
@@ -64,16 +84,33 @@ def _asks_for_gpu(config: pytest.Config) -> bool:
     return any(TESTS / "gpu" in (path, *path.parents) for path in arguments)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     """Add the marker of a folder to the tests in it; leave out those for a GPU that nobody asks
-    for.
+    for; order what ``-m`` has left.
     """
-    for item in items:
-        for folder, marker in MARKERS.items():
-            if TESTS / folder in item.path.parents:
-                item.add_marker(marker)
+    for path, members in itertools.groupby(items, key=lambda item: item.path):
+        markers = [MARKER_OF[folder] for folder in path.parents if folder in MARKER_OF]
+        for item, marker in itertools.product(members, markers):
+            item.add_marker(marker)
     if not _asks_for_gpu(config):
         items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
+    yield
+    items[:] = _with_uncompiled_in_the_middle(items)
+
+
+def _with_uncompiled_in_the_middle(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests with those of ``UNCOMPILED`` at the middle, where the second of two workers
+    begins: so both do not compile the same training step at the same time.
+    """
+    uncompiled = [item for item in items if UNCOMPILED & {*item.path.parents}]
+    others = [item for item in items if not UNCOMPILED & {*item.path.parents}]
+    middle = min(len(items) // 2, len(others))
+    while 0 < middle < len(others) and others[middle].path == others[middle - 1].path:
+        middle -= 1
+    return [*others[:middle], *uncompiled, *others[middle:]]
 
 
 @pytest.fixture(autouse=True)

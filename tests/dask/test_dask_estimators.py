@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
     "timeout": 60,
 }
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")

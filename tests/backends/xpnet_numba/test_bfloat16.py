@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.c_call import call_c
 from helpers.ranks.threads_group import on_ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
-from numba import njit
 from sklearn.base import clone
 from xpnet_numba import NumbaBackend
 from xpnet_numba.llvm import amx
 from xpnet_numba.llvm.emit import BYTES, INT64, X86
-from xpnet_numba.llvm.memory import call
 from xpnet_numba.loops.bfloat16 import PRODUCTS, ROWS, Packing, thread_items
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import bfloat16 as choice
@@ -56,15 +55,10 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return (upper << 16).astype(np.uint32).view(np.float32).reshape(x.shape)
 
 
-@njit
-def _call(address: Any, a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
-    call(address, (a, b, c, flags, scratch, gemm_at))
-
-
 def by_address(name: str) -> Any:
     """A product as compiled code calls it."""
     address = functions.address(name, "float32")
-    return lambda *arguments: _call(address, *arguments)
+    return lambda *arguments: call_c(address, *arguments)
 
 
 def multiply(product: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
-from xpnet_numba.llvm.memory import call
+from helpers.c_call import call_c
 from xpnet_numba.loops import updates
 from xpnet_numba.loops.activations import SHORT, WORTH_JOINING
 from xpnet_numba.step import functions
@@ -23,14 +22,9 @@ LARGEST = {"float32": 38, "float64": 307}
 SHAPE = 40, 25
 
 
-@njit
-def _run(address: Any, arguments: Any) -> None:
-    call(address, arguments)
-
-
 def run(name: str, *arguments: Any) -> None:
     """Call a C function of the step; the first array's dtype decides which."""
-    _run(functions.address(name, arguments[0].dtype.name), arguments)
+    call_c(functions.address(name, arguments[0].dtype.name), *arguments)
 
 
 def magnitudes(
@@ -255,7 +249,7 @@ def test_outputs(dtype: str, rng: np.random.Generator) -> None:
 def test_rows(dtype: str, rng: np.random.Generator) -> None:
     x, order = rng.normal(size=(30, 9)).astype(dtype), np.array([3, 29, 0, -1, 30, 3])
     out = np.full((6, 7), 5, dtype)
-    _run(functions.address("gather", dtype), (order, out, x))
+    call_c(functions.address("gather", dtype), order, out, x)
     np.testing.assert_array_equal(out[[0, 1, 2, 5]], x[[3, 29, 0, 3], :7])
     assert (out[3:5] == 5).all()
     sums = np.zeros(4, dtype)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.c_call import call_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 from xpnet_numba.llvm.emit import X86
-from xpnet_numba.llvm.memory import call
 from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import blas
@@ -26,15 +25,11 @@ wide = pytest.mark.skipif(not WIDE, reason="there are no tiles for this processo
 ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
-@njit
-def _call(address: Any, a: Any, b: Any, c: Any, flags: Any, scratch: Any) -> None:
-    call(address, (a, b, c, flags, scratch, 0))
-
-
 def multiply(
     a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0, name: str = "multiply"
 ) -> None:
-    _call(functions.address(name, a.dtype.name), a, b, c, flags, np.full(SCRATCH, np.nan, a.dtype))
+    scratch = np.full(SCRATCH, np.nan, a.dtype)
+    call_c(functions.address(name, a.dtype.name), a, b, c, flags, scratch, 0)
 
 
 def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np.ndarray:

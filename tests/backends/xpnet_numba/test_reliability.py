@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
-from xpnet_numba.llvm.memory import call
+from helpers.c_call import call_c
 from xpnet_numba.runtime import threads
 from xpnet_numba.step import functions, plan
 from xpnet_numba.step import step as numba_step
@@ -101,11 +100,7 @@ def test_classes_beyond_what_float32_counts() -> None:
     z, d_bias, loss = np.zeros((1, classes), "f4"), np.zeros(classes, "f4"), np.zeros(1)
     arguments = z, np.array([classes - 1]), np.ones(1, "f4"), np.zeros(classes, "f4"), d_bias, loss
 
-    @njit
-    def run(address: Any, arguments: Any) -> None:
-        call(address, arguments)
-
-    run(functions.address("softmax_cross_entropy_indices", "float32"), arguments)
+    call_c(functions.address("softmax_cross_entropy_indices", "float32"), *arguments)
     assert np.flatnonzero(z < 0).tolist() == [classes - 1]
     assert loss[0] == pytest.approx(np.log(classes), rel=1e-6)
 
