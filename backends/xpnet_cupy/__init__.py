@@ -12,7 +12,6 @@ graph.
 ``launcher``    the table of kernels, the check of their arguments, products, CUDA graphs
 ``cuda``        streams, lanes and compiled kernels of CuPy, and its errors where memory runs out
 ``cublaslt``    matrix products as cuBLASLt describes them, through ctypes
-``nccl``        ranks with a GPU each
 ``kernels.cu``  the kernels
 
 Nothing here imports CuPy until the backend is asked for, and no device is touched until an array
@@ -20,6 +19,5 @@ is.
 """
 
 from xpnet_cupy.backend import CupyBackend, backend
-from xpnet_cupy.nccl import open_group
 
-__all__ = ["CupyBackend", "backend", "open_group"]
+__all__ = ["CupyBackend", "backend"]

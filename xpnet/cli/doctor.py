@@ -90,7 +90,7 @@ def warmup(backend: str | None) -> None:
     "--distributed",
     "group",
     metavar="NAME",
-    help="Show where each process of this group runs instead; NAME is mpi, torch or nccl.",
+    help="Show where each process of this group runs instead; NAME is mpi or torch.",
 )
 def doctor(as_json: bool, group: str | None) -> None:
     """Show what computes on which arrays and why, threads, BLAS libraries and versions."""

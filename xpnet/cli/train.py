@@ -274,7 +274,7 @@ _distributed = options.together(
     options.machine_option(
         "--distributed",
         metavar="NAME",
-        help="Train on all processes that a launcher has started; NAME is mpi, torch or nccl.",
+        help="Train on all processes that a launcher has started; NAME is mpi or torch.",
     ),
     options.machine_option(
         "--timeout",

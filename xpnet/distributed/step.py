@@ -46,7 +46,7 @@ def distributed_step(step: Step) -> Step:
 
 def how_distributed(step: Step) -> str:
     """Say on which processes a step trains; the text is empty for this process alone."""
-    return step.ranks.why if isinstance(step, DistributedStep) else ""
+    return step.why_distributed if isinstance(step, DistributedStep) else ""
 
 
 class DistributedStep(Step):
@@ -78,7 +78,14 @@ class DistributedStep(Step):
     @property
     def why(self) -> str:
         """See :class:`xpnet.backend.Step`."""
-        return f"{self.step.why}; {self.ranks.why}"
+        return f"{self.step.why}; {self.why_distributed}"
+
+    @property
+    def why_distributed(self) -> str:
+        """Say on which ranks the step trains, and where their gradients are added up."""
+        if self._is_added_in_place(next(iter(self.params.values()))):
+            return self.ranks.why
+        return f"{self.ranks.why}, whose gradients are added up on the host"
 
     def running(self) -> AbstractContextManager[None]:
         """See :class:`xpnet.backend.Step`."""
@@ -269,9 +276,13 @@ class DistributedStep(Step):
 
     def _sum(self, array: Array) -> Array:
         """Return the sum of an array over the ranks, where it lives."""
-        if library_of(array) in ("numpy", self.group.library):
+        if self._is_added_in_place(array):
             return self.group.allreduce(array)
         return self.backend.asarray(self.group.allreduce(self.backend.to_numpy(array)))
+
+    def _is_added_in_place(self, array: Array) -> bool:
+        """Tell whether the group adds up an array where it lives."""
+        return library_of(array) in ("numpy", self.group.library)
 
     def _sums(self, *numbers: float) -> list[float]:
         """Return the sum of each number over the ranks."""
