@@ -196,6 +196,18 @@ def test_warm_start_and_partial_fit() -> None:
         check_same(lambda: Twice(**ITERATIONS), (X, y, None), 3, own)
 
 
+def test_rows_of_a_rank_may_be_lists() -> None:
+    X, y, _ = rows()
+
+    def work(group: ThreadsGroup) -> list[float]:
+        half = slice(group.rank, None, 2)
+        X_own = X[half].tolist() if group.rank else X[half]
+        return xpnet.MLPClassifier(**ITERATIONS).fit(X_own, y[half]).loss_curve_
+
+    first, second = on_ranks(2, work, data="own")
+    assert first == second and len(first) == ITERATIONS["max_iter"]
+
+
 def test_columns_must_be_the_same() -> None:
     X, y, _ = rows()
     with pytest.raises(InputError, match="got 5 features of float64 and 6 features of float64"):

@@ -1,15 +1,18 @@
 """The user's own validation rows, and what early stopping does with them."""
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import sklearn.neural_network
 from helpers.estimators import SETTINGS
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import log_loss, mean_squared_error, r2_score
 
 import xpnet
+from xpnet.errors import InputError
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -47,6 +50,27 @@ def test_validation_labels_are_known(data: Any) -> None:
     """A label that training never saw is an error."""
     with pytest.raises(ValueError, match="classes not in"):
         xpnet.MLPClassifier(**SETTINGS).fit(data.X, data.counts, X_val=data.X[:2], y_val=[0, 9])
+
+
+def test_validation_rows_are_checked_as_rows_of_training_are(data: Any) -> None:
+    """Masked values are no numbers, and those beyond float32 would make every loss NaN."""
+    masked = np.ma.masked_array(data.X[:9], data.X[:9] > 0.5)
+    large = data.X[:9] * 1e300
+    for X_val, fact in ((masked, "masked"), (large, "float32")):
+        model = xpnet.MLPClassifier(**SETTINGS, dtype="float32")
+        with pytest.raises(InputError, match=fact):
+            model.fit(data.X, data.labels, X_val=X_val, y_val=data.labels[:9])
+
+
+def test_validation_targets_may_be_a_column(data: Any) -> None:
+    """scikit-learn's warning is all that tells a column from a row of targets."""
+    curves = []
+    for y_val in (data.counts[:50], data.counts[:50, None]):
+        model = xpnet.MLPClassifier(**SETTINGS)
+        with nullcontext() if y_val.ndim == 1 else pytest.warns(DataConversionWarning):
+            model.fit(data.X, data.counts, X_val=data.X[:50], y_val=y_val)
+        curves.append(model.validation_loss_curve_)
+    assert curves[0] == curves[1]
 
 
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])

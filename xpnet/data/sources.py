@@ -411,20 +411,22 @@ def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Sour
     if isinstance(X, Source):
         return X
     if isinstance(X, numpy.ndarray):
-        if not (isinstance(X, numpy.memmap) and X.ndim == 2 and X.dtype.kind in "biuf"):
-            return None
-        used_in = numpy.dtype(
-            dtype or (X.dtype if X.dtype in ("float32", "float64") else "float64")
-        )
-        copied = copied or X.dtype != used_in
-        large = (
-            X.size * used_in.itemsize > LARGE_COPY_BYTES if copied else X.nbytes > LARGE_MAP_BYTES
-        )
-        return ArraySource(X) if large else None
-    if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
+        return ArraySource(X) if _is_large_map(X, dtype, copied=copied) else None
+    if type(X).__module__.partition(".")[0] in ("h5py", "zarr"):
         return ArraySource(X)
-    return (
-        ChunkSource(X)
-        if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape")
-        else None
-    )
+    if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape"):
+        return ChunkSource(X)
+    return None
+
+
+def _is_large_map(array: numpy.ndarray, dtype: str | None, *, copied: bool) -> bool:
+    """Tell whether this is a memory-mapped matrix that is too large to be used as an array; see
+    `as_source`.
+    """
+    if not (isinstance(array, numpy.memmap) and array.ndim == 2 and array.dtype.kind in "biuf"):
+        return False
+    own_dtype = array.dtype if array.dtype in ("float32", "float64") else numpy.dtype("float64")
+    used_in = numpy.dtype(dtype or own_dtype)
+    if copied or array.dtype != used_in:
+        return array.size * used_in.itemsize > LARGE_COPY_BYTES
+    return array.nbytes > LARGE_MAP_BYTES

@@ -201,7 +201,7 @@ def by_arrays(*arrays: Any) -> Choice:
     if not libraries or "numpy" in libraries:  # lists and frames beside NumPy's arrays, or alone
         return _host_choice()
     library, array = libraries.popitem()
-    device = _one_device([a for a in arrays if library_of(a)])
+    device = _one_device([array for array in arrays if library_of(array)])
     reason = f"the arrays are {_PROPER_NAMES.get(library, library)}'s"
     if not _has_backend(library):
         backend = _generic(library, array_api_compat.array_namespace(array), device)
@@ -224,19 +224,24 @@ def all_numpy(arrays: Sequence[Any]) -> bool:
     return True
 
 
-def library_of(value: Any) -> str:
+def library_of(array: Any) -> str:
     """Name the top-level package whose array this is.
 
     It is "" for host data that is no array (lists, frames, scalars).
     """
-    kind = type(value)
-    if (library := _library_of_type.get(kind)) is None:
-        # Only an array's own module can have defined its type, so no library is imported by asking.
-        package = (
-            kind.__module__.partition(".")[0] if array_api_compat.is_array_api_obj(value) else ""
-        )
-        library = _library_of_type[kind] = "jax" if package == "jaxlib" else package
-    return library
+    kind = type(array)
+    if kind not in _library_of_type:
+        _library_of_type[kind] = _library_that_defines(kind, array)
+    return _library_of_type[kind]
+
+
+def _library_that_defines(kind: type, array: Any) -> str:
+    """Name the package of an array of a type that is met for the first time; see `library_of`."""
+    if not array_api_compat.is_array_api_obj(array):
+        return ""
+    # Only an array's own module can have defined its type, so no library is imported by asking.
+    package = kind.__module__.partition(".")[0]
+    return "jax" if package == "jaxlib" else package
 
 
 library_of_backend: Callable[[Any], str] = cache(lambda backend: library_of(backend.asarray(0.0)))

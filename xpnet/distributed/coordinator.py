@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy
 from numpy.random import RandomState
-from scipy.sparse import csr_matrix, issparse
 from sklearn.model_selection import train_test_split
-from sklearn.utils.multiclass import type_of_target
 
-from xpnet.backend import Backend, NetworkSpec, dtype_name
-from xpnet.data.sources import ArraySource, Source
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.data.sources import Source
 from xpnet.distributed.batches import begin_alike
 from xpnet.distributed.fingerprint import fingerprint_of_rows
 from xpnet.distributed.ranks import ALONE, Ranks, ShardMap, current_ranks, using
@@ -26,16 +24,18 @@ MIN_VALIDATION_ROWS = 2
 
 
 @dataclass(frozen=True)
-class AgreedRows:
-    """The rows of this process, and what all processes know of their targets.
+class RowFacts:
+    """What a process tells the others of its rows.
 
-    X : (rows, in); y : (rows,) or (rows, out), the targets of this process
-    known_targets : rows of y with every kind of target that a process has
+    features : number of columns of X
+    dtype : name of the dtype of X
+    targets : rows of y with each kind of target that the process has, NumPy's; no rows where it
+        has none
     """
 
-    X: Any
-    y: Any
-    known_targets: Any
+    features: int
+    dtype: str
+    targets: Any
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,22 @@ class Coordinator:
 
         rows : those of this process; buffer_rows : rows that fit a buffer; 0 for rows in memory
         """
-        counts = self.ranks.allgather(rows)
-        rooms = self.ranks.allgather(buffer_rows)
-        return sum(counts) > max(rooms) > 0
+        counts = numpy.array(self.ranks.allgather((rows, buffer_rows)))
+        all_rows = counts[:, 0].sum()
+        largest_buffer = counts[:, 1].max()
+        return bool(all_rows > largest_buffer > 0)
 
-    def agree_on_rows(self, X: Any, y: Any, *, numeric: bool) -> AgreedRows:
-        """Check that all processes with rows have the same columns; make those of a process without
-        rows alike.
+    def agree_on_rows(self, own: RowFacts) -> RowFacts:
+        """Return the columns that the rows of all processes have, and the targets of all.
 
-        Raises InputError for other columns, where no process has rows, and for targets that one
-        process cannot tell.
+        own : of the rows of this process
+
+        Raises InputError for other columns, and where no process has rows.
         """
-        if self.has_all_rows:
-            return AgreedRows(X, y, y)
-        _check_dense_single_target(y, numeric=numeric)
-        own_targets = y[:1] if numeric or y.ndim == 2 else numpy.unique(y)
-        facts = self.ranks.allgather((X.shape[1], dtype_name(X.dtype), own_targets))
-        facts = [fact for fact in facts if len(fact[2])]
+        facts = [facts for facts in self.ranks.allgather(own) if len(facts.targets)]
         if not facts:
             raise InputError("`X` must have at least one row on one rank; got none on every rank.")
-        columns = {(features, dtype) for features, dtype, _ in facts}
+        columns = {(one.features, one.dtype) for one in facts}
         if len(columns) > 1:
             received = " and ".join(
                 f"{features} features of {dtype}" for features, dtype in sorted(columns)
@@ -99,11 +95,7 @@ class Coordinator:
                 f"`X` must have the same columns on all ranks, in one dtype; got {received}; "
                 "check what each rank reads."
             )
-        known_targets = numpy.concatenate([targets for *_, targets in facts])
-        if X.shape[0]:
-            return AgreedRows(X, y, known_targets)
-        ((features, dtype),) = columns
-        return AgreedRows(_no_rows(X, features, dtype), known_targets[:0], known_targets)
+        return replace(facts[0], targets=numpy.concatenate([one.targets for one in facts]))
 
     def begin_alike(self, rng: RandomState) -> RandomState:
         """Put a random generator into the same state on every process, and return it."""
@@ -235,25 +227,3 @@ def current_coordinator() -> Coordinator:
     """
     ranks = current_ranks()
     return ONE_PROCESS if ranks is ALONE else Coordinator(ranks)
-
-
-def _check_dense_single_target(y: Any, *, numeric: bool) -> None:
-    """Raise InputError for targets that ranks with rows of their own cannot agree on."""
-    if issparse(y):
-        raise InputError(
-            "`y` must be dense where ranks have rows of their own; got a sparse matrix; pass "
-            "y.toarray()."
-        )
-    if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
-        raise InputError(
-            "`y` must hold one target of classes where ranks have rows of their own; got several; "
-            "fit one by one."
-        )
-
-
-def _no_rows(X: Any, features: int, dtype: str) -> Any:
-    """Return no rows of the kind of X: an array, a sparse matrix or a source."""
-    if issparse(X):
-        return csr_matrix((0, features), dtype=dtype)
-    empty = numpy.zeros((0, features), dtype)
-    return ArraySource(empty) if isinstance(X, Source) else empty

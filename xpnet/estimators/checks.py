@@ -13,39 +13,52 @@ from sklearn.utils.validation import validate_data
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.models.inputs import check_label_types, check_savable_labels, on_device_of, on_host
+from xpnet.estimators.labels import check_label_types, check_savable_labels
+from xpnet.models.inputs import on_device_of, on_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
 
 
-def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
-    """Check X, and make it a floating-point matrix for training, or a matrix of numbers for
-    prediction.
+def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
+    """Check X for prediction, and return it as a matrix of numbers.
 
-    reset : whether the estimator learns the columns of X; None for prediction
-    finite : whether to look at the values; on the host only
+    finite : whether to look at the values
 
     Raises ValueError for another number of features, or values that are not finite.
     """
-    dtypes = FLOATING if reset is None else dtypes_of_training(estimator)
-    if not reset and is_plain(X, dtypes) and _has_columns_of(estimator, X):
-        return check_values(estimator, X) if finite else X
-    if isinstance(X, Source) or not on_host(X):
-        X = X if isinstance(X, Source) else _check_matrix(X)
-        return validate_data(estimator, X, skip_check_array=True, reset=bool(reset))
-    dtype = "numeric" if reset is None else estimator.dtype or FLOATING
-    with numbers_required(estimator):
-        X = validate_data(
+    if not (is_plain(X, FLOATING) and _has_columns_of(estimator, X)):
+        X = check_matrix(estimator, X, dtype="numeric", reset=False)
+    if finite:
+        check_values(estimator, X)
+    return X
+
+
+def check_matrix(estimator: Any, X: Any, *, dtype: str | Sequence[str], reset: bool) -> Any:
+    """Check that X is a matrix of numbers with the columns of an estimator, and return it: host
+    data as an array of NumPy or a sparse matrix, what lies elsewhere as it is.
+
+    The values may still not be finite.
+
+    dtype : the dtype of host data, as ``check_array`` takes it
+    reset : whether the estimator learns the columns of X
+    """
+    if isinstance(X, Source):  # is a matrix of numbers
+        return validate_data(estimator, X, skip_check_array=True, reset=reset)
+    if not on_host(X):
+        _check_elsewhere(X)
+        return validate_data(estimator, X, skip_check_array=True, reset=reset)
+    # NumPy warns of values beyond the dtype, of which `check_values` tells.
+    with numbers_required(estimator), numpy.errstate(over="ignore"):
+        return validate_data(
             estimator,
             X,
-            reset=bool(reset),
+            reset=reset,
             accept_sparse=["csr", "csc"],
             dtype=dtype,
             ensure_all_finite=False,
         )
-    return check_values(estimator, X) if finite else X
 
 
 @contextmanager
@@ -89,8 +102,13 @@ def _has_columns_of(estimator: Any, X: numpy.ndarray) -> bool:
     return X.shape[1] == count and "feature_names_in_" not in vars(estimator)
 
 
-def check_values(estimator: Any, X: Any) -> Any:
-    """Return a matrix on the host, if its values are finite. Raises InputError otherwise."""
+def check_values(estimator: Any, X: Any) -> None:
+    """Raise InputError for a matrix with a value that is not finite. A source is not read."""
+    if isinstance(X, Source):
+        return
+    if not (isinstance(X, numpy.ndarray) or issparse(X)):
+        _check_values_elsewhere(X)
+        return
     try:
         assert_all_finite(X, input_name="X")
     except ValueError as error:
@@ -102,29 +120,33 @@ def check_values(estimator: Any, X: Any) -> Any:
             else "Replace such values, or drop their rows."
         )
         raise InputError(f"{message} {remedy}") from error
-    return X
 
 
-def _check_matrix(X: Array) -> Array:
-    """Check what ``check_array`` asks of X, for an array that stays where it is."""
-    xp = namespace(X)
+def _check_elsewhere(X: Array) -> None:
+    """Raise InputError for an array of another library that ``check_array`` would refuse, whatever
+    its values.
+    """
     if X.ndim != 2 or 0 in X.shape:
         raise InputError(
             f"`X` must be a matrix (rows, features) that is not empty; got shape {tuple(X.shape)}; "
             "reshape it."
         )
-    if xp.isdtype(X.dtype, "complex floating"):
+    if namespace(X).isdtype(X.dtype, "complex floating"):
         raise InputError(
             f"Complex data not supported: `X` must be real; got {X.dtype}; pass real and imaginary "
             "part as features."
         )
+
+
+def _check_values_elsewhere(X: Array) -> None:
+    """Raise InputError for an array of another library with a value that is not finite."""
+    xp = namespace(X)
     with on_device_of(X):
         is_finite = not xp.isdtype(X.dtype, "real floating") or bool(xp.all(xp.isfinite(X)))
     if not is_finite:
         raise InputError(
             "Every value of `X` must be finite; got NaN or infinity; impute or drop such rows."
         )
-    return X
 
 
 def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:

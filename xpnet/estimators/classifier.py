@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from xpnet.backend import Backend, on_device
 from xpnet.dispatch import get_backend
 from xpnet.distributed.coordinator import Coordinator
-from xpnet.estimators.fit_inputs import FitInputs
+from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import (
@@ -151,16 +151,11 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "pass them as a dictionary."
             )
         inputs = FitInputs(
-            X,
-            y,
-            sample_weight,
-            X_val,
-            y_val,
-            sample_weight_val,
+            RawRows(X, y, sample_weight),
+            RawRows(X_val, y_val, sample_weight_val),
             classes,
-            callbacks=list(callbacks),
         )
-        return self._train(inputs, incremental=True)
+        return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable label of each row and target.

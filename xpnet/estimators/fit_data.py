@@ -13,12 +13,8 @@ from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.checks import weights_in_dtype
-from xpnet.estimators.fit_inputs import (
-    Columns,
-    FitInputs,
-    check_training_rows,
-    check_validation_rows,
-)
+from xpnet.estimators.fit_inputs import FitInputs, open_rows
+from xpnet.estimators.fit_rows import Columns, check_training_rows, check_validation_rows
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import bring, is_host, own, to_host
 from xpnet.models.network import by_rows
@@ -94,22 +90,19 @@ def check_fit_data(
     """
     goes_on = not first and estimator._network is not None
     if goes_on:
-        estimator._fitted.check_home(inputs.X)
-    rows = check_training_rows(
-        estimator,
-        inputs.X,
-        inputs.y,
-        coordinator,
-        numeric=estimator._numeric_targets,
-        known_columns=not first,
-    )
+        estimator._fitted.check_home(inputs.training.X)
+    opened = open_rows(estimator, inputs.training)
+    # A user may have set `coefs_` alone.
+    knows_columns = not first and hasattr(estimator, "n_features_in_")
+    known = Columns.learned_by(estimator) if knows_columns else None
+    rows = check_training_rows(estimator, opened, known, coordinator)
     targets = estimator._learn_targets(
         rows.known_targets, inputs.classes, first=first, incremental=incremental
     )
     Y = targets.encode(rows.y)
-    weight = estimator._row_weights(to_host(inputs.sample_weight), rows.y, Y, targets, coordinator)
+    weight = estimator._row_weights(opened.weight, rows.y, Y, targets, coordinator)
     training = LabeledRows(rows.X, Y, weight)
-    validation = check_validation_rows(estimator, inputs, rows, targets, coordinator)
+    validation = check_validation_rows(estimator, inputs.validation, rows, targets, coordinator)
     network = estimator._network if goes_on else None
     choice = choose_backend(estimator, rows.X, network)
     dtype = choose_dtype(estimator, rows.X, choice.backend, network)

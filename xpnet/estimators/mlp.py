@@ -14,7 +14,7 @@ from xpnet.distributed.coordinator import Coordinator, current_coordinator
 from xpnet.estimators.checks import check_weights
 from xpnet.estimators.conversion import Convertible
 from xpnet.estimators.fit_data import FitData, check_fit_data
-from xpnet.estimators.fit_inputs import FitInputs
+from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fit_network import NetworkPlan, new_network, renewed_network
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.initial import random_state_of
@@ -143,16 +143,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             For data or parameters that do not fit. The estimator is then what it was before.
         """
         inputs = FitInputs(
-            X,
-            y,
-            sample_weight,
-            X_val,
-            y_val,
-            sample_weight_val,
-            callbacks=list(callbacks),
-            resume_from=resume_from,
+            RawRows(X, y, sample_weight),
+            RawRows(X_val, y_val, sample_weight_val),
         )
-        return self._train(inputs, incremental=False)
+        return self._train(
+            inputs, callbacks=list(callbacks), resume_from=resume_from, incremental=False
+        )
 
     def transform(self, X: Any, layer: int = -1) -> Any:
         """Compute the outputs of a hidden layer: learned features for another model.
@@ -226,11 +222,19 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         gradient = network.input_gradient(X, 0 if two else output % columns)
         return -gradient if two and output % 2 == 0 else gradient
 
-    def _train(self, inputs: FitInputs, *, incremental: bool) -> Self:
+    def _train(
+        self,
+        inputs: FitInputs,
+        *,
+        callbacks: Sequence[Callback | Callable[[Training], None]],
+        resume_from: TrainingState | None = None,
+        incremental: bool,
+    ) -> Self:
         """Check the arguments, choose the network, and train it on the rows; return the estimator.
 
         A refused fit leaves the estimator as it was: the first step that changes it is `_adopt`.
 
+        callbacks, resume_from : of the user
         incremental : whether this is ``partial_fit``
         """
         self._check_settings(incremental=incremental)
@@ -257,8 +261,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
                     data,
                     random_state,
                     checkpoints,
-                    callbacks=inputs.callbacks,
-                    resume_from=inputs.resume_from,
+                    callbacks=callbacks,
+                    resume_from=resume_from,
                     incremental=incremental,
                 )
         finally:

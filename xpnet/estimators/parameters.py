@@ -119,13 +119,13 @@ def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
     """Raise InputError for validation rows without targets, and for targets or weights without
     rows.
     """
-    if (X_val is None or y_val is None) and any(
-        array is not None for array in (X_val, y_val, weight)
-    ):
-        missing = "X_val" if X_val is None else "y_val"
-        raise InputError(
-            f"`X_val` and `y_val` must come together; got no {missing}. Pass both, or neither."
-        )
+    if X_val is None and y_val is None and weight is None:
+        return
+    for name, array in (("X_val", X_val), ("y_val", y_val)):
+        if array is None:
+            raise InputError(
+                f"`X_val` and `y_val` must come together; got no {name}. Pass both, or neither."
+            )
 
 
 def hidden_sizes(sizes: Any) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import on_device
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
-from xpnet.estimators.fit_inputs import FitInputs
+from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import (
@@ -122,15 +122,10 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             For data that does not fit, and with ``early_stopping``.
         """
         inputs = FitInputs(
-            X,
-            y,
-            sample_weight,
-            X_val,
-            y_val,
-            sample_weight_val,
-            callbacks=list(callbacks),
+            RawRows(X, y, sample_weight),
+            RawRows(X_val, y_val, sample_weight_val),
         )
-        return self._train(inputs, incremental=True)
+        return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict numbers.

@@ -233,27 +233,31 @@ def _check_no_mask(array: Any) -> None:
 
 def _check_structure(array: Any) -> None:
     """Raise InputError for a matrix of compressed rows or columns that points outside of its
-    arrays.
-
-    Compiled code would read there. The check reads the indices once, which takes far less time
-    than to compute with them.
+    arrays: compiled code would read there.
     """
-    if not is_sparse(array) or array.format not in ("csr", "csc"):
-        return
-    lines, width = array.shape if array.format == "csr" else array.shape[::-1]
-    starts, indices = array.indptr, array.indices
-    stored = min(len(indices), len(array.data))
-    is_whole = len(starts) == lines + 1 and starts[0] == 0 and starts[-1] <= stored
-    is_whole = is_whole and bool((starts[1:] >= starts[:-1]).all())
-    if is_whole and starts[-1]:
-        used = indices[: starts[-1]]
-        is_whole = used.min() >= 0 and used.max() < width
-    if not is_whole:
+    is_compressed = is_sparse(array) and array.format in ("csr", "csc")
+    if is_compressed and not _has_valid_structure(array):
         raise InputError(
             f"A sparse matrix must have a valid structure; got a {array.format} matrix of shape "
             f"{array.shape} whose indptr or indices point outside of it. Find the fault with "
             "X.check_format(full_check=True)."
         )
+
+
+def _has_valid_structure(array: Any) -> bool:
+    """Tell whether a matrix of compressed rows or columns points into its own arrays alone.
+
+    The indices are read once, which takes far less time than to compute with them.
+    """
+    lines, width = array.shape if array.format == "csr" else array.shape[::-1]
+    starts = array.indptr
+    stored = min(len(array.indices), len(array.data))
+    if len(starts) != lines + 1 or starts[0] != 0 or starts[-1] > stored:
+        return False
+    if (starts[1:] < starts[:-1]).any():
+        return False
+    indices = array.indices[: starts[-1]]
+    return len(indices) == 0 or bool(indices.min() >= 0 and indices.max() < width)
 
 
 def on_host(array: Any) -> bool:
@@ -280,85 +284,3 @@ def is_sparse(array: Any) -> bool:
 
 is_host: Callable[[Any], bool] = cache(lambda backend: library_of_backend(backend) == "numpy")
 """Tell whether a backend computes NumPy arrays."""
-
-
-def check_label_types(y: Any, name: str = "y") -> None:
-    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
-
-    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0"
-    become one label.
-    """
-    if (
-        is_sparse(y)
-        or (type(y) is numpy.ndarray and y.dtype.kind != "O")
-        or numpy.asarray(y).dtype.kind not in "OU"
-    ):
-        return
-    labels = numpy.asarray(y, dtype=object).ravel()
-    kinds = {type(label) for label in labels}
-    if len({issubclass(kind, str) for kind in kinds}) > 1:
-        received = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise InputError(
-            f"`{name}` must hold strings alone or numbers alone; got {received}. Convert them, or "
-            "drop such rows."
-        )
-    cut = [label for label in labels if isinstance(label, str) and label.endswith("\0")]
-    if cut:
-        raise InputError(
-            f"`{name}` must hold labels that do not end in a NUL character, which NumPy drops; got "
-            f"{cut[0]!r}. Remove the character."
-        )
-
-
-SAVABLE_LABELS = (
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float32",
-    "float64",
-)
-"""Names of the dtypes of labels that model files hold, besides text."""
-
-
-def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
-    """Raise InputError for labels that model files do not hold: of another type, such as dates, or
-    text that is none.
-
-    y : (rows,)
-    """
-    dtype = y.dtype.name
-    if y.dtype.kind in "OU":
-        _check_encodable(y, name)
-    if y.dtype.kind == "O":
-        kinds = {type(label) for label in y.tolist()}
-        others = {kind for kind in kinds if not issubclass(kind, (str, bool, int, float))}
-        dtypes = {numpy.dtype(kind).name for kind in others if issubclass(kind, numpy.generic)}
-        unknown = {kind for kind in others if not issubclass(kind, numpy.generic)}
-        wrong = sorted({*dtypes - set(SAVABLE_LABELS), *(kind.__name__ for kind in unknown)})
-        if not wrong:
-            return
-        dtype = ", ".join(wrong)
-    elif y.dtype.kind == "U" or dtype in SAVABLE_LABELS:
-        return
-    raise InputError(
-        f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files "
-        f"hold; got {dtype}. Convert it with {name}.astype(str) or to numbers."
-    )
-
-
-def _check_encodable(y: numpy.ndarray, name: str) -> None:
-    """Raise InputError for text with a lone surrogate, which is no character. y : (rows,) of text
-    or of objects
-    """
-    for label in numpy.unique(y) if y.dtype.kind == "U" else y.tolist():
-        if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
-            raise InputError(
-                f"`{name}` must hold labels whose text can be written to a file; got {label!r}, "
-                "which has half of a surrogate pair; decode the text again."
-            )

@@ -1,0 +1,90 @@
+"""Rules that labels of classes must hold, besides those of scikit-learn."""
+
+from typing import Any
+
+import numpy
+
+from xpnet.errors import InputError
+from xpnet.models.inputs import is_sparse
+
+
+def check_label_types(y: Any, name: str = "y") -> None:
+    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
+
+    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0"
+    become one label.
+    """
+    if (
+        is_sparse(y)
+        or (type(y) is numpy.ndarray and y.dtype.kind != "O")
+        or numpy.asarray(y).dtype.kind not in "OU"
+    ):
+        return
+    labels = numpy.asarray(y, dtype=object).ravel()
+    kinds = {type(label) for label in labels}
+    if len({issubclass(kind, str) for kind in kinds}) > 1:
+        received = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise InputError(
+            f"`{name}` must hold strings alone or numbers alone; got {received}. Convert them, or "
+            "drop such rows."
+        )
+    cut = [label for label in labels if isinstance(label, str) and label.endswith("\0")]
+    if cut:
+        raise InputError(
+            f"`{name}` must hold labels that do not end in a NUL character, which NumPy drops; got "
+            f"{cut[0]!r}. Remove the character."
+        )
+
+
+SAVABLE_LABELS = (
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+)
+"""Names of the dtypes of labels that model files hold, besides text."""
+
+
+def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
+    """Raise InputError for labels that model files do not hold: of another type, such as dates, or
+    text that is none.
+
+    y : (rows,)
+    """
+    dtype = y.dtype.name
+    if y.dtype.kind in "OU":
+        _check_encodable(y, name)
+    if y.dtype.kind == "O":
+        kinds = {type(label) for label in y.tolist()}
+        others = {kind for kind in kinds if not issubclass(kind, (str, bool, int, float))}
+        dtypes = {numpy.dtype(kind).name for kind in others if issubclass(kind, numpy.generic)}
+        unknown = {kind for kind in others if not issubclass(kind, numpy.generic)}
+        wrong = sorted({*dtypes - set(SAVABLE_LABELS), *(kind.__name__ for kind in unknown)})
+        if not wrong:
+            return
+        dtype = ", ".join(wrong)
+    elif y.dtype.kind == "U" or dtype in SAVABLE_LABELS:
+        return
+    raise InputError(
+        f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files "
+        f"hold; got {dtype}. Convert it with {name}.astype(str) or to numbers."
+    )
+
+
+def _check_encodable(y: numpy.ndarray, name: str) -> None:
+    """Raise InputError for text with a lone surrogate, which is no character. y : (rows,) of text
+    or of objects
+    """
+    for label in numpy.unique(y) if y.dtype.kind == "U" else y.tolist():
+        if isinstance(label, str) and any("\ud800" <= letter <= "\udfff" for letter in label):
+            raise InputError(
+                f"`{name}` must hold labels whose text can be written to a file; got {label!r}, "
+                "which has half of a surrogate pair; decode the text again."
+            )
