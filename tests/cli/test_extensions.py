@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,22 +67,28 @@ def test_a_broken_command_is_listed_and_ends_in_one_line(
         check_one_line(run(*arguments, code=1), "pip install broken-package")
 
 
-@pytest.mark.parametrize("module", ["xpnet_bench", "psutil", "pytest_benchmark"])
+@pytest.fixture(params=["xpnet_bench", "psutil", "pytest_benchmark"])
+def missing(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A package that cannot be imported, while the benchmarks are imported anew."""
+
+    def loaded() -> list[str]:
+        packages = {"xpnet_bench", request.param}
+        return [name for name in sys.modules if name.partition(".")[0] in packages]
+
+    before = {name: sys.modules.pop(name) for name in loaded()}
+    sys.modules[request.param] = None  # type: ignore[assignment]
+    yield request.param
+    for name in loaded():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
 def test_the_benchmarks_without_their_extra_end_in_a_line_that_names_it(
-    tmp_path: Path, module: str
+    run: Run, missing: str
 ) -> None:
-    arguments = ["xpnet", "bench", "--quick", "--suite", "prediction", "-o", "out"]
-    code = f"import sys; sys.modules[{module!r}] = None; sys.argv[:] = {arguments}"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}; from xpnet.cli import main; main()"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert module in done.stderr and "pip install 'xpnet[bench]'" in done.stderr
+    done = run("bench", "--quick", "--suite", "prediction", "-o", "out", code=1)
+    check_one_line(done, missing)
+    assert "pip install 'xpnet[bench]'" in done.stderr
 
 
 def test_the_command_line_imports_no_command_of_others_before_it_is_asked_for() -> None:

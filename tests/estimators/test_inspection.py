@@ -148,11 +148,11 @@ def test_what_is_not_there_is_refused(call: Any, sentence: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_shares_add_up_to_the_prediction(name: str) -> None:
     model, X = fitted(name)
-    shares = xpnet.expected_gradients(model, X[:5], X[5:], samples=3000, random_state=0)
+    shares = xpnet.expected_gradients(model, X[:5], X[5:], samples=1000, random_state=0)
     wanted = predict(model, X[:5], -1) - predict(model, X[5:], -1).mean()
-    # The mean of 3000 ways, each of the prediction's spread.
+    # The mean of 1000 ways, each of the prediction's spread.
     spread = predict(model, X, -1).std()
-    np.testing.assert_allclose(shares.sum(axis=1), wanted, atol=8 * spread / 3000**0.5)
+    np.testing.assert_allclose(shares.sum(axis=1), wanted, atol=8 * spread / 1000**0.5)
 
 
 def test_shares_are_of_the_columns_that_a_frame_names() -> None:

@@ -116,6 +116,6 @@ def test_optuna_searches_in_threads(data: Any) -> None:
         return classifier.fit(X[::2], y[::2]).score(X[1::2], y[1::2])
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    study.optimize(score, n_trials=6, n_jobs=2)
-    assert len(study.trials) == 6
+    study.optimize(score, n_trials=4, n_jobs=2)
+    assert len(study.trials) == 4
     assert score(optuna.trial.FixedTrial(study.best_params)) == study.best_value

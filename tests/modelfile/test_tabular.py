@@ -327,7 +327,7 @@ def test_hostile_files_end_in_an_error_or_in_an_estimator(
 ) -> None:
     classifier().fit(table, labels(table)).save(tmp_path / "m")
     whole, chance, told = (tmp_path / "m").read_bytes(), random.Random(0), 0
-    for _ in range(300):
+    for _ in range(150):
         (tmp_path / "x").write_bytes(
             damage.sealed(whole, lambda entries, envelope: change_somewhere(envelope, chance))
         )
@@ -341,7 +341,7 @@ def test_hostile_files_end_in_an_error_or_in_an_estimator(
             opened.predict(table)
         except InputError as error:  # such as for a column of another name
             assert "column" in str(error).lower()
-    assert told > 100
+    assert told > 50
 
 
 @pytest.mark.filterwarnings("ignore:X has feature names")  # of an encoder that lost its names
@@ -358,14 +358,14 @@ def test_an_encoder_that_was_tampered_with_is_refused(
             rng.integers(8)
         ]
 
-    for _ in range(300):
+    for _ in range(120):
         (tmp_path / "x").write_bytes(damage.sealed(whole, change))
         try:
             restored = xpnet.load(tmp_path / "x", backend="numpy").encoder_
             assert np.isfinite(restored.transform(table)).all()
         except (ModelFileError, InputError):
             refused += 1
-    assert refused > 200
+    assert refused > 80
     description, tensors = container.read(tmp_path / "m")
     for name in [name for name in tensors if name.startswith("encoder/")]:
         array = tensors[name]

@@ -231,13 +231,13 @@ def test_text_that_is_not_unicode_is_refused_with_the_name_of_its_column() -> No
 
 
 def test_messages_about_many_columns_are_short() -> None:
-    names = [f"c{k}" for k in range(3000)]
-    same = pandas.DataFrame(numpy.ones((60, 3000)), columns=names)
-    with pytest.raises(xpnet.InputError, match=r"c0.*one value.*2990 more") as raised:
+    names = [f"c{k}" for k in range(500)]
+    same = pandas.DataFrame(numpy.ones((60, 500)), columns=names)
+    with pytest.raises(xpnet.InputError, match=r"c0.*one value.*490 more") as raised:
         TableEncoder().fit(same)
     assert len(str(raised.value)) < 1500
     encoder = TableEncoder().fit(same * RNG.normal(size=(60, 1)))
-    with pytest.raises(xpnet.InputError, match=r"'c0'.*2989 more.*'other'") as raised:
+    with pytest.raises(xpnet.InputError, match=r"'c0'.*489 more.*'other'") as raised:
         encoder.transform(pandas.DataFrame({"other": [1.0], "c1": [2.0]}))
     assert len(str(raised.value)) < 1500
 

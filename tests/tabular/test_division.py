@@ -238,7 +238,7 @@ def test_intervals_know_that_the_level_of_a_new_group_is_unknown() -> None:
     y = 10 * rng.normal(size=200)[groups] + rng.normal(size=2000)
     table = pandas.DataFrame({"group": groups.astype(str), "x": rng.normal(size=2000)})
     old, new = groups < 150, groups >= 150
-    model = TabularRegressor(random_state=0, max_iter=30)
+    model = TabularRegressor(networks=1, random_state=0, max_iter=30)
     model.fit(table[old], y[old], groups=groups[old])
     low, high = model.predict_interval(table[new], 0.9).T
     covered = ((low <= y[new]) & (y[new] <= high)).mean()

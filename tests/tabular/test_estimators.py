@@ -36,8 +36,8 @@ REPEATED = {
 @pytest.mark.filterwarnings("default", "ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
     [
-        TabularClassifier(members=2, networks=1, max_iter=60),
-        TabularRegressor(members=2, networks=1, max_iter=60),
+        TabularClassifier(members=2, networks=1, max_iter=30),
+        TabularRegressor(members=2, networks=1, max_iter=30),
     ],
     expected_failed_checks=lambda estimator: REPEATED,
 )
@@ -88,7 +88,7 @@ def test_a_table_with_text_and_gaps_is_classified(
 def test_a_target_of_any_size_is_learned_and_its_range_kept(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
-    regressor = TabularRegressor(random_state=0).fit(table[:400], target[:400])
+    regressor = TabularRegressor(networks=1, random_state=0).fit(table[:400], target[:400])
     assert regressor.score(table[400:], target[400:]) > 0.9
     far = regressor.predict(table.assign(x=1e9, gappy=1e9))
     assert target[:400].min() <= far.min() and far.max() <= target[:400].max()
@@ -156,15 +156,16 @@ def test_a_seed_is_the_seed_of_an_encoder_that_has_none() -> None:
 def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
+    quick = {**QUICK, "max_iter": 10}
     fits = [
-        TabularRegressor(**QUICK, n_jobs=jobs).fit(table, target).predict(table)
+        TabularRegressor(**quick, n_jobs=jobs).fit(table, target).predict(table)
         for jobs in (None, 1, 2)
     ]
     numpy.testing.assert_array_equal(fits[0], fits[1])
     numpy.testing.assert_allclose(
         fits[0], fits[2], atol=0.1 * target.std()
     )  # threads sum float32 in another order
-    other = TabularRegressor(**{**QUICK, "random_state": 1}).fit(table, target).predict(table)
+    other = TabularRegressor(**{**quick, "random_state": 1}).fit(table, target).predict(table)
     assert numpy.abs(other - fits[0]).max() > 1e-3
 
 
@@ -172,7 +173,8 @@ def test_candidates_in_threads_are_those_alone(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
     """Networks of two candidates train at once; networks of each are in threads, too."""
-    regressor = TabularRegressor(members=2, networks=2, max_iter=8, random_state=0, n_jobs=2)
+    table, target = table[:200], target[:200]
+    regressor = TabularRegressor(members=2, networks=2, max_iter=4, random_state=0, n_jobs=2)
     grid = {"learning_rate_init": [1e-3, 1e-2], "loss": ["squared_error", "huber"]}
     alone, in_threads = (GridSearchCV(regressor, grid, cv=2, n_jobs=jobs) for jobs in (None, 3))
     alone.fit(table, target)
@@ -453,13 +455,14 @@ def test_several_targets_are_learned_together(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
     both = numpy.column_stack([target, -target])
-    regressor = TabularRegressor(networks=2, random_state=0).fit(table, both)
+    regressor = TabularRegressor(networks=1, random_state=0).fit(table, both)
     assert regressor.predict(table).shape == (600, 2)
     assert regressor.score(table, both) > 0.9
 
 
 def test_copies_searches_and_float64(table: pandas.DataFrame, target: numpy.ndarray) -> None:
-    regressor = TabularRegressor(**QUICK, dtype="float64").fit(table, target)
+    quick = {**QUICK, "networks": 1}
+    regressor = TabularRegressor(**quick, dtype="float64").fit(table, target)
     copy = pickle.loads(pickle.dumps(regressor))
     numpy.testing.assert_array_equal(copy.predict(table), regressor.predict(table))
     assert regressor.networks_[0].dtype_ == "float64"

@@ -75,7 +75,7 @@ def test_a_linear_truth_is_found_as_a_linear_model_finds_it() -> None:
     X = DRAWN.lognormal(size=(600, 6))
     y = X @ [3.0, -2.0, 5.0, 1.0, 0.0, 4.0] + DRAWN.normal(size=600)
     train, test = slice(0, 300), slice(300, 600)
-    fitted = xpnet.TabularRegressor(random_state=0).fit(X[train], y[train])
+    fitted = xpnet.TabularRegressor(networks=1, random_state=0).fit(X[train], y[train])
     scaler = StandardScaler().fit(X[train])
     ridge = RidgeCV(numpy.logspace(-3, 3, 13)).fit(scaler.transform(X[train]), y[train])
     within = (X[test] <= X[train].max(axis=0)).all(
@@ -92,7 +92,7 @@ def test_a_linear_truth_of_many_classes_is_found_as_a_linear_model_finds_it() ->
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(1600, 10))
     y = (X @ rng.normal(size=(10, 6)) + rng.gumbel(size=(1600, 6))).argmax(axis=1)
-    fitted = xpnet.TabularClassifier(random_state=0).fit(X[:600], y[:600])
+    fitted = xpnet.TabularClassifier(networks=1, random_state=0).fit(X[:600], y[:600])
     logistic = LogisticRegression().fit(X[:600], y[:600])
     losses = [log_loss(y[600:], model.predict_proba(X[600:])) for model in (fitted, logistic)]
     assert losses[0] < 1.04 * losses[1]  # two standard errors of the difference are 0.03

@@ -131,7 +131,9 @@ def test_few_rows_are_exact_and_nothing_beyond_is_touched(
     ("settings_of_numba", "vector_bytes"),
     [
         ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": ""}, 64),
-        ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}, 32),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}, 32, marks=pytest.mark.slow
+        ),
         ({"NUMBA_CPU_NAME": "generic"}, 16),
     ],
 )
