@@ -29,8 +29,8 @@ ROOM_NAMES = set().union(*ROOMS)
 
 SEPARATE = {"layers", "optimizers"}
 """Rooms that must not import the other rooms of their floor."""
-OPEN_TO_ALL = {"errors"}
-BACKENDS_MAY_IMPORT = {"backend", "ops", "steps", "errors"}
+OPEN_TO_ALL = {"errors", "typing"}
+BACKENDS_MAY_IMPORT = {"backend", "ops", "steps", "errors", "typing"}
 ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
 FILE_ROOMS = {"data", "modelfile", "cli"}
 OPENERS = {

@@ -10,7 +10,7 @@ change in any version.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnet import backend, layers, ops, optimizers, training
 from xpnet.backend.threads import get_threads, set_threads
@@ -111,7 +111,7 @@ __all__ += ACTIVATION_FUNCTIONS
 
 if not TYPE_CHECKING:  # a type checker reads the imports above and rejects other names
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         for room, names in _LAZY.items():
             if name in names:
                 value = (

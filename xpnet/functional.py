@@ -6,7 +6,7 @@ of the library that its arguments belong to.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from xpnet import ops
 from xpnet.dispatch import choose, coerce
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a type checker reads the functions of `ops` instead of thos
 
 __all__ = ["log_softmax", "softmax", "softmax_cross_entropy"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def _dispatched(operation: Function) -> Function:
@@ -26,7 +26,7 @@ def _dispatched(operation: Function) -> Function:
     name = operation.__name__
 
     @wraps(operation)
-    def run(x: Array, *args: Any, **kwargs: Any) -> Any:
+    def run(x: Array, *args: object, **kwargs: object) -> object:
         operations, x = coerce(x)
         return getattr(operations, name)(x, *args, **kwargs)
 
@@ -44,7 +44,7 @@ softmax: Callable[..., Array] = _dispatched(ops.softmax)
 log_softmax: Callable[..., Array] = _dispatched(ops.log_softmax)
 
 
-def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
+def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
     """Compute the mean cross-entropy of softmax(logits), and its gradient, in one pass.
 
     Parameters

@@ -18,6 +18,7 @@ from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet.training.rng import host_generator
+from xpnet.typing import RandomNumbers, RandomSource
 
 __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]
 
@@ -36,7 +37,11 @@ _LOSS = 3.6024162941706455
 
 
 def check_affine(
-    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+    layer: object,
+    *,
+    rng: RandomSource = None,
+    like: Array | None = None,
+    sink: Callable[[str], object] = print,
 ) -> None:
     """Check an affine layer: shapes, a known example, and all three gradients.
 
@@ -67,7 +72,7 @@ def check_affine(
     All checks passed successfully!
     """
 
-    def draw(generator: Any) -> tuple[numpy.ndarray, ...]:
+    def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
         return tuple(generator.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
 
     example = _Example((_INPUTS, _WEIGHT, _BIAS), _OUTPUTS)
@@ -75,7 +80,11 @@ def check_affine(
 
 
 def check_relu(
-    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+    layer: object,
+    *,
+    rng: RandomSource = None,
+    like: Array | None = None,
+    sink: Callable[[str], object] = print,
 ) -> None:
     """Check a ReLU layer: shape, a known example, and its gradient.
 
@@ -113,7 +122,7 @@ def check_relu(
     AssertionError: d_inputs must be 0.0 at [...]; got ...
     """
 
-    def draw(generator: Any) -> tuple[numpy.ndarray, ...]:
+    def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
         return (generator.normal(size=(17, 13)),)
 
     inputs = numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])
@@ -122,7 +131,11 @@ def check_relu(
 
 
 def check_cross_entropy(
-    layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print
+    layer: object,
+    *,
+    rng: RandomSource = None,
+    like: Array | None = None,
+    sink: Callable[[str], object] = print,
 ) -> None:
     """Check a layer of softmax and cross-entropy: type, known example, gradient.
 
@@ -153,7 +166,7 @@ def check_cross_entropy(
     All checks passed successfully!
     """
 
-    def draw(generator: Any) -> tuple[numpy.ndarray, ...]:
+    def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
         logits = generator.normal(size=(41, 21))
         return logits, numpy.eye(21)[generator.choice(21, size=41)]
 
@@ -161,7 +174,7 @@ def check_cross_entropy(
     _check_kind(_GradientCheck(layer, like), rng, sink, draw, (), example)
 
 
-def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
+def check_layer(layer: object, *inputs: Array, rng: RandomSource = None) -> None:
     """Check any layer: all gradients that ``backward`` returns, entry by entry.
 
     Parameters
@@ -260,7 +273,7 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
             model.params[name] = value
 
 
-def _check_instance(received: Any, kind: str, methods: tuple[str, ...]) -> None:
+def _check_instance(received: object, kind: str, methods: tuple[str, ...]) -> None:
     """Raise InputError for a class, and for an object without the methods of its kind."""
     is_complete = all(callable(getattr(received, name, None)) for name in methods)
     if inspect.isclass(received) or not is_complete:
@@ -274,14 +287,14 @@ class _Example(NamedTuple):
     """The inputs of a known example, and the output for them."""
 
     inputs: tuple[numpy.ndarray, ...]
-    out: Any
+    out: numpy.ndarray | float
 
 
 def _check_kind(
     check: "_GradientCheck",
-    rng: Any,
-    sink: Callable[[str], Any],
-    draw: Callable[[Any], tuple[numpy.ndarray, ...]],
+    rng: RandomSource,
+    sink: Callable[[str], object],
+    draw: Callable[[RandomNumbers], tuple[numpy.ndarray, ...]],
     shape: tuple[int, ...],
     example: _Example,
 ) -> None:
@@ -307,7 +320,7 @@ def _check_kind(
 class _GradientCheck:
     """A layer, its passes from host arrays, and the comparison of its gradients."""
 
-    def __init__(self, layer: Any, like: Array) -> None:
+    def __init__(self, layer: Any, like: Array | None) -> None:
         _check_instance(layer, "layer", ("forward", "backward"))
         self.layer = layer
         self.backend = choose(like, backend=getattr(layer, "backend", None)).backend
@@ -346,7 +359,9 @@ class _GradientCheck:
             array = self.backend.to_numpy(array)
         return numpy.asarray(array)
 
-    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: set[int]) -> None:
+    def gradients(
+        self, inputs: tuple[numpy.ndarray, ...], d_out: numpy.ndarray | float, constant: set[int]
+    ) -> None:
         """Compare all gradients with central differences of sum(out d_out).
 
         constant : indices of inputs that need no gradient
@@ -369,7 +384,9 @@ class _GradientCheck:
             _require_shape(name, gradients[k], inputs[k].shape)
             _check_gradient(name, self.to_host(gradients[k]), out_at, inputs[k], d_out)
 
-    def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
+    def backward(
+        self, inputs: tuple[numpy.ndarray, ...], d_out: numpy.ndarray | float
+    ) -> tuple[object, ...]:
         """Make both passes and return the gradients; backward must leave ``d_out`` alone."""
         self.forward(*inputs)
         passed = self.backend.asarray(numpy.array(d_out)) if numpy.ndim(d_out) else float(d_out)
@@ -382,7 +399,7 @@ class _GradientCheck:
 
 
 def _require_all(
-    gradients: tuple[Any, ...], names: list[str], constant: set[int], integers: set[int]
+    gradients: tuple[object, ...], names: list[str], constant: set[int], integers: set[int]
 ) -> None:
     """Require a gradient with respect to each input; None will do for integers.
 
@@ -406,14 +423,14 @@ def _require_all(
 def _check_gradient(
     name: str,
     gradient: numpy.ndarray,
-    function: Callable[[numpy.ndarray], Any],
+    function: Callable[[numpy.ndarray], numpy.ndarray | float],
     x: numpy.ndarray,
-    d_out: Any,
+    d_out: numpy.ndarray | float,
 ) -> None:
     """Require that this is the gradient of sum(function(x) d_out) with respect to x."""
     numeric = numpy.empty(x.shape)
 
-    def slope(entry: tuple[int, ...], low: float, high: float) -> Any:
+    def slope(entry: tuple[int, ...], low: float, high: float) -> float:
         """Compute sum(d_out (f(x + high) - f(x + low))) / (high - low).
 
         The differences come first, so that little precision is lost.
@@ -461,7 +478,7 @@ def _require(holds: bool, otherwise: str) -> None:
         raise AssertionError(f"{otherwise}.")
 
 
-def _require_shape(name: str, array: Any, expected: tuple[int, ...]) -> None:
+def _require_shape(name: str, array: object, expected: tuple[int, ...]) -> None:
     """Raise AssertionError unless an array has this shape."""
     shape = tuple(getattr(array, "shape", ()))
     _require(shape == expected, f"{name} must have shape {expected}; got {shape}")

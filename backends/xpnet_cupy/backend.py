@@ -125,7 +125,7 @@ class CupyBackend:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
-    def _adopted(self, data: Any) -> Array:
+    def _adopted(self, data: Any) -> Any:
         cupy = self._cupy
         if isinstance(data, cupy.ndarray):
             return data

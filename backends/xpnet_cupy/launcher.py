@@ -221,7 +221,7 @@ class Launcher:
         finally:
             caller.wait_event(lane.stream.record())
 
-    def address(self, array: Array) -> int:
+    def address(self, array: Any) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned``
         memory.
         """

@@ -33,7 +33,7 @@ class EpochData(NamedTuple):
         another
     """
 
-    x: Array
+    x: Array | None
     labels: Array | None = None
     weight: Array | None = None
     order: Array | None = None

@@ -112,17 +112,19 @@ def _scan(
 
 def _epoch(
     forms: tuple[Form, ...], state: TrainingArrays, rows: Rows, inputs: list[BatchInputs]
-) -> tuple[TrainingArrays, Array]:
+) -> tuple[TrainingArrays, jax.Array]:
     """Train on all batches of an epoch; return their losses and sums of squares, (2, batches)."""
-    sums = []
+    sums: list[jax.Array] = []
     for form, batches in zip(forms, inputs, strict=True):
         if form.has_order or form.batch_rows < rows.X.shape[0]:
             form = form._replace(backend=NOWHERE)
 
         def step(
             state: TrainingArrays, one: BatchInputs, form: Form = form
-        ) -> tuple[TrainingArrays, Array]:
+        ) -> tuple[TrainingArrays, jax.Array]:
             batch = jax.tree.map(lambda array: _rows_of(form, array, one.rows), rows)
+            loss: Any
+            squares: Any
             state, loss, squares = train_on_batch(form, state, batch, one)
             return state, jax.numpy.stack((loss, squares))
 
@@ -140,7 +142,7 @@ def _padded(array: Any, length: int) -> Any:
     return padded
 
 
-def _rows_of(form: Form, array: Array, rows: Array) -> Array:
+def _rows_of(form: Form, array: jax.Array, rows: Any) -> jax.Array:
     """Return the rows of a batch."""
     if form.has_order:
         return array[rows]

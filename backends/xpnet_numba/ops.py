@@ -16,7 +16,7 @@ from numpy import empty, ndarray, zeros
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
-from xpnet.ops import Array, Labels, Update, UpdateName
+from xpnet.ops import Update, UpdateName
 from xpnet_numba.internals import from_dtype
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import smaller
@@ -216,7 +216,7 @@ def _run_chunks(job: Pointer, me: int) -> None:
         chunk = chunk + 1 if chunk + 1 < chunks else 0
 
 
-def contiguous(array: Array) -> Array:
+def contiguous(array: ndarray) -> ndarray:
     """Return the array itself if compiled code can read it, else a copy. Any strides, byte order
     and alignment are accepted.
     """
@@ -229,7 +229,7 @@ def contiguous(array: Array) -> Array:
     return numpy.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
-def writable(array: Array) -> Array:
+def writable(array: ndarray) -> ndarray:
     """Return the array itself if compiled code can update it in place, else a copy."""
     array = contiguous(array)
     return array if array.flags.writeable else array.copy()
@@ -243,7 +243,7 @@ def _sharing_of(name: str) -> Sharing:
     return MOVES if name in ("relu", "leaky_relu") else EXPONENTIALS
 
 
-def _activation_kernel(name: str) -> Callable[[Array], Array]:
+def _activation_kernel(name: str) -> Callable[[ndarray], ndarray]:
     """Return the kernel of an activation: its loop over every number of an array of any shape.
 
     It is a single function, because its Python code takes as long as the loop over a few thousand
@@ -256,7 +256,7 @@ def _activation_kernel(name: str) -> Callable[[Array], Array]:
     max_alone = sharing.alone
 
     @wraps(reference)
-    def kernel(x: Array) -> Array:
+    def kernel(x: ndarray) -> ndarray:
         size = x.size
         if size <= max_alone and x.flags.carray and (compiled := compiled_for(x.dtype)) is not None:
             run, function = compiled
@@ -288,14 +288,14 @@ def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
     activations.backward(formula, d_out, kept, d_x)
 
 
-def _gradient_kernel(name: str) -> Callable[[Array, Array], Array]:
+def _gradient_kernel(name: str) -> Callable[[ndarray, ndarray], ndarray]:
     """Return the kernel of an activation's gradient, under the signature of its reference."""
     reference = getattr(ops, f"{name}_backward")
     sharing = _sharing_of(name)
     loop = inner(filled_in(_backward, reference.__name__, formula=activations.ACTIVATIONS[name][1]))
 
     @wraps(reference)
-    def kernel(d_out: Array, kept: Array) -> Array:
+    def kernel(d_out: ndarray, kept: ndarray) -> ndarray:
         if d_out.shape != kept.shape:
             return reference(d_out, kept)
         d_out, kept = contiguous(d_out), contiguous(kept)
@@ -313,14 +313,14 @@ def _gradient_kernel(name: str) -> Callable[[Array, Array], Array]:
 BENT = [name for name in activations.ACTIVATIONS if name != "identity"]
 """The activations that do something."""
 
-ACTIVATIONS: dict[str, Callable[..., Array]] = {
+ACTIVATIONS: dict[str, Callable[..., ndarray]] = {
     **{name: _activation_kernel(name) for name in BENT},
     **{f"{name}_backward": _gradient_kernel(name) for name in BENT},
 }
 """Their kernels, forward and back, by the name of the operation."""
 
 
-def bias_relu(x: Array, bias: Array) -> Array:
+def bias_relu(x: ndarray, bias: ndarray) -> ndarray:
     """Kernel of :func:`xpnet.ops.bias_relu`."""
     x, bias = contiguous(x), contiguous(bias)
     out = numpy.empty_like(x)
@@ -337,17 +337,17 @@ def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
 # Softmax and its loss.
 
 
-def softmax(x: Array, axis: int = -1) -> Array:
+def softmax(x: ndarray, axis: int = -1) -> ndarray:
     """Kernel of :func:`xpnet.ops.softmax`; fastest along the last axis."""
     return _along(axis, x, softmax_loops.softmax, ops.softmax)
 
 
-def log_softmax(x: Array, axis: int = -1) -> Array:
+def log_softmax(x: ndarray, axis: int = -1) -> ndarray:
     """Kernel of :func:`xpnet.ops.log_softmax`; fastest along the last axis."""
     return _along(axis, x, softmax_loops.log_softmax, ops.log_softmax)
 
 
-def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> Array:
+def _along(axis: int, x: ndarray, loop: Loop, reference: Callable[..., Any]) -> ndarray:
     """Run a loop over the vectors along one axis; an array without vectors is passed to the
     reference.
     """
@@ -364,11 +364,12 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
 
 
 def softmax_cross_entropy(
-    logits: Array, labels: Labels, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+    logits: ndarray, labels: ndarray, sample_weight: ndarray | None = None
+) -> tuple[ndarray, ndarray]:
     """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
     if logits.size == 0:
-        return ops.softmax_cross_entropy(logits, labels, sample_weight)
+        results: Any = ops.softmax_cross_entropy(logits, labels, sample_weight)
+        return results
     logits, labels = contiguous(logits), contiguous(labels)
     shape, dtype = logits.shape, logits.dtype
     chunk_rows = rows_of(EXPONENTIALS, *shape)
@@ -385,12 +386,12 @@ def softmax_cross_entropy(
 
 
 @lru_cache(maxsize=4)
-def _uniform_scale(count: int, dtype: numpy.dtype) -> Array:
+def _uniform_scale(count: int, dtype: numpy.dtype) -> ndarray:
     """1 / batch for each row, (rows,)."""
     return numpy.full(count, 1.0 / count, dtype)
 
 
-def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
+def _weights(sample_weight: ndarray, dtype: numpy.dtype) -> ndarray:
     """w_i / sum w, (rows,)."""
     weight = numpy.asarray(sample_weight, dtype)
     return weight / weight.sum()
@@ -399,18 +400,18 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
 # Updates: the parameters and the buffers are written in place, and returned.
 
 
-def _update_kernel(name: UpdateName, update: Update) -> Callable[..., tuple[Array | None, ...]]:
+def _update_kernel(name: UpdateName, update: Update) -> Callable[..., tuple[ndarray | None, ...]]:
     """Make the kernel of an update in ``xpnet.ops``, with its name and signature."""
     defaults = update.numbers
 
     def kernel(
-        param: Array,
-        grad: Array,
-        *buffers: Array | None,
+        param: ndarray,
+        grad: ndarray,
+        *buffers: ndarray | None,
         learning_rate: float,
         t: int = 1,
         **numbers: Any,
-    ) -> tuple[Array | None, ...]:
+    ) -> tuple[ndarray | None, ...]:
         named = [numbers.pop(buffer, None) for buffer in update.buffers[len(buffers) :]]
         kept = [None if array is None else writable(array) for array in (*buffers, *named)]
         param, grad = writable(param), contiguous(grad)
@@ -449,7 +450,7 @@ def warmup() -> None:
             bias_relu(x, x[0])
             softmax_cross_entropy(x, index)
             softmax_cross_entropy(x, x)
-            for kernel, update in zip(UPDATES, ops.UPDATES.values(), strict=True):
-                kernel(x.copy(), x, *(x.copy() for _ in update.buffers), learning_rate=0.0)
+            for step, update in zip(UPDATES, ops.UPDATES.values(), strict=True):
+                step(x.copy(), x, *(x.copy() for _ in update.buffers), learning_rate=0.0)
                 if update.buffers_need:
-                    kernel(x.copy(), x, learning_rate=0.0)
+                    step(x.copy(), x, learning_rate=0.0)

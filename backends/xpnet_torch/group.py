@@ -12,7 +12,6 @@ import numpy
 
 from xpnet.backend.group import Value, say_failed
 from xpnet.errors import BackendError
-from xpnet.ops import Array
 
 
 @contextmanager
@@ -79,7 +78,7 @@ class TorchGroup:
         )
         self.why = f"gloo of PyTorch {torch.__version__}"
 
-    def allreduce(self, array: Array) -> Array:
+    def allreduce(self, array: Any) -> Any:
         """See :class:`xpnet.backend.Group`."""
         host = isinstance(array, numpy.ndarray)
         array = numpy.require(array, requirements=("C", "W")) if host else array.contiguous()

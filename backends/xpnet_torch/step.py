@@ -39,6 +39,8 @@ class TorchStep(TracedStep):
     ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         device, sums = rows.X.device, []
+        loss: Any
+        squares: Any
         largest = max(form.batch_rows for form in forms)
         on_device = [
             _map(lambda array: torch.asarray(array, device=device), of_form) for of_form in inputs
@@ -135,7 +137,7 @@ def _map(function: Callable[[Any], Any], inputs: BatchInputs) -> BatchInputs:
     return BatchInputs(function(inputs.rows), masks, *others)
 
 
-def _rows_of(form: Form, array: Array | None, rows: Array) -> Array | None:
+def _rows_of(form: Form, array: Any, rows: Any) -> Any:
     """Return the rows of a batch."""
     if array is None:
         return None

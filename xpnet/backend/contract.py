@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy
 
 from xpnet import ops
-from xpnet.ops import Array, Labels, namespace
+from xpnet.ops import Array, Labels, Namespace, namespace
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class Backend(Protocol):
     """
 
     name: str
-    xp: Any
+    xp: Namespace
     kernels: Mapping[str, Kernel]
 
-    def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
+    def asarray(self, data: object, *, dtype: str | None = None) -> Array:
         """Convert data to an array of this backend, without a copy where none is needed.
 
         Parameters
@@ -109,7 +109,7 @@ class Backend(Protocol):
             The data, in the same shape.
         """
 
-    def to_numpy(self, array: Array) -> Any:
+    def to_numpy(self, array: Array) -> numpy.ndarray:
         """Convert an array of this backend to a NumPy array on the host.
 
         Parameters
@@ -150,7 +150,7 @@ class Backend(Protocol):
         """
 
 
-def on_device(backend: Backend) -> AbstractContextManager[Any]:
+def on_device(backend: Backend) -> AbstractContextManager[None]:
     """Make the device of a backend the current one, where its library has a current device.
 
     Parameters
@@ -176,7 +176,7 @@ def on_device(backend: Backend) -> AbstractContextManager[Any]:
     return nullcontext() if enter is None else enter()
 
 
-def dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: object) -> str:
     """Name a dtype of any library as NumPy names it.
 
     Parameters
@@ -197,11 +197,11 @@ def dtype_name(dtype: Any) -> str:
     'float32'
     """
     # The type is part of the cache's key, since dtypes of two libraries may not be comparable.
-    kind: Any = type(dtype)
+    kind: type = type(dtype)
     return _name(kind, dtype)
 
 
-def floating_dtype(array: Any, backend: Backend) -> str:
+def floating_dtype(array: object, backend: Backend) -> str:
     """Name the floating-point dtype in which computations with data are made.
 
     Parameters
@@ -233,7 +233,7 @@ def floating_dtype(array: Any, backend: Backend) -> str:
 
 
 @cache
-def _name(kind: Any, dtype: Any) -> str:
+def _name(kind: type, dtype: object) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
@@ -281,14 +281,14 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
         (i for i, kind in enumerate(annotations) if kind not in or_none), len(annotations)
     )
 
-    by_dtype: dict[Any, Callable[..., Any]] = {}
+    by_dtype: dict[object, Callable[..., Any]] = {}
 
-    def choose(dtype: Any) -> Callable[..., Any]:
+    def choose(dtype: object) -> Callable[..., Any]:
         return by_dtype.setdefault(
             dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
         )
 
-    def by_first(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def by_first(x: Array, *args: Any, **kwargs: Any) -> Any:
         return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 
     def by_all(*args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ import array_api_compat
 import numpy
 
 from xpnet.backend.contract import Kernel
-from xpnet.ops import Array
+from xpnet.ops import Array, Namespace
 
 
 class GenericBackend:
@@ -36,7 +36,7 @@ class GenericBackend:
 
     def __init__(self, name: str, xp: Any, device: Any) -> None:
         self.name: str = name
-        self.xp: Any = xp
+        self.xp: Namespace = xp
         self._device = device
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:

@@ -3,6 +3,8 @@
 import sys
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import numpy
+
 from xpnet.ops import Array
 
 Value = TypeVar("Value")
@@ -59,7 +61,7 @@ class Group(Protocol):
     library: str
     why: str
 
-    def allreduce(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Any:
         """Return the sum of the ranks' arrays, the same bits on every rank.
 
         Parameters
@@ -107,7 +109,7 @@ class Group(Protocol):
 class SharedMemoryGroup(Group, Protocol):
     """A group whose ranks may run on one machine, where they can share memory."""
 
-    def shared_memory(self, size: int) -> Any:
+    def shared_memory(self, size: int) -> numpy.ndarray | None:
         """Return memory that every rank reads and writes. Collective.
 
         Parameters
@@ -143,6 +145,6 @@ def say_failed(group: Group, error: BaseException, then: str) -> None:
     sys.stderr.flush()
 
 
-def allgather(group: Group, value: Any) -> list[Any]:
+def allgather(group: Group, value: Value) -> list[Value]:
     """Return the values of all ranks, in their order; each can be pickled."""
     return [group.broadcast(value, rank=rank) for rank in range(group.size)]

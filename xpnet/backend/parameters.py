@@ -52,7 +52,7 @@ class Parameters(MutableMapping[str, Array]):
 
     def __init__(self, arrays: dict[str, Array], flat: Array | None, backend: Backend) -> None:
         self._arrays = arrays
-        self.flat: Any | None = flat
+        self.flat: Any = flat
         self.backend: Backend = backend
 
     @classmethod
@@ -126,7 +126,7 @@ class Parameters(MutableMapping[str, Array]):
         elif arrays[0] is not self.flat:
             self.flat[...] = arrays[0]
 
-    def to_host(self) -> dict[str, Any]:
+    def to_host(self) -> dict[str, numpy.ndarray]:
         """Copy the arrays to the host.
 
         Returns

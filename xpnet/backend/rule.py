@@ -125,7 +125,7 @@ class UpdateRule:
 
 
 @cache
-def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+def _argument_names(function: Callable[..., object]) -> tuple[str, ...]:
     return tuple(signature(function).parameters)
 
 

@@ -19,6 +19,7 @@ from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
+from xpnet.typing import RandomGenerator, SparseMatrix
 
 PREDICTION_ROWS = 8192
 """Number of rows that the reference step and the default methods forward at a time.
@@ -53,8 +54,8 @@ class StepState:
     7
     """
 
-    params: dict[str, Any]
-    buffers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    params: dict[str, numpy.ndarray]
+    buffers: dict[str, dict[str, numpy.ndarray]] = field(default_factory=dict)
     t: int = 0
 
 
@@ -88,7 +89,7 @@ class BatchPart:
     total_weight: float
     first_row: int = 0
     penalized: bool = True
-    places: Any = field(default=None, compare=False)
+    places: numpy.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class EpochRows:
     X: Array
     Y: Array
     batch_size: int
-    order: Any = None
+    order: numpy.ndarray | None = None
     sample_weight: Array | None = None
 
 
@@ -175,7 +176,7 @@ class Step(ABC):
     takes_sparse: bool = False
     report: Callable[[int], None] | None = None
     prefetches_orders: bool = False
-    prefetch_order: Callable[[], Any] | None = None
+    prefetch_order: Callable[[], numpy.ndarray] | None = None
 
     @property
     def backend(self) -> Backend:
@@ -217,7 +218,7 @@ class Step(ABC):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
     ) -> float:
         """Train on all rows once, in minibatches: for each the gradient, then the update.
@@ -251,7 +252,7 @@ class Step(ABC):
         *,
         learning_rates: Sequence[float],
         batch_size: int,
-        orders: Sequence[Any] | None = None,
+        orders: Sequence[numpy.ndarray] | None = None,
         sample_weight: Array | None = None,
     ) -> list[float]:
         """Train for several epochs, each as `epoch` makes it.
@@ -324,7 +325,12 @@ class Step(ABC):
 
     @abstractmethod
     def loss(
-        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: numpy.ndarray | None = None,
     ) -> float:
         """Measure the mean loss, without gradient, dropout or update.
 
@@ -356,7 +362,7 @@ class Step(ABC):
         Y: Array,
         *,
         sample_weight: Array | None = None,
-        rows: Any = None,
+        rows: numpy.ndarray | None = None,
         part: BatchPart | None = None,
     ) -> float:
         """Compute `gradients` from the rows as one batch, penalty included, and update nothing.
@@ -424,7 +430,7 @@ class Step(ABC):
         state = self.state()
         return lambda: self.load_state(state)
 
-    def forward_finite(self, X: Any) -> Array | None:
+    def forward_finite(self, X: numpy.ndarray | SparseMatrix) -> Array | None:
         """Compute the outputs of the network as `forward` does, and look for NaN and infinity in X.
 
         Parameters
@@ -438,7 +444,7 @@ class Step(ABC):
         array, shape (rows, out), or None
             None where X holds NaN or infinity.
         """
-        outputs = []
+        outputs: list[Any] = []
         for start in range(0, max(X.shape[0], 1), PREDICTION_ROWS):
             part = numpy.asarray(X[start : start + PREDICTION_ROWS], dtype=self.spec.dtype)
             if not numpy.isfinite(part).all():
@@ -453,7 +459,7 @@ class Step(ABC):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
     ) -> float:
@@ -578,8 +584,8 @@ class Step(ABC):
         Y: Array,
         *,
         batch_size: int,
-        rows: Sequence[Any],
-        streams: Any,
+        rows: Sequence[numpy.ndarray | None],
+        streams: Sequence[RandomGenerator | None] | None,
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """Train several networks of one shape at once, each on one thread.
 

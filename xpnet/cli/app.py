@@ -1,7 +1,5 @@
 """The commands in one group, and what becomes of errors."""
 
-from typing import Any
-
 import click
 
 from xpnet import __version__
@@ -46,7 +44,7 @@ class Commands(click.Group):
         extension.epilog = extension.epilog or EPILOG
         return extension
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command; raise ClickException, which click prints, in place of those errors."""
         try:
             return super().invoke(ctx)

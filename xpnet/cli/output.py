@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from shutil import get_terminal_size
-from typing import Any
 
 import click
 
@@ -35,7 +34,7 @@ def as_options(note: str) -> str:
     return note.replace("date_format", "--date-format")
 
 
-def working(what: str) -> AbstractContextManager[Any]:
+def working(what: str) -> AbstractContextManager[object]:
     """Show on the terminal of stderr what a command is doing; elsewhere show nothing."""
     if not sys.stderr.isatty():
         return nullcontext()
@@ -45,7 +44,7 @@ def working(what: str) -> AbstractContextManager[Any]:
     return Console(stderr=True).status(Text(visible(what)))
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Return the document as text; NaN and infinities, which JSON lacks, become null."""
     exact = json.dumps(value, default=lambda one: one.item() if hasattr(one, "item") else str(one))
     finite = json.loads(exact, parse_constant=lambda _: None)
@@ -55,7 +54,7 @@ def to_json(value: Any) -> str:
     )
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table on stdout. All columns but the first are right-aligned; None is a dash."""
     from rich import box
     from rich.console import Console
@@ -70,19 +69,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     Console(highlight=False, width=_width()).print(table, "")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:,.4f}" if isinstance(value, float) else visible(str(value))
 
 
-def few(names: Sequence[Any], maximum: int = 8) -> str:
+def few(names: Sequence[object], maximum: int = 8) -> str:
     """Return names with commas between; of many the first, and how many there are."""
     more = f", ... ({len(names)})" if len(names) > maximum else ""
     return ", ".join(map(str, names[:maximum])) + more
 
 
-def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
+def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values on stdout, a line each."""
     formatter = click.HelpFormatter(width=_width())
     formatter.write_dl([(visible(name), visible(str(value))) for name, value in facts])

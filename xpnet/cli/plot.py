@@ -73,7 +73,7 @@ def draw_classes(
     path: Path,
     labels: numpy.ndarray,
     probabilities: numpy.ndarray,
-    classes: Sequence[Any],
+    classes: Sequence[object],
     title: str,
 ) -> None:
     """Draw a confusion matrix, and how often predictions of a probability are right.

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from xpnet.cli.settings import PredictSettings
 
 if TYPE_CHECKING:
     import numpy
+    import pyarrow
 
     from xpnet.cli.table_model import TableModel
 
@@ -101,7 +102,7 @@ def _lines(
     opened: "TableModel",
     batches: Iterable[Any],
     ids: list[str],
-    kept: Iterable[Any] | None,
+    kept: "Iterable[pyarrow.RecordBatch] | None",
     proba: bool,
 ) -> Iterator[str]:
     """Yield the table to write, some rows at a time, as they are predicted. The header is first.
@@ -110,8 +111,8 @@ def _lines(
     """
     import pyarrow
 
-    header: list[Any] = [[*ids, *_header(opened, proba)]]
-    cells: Iterator[Any] = repeat(())
+    header: list[Sequence[object]] = [[*ids, *_header(opened, proba)]]
+    cells: Iterator[Sequence[object]] = repeat(())
     if kept is not None:
         cells = (
             row
@@ -137,7 +138,7 @@ def _header(opened: "TableModel", proba: bool) -> list[str]:
     return header + [f"p_{label}" for label in opened.classes] if proba else header
 
 
-def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
+def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> list[list[object]]:
     """Return the content of the columns with predictions, for some rows.
 
     Numbers are text, since float32 is shortest in its own digits.
@@ -152,7 +153,7 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
     return labels + numbers if proba else labels
 
 
-def _as_csv(rows: Iterable[Iterable[Any]]) -> str:
+def _as_csv(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as comma-separated text."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -98,7 +98,7 @@ class TableRows:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, selection: Any) -> "TableRows":
+    def take(self, selection: numpy.ndarray | slice) -> "TableRows":
         """Return some of the rows, in their order. selection : (rows,) bool, or a slice"""
         selected = numpy.zeros(len(self), bool)
         selected[selection] = True
@@ -132,7 +132,7 @@ class EncodedRows(Source):
 
     def __init__(self, rows: TableRows, encoder: Any, dtype: str) -> None:
         self.rows: TableRows = rows
-        self.encoder: Any = encoder
+        self.encoder = encoder
         self.dtype: numpy.dtype = numpy.dtype(dtype)
         counts = [
             numpy.count_nonzero(rows.chosen[start:end])

@@ -16,7 +16,7 @@ NETWORK = (
 """Losses and an accuracy that the notebook printed."""
 
 
-def run_notebook(backend: str | None, say: Callable[[str], Any]) -> bool:
+def run_notebook(backend: str | None, say: Callable[[str], object]) -> bool:
     """Do what the notebook does, in its order, since all of it draws from one random generator.
 
     say : called with each line of output
@@ -50,7 +50,7 @@ def run_notebook(backend: str | None, say: Callable[[str], Any]) -> bool:
     return (logistic, network) == (LOGISTIC, NETWORK)
 
 
-def _train(model: Any, data: Any, say: Callable[[str], Any]) -> list[str]:
+def _train(model: Any, data: Any, say: Callable[[str], object]) -> list[str]:
     """Make 501 full-batch steps with a line every 50, then measure the accuracy on the test set.
 
     returns the numbers, as printed

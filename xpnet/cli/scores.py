@@ -76,7 +76,7 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
 def class_scores(
     labels: numpy.ndarray,
     probabilities: numpy.ndarray,
-    names: Sequence[Any],
+    names: Sequence[object],
     weight: numpy.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.

@@ -74,7 +74,7 @@ def zarr_frame(path: Path, target: str | None) -> Frame:
 def _archive_frame(
     path: Path,
     target: str | None,
-    array: Callable[[str], Any],
+    array: Callable[[str], numpy.ndarray],
     names: Callable[[], list[str]],
 ) -> Frame:
     """Return the frame of an archive.
@@ -93,7 +93,11 @@ def _archive_frame(
 
 
 def array_frame(
-    name: str, X: Any, labels: numpy.ndarray | None, target: str, names: Sequence[str] | None = None
+    name: str,
+    X: numpy.ndarray,
+    labels: numpy.ndarray | None,
+    target: str,
+    names: Sequence[str] | None = None,
 ) -> Frame:
     """Return the frame of a matrix and its labels.
 

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import BinaryIO
 
 from xpnet.errors import DataFileError
 
@@ -21,7 +21,7 @@ def holds_bad_bytes(text: str) -> bool:
 
 
 def raise_for_bad_bytes(
-    stream: Any, *, name: str, encoding: str, separator: str, names: Sequence[str]
+    stream: BinaryIO, *, name: str, encoding: str, separator: str, names: Sequence[str]
 ) -> None:
     """Raise DataFileError for the first cell with a byte that is not text; return if there is none.
 

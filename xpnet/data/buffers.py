@@ -8,7 +8,7 @@ buffer, and the last two steps are made for as few rows as stay in a core's cach
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
     owner: numpy.ndarray
 
 
-def _parts(source: Source, blocks: Any) -> Iterator[tuple[int, numpy.ndarray]]:
+def _parts(source: Source, blocks: numpy.ndarray) -> Iterator[tuple[int, numpy.ndarray]]:
     """Yield the rows of the blocks, some at a time, with the number of the first."""
     for block in blocks:
         first = int(source.starts[block])
@@ -53,11 +53,11 @@ def _parts(source: Source, blocks: Any) -> Iterator[tuple[int, numpy.ndarray]]:
 
 def _filled(
     source: Source,
-    blocks: Any,
+    blocks: numpy.ndarray,
     owners: Iterable[numpy.ndarray],
     rank: int,
     room: int,
-    dtype: Any,
+    dtype: str | numpy.dtype,
     stop: Event,
 ) -> Iterator[Piece]:
     """Yield the rows of this rank's blocks in two buffers: one is filled while the other is used.
@@ -89,7 +89,7 @@ def _filled(
         buffers.reverse()
 
 
-def read_rows(source: Source, blocks: Any, dtype: Any) -> Piece:
+def read_rows(source: Source, blocks: numpy.ndarray, dtype: str | numpy.dtype) -> Piece:
     """Return all rows of some blocks."""
     owner = numpy.zeros(int(numpy.diff(source.starts)[blocks].sum()), numpy.int64)
     return next(_filled(source, blocks, [owner], 0, len(owner), dtype, Event()))
@@ -113,7 +113,7 @@ def copy_finite(X: numpy.ndarray, out: numpy.ndarray, first: int) -> None:
         )
 
 
-def kept_dtype(source: Source, dtype: Any) -> numpy.dtype:
+def kept_dtype(source: Source, dtype: str | numpy.dtype) -> numpy.dtype:
     """Return a buffer's dtype: that of training, unless whole numbers have a narrower one."""
     narrow = source.dtype.kind in "biu" and source.dtype.itemsize < numpy.dtype(dtype).itemsize
     return source.dtype if narrow else numpy.dtype(dtype)
@@ -121,8 +121,8 @@ def kept_dtype(source: Source, dtype: Any) -> numpy.dtype:
 
 def rows_of(
     source: Source,
-    blocks: Any,
-    dtype: Any,
+    blocks: numpy.ndarray,
+    dtype: str | numpy.dtype,
     *,
     batch_size: int,
     seed: int | None = None,

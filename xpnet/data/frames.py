@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy
 import pyarrow
@@ -37,7 +36,9 @@ class Frame:
     stored: Callable[[int, Sequence[str]], Iterable[pyarrow.RecordBatch]]
     default_target: str | None = None
     notes: list[str] = field(default_factory=list)
-    converters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    converters: dict[str, Callable[[pyarrow.ChunkedArray], pyarrow.ChunkedArray]] = field(
+        default_factory=dict
+    )
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +58,12 @@ class Frame:
         frame.take_as_text(text)
         return frame
 
-    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
+    def convert(
+        self,
+        name: str,
+        kind: pyarrow.DataType,
+        converter: Callable[[pyarrow.ChunkedArray], pyarrow.ChunkedArray],
+    ) -> None:
         """Read a column as another type.
 
         kind : the type; converter : makes an array of that type from stored cells
@@ -95,12 +101,12 @@ class Frame:
             yield from self.batches(block, columns)
 
 
-def is_text(kind: Any) -> bool:
+def is_text(kind: pyarrow.DataType) -> bool:
     """Return whether a type is one of Arrow's for text."""
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def _as_text(cells: Any) -> Any:
+def _as_text(cells: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     """Return cells of any type as text; lists, records and bytes as Python writes them."""
     try:
         text = cells.cast(pyarrow.string())

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 import pyarrow
@@ -76,7 +76,7 @@ def _from_numbers(numbers: numpy.ndarray) -> Labels:
     return Labels(values.astype(numpy.int64) if are_integers and are_exact else values, labelled)
 
 
-def _from_texts(column: Any, decimal: str | None, title: str) -> Labels:
+def _from_texts(column: pyarrow.ChunkedArray, decimal: str | None, title: str) -> Labels:
     """Return labels from texts, each of which is looked at once. title : of the column"""
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
@@ -96,7 +96,7 @@ def _from_texts(column: Any, decimal: str | None, title: str) -> Labels:
     return Labels(_from_numbers(numbers[codes[labelled]]).values, labelled)
 
 
-def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
+def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[object]) -> numpy.ndarray:
     """Return the index of each label among classes.
 
     They are compared as text, so that 1 from one file is "1" from another.

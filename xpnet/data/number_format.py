@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow
 from pyarrow import compute
@@ -36,7 +35,7 @@ class NumberFormat:
     thousands: str
     note: str = ""
 
-    def plain(self, texts: Any) -> Any:
+    def plain(self, texts: pyarrow.Array) -> pyarrow.Array:
         """Return numbers of this format without units and marks, and with a decimal point.
 
         Other texts become gaps.
@@ -50,13 +49,13 @@ class NumberFormat:
         bare = compute.replace_substring_regex(numbers, rf"{_UNIT}|\s|[{self.thousands}]", "")
         return compute.replace_substring(bare, self.decimal, ".")
 
-    def numbers(self, column: Any) -> Any:
+    def numbers(self, column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
         """Return the cells of a column as float64; those that are no numbers are gaps."""
         # Encoded again, since a batch may use few words of its dictionary.
         encoded = column.cast(pyarrow.string()).dictionary_encode()
         return compute.take(self.plain(encoded.dictionary).cast(pyarrow.float64()), encoded.indices)
 
-    def of(self, column: Any, *, strictly: bool) -> "NumberFormat | None":
+    def of(self, column: pyarrow.ChunkedArray, *, strictly: bool) -> "NumberFormat | None":
         """Return this format with a note on a column that has it; None for another column."""
         texts, counts = compute.value_counts(column.drop_null()).flatten()
         texts = texts.cast(pyarrow.string())  # the distinct ones, fewer than rows in most columns
@@ -85,14 +84,18 @@ class NumberFormat:
         return replace(self, note=", ".join(notes))
 
 
-def _unit_count(texts: Any) -> int:
+def _unit_count(texts: pyarrow.Array) -> int:
     """Return how many different units some numbers have."""
     matches = compute.extract_regex(texts, rf"(?P<unit>{_UNIT})")
     return len(compute.struct_field(matches, 0).drop_null().unique())
 
 
 def number_format_of(
-    parts: Iterable[Any], decimal: str | None, thousands: str | None, *, strictly: bool = False
+    parts: Iterable[pyarrow.Array],
+    decimal: str | None,
+    thousands: str | None,
+    *,
+    strictly: bool = False,
 ) -> NumberFormat | None:
     """Return the format in which the texts of a column are numbers; None if they are not.
 
@@ -104,7 +107,7 @@ def number_format_of(
         for mark in ([decimal] if decimal else [".", ","])
     ]
 
-    def format_of(column: Any) -> NumberFormat | None:
+    def format_of(column: pyarrow.ChunkedArray) -> NumberFormat | None:
         return next(filter(None, (one.of(column, strictly=strictly) for one in formats)), None)
 
     parts = iter(parts)

@@ -56,7 +56,7 @@ def parquet_frame(path: str | Path, name: str) -> Frame:
 
 
 def _rows_of_group(
-    group: Any, schema: pyarrow.Schema, columns: Sequence[str]
+    group: pyarrow.dataset.Fragment, schema: pyarrow.Schema, columns: Sequence[str]
 ) -> Iterator[pyarrow.RecordBatch]:
     """Yield some columns of a group of rows, in the types that all files share."""
     batch_rows = _DECODED_BYTES // (8 * max(1, len(columns)))
@@ -89,12 +89,12 @@ def _rows_of_group(
             raise ValueError("a group has another number of rows than it says")
 
 
-def _partition_keys(fragment: Any) -> dict[str, Any]:
+def _partition_keys(fragment: pyarrow.dataset.Fragment) -> dict[str, Any]:
     """Return what the name of a file's folder says about its rows (year=2024)."""
     return dataset.get_partition_keys(fragment.partition_expression)
 
 
-def _data_schema(schema: Any) -> Any:
+def _data_schema(schema: pyarrow.Schema) -> pyarrow.Schema:
     """Return the columns that are data, without an index of pandas', with the types of values."""
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     kinds = {column.name: column.type for column in schema if column.name not in index}

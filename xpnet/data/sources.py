@@ -122,7 +122,7 @@ class Source:
                 filled += len(part)
         return X
 
-    def buffer_rows(self, dtype: Any) -> int:
+    def buffer_rows(self, dtype: str | numpy.dtype) -> int:
         """Count the rows that are shuffled at a time.
 
         Parameters

@@ -2,7 +2,7 @@
 parameters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -244,7 +244,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
         network = self._fitted
         spec, elsewhere = network.spec, not is_host(network.backend)
-        params = network.params.to_host() if elsewhere else network.params
+        params: Mapping[str, Any] = network.params.to_host() if elsewhere else network.params
         coefs, intercepts = (
             [params[name] for name in names] for names in (spec.weight_names, spec.bias_names)
         )

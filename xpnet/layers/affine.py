@@ -60,7 +60,8 @@ class Affine(Layer):
         inputs, weight, bias = as_floats(ops.backend, arrays)
         check_affine_shapes(inputs, weight, bias, max_axes=2)
         self.cache: Any = inputs, weight
-        return ops.affine(inputs, weight, bias)
+        out: Array = ops.affine(inputs, weight, bias)
+        return out
 
     def backward(self, d_out: Array) -> tuple[Array, Array, Array]:
         """Compute the gradient with respect to each of the three inputs.

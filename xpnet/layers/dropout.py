@@ -56,8 +56,9 @@ class Dropout(Layer):
         """
         _, inputs, keep = self._coerce(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
-        self.cache: Any = keep * (1 / (1 - rate))
-        return inputs * self.cache
+        scale = keep * (1 / (1 - rate))
+        self.cache: Any = scale
+        return inputs * scale
 
     def backward(self, d_out: Array) -> Array:
         """Compute the gradient with respect to the inputs, ``d_out * keep / (1 - rate)``.
@@ -77,6 +78,7 @@ class Dropout(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
+        scale: Array
         _, scale = self._recall()
         check_same_shape("d_out", d_out, scale.shape)
         return d_out * scale

@@ -7,7 +7,6 @@ from typing import Any
 from xpnet.backend import Backend, Operations, dtype_name, floating_dtype
 from xpnet.dispatch.choose import choose
 from xpnet.errors import InputError
-from xpnet.ops import Array
 
 
 class Layer:
@@ -30,7 +29,7 @@ class Layer:
     def __init__(self, *, backend: str | Backend | None = None) -> None:
         self.backend = backend
         self._ops: Operations | None = None
-        self.cache: Any = None
+        self.cache: object = None
 
     def __repr__(self) -> str:
         arguments = {name: getattr(self, name, None) for name in signature(type(self)).parameters}
@@ -38,7 +37,7 @@ class Layer:
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value)
         return f"{type(self).__name__}({shown})"
 
-    def _coerce(self, *arrays: Any) -> tuple[Any, ...]:
+    def _coerce(self, *arrays: object) -> tuple[Any, ...]:
         """Choose the backend for this pass; return its operations, and the arrays moved to it.
 
         None stays None.
@@ -57,7 +56,7 @@ class Layer:
         return self._ops, self.cache
 
 
-def as_floats(backend: Backend, arrays: Sequence[Array | None]) -> Sequence[Array]:
+def as_floats(backend: Backend, arrays: Sequence[Any]) -> Sequence[Any]:
     """Convert whole numbers to the floating-point dtype of the other arrays.
 
     Products of whole numbers could overflow. If no array holds whole numbers, the arrays are

@@ -75,7 +75,7 @@ class MemberAffine(Layer):
         check_affine_shapes(inputs, weight, bias, max_axes=3)
         scaled = inputs if scale_in is None else ops.member_scale(inputs, scale_in)
         product = ops.member_product(scaled, weight)
-        out = product if scale_out is None else ops.member_scale(product, scale_out)
+        out: Array = product if scale_out is None else ops.member_scale(product, scale_out)
         out = out + (bias if bias.ndim == 1 else bias[:, None, :])
         self.cache: Any = inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
         return out

@@ -95,7 +95,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     write(path, description, tensors, lambda written: _opened(written, tensors, "numpy"))
 
 
-def _kind(model: Any) -> str:
+def _kind(model: object) -> str:
     """Return the name of a model's class, if files may hold it.
 
     Raises InputError otherwise: the class of a user would not be known when the file is opened.
@@ -109,7 +109,7 @@ def _kind(model: Any) -> str:
     return kind
 
 
-def export_model(model: Any, path: str | Path) -> None:
+def export_model(model: object, path: str | Path) -> None:
     """Write a model as an ONNX file for other runtimes, or as one file of C.
 
     A file whose name ends in ``.c`` is C99 without dependencies, which computes in float32:
@@ -213,7 +213,7 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
 
 def _opened(
-    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+    description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
 ) -> Any:
     """Return the model of a file of a known kind, from its description and tensors.
 
@@ -305,7 +305,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Any]) -> dict[str, str]:
+def _column_kinds(encoder: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> dict[str, str]:
     """Return what each column holds that the encoder of a file uses, by name.
 
     It is empty for settings that no encoder writes, which a file of unknown origin may hold.
@@ -316,7 +316,9 @@ def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Any]) -> dict[str,
         return {}
 
 
-def _named_kinds(encoder: dict[str, Any], tensors: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _named_kinds(
+    encoder: dict[str, Any], tensors: dict[str, numpy.ndarray]
+) -> Iterator[tuple[str, str]]:
     """Yield the name of each column and what it holds."""
     for k, entry in enumerate(encoder.get("encodings", [])):
         column = entry["column"]

@@ -18,6 +18,7 @@ from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
+from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.number_encoding import PARTS, PERIODS, NumberEncoding
 
@@ -67,7 +68,7 @@ def _sizes(exported: Exported) -> str:
     is_binary = has_logistic_output and classes is not None and len(classes) <= 2
     encodings = [] if encoder is None else encoder.encodings_
     numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
-    sizes: dict[str, Any] = {
+    sizes: dict[str, object] = {
         "XPNET_COLUMNS": spec.widths[0] if encoder is None else encoder.n_features_in_,
         "XPNET_RESULTS": 2 if is_binary else outputs,
         "NUMBERS": len(numbers),
@@ -106,8 +107,8 @@ def _data(exported: Exported) -> str:
 class _EncodingTables(NamedTuple):
     """A row for each number and for each category, with the fields of the structures in C."""
 
-    numbers: list[list[Any]]
-    categories: list[list[Any]]
+    numbers: list[list[object]]
+    categories: list[list[object]]
 
 
 def _encodings(encoder: Any) -> _EncodingTables:
@@ -123,7 +124,7 @@ def _encodings(encoder: Any) -> _EncodingTables:
     return tables
 
 
-def _number(number: NumberEncoding, first_output: int) -> list[Any]:
+def _number(number: NumberEncoding, first_output: int) -> list[object]:
     """Return the fields of a number."""
     part = ("", *PARTS).index(number.part)
     period = PERIODS.get(number.part, (0.0, 1.0))
@@ -133,16 +134,16 @@ def _number(number: NumberEncoding, first_output: int) -> list[Any]:
     return [first_output, number.column, part, *scaling, *flags, *period, bins, number.edges]
 
 
-def _category(category: CategoryEncoding, first_output: int) -> list[Any]:
+def _category(category: CategoryEncoding, first_output: int) -> list[object]:
     """Return the fields of a category."""
     sizes = [len(category.values), category.hot, category.gaps, len(category.detail_labels)]
     names = numpy.array(category.values, dtype=object)
     return [first_output, category.column, *sizes, names, category.details]
 
 
-def _layers(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> list[list[Any]]:
+def _layers(spec: NetworkSpec, networks: Sequence[dict[str, numpy.ndarray]]) -> list[list[object]]:
     """Return the fields of each layer of each network."""
-    rows = []
+    rows: list[list[object]] = []
     for params in networks:
         for (inputs, outputs), names in zip(pairwise(spec.widths), spec.layer_names, strict=True):
             arrays = {role: _float32(name, params[name]) for role, name in names.items()}
@@ -182,7 +183,7 @@ def _activations(spec: NetworkSpec) -> str:
     return "\n".join([*used, *functions, table])
 
 
-def _operators_of(expression: Any) -> set[str]:
+def _operators_of(expression: OnnxOperand) -> set[str]:
     """Return the names of the operators of an expression."""
     if isinstance(expression, str | float):
         return set()
@@ -190,7 +191,7 @@ def _operators_of(expression: Any) -> set[str]:
     return {operator}.union(*map(_operators_of, operands))
 
 
-def _call(expression: Any) -> str:
+def _call(expression: OnnxOperand) -> str:
     """Return an expression of ONNX's operators in C, where functions have their names."""
     if isinstance(expression, str):
         return expression

@@ -20,7 +20,7 @@ file into memory: when another process truncates the file, this process ends.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -93,7 +93,7 @@ class Description:
 def write(
     path: str | Path,
     description: Description,
-    tensors: dict[str, Any],
+    tensors: dict[str, numpy.ndarray],
     check: Callable[[Description], object] = lambda _: None,
 ) -> None:
     """Write a file; equal descriptions and tensors give equal bytes.
@@ -124,7 +124,7 @@ def write(
 
 
 def _content(
-    save: Callable[..., bytes], description: Description, tensors: dict[str, Any]
+    save: Callable[..., bytes], description: Description, tensors: dict[str, numpy.ndarray]
 ) -> bytes:
     envelope: dict[str, Any] = {
         "description": {**vars(description), "network": asdict(description.network)}
@@ -228,7 +228,9 @@ def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
     return typed({**envelope.pop("description"), **envelope}, Description), sums["data"]
 
 
-def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:
+def _seal(
+    envelope: dict[str, Any], data_sha256: str, shapes: Mapping[str, Sequence[object]]
+) -> str:
     """Return the checksum of description, entries of the tensors, and checksum of their bytes."""
     return sha256(
         canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()

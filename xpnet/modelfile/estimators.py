@@ -76,7 +76,7 @@ def to_export(estimator: Any) -> Exported:
 
 
 def open_file(
-    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+    description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
 ) -> Any:
     """Return the estimator of a file, and remove its tensors from ``tensors``.
 

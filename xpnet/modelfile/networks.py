@@ -15,17 +15,21 @@ from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 NO_PARAMETERS = "its tensors are not those of the network it describes"
 
 
-def take_parameters(spec: NetworkSpec, tensors: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def take_parameters(
+    spec: NetworkSpec, tensors: dict[str, numpy.ndarray], prefix: str = ""
+) -> dict[str, numpy.ndarray]:
     """Take the parameters of a network, whose names begin with a prefix, out of a file's tensors.
 
     Raises ValueError where one is missing, or has another dtype or shape.
     """
-    parameters = {name: tensors.pop(prefix + name, None) for name in spec.parameter_names}
+    parameters: dict[str, Any] = {
+        name: tensors.pop(prefix + name, None) for name in spec.parameter_names
+    }
     check_parameters_of(spec, parameters)
     return parameters
 
 
-def check_parameters_of(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
+def check_parameters_of(spec: NetworkSpec, arrays: dict[str, numpy.ndarray]) -> None:
     """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
     expected = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
     received = {
@@ -46,7 +50,7 @@ class FileParts(NamedTuple):
 
     spec: NetworkSpec
     settings: dict[str, Any]
-    tensors: dict[str, Any]
+    tensors: dict[str, numpy.ndarray]
 
 
 def parts(network: Network) -> FileParts:
@@ -78,7 +82,7 @@ class Exported:
     """
 
     spec: NetworkSpec
-    networks: Sequence[dict[str, Any]]
+    networks: Sequence[dict[str, numpy.ndarray]]
     classes: Any = None
     encoder: Any = None
     target: numpy.ndarray | None = None
@@ -96,7 +100,7 @@ def to_export(network: Network) -> Exported:
 
 
 def open_file(
-    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+    description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
 ) -> Network:
     """Return the model of a file, and remove its tensors from ``tensors``.
 

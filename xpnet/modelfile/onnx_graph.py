@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 
@@ -19,7 +19,9 @@ from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
+from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
+from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -37,6 +39,10 @@ _FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
 _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
 
+Operand: TypeAlias = "Value | numpy.ndarray | float"
+"""What a node computes with: a tensor of the graph, or a constant."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor of a graph under construction; arithmetic with it adds nodes to the graph.
@@ -48,22 +54,22 @@ class Value:
     graph: "Graph"
     name: str
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Operand) -> "Value":
         return self.graph.add("Add", self, other)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Operand) -> "Value":
         return self.graph.add("Sub", self, other)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Operand) -> "Value":
         return self.graph.add("Mul", self, other)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Operand) -> "Value":
         return self.graph.add("Div", self, other)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Operand) -> "Value":
         return self.graph.add("Greater", self, other)
 
-    def __floordiv__(self, other: Any) -> "Value":
+    def __floordiv__(self, other: Operand) -> "Value":
         return self.graph.add("Floor", self / other)
 
     def __getitem__(self, rows_and_columns: tuple[slice, Any]) -> "Value":
@@ -86,7 +92,7 @@ class Graph:
         """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""
         return self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
-    def input(self, name: str, columns: int, dtype: str) -> Value:
+    def input(self, name: str, columns: int, dtype: str) -> "Value":
         """Add an input (rows, columns). Names that the graph uses itself get the prefix ``x_``."""
         is_output = name in ("", "label", "probabilities", "predictions")
         is_taken = is_output or name.startswith((_INNER, "x_"))
@@ -105,8 +111,13 @@ class Graph:
         )
 
     def add(
-        self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any
-    ) -> Value:
+        self,
+        operator: str,
+        *operands: Operand,
+        domain: str = "",
+        results: int = 1,
+        **attributes: Any,
+    ) -> "Value":
         """Add a node and return the first of its results.
 
         Numbers and arrays among its operands become constants.
@@ -122,7 +133,7 @@ class Graph:
         )
         return Value(self, outputs[0])
 
-    def constant(self, value: Any) -> Value:
+    def constant(self, value: Operand) -> "Value":
         """Add a constant; a number of Python is a float64."""
         name = f"{_INNER}constant{len(self.proto.initializer)}"
         self.proto.initializer.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
@@ -171,7 +182,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     _write_graph(path, graph)
 
 
-def _finish(graph: Graph, mean: Value, exported: Exported) -> Value:
+def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
     """Sort, scale and calibrate the mean outputs of the networks, as far as the model does."""
     spec, result = exported.spec, mean
     if exported.rises:
@@ -201,7 +212,9 @@ def _write_graph(path: str | Path, graph: Graph) -> None:
     write_whole(path, model.SerializeToString(deterministic=True))
 
 
-def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) -> Value:
+def _network(
+    graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, numpy.ndarray]
+) -> "Value":
     """Add a network and return its outputs; the mean output of several members."""
     for k, names in enumerate(spec.layer_names):
         x = _layer(graph, x, **{role: params[name] for role, name in names.items()})
@@ -213,7 +226,7 @@ def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any]) 
 
 def _layer(
     graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None
-) -> Value:
+) -> "Value":
     """Add an affine layer, of members as ``xpnet.layers.MemberAffine`` has it."""
     if scale_in is not None:
         x = x * scale_in[:, None, :]
@@ -223,7 +236,7 @@ def _layer(
     return x + (bias[:, None, :] if bias.ndim == 2 else bias)
 
 
-def _express(graph: Graph, part: Any, x: Value, dtype: str) -> Any:
+def _express(graph: Graph, part: OnnxOperand, x: Value, dtype: str) -> Any:
     """Add an expression of operators and numbers, such as an activation has."""
     if isinstance(part, str):
         return x
@@ -272,7 +285,7 @@ def _check_labels(classes: numpy.ndarray) -> None:
         )
 
 
-def encode_table(graph: Graph, encoder: Any) -> Value:
+def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     """Add the inputs of a fitted ``TableEncoder``, and return its outputs (rows, outputs).
 
     A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text,
@@ -315,7 +328,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     return concat(*blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
 
 
-def _category(text: Value, category: CategoryEncoding) -> Value:
+def _category(text: Value, category: CategoryEncoding) -> "Value":
     """Look up the outputs of a category in a table with a row for each value, unknown and gap."""
     values = category.values
     unknown = len(values)

@@ -105,7 +105,7 @@ def _exported(fitted: FittedTable) -> Exported:
 
 
 def open_file(
-    description: Description, tensors: dict[str, Any], backend: str | Backend | None
+    description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
 ) -> Any:
     """Return the estimator of a file, and remove its tensors from ``tensors``.
 
@@ -148,7 +148,7 @@ def open_file(
 
 
 def _take_targets(
-    estimator: Any, spec: NetworkSpec, tensors: dict[str, Any], *, flat: bool
+    estimator: Any, spec: NetworkSpec, tensors: dict[str, numpy.ndarray], *, flat: bool
 ) -> dict[str, Any]:
     """Return what ``fit`` learned of a regressor's targets, by the names of the record's fields."""
     outputs = spec.widths[-1]
@@ -158,17 +158,17 @@ def _take_targets(
         raise ValueError(
             "its networks were trained on another loss or other targets than its parameters say"
         )
-    arrays = {}
+    arrays: dict[str, Any] = {}
     shapes = ((4, outputs), (rows, outputs), (rows,), (rows,))
     for name, shape in zip(_TENSORS, shapes, strict=True):
-        array = tensors.pop(name, None)
+        array: Any = tensors.pop(name, None)
         if array is not None or name not in ("residual_weights", "residual_groups"):
             _check(array, "int64" if name == "residual_groups" else "float64", shape)
         arrays[name] = array
     return arrays
 
 
-def _take_importances(tensors: dict[str, Any], columns: int) -> Importances | None:
+def _take_importances(tensors: dict[str, numpy.ndarray], columns: int) -> Importances | None:
     """Return the importances of the columns; None in files of fits that did not have them."""
     values = tensors.pop("importances", None)
     if values is None:
@@ -179,7 +179,7 @@ def _take_importances(tensors: dict[str, Any], columns: int) -> Importances | No
     return Importances(values=values)
 
 
-def _check(array: Any, dtype: str, shape: tuple[int, ...]) -> None:
+def _check(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless an array has this dtype and shape, and is finite."""
     if array.dtype != dtype or array.shape != shape or not numpy.isfinite(array).all():
         raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
@@ -192,7 +192,7 @@ class _DescribedEncoder(NamedTuple):
     tensors: dict[str, numpy.ndarray]
 
 
-def _described(encoder: Any) -> _DescribedEncoder:
+def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
     """Return a fitted encoder as a file holds it."""
     entries: list[dict[str, Any]] = []
     arrays: dict[str, numpy.ndarray] = {}
@@ -220,7 +220,7 @@ def _described(encoder: Any) -> _DescribedEncoder:
     return _DescribedEncoder(settings, arrays)
 
 
-def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.TableEncoder:
+def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
     """Return an encoder from its settings in a file, in time linear in their size.
 
     Raises ValueError, KeyError or TypeError for settings that ``_described`` does not write.
@@ -258,7 +258,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
 
 
 def _encoding_of(
-    entry: dict[str, Any], tensors: dict[str, Any], prefix: str, columns: int
+    entry: dict[str, Any], tensors: dict[str, numpy.ndarray], prefix: str, columns: int
 ) -> Encoding:
     """Return an encoding, and remove its tensors from ``tensors``.
 
@@ -274,7 +274,7 @@ def _encoding_of(
     return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
 
 
-def _number_of(entry: dict[str, Any], edges: Any) -> NumberEncoding:
+def _number_of(entry: dict[str, Any], edges: numpy.ndarray) -> NumberEncoding:
     """Return the encoding of a number. Raises ValueError for impossible values."""
     _check(edges, "float64", (len(edges),))
     number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
@@ -290,7 +290,9 @@ def _number_of(entry: dict[str, Any], edges: Any) -> NumberEncoding:
     return number
 
 
-def _text_of(entry: dict[str, Any], frequencies: Any, components: Any) -> TextEncoding:
+def _text_of(
+    entry: dict[str, Any], frequencies: numpy.ndarray, components: numpy.ndarray
+) -> TextEncoding:
     """Return the encoding of free text. Raises ValueError for impossible values."""
     _check(frequencies, "float64", (HASHES,))
     outputs = components.shape[1] if components.ndim == 2 else 0
@@ -300,7 +302,9 @@ def _text_of(entry: dict[str, Any], frequencies: Any, components: Any) -> TextEn
     return text
 
 
-def _category_of(entry: dict[str, Any], text: Any, lengths: Any, details: Any) -> CategoryEncoding:
+def _category_of(
+    entry: dict[str, Any], text: numpy.ndarray, lengths: numpy.ndarray, details: numpy.ndarray
+) -> CategoryEncoding:
     """Return the encoding of a category. Raises ValueError for impossible values.
 
     text : the values one after the other in UTF-8; lengths : of the values in characters

@@ -56,7 +56,7 @@ def check_unicode(text: str) -> None:
         ) from None
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, shortest floats.
 
     Raises ValueError or TypeError for values that JSON cannot hold: NaN, infinities, lone
@@ -101,7 +101,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
-def _check_nesting(value: Any) -> None:
+def _check_nesting(value: object) -> None:
     """Raise ValueError where a JSON value is nested too deeply."""
     level = [value]
     for _ in range(NESTING_LIMIT):
@@ -113,7 +113,7 @@ def _check_nesting(value: Any) -> None:
     raise ValueError(_TOO_DEEP)
 
 
-def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -> Any:
+def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: str = "") -> Any:
     """Return the value as JSON values, with marks that say what it is.
 
     tensors : receives arrays of the dtypes of tensors, by their path; None writes them as JSON
@@ -162,7 +162,7 @@ def _mark_array(array: numpy.ndarray) -> Any:
     return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
 
 
-def from_json(value: Any, tensors: dict[str, Any] | None = None) -> Any:
+def from_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None) -> Any:
     """Return the value of JSON that ``to_json`` wrote, and remove its tensors from ``tensors``.
 
     Raises ValueError for other JSON, such as a dict with an item that is no pair.
@@ -206,7 +206,7 @@ def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
     return value
 
 
-def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
+def _unmark(value: Any, tensors: dict[str, numpy.ndarray]) -> Any:
     """Return the value that marked JSON describes."""
     match value:
         case list():
@@ -228,7 +228,7 @@ def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
     return value
 
 
-def _unmark_array(values: list[Any], dtype: str) -> numpy.ndarray:
+def _unmark_array(values: list[object], dtype: str) -> numpy.ndarray:
     """Return an array of one axis. Raises ValueError for values of another type than its dtype."""
     item_type = {"str": str, "bool": bool}.get(dtype, object)
     if dtype not in _DTYPES or not all(isinstance(value, item_type) for value in values):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy
 
@@ -17,6 +17,7 @@ from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
 from xpnet.training.batches import is_finite
+from xpnet.typing import SparseMatrix
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:
@@ -55,7 +56,7 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
     return spec
 
 
-def check_activation(activation: Any) -> None:
+def check_activation(activation: object) -> None:
     """Raise InputError for what is not the name of an activation."""
     if not isinstance(activation, str):
         raise InputError(
@@ -70,13 +71,13 @@ def check_activation(activation: Any) -> None:
         )
 
 
-def require(holds: bool, rule: str, received: Any) -> None:
+def require(holds: bool, rule: str, received: object) -> None:
     """Raise InputError, which says the rule and what was received, unless the rule holds."""
     if not holds:
         raise InputError(f"{rule}; got {received!r}.")
 
 
-def _is_count(number: Any) -> bool:
+def _is_count(number: object) -> bool:
     return hasattr(number, "__index__") and not isinstance(number, bool) and int(number) >= 1
 
 
@@ -154,7 +155,7 @@ def check_finite(**arrays: Array | None) -> None:
             )
 
 
-def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
+def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Array | None) -> None:
     """Raise InputError unless every row of X (rows, in) has its label, and its weight where there
     are weights.
     """
@@ -196,7 +197,7 @@ def own(array: Array, backend: Backend) -> Array:
         return xp.asarray(array, copy=True)
 
 
-def check_in_memory(arrays: Sequence[Any]) -> None:
+def check_in_memory(arrays: Sequence[object]) -> None:
     """Raise InputError for what does not lie in memory as plain values.
 
     Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured
@@ -219,10 +220,11 @@ def check_in_memory(arrays: Sequence[Any]) -> None:
             )
 
 
-def _check_no_mask(array: Any) -> None:
+def _check_no_mask(array: object) -> None:
     """Raise InputError for an array of NumPy that masks values, which would count as numbers."""
-    is_subclass = isinstance(array, numpy.ndarray) and type(array) is not numpy.ndarray
-    if is_subclass and numpy.ma.is_masked(array):
+    if not isinstance(array, numpy.ndarray) or type(array) is numpy.ndarray:
+        return
+    if numpy.ma.is_masked(array):
         raise InputError(
             "Arrays must have a value in each place; got a masked array with "
             f"{int(numpy.ma.getmaskarray(array).sum())} masked values. Fill them with "
@@ -260,7 +262,7 @@ def _has_valid_structure(array: Any) -> bool:
     return len(indices) == 0 or bool(indices.min() >= 0 and indices.max() < width)
 
 
-def on_host(array: Any) -> bool:
+def on_host(array: object) -> bool:
     """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse
     matrix).
     """
@@ -272,12 +274,12 @@ def to_host(array: Any) -> Any:
     return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
 
 
-def on_device_of(array: Array) -> AbstractContextManager[Any]:
+def on_device_of(array: Array) -> AbstractContextManager[None]:
     """Make the device of an array the current one, where its library has a current device."""
     return nullcontext() if on_host(array) else on_device(by_arrays(array).backend)
 
 
-def is_sparse(array: Any) -> bool:
+def is_sparse(array: object) -> TypeGuard[SparseMatrix]:
     """Tell whether this is a SciPy sparse matrix, without importing SciPy."""
     return hasattr(array, "tocsr")
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy
 
@@ -34,7 +33,7 @@ def fit_many(
     epochs: int,
     batch_size: int | None = None,
     shuffle: bool = True,
-    rows: Sequence[Any] | None = None,
+    rows: Sequence[Array | Sequence[int] | None] | None = None,
 ) -> list[History]:
     """Train many networks on the same arrays: other seeds, learning rates, penalties or rows.
 
@@ -133,7 +132,7 @@ class _Training:
     network: Network
     X: Array
     Y: Labels
-    indices: Any
+    indices: numpy.ndarray | None
 
     @property
     def rows(self) -> int:
@@ -141,7 +140,7 @@ class _Training:
         return self.X.shape[0] if self.indices is None else len(self.indices)
 
     @property
-    def bit_generator(self) -> Any:
+    def bit_generator(self) -> object:
         """Return what the network's orders are drawn from; None for NumPy's global generator."""
         return getattr(self.network.rng, "bit_generator", None)
 
@@ -187,7 +186,9 @@ def _check_networks(networks: Iterable[Network]) -> list[Network]:
     return networks
 
 
-def _check_rows_per_network(rows: Any, networks: list[Network]) -> None:
+def _check_rows_per_network(
+    rows: Sequence[Array | Sequence[int] | None] | None, networks: list[Network]
+) -> None:
     """Raise InputError unless there is an entry of rows for each network."""
     if rows is not None and len(rows) != len(networks):
         raise InputError(
@@ -195,7 +196,12 @@ def _check_rows_per_network(rows: Any, networks: list[Network]) -> None:
         )
 
 
-def _trainings(networks: list[Network], X: Array, Y: Labels, rows: Any) -> list[_Training]:
+def _trainings(
+    networks: list[Network],
+    X: Array,
+    Y: Labels,
+    rows: Sequence[Array | Sequence[int] | None] | None,
+) -> list[_Training]:
     """Bring the arrays to where the networks live, once for each backend and dtype, and check the
     rows of each.
     """
@@ -211,7 +217,9 @@ def _trainings(networks: list[Network], X: Array, Y: Labels, rows: Any) -> list[
     return trainings
 
 
-def _indices(selection: Any, number: int, count: int) -> Any:
+def _indices(
+    selection: Array | Sequence[int] | None, number: int, count: int
+) -> numpy.ndarray | None:
     """Return the indices of the rows that one network trains on, from indices or a mask; None for
     all rows.
 

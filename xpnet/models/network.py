@@ -1,14 +1,14 @@
 """The network that all models and estimators are made of: how it is trained."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
 
 import numpy
 
 from xpnet.distributed import distributed_batches, distributed_step
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, require
 from xpnet.models.prediction import PredictingNetwork
-from xpnet.ops import Array, Labels
+from xpnet.ops import Array
 from xpnet.training import (
     Callback,
     History,
@@ -19,6 +19,7 @@ from xpnet.training import (
     train,
 )
 from xpnet.training.rng import host_generator
+from xpnet.typing import ArrayLike, RandomSource
 
 
 class Network(PredictingNetwork):
@@ -94,7 +95,7 @@ class Network(PredictingNetwork):
         """Return the learning rate of the next epoch or step."""
         return self._schedule(self.history.epochs, self.history.loss)
 
-    def step(self, X: Array, Y: Labels) -> float:
+    def step(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Make one update from all rows as one batch.
 
         Parameters
@@ -124,16 +125,16 @@ class Network(PredictingNetwork):
 
     def fit(
         self,
-        X: Array,
-        Y: Labels,
+        X: ArrayLike,
+        Y: ArrayLike,
         *,
         epochs: int,
         batch_size: int | None = None,
         shuffle: bool = True,
-        rng: Any = None,
+        rng: RandomSource = None,
         callbacks: Iterable[Callback | Callable[[Training], None]] = (),
-        sample_weight: Array | None = None,
-        validation: tuple[Array, Labels] | None = None,
+        sample_weight: ArrayLike | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
         resume_from: TrainingState | None = None,
         own_batches: bool = False,
     ) -> History:
@@ -203,7 +204,7 @@ class Network(PredictingNetwork):
                     rng=host_generator(self.rng if rng is None else rng),
                     members=self.spec.members if own_batches else 1,
                     measure=None if validation is None else self._measure(*validation),
-                    check=lambda: check_finite(X=X),
+                    check=partial(check_finite, X=X),
                 )
                 return train(
                     step,
@@ -216,7 +217,7 @@ class Network(PredictingNetwork):
                     resume_from=resume_from,
                 )
 
-    def loss(self, X: Array, Y: Labels) -> float:
+    def loss(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Measure the loss on rows; changes nothing.
 
         Parameters
@@ -238,7 +239,7 @@ class Network(PredictingNetwork):
         """
         return self.exclusively(self._measure(X, Y))
 
-    def gradient(self, X: Array, Y: Labels) -> float:
+    def gradient(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Fill ``gradients`` with those of the loss on rows, as one batch; the parameters stay.
 
         Parameters
@@ -261,12 +262,12 @@ class Network(PredictingNetwork):
         X, Y, _ = self.checked(X, Y)
         return self.exclusively(self.trainable(sparse=is_sparse(X)).gradient, X, Y)
 
-    def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
+    def _measure(self, X: ArrayLike, Y: ArrayLike) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread
         computes.
         """
-        X, Y, _ = self.checked(X, Y)
-        return lambda: distributed_step(self.step_for(X)).loss(X, Y)
+        rows, labels, _ = self.checked(X, Y)
+        return lambda: distributed_step(self.step_for(rows)).loss(rows, labels)
 
 
 def by_rows(X: Array) -> Array:

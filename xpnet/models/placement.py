@@ -1,6 +1,6 @@
 """A network on its backend: the parameters, the arrays that it takes, and its training step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self, TypeVar
@@ -36,6 +36,7 @@ from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
 from xpnet.training import History
 from xpnet.training.rng import host_generator
+from xpnet.typing import ArrayLike, RandomNumbers, RandomSource
 
 Result = TypeVar("Result")
 
@@ -47,23 +48,23 @@ class PlacedNetwork(Saved):
     The methods whose names begin with an underscore are called by code that holds the lock.
     """
 
-    _values: dict[str, Any]  # the parameters before there is a step
+    _values: dict[str, numpy.ndarray]  # the parameters before there is a step
     _pending: StepState | None  # optimizer state that no step has taken over yet
     _step: Step | None
 
     def __init__(
         self,
         spec: NetworkSpec,
-        initial: dict[str, Any] | Callable[[], dict[str, Any]],
+        initial: dict[str, numpy.ndarray] | Callable[[], dict[str, numpy.ndarray]],
         learning_rate: float | Schedule,
         *,
         backend: str | Backend | Choice | None,
         dtype: str | None,
         compiled: bool = True,
-        rng: Any = None,
+        rng: RandomSource = None,
     ) -> None:
         self.spec: NetworkSpec = check_spec(replace(spec, dtype=dtype or "float64"))
-        self.rng: Any | None = None if rng is None else host_generator(rng)
+        self.rng: RandomNumbers | None = None if rng is None else host_generator(rng)
         self.learning_rate = learning_rate
         self._schedule: Schedule = (
             learning_rate if callable(learning_rate) else Constant(learning_rate)
@@ -125,7 +126,7 @@ class PlacedNetwork(Saved):
         )
         return "; ".join(filter(None, parts))
 
-    def on_device(self) -> AbstractContextManager[Any]:
+    def on_device(self) -> AbstractContextManager[None]:
         """Make the network's device the current one, where its library has a current device.
 
         Returns
@@ -158,7 +159,8 @@ class PlacedNetwork(Saved):
             In a callback of the network's own training.
         """
         with self.lock.training():
-            choice = choose(backend) if library_of(backend) else choose(backend=backend)
+            target: Any = backend
+            choice = choose(target) if library_of(target) else choose(backend=target)
             self.exclusively(self._move, choice, dtype or self.spec.dtype)
             self.settled = True
             self.named = True
@@ -215,7 +217,7 @@ class PlacedNetwork(Saved):
                 self.exclusively(self._renew, spec, keep=keep)
 
     @locked
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, numpy.ndarray]:
         """Return copies of the parameters between two epochs, as NumPy arrays.
 
         Returns
@@ -226,7 +228,7 @@ class PlacedNetwork(Saved):
         return self._ready().params.to_host()
 
     @locked
-    def load_values(self, values: dict[str, Any]) -> None:
+    def load_values(self, values: Mapping[str, Array]) -> None:
         """Put these parameters in the place of those there are; the optimizer's state stays.
 
         Parameters
@@ -256,7 +258,7 @@ class PlacedNetwork(Saved):
 
     @locked
     def exclusively(
-        self, work: Callable[..., Result], /, *arguments: Any, **settings: Any
+        self, work: Callable[..., Result], /, *arguments: object, **settings: object
     ) -> Result:
         """Call a function that computes with the network's step, while no other thread does.
 
@@ -294,7 +296,7 @@ class PlacedNetwork(Saved):
 
     @locked
     def checked(
-        self, X: Array, Y: Labels, sample_weight: Array | None = None
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[Array, Labels, Array | None]:
         """Bring rows to the backend of the network, or adopt theirs if it has none.
 
@@ -319,12 +321,14 @@ class PlacedNetwork(Saved):
         MixedArraysError
             For arrays of another library.
         """
-        X, Y, sample_weight = self._coerce(X, Y, sample_weight)
+        rows, labels, weight = self._coerce(X, Y, sample_weight)
         with self.on_device():
-            check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
-        return X, Y, sample_weight
+            check_rows(
+                check_inputs(rows, self.spec.widths[0]), labels, self.spec.widths[-1], weight
+            )
+        return rows, labels, weight
 
-    def check_home(self, *arrays: Any, host: bool = False) -> None:
+    def check_home(self, *arrays: object, host: bool = False) -> None:
         """Check that arrays belong where the network lives, if it converts no others.
 
         Parameters
@@ -368,7 +372,7 @@ class PlacedNetwork(Saved):
         weight = None if sample_weight is None else bring(sample_weight, backend, dtype)
         return bring(X, backend, dtype), Y, weight
 
-    def _adopt(self, arrays: list[Any]) -> None:
+    def _adopt(self, arrays: Sequence[object]) -> None:
         check_in_memory(arrays)
         choice = self.choice if self.named else choose(*arrays)
         self._move(
@@ -387,7 +391,7 @@ class PlacedNetwork(Saved):
         self.spec = spec
         self._hold(values, optimizer if keep else None)
 
-    def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
+    def _hold(self, values: dict[str, numpy.ndarray], optimizer: StepState | None) -> None:
         """Hold parameters by name, on the host, and the optimizer's state until the next step takes
         them over.
         """
@@ -395,7 +399,7 @@ class PlacedNetwork(Saved):
         self._pending = optimizer
         self._step = None
 
-    def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
+    def _state_on_host(self) -> tuple[dict[str, numpy.ndarray], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the
         host.
         """
@@ -417,7 +421,7 @@ class PlacedNetwork(Saved):
                 self._step, self._values = step, {}
             return self._step
 
-    def step_for(self, X: Any) -> Step:
+    def step_for(self, X: object) -> Step:
         """Return a step that takes these rows; one for sparse rows shares the parameters.
 
         Parameters

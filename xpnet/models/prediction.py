@@ -10,13 +10,14 @@ from xpnet.models.inputs import check_inputs, is_host, is_sparse, require
 from xpnet.models.placement import PlacedNetwork
 from xpnet.ops import Array
 from xpnet.steps import ReferenceStep, locked
+from xpnet.typing import ArrayLike
 
 
 class PredictingNetwork(PlacedNetwork):
     """A network that computes what its parameters make of rows, and does not change them."""
 
     @locked
-    def predict(self, X: Array) -> Array:
+    def predict(self, X: ArrayLike) -> Array:
         """Predict class probabilities.
 
         Parameters
@@ -48,7 +49,7 @@ class PredictingNetwork(PlacedNetwork):
             return self.step_for(X).forward(X)
 
     @locked
-    def predict_members(self, X: Array) -> Array:
+    def predict_members(self, X: ArrayLike) -> Array:
         """Predict class probabilities by each member; ``predict`` gives their mean.
 
         Parameters
@@ -86,7 +87,7 @@ class PredictingNetwork(PlacedNetwork):
             return walker.backend.xp.concat(parts, axis=1)
 
     @locked
-    def hidden(self, X: Array, layer: int = -1) -> Array:
+    def hidden(self, X: ArrayLike, layer: int = -1) -> Array:
         """Compute what a hidden layer makes of rows, its activation included.
 
         Parameters
@@ -123,7 +124,7 @@ class PredictingNetwork(PlacedNetwork):
             return self._walker(X).hidden(X, layer % layers)
 
     @locked
-    def input_gradient(self, X: Array, output: int = 0) -> Array:
+    def input_gradient(self, X: ArrayLike, output: int = 0) -> Array:
         """Compute the gradient of a predicted output with respect to the inputs.
 
         Parameters
@@ -169,7 +170,7 @@ class PredictingNetwork(PlacedNetwork):
             return self._walker(X).input_gradient(X, output)
 
     @locked
-    def predict_finite(self, X: Array) -> Array | None:
+    def predict_finite(self, X: numpy.ndarray) -> numpy.ndarray | None:
         """Predict as ``predict`` does, unless X holds NaN or infinity.
 
         Parameters
@@ -184,9 +185,11 @@ class PredictingNetwork(PlacedNetwork):
         """
         if not self.settled:
             self._adopt([X])
-        return self._ready().forward_finite(X)
+        step: Any = self._ready()
+        outputs: numpy.ndarray | None = step.forward_finite(X)
+        return outputs
 
-    def _walker(self, X: Any) -> ReferenceStep:
+    def _walker(self, X: object) -> ReferenceStep:
         """A step with the parameters of this network that walks the layers one by one."""
         params = self.step_for(X).params
         walker = ReferenceStep(self.spec, params.backend, "")

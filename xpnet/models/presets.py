@@ -12,6 +12,7 @@ from xpnet.models.network import Network
 from xpnet.ops import ActivationName
 from xpnet.optimizers import Optimizer, Schedule, update_rule
 from xpnet.training.rng import host_generator
+from xpnet.typing import RandomNumbers, RandomSource
 
 
 class LogisticRegression(Network):
@@ -76,7 +77,10 @@ class LogisticRegression(Network):
         spec = NetworkSpec(
             widths, activations=(), rule=update_rule(optimizer), l2=l2, names=("W", "b")
         )
-        initial: dict[str, Any] = {"W": numpy.zeros(widths), "b": numpy.zeros(num_classes)}
+        initial: dict[str, numpy.ndarray] = {
+            "W": numpy.zeros(widths),
+            "b": numpy.zeros(num_classes),
+        }
         super().__init__(
             spec, initial, learning_rate, backend=backend, dtype=dtype, compiled=compiled
         )
@@ -165,7 +169,7 @@ class FeedforwardNeuralNet(Network):
         *,
         backend: str | Backend | None = None,
         dtype: str | None = None,
-        rng: Any = None,
+        rng: RandomSource = None,
         optimizer: str | Optimizer | None = None,
         activation: ActivationName | Sequence[ActivationName] = "relu",
         l2: float = 0.0,
@@ -198,7 +202,7 @@ class FeedforwardNeuralNet(Network):
         )
 
 
-def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
+def xavier_init(shape: Sequence[int], rng: RandomSource = None) -> numpy.ndarray:
     """Draw initial weights from U(-a, a), a = sqrt(6 / (fan_in + fan_out)).
 
     Parameters
@@ -230,7 +234,7 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
     return weights
 
 
-def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:
+def initial_values(spec: NetworkSpec, stream: RandomNumbers | None) -> dict[str, numpy.ndarray]:
     """Return the parameters that a network begins with, as float64 arrays on the host.
 
     Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other.
@@ -241,7 +245,7 @@ def initial_values(spec: NetworkSpec, stream: Any) -> dict[str, Any]:
     return {slot.name: _initial(spec, slot, stream) for slot in spec.slots()}
 
 
-def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> Any:
+def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> numpy.ndarray:
     if slot.name in spec.weight_names:
         if len(slot.shape) == 2:
             return xavier_init(slot.shape, stream)

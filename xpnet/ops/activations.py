@@ -8,7 +8,7 @@ of its input. GELU and SiLU, in ``gated``, are not monotonic, so their gradients
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from xpnet.ops.gated import (
     FAR,
@@ -435,6 +435,13 @@ def elu_backward(d_out: Array, out: Array) -> Array:
     return d_out * (1 + namespace(out).minimum(out, zero(out)))
 
 
+OnnxOperation: TypeAlias = "tuple[str, *tuple[OnnxOperand, ...]]"
+"""An operator of ONNX, followed by its operands."""
+
+OnnxOperand: TypeAlias = "str | float | OnnxOperation"
+"""An operation, a number, or ``"x"`` for the input."""
+
+
 class ActivationFormulas(NamedTuple):
     """An activation: the function, its gradient, what the gradient reads, and its form in ONNX.
 
@@ -464,7 +471,7 @@ class ActivationFormulas(NamedTuple):
 
     function: Callable[[Array], Array]
     backward: Callable[[Array, Array], Array]
-    onnx: tuple[Any, ...]
+    onnx: OnnxOperation
     keeps: Literal["out", "x"] = "out"
 
     def forward(self, x: Array) -> tuple[Array, Array]:
@@ -485,7 +492,7 @@ class ActivationFormulas(NamedTuple):
         out = self.function(x)
         return out, x if self.keeps == "x" else out
 
-    def over(self, operations: Any) -> "ActivationFormulas":
+    def over(self, operations: object) -> "ActivationFormulas":
         """Take the two functions from a backend.
 
         Parameters
@@ -504,12 +511,12 @@ class ActivationFormulas(NamedTuple):
         )
 
 
-def _normal_tail_onnx() -> tuple[Any, ...]:
+def _normal_tail_onnx() -> OnnxOperation:
     """Return |x| Phi(-|x|) in ONNX's operators; onnxruntime computes Erf only in float32."""
-    a = ("Min", ("Abs", "x"), FAR)
+    a: OnnxOperand = ("Min", ("Abs", "x"), FAR)
     b = ("Add", a, 4.0)
     v = ("Sub", 1.0, ("Div", 8.0, b))
-    p: Any = NORMAL_TAIL[-1]
+    p: OnnxOperand = NORMAL_TAIL[-1]
     for coefficient in NORMAL_TAIL[-2::-1]:
         p = ("Add", ("Mul", p, v), coefficient)
     return ("Mul", a, ("Div", ("Mul", ("Exp", ("Mul", -0.5, ("Mul", a, a))), p), b))

@@ -255,7 +255,8 @@ def _normal_tail(a: Array) -> tuple[Array, Array]:
     """Compute Phi(-a) and the density at a of the standard normal distribution, for a >= 0."""
     e = _exp_half_square(a)
     b = a + 4
-    v, p = 1 - 8 / b, NORMAL_TAIL[-1]
+    v = 1 - 8 / b
+    p: Array | float = NORMAL_TAIL[-1]
     for coefficient in NORMAL_TAIL[-2::-1]:
         p = p * v + coefficient
     return e * p / b, e / ROOT_2_PI

@@ -1,22 +1,12 @@
 """The array-API namespace of an array: the module whose functions take it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
 
 import array_api_compat
 
-Array: TypeAlias = Annotated[Any, "array"]
-"""An array of any library that follows the array API standard. Its dtype decides whether a kernel
-may be used.
-"""
-
-Labels: TypeAlias = Annotated[Any, "labels"]
-"""Targets of a classifier: class indices (batch,), integer, or one-hot or soft labels (batch,
-classes).
-"""
-
-Namespace: TypeAlias = Any
-"""A module that follows the array API standard."""
+from xpnet.typing import Array as Array
+from xpnet.typing import Labels as Labels
+from xpnet.typing import Namespace as Namespace
 
 
 def namespace(array: Array) -> Namespace:

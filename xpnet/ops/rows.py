@@ -76,7 +76,7 @@ def affine_backward(d_out: Array, x: Array, weight: Array) -> tuple[Array, Array
     return d_out @ weight.T, x.T @ d_out, xp.sum(d_out, axis=0)
 
 
-def gather(x: Array, order: object) -> Array:
+def gather(x: Array, order: Array) -> Array:
     """Copy rows of an array, in the order of their indices.
 
     Parameters

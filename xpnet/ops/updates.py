@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from xpnet.ops.namespace import Array, namespace
 
@@ -168,9 +168,9 @@ def scaled_adam_update(
     grad: Array,
     m: Array,
     v: Array,
-    scales: Sequence[Any],
+    scales: Sequence[Array | float],
     *,
-    learning_rate: Any,
+    learning_rate: Array | float,
     beta1: float,
     beta2: float,
     epsilon: float,
@@ -363,9 +363,9 @@ def scaled_nadam_update(
     grad: Array,
     m: Array,
     v: Array,
-    scales: Sequence[Any],
+    scales: Sequence[Array | float],
     *,
-    learning_rate: Any,
+    learning_rate: Array | float,
     beta1: float,
     beta2: float,
     epsilon: float,
@@ -515,9 +515,9 @@ class Update:
     (('m',), {'beta1': 0.9, 'beta2': 0.99, 'weight_decay': 0.0})
     """
 
-    function: Callable[..., tuple[Any, ...]]
+    function: Callable[..., tuple[Array | None, ...]]
     scales: Callable[..., tuple[float, ...]] | None = None
-    scaled: Callable[..., tuple[Any, ...]] | None = None
+    scaled: Callable[..., tuple[Array, ...]] | None = None
     buffers_need: str = ""
 
     @cached_property

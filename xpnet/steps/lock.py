@@ -36,8 +36,8 @@ class NetworkLock:
     """
 
     def __init__(self) -> None:
-        self.calls: Any = RLock()
-        self.trainings: Any = Lock()
+        self.calls = RLock()
+        self.trainings = Lock()
         self.busy = self.waiters = False
         self._trainer: int | None = None
         _locks.add(self)

@@ -8,7 +8,6 @@ own copies, which tests compare with it. A rate is rounded to a multiple of 1 / 
 """
 
 from math import prod
-from typing import Any
 
 import numpy
 
@@ -23,8 +22,8 @@ def keep_mask(
     t: int,
     layer: int,
     first_row: int = 0,
-    positions: Any = None,
-) -> Any:
+    positions: numpy.ndarray | None = None,
+) -> numpy.ndarray:
     """Draw the units that are kept, Bernoulli(1 - rate), as a NumPy array of bool (rows, units).
 
     The mask is the same for the same seed, update ``t`` and ``layer``.
@@ -35,7 +34,9 @@ def keep_mask(
     """
     if positions is not None:
         rows = int(positions.max(initial=-1)) + 1
-        return keep_mask((rows, *shape[1:]), rate, seed=seed, t=t, layer=layer)[positions]
+        whole = keep_mask((rows, *shape[1:]), rate, seed=seed, t=t, layer=layer)
+        kept: numpy.ndarray = whole[positions]
+        return kept
     # numpy.random takes half the time of importing NumPy, and few networks have dropout.
     from numpy.random import Philox
 
@@ -49,7 +50,7 @@ def keep_mask(
     return (numbers >= min(int(rate * 65536 + 0.5), 65535)).reshape(shape)
 
 
-def layer_masks(spec: NetworkSpec, layer: int, rows: int, t: int, part: BatchPart) -> Any:
+def layer_masks(spec: NetworkSpec, layer: int, rows: int, t: int, part: BatchPart) -> numpy.ndarray:
     """Draw the masks of all members after a hidden layer, bool (members, rows, units).
 
     rows : of a member's batch

@@ -6,7 +6,7 @@ step and this one.
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from array_api_compat import device, is_numpy_array
 
@@ -14,9 +14,13 @@ from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameter
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
-from xpnet.ops import ACTIVATIONS, Array
+from xpnet.ops import ACTIVATIONS, ActivationFormulas, Array
 from xpnet.ops.namespace import number
 from xpnet.steps.masks import layer_masks
+from xpnet.typing import Rows, SparseMatrix
+
+if TYPE_CHECKING:  # this module computes with arrays of any library
+    import numpy
 
 
 class Measurement(NamedTuple):
@@ -30,9 +34,9 @@ class Measurement(NamedTuple):
     """
 
     share: float
-    loss: Any
+    loss: Array | float
     l2: float
-    squares: Any
+    squares: Array | float
     weight: float = 1.0
 
 
@@ -51,16 +55,20 @@ class ReferenceStep(Step):
         self.params: Parameters = Parameters.zeros(spec, backend)
         self.t: int = 0
         affine = Affine if spec.members == 1 else MemberAffine
-        self.affine: list[Any] = [affine(backend=backend) for _ in range(spec.layers)]
-        self.activations: list[Any] = [
+        self.affine: list[Affine | MemberAffine] = [
+            affine(backend=backend) for _ in range(spec.layers)
+        ]
+        self.activations: list[ActivationFormulas] = [
             ACTIVATIONS[name].over(self.ops) for name in spec.activations
         ]
         self.kept: dict[int, Array] = {}
         self.takes_sparse: bool = is_numpy_array(self.params.groups[0])
-        self.sparse: Any = None  # the inputs of the last forward pass, if they were a sparse matrix
+        self.sparse: SparseMatrix | None = (
+            None  # the inputs of the last forward pass, if they were a sparse matrix
+        )
         self.dropout: list[Dropout] = [Dropout(backend=backend) for _ in spec.activations]
         self.rates: tuple[float, ...] = spec.dropout or (0.0,) * len(spec.activations)
-        self._row_loss: Callable[..., tuple[Any, Array]] = partial(
+        self._row_loss: Callable[..., tuple[Array, Array]] = partial(
             getattr(self.ops, spec.loss), **spec.loss_arguments
         )
 
@@ -81,7 +89,7 @@ class ReferenceStep(Step):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: "numpy.ndarray | None" = None,
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
@@ -104,7 +112,9 @@ class ReferenceStep(Step):
                 self.report(start + x.shape[-2])
         return self._mean(measurements)
 
-    def _weights_in_order(self, sample_weight: Array | None, order: Any) -> Any:
+    def _weights_in_order(
+        self, sample_weight: Array | None, order: "numpy.ndarray | None"
+    ) -> "numpy.ndarray | None":
         """Return the sample weights in the order of the rows, on the host.
 
         If members have orders of their own, return the mean over the members.
@@ -114,9 +124,10 @@ class ReferenceStep(Step):
         weights = self.backend.to_numpy(sample_weight)
         if order is None:
             return weights
-        return weights[order] if order.ndim == 1 else weights[order].mean(axis=0)
+        in_order: numpy.ndarray = weights[order]
+        return in_order if order.ndim == 1 else in_order.mean(axis=0)
 
-    def rows_of_members(self, x: Any) -> Array:
+    def rows_of_members(self, x: Rows) -> Array:
         """Return the rows of all members (members * rows, in) as (members, rows, in)."""
         dense = x.toarray() if hasattr(x, "toarray") else x
         return self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
@@ -132,7 +143,12 @@ class ReferenceStep(Step):
         return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)
 
     def loss(
-        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: "numpy.ndarray | None" = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
@@ -161,13 +177,15 @@ class ReferenceStep(Step):
         Y: Array,
         *,
         sample_weight: Array | None = None,
-        rows: Any = None,
+        rows: "numpy.ndarray | None" = None,
         part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         if rows is not None:
             indices = self.backend.asarray(rows)
-            X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
+            X = self._take(X, indices)
+            Y = self._take(Y, indices)
+            sample_weight = self._take(sample_weight, indices)
         weight = self._weight_of(X, sample_weight)
         batch = part or BatchPart(weight)
         return self._mean([self._backpropagate(X, Y, sample_weight, batch, weight)])
@@ -196,7 +214,7 @@ class ReferenceStep(Step):
     ) -> Measurement:
         """Fill the gradients of the mean loss of a batch, in which these rows have ``weight``."""
         share = weight / part.total_weight if part.total_weight else 0.0
-        loss: Any = 0.0
+        loss: Array | float = 0.0
         if share:
             loss = self.mean_loss_and_gradients(X, Y, sample_weight, share, part)
         else:
@@ -205,7 +223,7 @@ class ReferenceStep(Step):
         squares = self.add_penalty(l2) if part.penalized else 0.0
         return Measurement(share, loss, l2, squares)
 
-    def add_penalty(self, l2: Any) -> Any:
+    def add_penalty(self, l2: Array | float) -> Array | float:
         """Add the penalty of a batch to the gradients, and return sum ||W||^2, or 0 without one."""
         if not self.spec.l2:
             return 0.0
@@ -223,7 +241,7 @@ class ReferenceStep(Step):
             if k or self.sparse is None:
                 d_out, *d_parameters = self.affine[k].backward(d_out)
             else:
-                d_parameters = [self.sparse.T @ d_out, d_out.sum(axis=0)]
+                d_parameters = [self.sparse.T @ d_out, self.backend.xp.sum(d_out, axis=0)]
             self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
             if k:
                 d_out = self.dropout[k - 1].backward(d_out) if self.rates[k - 1] else d_out
@@ -276,9 +294,10 @@ class ReferenceStep(Step):
         if activation == "exp":
             return self.backend.xp.exp(logits)
         targets = self.spec.loss_arguments if activation == "multi_softmax" else {}
-        return getattr(self.ops, activation)(logits, **targets)
+        predictions: Array = getattr(self.ops, activation)(logits, **targets)
+        return predictions
 
-    def hidden(self, X: Any, layer: int) -> Array:
+    def hidden(self, X: Rows, layer: int) -> Array:
         """Compute the outputs of a hidden layer, (rows, units).
 
         The outputs of several members are side by side, (rows, members * units).
@@ -306,7 +325,7 @@ class ReferenceStep(Step):
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
 
-    def update(self, *, learning_rate: float) -> None:
+    def update(self, *, learning_rate: Array | float) -> None:
         """See :class:`xpnet.backend.Step`."""
         self.t += 1
         columns = [
@@ -334,7 +353,9 @@ class ReferenceStep(Step):
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
 
-    def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
+    def _batches(
+        self, rows: int, batch_size: int, order: "numpy.ndarray | None"
+    ) -> Iterator[tuple[int, Array | slice]]:
         """Yield the start of each batch, and its rows: a slice of all rows, or of their order.
 
         If members have orders of their own, the slices of all members are concatenated.
@@ -347,13 +368,19 @@ class ReferenceStep(Step):
             else:
                 yield start, self.backend.xp.reshape(indices[:, batch], (-1,))
 
-    def _take(self, array: Array | None, rows: Any) -> Any:
+    @overload
+    def _take(self, array: Array, rows: Array | slice) -> Array: ...
+
+    @overload
+    def _take(self, array: None, rows: Array | slice) -> None: ...
+
+    def _take(self, array: Array | None, rows: Array | slice) -> Array | None:
         if array is None or hasattr(array, "tocsr"):
             return None if array is None else array[rows]
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
     def _through(
-        self, x: Array, part: BatchPart | None = None, *, layers: int | None = None
+        self, x: Any, part: BatchPart | None = None, *, layers: int | None = None
     ) -> Array:
         """Compute the outputs of the first layers, by default of all, without output activation.
 
@@ -373,7 +400,8 @@ class ReferenceStep(Step):
                 x, self.kept[k] = self.activations[k].forward(x)
                 if part is not None and self.rates[k]:
                     x = self._dropout_forward(k, x, part)
-        return x
+        outputs: Array = x
+        return outputs
 
     def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
         """Return the mean loss of rows, a 0-d array, and its gradient.
@@ -402,14 +430,14 @@ class ReferenceStep(Step):
         masks = layer_masks(self.spec, k, x.shape[-2], self.t, part)
         return self.backend.asarray(masks[0] if x.ndim == 2 else masks, dtype=self.spec.dtype)
 
-    def _squares(self) -> Any:
+    def _squares(self) -> Array | float:
         """Compute sum ||W||^2, a 0-d array."""
         return sum(
             self.backend.xp.sum(self.params[name] * self.params[name])
             for name in self.spec.weight_names
         )
 
-    def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:
+    def _update_one(self, *arrays: Array, learning_rate: Array | float) -> tuple[Array, ...]:
         """Update one array.
 
         arrays : the array, its gradient, and the optimizer's buffers

@@ -60,7 +60,7 @@ class BatchInputs(NamedTuple):
     scales : (factors,) of the optimizer
     """
 
-    rows: Array
+    rows: Array | None
     masks: tuple[Array, ...]
     l2: Array
     learning_rate: Array
@@ -99,12 +99,12 @@ class EpochsPlan(NamedTuple):
     learning_rates : of each epoch
     """
 
-    orders: Sequence[Any] | None
+    orders: Sequence[numpy.ndarray] | None
     starts: list[int]
     sizes: list[int]
-    weights: Any
-    l2: Any
-    updates: Any
+    weights: numpy.ndarray
+    l2: numpy.ndarray
+    updates: numpy.ndarray
     learning_rates: Sequence[float]
 
     def of_batches(self, chosen: list[int]) -> "EpochsPlan":
@@ -138,7 +138,7 @@ class _Walk(ReferenceStep):
         layers = [layer for layer, rate in enumerate(self.rates) if rate]
         return self.backend.xp.astype(self.inputs.masks[layers.index(k)], x.dtype)
 
-    def _update_one(self, *arrays: Array, learning_rate: Any) -> tuple[Array, ...]:
+    def _update_one(self, *arrays: Array, learning_rate: Array | float) -> tuple[Array, ...]:
         """Update one array, by factors that were computed on the host."""
         rule = self.spec.rule
         if rule.update.scaled is None:
@@ -150,7 +150,8 @@ class _Walk(ReferenceStep):
     def clip(self, max_norm: float) -> None:
         """Multiply all gradients with min(1, max_norm / ||g||), without waiting for the device."""
         xp = self.backend.xp
-        norm = xp.sqrt(sum(xp.sum(g * g) for g in self.gradients.groups))
+        squares: Any = sum(xp.sum(g * g) for g in self.gradients.groups)
+        norm = xp.sqrt(squares)
         factor = xp.where(norm > max_norm, max_norm / norm, xp.ones_like(norm))
         self.gradients.replace_groups([g * factor for g in self.gradients.groups])
 
@@ -204,7 +205,7 @@ class TracedStep(ReferenceStep):
         state: TrainingArrays,
         rows: Rows,
         inputs: list[BatchInputs],
-    ) -> tuple[TrainingArrays, Any]:
+    ) -> tuple[TrainingArrays, numpy.ndarray]:
         """Call `train_on_batch` for all batches of all epochs, one after the other.
 
         forms : what is compiled for each shape of a batch
@@ -229,7 +230,7 @@ class TracedStep(ReferenceStep):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
@@ -253,7 +254,7 @@ class TracedStep(ReferenceStep):
         *,
         learning_rates: Sequence[float],
         batch_size: int,
-        orders: Sequence[Any] | None = None,
+        orders: Sequence[numpy.ndarray] | None = None,
         sample_weight: Array | None = None,
     ) -> list[float]:
         """See :class:`xpnet.backend.Step`."""
@@ -282,7 +283,7 @@ class TracedStep(ReferenceStep):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
     ) -> float:
@@ -299,7 +300,9 @@ class TracedStep(ReferenceStep):
         self.penalty *= trained
         return mean * trained
 
-    def _means_of_batches(self, losses: Any, penalties: Any, weights: Any) -> list[float]:
+    def _means_of_batches(
+        self, losses: numpy.ndarray, penalties: numpy.ndarray, weights: numpy.ndarray
+    ) -> list[float]:
         """Return for each epoch the weighted mean of losses, penalty included; 0 for no batches.
 
         losses, penalties, weights : (epochs, batches)
@@ -315,7 +318,7 @@ class TracedStep(ReferenceStep):
         self,
         rows: Rows,
         batch_size: int,
-        orders: Sequence[Any] | None,
+        orders: Sequence[numpy.ndarray] | None,
         learning_rates: Sequence[float],
     ) -> EpochsPlan:
         """Divide the rows of each epoch into batches."""
@@ -327,7 +330,7 @@ class TracedStep(ReferenceStep):
         if rows.sample_weight is not None:
             for k in range(epochs):
                 order = None if orders is None else orders[k]
-                in_order = self._weights_in_order(rows.sample_weight, order)
+                in_order: Any = self._weights_in_order(rows.sample_weight, order)
                 weights[k] = [
                     in_order[start : start + size].sum()
                     for start, size in zip(starts, sizes, strict=True)
@@ -343,11 +346,13 @@ class TracedStep(ReferenceStep):
             learning_rates=learning_rates,
         )
 
-    def _updates(self, epochs: int, batches: int) -> Any:
+    def _updates(self, epochs: int, batches: int) -> numpy.ndarray:
         """Return the number of updates before each of the next batches, (epochs, batches)."""
         return self.t + numpy.arange(epochs * batches).reshape(epochs, batches)
 
-    def _train(self, plan: EpochsPlan, rows: Rows, max_grad_norm: float | None) -> tuple[Any, Any]:
+    def _train(
+        self, plan: EpochsPlan, rows: Rows, max_grad_norm: float | None
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Train for the epochs of a plan.
 
         Returns losses and penalties of the batches, (epochs, batches), on the host.
@@ -396,7 +401,7 @@ class TracedStep(ReferenceStep):
             yield plan.of_batches([k for k, other in enumerate(plan.sizes) if other == size])
 
     @cached_property
-    def _forms(self) -> dict[Any, Form]:
+    def _forms(self) -> dict[tuple[int, int, float | None], Form]:
         """Return the compiled forms: the same objects at each call, which are compared quickly."""
         return {}
 
@@ -444,7 +449,7 @@ class TracedStep(ReferenceStep):
             scales=numpy.asarray(scales, dtype=dtype).reshape(*shape, -1),
         )
 
-    def _masks(self, k: int, rows: int, updates: Any) -> Any:
+    def _masks(self, k: int, rows: int, updates: numpy.ndarray) -> numpy.ndarray:
         """Return the masks of some batches after hidden layer k."""
         masks = numpy.stack(
             [layer_masks(self.spec, k, rows, t, WHOLE_BATCH) for t in updates.ravel().tolist()]
@@ -452,7 +457,7 @@ class TracedStep(ReferenceStep):
         of_members = masks if self.spec.members > 1 else masks[:, 0]
         return of_members.reshape(*updates.shape, *of_members.shape[1:])
 
-    def _rows_of_batches(self, plan: EpochsPlan) -> Any:
+    def _rows_of_batches(self, plan: EpochsPlan) -> numpy.ndarray:
         """Return the indices of the rows of each batch, or their first rows."""
         if plan.orders is None:
             starts = numpy.asarray(plan.starts, dtype=numpy.int32)

@@ -100,9 +100,9 @@ class FittedTable:
         """Return what a method of each network returns for encoded rows: (..., rows, outputs)."""
         rows = len(encoded)
         padded = numpy.pad(encoded, ((0, -rows % BATCH_MULTIPLE), (0, 0)))
-        padded = self.networks[0].backend.asarray(padded)  # moved once for all networks
+        moved = self.networks[0].backend.asarray(padded)  # once for all networks
         return [
-            network.backend.to_numpy(getattr(network, method)(padded))[..., :rows, :]
+            network.backend.to_numpy(getattr(network, method)(moved))[..., :rows, :]
             for network in self.networks
         ]
 

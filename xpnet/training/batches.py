@@ -4,13 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
 from xpnet.backend import Backend, Operations, Step
-from xpnet.ops import Array, namespace
+from xpnet.ops import namespace
 from xpnet.training.orders import OrderDrawer
+from xpnet.typing import RandomGenerator
+
+Value = TypeVar("Value")
 
 RunEpoch = Callable[..., float]
 """A function that makes an epoch over rows in memory: it is called as `Step.epoch` is, and returns
@@ -40,15 +43,15 @@ class LabeledRows:
     """
 
     X: Any
-    Y: Array
-    weight: Array | None = None
+    Y: Any
+    weight: Any = None
 
     @property
     def count(self) -> int:
         """Number of rows in this process."""
         return int(self.X.shape[0])
 
-    def take(self, indices: Any, backend: Backend) -> "LabeledRows":
+    def take(self, indices: numpy.ndarray, backend: Backend) -> "LabeledRows":
         """Take a selection of the rows.
 
         Parameters
@@ -129,7 +132,7 @@ class Batches(ABC):
     """
 
     rows: int
-    rng: Any = None
+    rng: RandomGenerator | None = None
     leads: bool = True
 
     @abstractmethod
@@ -223,7 +226,7 @@ class Batches(ABC):
         """
         return step.snapshot()
 
-    def agree(self, value: Any) -> Any:
+    def agree(self, value: Value) -> Value:
         """Return the value that all processes go on with.
 
         Parameters
@@ -293,7 +296,7 @@ class InMemory(Batches):
         *,
         batch_size: int,
         shuffle: bool = True,
-        rng: Any = None,
+        rng: RandomGenerator | None = None,
         members: int = 1,
         measure: Callable[[], float] | None = None,
         run_epoch: RunEpoch | None = None,
@@ -396,7 +399,7 @@ class InMemory(Batches):
         return restore
 
 
-def is_finite(array: Array) -> bool:
+def is_finite(array: Any) -> bool:
     """Tell whether an array, or a SciPy sparse matrix, holds neither NaN nor infinity."""
     if hasattr(array, "tocsr"):
         array = array.data

@@ -175,7 +175,7 @@ def as_callbacks(
     return [*brief, *(callback for callback in checked if not callback.brief)]
 
 
-def _callback_of(function: Any) -> Callback:
+def _callback_of(function: object) -> Callback:
     if not callable(function) or isinstance(function, type):
         raise InputError(
             "`callbacks` must hold instances of xpnet.training.Callback, or functions; "

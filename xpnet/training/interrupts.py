@@ -1,9 +1,10 @@
 """Ctrl-C that waits while work must not be cut."""
 
 import signal
+from collections.abc import Callable
 from threading import get_ident, main_thread
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 
 class Interrupts:
@@ -42,7 +43,7 @@ class Interrupts:
 
     held: bool = False
     pending: bool = False
-    _before: Any = None
+    _before: Callable[[int, FrameType | None], object] | int | None = None
 
     def __enter__(self) -> Self:
         if get_ident() == main_thread().ident:

@@ -7,7 +7,7 @@ order is drawn again.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy
 
@@ -30,6 +30,14 @@ MAX_REDRAWN_ROWS = 2**13
 """Maximum rows in the orders that are drawn again to undo an epoch."""
 
 
+class _Prefetched(NamedTuple):
+    """A prefetched order, and the states of the generator before and after it."""
+
+    order: numpy.ndarray
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
 class OrderDrawer:
     """Draws the orders of the rows from a random generator, and can go back to the beginning of an
     epoch.
@@ -43,8 +51,8 @@ class OrderDrawer:
         self.rng = rng
         self.rows = rows
         self.members = members
-        self._prefetched: tuple[Any, Any, Any] | None = None  # order, states before and after it
-        self._known_state: Any = None  # a state of the generator
+        self._prefetched: _Prefetched | None = None
+        self._known_state: dict[str, Any] | None = None  # a state of the generator
         self._drawn_since = 0  # orders that were drawn since then
         minimum = (
             MIN_PREFETCHED_ROWS
@@ -53,7 +61,7 @@ class OrderDrawer:
         )
         self._can_prefetch = members == 1 and rows >= minimum
 
-    def draw(self, step: Step, *, last: bool) -> Any:
+    def draw(self, step: Step, *, last: bool) -> numpy.ndarray:
         """Draw the order of an epoch: (rows,) int64, or (members, rows); let the step prefetch the
         next one.
 
@@ -63,28 +71,33 @@ class OrderDrawer:
         if self.members > 1:
             return numpy.stack([self.rng.permutation(self.rows) for _ in range(self.members)])
         if not (self._can_prefetch and step.prefetches_orders):
-            return self.rng.permutation(self.rows)
+            return self._drawn()
         order = self._take_prefetched()
         if not last:
             step.prefetch_order = self._prefetch
         return order
 
-    def _prefetch(self) -> Any:
+    def _drawn(self) -> numpy.ndarray:
+        """Draw an order."""
+        order: numpy.ndarray = self.rng.permutation(self.rows)
+        return order
+
+    def _prefetch(self) -> numpy.ndarray:
         """Draw the next order, and put the generator back."""
         before = stream_state(self.rng)
-        order = self.rng.permutation(self.rows)
-        self._prefetched = (order, before, stream_state(self.rng))
+        order = self._drawn()
+        self._prefetched = _Prefetched(order, before, stream_state(self.rng))
         put_state(self.rng, before)
         return order
 
-    def _take_prefetched(self) -> Any:
+    def _take_prefetched(self) -> numpy.ndarray:
         """Return the prefetched order if the generator has not moved since; else draw one."""
         prefetched = self._prefetched
         self._prefetched = None
-        if prefetched is None or not _equal_states(prefetched[1], stream_state(self.rng)):
-            return self.rng.permutation(self.rows)
-        put_state(self.rng, prefetched[2])
-        return prefetched[0]
+        if prefetched is None or not _equal_states(prefetched.before, stream_state(self.rng)):
+            return self._drawn()
+        put_state(self.rng, prefetched.after)
+        return prefetched.order
 
     def snapshot(self, *, shared: bool) -> Callable[[], None]:
         """Note where the generator is before an epoch; return a function that puts it back.
@@ -120,9 +133,9 @@ class ChainedOrders:
     def __init__(self, random_state: "RandomState", rows: int) -> None:
         self.random_state = random_state
         self.rows = rows
-        self.last: Any = None
+        self.last: numpy.ndarray | None = None
 
-    def permutation(self, rows: int) -> Any:
+    def permutation(self, rows: int) -> numpy.ndarray:
         """Draw the next order: (rows,) int64."""
         order = numpy.arange(rows) if self.last is None else self.last.copy()
         self.random_state.shuffle(order)

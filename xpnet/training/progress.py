@@ -1,11 +1,13 @@
 """The progress of a training on a terminal or in a notebook."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnet.training.callbacks import Callback
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # few trainings show a bar
+    from rich.progress import Progress as Bar
+
     from xpnet.training.state import Training
 
 
@@ -24,7 +26,7 @@ class Progress(Callback):
     >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress()])
     """
 
-    bar: Any = None
+    bar: "Bar | None" = None
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar or the line, if there is a place to show it.
@@ -56,7 +58,7 @@ class Progress(Callback):
             self.bar = Progress(
                 "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
             )
-            self.task: Any = self.bar.add_task(
+            self.task = self.bar.add_task(
                 "training", total=training.epochs, completed=training.done, loss="", speed=""
             )
             self.bar.start()

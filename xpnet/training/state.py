@@ -20,6 +20,7 @@ from xpnet.training.callbacks import (
 )
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.typing import RandomGenerator
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum seconds between two reports of the progress within an epoch."""
@@ -179,7 +180,7 @@ class Training:
         return self.batches.rows
 
     @property
-    def rng(self) -> Any:
+    def rng(self) -> RandomGenerator | None:
         """Return the random generator that the orders of the rows are drawn from, or None."""
         return self.batches.rng
 

@@ -1,6 +1,7 @@
 """Predictions and losses: Python's side of ``forward``, which contains the work of the threads."""
 
 import ctypes
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ from xpnet.backend import get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.threads import threads_of_training
 from xpnet.ops import Array, Labels
+from xpnet.typing import Rows, SparseMatrix
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions, plan
@@ -46,12 +48,12 @@ class Evaluator:
         self.spec = memory.spec
         self._workspace: plan.Workspace | None = None
 
-    def forward(self, X: Array) -> Array:
+    def forward(self, X: Rows) -> Array:
         """See :class:`xpnet.backend.Step`."""
         self._job.nonfinite_at = 0
         return self._outputs(X)
 
-    def forward_finite(self, X: Array) -> Array | None:
+    def forward_finite(self, X: numpy.ndarray | SparseMatrix) -> Array | None:
         """See :class:`xpnet.backend.Step`. The check needs no separate pass over X."""
         if hasattr(X, "indptr"):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
@@ -60,7 +62,7 @@ class Evaluator:
         outputs = self._outputs(X)
         return None if has_nonfinite.value else outputs
 
-    def _outputs(self, X: Array) -> Array:
+    def _outputs(self, X: Rows) -> Array:
         """Predict all rows, in calls of compiled code that are short enough for Ctrl-C."""
         rows = X.shape[0]
         result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
@@ -95,7 +97,7 @@ class Evaluator:
         """Return l2 / 2 sum ||W||^2 for a batch of a total weight."""
         if not self.spec.l2:
             return 0.0
-        weights = (self.memory.params[name] for name in self.spec.weight_names)
+        weights: Iterable[Any] = (self.memory.params[name] for name in self.spec.weight_names)
         return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
     def _evaluate(self, name: str, data: CallData, results: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from xpnet.backend.threads import (
     training_in_this_process,
 )
 from xpnet.ops import Array, Labels
+from xpnet.typing import SparseMatrix
 from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
@@ -152,7 +153,7 @@ class NumbaStep(Step):
         """See :class:`xpnet.backend.Step`."""
         return self.evaluator.forward(X)
 
-    def forward_finite(self, X: Array) -> Array | None:
+    def forward_finite(self, X: numpy.ndarray | SparseMatrix) -> Array | None:
         """See :class:`xpnet.backend.Step`."""
         return self.evaluator.forward_finite(X)
 
