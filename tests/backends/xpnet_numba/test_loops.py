@@ -79,6 +79,21 @@ def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
     assert_close(d_bias, wanted.sum(axis=0), 40, scale=np.abs(wanted).sum(axis=0))
 
 
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_special_values_of_activations(special: float, dtype: str) -> None:
+    rows = np.full((6, 25), 1.5, dtype)
+    rows[2, 12], rows[4] = special, special
+    for name, activation in ops.ACTIVATIONS.items():
+        out, d_z = rows.copy(), np.ones((6, 25), dtype)
+        run(f"{name}_forward", out, np.zeros(25, dtype))
+        with np.errstate(all="ignore"):
+            wanted, kept = activation.forward(rows)
+            d_wanted = activation.backward(np.ones_like(rows), kept)
+        run(f"{name}_backward", d_z, np.ascontiguousarray(kept), np.zeros(25, dtype))
+        np.testing.assert_allclose(out, wanted, rtol=3e-6, err_msg=name)
+        np.testing.assert_allclose(d_z, d_wanted, rtol=3e-6, atol=2e-6, err_msg=name)
+
+
 def test_a_bias_is_added_before_the_activation(dtype: str, rng: np.random.Generator) -> None:
     for name, activation in ops.ACTIVATIONS.items():
         z, bias = (rng.uniform(0.1, 2, size).astype(dtype) for size in ((7, 5), 5))
