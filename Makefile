@@ -46,12 +46,12 @@ attack: .venv/ready  ## the attacks that SECURITY.md lists, and CUDA kernels bui
 	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
 
 # tests/test_import_time.py is left out, since coverage itself imports what xpnet must not.
-coverage: .venv/ready  ## which branches run in the tests of test-all, and in a few rounds of each attack: build/coverage/html
+coverage: .venv/ready  ## which branches run in the tests of each change and in a few rounds of each attack: build/coverage/html
 	$(BIN)/python -m pip install --quiet 'coverage>=7.10'
 	rm -rf build/coverage
 	mkdir -p build/coverage
 	export NUMBA_CACHE_DIR="$$PWD/build/coverage/cache" OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1; \
-		$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(BOUNDED) -m "not nvrtc and not docstrings and not site" \
+		$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(BOUNDED) -m "not nvrtc and not docstrings and not site and not exhaustive" \
 		--ignore=tests/installed --ignore=tests/test_import_time.py; status=$$?; \
 		$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage html --quiet && \
 		$(BIN)/python -m coverage report && exit $$status
