@@ -257,6 +257,7 @@ def _activation_kernel(name: str) -> Callable[[ndarray], ndarray]:
 
     @wraps(reference)
     def kernel(x: ndarray) -> ndarray:
+        """Compute the activation of each item."""
         size = x.size
         if size <= max_alone and x.flags.carray and (compiled := compiled_for(x.dtype)) is not None:
             run, function = compiled
@@ -296,6 +297,7 @@ def _gradient_kernel(name: str) -> Callable[[ndarray, ndarray], ndarray]:
 
     @wraps(reference)
     def kernel(d_out: ndarray, kept: ndarray) -> ndarray:
+        """Compute the gradient with respect to the input of the activation."""
         if d_out.shape != kept.shape:
             return reference(d_out, kept)
         d_out, kept = contiguous(d_out), contiguous(kept)
@@ -412,6 +414,7 @@ def _update_kernel(name: UpdateName, update: Update) -> Callable[..., tuple[ndar
         t: int = 1,
         **numbers: Any,
     ) -> tuple[ndarray | None, ...]:
+        """Return the parameter after the update, and the buffers after it."""
         named = [numbers.pop(buffer, None) for buffer in update.buffers[len(buffers) :]]
         kept = [None if array is None else writable(array) for array in (*buffers, *named)]
         param, grad = writable(param), contiguous(grad)

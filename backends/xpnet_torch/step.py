@@ -106,6 +106,7 @@ def _function_of_tensors(
     masks = len(inputs.masks)
 
     def update(*tensors: Array) -> list[Array]:
+        """Return loss, sum of squares, parameters and buffers after an update."""
         X, Y, l2, learning_rate, scales, *others = tensors
         weight = others.pop(0) if has_weight else None
         one = BatchInputs(None, tuple(others[:masks]), l2, learning_rate, scales)

@@ -289,9 +289,11 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
         )
 
     def by_first(x: Array, *args: Any, **kwargs: Any) -> Any:
+        """Call the function for the dtype of the first array."""
         return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 
     def by_all(*args: Any, **kwargs: Any) -> Any:
+        """Call the function for the dtype of all arrays, the reference where they differ."""
         dtype = args[0].dtype
         function = by_dtype.get(dtype) or choose(dtype)
         for array in args[1:arrays]:

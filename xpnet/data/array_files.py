@@ -118,6 +118,7 @@ def array_frame(
     label_columns = {} if labels is None else {target: _as_arrow(labels)}
 
     def stored(block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the rows of a block, with these columns."""
         start, end = map(int, source.starts[block : block + 2])
         with reading(name, "Write it again"):
             rows: Any = source.read(block) if positions.keys() & set(columns) else None

@@ -42,6 +42,7 @@ def _minimize(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> An
     gradients: dict[bytes, Any] = {}  # that of the last vector
 
     def loss_of(vector: Any) -> float:
+        """Return the loss for these parameters, and keep its gradient."""
         write(step, vector)
         step.broadcast_state()
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)

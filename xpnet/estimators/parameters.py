@@ -427,6 +427,7 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:
+        """Put the sections into the docstring of an estimator."""
         text = cleandoc(estimator.__doc__ or "") + "\n"
         for name, source in sources.items():
             section = "Parameters" if name == "Loss" else name

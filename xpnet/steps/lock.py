@@ -86,6 +86,7 @@ def locked(
 
     @wraps(method)
     def call(self: Any, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """Call the method while the lock is held."""
         lock = self.lock
         lock.waiters = True
         with lock.calls:

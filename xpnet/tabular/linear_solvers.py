@@ -77,6 +77,7 @@ def fit_logistic(
     shape = (numbers + 1, len(logits_of_columns))
 
     def loss_and_gradient(parameters: numpy.ndarray) -> tuple[float, numpy.ndarray]:
+        """Compute the mean loss with its penalty, and the gradient of their sum."""
         weights, bias = numpy.split(parameters.reshape(shape), [numbers])
         logits = (X @ weights.astype(X.dtype) + bias) @ logits_of_columns
         logits -= logits.max(axis=1, keepdims=True)

@@ -325,6 +325,7 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
     tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
     def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> Any:
+        """Fit a tree to the column; return its nodes."""
         tree = tree_class(
             max_leaf_nodes=max_leaves,
             min_samples_leaf=min_leaf_rows,

@@ -194,6 +194,7 @@ def remember(training: Training) -> Callable[[], None]:
     restore = training.batches.snapshot(training.step, rng_is_shared=has_other_callbacks)
 
     def undo() -> None:
+        """Go back to the noted state."""
         restore()
         training.done = done
         training.stop = stop
