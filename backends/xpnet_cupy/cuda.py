@@ -20,15 +20,19 @@ OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
 
 class Lane:
-    """Holds what all steps of one thread on one device share: a stream, and a handle of cuBLASLt
-    with its workspace.
+    """Holds what all steps on one device share: a stream, and a handle of cuBLASLt with its
+    workspace.
 
     What one stream is asked for follows each other, so that no two products write to one workspace
     at the same time.
+
+    lock : held while a thread asks for work, since a capture takes in whatever the stream is asked
+        for
     """
 
     def __init__(self, cupy: Any) -> None:
         self._cupy, self.stream = cupy, cupy.cuda.Stream(non_blocking=True)
+        self.lock = threading.RLock()
 
     @cached_property
     def copies(self) -> Any:
@@ -63,37 +67,10 @@ def entered(cupy: Any, stream: Any) -> Iterator[None]:
             caller.use()
 
 
-class _Lent(dict[int, Lane]):
-    """The lanes of one thread, by device; when it ends, the next thread may have them."""
-
-    def __init__(self, free: dict[int, list[Lane]]) -> None:
-        self.free = free
-
-    def __del__(self) -> None:
-        for device, lane in self.items():
-            self.free.setdefault(device, []).append(lane)
-
-
-class Lanes(threading.local):
-    """A lane for each thread and device, as many as threads live: a server may have a thread for
-    each request.
-    """
-
-    def __init__(self, free: dict[int, list[Lane]]) -> None:
-        self._lent = _Lent(free)
-
-    def current(self, cupy: Any) -> Lane:
-        """Return this thread's lane on the current device."""
-        device, lent = cupy.cuda.Device().id, self._lent
-        if device not in lent:
-            try:
-                lent[device] = lent.free.setdefault(device, []).pop()
-            except IndexError:
-                lent[device] = Lane(cupy)
-        return lent[device]
-
-
-lanes = Lanes({})
+@cache
+def lane(cupy: Any, device: int) -> Lane:
+    """Return the lane of a device, which is the current one."""
+    return Lane(cupy)
 
 
 @contextmanager

@@ -142,10 +142,8 @@ class Launcher:
 
     @property
     def lane(self) -> cuda.Lane:
-        """This thread's stream and workspace on the current device: a CUDA graph captured on one
-        lane runs on that lane.
-        """
-        return cuda.lanes.current(self.cupy)
+        """The stream and the workspace of the current device."""
+        return cuda.lane(self.cupy, self.cupy.cuda.Device().id)
 
     def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
         """Return the kernel, called with grid, block and checked arguments; compiled when first
@@ -208,18 +206,19 @@ class Launcher:
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
-        """Open the lane around work that may be captured; it starts after the work that the caller
-        requested.
+        """Open the lane around work that may be captured, for one thread at a time; it starts after
+        the work that the caller requested.
 
         The lane has a stream of its own, since the default stream cannot be captured.
         """
         lane, caller = self.lane, self.cupy.cuda.get_current_stream()
-        lane.stream.wait_event(caller.record())
-        try:
-            with cuda.entered(self.cupy, lane.stream):
-                yield lane
-        finally:
-            caller.wait_event(lane.stream.record())
+        with lane.lock:
+            lane.stream.wait_event(caller.record())
+            try:
+                with cuda.entered(self.cupy, lane.stream):
+                    yield lane
+            finally:
+                caller.wait_event(lane.stream.record())
 
     def address(self, array: Any) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned``

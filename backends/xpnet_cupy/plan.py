@@ -76,7 +76,6 @@ class Shape:
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of
         the whole batch
     penalized : whether the penalty is added
-    lane : where the launches run
     """
 
     rows: int
@@ -84,7 +83,6 @@ class Shape:
     kind: Literal["gradients", "training", "clipped", "update", "prediction", "loss"]
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
-    lane: object = None
 
 
 def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:

@@ -21,7 +21,6 @@ from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, Ste
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import cuda
-from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import EpochData, EpochMemory, EpochSums, NetworkMemory, as_read
 from xpnet_cupy.plan import Shape, batches_of, block_rows, counted
@@ -44,6 +43,20 @@ class PrefetchedOrder(NamedTuple):
     arrival: Any
 
 
+class RequestedWork(NamedTuple):
+    """Work that the device was asked for.
+
+    epoch : receives its sums; data : stays alive while the device reads
+    """
+
+    epoch: EpochMemory
+    data: EpochData
+
+    def sums(self) -> EpochSums:
+        """Wait for the device, and return the sums."""
+        return self.epoch.read()
+
+
 class CudaStep(Step):
     """A training step over preallocated buffers; see :class:`xpnet.backend.Step`.
 
@@ -64,9 +77,9 @@ class CudaStep(Step):
         self._prefetched: PrefetchedOrder | None = None
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
+            self._training_runs = self._training()
+            self._inference_runs = self._inference()
         self.params = self._network.params
-        self._training_runs = self._training()
-        self._inference_runs: dict[Any, Runs] = {}  # by lane: each thread predicts on its own
 
     @property
     def gradients(self) -> Parameters:
@@ -104,10 +117,10 @@ class CudaStep(Step):
         with self._memory(f"A prediction of {rows} rows"):
             out = self._free_and_retry(lambda: self.launcher.xp.empty((rows, width), dtype=dtype))
             if rows:
-                with self.launcher.stream() as lane:
+                with self.launcher.stream():
                     batches = batches_of(rows, Shape(block, False, "prediction"))
-                    self._run(
-                        partial(self._read, X), batches, {"out": out}, lane=lane, finish=False
+                    self._request(
+                        partial(self._read, X), batches, {"out": out}, infers=True, finish=False
                     )
             return out
 
@@ -119,10 +132,10 @@ class CudaStep(Step):
         if not count:
             return 0.0
         block = block_rows(self.spec, count)
-        with self._memory(f"The loss of {count} rows"), self.launcher.stream() as lane:
+        with self._memory(f"The loss of {count} rows"), self.launcher.stream():
             batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
             read = partial(self._read, X, Y, sample_weight, rows)
-            sums = self._run(read, batches, {}, lane=lane)
+            sums = self._request(read, batches, {}, infers=True).sums()
             weight = count if sample_weight is None else sums.weight
             return self._mean(sums, weight, self.spec.l2_for(weight)) if weight else 0.0
 
@@ -146,10 +159,10 @@ class CudaStep(Step):
             weight = "given"
             arguments = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
-        with self._memory(f"A gradient over {count} rows"), self.launcher.stream() as lane:
-            shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
+        with self._memory(f"A gradient over {count} rows"), self.launcher.stream():
+            shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
-            sums = self._run(read, [(shape, 1)], arguments)
+            sums = self._request(read, [(shape, 1)], arguments).sums()
         batch_weight = sums.weight if weight == "summed" else arguments.get("total_weight", count)
         return self._mean(sums, batch_weight, self.spec.l2_for(batch_weight))
 
@@ -158,7 +171,7 @@ class CudaStep(Step):
         with self._memory("An update"), self.launcher.stream():
             update = [(Shape(0, False, "update"), 1)]
             arguments = {"learning_rate": learning_rate}
-            self._run(lambda: EpochData(None), update, arguments, finish=False)
+            self._request(lambda: EpochData(None), update, arguments, finish=False)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -223,66 +236,58 @@ class CudaStep(Step):
         if not rows:
             return 0.0
         size = min(batch_size, rows)
-        with self._memory(f"Training on batches of {size} rows"), self.launcher.stream() as lane:
+        with self._memory(f"Training on batches of {size} rows"):
             kind: Literal["clipped", "training"] = (
                 "clipped" if "max_norm" in arguments else "training"
             )
-            shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight), lane=lane)
-            prefetch = None if draw is None else partial(self._send, draw)
+            shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight))
             arguments["learning_rate"] = learning_rate
             read = partial(self._read, X, Y, sample_weight, order)
-            sums = self._run(read, batches_of(rows, shape), arguments, meanwhile=prefetch)
+            with self.launcher.stream():
+                requested = self._request(read, batches_of(rows, shape), arguments)
+            if draw is not None:
+                self._send(draw)
+            sums = requested.sums()
             by_rows = sample_weight is None or "by_rows" in arguments
             weight = rows if by_rows else sums.weight
             return self._mean(sums, weight, self.spec.l2 / weight) if weight else 0.0
 
-    def _run(
+    def _request(
         self,
         read: Callable[[], EpochData],
         batches: list[tuple[Shape, int]],
         arguments: dict[str, Any],
         *,
-        lane: Any = None,
-        meanwhile: Launch | None = None,
+        infers: bool = False,
         finish: bool = True,
-    ) -> Any:
-        """Run batches on the open lane; returns their sums, as
-        :meth:`xpnet_cupy.memory.EpochMemory.read` does.
+    ) -> RequestedWork:
+        """Ask the device for batches, on the open lane, without waiting for it.
 
         read : returns the data
         batches : their shapes, the largest first, each with its number of batches
         arguments : of :meth:`xpnet_cupy.memory.EpochMemory.set_arguments`
-        lane : the lane of a prediction or loss, which has its own clock and memory; None for a
-            training
-        meanwhile : called after all work has been launched, while the device works
-        finish : whether to wait for the device and return its sums
+        infers : whether this is a prediction or a loss, which has its own clock and memory
+        finish : whether the sums are sent to the host
         """
 
         def prepare() -> tuple[Runs, EpochData, list[Call]]:
-            runs = self._training_runs if lane is None else self._inference(lane)
+            runs = self._inference_runs if infers else self._training_runs
             runs.reserve(batches[0][0].rows)
             data = read()
             runs.epoch.set_arguments(data, **arguments)
             return runs, data, runs.prepare(batches, finish=finish)
 
-        # `_data` stays alive while the device reads.
-        runs, _data, calls = self._free_and_retry(prepare)
+        runs, data, calls = self._free_and_retry(prepare)
         runs.run(calls)
-        if meanwhile is not None:
-            meanwhile()
-        return runs.epoch.read() if finish else None
+        return RequestedWork(runs.epoch, data)
 
     def _training(self) -> Runs:
         """Return new runs of trainings, which have no memory yet."""
         return Runs(self.spec, self.launcher, self._network, self._network)
 
-    def _inference(self, lane: Any) -> Runs:
-        """Return the runs of predictions and losses on a lane."""
-        if lane not in self._inference_runs:
-            self._inference_runs[lane] = Runs(
-                self.spec, self.launcher, self._network, EpochMemory(self.launcher)
-            )
-        return self._inference_runs[lane]
+    def _inference(self) -> Runs:
+        """Return new runs of predictions and losses, which have no memory yet."""
+        return Runs(self.spec, self.launcher, self._network, EpochMemory(self.launcher))
 
     def _read(
         self,
@@ -344,7 +349,7 @@ class CudaStep(Step):
             return action()
         except MemoryError:
             self._training_runs = self._training()
-            self._inference_runs.pop(self.launcher.lane, None)
+            self._inference_runs = self._inference()
         # Outside of the except block: the error refers to what the action allocated.
         self.launcher.release_memory()
         return action()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_step_that_is_dropped_waits_for_what_it_requested(
     step.forward(backend.asarray(X))
     waited: list[Any] = []
     monkeypatch.setattr(cupy_on_host.Event, "synchronize", lambda event: waited.append(event))
-    requested = [runs.epoch._requested for runs in step._inference_runs.values()]
+    requested = [step._inference_runs.epoch._requested]
     del step
     gc.collect()
     assert len(requested) == 1 and requested[0] in waited
@@ -227,29 +228,12 @@ class TestPredictions:
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5, 20):
             step.forward(X[:rows])
-        runs = step._inference(step.launcher.lane)
+        runs = step._inference_runs
         assert [shape.rows for shape in runs.works] == [20] and runs.memory.rows == 20
         assert {work for group in runs.graphs for work, _ in group} == {
             runs.begin,
             *runs.works.values(),
         }
-
-    def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
-        spec, X, _ = spec_and_data("float32")
-        step, X, found = backend.compile_step(spec), backend.asarray(X), []
-
-        def work() -> None:
-            step.forward(X)
-            found.append(step._inference(step.launcher.lane))
-
-        other = threading.Thread(target=work)
-        other.start()
-        other.join()
-        work()
-        assert (
-            not np.shares_memory(*(one.memory.x for one in found))
-            and found[0].epoch is not found[1].epoch
-        )
 
 
 class TestLosses:
@@ -424,43 +408,42 @@ class TestResources:
         gc.collect()
         assert Stream.made == streams and cupy.pool.used - used < 1 << 20
 
-    def test_a_thread_for_each_request_takes_over_what_those_before_it_had(
-        self, backend: CupyBackend, cuda: Any
-    ) -> None:
-        """Streams, a handle, workspaces and CUDA graphs; threads that live at the same time share
-        none of them.
+    def test_threads_share_what_a_device_has(self, backend: CupyBackend, cuda: Any) -> None:
+        """Networks of several threads train and predict as they do one after the other, with one
+        stream, one workspace and each graph once.
         """
-        spec, X, _ = spec_and_data("float32")
-        step, X = backend.compile_step(spec), backend.asarray(X)
-        counts = []
-        for _ in range(6):
-            request = threading.Thread(target=lambda: (step.forward(X), step.forward(X)))
-            request.start()
-            request.join()
-            gc.collect()
-            counts.append((Stream.made, Graph.made, cupy.pool.used))
-        assert counts[1:] == counts[:1] * 5
-
-    def test_streams_and_threads_have_workspaces_of_their_own(
-        self, backend: CupyBackend, cuda: Any
-    ) -> None:
         spec, X, Y = spec_and_data("float32")
-        step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
+        X, Y = backend.asarray(X), backend.asarray(Y)
         cuda.library.workspaces.clear()
 
-        def work() -> None:
-            step.epoch(X, Y, learning_rate=0.1, batch_size=5)
-            for stream in streams:
-                with stream:
-                    step.forward(X)
+        def work(_: int) -> list[Any]:
+            step = backend.compile_step(spec)
+            step.params.update(weights(spec))
+            losses = [step.epoch(X, Y, learning_rate=0.1, batch_size=5) for _ in range(3)]
+            return [*losses, cupy.asnumpy(step.forward(X)).tolist(), step.loss(X, Y)]
 
-        streams = [Stream(), Stream(non_blocking=True)]
-        work()
-        other = threading.Thread(target=work)
-        other.start()
-        other.join()
-        assert {len(streams) for streams in cuda.library.workspaces.values()} == {1}
-        assert len(cuda.library.workspaces) == 2  # one for each thread
+        alone = work(0)
+        made = Stream.made
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(work, range(8))) == [alone] * 8
+        assert Stream.made == made
+        assert [len(streams) for streams in cuda.library.workspaces.values()] == [1]
+
+    def test_a_thread_asks_for_work_while_another_waits(self, backend: CupyBackend) -> None:
+        spec, X, Y = spec_and_data("float32")
+        step, other = backend.compile_step(spec), backend.compile_step(spec)
+        X, Y = backend.asarray(X), backend.asarray(Y)
+        predicted = threading.Event()
+
+        def draw_order() -> Any:
+            predict = threading.Thread(target=lambda: (other.forward(X), predicted.set()))
+            predict.start()
+            predict.join(60)
+            return np.arange(len(X))
+
+        step.prefetch_order = draw_order
+        step.epoch(X, Y, learning_rate=0.1, batch_size=5)
+        assert predicted.is_set()
 
     @pytest.mark.parametrize("what", ["epoch", "gradient", "loss", "forward"])
     def test_work_follows_the_callers_stream_which_follows_it(
@@ -524,7 +507,7 @@ class TestOutOfMemory:
     @pytest.fixture
     def told(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         """Lets something fail until the test ends, on a lane that has described no products yet."""
-        monkeypatch.setattr(cuda, "lanes", cuda.Lanes({}))
+        cuda.lane.cache_clear()
         cuda.kernel.cache_clear()
         yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
         Failing.load = Failing.instantiate = Failing.upload = 0

@@ -592,7 +592,6 @@ def installed() -> Iterator[Any]:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
             patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
             patch.setattr(cuda, "library", library, raising=False)
-            patch.setattr(cuda, "lanes", cuda.Lanes({}))
             patch.delitem(loaded, "cupy", raising=False)
             _on_device.cache_clear()
             yield cuda
@@ -600,7 +599,7 @@ def installed() -> Iterator[Any]:
         for name in [name for name in sys.modules if _is_cupys(name)]:
             del sys.modules[name]
         sys.modules.update(before)
-        for cache in (_on_device, cuda.kernel, cuda._module):
+        for cache in (_on_device, cuda.kernel, cuda.lane, cuda._module):
             cache.cache_clear()
         if compat is not None:
             array_api_compat.cupy = compat
