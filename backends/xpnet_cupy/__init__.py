@@ -9,7 +9,8 @@ graph.
 ``runs``        how such lists run, and become CUDA graphs
 ``memory``      what an epoch reads; the buffers of a step
 ``launches``    each kernel with its grid
-``launcher``    the table of kernels, the check of their arguments, products, CUDA graphs
+``launcher``    the check of kernels' arguments, products, CUDA graphs
+``kernel_table`` names and parameters of the kernels, read from their source
 ``cuda``        streams, lanes and compiled kernels of CuPy, and its errors where memory runs out
 ``cublaslt``    matrix products as cuBLASLt describes them, through ctypes
 ``kernels.cu``  the kernels

@@ -2,8 +2,8 @@
 // for the host, where every CUDA thread is a fiber, and compare each kernel with float64.
 //
 // Matrices are C-contiguous, (rows, cols). A loop that starts at a thread's place in the grid and steps by the size of
-// the grid (a grid-stride loop) covers any number of rows and columns, whatever the grid. Pointers marked "or null" may
-// be null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit. NaN and
+// the grid (a grid-stride loop) covers any number of rows and columns, whatever the grid. Pointers marked OR_NULL may be
+// null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit. NaN and
 // infinities propagate as in `xpnet.ops`. A pointer is `__restrict__` where nothing else in the call may lie at the same
 // place, so that loads need not wait for the stores before them.
 
@@ -13,6 +13,7 @@
 typedef REAL real;
 
 #define KERNEL extern "C" __global__ void
+#define OR_NULL  // kernel_table.py reads it
 
 // This thread's number in its block, and how many there are.
 __device__ inline int thread_rank() { return threadIdx.y * blockDim.x + threadIdx.x; }
@@ -160,7 +161,7 @@ __device__ void bias_activation(const real *x, const real *bias, real *out, int 
 }
 
 #define BIAS_ACTIVATION(name, Activation)                                              \
-  KERNEL name(const real *x, const real *bias, real *out, int rows, int cols) { \
+  KERNEL name(const real *x, const real *OR_NULL bias, real *out, int rows, int cols) { \
     bias_activation<Activation>(x, bias, out, rows, cols);                             \
   }
 BIAS_ACTIVATION(bias_identity, Identity)
@@ -206,7 +207,7 @@ __device__ void backward_bias(const real *d_out, const real *kept, real *d_x, re
 }
 
 #define BACKWARD_BIAS(name, Activation)                                                                          \
-  KERNEL name(const real *d_out, const real *kept, real *d_x, real *sums, int rows, int cols, int chunk) { \
+  KERNEL name(const real *d_out, const real *kept, real *OR_NULL d_x, real *sums, int rows, int cols, int chunk) { \
     backward_bias<Activation>(d_out, kept, d_x, sums, rows, cols, chunk);                                        \
   }
 BACKWARD_BIAS(relu_backward_bias, Relu)
@@ -653,9 +654,10 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 // moves: whether the next batch begins after these rows, since no update follows.
 #define LOSS(name, body, Label, Group)                                                                               \
   KERNEL __launch_bounds__(Group::THREADS, 1)                                                                        \
-  name(const real *__restrict__ outputs, const Label *labels, const real *weight, const long long *data, int *clock, \
-       const double *rates, const real *total_weight, real *__restrict__ d_outputs, double *row_loss, int rows,      \
-       int members, int cols, const real *numbers, int moves) {                                                      \
+  name(const real *__restrict__ outputs, const Label *OR_NULL labels, const real *OR_NULL weight,                    \
+       const long long *OR_NULL data, int *OR_NULL clock, const double *OR_NULL rates,                               \
+       const real *OR_NULL total_weight, real *__restrict__ OR_NULL d_outputs, double *row_loss, int rows,           \
+       int members, int cols, const real *OR_NULL numbers, int moves) {                                              \
     if (!data) {                                                                                                     \
       const Batch batch = {weight, total_weight, {nullptr, 0, 0, rows, 1}, false, 1};                                \
       body(outputs, labels, batch, d_outputs, row_loss, cols, numbers);                                              \
@@ -706,10 +708,10 @@ __device__ void member_layer(const MemberLayer &layer, real *scaled) {
 }
 
 #define MEMBER_LAYER                                                                                               \
-  const real *product, const real *scale, const real *bias, const real *next_scale, real *out, int rows, int members, \
-      int cols
+  const real *product, const real *OR_NULL scale, const real *bias, const real *OR_NULL next_scale, real *out, int rows, \
+      int members, int cols
 #define MEMBER(name, Activation)                                                                  \
-  KERNEL name(MEMBER_LAYER, real *scaled) {                                                       \
+  KERNEL name(MEMBER_LAYER, real *OR_NULL scaled) {                                                       \
     member_layer<Activation>({product, scale, bias, next_scale, out, rows, members, cols}, scaled); \
   }
 MEMBER(member_identity, Identity)
@@ -762,7 +764,7 @@ __device__ void member_backward(const MemberLayer &layer, real *d, real *d_bias,
 }
 
 #define MEMBER_BACKWARD(name, Activation, KEEPS_X)                                                                     \
-  KERNEL name(MEMBER_LAYER, real *d, real *d_bias, real *d_scale, real *d_next_scale) {                                \
+  KERNEL name(MEMBER_LAYER, real *d, real *d_bias, real *OR_NULL d_scale, real *OR_NULL d_next_scale) {                \
     const MemberLayer layer = {product, scale, bias, next_scale, out, rows, members, cols};                            \
     member_backward<Activation, KEEPS_X>(layer, d, d_bias, d_scale, d_next_scale);                                     \
   }
@@ -879,7 +881,8 @@ __device__ inline void tick(int *clock, double *rates, int update, double beta1,
 // The next batch begins: the clock goes on, and the rows of the batch, times the scales of the members, are gathered
 // into out (members rows, cols), if there is one.
 KERNEL next_batch(const long long *data, int *clock, double *rates, int update, double beta1, double beta2,
-                  double weight_decay, int epsilon_hat, const real *scale, real *out, int rows, int members, int cols) {
+                  double weight_decay, int epsilon_hat, const real *OR_NULL scale, real *OR_NULL out, int rows,
+                  int members, int cols) {
   if (out) gather_rows((const real *)data[X], rows_at(data, clock[NEXT_CURSOR], rows, members), scale, out, cols);
   if (first_thread()) tick(clock, rates, update, beta1, beta2, weight_decay, epsilon_hat);
 }
@@ -1082,8 +1085,8 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
 }
 
 #define UPDATE_ENDS                                                                                              \
-  const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
-      double *rates, int *clock, int rows, long long size
+  const long long *OR_NULL bounds, int matrices, double lambda, int over_batch, const real *OR_NULL total_weight, \
+      double *OR_NULL squares, double *rates, int *OR_NULL clock, int rows, long long size
 #define PENALTY(share) Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows), share}
 #define UPDATE_REST PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, size
 
@@ -1125,8 +1128,8 @@ KERNEL lion(real *__restrict__ param, const real *__restrict__ grad, real *__res
 
 // The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null. Without rates the
 // rows are the only batch, and the sum of the squares is not multiplied by its weight, which may be 0.
-KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,
-                  double lambda, int over_batch, const real *total_weight, const double *rates, int rows,
+KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ OR_NULL grad, const long long *bounds, int matrices,
+                  double lambda, int over_batch, const real *OR_NULL total_weight, const double *OR_NULL rates, int rows,
                   double *squares) {
   const Penalty penalty = PENALTY(rates ? rates[SHARE] : 1);
   const real slope = penalty.slope();

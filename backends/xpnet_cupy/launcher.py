@@ -1,4 +1,4 @@
-"""The table of kernels, and the launcher: the plan and the operations are written over it.
+"""The launcher, over which the plan and the operations are written.
 
 A launcher compiles the kernels for one floating-point type and prepares calls: of a kernel, of a
 matrix product. A prepared call takes no arguments, since a captured graph replays it with the same
@@ -16,6 +16,7 @@ from xpnet.errors import BackendError, InputError
 from xpnet.ops import UPDATES, Array, UpdateName
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch, Matrix, Product
+from xpnet_cupy.kernel_table import Parameter, read_kernels
 
 Grid = tuple[int, ...]
 """Numbers of blocks, or of threads of a block, along x, y and z, as CUDA takes them."""
@@ -26,29 +27,15 @@ UPDATE_BLOCKS = 1024
 The sums keep one number for each block, so memory and kernels must agree on it.
 """
 
-# The parameters of each kernel, in order. `real` is the type that the kernels are compiled for. `*`
-# marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
-# no other array of the call may overlap it.
-_LOSS_ENDS = "real*? long*? int*? double*? real*? real*?! double* int int int real*? int"
-_INDICES = f"real* long*? {_LOSS_ENDS}"
-_LOSS = f"real* real*? {_LOSS_ENDS}"
-_MEMBER = "real* real*? real* real*? real* int int int"
-_UPDATE = "long*? int double int real*? double*? double* int*? int long"
+KERNELS = read_kernels(cuda.SOURCE)
+"""The parameters of each kernel, in order."""
 
-NONLINEAR = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
-ELEMENTWISE_LOSSES = (
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "quantile",
-    "poisson",
-    "gamma_deviance",
-    "tweedie",
+_BACKWARD = "_backward_bias"
+"""End of the name of a kernel that goes back through an activation."""
+
+ACTIVATIONS = frozenset(
+    {"identity", *(name.removesuffix(_BACKWARD) for name in KERNELS if name.endswith(_BACKWARD))}
 )
-_ROW_SHARING = "warp", "block"
-"""Groups of threads that share a row: suffixes of kernels."""
-
-ACTIVATIONS = frozenset({"identity", *NONLINEAR})
 """Activations that hidden layers may have."""
 
 LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
@@ -72,51 +59,7 @@ def update_numbers(name: UpdateName) -> list[str]:
     return [number for number in UPDATES[name].numbers if number not in NUMBERS_IN_RATES]
 
 
-def _update_parameters(name: UpdateName) -> str:
-    """Return what the kernel of an update with buffers takes."""
-    defaults = UPDATES[name].numbers
-    numbers = ["int" if defaults[n] is False else "double" for n in update_numbers(name)]
-    arrays = ["real*!", "real*", *["real*!"] * len(UPDATES[name].buffers)]
-    return " ".join([*arrays, *numbers, _UPDATE])
-
-
-KERNELS: dict[str, tuple[str, ...]] = {
-    name: tuple(parameters.split())
-    for name, parameters in {
-        **{
-            f"bias_{name}": "real* real*? real* int int"
-            for name in ("identity", "exponential", *NONLINEAR)
-        },
-        **{f"{name}_backward_bias": "real* real* real*? real* int int int" for name in NONLINEAR},
-        "column_sum": "real* real* int int int",
-        **{
-            f"member_{name}": f"{_MEMBER} real*?"
-            for name in ("identity", "exponential", *NONLINEAR)
-        },
-        **{
-            f"member_{name}_backward": f"{_MEMBER} real* real* real*? real*?"
-            for name in ("identity", *NONLINEAR)
-        },
-        "input_scale_gradient": "real* long* int* real* int int int",
-        "dropout": "real* real* long* int* long long int int double int int int",
-        **{f"softmax_{by}": "real* real*! int int" for by in _ROW_SHARING},
-        **{f"cross_entropy_indices_{by}": _INDICES for by in _ROW_SHARING},
-        **{f"cross_entropy_shares_{by}": _LOSS for by in _ROW_SHARING},
-        **dict.fromkeys(("logistic_cross_entropy", *ELEMENTWISE_LOSSES), _LOSS),
-        "begin": "long* int* double* long* real* double* int double* int",
-        "next_batch": "long* int* double* int double double double int real*? real*? int int int",
-        "batch_weight": "long* int* double* real* int int",
-        "put": "long* int* real* int int int",
-        "finish": "double* int double* int double* double*",
-        "gradient_descent": f"real*! real* {_UPDATE}",
-        **{update_kernel(name, has_buffers=True): _update_parameters(name) for name in UPDATES},
-        "l2_penalty": "real* real*?! long* int double int real*? double*? int double*",
-        "gradient_norm": "real* real* long double* double*",
-        "clip": "double* int double*",
-    }.items()
-}
-
-_SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
+_SCALARS = {"int": numpy.int32, "long long": numpy.int64, "double": numpy.float64}
 
 
 class Launcher:
@@ -262,12 +205,11 @@ class Launcher:
         kernel = self.kernel(name)
         return lambda: kernel(grid, block, checked)
 
-    def _checked(self, name: str, parameter: str, argument: Any) -> Any:
-        kind = parameter.rstrip("*?!")
-        dtype = numpy.dtype(self.dtype if kind == "real" else _SCALARS[kind])
-        if parameter == kind:
+    def _checked(self, name: str, parameter: Parameter, argument: Any) -> Any:
+        dtype = numpy.dtype(self.dtype if parameter.kind == "real" else _SCALARS[parameter.kind])
+        if not parameter.is_array:
             return dtype.type(argument)
-        if argument is None and "?" in parameter:
+        if argument is None and parameter.may_be_missing:
             return numpy.uintp(0)
         if argument.dtype != dtype or not argument.flags.c_contiguous:
             layout = (

@@ -40,6 +40,8 @@ class LossBatch(NamedTuple):
     data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the
         clock's batch
     total_weight : (1,), the sum of the batch's weights, or None for its number of rows
+    members : whose rows lie one member after the other
+    moves : whether the next batch begins after these rows, since no update follows
     """
 
     indices: bool
@@ -49,6 +51,8 @@ class LossBatch(NamedTuple):
     clock: Array | None = None
     rates: Array | None = None
     total_weight: Array | None = None
+    members: int = 1
+    moves: bool = False
 
 
 class Penalty(NamedTuple):
@@ -136,9 +140,6 @@ def loss(
     d_outputs: Array | None,
     row_loss: Array,
     numbers: Sequence[float] = (),
-    *,
-    members: int = 1,
-    moves: bool = False,
 ) -> Launch:
     """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to
     ``row_loss``.
@@ -147,7 +148,6 @@ def loss(
     outputs, d_outputs : (members rows, cols)
     row_loss : (members rows,) float64
     numbers : what the loss takes for each output, if it takes any
-    moves : whether the next batch begins after these rows, since no update follows
     """
     rows, cols = outputs.shape
     sharing, grid, block = _row_groups(rows, cols)
@@ -162,14 +162,19 @@ def loss(
         grid,
         block,
         outputs,
-        *batch[1:],
+        batch.labels,
+        batch.weight,
+        batch.data,
+        batch.clock,
+        batch.rates,
+        batch.total_weight,
         d_outputs,
         row_loss,
-        rows // members,
-        members,
+        rows // batch.members,
+        batch.members,
         cols,
         output_numbers,
-        moves,
+        batch.moves,
     )
 
 

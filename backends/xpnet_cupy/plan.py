@@ -207,19 +207,24 @@ class BatchPlan(ABC):
         return [*prediction, launches.put(self.launcher, self.epoch, outputs, self.spec.members)]
 
     def _loss(self) -> Launch:
-        epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
+        epoch, spec = self.epoch, self.spec
         batch = LossBatch(
-            self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight
+            self.shape.indices,
+            data=epoch.data,
+            clock=epoch.clock,
+            rates=epoch.rates,
+            total_weight=self.total_weight,
+            members=spec.members,
+            moves=self.shape.kind == "loss",
         )
-        arguments = (
+        return launches.loss(
+            self.launcher,
+            spec.loss,
             self.outputs[-1],
             batch,
             self.d_outputs[-1],
             self.row_loss,
             spec.output_numbers,
-        )
-        return launches.loss(
-            self.launcher, spec.loss, *arguments, members=spec.members, moves=moves
         )
 
 

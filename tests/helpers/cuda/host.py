@@ -18,15 +18,10 @@ import array_api_compat.numpy
 import numpy as np
 import pytest
 from xpnet_cupy.cublaslt import CublasLt
+from xpnet_cupy.kernel_table import Parameter
 from xpnet_cupy.launcher import KERNELS, Launcher
 
 HERE = Path(__file__).parent
-C_TYPES = {
-    "int": "int",
-    "long": "long long",
-    "double": "double",
-    "real": "real",
-}
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("g++") is None,
     reason="kernels run on a Linux host through g++",
@@ -91,10 +86,9 @@ def run_kernel(
         raise RuntimeError(f"{name}: {error.decode()}")
 
 
-def _entry(name: str, parameters: tuple[str, ...]) -> str:
+def _entry(name: str, parameters: tuple[Parameter, ...]) -> str:
     values = ", ".join(
-        f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]"
-        for i, kind in enumerate(parameters)
+        f"*({one.kind} *{'*' if one.is_array else ''})a[{i}]" for i, one in enumerate(parameters)
     )
     return (
         f'extern "C" const char *run_{name}'
@@ -182,11 +176,13 @@ class HostLauncher(Launcher):
         arrays = [
             (kind, a)
             for kind, a in zip(KERNELS[name], arguments, strict=True)
-            if "*" in kind and a is not None
+            if kind.is_array and a is not None
         ]
         for k, (kind, array) in enumerate(arrays):
             others = [other for i, (_, other) in enumerate(arrays) if i != k]
-            overlaps = "!" in kind and any(np.may_share_memory(array, other) for other in others)
+            overlaps = kind.overlaps_none and any(
+                np.may_share_memory(array, other) for other in others
+            )
             assert not overlaps, f"kernel {name} writes to memory where another of its arrays lies"
         return launch
 
