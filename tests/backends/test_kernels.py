@@ -54,12 +54,13 @@ def usable() -> list[tuple[Backend, str]]:
 
 
 def in_both_dtypes() -> list[Any]:
-    """Backend, kernel name and dtype. Activations in float32 are slow, since each is compiled:
-    test_loops has the same formulas in float32, and float64 is enough for what a kernel adds.
+    """Backend, kernel name and dtype. Activations and updates in float32 are slow, since each is
+    compiled: test_loops has the same formulas in float32, and float64 is enough for what a kernel
+    adds.
     """
     cases = []
     for (backend, name), dtype in itertools.product(usable(), ["float32", "float64"]):
-        is_slow = backend.name == "numba" and is_activation(name) and dtype == "float32"
+        is_slow = backend.name == "numba" and dtype == "float32" and has_loop_of_step(name)
         marks = [pytest.mark.slow] if is_slow else []
         cases.append(
             pytest.param(backend, name, dtype, id=f"{backend.name}-{name}-{dtype}", marks=marks)
@@ -67,9 +68,9 @@ def in_both_dtypes() -> list[Any]:
     return cases
 
 
-def is_activation(name: str) -> bool:
-    """Tell whether a kernel computes an activation or the gradient of one."""
-    return name.removesuffix("_backward") in ops.ACTIVATIONS
+def has_loop_of_step(name: str) -> bool:
+    """Tell whether a kernel computes an activation, the gradient of one, or an update."""
+    return name in UPDATES or name.removesuffix("_backward") in ops.ACTIVATIONS
 
 
 every_kernel = pytest.mark.parametrize(("backend", "name", "dtype"), in_both_dtypes())

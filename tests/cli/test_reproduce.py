@@ -33,7 +33,7 @@ test set accuracy = 0.938
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
 def test_reproduce_prints_the_notebook(run: Run, backend: str) -> None:
     lines = run("reproduce", "--backend", backend, "--threads", "1").stdout.splitlines()
     assert lines[:3] == ["All checks passed successfully!"] * 3

@@ -396,7 +396,7 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     lines = ["a,b,when,code,y"] + [  # more than a block of text
         f"{k / 3},{'red' if k % 3 else ''},2024-01-{k % 28 + 1:02},{k % 50:03},{'pq'[k % 2]}"
-        for k in range(60_000)
+        for k in range(40_000)
     ]
     large = read(tmp_path, "\n".join(lines), text=["code"])
     assert large.frame.blocks > 1

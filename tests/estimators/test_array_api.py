@@ -86,7 +86,7 @@ def run(code: str, *arguments: str) -> None:
 @pytest.mark.parametrize(
     "library",
     [
-        "array_api_strict",
+        pytest.param("array_api_strict", marks=pytest.mark.slow),
         *(pytest.param(library, marks=pytest.mark.exhaustive) for library in ("torch", "jax")),
     ],
 )

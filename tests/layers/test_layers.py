@@ -77,7 +77,10 @@ def check_activation(torch, name, library, dtype, rng):
 def test_functions_are_the_operations(library, dtype, rng):
     x = rng.normal(size=(3, 4)).astype(dtype)
     tolerance = 8 * np.finfo(dtype).eps
-    for name in [name for name in ACTIVATIONS if name != "identity"]:
+    names = [name for name in ACTIVATIONS if name != "identity"]
+    if library.name == "numba" and dtype == "float32":  # each is compiled; test_kernels has all
+        names = ["relu"]
+    for name in names:
         with xpnet.use_backend(library.backend) if library.backend else nullcontext():
             result = getattr(xpnet, name)(library.make(x))
         expected = getattr(ops, name)(x)
