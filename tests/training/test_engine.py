@@ -219,6 +219,44 @@ def test_epochs_that_something_must_see_are_made_one_by_one(epochs_take_no_time,
     assert history.epochs == 12
 
 
+class StopAfter(Callback):
+    """Stops a training after some epochs, which may be made at once; notes what it finds."""
+
+    brief = True
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+        self.seen = []
+
+    def epoch_end(self, training):
+        self.seen.append((training.done, list(training.history.loss)))
+        training.stop = training.done >= self.epochs
+
+    def max_epochs_at_once(self):
+        return self.epochs - len(self.seen)
+
+
+def test_a_brief_callback_limits_the_epochs_at_once_and_takes_note_of_each(epochs_take_no_time):
+    step, one_by_one = StepOfSeveralEpochs(), new_step()
+    stopping = StopAfter(8)
+    history, state = trained_at_once(step, callbacks=[stopping])
+    expected, expected_state = trained_at_once(one_by_one, epochs=8)
+    assert step.calls == [4, 3]
+    assert history.loss == expected.loss
+    assert state == expected_state
+    assert stopping.seen == [(k, expected.loss[:k]) for k in range(1, 9)]
+
+
+def test_a_callback_that_is_not_brief_takes_note_of_each_epoch_before_the_next(
+    epochs_take_no_time,
+):
+    step, stopping = StepOfSeveralEpochs(), StopAfter(8)
+    stopping.brief = False
+    trained_at_once(step, callbacks=[stopping])
+    assert step.calls == []
+    assert len(stopping.seen) == 8
+
+
 def test_epochs_at_once_take_no_longer_than_ctrl_c_may_wait(monkeypatch):
     monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", 0.0)
     step = StepOfSeveralEpochs()

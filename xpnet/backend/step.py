@@ -136,6 +136,8 @@ class Step(ABC):
         Parameters by name; set by the subclass.
     penalty : float
         The part of the last returned loss that is the L2 penalty.
+    penalties : list of float
+        The same for each of the losses that `epochs` returned last.
     takes_sparse : bool, default False
         Whether X may be a SciPy sparse matrix of compressed rows.
     report : callable or None
@@ -173,6 +175,7 @@ class Step(ABC):
     spec: NetworkSpec
     params: Parameters
     penalty: float = 0.0
+    penalties: Sequence[float] = ()
     takes_sparse: bool = False
     report: Callable[[int], None] | None = None
     prefetches_orders: bool = False
@@ -277,8 +280,10 @@ class Step(ABC):
         list of float
             The loss of each epoch.
         """
-        return [
-            self.epoch(
+        losses = []
+        penalties = []
+        for k, learning_rate in enumerate(learning_rates):
+            loss = self.epoch(
                 X,
                 Y,
                 learning_rate=learning_rate,
@@ -286,8 +291,10 @@ class Step(ABC):
                 order=None if orders is None else orders[k],
                 sample_weight=sample_weight,
             )
-            for k, learning_rate in enumerate(learning_rates)
-        ]
+            losses.append(loss)
+            penalties.append(self.penalty)
+        self.penalties = penalties
+        return losses
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
         """Tell how many epochs a call of `epochs` may make in less time than as many calls.

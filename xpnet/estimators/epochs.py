@@ -46,6 +46,26 @@ def run_epoch(
     return reported_loss(loss, step.penalty, step.spec)
 
 
+def run_epochs(
+    step: Step,
+    X: Array,
+    Y: Array,
+    *,
+    sample_weight: None,
+    **settings: Any,
+) -> list[float]:
+    """Make several epochs of rows without weights; return their losses as scikit-learn reports
+    them.
+
+    settings : the further arguments of ``Step.epochs``
+    """
+    losses = step.epochs(X, Y, **settings)
+    return [
+        reported_loss(loss, penalty, step.spec)
+        for loss, penalty in zip(losses, step.penalties, strict=True)
+    ]
+
+
 def total_loss(step: Step, rows: LabeledRows) -> tuple[float, float]:
     """Return the sum of the losses of rows times their weights, without the penalty, and the sum of
     the weights.

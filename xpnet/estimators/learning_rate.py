@@ -45,6 +45,13 @@ class LearningRate:
         if self.schedule in ("invscaling", "adaptive") and self.solver != "sgd":
             self.schedule = "constant"  # as in scikit-learn
 
+    @property
+    def sees_losses(self) -> bool:
+        """Whether the learning rate of an epoch depends on the losses before it, other than by the
+        callbacks that lower it.
+        """
+        return callable(self.schedule) and getattr(self.schedule, "sees_losses", True)
+
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Return the learning rate of the next epoch. epoch, losses : of all fits that the network
         has made

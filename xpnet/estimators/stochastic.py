@@ -8,7 +8,7 @@ from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
-from xpnet.estimators.epochs import Validation, run_epoch
+from xpnet.estimators.epochs import Validation, run_epoch, run_epochs
 from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.resume import Checkpoints
@@ -118,6 +118,7 @@ def make_batches(
     if isinstance(training, SourceRows):
         kind = Streamed
         rng = training.orders(random_state)
+    is_weighted = training.weight is not None or estimator.max_grad_norm is not None
     batches = kind(
         training,
         batch_size=min(size, count),
@@ -125,6 +126,7 @@ def make_batches(
         rng=rng,
         measure=None if validation is None else validation.loss,
         run_epoch=partial(run_epoch, max_grad_norm=estimator.max_grad_norm),
+        run_epochs=None if is_weighted else run_epochs,
     )
     return distributed_batches(batches)
 

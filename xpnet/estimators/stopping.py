@@ -6,6 +6,7 @@ others ask it.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from xpnet.estimators.learning_rate import LearningRate
@@ -77,6 +78,14 @@ class Improvement(Callback):
         record.validation_scores_ = [*record.validation_scores_, self.measured]
         record.best_validation_score_ = max(best, self.measured)
 
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`: as many as can end before the training stalls. A score
+        needs the network of each epoch.
+        """
+        if self.is_scored:
+            return 1
+        return max(self.patience - self.record.no_improvement_count + 1, 1)
+
     def state(self) -> dict[str, Any]:
         """See `Callback.state`."""
         record = self.record
@@ -110,6 +119,10 @@ class StopWhenStalled(Callback):
         """Stop the training if it stalls."""
         training.stop = training.stop or self.improvement.stalled
 
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`: `Improvement` limits them."""
+        return inf
+
 
 class AdaptiveLearningRate(Callback):
     """Lowers the learning rate when training stalls, and ends the training when it is too low for
@@ -134,6 +147,10 @@ class AdaptiveLearningRate(Callback):
         elif self.improvement.stalled:
             training.stop = True
 
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`: `Improvement` limits them."""
+        return inf
+
 
 class LearningRateState(Callback):
     """Keeps the learning rate from epoch to epoch, and lowers it by the rows seen where it scales
@@ -149,6 +166,10 @@ class LearningRateState(Callback):
     def epoch_end(self, training: Training) -> None:
         """Scale the learning rate by the rows seen."""
         self.learning_rate.scale_by_rows(self.record.t_)
+
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`."""
+        return 1 if self.learning_rate.schedule == "invscaling" else inf
 
     def state(self) -> dict[str, Any]:
         """See `Callback.state`."""
@@ -176,6 +197,10 @@ class Counters(Callback):
         self.record.n_iter_ += 1
         self.record.t_ += training.batches.rows
         self.record.loss_ = training.history.loss[-1]
+
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`."""
+        return inf
 
     def state(self) -> dict[str, Any]:
         """See `Callback.state`."""

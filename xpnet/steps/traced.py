@@ -311,6 +311,7 @@ class TracedStep(ReferenceStep):
         totals[totals == 0] = 1
         means = (weights * penalties).sum(axis=1) / totals
         self.penalty: float = float(means[-1])
+        self.penalties: Sequence[float] = means.tolist()
         sums: list[float] = (means + (weights * losses).sum(axis=1) / totals).tolist()
         return sums
 

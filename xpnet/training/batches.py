@@ -20,6 +20,9 @@ RunEpoch = Callable[..., float]
 the loss.
 """
 
+RunEpochs = Callable[..., list[float]]
+"""The same for several epochs: it is called as `Step.epochs` is, and returns the losses."""
+
 
 @dataclass
 class LabeledRows:
@@ -276,6 +279,9 @@ class InMemory(Batches):
         Called without arguments after each epoch; returns the validation loss.
     run_epoch : callable, optional
         Called in place of `Step.epoch`, with the step and the arguments of that method.
+    run_epochs : callable, optional
+        Called in place of `Step.epochs` in the same way. None with ``run_epoch`` for epochs that
+        are made one by one.
     check : callable, optional
         Called without arguments when the first epoch has left a loss or a parameter that is not
         finite; it raises an error if the data are to blame.
@@ -300,6 +306,7 @@ class InMemory(Batches):
         members: int = 1,
         measure: Callable[[], float] | None = None,
         run_epoch: RunEpoch | None = None,
+        run_epochs: RunEpochs | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         self.data = data
@@ -309,6 +316,7 @@ class InMemory(Batches):
         self.members = members
         self.measure = measure
         self.run_epoch = run_epoch
+        self.run_epochs = run_epochs
         self._check = check
         self.count_rows(data.count)
 
@@ -343,7 +351,9 @@ class InMemory(Batches):
         orders = None
         if self._orders is not None:
             orders = [self._orders.draw(step, last=True) for _ in learning_rates]
-        return step.epochs(
+        run_epochs = type(step).epochs if self.run_epochs is None else self.run_epochs
+        return run_epochs(
+            step,
             self.data.X,
             self.data.Y,
             learning_rates=learning_rates,
@@ -353,7 +363,7 @@ class InMemory(Batches):
         )
 
     def epochs_at_once(self, step: Step) -> int:
-        if self.measure or self.run_epoch:
+        if self.measure or (self.run_epoch and not self.run_epochs):
             return 1
         return step.epochs_at_once(self.rows, self.batch_size)
 

@@ -24,7 +24,7 @@ class Callback:
     sees_each_epoch : bool, default True
         Whether ``epoch_end`` and ``between_epochs`` must be called after each epoch. If no callback
         of a training must see each, several short epochs may be made at once, in a tenth of a
-        second, and the methods are called after the last of them.
+        second, and the methods are called after the last of them. See also `max_epochs_at_once`.
 
     Examples
     --------
@@ -64,6 +64,21 @@ class Callback:
         training : Training
             The training under way.
         """
+
+    def max_epochs_at_once(self) -> float:
+        """Tell how many of the next epochs may be made before ``epoch_end`` takes note of them.
+
+        The loop asks brief callbacks that override it. Afterwards ``epoch_end`` is called for each
+        of these epochs in turn: it finds the history and ``training.done`` as after that epoch, and
+        the network as after the last one. It must not stop the training, nor change the learning
+        rate, before the last one.
+
+        Returns
+        -------
+        float
+            The maximum number of epochs, at least 1; infinity for no limit.
+        """
+        return 1
 
     def within_epoch(self, training: "Training") -> None:
         """Take note of how far a long epoch is, a few times a second.

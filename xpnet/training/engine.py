@@ -3,8 +3,9 @@ all.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 from xpnet.backend import Step
 from xpnet.optimizers import Schedule
@@ -70,9 +71,9 @@ def train(
     this number of epochs, and training can go on from there. Where several processes train
     together, each calls its own callbacks; one that stops stops all.
 
-    Where no callback, validation rows or schedule must look at each epoch, and the step makes
-    several short epochs in less time than one by one, those of a tenth of a second are made at
-    once, and undone at once.
+    Where no callback, validation rows or schedule must look at each epoch before the next one, and
+    the step makes several short epochs in less time than one by one, those of a tenth of a second
+    are made at once, and undone at once.
 
     Examples
     --------
@@ -131,13 +132,12 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
             lock.busy = True
             count = training.epochs_at_once()
             if count > 1:
-                run_epochs_at_once(training, schedule, count)
+                epochs = run_epochs_at_once(training, schedule, count)
             else:
-                run_epoch(training, schedule)
+                epochs = [run_epoch(training, schedule)]
             lock.busy = False
             interrupts.held = True
-            for callback in training.brief_with_end:
-                callback.epoch_end(training)
+            take_note(training, epochs)
             is_whole = True
         except BaseException:
             interrupts.held = True
@@ -148,28 +148,54 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
             lock.busy = False
 
 
-def run_epoch(training: Training, schedule: Schedule) -> None:
-    """Train on all batches, measure the validation loss, and add both to the history."""
-    history = training.history
+class MadeEpoch(NamedTuple):
+    """An epoch that was made, as the history takes it.
+
+    loss : the training loss
+    learning_rate : of all its updates
+    seconds : its wall-clock time
+    validation_loss : the loss on validation rows; None without them
+    """
+
+    loss: float
+    learning_rate: float
+    seconds: float
+    validation_loss: float | None = None
+
+
+def run_epoch(training: Training, schedule: Schedule) -> MadeEpoch:
+    """Train on all batches, and measure the validation loss."""
+    losses = training.history.loss
     batches = training.batches
-    learning_rate = schedule(len(history.loss), history.loss)
+    learning_rate = schedule(len(losses), losses)
     started = training.reported_at = time.perf_counter()
     loss = batches.epoch(training.step, learning_rate, last=training.done + 1 >= training.epochs)
-    training.epoch_seconds = time.perf_counter() - started
-    history.add(loss, learning_rate, training.epoch_seconds, batches.validation_loss())
-    training.done += 1
+    seconds = time.perf_counter() - started
+    return MadeEpoch(loss, learning_rate, seconds, batches.validation_loss())
 
 
-def run_epochs_at_once(training: Training, schedule: Schedule, count: int) -> None:
-    """Train on all batches several times, and add the epochs to the history."""
-    history = training.history
-    learning_rates = [schedule(len(history.loss) + k, history.loss) for k in range(count)]
+def run_epochs_at_once(training: Training, schedule: Schedule, count: int) -> list[MadeEpoch]:
+    """Train on all batches several times."""
+    past = training.history.loss
+    learning_rates = [schedule(len(past) + k, past) for k in range(count)]
     started = time.perf_counter()
     losses = training.batches.epochs(training.step, learning_rates)
-    training.epoch_seconds = (time.perf_counter() - started) / count
-    for loss, learning_rate in zip(losses, learning_rates, strict=True):
-        history.add(loss, learning_rate, training.epoch_seconds)
-    training.done += count
+    seconds = (time.perf_counter() - started) / count
+    return [
+        MadeEpoch(loss, learning_rate, seconds)
+        for loss, learning_rate in zip(losses, learning_rates, strict=True)
+    ]
+
+
+def take_note(training: Training, epochs: Sequence[MadeEpoch]) -> None:
+    """Add epochs to the history, and call the brief callbacks: some for each, all for the last."""
+    training.epoch_seconds = epochs[-1].seconds
+    last = len(epochs) - 1
+    for k, epoch in enumerate(epochs):
+        training.history.add(*epoch)
+        training.done += 1
+        for callback in training.brief_with_end if k == last else training.brief_for_each:
+            callback.epoch_end(training)
 
 
 def end_epochs(training: Training, interrupts: Interrupts) -> None:

@@ -107,6 +107,8 @@ class Training:
     brief_callbacks, brief_with_end, brief_with_state : list of Callback
         Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of
         their own.
+    brief_for_each : list of Callback
+        The brief ones that are called for each of several epochs that are made at once.
     stop : bool
         Whether the training ends after this epoch; callbacks set it.
     done : int
@@ -166,10 +168,15 @@ class Training:
         self.reported_at: float = 0.0
         self.epoch_seconds: float = inf
         self._max_epochs_at_once: int = 1
-        self._must_see_each_epoch: bool = any(
-            callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
+        seeing = [
+            (callback, names)
             for callback, names in methods
+            if callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
+        ]
+        self._must_see_each_epoch: bool = not all(
+            callback.brief and "max_epochs_at_once" in names for callback, names in seeing
         )
+        self.brief_for_each: list[Callback] = [callback for callback, _ in seeing if callback.brief]
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"
@@ -291,7 +298,9 @@ class Training:
         if self._max_epochs_at_once == 1:
             return 1
         in_time = int(MAX_SECONDS_AT_ONCE / max(self.epoch_seconds, 1e-9))
-        return min(max(in_time, 1), self._max_epochs_at_once, self.epochs - self.done)
+        limits = (callback.max_epochs_at_once() for callback in self.brief_for_each)
+        allowed = min(in_time, self._max_epochs_at_once, self.epochs - self.done, *limits)
+        return max(int(allowed), 1)
 
     def report(self, rows: int) -> None:
         """Report the progress within an epoch to the callbacks, a few times a second.

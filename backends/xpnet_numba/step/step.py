@@ -50,7 +50,7 @@ from xpnet_numba.step.arrays import (
 )
 from xpnet_numba.step.evaluation import Evaluator
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
-from xpnet_numba.step.job import Job
+from xpnet_numba.step.job import Job, address_of
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.memory import StepMemory
 from xpnet_numba.step.plan import (
@@ -72,6 +72,13 @@ SECONDS_PER_CALL = 0.2
 costs some microseconds.
 """
 
+MAX_EPOCHS_AT_ONCE = 32
+"""Maximum number of epochs in one call: enough that Python's part of a call does not matter."""
+
+MAX_PRODUCTS_AT_ONCE = 1e8
+"""Maximum number of products of a row and a parameter in epochs that are made at once: some
+hundredths of a second. Longer epochs gain nothing by it.
+"""
 
 BRIEF = 1e9
 """Maximum number of products of a row and a parameter in an epoch of one network that trains side
@@ -222,6 +229,50 @@ class NumbaStep(Step):
             else:
                 data = read(self.spec.dtype, X, Y, order, sample_weight)
             return self._train(data, batch_size, learning_rate)
+
+    def epochs_at_once(self, rows: int, batch_size: int) -> int:
+        """See :class:`xpnet.backend.Step`. Other threads, such as those that predict, wait for the
+        end of these epochs.
+        """
+        products = rows * self._memory.size * self.spec.members
+        return max(1, min(MAX_EPOCHS_AT_ONCE, int(MAX_PRODUCTS_AT_ONCE // max(products, 1))))
+
+    def epochs(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        learning_rates: Sequence[float],
+        batch_size: int,
+        orders: Sequence[Any] | None = None,
+        sample_weight: Array | None = None,
+    ) -> list[float]:
+        """See :class:`xpnet.backend.Step`."""
+        if sample_weight is not None:
+            return super().epochs(
+                X,
+                Y,
+                learning_rates=learning_rates,
+                batch_size=batch_size,
+                orders=orders,
+                sample_weight=sample_weight,
+            )
+        with self._memory.limits:
+            data = read(self.spec.dtype, X, Y, None if orders is None else orders[0], None)
+            losses = [self._train(data, batch_size, learning_rates[0])]
+            penalties = [self.penalty]
+            try:
+                self._data_of_job = data  # only the order differs from here on
+                for k in range(1, len(learning_rates)):
+                    if orders is not None:
+                        data.order = numpy.ascontiguousarray(orders[k], numpy.int64)
+                        self._training.order_at = address_of(data.order)
+                    losses.append(self._train(data, batch_size, learning_rates[k]))
+                    penalties.append(self.penalty)
+            finally:
+                self._data_of_job = None
+        self.penalties = penalties
+        return losses
 
     def weighted_epoch(
         self,

@@ -39,10 +39,15 @@ def _minibatch_fits(rows: int) -> list[Job]:
 
 
 def _searches(epochs: int) -> list[Job]:
-    """Searches in processes, which are started before the measurement, in threads, and with one
-    fit after the other.
+    """Searches in processes, which are started before the measurement, in threads, with one fit
+    after the other, and in threads in float64.
     """
-    operations = {"": "search", ", in threads": "search_in_threads", ", in turn": "search_in_turn"}
+    variants = (
+        ("", "search", "float32"),
+        (", in threads", "search_in_threads", "float32"),
+        (", in turn", "search_in_turn", "float32"),
+        (", in threads, float64", "search_in_threads", "float64"),
+    )
     return [
         _fit(
             f"{candidates * folds} fits of 64-{hidden}-10 in GridSearchCV{suffix}",
@@ -50,9 +55,10 @@ def _searches(epochs: int) -> list[Job]:
             {**DIGITS_FIT, "hidden": hidden, "candidates": candidates, "folds": folds}
             | {"epochs": epochs},
             data="digits",
+            dtype=dtype,
         )
         for hidden, candidates, folds in SEARCHES
-        for suffix, operation in operations.items()
+        for suffix, operation, dtype in variants
     ]
 
 
