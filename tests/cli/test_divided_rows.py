@@ -156,7 +156,8 @@ def test_a_class_without_training_rows_is_not_tested_on(run: Run, table: pandas.
 def test_weights_are_those_of_the_rows(
     run: Run, fitted: Any, table: pandas.DataFrame, option: str
 ) -> None:
-    run("train", "d.csv", "--target", "label", option, "w", *QUICK, "-o", "m.st")
+    shown = run("train", "d.csv", "--target", "label", option, "w", *QUICK, "-o", "m.st").stdout
+    assert any("w has the weights" in line for line in shown.splitlines())
     rows, test = parts(fitted)
     numpy.testing.assert_array_equal(rows.weight, table["w"][rows.chosen])
     assert (table["w"][rows.chosen | test.chosen] > 0).all()

@@ -148,6 +148,8 @@ def _divided(rows: TableRows, target: str, settings: TrainSettings) -> tuple[Tab
     target : the column of labels
     """
     notes = rows.frame.notes
+    if settings.weight is not None:
+        notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
         return rows, _test_rows(rows, settings.test, target, settings)
