@@ -198,7 +198,7 @@ class FloatLimits(Protocol):
 
 
 class NamespaceInfo(Protocol):
-    """What a namespace says of itself."""
+    """What a namespace reports about itself."""
 
     def default_device(self) -> Any: ...
     def default_dtypes(self, *, device: object = None) -> dict[str, Any]: ...

@@ -28,7 +28,7 @@ class Parameter(NamedTuple):
         ``double``
     is_array : whether it is the address of an array of them
     may_be_missing : whether that may be null, ``OR_NULL`` in the source
-    overlaps_none : whether no other array of the call may lie there: it is written and
+    overlaps_none : whether no other array of the call may share its memory: it is written and
         ``__restrict__``
     """
 
