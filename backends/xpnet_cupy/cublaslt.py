@@ -201,7 +201,7 @@ class CublasLt:
             self.check(status, "cublasLtMatmul")
         return launch
 
-    def call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: object) -> None:
         """Call a function of the library, and raise as `check` does."""
         self.check(getattr(self.library, name)(*arguments), name)
 
@@ -218,7 +218,7 @@ class CublasLt:
             )
 
     def described(
-        self, kind: str, *arguments: Any, attributes: Mapping[int, Any] | None = None
+        self, kind: str, *arguments: object, attributes: Mapping[int, Any] | None = None
     ) -> ctypes.c_void_p:
         """Return a new cuBLASLt object, which is destroyed when nothing refers to it any more.
 

@@ -192,7 +192,7 @@ class Launcher:
         """
         self.cupy.get_default_memory_pool().free_all_blocks()
 
-    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
+    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: object) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.
 
         Raises InputError for an array that is not C-contiguous, or of another type than the kernel

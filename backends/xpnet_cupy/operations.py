@@ -28,7 +28,7 @@ def table(launching: Launching) -> Mapping[str, Kernel]:
     """The operations whose kernels a compiled step has, too: losses, updates, softmax and
     activations; all others are the reference's.
     """
-    functions: dict[str, Callable[..., Any]] = {
+    functions: dict[str, Callable[..., object]] = {
         **{
             update.function.__name__: partial(_update, launching, name)
             for name, update in UPDATES.items()

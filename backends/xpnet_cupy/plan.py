@@ -125,7 +125,7 @@ class BatchPlan(ABC):
         """Return the rows of an array that the batch takes; None stays None."""
         return None if array is None else array[: self.spec.members * self.rows]
 
-    def first_of(self, arrays: Sequence[Any]) -> list[Any]:
+    def first_of(self, arrays: Sequence[object]) -> list[Any]:
         """Return these rows of each array."""
         return [self.first(array) for array in arrays]
 

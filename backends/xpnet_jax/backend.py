@@ -23,7 +23,7 @@ class JaxBackend(GenericBackend):
 
         super().__init__("jax", jax.numpy, device)
 
-    def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
+    def asarray(self, data: object, *, dtype: str | None = None) -> Array:
         """See :class:`xpnet.backend.Backend`; raises BackendError for float64 if JAX has it off."""
         import jax
 
@@ -52,7 +52,7 @@ class JaxBackend(GenericBackend):
 
 
 @cache
-def _on_device(device: Any) -> JaxBackend:
+def _on_device(device: object) -> JaxBackend:
     return JaxBackend(device)
 
 

@@ -64,7 +64,7 @@ class JaxStep(TracedStep):
         state: TrainingArrays,
         rows: Rows,
         inputs: list[BatchInputs],
-    ) -> tuple[TrainingArrays, Any]:
+    ) -> tuple[TrainingArrays, numpy.ndarray]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         capacity = self.epochs_at_once(rows.X.shape[0], forms[0].batch_rows)
         epochs = len(inputs[0].l2)

@@ -83,7 +83,7 @@ class MpiGroup:
             "\0"
         )
         self._window: Any = None
-        self._memory: Any = None
+        self._memory: numpy.ndarray | None = None
         with watch.waiting("opening of the group"):
             same_machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
             self._together = same_machine.Get_size() == self.size
@@ -116,7 +116,7 @@ class MpiGroup:
                     "not every rank makes."
                 ) from error
 
-    def shared_memory(self, size: int) -> Any:
+    def shared_memory(self, size: int) -> numpy.ndarray | None:
         """See :class:`xpnet.backend.group.SharedMemoryGroup`."""
         if self._memory is not None and self._memory.nbytes >= size:
             return self._memory

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from xpnet_numpy import NumpyBackend
 
@@ -56,7 +56,7 @@ class NumbaBackend(NumpyBackend):
         check_precision(precision, PRECISIONS)
         return precision
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._precision,)
 
     @cached_property

@@ -171,16 +171,16 @@ class WaitingLibrary(codegen.JITCodeLibrary):
             else super().codegen
         )
 
-    def add_llvm_module(self, module: Any) -> None:
+    def add_llvm_module(self, module: object) -> None:
         """Keep a module as it is, a function or a wrapper around it."""
         self.modules.append(module)
 
-    def _optimize_functions(self, module: Any) -> None:
+    def _optimize_functions(self, module: object) -> None:
         """Leave the functions as they are, since the linked module is optimized. A Numba without
         this method optimizes each function first.
         """
 
-    def add_linking_library(self, library: Any) -> None:
+    def add_linking_library(self, library: object) -> None:
         """Keep a library that is called."""
         self.callees.append(library)
 

@@ -21,7 +21,7 @@ class NumpyBackend:
     kernels: Mapping[str, Kernel] = {}
     in_place = True
 
-    def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
+    def asarray(self, data: object, *, dtype: str | None = None) -> Array:
         """Return ``data`` as a NumPy array, of ``dtype`` unless it is None; it is copied only if
         needed.
         """

@@ -41,7 +41,7 @@ class TorchBackend(GenericBackend):
 
 
 @cache
-def _on_device(device: Any) -> TorchBackend:
+def _on_device(device: object) -> TorchBackend:
     return TorchBackend(device)
 
 

@@ -288,7 +288,7 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
             dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
         )
 
-    def by_first(x: Array, *args: Any, **kwargs: Any) -> Any:
+    def by_first(x: Array, *args: object, **kwargs: object) -> Any:
         """Call the function for the dtype of the first array."""
         return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 

@@ -130,12 +130,12 @@ def _entries(settings: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _dict_of(value: Any) -> dict[str, Any]:
+def _dict_of(value: object) -> dict[str, Any]:
     """Return a copy of a dict, and an empty one for anything else."""
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> Any:
     """Return a value as a fact shows it."""
     if isinstance(value, list):
         return few(value)

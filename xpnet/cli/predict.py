@@ -100,7 +100,7 @@ def _columns_to_keep(
 
 def _lines(
     opened: "TableModel",
-    batches: Iterable[Any],
+    batches: Iterable[object],
     ids: list[str],
     kept: "Iterable[pyarrow.RecordBatch] | None",
     proba: bool,

@@ -51,7 +51,7 @@ class TableModel:
         # A file from anyone may hold anything here.
         target, ids = model.extra.get("target"), model.extra.get("ids")
         self.target: str | None = target if isinstance(target, str) else None
-        self.ids: list[Any] = ids if isinstance(ids, list) else []
+        self.ids: list[object] = ids if isinstance(ids, list) else []
 
     def _use_encoder(self, encoder: Any) -> None:
         """Take the columns that an encoder reads, and those that it reads as text."""

@@ -130,7 +130,7 @@ def _check_losses(model: Any) -> None:
         )
 
 
-def _measure(model: Any, training: TableRows, test: TableRows) -> dict[str, Any]:
+def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, Any]:
     """Return the scores of a model on both parts, and of the baseline."""
     opened = TableModel(model)
     scores = {}

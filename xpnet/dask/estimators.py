@@ -5,7 +5,7 @@ block by block.
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dask import compute, is_dask_collection
 from distributed import get_client
@@ -18,6 +18,12 @@ from xpnet.dask.prediction import predict_blocks
 from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.estimators.parameters import with_documentation_of
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from dask.array import Array as DaskArray
+
+    from xpnet.dask.placement import Collection
 
 OWN = ("client", "timeout")
 """Parameters that the estimators without Dask do not have."""
@@ -58,7 +64,13 @@ class OnCluster:
 
     _plain: ClassVar[Any]
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        **validation: Any,
+    ) -> Self:
         """Train on the workers of the cluster.
 
         Parameters
@@ -91,7 +103,12 @@ class OnCluster:
         return self._train_on_cluster("fit", X, y, sample_weight, validation)
 
     def _train_on_cluster(
-        self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any]
+        self,
+        method: str,
+        X: "Collection",
+        y: "Collection",
+        sample_weight: ArrayLike | None,
+        in_memory: dict[str, Any],
     ) -> Self:
         params, held_out = self._parameters(), {}
         if any(map(is_dask_collection, in_memory.values())):
@@ -125,7 +142,7 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: "Collection") -> "DaskArray":
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
@@ -159,7 +176,7 @@ class OnCluster:
         metric = accuracy_score if is_classifier(self) else r2_score
         return float(metric(y, predicted, sample_weight=sample_weight))
 
-    def _each_block(self, method: str, X: Any) -> Any:
+    def _each_block(self, method: str, X: "Collection") -> Any:
         """Apply a method to each block of rows."""
         if not is_dask_collection(X):
             return getattr(self._plain, method)(self, X)
@@ -218,7 +235,12 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     _plain: ClassVar[Any] = xpnet.MLPClassifier
 
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any
+        self,
+        X: "Collection",
+        y: "Collection",
+        sample_weight: "Collection | None" = None,
+        classes: ArrayLike | None = None,
+        **validation: "Collection",
     ) -> Self:
         """Train for one epoch on the workers of the cluster.
 
@@ -240,7 +262,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             "partial_fit", X, y, sample_weight, {"classes": classes, **validation}
         )
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: "Collection") -> "DaskArray":
         """Tell the probability of each class.
 
         Parameters
@@ -256,7 +278,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         """
         return self._each_block("predict_proba", X)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: "Collection") -> "DaskArray":
         """Tell the logarithm of each class's probability.
 
         Parameters
@@ -305,7 +327,13 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
 
     _plain: ClassVar[Any] = xpnet.MLPRegressor
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
+    def partial_fit(
+        self,
+        X: "Collection",
+        y: "Collection",
+        sample_weight: "Collection | None" = None,
+        **validation: "Collection",
+    ) -> Self:
         """Train for one epoch on the workers of the cluster.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import getitem
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 from dask import is_dask_collection
@@ -11,6 +11,14 @@ from scipy.sparse import issparse, vstack
 
 from xpnet.distributed.ranks import ShardMap
 from xpnet.errors import InputError
+
+if TYPE_CHECKING:
+    from dask.array import Array
+    from dask.dataframe import DataFrame, Series
+
+
+Collection: TypeAlias = "Array | DataFrame | Series"
+"""Rows, labels or weights in blocks on a cluster."""
 
 BlocksByName = dict[str, Any]
 """Rows to train on, or to validate on, by the argument of ``fit`` that they are for: collections,

@@ -75,8 +75,8 @@ def train(
 
 def _rank(
     rank: int,
-    fit: Callable[..., Any],
-    exchanges: list[Any],
+    fit: Callable[..., object],
+    exchanges: list[object],
     shard_map: ShardMap | None,
     timeout: float,
     parts: BlocksByName,

@@ -9,6 +9,7 @@ import numpy
 
 from xpnet.data.zarr_safety import check_zarr
 from xpnet.errors import DataFileError, InputError
+from xpnet.typing import ArrayLike
 
 __all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
 
@@ -398,7 +399,7 @@ class ChunkSource(Source):
         return X
 
 
-def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Source | None:
+def as_source(X: ArrayLike, *, dtype: str | None = None, copied: bool = False) -> Source | None:
     """Return X as a source, if it is one or must be read as one.
 
     Arrays in memory and small memory maps give None.

@@ -39,7 +39,7 @@ class Sharded(Batches):
         self.batches = batches
         self.ranks = ranks
         self.leads: bool = ranks.rank == 0
-        self.rng: Any = batches.rng
+        self.rng = batches.rng
         batches.count_rows(ranks.count(batches.data.count))
         self.rows: int = batches.rows
 

@@ -35,7 +35,7 @@ class RowFacts:
 
     features: int
     dtype: str
-    targets: Any
+    targets: numpy.ndarray
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Coordinator:
         """
         return fingerprint_of_rows(columns, self.ranks, ordered=ordered)
 
-    def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
+    def check_alike(self, spec: NetworkSpec, **settings: object) -> None:
         """Raise InputError where a process is about to train another network, or with other
         settings.
         """
@@ -127,7 +127,9 @@ class Coordinator:
                 "`class_weight` must be a dictionary for several labels in a row where ranks have "
                 "rows of their own; got 'balanced'."
             )
-        return sum(self.ranks.allgather(numpy.bincount(targets.ravel(), minlength=classes)))
+        counts = numpy.bincount(targets.ravel(), minlength=classes)
+        total: Any = sum(self.ranks.allgather(counts))
+        return total
 
     def source_rows(self, X: Source, Y: Array, weight: Array | None) -> SourceRows:
         """Return the rows of the sources of all processes, to train on."""
@@ -162,7 +164,7 @@ class Coordinator:
         rows: LabeledRows,
         fraction: float,
         random_state: RandomState,
-        strata: Any,
+        strata: numpy.ndarray | None,
         backend: Backend,
     ) -> "Split":
         """Split rows for training and validation as scikit-learn does.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 
 from xpnet.distributed.ranks import Ranks
+from xpnet.typing import SparseMatrix
 
 MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio, which spreads sums over all bits."""
@@ -57,7 +58,7 @@ def _pieces_of(column: Any) -> Iterator[Any]:
         yield column[start : start + step]
 
 
-def _hashes(rows: Any) -> Any:
+def _hashes(rows: numpy.ndarray) -> numpy.ndarray:
     """Return a hash of each row: (rows,) uint64."""
     flat = numpy.ascontiguousarray(rows).reshape(len(rows), -1).view("uint8")
     words = numpy.zeros((len(rows), -(-flat.shape[1] // 8)), "uint64")
@@ -67,7 +68,7 @@ def _hashes(rows: Any) -> Any:
     )
 
 
-def _hashes_of_sparse(rows: Any) -> Any:
+def _hashes_of_sparse(rows: SparseMatrix) -> numpy.ndarray:
     """Return a hash of each row of a CSR matrix, of what is stored and where: (rows,) uint64."""
     ends = numpy.zeros(rows.nnz + 1, "uint64")
     values = _mixed(_hashes(rows.data) + _mixed(rows.indices.astype("uint64")))
@@ -75,7 +76,7 @@ def _hashes_of_sparse(rows: Any) -> Any:
     return ends[rows.indptr[1:]] - ends[rows.indptr[:-1]]
 
 
-def _mixed(words: Any) -> Any:
+def _mixed(words: numpy.ndarray) -> numpy.ndarray:
     """Return the words with their bits mixed (the finalizer of MurmurHash3, A. Appleby): uint64."""
     words = (words ^ (words >> numpy.uint64(33))) * numpy.uint64(0xFF51AFD7ED558CCD)
     words = (words ^ (words >> numpy.uint64(33))) * numpy.uint64(0xC4CEB9FE1A85EC53)

@@ -31,7 +31,7 @@ class ShardMap(NamedTuple):
     index : (rows,) int64, the position of the row among those that its rank has
     """
 
-    rank: Any
+    rank: numpy.ndarray
     index: Any
 
     @classmethod
@@ -101,7 +101,7 @@ class Ranks:
         """
         return array if self.group is None or not self.several else self.group.allreduce(array)
 
-    def allgather(self, value: Any) -> list[Any]:
+    def allgather(self, value: Value) -> list[Value]:
         """Return all ranks' values, in their order, if each has rows of its own; this one's if all
         have the same.
         """
@@ -118,7 +118,7 @@ class Ranks:
         """Return how many rows all ranks have, of which this one has ``rows``."""
         return sum(self.allgather(rows))
 
-    def positions(self, rows: int) -> Any:
+    def positions(self, rows: int) -> numpy.ndarray:
         """Return the positions of this rank's rows among those of all ranks: (rows,) int64."""
         if self.shard_map is None:
             first = sum(self.allgather(rows)[: self.rank]) if self.sharded else 0
@@ -128,7 +128,7 @@ class Ranks:
         positions[self.shard_map.index[own]] = own
         return positions
 
-    def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
+    def check_alike(self, spec: NetworkSpec, **settings: object) -> None:
         """Compare what every rank is about to train.
 
         spec : the network of this rank; settings : what else must be equal, by the name that the

@@ -29,7 +29,7 @@ class Share(NamedTuple):
     part : the place of these rows in the batch
     """
 
-    rows: Any
+    rows: numpy.ndarray | slice
     part: BatchPart
 
 
@@ -236,7 +236,7 @@ class DistributedStep(Step):
         return self._counted[2]
 
     def _shares(
-        self, X: Array, batch_size: int, order: Any, sample_weight: Array | None
+        self, X: Array, batch_size: int, order: numpy.ndarray | None, sample_weight: Array | None
     ) -> Iterator[Share]:
         """Yield this rank's share of one batch after the other.
 
@@ -253,7 +253,7 @@ class DistributedStep(Step):
             self.group, total if order is None else len(order), batch_size, order, weights
         )
 
-    def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
+    def _whole(self, X: Array, order: numpy.ndarray | None, sample_weight: Array | None) -> Share:
         """Return this rank's share where all rows, or those of ``order``, are one batch."""
         count = self.count_rows(X) if order is None else len(order)
         return (
@@ -263,7 +263,12 @@ class DistributedStep(Step):
         )
 
     def _add_up(
-        self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart
+        self,
+        X: Array,
+        Y: Array,
+        sample_weight: Array | None,
+        rows: numpy.ndarray | slice,
+        part: BatchPart,
     ) -> float:
         """Make the gradients those of a batch, of which these rows are the share; returns their
         part of the loss.
@@ -290,8 +295,8 @@ class DistributedStep(Step):
 
 
 def _taken(
-    X: Array, Y: Array, sample_weight: Array | None, rows: Any
-) -> tuple[Array, Array, Array | None, Any]:
+    X: Array, Y: Array, sample_weight: Array | None, rows: numpy.ndarray | slice
+) -> tuple[Array, Array, Array | None, numpy.ndarray | None]:
     """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left
     to the step.
     """
@@ -301,7 +306,11 @@ def _taken(
 
 
 def _divide_evenly(
-    group: Group, count: int, batch_size: int, order: Any, weights: Any
+    group: Group,
+    count: int,
+    batch_size: int,
+    order: numpy.ndarray | None,
+    weights: numpy.ndarray | None,
 ) -> Iterator[Share]:
     """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
     rank, size, sums = group.rank, group.size, None
@@ -318,7 +327,12 @@ def _divide_evenly(
 
 
 def _divide_by_owner(
-    ranks: Ranks, own_range: range, total: int, batch_size: int, order: Any, weights: Any
+    ranks: Ranks,
+    own_range: range,
+    total: int,
+    batch_size: int,
+    order: numpy.ndarray | None,
+    weights: numpy.ndarray | None,
 ) -> Iterator[Share]:
     """Every rank has its own rows, and takes those of each batch that it has.
 
@@ -355,12 +369,12 @@ class _OwnedRows(NamedTuple):
     before : (n,) bool, whether a row of the order belongs to a rank before this one
     """
 
-    positions: Any
-    indices: Any
-    before: Any
+    positions: numpy.ndarray
+    indices: numpy.ndarray
+    before: numpy.ndarray
 
 
-def _owned_rows(ranks: Ranks, own_range: range, order: Any) -> _OwnedRows:
+def _owned_rows(ranks: Ranks, own_range: range, order: numpy.ndarray) -> _OwnedRows:
     """Return this rank's rows in an order. order : (n,) int64, positions among the rows of all
     ranks
     """
@@ -373,7 +387,7 @@ def _owned_rows(ranks: Ranks, own_range: range, order: Any) -> _OwnedRows:
     return _OwnedRows(positions, ranks.shard_map.index[order[positions]], owner < ranks.rank)
 
 
-def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:
+def _sums(batch: numpy.ndarray, weights: numpy.ndarray, batches: int = 0) -> numpy.ndarray:
     """Return the sum of the weights of the rows of each batch."""
     # No rows at all are counted as whole numbers, weights or not.
     return numpy.bincount(batch, weights=weights, minlength=batches).astype("float64", copy=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from scipy.sparse import issparse
@@ -16,6 +16,10 @@ from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
 from xpnet.models.inputs import on_device_of, on_host
 from xpnet.ops import Array, namespace
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
@@ -35,7 +39,7 @@ def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
     return X
 
 
-def check_matrix(estimator: Any, X: Any, *, dtype: str | Sequence[str], reset: bool) -> Any:
+def check_matrix(estimator: "MLP", X: Any, *, dtype: str | Sequence[str], reset: bool) -> Any:
     """Check that X is a matrix of numbers with the columns of an estimator, and return it: host
     data as an array of NumPy or a sparse matrix, what lies elsewhere as it is.
 
@@ -62,7 +66,7 @@ def check_matrix(estimator: Any, X: Any, *, dtype: str | Sequence[str], reset: b
 
 
 @contextmanager
-def numbers_required(estimator: Any) -> Iterator[None]:
+def numbers_required(estimator: "MLP") -> Iterator[None]:
     """Raise InputError in place of NumPy's error for text, which names no remedy."""
     try:
         yield
@@ -76,17 +80,17 @@ def numbers_required(estimator: Any) -> Iterator[None]:
         ) from error
 
 
-def _table_estimator(estimator: Any) -> str:
+def _table_estimator(estimator: "MLP") -> str:
     """Return the name of the estimator that takes text and gaps for the same task."""
     return "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
 
 
-def dtypes_of_training(estimator: Any) -> Sequence[str]:
+def dtypes_of_training(estimator: "MLP") -> Sequence[str]:
     """Return the dtypes in which rows are trained on as they are."""
     return FLOATING if estimator.dtype is None else (estimator.dtype,)
 
 
-def is_plain(X: Any, dtypes: Sequence[str]) -> bool:
+def is_plain(X: ArrayLike, dtypes: Sequence[str]) -> bool:
     """Tell whether ``validate_data`` would return X, without names of columns, as it is.
 
     The values may still not be finite. ``validate_data`` takes longer than to predict a few rows.
@@ -94,7 +98,7 @@ def is_plain(X: Any, dtypes: Sequence[str]) -> bool:
     return type(X) is numpy.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in dtypes
 
 
-def _has_columns_of(estimator: Any, X: numpy.ndarray) -> bool:
+def _has_columns_of(estimator: "MLP", X: numpy.ndarray) -> bool:
     """Tell whether X, without names, has the columns that an estimator without names was fitted
     on.
     """
@@ -102,7 +106,7 @@ def _has_columns_of(estimator: Any, X: numpy.ndarray) -> bool:
     return X.shape[1] == count and "feature_names_in_" not in vars(estimator)
 
 
-def check_values(estimator: Any, X: Any) -> None:
+def check_values(estimator: "MLP", X: Any) -> None:
     """Raise InputError for a matrix with a value that is not finite. A source is not read."""
     if isinstance(X, Source):
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
 from scipy import sparse
@@ -32,6 +32,10 @@ from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
 from xpnet.training import Callback, LabeledRows, Training
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
 @with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP)
@@ -211,7 +215,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         return self._probabilities(X, "predict_proba")
 
-    def _probabilities(self, X: Any, method: str) -> Any:
+    def _probabilities(self, X: ArrayLike, method: str) -> Any:
         """Return what `predict_proba` does, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
         if isinstance(self.classes_, list):
@@ -251,7 +255,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 return [log(of_one) for of_one in probabilities]
             return log(probabilities)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure the accuracy of the predictions.
 
         Parameters
@@ -284,7 +288,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         correct = correct if correct.ndim == 1 else correct.all(axis=1)
         return float(numpy.average(correct, weights=weight))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = tags.input_tags.sparse = (
             tags.target_tags.multi_output

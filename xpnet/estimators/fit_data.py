@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.random import RandomState
 from scipy.sparse import issparse
@@ -20,6 +20,9 @@ from xpnet.models.inputs import bring, is_host, own, to_host
 from xpnet.models.network import by_rows
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class FitData:
 
 
 def check_fit_data(
-    estimator: Any, inputs: FitInputs, coordinator: Coordinator, *, first: bool, incremental: bool
+    estimator: "MLP", inputs: FitInputs, coordinator: Coordinator, *, first: bool, incremental: bool
 ) -> FitData:
     """Check the arguments of a fit, choose where its network computes, and bring the rows there.
 

@@ -1,12 +1,15 @@
 """The data that ``fit`` and ``partial_fit`` are called with, and how their rows are opened."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
 from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.models.inputs import check_in_memory, to_host
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 class RawRows(NamedTuple):
@@ -70,7 +73,7 @@ class OpenedRows:
         return ArraySource(numpy.asarray(self.X)) if by_blocks else self.X
 
 
-def open_rows(estimator: Any, rows: RawRows) -> OpenedRows:
+def open_rows(estimator: "MLP", rows: RawRows) -> OpenedRows:
     """Return rows with targets and weights on the host, and X as a source where it is one or is too
     large to be copied.
 

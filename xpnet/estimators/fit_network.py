@@ -1,7 +1,7 @@
 """The network that a fit trains: a new one, or the one that was trained before."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.random import RandomState
 
@@ -13,6 +13,9 @@ from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import hidden_sizes
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 @dataclass
@@ -33,7 +36,7 @@ class NetworkPlan:
 
 
 def new_network(
-    estimator: Any, data: FitData, random_state: RandomState, *, drawn: bool
+    estimator: "MLP", data: FitData, random_state: RandomState, *, drawn: bool
 ) -> NetworkPlan:
     """Make a network.
 
@@ -49,7 +52,7 @@ def new_network(
 
 
 def renewed_network(
-    estimator: Any, data: FitData, random_state: RandomState, *, incremental: bool
+    estimator: "MLP", data: FitData, random_state: RandomState, *, incremental: bool
 ) -> NetworkPlan:
     """Plan how the network that has been trained before goes on; ``partial_fit`` keeps its
     optimizer.
@@ -65,14 +68,14 @@ def renewed_network(
     return NetworkPlan(network, seeded, LearningRate(estimator), keeps_optimizer=False)
 
 
-def _network_spec(estimator: Any, data: FitData) -> NetworkSpec:
+def _network_spec(estimator: "MLP", data: FitData) -> NetworkSpec:
     """Describe the network that the estimator's parameters make of these data."""
     hidden = hidden_sizes(estimator.hidden_layer_sizes)
     widths = (data.columns.count, *hidden, data.outputs)
     return estimator._network_spec(widths, data.loss, data.dtype, data.targets.loss_numbers)
 
 
-def _values_of_user(estimator: Any, spec: NetworkSpec) -> dict[str, Any]:
+def _values_of_user(estimator: "MLP", spec: NetworkSpec) -> dict[str, Any]:
     """Return the first parameters of a new network, which the user has set."""
     if spec.members > 1:
         raise InputError(

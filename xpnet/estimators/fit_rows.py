@@ -1,7 +1,7 @@
 """The rows of a fit, checked by scikit-learn's rules."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 from scipy.sparse import csr_matrix, issparse
@@ -26,6 +26,10 @@ from xpnet.estimators.fit_inputs import OpenedRows, RawRows, open_rows
 from xpnet.estimators.parameters import STOCHASTIC, check_together
 from xpnet.estimators.targets import Targets
 from xpnet.training import LabeledRows
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Columns:
     names: Any = None
 
     @classmethod
-    def learned_by(cls, estimator: Any) -> "Columns":
+    def learned_by(cls, estimator: "MLP") -> "Columns":
         """Return the columns that an estimator has learned."""
         return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
 
@@ -125,7 +129,7 @@ def check_validation_rows(
     return LabeledRows(checked.X, Y, weight)
 
 
-def load(estimator: Any, rows: OpenedRows, coordinator: Coordinator) -> Any:
+def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> Any:
     """Return X in memory, or as a source if its rows do not fit a buffer.
 
     If one process with rows of its own has a source, all have one, or all have their rows in
@@ -166,7 +170,9 @@ def check_rows(
     return CheckedRows(X, y, columns, y)
 
 
-def _check_no_rows(estimator: Any, X: Any, y: Any, known: Columns | None) -> CheckedRows:
+def _check_no_rows(
+    estimator: "MLP", X: ArrayLike, y: ArrayLike, known: Columns | None
+) -> CheckedRows:
     """Check the columns of X of a process that has no rows."""
     learner = _learner(estimator, known)
     validate_data(learner, X, skip_check_array=True, reset=known is None)
@@ -209,7 +215,7 @@ def _check_dense_single_target(y: Any, *, numeric: bool) -> None:
         )
 
 
-def no_rows(X: Any, features: int, dtype: str) -> Any:
+def no_rows(X: ArrayLike, features: int, dtype: str) -> Any:
     """Return no rows of the kind of X: an array, a sparse matrix or a source."""
     if issparse(X):
         return csr_matrix((0, features), dtype=dtype)
@@ -217,7 +223,7 @@ def no_rows(X: Any, features: int, dtype: str) -> Any:
     return ArraySource(empty) if isinstance(X, Source) else empty
 
 
-def _learner(estimator: Any, known: Columns | None) -> Any:
+def _learner(estimator: "MLP", known: Columns | None) -> Any:
     """Return an estimator with the same parameters that no fit has changed, and that knows these
     columns, if any.
     """

@@ -25,6 +25,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
+from xpnet.typing import ArrayLike
 
 FACTS: dict[str, Any] = {
     "n_iter_": int,
@@ -63,7 +64,7 @@ class FittedState:
     """
 
     spec: NetworkSpec
-    values: dict[str, Any]
+    values: dict[str, numpy.ndarray]
     best: dict[str, Any] | None
     facts: dict[str, Any]
 
@@ -263,7 +264,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         for name in SHOWN:
             self.__dict__.pop(name, None)
 
-    def _check_library(self, network: Network, X: Any, method: str) -> None:
+    def _check_library(self, network: Network, X: ArrayLike, method: str) -> None:
         """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
             network.check_home(X)
@@ -315,7 +316,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             )
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
-    def predict_members(self, X: Any) -> Array:
+    def predict_members(self, X: ArrayLike) -> Array:
         """Predict with each member on its own, to see how far they agree.
 
         Parameters
@@ -373,7 +374,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             history.validation_loss = self.validation_loss_curve_
 
 
-def like_input(result: Array, X: Any, backend: Backend) -> Array:
+def like_input(result: Array, X: ArrayLike, backend: Backend) -> Array:
     """Return a result as the caller expects it: NumPy's for host data, the network's own
     otherwise.
     """

@@ -1,7 +1,7 @@
 """The part of each feature in a prediction, and how much a model needs each feature."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 from sklearn.utils import check_random_state
@@ -10,20 +10,25 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.display import axes_for
+from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.models.inputs import to_host
+from xpnet.typing import ArrayLike, RandomSource
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 MAX_BARS = 20
 """Number of features that a plot shows."""
 
 
 def expected_gradients(
-    estimator: Any,
-    X: Any,
+    estimator: "MLP",
+    X: ArrayLike,
     background: Any,
     *,
     output: int = -1,
     samples: int = 100,
-    random_state: Any = None,
+    random_state: RandomSource = None,
 ) -> numpy.ndarray:
     """Divide each prediction among the features.
 
@@ -136,7 +141,13 @@ class ImportanceDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: Any, *, ax: Any = None, **kwargs: Any
+        cls,
+        estimator: BaseEstimator,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        ax: Any = None,
+        **kwargs: object,
     ) -> Self:
         """Measure the importances on rows and draw them.
 

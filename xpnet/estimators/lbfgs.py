@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import scipy.optimize
@@ -16,8 +16,11 @@ from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.warnings import warn_caller
 from xpnet.training import LabeledRows
 
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
-def fit_lbfgs(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> None:
+
+def fit_lbfgs(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
     with estimator._fitted.lock.training():
         result = _minimize(estimator, rows, coordinator)
@@ -27,7 +30,7 @@ def fit_lbfgs(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> No
         _warn_of_no_convergence(estimator, result)
 
 
-def _minimize(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> Any:
+def _minimize(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> Any:
     """Minimize the loss over the parameters of the network; return SciPy's result."""
     network = estimator._fitted
     step = network.trainable(sparse=issparse(rows.X))
@@ -68,7 +71,7 @@ def _minimize(estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> An
     return result
 
 
-def _warn_of_no_convergence(estimator: Any, result: Any) -> None:
+def _warn_of_no_convergence(estimator: "MLP", result: Any) -> None:
     """Warn, as scikit-learn does, that L-BFGS ended before it converged. result : SciPy's"""
     advice = ""
     if estimator.n_iter_ == estimator.max_iter:

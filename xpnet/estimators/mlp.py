@@ -27,6 +27,7 @@ from xpnet.estimators.stochastic import fit_by_epochs
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import require
 from xpnet.training import Callback, LabeledRows, Training, TrainingState
+from xpnet.typing import ArrayLike
 
 
 @dataclass(eq=False, repr=False)
@@ -77,7 +78,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     _numeric_targets: ClassVar[bool]
 
     @abstractmethod
-    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
+    def _learn_targets(
+        self, y: ArrayLike, classes: ArrayLike | None, *, first: bool, incremental: bool
+    ) -> Targets:
         """Return what the targets mean. Raises ValueError where they do not fit those seen before,
         or the classes.
         """
@@ -179,7 +182,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Columns of ``transform``, by which scikit-learn names them."""
         return self._fitted.spec.widths[-2] * self._fitted.spec.members
 
-    def input_gradient(self, X: Any, output: int = -1) -> Any:
+    def input_gradient(self, X: ArrayLike, output: int = -1) -> Any:
         """Compute how a prediction changes where a feature changes a little.
 
         Parameters
@@ -208,7 +211,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """
         return self._asked(X, "input_gradient", lambda _, X: self._input_gradient(X, output))
 
-    def _input_gradient(self, X: Any, output: int) -> Any:
+    def _input_gradient(self, X: ArrayLike, output: int) -> Any:
         """Compute what ``input_gradient`` does of rows that are checked, where the network
         lives.
         """

@@ -40,7 +40,7 @@ class Interval:
     high: float = inf
     closed: str = "left"
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: object) -> bool:
         ends = {"left": (self.low,), "both": (self.low, self.high)}.get(self.closed, ())
         return isinstance(value, self.kind) and bool(self.low < value < self.high or value in ends)
 
@@ -65,7 +65,7 @@ NOT_NEGATIVE = Interval(Real, 0)
 RANDOM_STATE = Interval(Integral, 0, 2**32), numpy.random.RandomState, None
 
 
-def allowing(default: Any, *allowed: Any) -> Any:
+def allowing(default: object, *allowed: object) -> Any:
     """Return the default of a parameter, and what it may be: an interval, a set, a type,
     ``ARRAY_LIKE`` or None.
     """
@@ -109,7 +109,7 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _words(allowed: Any) -> str:
+def _words(allowed: object) -> str:
     if isinstance(allowed, set):
         return f"one of {', '.join(map(repr, sorted(allowed)))}"
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)

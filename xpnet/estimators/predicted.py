@@ -1,13 +1,16 @@
 """A fitted estimator whose outputs have been computed, as scikit-learn's scorers take one."""
 
 from inspect import isfunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from xpnet.backend import Backend
 from xpnet.dispatch import get_backend
 from xpnet.ops import Array
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
 class PredictedEstimator:
@@ -28,7 +31,7 @@ class PredictedEstimator:
             return method.__get__(self)
         return getattr(self._estimator, name)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         return self._estimator.__sklearn_tags__()
 
     def _outputs(self, outputs: numpy.ndarray, method: str) -> tuple[Array, Backend]:

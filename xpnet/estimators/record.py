@@ -1,8 +1,11 @@
 """The record of an estimator's training: counters, losses and scores, after each whole epoch."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 class TrainingRecord:
@@ -74,6 +77,6 @@ class Recorded:
             )
         return getattr(record, self.name)
 
-    def __set__(self, estimator: Any, value: Any) -> None:
+    def __set__(self, estimator: "MLP", value: object) -> None:
         record = vars(estimator).setdefault("_record", TrainingRecord())
         setattr(record, self.name, value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
 from sklearn.utils.metaestimators import available_if
@@ -26,6 +26,10 @@ from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import Callback, Training
+from xpnet.typing import Array, ArrayLike
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
 @with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP, Loss=LossParameters)
@@ -177,12 +181,12 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         outputs = predicted.reshape(len(predicted), -1)
         return self._score_outputs(targets, outputs, to_host(sample_weight))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.array_api_support = True
         return tags
 
-    def _input_gradient(self, X: Any, output: int) -> Any:
+    def _input_gradient(self, X: ArrayLike, output: int) -> Any:
         if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)
         network = self._current()
@@ -197,10 +201,12 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             for k, gradient in gradients.items()
         )
 
-    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
+    def _learn_targets(
+        self, y: ArrayLike, classes: ArrayLike | None, *, first: bool, incremental: bool
+    ) -> Targets:
         return NumberTargets(self)
 
-    def _encode(self, y: Any) -> Any:
+    def _encode(self, y: ArrayLike) -> numpy.ndarray:
         """Return numbers as the loss takes them: (rows, out)."""
         y = numpy.asarray(y)
         return self._repeated(y[:, None] if y.ndim == 1 else y)
@@ -220,7 +226,7 @@ class NumberTargets(Targets):
         """See `Targets.loss_numbers`."""
         return self.regressor._loss_numbers()
 
-    def encode(self, y: Any) -> Any:
+    def encode(self, y: ArrayLike) -> Array:
         """See `Targets.encode`."""
         return self.regressor._encode(y)
 

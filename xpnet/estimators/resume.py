@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from numpy.random import RandomState
@@ -18,6 +18,9 @@ from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
 from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not change the numbers of an epoch."""
@@ -93,7 +96,7 @@ def open_checkpoints(
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
 
 
-def _name(estimator: Any, data: FitData, start: Sequence[Any]) -> str:
+def _name(estimator: "MLP", data: FitData, start: Sequence[object]) -> str:
     """Return a hash of all that decides what a fit learns."""
     import joblib
 

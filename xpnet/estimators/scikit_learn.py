@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from xpnet.typing import ArrayLike
+
 if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
     class BaseEstimator:
         """Parameters, tags and metadata routing of an estimator."""
@@ -10,22 +13,22 @@ if TYPE_CHECKING:
         def get_params(self, deep: bool = True) -> dict[str, Any]:
             """Return the parameters by name."""
 
-        def set_params(self, **params: Any) -> Self:
+        def set_params(self, **params: object) -> Self:
             """Change parameters by name; return the estimator."""
 
         def get_metadata_routing(self) -> Any:
             """Return which methods ask for which arguments."""
 
-        def set_fit_request(self, **requested: Any) -> Self:
+        def set_fit_request(self, **requested: object) -> Self:
             """Choose the arguments that ``fit`` asks for where it is called by another object."""
 
-        def set_partial_fit_request(self, **requested: Any) -> Self:
+        def set_partial_fit_request(self, **requested: object) -> Self:
             """Choose the arguments that ``partial_fit`` asks for."""
 
-        def set_score_request(self, **requested: Any) -> Self:
+        def set_score_request(self, **requested: object) -> Self:
             """Choose the arguments that ``score`` asks for."""
 
-        def __sklearn_tags__(self) -> Any: ...
+        def __sklearn_tags__(self) -> "Tags": ...
 
         def __getstate__(self) -> dict[str, Any]: ...
 
@@ -36,13 +39,17 @@ if TYPE_CHECKING:
     class ClassifierMixin:
         """Makes an estimator a classifier."""
 
-        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        def score(
+            self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float:
             """Return the accuracy."""
 
     class RegressorMixin:
         """Makes an estimator a regressor."""
 
-        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        def score(
+            self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float:
             """Return the coefficient of determination."""
 
     class TransformerMixin:
@@ -57,13 +64,13 @@ if TYPE_CHECKING:
     class ClassNamePrefixFeaturesOutMixin:
         """Names of the outputs, from the name of the class."""
 
-        def get_feature_names_out(self, input_features: Any = None) -> Any:
+        def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
             """Return the names of the columns that ``transform`` returns."""
 
     class OneToOneFeatureMixin:
         """Names of the outputs, those of the inputs."""
 
-        def get_feature_names_out(self: Any, input_features: Any = None) -> Any:
+        def get_feature_names_out(self: Any, input_features: ArrayLike | None = None) -> Any:
             """Return the names of the columns that ``transform`` returns."""
 
 else:

@@ -78,7 +78,7 @@ def _suggest(trial: Any, name: str, values: Any) -> Any:
     )
 
 
-def _suggest_one_of(trial: Any, name: str, values: list[Any]) -> Any:
+def _suggest_one_of(trial: Any, name: str, values: list[object]) -> Any:
     """Suggest one of the values; of those that cannot be stored, by its text."""
     if all(isinstance(value, STORABLE) for value in values):
         return trial.suggest_categorical(name, values)

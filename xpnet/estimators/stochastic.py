@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
@@ -36,11 +36,14 @@ from xpnet.training import (
 from xpnet.training.orders import ChainedOrders
 from xpnet.training.streamed import SourceRows, Streamed
 
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
+
 AUTO_BATCH_SIZE = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
 
 
-def is_stochastic(estimator: Any) -> bool:
+def is_stochastic(estimator: "MLP") -> bool:
     """Tell whether ``partial_fit`` exists; raise AttributeError, with the reason, where it does
     not.
     """
@@ -53,7 +56,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 def fit_by_epochs(
-    estimator: Any,
+    estimator: "MLP",
     data: FitData,
     random_state: RandomState,
     checkpoints: Checkpoints,
@@ -103,7 +106,7 @@ def fit_by_epochs(
 
 
 def make_batches(
-    estimator: Any, data: FitData, random_state: RandomState, validation: Validation | None
+    estimator: "MLP", data: FitData, random_state: RandomState, validation: Validation | None
 ) -> Batches:
     """Return the batches of an epoch, over all processes."""
     training = data.training
@@ -132,7 +135,7 @@ def make_batches(
 
 
 def make_rules(
-    estimator: Any, validation: Validation | None, checkpoints: Checkpoints, *, silent: bool
+    estimator: "MLP", validation: Validation | None, checkpoints: Checkpoints, *, silent: bool
 ) -> list[Callback]:
     """Make the callbacks that apply scikit-learn's rules; `open_checkpoints` finds two by their
     places.
@@ -171,7 +174,7 @@ def make_rules(
     return rules
 
 
-def make_measure(estimator: Any, validation: Validation | None) -> Measure:
+def make_measure(estimator: "MLP", validation: Validation | None) -> Measure:
     """Return the function that tells how good an epoch is."""
     if not estimator.early_stopping:
         return training_loss
@@ -181,7 +184,7 @@ def make_measure(estimator: Any, validation: Validation | None) -> Measure:
     return validation.score
 
 
-def warn_of_no_convergence(estimator: Any) -> None:
+def warn_of_no_convergence(estimator: "MLP") -> None:
     """Warn, as scikit-learn does, that the epochs have ended before the training stalled."""
     warn_caller(
         f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "

@@ -13,19 +13,20 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
+from xpnet.typing import Array, ArrayLike
 
 
 class Targets(ABC):
     """The targets of a fit: how they are encoded for the loss, and checked."""
 
     @abstractmethod
-    def encode(self, y: Any) -> Any:
+    def encode(self, y: ArrayLike) -> Array:
         """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out),
         NumPy's.
         """
 
     @abstractmethod
-    def outputs(self, encoded: Any) -> int:
+    def outputs(self, encoded: ArrayLike) -> int:
         """Return the number of outputs of the network."""
 
     @abstractmethod
@@ -42,7 +43,7 @@ class Targets(ABC):
         """Return whether targets are classes."""
         return False
 
-    def check_known(self, y: Any) -> None:
+    def check_known(self, y: ArrayLike) -> None:
         """Raise ValueError for labels that were not learned."""
         return
 
@@ -96,7 +97,7 @@ class ClassTargets(Targets):
             return numpy.searchsorted(self.classes, y)  # classes are sorted, and hold every label
         return (y != self.classes[0])[:, None]
 
-    def check_known(self, y: Any) -> None:
+    def check_known(self, y: ArrayLike) -> None:
         """See `Targets.check_known`."""
         for classes, labels in self._classes_and_labels(y):
             if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
@@ -105,7 +106,7 @@ class ClassTargets(Targets):
                     f"has {labels}."
                 )
 
-    def check_same(self, y: Any) -> None:
+    def check_same(self, y: ArrayLike) -> None:
         """Raise ValueError unless y has all the labels that were learned, and no others."""
         for classes, labels in self._classes_and_labels(y):
             if set(labels) != set(classes):

@@ -158,7 +158,7 @@ def _take_targets(
         raise ValueError(
             "its networks were trained on another loss or other targets than its parameters say"
         )
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, numpy.ndarray] = {}
     shapes = ((4, outputs), (rows, outputs), (rows,), (rows,))
     for name, shape in zip(_TENSORS, shapes, strict=True):
         array: Any = tensors.pop(name, None)

@@ -123,7 +123,7 @@ def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: s
     several axes.
     """
 
-    def inner(key: Any, value: Any) -> Any:
+    def inner(key: object, value: object) -> Any:
         return to_json(value, tensors, f"{path}{key}/")
 
     if isinstance(value, numpy.generic):
@@ -162,7 +162,7 @@ def _mark_array(array: numpy.ndarray) -> Any:
     return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
 
 
-def from_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None) -> Any:
+def from_json(value: object, tensors: dict[str, numpy.ndarray] | None = None) -> Any:
     """Return the value of JSON that ``to_json`` wrote, and remove its tensors from ``tensors``.
 
     Raises ValueError for other JSON, such as a dict with an item that is no pair.
@@ -175,7 +175,7 @@ def from_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None) -> An
         ) from error
 
 
-def typed(value: Any, kind: Any, where: str = "a setting") -> Any:
+def typed(value: object, kind: Any, where: str = "a setting") -> Any:
     """Return a JSON value as a type: lists become tuples, and objects become dataclasses.
 
     Whole numbers become floats where the type is float. Missing fields of a dataclass take their

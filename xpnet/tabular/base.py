@@ -8,7 +8,7 @@ from inspect import signature
 from math import inf
 from numbers import Integral, Real
 from time import monotonic
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
 from joblib import effective_n_jobs
@@ -72,6 +72,11 @@ from xpnet.tabular.recipe import (
 from xpnet.tabular.search import make_ensemble
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+    from sklearn.utils import Tags
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -200,13 +205,13 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     _task: ClassVar[str]
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
 
     @abstractmethod
-    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         """Return targets as an array, if their values are allowed. name : of the argument"""
 
     @abstractmethod
@@ -214,7 +219,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         """Return what the targets of the training rows say."""
 
     @abstractmethod
-    def _record(self, coding: Any, encoder: Any, trained: TrainedNetworks) -> FittedTable:
+    def _record(
+        self, coding: Any, encoder: "TableEncoder", trained: TrainedNetworks
+    ) -> FittedTable:
         """Return the fitted record, which knows nothing of validation rows yet."""
 
     @abstractmethod
@@ -406,7 +413,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return WeightedTargets(indices, select(Y, remaining), unequal(select(weight, remaining)))
 
     def _training_rows(
-        self, table: Any, encoder: Any, targets: WeightedTargets, links: RowLinks
+        self, table: Any, encoder: "TableEncoder", targets: WeightedTargets, links: RowLinks
     ) -> LabeledRows:
         """Fit the encoder, and return encoded rows with their targets and weights.
 
@@ -422,7 +429,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         encoded = encoder.fit_transform(table, first_target, **divided)
         return self._rows(encoded, encoder, targets)
 
-    def _rows(self, encoded: Any, encoder: Any, targets: WeightedTargets) -> LabeledRows:
+    def _rows(
+        self, encoded: ArrayLike, encoder: "TableEncoder", targets: WeightedTargets
+    ) -> LabeledRows:
         """Return encoded rows with their targets and weights."""
         X = dense(encoded, encoder, self.dtype)
         check_consistent_length(X, targets.Y)
@@ -529,7 +538,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             return group_folds(rows.X, groups, labels, count, random_state)
         return random_folds(len(rows.X), labels, count, random_state)
 
-    def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
+    def new_encoder(self, random_state: "RandomState", bins: int | str | None = "auto") -> Any:
         """Make the encoder that ``fit`` would fit.
 
         Parameters
@@ -602,7 +611,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         self._watching = Watching(make, say, every_epoch=every_epoch)
         return self
 
-    def predict_members(self, X: Any) -> numpy.ndarray:
+    def predict_members(self, X: ArrayLike) -> numpy.ndarray:
         """Predict with each member on its own, which shows how far they agree.
 
         Parameters

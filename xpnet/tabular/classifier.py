@@ -1,7 +1,7 @@
 """The classifier of tables."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -17,6 +17,10 @@ from xpnet.tabular.calibration import best_temperature
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import PredictedRows, check_row_weights
 from xpnet.tabular.fitted import FittedClassifier
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from xpnet.tabular.encoder import TableEncoder
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _task: ClassVar[str] = "classification"
 
-    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         check_label_types(y, name)
         labels = column_or_1d(y, warn=True)
         check_savable_labels(labels, name)
@@ -123,7 +127,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         product = converted.astype(numpy.float64) * weight
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
-    def _record(self, coding: Classes, encoder: Any, trained: TrainedNetworks) -> FittedClassifier:
+    def _record(
+        self, coding: Classes, encoder: "TableEncoder", trained: TrainedNetworks
+    ) -> FittedClassifier:
         return FittedClassifier(
             encoder=encoder,
             networks=trained.networks,
@@ -149,7 +155,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Return the temperature of the probabilities, 1 without ``calibration``."""
         return self._attribute("temperature")
 
-    def predict_proba(self, X: Any) -> numpy.ndarray:
+    def predict_proba(self, X: ArrayLike) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
 
         Parameters
@@ -169,7 +175,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         return self.get_fitted_state().probabilities(X)
 
-    def predict(self, X: Any) -> numpy.ndarray:
+    def predict(self, X: ArrayLike) -> numpy.ndarray:
         """Predict the label of each row: the most probable one.
 
         Parameters
@@ -189,7 +195,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         return self.get_fitted_state().labels(X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure the accuracy of the predicted labels.
 
         Parameters

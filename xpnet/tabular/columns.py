@@ -437,7 +437,7 @@ def warn_of_names() -> None:
     )
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return a value as text; a whole number has no decimals, whatever type it has."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -14,6 +14,10 @@ from xpnet.tabular.columns import Table
 from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
 
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
@@ -86,7 +90,7 @@ class RowLinks:
         groups = None if self.groups is None else self.groups[indices]
         return RowLinks(groups, None if self.time is None else self.time[indices])
 
-    def parts(self, count: int, rows: int, random_state: Any) -> numpy.ndarray:
+    def parts(self, count: int, rows: int, random_state: "RandomState") -> numpy.ndarray:
         """Divide rows for means over other rows: (rows,) int, numbers from 0 to count - 1.
 
         The parts are random, of random whole groups, or of time, from the earliest to the latest;
@@ -126,7 +130,7 @@ def links_of(
     )
 
 
-def group_numbers(groups: Any, rows: int) -> numpy.ndarray:
+def group_numbers(groups: ArrayLike | None, rows: int) -> numpy.ndarray:
     """Return the number of the group of each row, from 0: (rows,) int64.
 
     Raises ValueError for another length, InputError for gaps and for values of several types.
@@ -232,7 +236,7 @@ def joined(first: LabeledRows, second: LabeledRows) -> LabeledRows:
 
 
 def random_folds(
-    rows: int, labels: numpy.ndarray | None, count: int, random_state: Any
+    rows: int, labels: numpy.ndarray | None, count: int, random_state: "RandomState"
 ) -> list[Fold]:
     """Divide rows at random, with classes in proportion. labels : (rows,) class indices or None"""
     division = StratifiedKFold if can_be_stratified(labels, count) else KFold

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 from sklearn.utils import check_random_state, gen_batches
@@ -41,6 +41,10 @@ from xpnet.tabular.number_encoding import (
     numbers_of,
 )
 from xpnet.tabular.text_encoding import TextEncoding, fit_text
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 OUTPUTS_AT_ONCE = 1 << 19
 """Block size in outputs of the encoder; it bounds temporary memory."""
@@ -202,7 +206,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     text_features: str = allowing("off", {"on", "off"})
     random_state: Any = allowing(None, *RANDOM_STATE)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         tags.target_tags.required = self.binning == "tree"
@@ -507,7 +511,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             joined = numpy.concatenate(encoded.blocks, axis=1)
             out[rows, columns[encoded.order.argsort()]] = joined
 
-    def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> numpy.ndarray:
         """Name the outputs: the column's name, then what the output holds.
 
         Parameters

@@ -1,9 +1,12 @@
 """The target of the rows that encodings are fitted to."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xpnet.tabular.division import RowLinks
+
+if TYPE_CHECKING:
+    pass
 
 Task = Literal["classification", "regression"]
 

@@ -18,6 +18,7 @@ from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
+from xpnet.typing import ArrayLike
 
 
 class TargetCoding(Protocol):
@@ -73,7 +74,9 @@ class PredictedRows:
     groups: numpy.ndarray | None = None
 
 
-def check_row_weights(weights: Any, rows: int, dtype: str, name: str) -> numpy.ndarray | None:
+def check_row_weights(
+    weights: ArrayLike | None, rows: int, dtype: str, name: str
+) -> numpy.ndarray | None:
     """Return weights of rows, (rows,) of a dtype, None for no weights.
 
     Raises InputError for negative weights and for those that the dtype takes for 0 or for infinity,
@@ -105,7 +108,7 @@ def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
     return None if weight is None or (weight == weight[:1]).all() else weight
 
 
-def counted_table(X: Any, rows: int, encoder: Any, targets: WeightedTargets) -> Any:
+def counted_table(X: Any, rows: int, encoder: "TableEncoder", targets: WeightedTargets) -> Any:
     """Return the rows of a table that count, as the encoder takes them.
 
     Raises ValueError for a table of another number of rows.

@@ -23,6 +23,7 @@ from xpnet.tabular.calibration import CalibrationRows, conformal_margin, tempere
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
 from xpnet.tabular.importance import Importances
+from xpnet.typing import ArrayLike
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -83,12 +84,12 @@ class FittedTable:
             del encoder.feature_names_in_
         return replace(self, encoder=encoder)
 
-    def mean_outputs(self, X: Any) -> numpy.ndarray:
+    def mean_outputs(self, X: ArrayLike) -> numpy.ndarray:
         """Return the mean prediction of all members of all networks: (rows, outputs)."""
         blocks = (self.network_outputs(block, "predict") for block in self.encoded_blocks(X))
         return self.in_units(numpy.concatenate([numpy.mean(block, axis=0) for block in blocks]))
 
-    def member_outputs(self, X: Any) -> numpy.ndarray:
+    def member_outputs(self, X: ArrayLike) -> numpy.ndarray:
         """Return the prediction of each member: (networks * members, rows, outputs)."""
         blocks = (
             numpy.concatenate(self.network_outputs(block, "predict_members"))
@@ -132,12 +133,12 @@ class FittedClassifier(FittedTable):
     classes: numpy.ndarray
     temperature: float
 
-    def probabilities(self, X: Any) -> numpy.ndarray:
+    def probabilities(self, X: ArrayLike) -> numpy.ndarray:
         """Return the probabilities of the classes: (rows, classes)."""
         mean = self.mean_outputs(X)
         return mean if self.temperature == 1.0 else tempered(mean, self.temperature)
 
-    def labels(self, X: Any) -> numpy.ndarray:
+    def labels(self, X: ArrayLike) -> numpy.ndarray:
         """Return the most probable label of each row: (rows,)."""
         return self.classes[self.probabilities(X).argmax(axis=1)]
 
@@ -174,7 +175,7 @@ class FittedRegressor(FittedTable):
         """Return numbers (rows, outputs), limited to the range of the targets of the training."""
         return numpy.clip(numbers, *self.target[2:])
 
-    def predictions(self, X: Any) -> numpy.ndarray:
+    def predictions(self, X: ArrayLike) -> numpy.ndarray:
         """Return the predicted numbers: (rows, outputs)."""
         return self.in_range(self.mean_outputs(X))
 
@@ -211,7 +212,7 @@ class FittedRegressor(FittedTable):
             residual_groups=groups,
         )
 
-    def interval(self, X: Any, coverage: float, predictions: Any) -> numpy.ndarray:
+    def interval(self, X: ArrayLike, coverage: float, predictions: ArrayLike) -> numpy.ndarray:
         """Return the ends of an interval for each row: (rows, 2) or (rows, targets, 2).
 
         predictions : what was predicted for these rows, None to predict them
@@ -246,7 +247,7 @@ class FittedRegressor(FittedTable):
         centre = self.target[0]
         return numpy.abs(self.target[2:] - centre).max(axis=0)
 
-    def _checked_predictions(self, X: Any, predictions: Any) -> numpy.ndarray:
+    def _checked_predictions(self, X: ArrayLike, predictions: ArrayLike) -> numpy.ndarray:
         """Return predictions as (rows, outputs). Raises InputError unless they are those of X."""
         numbers = numpy.asarray(predictions, numpy.float64)
         expected = (row_count(X, self.encoder), self.spec.widths[-1])
@@ -363,12 +364,12 @@ class FittedAttributes(Saved):
         self._fitted = self.get_fitted_state().with_feature_names(names)
 
 
-def row_count(X: Any, encoder: Any) -> int:
+def row_count(X: ArrayLike, encoder: "TableEncoder") -> int:
     """Return the number of rows of a table that an encoder takes."""
     return table_of(X).rows if isinstance(encoder, TableEncoder) else int(_num_samples(X))
 
 
-def dense(encoded: Any, encoder: Any, dtype: str) -> numpy.ndarray:
+def dense(encoded: ArrayLike, encoder: "TableEncoder", dtype: str) -> numpy.ndarray:
     """Return encoded rows as a dense matrix of a dtype, (rows, inputs) in C order.
 
     Raises InputError, which names the encoder, for what is no matrix of finite numbers.

@@ -30,6 +30,7 @@ from xpnet.tabular.columns import (
     codes_of_texts,
     text_of,
 )
+from xpnet.typing import ArrayLike
 
 _CHECKS: dict[str, Any] = {
     "dtype": None,
@@ -50,7 +51,7 @@ def table_of(X: Any) -> Table:
         return X
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
-    names: list[Any] = []
+    names: list[object] = []
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
         names = [name for name, _ in X.items()]
         arrays = [column for _, column in X.items()]
@@ -70,12 +71,12 @@ def table_of(X: Any) -> Table:
     return _with_names(names, columns)
 
 
-def _numbered(columns: Sequence[Any]) -> list[str]:
+def _numbered(columns: Sequence[object]) -> list[str]:
     """Return names for columns that have none."""
     return [f"x{index}" for index in range(len(columns))]
 
 
-def _frame_of(X: Any) -> Any:
+def _frame_of(X: ArrayLike) -> Any:
     """Return a table of a library that narwhals knows, or of Arrow's interface, as its frame.
 
     Raises InputError where neither pyarrow nor polars is installed, which read that interface.
@@ -95,7 +96,7 @@ def _frame_of(X: Any) -> Any:
     )
 
 
-def _columns_of_matrix(X: Any) -> list[Any]:
+def _columns_of_matrix(X: ArrayLike) -> list[Any]:
     """Return the columns of an array, or of a list of rows."""
     checked = check_array(X, **_CHECKS)
     if isinstance(X, numpy.ma.MaskedArray):  # check_array drops the mask
@@ -140,7 +141,7 @@ def _with_names(names: Sequence[Any], columns: Sequence[Column]) -> Table:
     return Table(_numbered(columns), columns, False, labels)
 
 
-def _checked(values: Any, name: Any) -> Any:
+def _checked(values: Any, name: object) -> Any:
     """Return a column as an array of NumPy or a series of a library.
 
     Raises ValueError for several dimensions and for complex numbers.
@@ -163,7 +164,7 @@ def _checked(values: Any, name: Any) -> Any:
     return values
 
 
-def values_of(array: Any, name: Any) -> Values:
+def values_of(array: Any, name: object) -> Values:
     """Return the values of an array of NumPy or of a series of a library.
 
     Raises InputError for text that is not valid Unicode.
@@ -187,7 +188,7 @@ def values_of(array: Any, name: Any) -> Values:
     return _of_numpy(numpy.asarray(array), name)  # of a library that narwhals does not know
 
 
-def _of_numpy(array: numpy.ndarray, name: Any) -> Values:
+def _of_numpy(array: numpy.ndarray, name: object) -> Values:
     """Return the values of a NumPy array of one dimension; what a mask hides is a gap."""
     kind = array.dtype.kind
     is_masked = isinstance(array, numpy.ma.MaskedArray) and numpy.ma.is_masked(array)
@@ -205,7 +206,7 @@ def _of_numpy(array: numpy.ndarray, name: Any) -> Values:
     return _of_objects(array.tolist(), name)
 
 
-def _of_arrow(array: Any, name: Any) -> Values:
+def _of_arrow(array: Any, name: object) -> Values:
     """Return the values of an Arrow array."""
     pyarrow = sys.modules["pyarrow"]
     types = pyarrow.types
@@ -243,7 +244,7 @@ def _words_of_dictionary(array: Any, *, is_category: bool) -> Values:
     return _words(codes, array.dictionary.to_pylist(), is_category=is_category)
 
 
-def _of_series(series: Any, name: Any) -> Values:
+def _of_series(series: Any, name: object) -> Values:
     """Return the values of a series of narwhals."""
     dtype = series.dtype
     if dtype.is_integer() and "128" not in str(dtype):
@@ -284,7 +285,7 @@ def _timestamps(series: Any, zone: str | None) -> Timestamps:
     return Timestamps(microseconds, "utc", local)
 
 
-def _words_of_series(series: Any, name: Any, *, is_category: bool) -> Words:
+def _words_of_series(series: Any, name: object, *, is_category: bool) -> Words:
     """Return a series of text or categories, coded by the calls of its library."""
     native = series.to_native()
     if series.implementation.is_polars():
@@ -302,7 +303,7 @@ def _words_of_series(series: Any, name: Any, *, is_category: bool) -> Words:
     return words
 
 
-def _words(codes: numpy.ndarray, categories: Iterable[Any], *, is_category: bool) -> Words:
+def _words(codes: numpy.ndarray, categories: Iterable[object], *, is_category: bool) -> Words:
     """Return text of categories of any type. codes : (rows,) indices, -1 for gaps"""
     texts = [None if _is_gap(value) else text_of(value) for value in categories]
     distinct = codes_of_texts(codes, texts)
@@ -334,7 +335,7 @@ def _of_objects(values: list[Any], name: Any) -> Values:
     return Words(codes, list(code_of))
 
 
-def _check_unicode(texts: Iterable[str], name: Any) -> None:
+def _check_unicode(texts: Iterable[str], name: object) -> None:
     """Raise InputError for text with lone surrogates. name : of the column"""
     for text in texts:
         try:
@@ -346,14 +347,14 @@ def _check_unicode(texts: Iterable[str], name: Any) -> None:
             ) from None
 
 
-def _is_gap(value: Any) -> bool:
+def _is_gap(value: object) -> bool:
     """Return whether a value stands for a gap in Python, NumPy or pandas."""
     if isinstance(value, float | numpy.floating | Decimal):
         return bool(value != value)
     return type(value).__name__ in _GAP_TYPES
 
 
-def _gaps_of(values: list[Any]) -> numpy.ndarray:
+def _gaps_of(values: list[object]) -> numpy.ndarray:
     """Return which values stand for gaps, as ``_is_gap`` says: (rows,) bool.
 
     Each type is looked at once, and only numbers of floating point one by one.
@@ -377,7 +378,7 @@ def _with_gaps(numbers: numpy.ndarray, is_gap: numpy.ndarray) -> numpy.ndarray:
     return floats
 
 
-def _of_integers(present: list[Any], is_gap: numpy.ndarray) -> Numbers:
+def _of_integers(present: list[object], is_gap: numpy.ndarray) -> Numbers:
     """Return whole numbers, as float64 where they are beyond 64 bits."""
     numbers = numpy.array(present)
     if numbers.dtype.kind not in "iu":
@@ -406,7 +407,7 @@ def _of_datetimes(present: list[Any], is_gap: numpy.ndarray) -> Timestamps | Non
     return Timestamps(_with_gaps(instants, is_gap), "utc", local)
 
 
-def _of_dates(present: list[Any], is_gap: numpy.ndarray) -> Timestamps:
+def _of_dates(present: list[object], is_gap: numpy.ndarray) -> Timestamps:
     """Return days."""
     microseconds = numpy.array(present, "datetime64[us]").astype(numpy.int64)
     return Timestamps(_with_gaps(microseconds, is_gap), "naive", unit="date")
@@ -420,19 +421,19 @@ def _of_times(present: list[Any], is_gap: numpy.ndarray) -> Timestamps:
     return Timestamps(_with_gaps(microseconds, is_gap), "naive", unit="time")
 
 
-def _of_spans(present: list[Any], is_gap: numpy.ndarray) -> Numbers:
+def _of_spans(present: list[object], is_gap: numpy.ndarray) -> Numbers:
     """Return durations in seconds."""
     microseconds = numpy.array(present, "timedelta64[us]").astype(numpy.int64)
     return Numbers(_with_gaps(microseconds, is_gap) / 1e6)
 
 
-def _of_numpy_times(present: list[Any], is_gap: numpy.ndarray) -> Timestamps:
+def _of_numpy_times(present: list[object], is_gap: numpy.ndarray) -> Timestamps:
     """Return NumPy's timestamps."""
     microseconds = numpy.array(present, "datetime64[us]").astype(numpy.int64)
     return Timestamps(_with_gaps(microseconds, is_gap), "naive")
 
 
-def _of_others(present: list[Any], is_gap: numpy.ndarray) -> OtherValues:
+def _of_others(present: list[object], is_gap: numpy.ndarray) -> OtherValues:
     """Return values that are not encoded."""
     return OtherValues(len(is_gap), type(present[0]).__name__)
 

@@ -225,7 +225,7 @@ def best_blend_weight(losses: numpy.ndarray) -> float:
 
 
 def with_scaled_inputs(
-    spec: NetworkSpec, values: dict[str, Any], scales: numpy.ndarray
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], scales: numpy.ndarray
 ) -> dict[str, Any]:
     """Return parameters that take inputs as they are, of those that take inputs times scales."""
     name = spec.layer_names[0]["weight"]
@@ -233,7 +233,7 @@ def with_scaled_inputs(
 
 
 def with_linear(
-    spec: NetworkSpec, values: dict[str, Any], linear: LinearModel, blend_weight: float
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], linear: LinearModel, blend_weight: float
 ) -> tuple[NetworkSpec, dict[str, Any]]:
     """Put a linear model into hidden units of its own; each output becomes a weighted mean.
 

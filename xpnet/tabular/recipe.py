@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
@@ -25,6 +25,9 @@ from xpnet.tabular.linear_baseline import (
     scales_of_inputs,
 )
 from xpnet.training import Callback, LabeledRows, TrainingState
+
+if TYPE_CHECKING:
+    from xpnet.tabular.base import Tabular
 
 DEFAULT_QUALITY = 3
 """The quality of an estimator that names none."""
@@ -290,7 +293,7 @@ def make_recipe(
     )
 
 
-def network_counts(estimator: Any, rows: int) -> tuple[int, int]:
+def network_counts(estimator: "Tabular", rows: int) -> tuple[int, int]:
     """Return the smallest and the largest number of networks for a number of rows."""
     networks = estimator.networks
     if not isinstance(networks, str):
@@ -299,7 +302,7 @@ def network_counts(estimator: Any, rows: int) -> tuple[int, int]:
     return next((low, high) for minimum, low, high in counts if rows >= minimum)
 
 
-def network_spec(estimator: Any, *, inputs: int, outputs: int) -> NetworkSpec:
+def network_spec(estimator: "Tabular", *, inputs: int, outputs: int) -> NetworkSpec:
     """Return the description of the networks that an estimator's parameters describe."""
     quality = QUALITIES[estimator.quality]
     sizes = estimator.hidden_layer_sizes
@@ -318,7 +321,7 @@ def network_spec(estimator: Any, *, inputs: int, outputs: int) -> NetworkSpec:
     )
 
 
-def optimizer_of(estimator: Any) -> Optimizer:
+def optimizer_of(estimator: "Tabular") -> Optimizer:
     """Return the optimizer that an estimator's parameters name, with the numbers of the recipe."""
     numbers = {"momentum": SGD_MOMENTUM, "weight_decay": weight_decay_of(estimator)}
     optimizer = OPTIMIZERS[estimator.solver]
@@ -326,7 +329,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
     return optimizer(**used)
 
 
-def learning_rate_of(estimator: Any) -> float:
+def learning_rate_of(estimator: "Tabular") -> float:
     """Return the learning rate that an estimator names, or that of its quality."""
     if not isinstance(estimator.learning_rate_init, str):
         return estimator.learning_rate_init
@@ -335,7 +338,7 @@ def learning_rate_of(estimator: Any) -> float:
     return quality.label_rate if is_classifier else quality.number_rate
 
 
-def batch_size_of(estimator: Any, rows: int) -> int:
+def batch_size_of(estimator: "Tabular", rows: int) -> int:
     """Return the rows of a batch that an estimator names, or those of its quality and task."""
     if not isinstance(estimator.batch_size, str):
         return estimator.batch_size
@@ -345,7 +348,7 @@ def batch_size_of(estimator: Any, rows: int) -> int:
     return next(size for minimum, size in batches if rows >= minimum)
 
 
-def weight_decay_of(estimator: Any) -> float:
+def weight_decay_of(estimator: "Tabular") -> float:
     """Return the weight decay that an estimator names, or that of its quality and task."""
     if not isinstance(estimator.weight_decay, str):
         return estimator.weight_decay
@@ -387,7 +390,7 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 
 def helpers_of(
-    estimator: Any, encoder: Any, spec: NetworkSpec, rows: LabeledRows
+    estimator: "Tabular", encoder: "TableEncoder", spec: NetworkSpec, rows: LabeledRows
 ) -> tuple[numpy.ndarray | None, Any]:
     """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
 

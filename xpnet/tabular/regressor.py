@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -22,6 +22,12 @@ from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import PredictedRows
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from xpnet.tabular.encoder import TableEncoder
 
 MAX_TARGET = 1e140
 """Largest absolute value of a target: the squares of larger ones overflow, and with them the
@@ -119,12 +125,12 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     _task: ClassVar[str] = "regression"
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _checked_targets(self, y: Any, name: str) -> numpy.ndarray:
+    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
         largest = numpy.abs(numbers).max()
         if largest > MAX_TARGET:
@@ -150,7 +156,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return NumberCoding(target, y.ndim == 1, self.dtype, self._repeated)
 
     def _record(
-        self, coding: NumberCoding, encoder: Any, trained: TrainedNetworks
+        self, coding: NumberCoding, encoder: "TableEncoder", trained: TrainedNetworks
     ) -> FittedRegressor:
         return FittedRegressor(
             encoder=encoder,
@@ -212,7 +218,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return mean, fitted.member_outputs(X).std(axis=0).reshape(mean.shape)
 
     def predict_interval(
-        self, X: Any, coverage: float = 0.9, *, predictions: Any = None
+        self, X: ArrayLike, coverage: float = 0.9, *, predictions: ArrayLike | None = None
     ) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 

@@ -13,7 +13,7 @@ is lost: networks of the last settings are the networks of the fit.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -26,6 +26,10 @@ from xpnet.tabular.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
 from xpnet.tabular.watching import Say
 from xpnet.training import LabeledRows
+
+if TYPE_CHECKING:
+    from xpnet.tabular.base import Tabular
+    from xpnet.tabular.encoder import TableEncoder
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ DEFAULTS = NetworkSetting("defaults")
 """The setting where the user has chosen what all others change."""
 
 
-def usable_settings(estimator: Any, recipe: Recipe) -> list[NetworkSetting]:
+def usable_settings(estimator: "Tabular", recipe: Recipe) -> list[NetworkSetting]:
     """Return the settings that change nothing that the user has chosen, at least one."""
     may_change_scales = recipe.input_scales is not None
     has_hidden = len(recipe.spec.widths) > 2
@@ -233,8 +237,8 @@ def networks_of_search(settings: int, rungs: Sequence[Rung]) -> int:
 
 
 def make_ensemble(
-    estimator: Any,
-    encoder: Any,
+    estimator: "Tabular",
+    encoder: "TableEncoder",
     recipe: Recipe,
     divided: DividedRows,
     *,
@@ -273,7 +277,7 @@ def make_ensemble(
     )
 
 
-def may_search(estimator: Any, divided: DividedRows) -> bool:
+def may_search(estimator: "Tabular", divided: DividedRows) -> bool:
     """Say whether settings are searched for: the number of networks is open, and rows validate."""
     validation = divided.validation
     parts = [divided.rows, *([validation] if isinstance(validation, LabeledRows) else [])]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from sklearn.decomposition import TruncatedSVD
@@ -11,6 +11,9 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from xpnet.tabular.columns import CategoryCodes
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
 
 HASHES = 2**12
 """Number of columns into which n-grams are hashed; the file of a model holds 30 float32 numbers for
@@ -63,7 +66,7 @@ def hashed(texts: Sequence[str]) -> Any:
     return vectorizer.transform(texts)
 
 
-def fit_text(codes: CategoryCodes, column: int, random_state: Any) -> TextEncoding | None:
+def fit_text(codes: CategoryCodes, column: int, random_state: "RandomState") -> TextEncoding | None:
     """Fit the encoding of a column of free text; None where it would have no output.
 
     It is the latent semantic analysis that skrub's StringEncoder applies, with hashes for the

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 
-def fit_unlogged(estimator: Any, *arguments: Any) -> Any:
+def fit_unlogged(estimator: Any, *arguments: object) -> Any:
     """Fit an estimator by the function that its class defines; return the estimator.
 
     Trackers of experiments, such as MLflow's autologging, replace the method ``fit`` of

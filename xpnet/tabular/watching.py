@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet.tabular.columns import enumerated
 from xpnet.tabular.recipe import Watch, Watchers
 from xpnet.training import Callback, Training
+
+if TYPE_CHECKING:
+    from xpnet.tabular.encoder import TableEncoder
 
 SECONDS_BETWEEN_LINES = 10.0
 """Seconds after which a network that is being trained gets another line."""
@@ -44,7 +47,7 @@ class Watching:
     callbacks: Callbacks = ()
     every_epoch: bool = False
 
-    def encoded(self, encoder: Any) -> None:
+    def encoded(self, encoder: "TableEncoder") -> None:
         """Say which columns are not used, and why."""
         left_out = getattr(encoder, "left_out_", {})
         if self.say is not None and left_out:

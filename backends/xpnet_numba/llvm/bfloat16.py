@@ -7,7 +7,6 @@ of ``tiles``, with half as many terms.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -109,7 +108,7 @@ class _Source:
         return self.memory.interleave(self.memory.round_both(upper, lower))
 
 
-def packing(*, down: bool, turned: bool) -> Callable[..., Any]:
+def packing(*, down: bool, turned: bool) -> Callable[..., object]:
     """Return an intrinsic that rounds a part of a matrix of float32 and packs it into 16 vectors of
     pairs.
 

@@ -101,7 +101,7 @@ def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Valu
 # Options by which functions are compiled, and the widest vectors for functions that gain by them.
 
 
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., object])
 
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's decorator. For a type checker, a compiled function keeps its signature."""

@@ -99,7 +99,7 @@ def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> 
     return internals.only_overload(dispatcher)
 
 
-_dispatchers: list[Any] = []
+_dispatchers: list[object] = []
 """Objects that keep the code of functions that were compiled in this process alive."""
 
 

@@ -167,7 +167,7 @@ class Team:
         self._memory = (ctypes.c_int64 * (ASLEEP + MAX_THREADS * LINE))()
         self._board = ctypes.addressof(self._memory)
 
-    def lead(self, entry: Callable[..., None], threads: int, *arguments: Any) -> None:
+    def lead(self, entry: Callable[..., None], threads: int, *arguments: object) -> None:
         """Run ``entry(board, number, threads, *arguments)``, compiled code that calls
         :func:`share`.
 

@@ -31,14 +31,14 @@ class CallData:
     rows_of_batch : position of each row in a larger batch, if the rows are not consecutive
     """
 
-    x: Any
+    x: numpy.ndarray
     x_row: int
-    y: Any
+    y: numpy.ndarray
     label_width: int
-    order: Any
-    weights: Any
+    order: numpy.ndarray
+    weights: numpy.ndarray | None
     rows: int
-    sparsity: tuple[Any, Any] | None = None
+    sparsity: tuple[numpy.ndarray, numpy.ndarray] | None = None
     sums: Any = None
     shares: Any = None
     rows_of_batch: Any = None
@@ -115,20 +115,20 @@ def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
 
 
 @lru_cache(maxsize=2)
-def natural_order(rows: int) -> Any:
+def natural_order(rows: int) -> numpy.ndarray:
     """The order of rows that are not shuffled, (rows,) int64."""
     return numpy.arange(rows)
 
 
 @lru_cache(maxsize=8)
-def batch_sizes(rows: int, batch_size: int) -> Any:
+def batch_sizes(rows: int, batch_size: int) -> numpy.ndarray:
     """Return the rows of each batch, as float64 (batches,)."""
     sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
     sizes[-1] = rows - batch_size * (sizes.size - 1)
     return sizes
 
 
-def batch_weights(data: CallData, batch_size: int) -> Any:
+def batch_weights(data: CallData, batch_size: int) -> numpy.ndarray:
     """Return the sum of the sample weights of each batch, or its number of rows, as float64
     (batches,); the mean over members if these have their own orders.
     """

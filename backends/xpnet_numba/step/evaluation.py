@@ -100,7 +100,7 @@ class Evaluator:
         weights: Iterable[Any] = (self.memory.params[name] for name in self.spec.weight_names)
         return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
-    def _evaluate(self, name: str, data: CallData, results: dict[str, Any]) -> None:
+    def _evaluate(self, name: str, data: CallData, results: dict[str, numpy.ndarray]) -> None:
         """Predict or measure the rows of some data on all threads.
 
         results : the arrays for results, by field of the job

@@ -281,14 +281,14 @@ def job_type(dtype: str) -> Any:
 LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (LayerRecord, Slice))
 
 
-def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
+def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, numpy.ndarray]:
     """Return an array of zeros for each name and size. Each begins at a cache line."""
     counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
     parts = _parts(numpy.zeros(_room_for(counts), numpy.uint8), counts)
     return {name: part.view(dtype) for name, part in zip(sizes, parts, strict=True)}
 
 
-def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
+def carve(memory: numpy.ndarray, *many: dict[str, Any]) -> list[dict[str, Any]]:
     """Return arrays like these, one after the other in memory (bytes), each of which begins at a
     cache line.
 
@@ -311,7 +311,7 @@ def _room_for(counts: list[int]) -> int:
     return sum(counts) + len(counts) * (LINE + GAP) + LINE
 
 
-def _parts(memory: Any, counts: list[int]) -> list[Any]:
+def _parts(memory: numpy.ndarray, counts: list[int]) -> list[numpy.ndarray]:
     """Return parts of memory (bytes) of these sizes. Each begins at a cache line."""
     at, parts = -memory.ctypes.data % LINE, []
     for count in counts:
@@ -321,7 +321,7 @@ def _parts(memory: Any, counts: list[int]) -> list[Any]:
     return parts
 
 
-def address_of(array: Any) -> int:
+def address_of(array: numpy.ndarray) -> int:
     """Return the address of an array's first item."""
     return array.__array_interface__["data"][0]
 

@@ -3,7 +3,6 @@
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from operator import mul
-from typing import Any
 
 import numpy
 
@@ -30,7 +29,7 @@ class StepMemory:
     def __init__(self, spec: NetworkSpec, precision: str) -> None:
         self.spec = spec
         self.size = plan.buffer_size(spec)
-        self.flat: dict[str, Any] = {}
+        self.flat: dict[str, numpy.ndarray] = {}
         self.allocate("params")
         self.params = plan.parameters(spec, self.flat["params"])
         largest = max(map(mul, spec.widths, spec.widths[1:]))
@@ -38,7 +37,7 @@ class StepMemory:
         self.products = choose_products(precision, spec.dtype, weight_bytes)
         self.multiply_at = functions.address(self.products.function, spec.dtype)
         self._by_blas = self.products.function == BLAS
-        self.limits: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
+        self.limits: AbstractContextManager[object] = one_thread if self._by_blas else nullcontext()
         self._layers = plan.layer_table(spec)
         self._rule = number_array(vars(spec.rule))
         self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain, count
 from math import prod
-from typing import Any
 
 import numpy
 from xpnet_numpy import backend as numpy_backend
@@ -501,7 +500,7 @@ class Workspace:
             packing.call = next(_calls)
 
 
-def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
+def set_buffers(job: Job, flat: dict[str, numpy.ndarray], spec: NetworkSpec) -> None:
     """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat
     buffers by name.
     """

@@ -139,7 +139,7 @@ class NumbaStep(Step):
         self._running = 0
         # Inside of ``running``: the arguments of the last call, which may be repeated, the arrays
         # read from them, and the data that are set in the job.
-        self._last_arguments: tuple[Any, ...] = ()
+        self._last_arguments: tuple[object, ...] = ()
         self._read: CallData | None = None
         self._data_of_job: CallData | None = None
 
