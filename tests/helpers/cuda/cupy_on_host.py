@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -86,6 +87,25 @@ def check_current(*values: Any) -> None:
                 "Array device must be same as the current device: array device = "
                 f"{value.number} while current = {current_device}"
             )
+
+
+CONVERSIONS = "array", "asarray", "asanyarray", "ascontiguousarray"
+"""Functions of NumPy that read what they are given by its ``__array__``."""
+
+
+def refusing(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """A conversion that raises TypeError where xpnet gives it an array of the device, as it does
+    for CuPy's. Tests may convert them.
+    """
+
+    @wraps(convert)
+    def call(data: Any, *arguments: Any, **options: Any) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if isinstance(data, Array) and caller.startswith("xpnet"):
+            raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+        return convert(data, *arguments, **options)
+
+    return call
 
 
 Array.__module__ = "cupy"
@@ -378,6 +398,7 @@ class RawModule:
         self.library = self.built[key]
 
     def get_function(self, name: str) -> Callable[..., None]:
+        assert current().capture is None, "a kernel was loaded in a capture"
         if Failing.load:
             raise CudaError(Failing.load)
 
@@ -590,6 +611,8 @@ def installed() -> Iterator[Any]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
+            for name in CONVERSIONS:
+                patch.setattr(np, name, refusing(getattr(np, name)))
             patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
             patch.setattr(cuda, "library", library, raising=False)
             patch.delitem(loaded, "cupy", raising=False)
