@@ -155,5 +155,6 @@ def left_out(results: Results) -> Section:
         text.append(f"Not measured, since {last['left_out']['why']}: {jobs}.")
     if last["not_asked"]:
         text.append(f"Not asked for: {', '.join(last['not_asked'])}.")
-    table = Table("Left out", ["contender", "reason", "jobs"], rows)
-    return Section("Left out", text, tables=[table], anchor="left-out")
+    reason_tables = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
+    text = text or ([] if rows else ["All contenders did all jobs."])
+    return Section("Left out", text, tables=reason_tables, anchor="left-out")
