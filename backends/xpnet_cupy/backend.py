@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy
@@ -125,7 +126,7 @@ class CupyBackend:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
-    def _adopted(self, data: Any) -> Any:
+    def _adopted(self, data: object) -> Any:
         cupy = self._cupy
         if isinstance(data, cupy.ndarray):
             return data
@@ -175,7 +176,7 @@ def usable_cupy() -> Any:
     return cupy
 
 
-def _check_libraries(cupy: Any) -> None:
+def _check_libraries(cupy: ModuleType) -> None:
     """Raise BackendError where NVRTC or cuBLASLt cannot be loaded: no kernel can be compiled, and
     no product computed.
     """
@@ -195,12 +196,12 @@ def _check_libraries(cupy: Any) -> None:
     ) from cause
 
 
-def _find_cublaslt(cupy: Any) -> Any:
+def _find_cublaslt(cupy: ModuleType) -> Any:
     """Return cuBLASLt of the version that CuPy was built for, loaded, or None."""
     return cublaslt.find_cublaslt(_cuda_major(cupy))
 
 
-def _cuda_major(cupy: Any) -> int:
+def _cuda_major(cupy: ModuleType) -> int:
     """Return the major version of CUDA that CuPy was built for."""
     return cupy.cuda.runtime.runtimeGetVersion() // 1000
 

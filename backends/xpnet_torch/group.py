@@ -6,6 +6,7 @@ import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import numpy
@@ -70,7 +71,7 @@ class TorchGroup:
 
     library = "torch"
 
-    def __init__(self, torch: Any, group: Any) -> None:
+    def __init__(self, torch: Any, group: object) -> None:
         self._torch, self._distributed, self._group = torch, torch.distributed, group
         self.rank, self.size = (
             self._distributed.get_rank(group),
@@ -118,7 +119,7 @@ class TorchGroup:
             say_failed(self, error, "failed")
 
 
-def _connected(torch: Any, timeout: float) -> Any:
+def _connected(torch: ModuleType, timeout: float) -> Any:
     """Return a process group of all ranks: the default group first, and a new group after that."""
     distributed, limit = torch.distributed, timedelta(seconds=timeout)
     try:

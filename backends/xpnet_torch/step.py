@@ -13,7 +13,7 @@ from xpnet.steps.traced import BatchInputs, Form, Rows, TracedStep, TrainingArra
 Update = Callable[..., Any]
 """A function of the tensors of an update, in the order of `_tensors`."""
 
-_compiled: dict[Any, Update] = {}
+_compiled: dict[object, Update] = {}
 """Compiled updates by form, and by shape and dtype of their tensors."""
 
 _failures: dict[str, str] = {}

@@ -43,12 +43,12 @@ def backends(as_json: bool) -> None:
         show_facts(_facts(examined))
 
 
-def _examined() -> list[dict[str, Any]]:
+def _examined() -> list[dict[str, object]]:
     """Return the facts of each installed backend, or the reason why it cannot be used here."""
     return [_examine(name) for name in available_backends()]
 
 
-def _examine(name: str) -> dict[str, Any]:
+def _examine(name: str) -> dict[str, object]:
     """Return the facts of a backend. One that does not describe itself is usable nevertheless."""
     facts: dict[str, str] = {}
     try:
@@ -138,7 +138,7 @@ def _machine_facts() -> dict[str, str]:
     }
 
 
-def _blas_libraries() -> list[dict[str, Any]]:
+def _blas_libraries() -> list[dict[str, object]]:
     """Return what threadpoolctl says about the BLAS libraries of NumPy and SciPy."""
     import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it is listed
     from threadpoolctl import threadpool_info

@@ -104,10 +104,10 @@ def _is_stdin(path: Path) -> bool:
         return False
 
 
-reads: Callable[..., Any] = partial(claim, written=False)
+reads: Callable[..., object] = partial(claim, written=False)
 """Note that a command reads the file that an argument names."""
 
-keeps_checkpoints: Callable[..., Any] = partial(claim, written=True, inside="checkpoint-*")
+keeps_checkpoints: Callable[..., object] = partial(claim, written=True, inside="checkpoint-*")
 """Note that a command reads and writes the checkpoints of a folder."""
 
 
@@ -145,8 +145,8 @@ class Listed(ParamType):
         self.kind: ParamType = kind
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[object, ...]:
         """Return the values; fail for one that is not of the type."""
         parts = (
             value
@@ -162,7 +162,9 @@ WORDS = Listed(click.STRING)
 class OneOf(Choice):
     """One of some names; a name that is none of them gets a suggestion."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
         """Return the name; fail for any other."""
         if value not in self.choices:
             names = ", ".join(self.choices)

@@ -140,7 +140,7 @@ def task_line(task: dict[str, str]) -> str:
     return f"{task['name']}: {task['why']}"
 
 
-def left_out_line(left_out: dict[Any, str]) -> str:
+def left_out_line(left_out: dict[object, str]) -> str:
     """Return one line about columns that are not used."""
     return few([f"{column}: {reason}" for column, reason in left_out.items()])
 

@@ -78,7 +78,7 @@ def class_scores(
     probabilities: numpy.ndarray,
     names: Sequence[object],
     weight: numpy.ndarray | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
     F1 is that of the second of two classes, which ``f1_class`` names; of more classes it is the
@@ -141,7 +141,7 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray 
 
 def number_scores(
     targets: numpy.ndarray, predictions: numpy.ndarray, weight: numpy.ndarray | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return rows, mean absolute error, root of the mean squared error, and R2.
 
     R2 is None for fewer than two rows. weight : (rows,) positive, None for equal ones
@@ -192,7 +192,7 @@ def rare_class_note(rows: TableRows) -> str:
     )
 
 
-def show_scores(scores: dict[str, dict[str, Any]]) -> None:
+def show_scores(scores: dict[str, dict[str, object]]) -> None:
     """Show a table with a line for each set of rows."""
     first = next(iter(scores.values()))
     names = [name for name in first if name not in ("rows", "classes", "f1_class")]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class ReadingSettings:
         return ()
 
     @property
-    def dialect(self) -> dict[str, Any]:
+    def dialect(self) -> dict[str, object]:
         """Return how a text file is written, as `xpnet.data.open_data` takes it."""
         names = ("separator", "decimal", "thousands", "encoding", "no_header")
         return {name: getattr(self, name) for name in names}

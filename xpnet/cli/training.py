@@ -254,7 +254,7 @@ class SameRows(Callback):
         """Return the fingerprint."""
         return {"rows": self.fingerprint}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, object]) -> None:
         """Raise XpnetError for the fingerprint of other rows."""
         if state["rows"] != self.fingerprint:
             raise XpnetError(
@@ -320,7 +320,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
         )
 
 
-def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict[Any, float]:
+def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict[object, float]:
     """Return the weight of each class. weights : by the text of a label, of some classes"""
     indices = class_indices("--class-weight", numpy.asarray(list(weights)), classes.tolist())
     by_class = numpy.ones(len(classes))
@@ -328,7 +328,7 @@ def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict
     return dict(zip(classes.tolist(), by_class.tolist(), strict=True))
 
 
-def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Any:
+def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> object:
     """Fit on a large table, whose rows are encoded some at a time.
 
     They are encoded once, or for each epoch if they would take too much memory; notes say so.
@@ -355,7 +355,7 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Any:
         EncodedRows(part, encoder, settings.dtype) for part in (training, validation)
     ]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
-    labelled: dict[str, Any] = {"sample_weight": training.weight}
+    labelled: dict[str, object] = {"sample_weight": training.weight}
     if len(validation):
         labelled |= {
             "X_val": X_val,
@@ -367,7 +367,7 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Any:
 
 def _encoder_of(
     model: Any, sample: TableRows, seed: int, max_width: int, training_rows: int, all_rows: int
-) -> Any:
+) -> object:
     """Return an encoder that is fitted on a sample of the training rows.
 
     max_width : maximum columns that each column may become

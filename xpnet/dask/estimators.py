@@ -69,7 +69,7 @@ class OnCluster:
         X: Any,
         y: Any,
         sample_weight: Any = None,
-        **validation: Any,
+        **validation: object,
     ) -> Self:
         """Train on the workers of the cluster.
 
@@ -182,9 +182,9 @@ class OnCluster:
             return getattr(self._plain, method)(self, X)
         return predict_blocks(self.to_local(), method, X)
 
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, object]:
         """Return the parameters of the estimator without Dask."""
-        params: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
+        params: dict[str, object] = self.get_params(deep=False)  # type: ignore[attr-defined]
         return {name: value for name, value in params.items() if name not in OWN}
 
     def __sklearn_clone__(self) -> Self:
@@ -192,7 +192,7 @@ class OnCluster:
         plain = clone(self._plain(**self._parameters()))
         return type(self)(**plain.get_params(deep=False), client=self.client, timeout=self.timeout)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # A client belongs to this process.
         return super().__getstate__() | {"client": None}  # type: ignore[operator,no-any-return]
 

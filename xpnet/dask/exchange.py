@@ -38,7 +38,7 @@ class Exchange:
     def __init__(self) -> None:
         self._pairs: dict[Any, tuple[asyncio.Future[Any], asyncio.Future[Any]]] = {}
 
-    async def swap(self, key: Any, first: bool, value: Any) -> Any:
+    async def swap(self, key: object, first: bool, value: object) -> Any:
         """Return what the other rank brings under the same key. first : whether the caller is the
         first of the two.
         """
@@ -171,7 +171,7 @@ class DaskGroup:
         )
 
 
-def is_wanted(worker: Any, task: Any) -> bool | None:
+def is_wanted(worker: Any, task: object) -> bool | None:
     """Return whether the client still waits for a task of a worker; None where this version of Dask
     does not say.
 

@@ -21,7 +21,7 @@ def train(
     client: Any,
     training: BlocksByName,
     validation: BlocksByName,
-    fit: Callable[..., Any],
+    fit: Callable[..., object],
     *,
     timeout: float,
 ) -> Any:
@@ -92,7 +92,7 @@ def _rank(
     return fitted if rank == 0 else None
 
 
-def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
+def _watch(client: Any, tasks: dict[object, str], ranks: Sequence[str]) -> None:
     """Wait for tasks on the workers of ranks. Raises the error of the first that fails,
     BackendError for a lost worker.
 

@@ -80,7 +80,7 @@ def _check_names(opened: Any, names: Sequence[str]) -> None:
         )
 
 
-def _columns_of_one_name(opened: Any, column: str | None) -> list[str]:
+def _columns_of_one_name(opened: object, column: str | None) -> list[str]:
     """Return the other columns whose name in the header is the same as that of a column."""
     groups = getattr(opened, "repeated_names", ())
     return [name for group in groups if column in group for name in group if name != column]

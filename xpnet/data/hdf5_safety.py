@@ -6,7 +6,7 @@ MAX_LINKS = 16
 """Links that are followed to an array; a circle of links has no end."""
 
 
-def own_dataset(file: Any, name: str) -> Any:
+def own_dataset(file: object, name: str) -> Any:
     """Return an array of an open HDF5 file; None where there is none of that name.
 
     HDF5 can read content from any file that the user may read: by an external or a soft link, by

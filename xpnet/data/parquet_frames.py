@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pyarrow
@@ -65,7 +64,7 @@ def _rows_of_group(
     keys = _partition_keys(group)
     kinds = [schema.field(name).type for name in columns]
     missing_rows = group.row_groups[0].num_rows
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "metadata": group.metadata,
         "pre_buffer": False,
         "buffer_size": _BUFFER_BYTES,
@@ -89,7 +88,7 @@ def _rows_of_group(
             raise ValueError("a group has another number of rows than it says")
 
 
-def _partition_keys(fragment: pyarrow.dataset.Fragment) -> dict[str, Any]:
+def _partition_keys(fragment: pyarrow.dataset.Fragment) -> dict[str, object]:
     """Return what the name of a file's folder says about its rows (year=2024)."""
     return dataset.get_partition_keys(fragment.partition_expression)
 

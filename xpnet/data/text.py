@@ -293,10 +293,10 @@ class TextFile:
 
     def _first_kinds(
         self, open_reader: OpenReader, text: Sequence[str], target: str | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return the types of columns as far as the first block shows."""
 
-        def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, Any]:
+        def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, object]:
             return {column.name: _kind_to_read(column.type) for column in reader.schema}
 
         kinds = self._retried(open_reader, dict.fromkeys(text, STRING), kinds_of)
@@ -306,7 +306,7 @@ class TextFile:
             kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
         return kinds
 
-    def _in_memory(self, open_reader: OpenReader, kinds: dict[str, Any]) -> Frame:
+    def _in_memory(self, open_reader: OpenReader, kinds: dict[str, object]) -> Frame:
         """Return the frame of all rows."""
         table = self._retried(open_reader, kinds, _whole_table)
         starts = numpy.asarray([0, table.num_rows])
@@ -316,7 +316,7 @@ class TextFile:
 
         return Frame(self.name, table.schema, starts, stored)
 
-    def _kept_as_parquet(self, open_reader: OpenReader, kinds: dict[str, Any]) -> Frame:
+    def _kept_as_parquet(self, open_reader: OpenReader, kinds: dict[str, object]) -> Frame:
         """Keep rows in a temporary Parquet file.
 
         It is removed with its last reader or at the end of the program.
@@ -341,7 +341,7 @@ class TextFile:
         return frame
 
     def _retried(
-        self, open_reader: OpenReader, kinds: dict[str, Any], take: Callable[..., Result]
+        self, open_reader: OpenReader, kinds: dict[str, object], take: Callable[..., Result]
     ) -> Result:
         """Return what is taken of a reader.
 
@@ -394,7 +394,7 @@ class TextFile:
                 raise ValueError("a quote is opened and never closed")
 
 
-def _kind_to_read(inferred: Any) -> Any:
+def _kind_to_read(inferred: object) -> Any:
     """Return the type in which a column is read whose first cells seem to have another one."""
     if types.is_null(inferred):  # a column of gaps may hold numbers later
         return pyarrow.float64()
@@ -433,7 +433,11 @@ def _write_parquet(path: Path, reader: csv.CSVStreamingReader) -> None:
     """Write rows as Parquet, several blocks of text in a group: each group takes memory."""
     # Columns of numbers rarely repeat enough for a dictionary.
     words = [column.name for column in reader.schema if column.type == STRING]
-    options: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
+    options: dict[str, object] = {
+        "compression": "lz4",
+        "store_schema": False,
+        "use_dictionary": words,
+    }
     batches = _batches(reader)
     with parquet.ParquetWriter(path, reader.schema, **options) as writer:
         while blocks := list(islice(batches, GROUP_BLOCKS)):

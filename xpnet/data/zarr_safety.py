@@ -16,7 +16,7 @@ _BLOSC_HEADER_BYTES = 16
 """Length of the header of a chunk that Blosc has packed; its last four bytes are the length."""
 
 
-def check_zarr(array: Any) -> None:
+def check_zarr(array: object) -> None:
     """Check that chunks of a Zarr array hold numbers or text; arrays of other libraries pass.
 
     Call it before a chunk is decoded, since codecs of objects may run code.
@@ -55,7 +55,7 @@ def _check_links(path: Path, folder: Path) -> None:
             raise ValueError(f"{entry.relative_to(path)} must lie in the group; it is a link")
 
 
-def _codecs_of(array: Any) -> list[str]:
+def _codecs_of(array: object) -> list[str]:
     """Return the names of the codecs that pack a Zarr array; other arrays have none."""
     if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
         return []

@@ -238,7 +238,7 @@ def library_of(array: object) -> str:
     return _library_of_type[kind]
 
 
-def _library_that_defines(kind: type, array: Any) -> str:
+def _library_that_defines(kind: type, array: object) -> str:
     """Name the package of an array of a type that is met for the first time; see `library_of`."""
     if not array_api_compat.is_array_api_obj(array):
         return ""

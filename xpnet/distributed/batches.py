@@ -10,6 +10,7 @@ from xpnet.distributed.ranks import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.training.batches import Batches, InMemory
 from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.typing import RandomGenerator
 
 
 def distributed_batches(batches: InMemory) -> Batches:
@@ -20,7 +21,7 @@ def distributed_batches(batches: InMemory) -> Batches:
     return Sharded(batches, ranks) if ranks.several else batches
 
 
-def begin_alike(rng: Any, ranks: Ranks) -> Any:
+def begin_alike(rng: object, ranks: Ranks) -> Any:
     """Put a random generator into the state that it has on rank 0, and return it."""
     if ranks.several:
         set_stream_state(rng, ranks.broadcast(stream_state(rng)))
@@ -39,7 +40,7 @@ class Sharded(Batches):
         self.batches = batches
         self.ranks = ranks
         self.leads: bool = ranks.rank == 0
-        self.rng = batches.rng
+        self.rng: RandomGenerator | None = batches.rng
         batches.count_rows(ranks.count(batches.data.count))
         self.rows: int = batches.rows
 
@@ -78,7 +79,7 @@ class Sharded(Batches):
         """See `Batches.snapshot`."""
         return self.batches.snapshot(step, rng_is_shared=rng_is_shared)
 
-    def agree(self, value: Any) -> Any:
+    def agree(self, value: object) -> Any:
         """See `Batches.agree`."""
         return self.ranks.broadcast(value)
 

@@ -155,7 +155,7 @@ class Coordinator:
         """
         return self.ranks.mean(value, weight)
 
-    def gather(self, arrays: Any) -> list[Any]:
+    def gather(self, arrays: object) -> list[Any]:
         """Return the arrays of all processes that have rows of their own, in their order."""
         return self.ranks.allgather(arrays)
 

@@ -118,7 +118,7 @@ class DistributedStep(Step):
         *,
         learning_rate: float,
         batch_size: int,
-        order: Any = None,
+        order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
         by_rows: bool = True,

@@ -105,14 +105,14 @@ class MLPClassifier(ClassifierMixin, MLP):
     @available_if(is_stochastic)
     def partial_fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         classes: Any = None,
         *,
-        X_val: Any = None,
+        X_val: ArrayLike | None = None,
         y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
         """Train for one epoch over these rows.
@@ -296,7 +296,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         tags.array_api_support = True
         return tags
 
-    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> Targets:
+    def _learn_targets(
+        self, y: Any, classes: ArrayLike | None, *, first: bool, incremental: bool
+    ) -> Targets:
         learned = getattr(self, "classes_", None)
         if incremental:
             learned = declared_classes(classes, learned)

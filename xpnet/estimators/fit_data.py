@@ -116,7 +116,7 @@ def check_fit_data(
     return FitData(training, validation, coordinator, targets, rows.columns, choice, dtype)
 
 
-def choose_backend(estimator: Any, X: Any, network: Any) -> Choice:
+def choose_backend(estimator: Any, X: object, network: Any) -> Choice:
     """Choose where a fit computes: where its network lives, if it goes on with one.
 
     network : the network that the fit goes on with; None for a new one
@@ -127,7 +127,7 @@ def choose_backend(estimator: Any, X: Any, network: Any) -> Choice:
     return choice
 
 
-def choose_dtype(estimator: Any, X: Any, backend: Backend, network: Any) -> str:
+def choose_dtype(estimator: "MLP", X: object, backend: Backend, network: Any) -> str:
     """Choose the dtype of a fit: that of the network, if it goes on with one.
 
     On the host L-BFGS computes in float64, as SciPy does, whatever X is.

@@ -69,7 +69,7 @@ class CheckedRows(NamedTuple):
 
 
 def check_training_rows(
-    estimator: Any, rows: OpenedRows, known: Columns | None, coordinator: Coordinator
+    estimator: "MLP", rows: OpenedRows, known: Columns | None, coordinator: Coordinator
 ) -> CheckedRows:
     """Check rows for training. X of another library stays there, and the estimator as it is.
 

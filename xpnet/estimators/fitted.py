@@ -25,9 +25,9 @@ from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, Namespace
 
-FACTS: dict[str, Any] = {
+FACTS: dict[str, object] = {
     "n_iter_": int,
     "t_": int,
     "loss_": float,
@@ -45,7 +45,7 @@ FACTS: dict[str, Any] = {
 network.
 """
 
-LABEL_FACTS: dict[str, Any] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
+LABEL_FACTS: dict[str, object] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
 """A classifier's ``fit`` sets these as well."""
 
 
@@ -83,7 +83,7 @@ class FittedNetwork(Saved, EstimatorParameters):
     _network: Network | None = None
     _optimizer: LearningRate
     _record: TrainingRecord
-    _shown: tuple[Network | None, tuple[Any, ...]] = (None, ())
+    _shown: tuple[Network | None, tuple[object, ...]] = (None, ())
 
     @cached_property
     def coefs_(self) -> list[Any]:
@@ -346,14 +346,14 @@ class FittedNetwork(Saved, EstimatorParameters):
             lambda network, X: self._in_order(network.predict_members(X), network.backend.xp),
         )
 
-    def _in_order(self, outputs: Array, xp: Any) -> Array:
+    def _in_order(self, outputs: Array, xp: Namespace) -> Array:
         """Return outputs (..., outputs) as they are predicted: several quantiles in rising
         order.
         """
         return outputs
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = dict(super().__getstate__())  # type: ignore[call-overload]
         if self._network is not None:  # a copy trains on alone
             state |= {
                 "_network": copy(self._current()),
@@ -362,7 +362,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             }
         return {name: value for name, value in state.items() if name not in SHOWN}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
         self._share_history()
 

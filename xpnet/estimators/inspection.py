@@ -24,7 +24,7 @@ MAX_BARS = 20
 def expected_gradients(
     estimator: "MLP",
     X: ArrayLike,
-    background: Any,
+    background: ArrayLike,
     *,
     output: int = -1,
     samples: int = 100,
@@ -146,7 +146,7 @@ class ImportanceDisplay:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        ax: Any = None,
+        ax: object = None,
         **kwargs: object,
     ) -> Self:
         """Measure the importances on rows and draw them.
@@ -176,7 +176,7 @@ class ImportanceDisplay:
         names = list(getattr(X, "columns", [f"x{k}" for k in range(len(result.importances))]))
         return cls(result.importances, names).plot(ax)
 
-    def plot(self, ax: Any = None) -> Self:
+    def plot(self, ax: object = None) -> Self:
         """Draw a bar for each of the 20 most important features, the most important at the top.
 
         Parameters

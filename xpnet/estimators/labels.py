@@ -1,14 +1,12 @@
 """Rules that labels of classes must hold, besides those of scikit-learn."""
 
-from typing import Any
-
 import numpy
 
 from xpnet.errors import InputError
 from xpnet.models.inputs import is_sparse
 
 
-def check_label_types(y: Any, name: str = "y") -> None:
+def check_label_types(y: object, name: str = "y") -> None:
     r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
 
     NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0"

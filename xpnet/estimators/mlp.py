@@ -86,7 +86,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """
 
     @abstractmethod
-    def _decode(self, targets: Any) -> Any:
+    def _decode(self, targets: object) -> Any:
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
     def _adopt_targets(self, targets: Targets) -> None:
@@ -98,12 +98,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
         sample_weight_val: Any = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
         resume_from: TrainingState | None = None,
@@ -291,7 +291,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return not has_parameters or not (self.warm_start or incremental)
 
     def _row_weights(
-        self, sample_weight: Any, y: Any, encoded: Any, targets: Targets, coordinator: Coordinator
+        self,
+        sample_weight: object,
+        y: ArrayLike,
+        encoded: Any,
+        targets: Targets,
+        coordinator: Coordinator,
     ) -> Any:
         """Return the weight of each training row, (rows,) float64, or None.
 

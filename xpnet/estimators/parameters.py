@@ -20,6 +20,7 @@ from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.estimators.warnings import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule
+from xpnet.typing import ArrayLike
 
 STOCHASTIC = tuple(OPTIMIZERS)
 """Solvers that train by epochs of minibatches: the optimizers."""
@@ -115,7 +116,7 @@ def _words(allowed: object) -> str:
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
 
 
-def check_together(X_val: Any, y_val: Any, weight: Any) -> None:
+def check_together(X_val: Any, y_val: ArrayLike, weight: Any) -> None:
     """Raise InputError for validation rows without targets, and for targets or weights without
     rows.
     """

@@ -67,7 +67,7 @@ class Recorded:
         self.name = self.name or name
         self.public_name = name
 
-    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+    def __get__(self, estimator: object, owner: type | None = None) -> Any:
         if estimator is None:
             return self
         record = vars(estimator).get("_record")

@@ -87,13 +87,13 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     @available_if(is_stochastic)
     def partial_fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
         """Train for one epoch over these rows.

@@ -111,7 +111,7 @@ def _name(estimator: "MLP", data: FitData, start: Sequence[object]) -> str:
     return joblib.hash((type(estimator).__name__, params, training, validation, first_values))
 
 
-def _columns_of(rows: LabeledRows) -> list[Any]:
+def _columns_of(rows: LabeledRows) -> list[object]:
     """Return data, targets and weights of rows on the host."""
     return [_on_host(rows.X), _on_host(rows.Y), _on_host(rows.weight)]
 

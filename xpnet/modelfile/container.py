@@ -69,7 +69,7 @@ class Description:
     kind: str
     network: NetworkSpec
     settings: dict[str, Any]
-    extra: dict[str, Any]
+    extra: dict[str, object]
     format: int = FORMAT
     writer: str = field(default_factory=lambda: version("xpnet"))
 
@@ -229,7 +229,7 @@ def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
 
 
 def _seal(
-    envelope: dict[str, Any], data_sha256: str, shapes: Mapping[str, Sequence[object]]
+    envelope: dict[str, object], data_sha256: str, shapes: Mapping[str, Sequence[object]]
 ) -> str:
     """Return the checksum of description, entries of the tensors, and checksum of their bytes."""
     return sha256(
@@ -237,7 +237,9 @@ def _seal(
     ).hexdigest()
 
 
-def _tensors(file: BinaryIO, entries: dict[str, Tensor], checksum: Any) -> dict[str, numpy.ndarray]:
+def _tensors(
+    file: BinaryIO, entries: dict[str, Tensor], checksum: object
+) -> dict[str, numpy.ndarray]:
     """Return the tensors of a file. Raises ValueError where their checksum does not hold."""
     size = max((entry.data_offsets[1] for entry in entries.values()), default=0)
     data = numpy.empty(size, dtype=numpy.uint8)

@@ -115,7 +115,7 @@ def constructed(description: Description) -> Constructed:
     return Constructed(estimator, from_json(description.settings["fitted"]))
 
 
-def with_parameters(kind: str, params: Any) -> Any:
+def with_parameters(kind: str, params: object) -> Any:
     """Return an estimator of xpnet, or a TableEncoder, with these parameters.
 
     Raises ValueError for unknown parameters and values. A file may be older than some parameters.

@@ -194,7 +194,7 @@ class _DescribedEncoder(NamedTuple):
 
 def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
     """Return a fitted encoder as a file holds it."""
-    entries: list[dict[str, Any]] = []
+    entries: list[dict[str, object]] = []
     arrays: dict[str, numpy.ndarray] = {}
     for k, encoding in enumerate(encoder.encodings_):
         fields = dict(vars(encoding))
@@ -274,7 +274,7 @@ def _encoding_of(
     return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
 
 
-def _number_of(entry: dict[str, Any], edges: numpy.ndarray) -> NumberEncoding:
+def _number_of(entry: dict[str, object], edges: numpy.ndarray) -> NumberEncoding:
     """Return the encoding of a number. Raises ValueError for impossible values."""
     _check(edges, "float64", (len(edges),))
     number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
@@ -291,7 +291,7 @@ def _number_of(entry: dict[str, Any], edges: numpy.ndarray) -> NumberEncoding:
 
 
 def _text_of(
-    entry: dict[str, Any], frequencies: numpy.ndarray, components: numpy.ndarray
+    entry: dict[str, object], frequencies: numpy.ndarray, components: numpy.ndarray
 ) -> TextEncoding:
     """Return the encoding of free text. Raises ValueError for impossible values."""
     _check(frequencies, "float64", (HASHES,))
@@ -303,7 +303,7 @@ def _text_of(
 
 
 def _category_of(
-    entry: dict[str, Any], text: numpy.ndarray, lengths: numpy.ndarray, details: numpy.ndarray
+    entry: dict[str, object], text: numpy.ndarray, lengths: numpy.ndarray, details: numpy.ndarray
 ) -> CategoryEncoding:
     """Return the encoding of a category. Raises ValueError for impossible values.
 

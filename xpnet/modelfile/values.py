@@ -93,7 +93,7 @@ def parse(text: str | bytes) -> Any:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     """Return a dict of pairs. Raises ValueError for a key that occurs twice."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
@@ -154,7 +154,7 @@ def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: s
     return value
 
 
-def _mark_array(array: numpy.ndarray) -> Any:
+def _mark_array(array: numpy.ndarray) -> object:
     """Return an array of one axis as JSON. Raises InputError for other arrays."""
     name = "str" if array.dtype.kind == "U" else array.dtype.name
     if name not in _DTYPES or array.ndim != 1:
@@ -175,7 +175,7 @@ def from_json(value: object, tensors: dict[str, numpy.ndarray] | None = None) ->
         ) from error
 
 
-def typed(value: object, kind: Any, where: str = "a setting") -> Any:
+def typed(value: object, kind: object, where: str = "a setting") -> Any:
     """Return a JSON value as a type: lists become tuples, and objects become dataclasses.
 
     Whole numbers become floats where the type is float. Missing fields of a dataclass take their

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-_openers: list[Callable[[], Any]] = []
+_openers: list[Callable[[], object]] = []
 
 
-def register_model_files(opener: Callable[[], Any]) -> None:
+def register_model_files(opener: Callable[[], object]) -> None:
     """Say how the room that writes files is reached.
 
     opener : returns a module with ``save``, ``export_model`` and ``Checkpoint``; it is called when

@@ -239,7 +239,7 @@ class PlacedNetwork(Saved):
         self._ready().params.update(values)
 
     @locked
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Backends, steps and locks stay in this process; numbers go along, copied.
         state = vars(self).copy()
         state["_values"], state["_pending"] = self._state_on_host()
@@ -356,7 +356,9 @@ class PlacedNetwork(Saved):
                 f"{others.pop()}. Convert them, or move the network with .to(X)."
             )
 
-    def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
+    def _coerce(
+        self, X: ArrayLike, Y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> tuple[Array, Any, Any]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs
         it.
         """

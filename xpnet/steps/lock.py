@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from threading import Lock, RLock, get_ident
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -36,8 +36,8 @@ class NetworkLock:
     """
 
     def __init__(self) -> None:
-        self.calls = RLock()
-        self.trainings = Lock()
+        self.calls: AbstractContextManager[bool] = RLock()
+        self.trainings: AbstractContextManager[bool] = Lock()
         self.busy = self.waiters = False
         self._trainer: int | None = None
         _locks.add(self)

@@ -339,7 +339,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     def fit_encoded(
         self,
         encoder: Any,
-        X: Any,
+        X: ArrayLike,
         y: Any,
         *,
         classes: numpy.ndarray | None = None,
@@ -394,7 +394,9 @@ class Tabular(FittedAttributes, BaseEstimator):
         divided = DividedRows(rows, validation)
         return self._train(encoder, coding, divided, random_state, watching, started)
 
-    def _validation_targets(self, coding: TargetCoding, y: Any, weight: Any) -> WeightedTargets:
+    def _validation_targets(
+        self, coding: TargetCoding, y: ArrayLike, weight: ArrayLike | None
+    ) -> WeightedTargets:
         """Return the validation rows whose weight is not 0, with their targets."""
         y = self._checked_targets(y, "y_val")
         weight = check_row_weights(weight, len(y), self.dtype, "sample_weight_val")
@@ -413,7 +415,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return WeightedTargets(indices, select(Y, remaining), unequal(select(weight, remaining)))
 
     def _training_rows(
-        self, table: Any, encoder: "TableEncoder", targets: WeightedTargets, links: RowLinks
+        self, table: ArrayLike, encoder: "TableEncoder", targets: WeightedTargets, links: RowLinks
     ) -> LabeledRows:
         """Fit the encoder, and return encoded rows with their targets and weights.
 
@@ -438,7 +440,14 @@ class Tabular(FittedAttributes, BaseEstimator):
         return LabeledRows(X, targets.Y, targets.weight)
 
     def _encoded_rows(
-        self, X: Any, y: Any, weight: Any, coding: TargetCoding, ending: str, *, encode: bool
+        self,
+        X: Any,
+        y: Any,
+        weight: ArrayLike | None,
+        coding: TargetCoding,
+        ending: str,
+        *,
+        encode: bool,
     ) -> LabeledRows:
         """Return encoded rows, which may be a source.
 

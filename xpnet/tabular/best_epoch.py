@@ -77,7 +77,7 @@ class BestEpoch(EarlyStopping):
         super().epoch_end(training)
         training.step.load_state(current)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
         mean = self.mean
         return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}

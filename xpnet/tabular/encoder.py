@@ -557,7 +557,7 @@ def max_tree_bins(numbers: int) -> int:
     return min(MAX_TREE_BINS, max(TREE_BINS_OF_TABLE // numbers, MAX_TREE_BINS_OF_WIDE_TABLE))
 
 
-def categorical_columns(features: Any, table: Table) -> set[int]:
+def categorical_columns(features: object, table: Table) -> set[int]:
     """Return the indices of the columns that a user calls categories.
 
     features : names, positions, a mask of all columns, or text for none

@@ -139,7 +139,8 @@ class Ensemble:
         self.recipes: Sequence[Recipe] = recipes
         self.rows: LabeledRows = divided.rows
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
-        self.shared_rows = SharedRows(divided, choose(backend=recipe.backend).backend)
+        backend = choose(backend=recipe.backend).backend
+        self.shared_rows: SharedRows = SharedRows(divided, backend)
         self.plans: Sequence[PlannedNetwork] = plans
         self.jobs: int = jobs
         self.trainings_to_make: int = len(plans)

@@ -75,7 +75,7 @@ class FittedTable:
             f"{count} network{plural} {widths} of {spec.members} members; {self.networks[0].why_}"
         )
 
-    def with_feature_names(self, names: Any) -> "FittedTable":
+    def with_feature_names(self, names: object) -> "FittedTable":
         """Return the same fit with other names of columns. names : (columns,), or None"""
         encoder = copy(self.encoder)
         if names is not None:
@@ -107,7 +107,7 @@ class FittedTable:
             for network in self.networks
         ]
 
-    def encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
+    def encoded_blocks(self, X: object) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows in blocks of multiples of BATCH_MULTIPLE, but for the last."""
         if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)

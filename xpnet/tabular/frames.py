@@ -32,7 +32,7 @@ from xpnet.tabular.columns import (
 )
 from xpnet.typing import ArrayLike
 
-_CHECKS: dict[str, Any] = {
+_CHECKS: dict[str, object] = {
     "dtype": None,
     "ensure_all_finite": False,
     "estimator": "TableEncoder",
@@ -96,7 +96,7 @@ def _frame_of(X: ArrayLike) -> Any:
     )
 
 
-def _columns_of_matrix(X: ArrayLike) -> list[Any]:
+def _columns_of_matrix(X: ArrayLike) -> list[object]:
     """Return the columns of an array, or of a list of rows."""
     checked = check_array(X, **_CHECKS)
     if isinstance(X, numpy.ma.MaskedArray):  # check_array drops the mask

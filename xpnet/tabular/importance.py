@@ -91,10 +91,10 @@ class Importances:
         total = positive.sum()
         return positive / total if total else positive
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"values": self.values()}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(values=state["values"])  # type: ignore[misc]
 
 

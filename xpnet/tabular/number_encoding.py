@@ -81,7 +81,7 @@ def numbers_of(
 
     read : returns the column of a number; it is called once for each column
     """
-    columns: dict[int, dict[str, Any]] = {}
+    columns: dict[int, dict[str, object]] = {}
     for number in numbers:
         if number.column not in columns:
             kind: Kind = "timestamp" if number.part else "number"
@@ -144,7 +144,7 @@ def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> Encode
     return EncodedNumbers(blocks, numpy.argsort(numpy.concatenate(columns), kind="stable"))
 
 
-def parts_of_timestamps(seconds: Any) -> dict[str, Any]:
+def parts_of_timestamps(seconds: Any) -> dict[str, object]:
     """Return the parts of timestamps; NaN and infinity give NaN.
 
     The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
@@ -192,7 +192,7 @@ class Scaling:
     target: Target | None
 
 
-def _parts(x: Any, kind: Kind) -> dict[str, Any]:
+def _parts(x: object, kind: Kind) -> dict[str, Any]:
     """Return by their names the numbers that a column of numbers or of timestamps is encoded as.
 
     x : (rows,) float64

@@ -23,6 +23,7 @@ from xpnet.tabular.columns import enumerated
 from xpnet.tabular.division import DividedRows
 from xpnet.tabular.encodings import Encoding, NumberEncoding
 from xpnet.tabular.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
+from xpnet.tabular.network_training import NetworkTraining
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
 from xpnet.tabular.watching import Say
 from xpnet.training import LabeledRows
@@ -180,9 +181,11 @@ class SearchingEnsemble(Ensemble):
         say: Say | None,
     ) -> None:
         super().__init__(*arguments)
-        self.settings, self.rungs, self.say = settings, rungs, say
-        self.trainings_to_make = networks_of_search(len(settings), rungs)
-        self.kept_settings = list(range(len(settings)))
+        self.settings: Sequence[NetworkSetting] = settings
+        self.rungs: Sequence[Rung] = rungs
+        self.say: Say | None = say
+        self.trainings_to_make: int = networks_of_search(len(settings), rungs)
+        self.kept_settings: list[int] = list(range(len(settings)))
 
     def train(self, minimum: int) -> None:
         """Train the networks of each rung; no rung but the first begins when the time is over.
@@ -215,7 +218,7 @@ class SearchingEnsemble(Ensemble):
         """
         if interrupted:
             return super().finished(interrupted=True)
-        self.trainings = {
+        self.trainings: dict[int, NetworkTraining] = {
             number: training
             for number, training in self.trainings.items()
             if self.plans[number].setting in self.kept_settings

@@ -24,7 +24,7 @@ Callbacks = Iterable[Any] | Callable[[int], Iterable[Any]]
 class PrintedLines:
     """Prints lines, whose values stand one below the other. sink : called with each line"""
 
-    def __init__(self, sink: Any = print) -> None:
+    def __init__(self, sink: Callable[[str], object] = print) -> None:
         self.sink = sink
 
     def __call__(self, name: str, value: str) -> None:

@@ -373,7 +373,7 @@ class InMemory(Batches):
             return step.epoch(self.data.X, self.data.Y, **settings)
         return self.run_epoch(step, self.data.X, self.data.Y, **settings)
 
-    def _checked_epoch(self, step: Step, settings: dict[str, Any]) -> float:
+    def _checked_epoch(self, step: Step, settings: dict[str, object]) -> float:
         """Make the first epoch, and call ``check`` if it leaves a number that is not finite.
 
         NaN or infinity in X always shows: the gradient of the first weight has products with every

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from xpnet.errors import InputError
@@ -123,7 +123,7 @@ class Callback:
             The training under way.
         """
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return what the callback needs to go on after an interruption.
 
         Returns
@@ -133,7 +133,7 @@ class Callback:
         """
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, object]) -> None:
         """Go on from a state, after `train_begin`.
 
         Parameters

@@ -34,7 +34,7 @@ class _Prefetched(NamedTuple):
     """A prefetched order, and the states of the generator before and after it."""
 
     order: numpy.ndarray
-    before: dict[str, Any] | None
+    before: dict[str, object] | None
     after: dict[str, Any] | None
 
 
@@ -142,7 +142,7 @@ class ChainedOrders:
         self.last = order
         return order
 
-    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
+    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, object]:
         """Return the state of the generator, with the last order."""
         return {**self.random_state.get_state(legacy=legacy), "last": self.last}
 
@@ -162,7 +162,7 @@ class ChainedOrders:
         self.last = state["last"]
 
 
-def _equal_states(one: Any, other: Any) -> bool:
+def _equal_states(one: object, other: Any) -> bool:
     """Tell whether two states are equal; arrays that are one object are not compared."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(

@@ -7,6 +7,7 @@ from xpnet.training.callbacks import Callback
 
 if TYPE_CHECKING:  # few trainings show a bar
     from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
     from xpnet.training.state import Training
 
@@ -58,7 +59,7 @@ class Progress(Callback):
             self.bar = Progress(
                 "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
             )
-            self.task = self.bar.add_task(
+            self.task: TaskID = self.bar.add_task(
                 "training", total=training.epochs, completed=training.done, loss="", speed=""
             )
             self.bar.start()

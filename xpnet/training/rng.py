@@ -15,7 +15,7 @@ COUNTER_BUFFER_WORDS = 4
 """Words in the buffer of NumPy's counter-based bit generators."""
 
 
-def stream_state(rng: Any) -> dict[str, Any] | None:
+def stream_state(rng: Any) -> dict[str, object] | None:
     """Return the state of a random generator.
 
     Parameters
@@ -47,7 +47,7 @@ def stream_state(rng: Any) -> dict[str, Any] | None:
     return state
 
 
-def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
+def set_stream_state(rng: object, state: dict[str, object] | None) -> None:
     """Put a random generator into the state of another one of its kind.
 
     Parameters
@@ -110,7 +110,7 @@ def _check_positions(state: dict[str, Any]) -> None:
             raise ValueError(f"its position must lie between 0 and {last}, and is {position}")
 
 
-def put_state(rng: Any, state: Any) -> None:
+def put_state(rng: Any, state: object) -> None:
     """Put a generator into a state of its own, without any check."""
     if _is_legacy(rng):
         rng.set_state(state)
@@ -118,12 +118,12 @@ def put_state(rng: Any, state: Any) -> None:
         rng.bit_generator.state = state
 
 
-def _is_legacy(rng: Any) -> bool:
+def _is_legacy(rng: object) -> bool:
     """Tell whether it is a RandomState or NumPy's global generator."""
     return hasattr(rng, "get_state")
 
 
-def _kind(state: dict[str, Any] | None) -> str:
+def _kind(state: dict[str, object] | None) -> str:
     """Name the bit generator of a state, and whether a RandomState owns it, which keeps a spare
     normal number.
     """
@@ -133,7 +133,7 @@ def _kind(state: dict[str, Any] | None) -> str:
     return f"{owner} over {state.get('bit_generator')}"
 
 
-def host_generator(rng: Any = None) -> Any:
+def host_generator(rng: object = None) -> Any:
     """Return a random generator: ``rng`` itself, a new Generator for a seed, NumPy's global one for
     None.
 
