@@ -19,6 +19,7 @@ from xpnet_numba.step.arrays import CallData, by_rows, natural_order, read, set_
 from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, set_pointers
 from xpnet_numba.step.memory import StepMemory
+from xpnet_numba.step.workspace import Workspace
 
 WORK_PER_CALL = 2**31
 """Number of products of a row and a parameter that one call of compiled code computes, some tenths
@@ -46,7 +47,7 @@ class Evaluator:
     def __init__(self, memory: StepMemory) -> None:
         self.memory = memory
         self.spec = memory.spec
-        self._workspace: plan.Workspace | None = None
+        self._workspace: Workspace | None = None
 
     def forward(self, X: Rows) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -161,7 +162,7 @@ class Evaluator:
         ):
             evaluation_plan = plan.evaluation_plan(count, sparse=sparse)
             packs = self.memory.products.packs
-            last = plan.Workspace(self.spec, evaluation_plan, label_width, packs=packs)
+            last = Workspace(self.spec, evaluation_plan, label_width, packs=packs)
             last.bind(self._job)
             self._workspace = last
         last.begin_call()

@@ -26,7 +26,8 @@ from xpnet_numba.step import functions
 from xpnet_numba.step.arrays import CallData, batch_sizes, set_data
 from xpnet_numba.step.forward import integers, numbers
 from xpnet_numba.step.job import Job, address_of, job_class
-from xpnet_numba.step.plan import Plan, Workspace
+from xpnet_numba.step.plan import Plan
+from xpnet_numba.step.workspace import Workspace
 
 u8 = numpy.uint64
 WORDS = 6

@@ -11,7 +11,7 @@ from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.loops.updates import number_array
 from xpnet_numba.runtime.bfloat16 import choose_products
 from xpnet_numba.runtime.blas import BLAS, one_thread
-from xpnet_numba.step import functions, plan
+from xpnet_numba.step import functions, layout
 from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
 
 
@@ -28,17 +28,17 @@ class StepMemory:
 
     def __init__(self, spec: NetworkSpec, precision: str) -> None:
         self.spec = spec
-        self.size = plan.buffer_size(spec)
+        self.size = layout.buffer_size(spec)
         self.flat: dict[str, numpy.ndarray] = {}
         self.allocate("params")
-        self.params = plan.parameters(spec, self.flat["params"])
+        self.params = layout.parameters(spec, self.flat["params"])
         largest = max(map(mul, spec.widths, spec.widths[1:]))
         weight_bytes = largest * numpy.dtype(spec.dtype).itemsize
         self.products = choose_products(precision, spec.dtype, weight_bytes)
         self.multiply_at = functions.address(self.products.function, spec.dtype)
         self._by_blas = self.products.function == BLAS
         self.limits: AbstractContextManager[object] = one_thread if self._by_blas else nullcontext()
-        self._layers = plan.layer_table(spec)
+        self._layers = layout.layer_table(spec)
         self._rule = number_array(vars(spec.rule))
         self._seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64")
         self._loss_numbers = numpy.array(
@@ -67,7 +67,7 @@ class StepMemory:
             l2_over_batch=spec.l2_over_batch,
             multiply_at=self.multiply_at,
             gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
-            **plan.functions_by_role(spec),
+            **layout.functions_by_role(spec),
         )
         numbers = {
             "rule_at": self._rule,

@@ -1,4 +1,4 @@
-"""Plans for compiled code: the pieces of a batch, the table of a network, and buffers.
+"""Plans for compiled code: the pieces of a batch.
 
 A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut
 depends on the network, the batch and the number of cores this process may use, never on the number
@@ -6,24 +6,13 @@ of threads, so that sums have the same order on any number of threads. BLAS's ow
 used.
 """
 
-import ctypes
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
-from itertools import accumulate, chain, count
-from math import prod
+from functools import cached_property
+from itertools import accumulate, chain
 
-import numpy
-from xpnet_numpy import backend as numpy_backend
-
-from xpnet.backend import NetworkSpec, Parameters
-from xpnet.ops import ACTIVATIONS
-from xpnet_numba.kinds import Address, Vector
-from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.loops import bfloat16, updates
-from xpnet_numba.loops.products import SCRATCH
-from xpnet_numba.step import functions
-from xpnet_numba.step.job import Job, LayerRecord, Slice, address_of, aligned, set_pointers
+from xpnet.backend import NetworkSpec
+from xpnet_numba.step.job import LayerRecord, Slice
 
 GRAIN = 1_200_000
 """Minimum work for a thread, in bytes of numbers to multiply. Sharing less takes longer than the
@@ -60,11 +49,6 @@ core.
 MEMBER_ROWS = 128
 """Rows of one member that are worked on at a time, as ``MAX_ROWS``: three arrays of each layer are
 stored for them.
-"""
-
-KEPT_PARAMETERS = 1 << 18
-"""Maximum number of parameters whose packed weights are kept: more would not stay in the cache of a
-core.
 """
 
 MEMBER_BLOCKS_PER_CORE = 2
@@ -276,239 +260,3 @@ def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]
         shares[core].append(piece)
         loads[core] += piece.size
     return list(chain(*shares)), list(accumulate(map(len, shares), initial=0))
-
-
-# A network in the form of compiled code: offsets of parameters, the table of layers, and the
-# numbers of the update rule.
-
-
-@lru_cache(maxsize=64)
-def buffer_size(spec: NetworkSpec) -> int:
-    """Return how many items the flat buffer of all parameters has: whole cache lines."""
-    alignment = _alignment(spec.dtype)
-    last = spec.slots(alignment)[-1]
-    return last.offset + -(-prod(last.shape) // alignment) * alignment
-
-
-@lru_cache(maxsize=64)
-def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
-    """Return the addresses of the functions that every call needs, by the fields of a job; those of
-    activations are in the table of layers.
-    """
-    rule = spec.rule
-    update = updates.loop_name(rule.name, has_buffers=bool(rule.buffers))
-    roles = {"update": update, "add_rows": "add_rows"}
-    sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
-    sometimes |= dict.fromkeys(
-        ("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1
-    )
-    roles |= {role: role for role, needed in sometimes.items() if needed}
-    return {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles.items()}
-
-
-def keeps_inputs(spec: NetworkSpec) -> bool:
-    """Return whether the gradient of an activation is computed from its input, then kept."""
-    return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
-
-
-def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:
-    """Return parameters over a flat buffer, in which each parameter begins at a cache line."""
-    return Parameters.over(flat, spec, numpy_backend, align=_alignment(spec.dtype))
-
-
-@cache
-def _alignment(dtype: str) -> int:
-    """Return the number of items in a cache line."""
-    return LINE // numpy.dtype(dtype).itemsize
-
-
-@lru_cache(maxsize=64)
-def layer_table(spec: NetworkSpec) -> ctypes.Array[LayerRecord]:
-    """Return the affine layers, each with the functions of the activation after it; computed once,
-    and only read.
-    """
-    slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
-    rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
-    hidden = sum(spec.widths[1:-1])
-    after_dropout = (
-        hidden if any(spec.dropout) else 0
-    )  # the first column of the outputs after dropout
-    for i, activation in enumerate((*spec.activations, "identity")):
-        fan_in, fan_out = spec.widths[i : i + 2]
-        of_input = ACTIVATIONS[activation].keeps == "x"
-        layer_slots = {role: slots[name] for role, name in spec.layer_names[i].items()}
-        offsets = {
-            "scale_in": -1,
-            "scale_out": -1,
-            **{role: slot.offset for role, slot in layer_slots.items()},
-        }
-        rows.append(
-            LayerRecord(
-                fan_in=fan_in,
-                fan_out=fan_out,
-                **offsets,
-                weight_step=fan_in * fan_out if len(layer_slots["weight"].shape) == 3 else 0,
-                bias_step=fan_out if len(layer_slots["bias"].shape) == 2 else 0,
-                scaled_column=scaled_column,
-                column=sum(spec.widths[1 : i + 1]),
-                input_column=sum(spec.widths[1:i]) + (after_dropout if rates[i - 1] else 0)
-                if i
-                else -1,
-                kept_column=sum(spec.widths[1 : i + 1])
-                + (hidden + after_dropout if of_input else 0),
-                number=i,
-                keeps=of_input,
-                rate=rates[i],
-                forward=functions.address(f"{activation}_forward", dtype),
-                backward=functions.address(f"{activation}_backward", dtype)
-                if i < len(spec.activations)
-                else 0,
-            )
-        )
-        scaled_column += fan_in if "scale_in" in layer_slots else 0
-    return (LayerRecord * spec.layers)(*rows)
-
-
-_calls = count(1)
-"""Numbers of the calls of compiled code whose products pack weights."""
-
-
-def _kept_parameters(spec: NetworkSpec, plan: Plan) -> int:
-    """Return the number of parameters whose packed weights are kept until the next update: all or
-    none. They are kept if threads multiply by a weight several times between two updates.
-    """
-    is_evaluation, size = not plan.slices, buffer_size(spec)
-    several = spec.members > 1 or is_evaluation or plan.batch_rows > plan.cores * plan.round_rows
-    return size if several and size <= KEPT_PARAMETERS else 0
-
-
-# Buffers are allocated once for a kind of work, then only written. All memory of a workspace is
-# allocated before a job receives an address of it: if memory does not suffice, the job keeps its
-# old workspace.
-
-
-class Workspace:
-    """Holds the buffers that are written while batches of ``plan.batch_rows`` rows train, or as
-    many rows are predicted or measured.
-
-    label_width : numbers in a row of Y if rows have an order, and so are gathered; else 0
-    threads : number of threads that use it; None for the plan's number of cores
-    packs : whether products pack their factors, for which each thread needs memory
-    """
-
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        plan: Plan,
-        label_width: int,
-        threads: int | None = None,
-        *,
-        packs: bool = False,
-    ) -> None:
-        self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
-        rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
-        hidden, outputs, members = sum(widths[1:-1]), sum(widths[1:]), spec.members > 1
-        scaled = sum(
-            width
-            for width, names in zip(widths, spec.layer_names, strict=False)
-            if "scale_in" in names
-        )
-        self._partial_size = buffer_size(spec) if plan.block_gradients else outputs
-        sizes = {
-            "hidden_at": rows * hidden * (1 + any(spec.dropout) + keeps_inputs(spec)),
-            "deltas_at": rows * outputs,
-            "partials_at": plan.blocks * self._partial_size,
-            "parts_at": plan.parts * plan.batch_rows * widths[1],
-            "scales_at": rows,
-            "scaled_at": rows * scaled,
-            "products_at": rows * hidden if members and spec.member_scales == "all" else 0,
-            "first_gradient_at": threads * widths[0] * widths[1] if members and plan.slices else 0,
-            "scratch_at": threads * SCRATCH,  # on the heap, since a thread's stack may be small
-            "batch_x_at": rows * widths[0] if label_width and (members or not plan.sparse) else 0,
-            "batch_y_at": rows * max(label_width, 2)
-            if label_width
-            else 0,  # an index is as wide as two float32
-        }
-        self._kept = _kept_parameters(spec, plan) if packs else 0
-        self._packings: list[bfloat16.Packing] = []
-        totals = {
-            "totals_at": (plan.blocks + len(plan.slices)) * LINE // 8,
-            "results_at": threads * LINE // 8,
-        }
-        self.arrays = aligned(spec.dtype, sizes) | aligned("float64", totals)
-        self.arrays |= aligned(
-            "int64", {"claims_at": pieces + 1}
-        )  # the last item counts pieces that are done
-        if packs:
-            items = threads * bfloat16.thread_items(self._kept)
-            self.arrays |= aligned(spec.dtype, {"memory_at": items})
-            stamps = threads * 2 * self._kept // bfloat16.STAMPED
-            self.arrays |= aligned("int64", {"stamps_at": stamps})
-        self.nbytes = sum(array.nbytes for array in self.arrays.values())
-        self._slices, self._starts = (
-            (Slice * len(plan.slices))(*plan.slices),
-            numpy.array(plan.starts, numpy.int64),
-        )
-
-    def bind(self, job: Job) -> None:
-        """Set the fields of a job for the plan and the buffers."""
-        plan = self.plan
-        job.batch_rows, job.block_rows, job.round_rows = (
-            plan.batch_rows,
-            plan.block_rows,
-            plan.round_rows,
-        )
-        job.capacity_rows, job.blocks = plan.capacity_rows, plan.blocks
-        job.slices, job.parts = len(plan.slices), plan.parts
-        job.block_gradients, job.partial_size = plan.block_gradients, self._partial_size
-        job.slices_at, job.slice_starts_at = (
-            ctypes.addressof(self._slices),
-            address_of(self._starts),
-        )
-        job.cores = plan.cores
-        own = ("memory_at", "stamps_at")
-        set_pointers(job, {name: a for name, a in self.arrays.items() if name not in own})
-        job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
-        if "memory_at" in self.arrays:
-            self._bind_packing(job)
-
-    def _bind_packing(self, job: Job) -> None:
-        """Set the memory in which a job's products pack their factors."""
-        packing = bfloat16.Packing(
-            thread_items=bfloat16.thread_items(self._kept),
-            scratch_at=job.scratch_at,
-            params_at=job.params_at,
-            params=self._kept,
-            updates_at=ctypes.addressof(job) + type(job).updates_made.offset,
-            done_at=job.done_at,
-            pieces=job.parts + job.blocks + job.slices,
-        )
-        set_pointers(packing, {name: self.arrays[name] for name in ("memory_at", "stamps_at")})
-        self.arrays["stamps_at"].fill(0)
-        self._packings.append(packing)
-        job.gemm_at = ctypes.addressof(packing)
-
-    def reset(self, job: Job, threads: int) -> None:
-        """Mark every piece as neither claimed nor done."""
-        self.arrays["claims_at"].fill(0)
-        job.threads = threads
-        self.begin_call()
-
-    def begin_call(self) -> None:
-        """Let the products of the next call of compiled code pack the weights again."""
-        for packing in self._packings:
-            packing.call = next(_calls)
-
-
-def set_buffers(job: Job, flat: dict[str, numpy.ndarray], spec: NetworkSpec) -> None:
-    """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat
-    buffers by name.
-    """
-    first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
-    names = {
-        "params_at": "params",
-        "gradients_at": "gradients",
-        "first_at": first,
-        "second_at": second,
-    }
-    set_pointers(job, {field: flat[name] for field, name in names.items()})

@@ -16,7 +16,8 @@ from xpnet.backend.group import SharedMemoryGroup
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.step.functions import run_job
 from xpnet_numba.step.job import Job, aligned, bytes_for, carve
-from xpnet_numba.step.plan import Workspace, buffer_size, set_buffers
+from xpnet_numba.step.layout import buffer_size
+from xpnet_numba.step.workspace import Workspace, set_buffers
 
 GRADIENT, UPDATE = 2, 3
 """Numbers of the phase that computes the gradients of slices, and may update the slices, and of the

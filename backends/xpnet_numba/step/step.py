@@ -51,18 +51,12 @@ from xpnet_numba.step.arrays import (
 from xpnet_numba.step.evaluation import Evaluator
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, address_of
+from xpnet_numba.step.layout import layer_table, parameters
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.memory import StepMemory
-from xpnet_numba.step.plan import (
-    Plan,
-    Workspace,
-    layer_table,
-    make_member_plan,
-    make_plan,
-    parameters,
-    set_buffers,
-)
+from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
 from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
+from xpnet_numba.step.workspace import Workspace, set_buffers
 
 PARTS_LIKE = 8
 """A plan is also used for parts of a batch, down to an eighth of the plan's rows."""

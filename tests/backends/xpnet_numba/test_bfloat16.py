@@ -26,7 +26,7 @@ from xpnet_numba.loops.bfloat16 import PRODUCTS, ROWS, Packing, thread_items
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import bfloat16 as choice
 from xpnet_numba.runtime import compiling
-from xpnet_numba.step import functions, plan
+from xpnet_numba.step import functions, plan, workspace
 from xpnet_numba.step.step import compile_step
 
 import xpnet
@@ -346,8 +346,8 @@ def test_a_step_trains_by_squares_of_tiles(emulated: Any, monkeypatch: pytest.Mo
         check_training()
         X = np.random.default_rng(0).standard_normal((120, 40), np.float32)
         results = []
-        for kept in (plan.KEPT_PARAMETERS, 0):
-            monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+        for kept in (workspace.KEPT_PARAMETERS, 0):
+            monkeypatch.setattr(workspace, "KEPT_PARAMETERS", kept)
             model = wide(members=2)
             model.fit(X, X[:, :4].argmax(1), epochs=2, batch_size=60)
             results.append([*model.values().values(), model.predict(X)])
@@ -392,8 +392,8 @@ def test_weights_that_are_kept_are_those_of_the_last_update(
     X = np.random.default_rng(0).standard_normal((6000, 40), np.float32)
     y, rows = X[:, :4].argmax(1), slice(0, 700)
     results = []
-    for kept in (plan.KEPT_PARAMETERS, 0):
-        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+    for kept in (workspace.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(workspace, "KEPT_PARAMETERS", kept)
         model = wide(**settings)
         before = model.predict(X[rows])
         model.fit(X, y, epochs=2, batch_size=batch)
@@ -408,8 +408,8 @@ def test_weights_that_are_kept_are_those_of_the_last_update(
 def test_networks_side_by_side_keep_weights_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     X = np.random.default_rng(0).standard_normal((300, 40), np.float32)
     y, results = X[:, :4].argmax(1), []
-    for kept in (plan.KEPT_PARAMETERS, 0):
-        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+    for kept in (workspace.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(workspace, "KEPT_PARAMETERS", kept)
         models = [wide(members=2, l2=l2) for l2 in (0.0, 0.1, 1.0)]
         xpnet.fit_many(models, X, y, epochs=2, batch_size=300)
         results.append([value for model in models for value in model.values().values()])
@@ -432,8 +432,8 @@ def test_ranks_that_share_memory_keep_weights_of_their_own(
         return list(model.values().values())
 
     monkeypatch.setattr(plan, "MAX_ROWS", 100)
-    for kept in (plan.KEPT_PARAMETERS, 0):
-        monkeypatch.setattr(plan, "KEPT_PARAMETERS", kept)
+    for kept in (workspace.KEPT_PARAMETERS, 0):
+        monkeypatch.setattr(workspace, "KEPT_PARAMETERS", kept)
         results += on_ranks(2, work)
     for other in results[1:]:
         for one, same in zip(results[0], other, strict=True):

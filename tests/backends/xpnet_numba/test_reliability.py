@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from helpers.c_call import call_c
 from xpnet_numba.runtime import threads
-from xpnet_numba.step import functions, plan
+from xpnet_numba.step import functions, plan, workspace
 from xpnet_numba.step import step as numba_step
-from xpnet_numba.step.plan import layer_table
+from xpnet_numba.step.layout import layer_table
 from xpnet_numba.step.step import NumbaStep, compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -169,7 +169,7 @@ def test_validation_between_epochs_lets_the_workspaces_be(monkeypatch: pytest.Mo
     X, Y = data(300)
     step.epoch(X, Y, learning_rate=0.01, batch_size=100)
     step.loss(X, Y)
-    monkeypatch.setattr(plan, "aligned", lambda *_: pytest.fail("memory was taken again"))
+    monkeypatch.setattr(workspace, "aligned", lambda *_: pytest.fail("memory was taken again"))
     step.epoch(X, Y, learning_rate=0.01, batch_size=100)
     step.loss(X, Y)
     step.forward(X)
