@@ -18,6 +18,7 @@ from xpnet.layers.affine import Affine
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.models.presets import FeedforwardNeuralNet, LogisticRegression
 from xpnet.training import History, TrainingState
+from xpnet.typing import Array
 
 X, Y = numpy.zeros((4, 3)), numpy.zeros(4, dtype="int64")
 
@@ -45,9 +46,9 @@ assert_type(xpnet.gradcheck.check_affine(xpnet.Affine()), None)
 
 # Layers, operations and optimizers.
 assert_type(xpnet.Affine(backend="numpy"), Affine)
-assert_type(xpnet.Affine().backward(X), tuple[Any, Any, Any])
+assert_type(xpnet.Affine().backward(X), tuple[Array, Array, Array])
 assert_type(xpnet.CategoricalCrossEntropy().forward(X, Y), float)
-assert_type(xpnet.softmax_cross_entropy(X, Y), tuple[Any, Any])
+assert_type(xpnet.softmax_cross_entropy(X, Y), tuple[Array, Array])
 assert_type(xpnet.optimizers.update_rule("adam"), UpdateRule)
 assert_type(xpnet.optimizers.Cosine(0.1, epochs=10)(0, []), float)
 

@@ -21,9 +21,8 @@ from xpnet.estimators.parameters import with_documentation_of
 from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from dask.array import Array as DaskArray
-
     from xpnet.dask.placement import Collection
+    from xpnet.data.sources import Source
 
 OWN = ("client", "timeout")
 """Parameters that the estimators without Dask do not have."""
@@ -142,7 +141,7 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: "Collection") -> "DaskArray":
+    def predict(self, X: "ArrayLike | Source | Collection") -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
@@ -176,7 +175,7 @@ class OnCluster:
         metric = accuracy_score if is_classifier(self) else r2_score
         return float(metric(y, predicted, sample_weight=sample_weight))
 
-    def _each_block(self, method: str, X: "Collection") -> Any:
+    def _each_block(self, method: str, X: "ArrayLike | Source | Collection") -> Any:
         """Apply a method to each block of rows."""
         if not is_dask_collection(X):
             return getattr(self._plain, method)(self, X)
@@ -262,7 +261,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             "partial_fit", X, y, sample_weight, {"classes": classes, **validation}
         )
 
-    def predict_proba(self, X: "Collection") -> "DaskArray":
+    def predict_proba(self, X: "ArrayLike | Source | Collection") -> Any:
         """Tell the probability of each class.
 
         Parameters
@@ -278,7 +277,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         """
         return self._each_block("predict_proba", X)
 
-    def predict_log_proba(self, X: "Collection") -> "DaskArray":
+    def predict_log_proba(self, X: "ArrayLike | Source | Collection") -> Any:
         """Tell the logarithm of each class's probability.
 
         Parameters

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy
 from scipy.sparse import issparse
@@ -16,16 +16,17 @@ from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
 from xpnet.models.inputs import on_device_of, on_host
 from xpnet.ops import Array, namespace
-from xpnet.typing import ArrayLike
+from xpnet.typing import Rows
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
+    from xpnet.estimators.scikit_learn import BaseEstimator
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
 
 
-def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
+def check_X(estimator: "BaseEstimator", X: Any, *, finite: bool = True) -> Any:
     """Check X for prediction, and return it as a matrix of numbers.
 
     finite : whether to look at the values
@@ -39,7 +40,9 @@ def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
     return X
 
 
-def check_matrix(estimator: "MLP", X: Any, *, dtype: str | Sequence[str], reset: bool) -> Any:
+def check_matrix(
+    estimator: "BaseEstimator", X: Any, *, dtype: str | Sequence[str], reset: bool
+) -> Rows | Source:
     """Check that X is a matrix of numbers with the columns of an estimator, and return it: host
     data as an array of NumPy or a sparse matrix, what lies elsewhere as it is.
 
@@ -66,7 +69,7 @@ def check_matrix(estimator: "MLP", X: Any, *, dtype: str | Sequence[str], reset:
 
 
 @contextmanager
-def numbers_required(estimator: "MLP") -> Iterator[None]:
+def numbers_required(estimator: "BaseEstimator") -> Iterator[None]:
     """Raise InputError in place of NumPy's error for text, which names no remedy."""
     try:
         yield
@@ -80,7 +83,7 @@ def numbers_required(estimator: "MLP") -> Iterator[None]:
         ) from error
 
 
-def _table_estimator(estimator: "MLP") -> str:
+def _table_estimator(estimator: "BaseEstimator") -> str:
     """Return the name of the estimator that takes text and gaps for the same task."""
     return "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
 
@@ -90,7 +93,7 @@ def dtypes_of_training(estimator: "MLP") -> Sequence[str]:
     return FLOATING if estimator.dtype is None else (estimator.dtype,)
 
 
-def is_plain(X: ArrayLike, dtypes: Sequence[str]) -> bool:
+def is_plain(X: object, dtypes: Sequence[str]) -> TypeGuard[numpy.ndarray]:
     """Tell whether ``validate_data`` would return X, without names of columns, as it is.
 
     The values may still not be finite. ``validate_data`` takes longer than to predict a few rows.
@@ -98,7 +101,7 @@ def is_plain(X: ArrayLike, dtypes: Sequence[str]) -> bool:
     return type(X) is numpy.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in dtypes
 
 
-def _has_columns_of(estimator: "MLP", X: numpy.ndarray) -> bool:
+def _has_columns_of(estimator: "BaseEstimator", X: numpy.ndarray) -> bool:
     """Tell whether X, without names, has the columns that an estimator without names was fitted
     on.
     """
@@ -106,12 +109,12 @@ def _has_columns_of(estimator: "MLP", X: numpy.ndarray) -> bool:
     return X.shape[1] == count and "feature_names_in_" not in vars(estimator)
 
 
-def check_values(estimator: "MLP", X: Any) -> None:
+def check_values(estimator: "BaseEstimator", X: Rows | Source) -> None:
     """Raise InputError for a matrix with a value that is not finite. A source is not read."""
     if isinstance(X, Source):
         return
     if not (isinstance(X, numpy.ndarray) or issparse(X)):
-        _check_values_elsewhere(X)
+        _check_values_elsewhere(X)  # type: ignore[arg-type]  # no sparse matrix
         return
     try:
         assert_all_finite(X, input_name="X")
@@ -153,7 +156,7 @@ def _check_values_elsewhere(X: Array) -> None:
         )
 
 
-def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
+def check_targets(y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
     sparse (CSR).
 
@@ -170,7 +173,7 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
     return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
 
 
-def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
+def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> numpy.ndarray:
     """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
     for others.
     """

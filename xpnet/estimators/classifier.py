@@ -11,6 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import Backend, on_device
+from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
@@ -28,11 +29,11 @@ from xpnet.estimators.scikit_learn import ClassifierMixin
 from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
 from xpnet.models.inputs import on_host, to_host
-from xpnet.ops import ACTIVATIONS, Array
+from xpnet.ops import ACTIVATIONS
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
 from xpnet.training import Callback, LabeledRows, Training
-from xpnet.typing import ArrayLike
+from xpnet.typing import Array, ArrayLike, Rows
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -90,7 +91,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     True
     """
 
-    hidden_layer_sizes: Any = allowing((100,), ARRAY_LIKE, COUNT)
+    hidden_layer_sizes: Sequence[int] | int = allowing((100,), ARRAY_LIKE, COUNT)
     activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
     _: KW_ONLY
     class_weight: Mapping[Any, float] | list[Mapping[Any, float]] | str | None = allowing(
@@ -105,13 +106,13 @@ class MLPClassifier(ClassifierMixin, MLP):
     @available_if(is_stochastic)
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        classes: Any = None,
+        classes: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | None = None,
-        y_val: Any = None,
+        X_val: ArrayLike | Source | None = None,
+        y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
@@ -161,7 +162,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         )
         return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike | Source) -> Rows:
         """Predict the most probable label of each row and target.
 
         Parameters
@@ -190,7 +191,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 return sparse.csr_matrix(labels) if self._sparse_labels else labels
             return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
         """Predict the probability of each class.
 
         Parameters
@@ -215,7 +216,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         return self._probabilities(X, "predict_proba")
 
-    def _probabilities(self, X: ArrayLike, method: str) -> Any:
+    def _probabilities(self, X: ArrayLike | Source, method: str) -> Array | list[Array]:
         """Return what `predict_proba` does, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
         if isinstance(self.classes_, list):
@@ -225,7 +226,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
         """Predict the logarithm of the probability of each class.
 
         Parameters
@@ -249,13 +250,15 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         probabilities = self._probabilities(X, "predict_log_proba")
-        log = numpy.log if on_host(X) else self._fitted.backend.xp.log
+        log: Any = numpy.log if on_host(X) else self._fitted.backend.xp.log
         with self._fitted.on_device():
             if isinstance(probabilities, list):
                 return [log(of_one) for of_one in probabilities]
             return log(probabilities)
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Measure the accuracy of the predictions.
 
         Parameters
@@ -297,7 +300,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return tags
 
     def _learn_targets(
-        self, y: Any, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
     ) -> Targets:
         learned = getattr(self, "classes_", None)
         if incremental:
@@ -319,14 +322,14 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _adopt_targets(self, targets: Targets) -> None:
         assert isinstance(targets, ClassTargets)
-        self.classes_: Any = targets.classes
+        self.classes_: numpy.ndarray | list[numpy.ndarray] = targets.classes
         self._sparse_labels = targets.sparse_labels
 
     def _targets(self) -> list[slice]:
         """Return which outputs belong to each of several targets."""
         return targets_of(self._loss_numbers(), self.n_outputs_)
 
-    def _labels(self, outputs: Array, backend: Backend, *, host: bool) -> Any:
+    def _labels(self, outputs: Array, backend: Backend, *, host: bool) -> Array:
         """Return the most probable label of each row, (rows,), or of each of several targets,
         (rows, targets).
 
@@ -347,12 +350,17 @@ class MLPClassifier(ClassifierMixin, MLP):
         return (numpy if isinstance(labels[0], numpy.ndarray) else xp).stack(labels, axis=1)
 
     def _row_weights(
-        self, sample_weight: Any, y: Any, encoded: Any, targets: Targets, coordinator: Coordinator
-    ) -> Any:
+        self,
+        sample_weight: ArrayLike | None,
+        y: numpy.ndarray,
+        encoded: numpy.ndarray,
+        targets: Targets,
+        coordinator: Coordinator,
+    ) -> numpy.ndarray | None:
         weight = super()._row_weights(sample_weight, y, encoded, targets, coordinator)
         if self.class_weight is None:
             return weight
-        class_weight: Any = self.class_weight
+        class_weight: object = self.class_weight
         if class_weight == "balanced" and not coordinator.has_all_rows:
             assert isinstance(targets, ClassTargets)
             counts = coordinator.class_counts(encoded, len(targets.classes))
@@ -378,7 +386,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         with on_device(backend):
             return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, counts))
 
-    def _decode(self, targets: Any) -> Any:
+    def _decode(self, targets: numpy.ndarray) -> Array:
         if isinstance(self.classes_, list):
             return self._labels(targets, get_backend("numpy"), host=True)
         if targets.ndim == 2 and targets.shape[1] > 1:

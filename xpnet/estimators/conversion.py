@@ -10,7 +10,7 @@ from xpnet.errors import InputError
 class Convertible:
     """An estimator that skl2onnx converts, also at the end of a pipeline, without registration."""
 
-    def onnx_parser(self) -> Callable[..., object]:
+    def onnx_parser(self) -> Callable[..., None]:
         """Name the outputs for skl2onnx, which then knows the estimator's options.
 
         Returns
@@ -31,7 +31,7 @@ class Convertible:
         update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
         return lambda scope=None, inputs=None: None
 
-    def onnx_shape_calculator(self) -> Callable[..., object]:
+    def onnx_shape_calculator(self) -> Callable[..., None]:
         """Name the function that finds the shapes of the outputs.
 
         Returns
@@ -44,7 +44,7 @@ class Convertible:
         kind = type(self).__name__.removeprefix("MLP").lower()
         return getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
 
-    def onnx_converter(self: Any) -> Callable[..., object]:
+    def onnx_converter(self: Any) -> Callable[..., None]:
         """Name the function that makes operators of the estimator.
 
         Returns

@@ -1,12 +1,19 @@
 """The loss curve as a picture."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
-def axes_for(ax: Any) -> Any:
+    from xpnet.estimators.mlp import MLP
+
+
+def axes_for(ax: "Axes | None") -> "Axes":
     """Return the axes that a display draws on: those given, or new ones. Raises ImportError without
     matplotlib.
     """
@@ -61,7 +68,7 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any
+        cls, estimator: "MLP", *, ax: "Axes | None" = None, name: str | None = None, **kwargs: Any
     ) -> Self:
         """Draw the curves of a fitted estimator.
 
@@ -97,7 +104,7 @@ class LossCurveDisplay:
             name=type(estimator).__name__ if name is None else name,
         ).plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
+    def plot(self, ax: "Axes | None" = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curves.
 
         Parameters
@@ -119,10 +126,10 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         """
-        self.ax_: Any = axes_for(ax)
-        self.figure_: Any = self.ax_.figure
+        self.ax_: Axes = axes_for(ax)
+        self.figure_: Figure | SubFigure = self.ax_.figure
         name = self.name if name is None else name
-        self.lines_: list[Any] = []
+        self.lines_: list[Line2D] = []
         for what, curve in (
             ("training", self.loss_curve),
             ("validation", self.validation_loss_curve),

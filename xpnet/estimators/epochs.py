@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from sklearn.metrics import get_scorer
@@ -12,6 +12,9 @@ from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.predicted import PredictedEstimator
 from xpnet.ops import Array
 from xpnet.training import LabeledRows, Training
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
@@ -92,7 +95,7 @@ class Validation:
     estimator : says what outputs mean; rows : the validation rows of this process
     """
 
-    def __init__(self, estimator: Any, rows: LabeledRows, coordinator: Coordinator) -> None:
+    def __init__(self, estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
         self.estimator = estimator
         self.rows = rows
         self.coordinator: Coordinator = coordinator.measuring(rows)
@@ -117,14 +120,14 @@ class Validation:
             type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
         )
         weighted = {} if weight is None else {"sample_weight": weight}
-        predicted = PredictedEstimator(estimator)
+        predicted: Any = PredictedEstimator(estimator)
         return float(scorer(predicted, outputs, estimator._decode(targets), **weighted))
 
-    def _outputs(self) -> list[Sequence[Any]]:
+    def _outputs(self) -> list[Sequence[numpy.ndarray | None]]:
         """Compute targets, outputs and weights, NumPy's, of each piece of the rows."""
         step = self.step
         to_numpy = step.backend.to_numpy
-        pieces: list[Sequence[Any]] = []
+        pieces: list[Sequence[numpy.ndarray | None]] = []
         with closing(self.rows.parts(step.backend, step.spec.dtype)) as parts:
             for part in parts:
                 weight = None if part.weight is None else to_numpy(part.weight)
@@ -132,7 +135,7 @@ class Validation:
         return pieces
 
 
-def _joined(pieces: Sequence[Sequence[Any]]) -> Sequence[Any]:
+def _joined(pieces: Sequence[Sequence[numpy.ndarray | None]]) -> Sequence[Any]:
     """Join the arrays that stand at the same place of every piece; None where there are none."""
     return [
         None if arrays[0] is None else numpy.concatenate(arrays)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy.random import RandomState
 from scipy.sparse import issparse
@@ -20,6 +20,11 @@ from xpnet.models.inputs import bring, is_host, own, to_host
 from xpnet.models.network import by_rows
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
+from xpnet.typing import Array
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
+    from xpnet.models import Network
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -116,7 +121,7 @@ def check_fit_data(
     return FitData(training, validation, coordinator, targets, rows.columns, choice, dtype)
 
 
-def choose_backend(estimator: Any, X: object, network: Any) -> Choice:
+def choose_backend(estimator: "MLP", X: object, network: "Network | None") -> Choice:
     """Choose where a fit computes: where its network lives, if it goes on with one.
 
     network : the network that the fit goes on with; None for a new one
@@ -127,7 +132,7 @@ def choose_backend(estimator: Any, X: object, network: Any) -> Choice:
     return choice
 
 
-def choose_dtype(estimator: "MLP", X: object, backend: Backend, network: Any) -> str:
+def choose_dtype(estimator: "MLP", X: object, backend: Backend, network: "Network | None") -> str:
     """Choose the dtype of a fit: that of the network, if it goes on with one.
 
     On the host L-BFGS computes in float64, as SciPy does, whatever X is.
@@ -144,7 +149,7 @@ def place_rows(
     rows: LabeledRows,
     backend: Backend,
     dtype: str,
-    source_rows: Callable[[Source, Any, Any], SourceRows],
+    source_rows: Callable[[Source, Array, Array | None], SourceRows],
 ) -> LabeledRows:
     """Bring rows to a backend, in a dtype; targets and weights are copies.
 

@@ -7,6 +7,10 @@ import numpy
 
 from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.models.inputs import check_in_memory, to_host
+from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -20,9 +24,9 @@ class RawRows(NamedTuple):
     weight : (rows,), of any library
     """
 
-    X: Any
-    y: Any
-    weight: Any = None
+    X: ArrayLike | Source | None
+    y: ArrayLike | None
+    weight: ArrayLike | None = None
 
 
 class FitInputs(NamedTuple):
@@ -35,7 +39,7 @@ class FitInputs(NamedTuple):
 
     training: RawRows
     validation: RawRows
-    classes: Any = None
+    classes: ArrayLike | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class OpenedRows:
     """
 
     X: Any
-    y: Any
-    weight: Any
+    y: ArrayLike | None
+    weight: ArrayLike | None
 
     @property
     def count(self) -> int:
@@ -66,7 +70,7 @@ class OpenedRows:
             return 0
         return self.X.buffer_rows(dtype or numpy.result_type(self.X.dtype, numpy.float32))
 
-    def matrix(self, *, by_blocks: bool) -> Any:
+    def matrix(self, *, by_blocks: bool) -> ArrayLike | Source:
         """Return X as a source where it is read block by block, and otherwise in memory."""
         if isinstance(self.X, Source):
             return self.X if by_blocks else self.X.whole()

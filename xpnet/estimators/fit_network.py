@@ -1,8 +1,9 @@
 """The network that a fit trains: a new one, or the one that was trained before."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy
 from numpy.random import RandomState
 
 from xpnet.backend import NetworkSpec
@@ -75,7 +76,7 @@ def _network_spec(estimator: "MLP", data: FitData) -> NetworkSpec:
     return estimator._network_spec(widths, data.loss, data.dtype, data.targets.loss_numbers)
 
 
-def _values_of_user(estimator: "MLP", spec: NetworkSpec) -> dict[str, Any]:
+def _values_of_user(estimator: "MLP", spec: NetworkSpec) -> dict[str, numpy.ndarray]:
     """Return the first parameters of a new network, which the user has set."""
     if spec.members > 1:
         raise InputError(

@@ -26,7 +26,7 @@ from xpnet.estimators.fit_inputs import OpenedRows, RawRows, open_rows
 from xpnet.estimators.parameters import STOCHASTIC, check_together
 from xpnet.estimators.targets import Targets
 from xpnet.training import LabeledRows
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, Rows
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -41,7 +41,7 @@ class Columns:
     """
 
     count: int
-    names: Any = None
+    names: numpy.ndarray | None = None
 
     @classmethod
     def learned_by(cls, estimator: "MLP") -> "Columns":
@@ -62,10 +62,10 @@ class CheckedRows(NamedTuple):
     known_targets : rows of y with each target that a process of the fit has
     """
 
-    X: Any
-    y: Any
+    X: Rows | Source
+    y: numpy.ndarray
     columns: Columns
-    known_targets: Any
+    known_targets: numpy.ndarray
 
 
 def check_training_rows(
@@ -94,7 +94,7 @@ def check_training_rows(
 
 
 def check_validation_rows(
-    estimator: Any,
+    estimator: "MLP",
     rows: RawRows,
     training: CheckedRows,
     targets: Targets,
@@ -129,7 +129,7 @@ def check_validation_rows(
     return LabeledRows(checked.X, Y, weight)
 
 
-def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> Any:
+def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> ArrayLike | Source:
     """Return X in memory, or as a source if its rows do not fit a buffer.
 
     If one process with rows of its own has a source, all have one, or all have their rows in
@@ -146,7 +146,7 @@ def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> Any:
 
 
 def check_rows(
-    estimator: Any, X: Any, y: Any, known: Columns | None, *, name: str = "y"
+    estimator: "MLP", X: Any, y: Any, known: Columns | None, *, name: str = "y"
 ) -> CheckedRows:
     """Check X and y, with one entry for each row.
 
@@ -170,9 +170,7 @@ def check_rows(
     return CheckedRows(X, y, columns, y)
 
 
-def _check_no_rows(
-    estimator: "MLP", X: ArrayLike, y: ArrayLike, known: Columns | None
-) -> CheckedRows:
+def _check_no_rows(estimator: "MLP", X: Any, y: Any, known: Columns | None) -> CheckedRows:
     """Check the columns of X of a process that has no rows."""
     learner = _learner(estimator, known)
     validate_data(learner, X, skip_check_array=True, reset=known is None)
@@ -201,7 +199,7 @@ def make_alike(rows: CheckedRows, coordinator: Coordinator, *, numeric: bool) ->
     return CheckedRows(X, y, rows.columns, agreed.targets)
 
 
-def _check_dense_single_target(y: Any, *, numeric: bool) -> None:
+def _check_dense_single_target(y: numpy.ndarray, *, numeric: bool) -> None:
     """Raise InputError for targets that processes with rows of their own cannot agree on."""
     if issparse(y):
         raise InputError(
@@ -215,7 +213,7 @@ def _check_dense_single_target(y: Any, *, numeric: bool) -> None:
         )
 
 
-def no_rows(X: ArrayLike, features: int, dtype: str) -> Any:
+def no_rows(X: object, features: int, dtype: str) -> Rows | Source:
     """Return no rows of the kind of X: an array, a sparse matrix or a source."""
     if issparse(X):
         return csr_matrix((0, features), dtype=dtype)
@@ -223,7 +221,7 @@ def no_rows(X: ArrayLike, features: int, dtype: str) -> Any:
     return ArraySource(empty) if isinstance(X, Source) else empty
 
 
-def _learner(estimator: "MLP", known: Columns | None) -> Any:
+def _learner(estimator: "MLP", known: Columns | None) -> "MLP":
     """Return an estimator with the same parameters that no fit has changed, and that knows these
     columns, if any.
     """

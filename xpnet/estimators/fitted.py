@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.data.sources import as_source
+from xpnet.data.sources import Source, as_source
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.learning_rate import LearningRate
@@ -27,7 +27,7 @@ from xpnet.models.saving import Saved
 from xpnet.ops import Array
 from xpnet.typing import ArrayLike, Namespace
 
-FACTS: dict[str, object] = {
+FACTS: dict[str, type | tuple[type, ...]] = {
     "n_iter_": int,
     "t_": int,
     "loss_": float,
@@ -45,7 +45,10 @@ FACTS: dict[str, object] = {
 network.
 """
 
-LABEL_FACTS: dict[str, object] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
+LABEL_FACTS: dict[str, type | tuple[type, ...]] = {
+    "classes_": (numpy.ndarray, list),
+    "_sparse_labels": bool,
+}
 """A classifier's ``fit`` sets these as well."""
 
 
@@ -65,7 +68,7 @@ class FittedState:
 
     spec: NetworkSpec
     values: dict[str, numpy.ndarray]
-    best: dict[str, Any] | None
+    best: dict[str, numpy.ndarray] | None
     facts: dict[str, Any]
 
 
@@ -83,15 +86,15 @@ class FittedNetwork(Saved, EstimatorParameters):
     _network: Network | None = None
     _optimizer: LearningRate
     _record: TrainingRecord
-    _shown: tuple[Network | None, tuple[object, ...]] = (None, ())
+    _shown: tuple[Network | None, tuple[numpy.ndarray, ...]] = (None, ())
 
     @cached_property
-    def coefs_(self) -> list[Any]:
+    def coefs_(self) -> list[numpy.ndarray]:
         """Weights, layer by layer: (fan_in, fan_out), NumPy's."""
         return self._show()[0]
 
     @cached_property
-    def intercepts_(self) -> list[Any]:
+    def intercepts_(self) -> list[numpy.ndarray]:
         """Biases, layer by layer: (fan_out,), NumPy's."""
         return self._show()[1]
 
@@ -241,7 +244,7 @@ class FittedNetwork(Saved, EstimatorParameters):
                 self._hide()
         return network
 
-    def _show(self) -> tuple[list[Any], list[Any]]:
+    def _show(self) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
         """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
         network = self._fitted
         spec, elsewhere = network.spec, not is_host(network.backend)
@@ -264,7 +267,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         for name in SHOWN:
             self.__dict__.pop(name, None)
 
-    def _check_library(self, network: Network, X: ArrayLike, method: str) -> None:
+    def _check_library(self, network: Network, X: ArrayLike | Source, method: str) -> None:
         """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
             network.check_home(X)
@@ -274,7 +277,9 @@ class FittedNetwork(Saved, EstimatorParameters):
                 "as those of fit(). Convert them, or move the estimator with .to(X)."
             ) from error
 
-    def _asked(self, X: Any, method: str, question: Callable[[Network, Any], Array]) -> Array:
+    def _asked(
+        self, X: ArrayLike | Source, method: str, question: Callable[[Network, Array], Array]
+    ) -> Array:
         """Ask the network about rows, which are checked; the answer is of X's library.
 
         Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
@@ -285,7 +290,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         with network.on_device():
             return like_input(question(network, check_X(self, X)), X, network.backend)
 
-    def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
+    def _outputs(self, X: ArrayLike | Source, method: str) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
         their backend.
 
@@ -316,7 +321,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             )
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
-    def predict_members(self, X: ArrayLike) -> Array:
+    def predict_members(self, X: ArrayLike | Source) -> Array:
         """Predict with each member on its own, to see how far they agree.
 
         Parameters
@@ -374,7 +379,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             history.validation_loss = self.validation_loss_curve_
 
 
-def like_input(result: Array, X: ArrayLike, backend: Backend) -> Array:
+def like_input(result: Array, X: object, backend: Backend) -> Array:
     """Return a result as the caller expects it: NumPy's for host data, the network's own
     otherwise.
     """

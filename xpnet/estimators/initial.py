@@ -13,14 +13,14 @@ from xpnet.models.presets import initial_values as initial_values_of_members
 class _ZeroSeed(SeedSequence):
     """A seed of zeros, for a generator that is seeded again at once."""
 
-    def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> Any:
+    def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> numpy.ndarray:
         return numpy.zeros(n_words, dtype)
 
 
 _ZERO_SEED = _ZeroSeed(0)
 
 
-def random_state_of(seed: Any) -> RandomState:
+def random_state_of(seed: RandomState | int | None) -> RandomState:
     """Return what scikit-learn's ``check_random_state`` returns.
 
     ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as
@@ -33,7 +33,7 @@ def random_state_of(seed: Any) -> RandomState:
     return random_state
 
 
-def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:
+def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, numpy.ndarray]:
     """Draw U(-a, a) for weights and biases in scikit-learn's order, a = sqrt(6 / (fan_in +
     fan_out)).
 

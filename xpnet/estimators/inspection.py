@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy
+from numpy.random import RandomState
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,9 +13,13 @@ from xpnet.estimators.checks import check_X
 from xpnet.estimators.display import axes_for
 from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.models.inputs import to_host
-from xpnet.typing import ArrayLike, RandomSource
+from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure, SubFigure
+
     from xpnet.estimators.mlp import MLP
 
 MAX_BARS = 20
@@ -28,7 +33,7 @@ def expected_gradients(
     *,
     output: int = -1,
     samples: int = 100,
-    random_state: RandomSource = None,
+    random_state: RandomState | int | None = None,
 ) -> numpy.ndarray:
     """Divide each prediction among the features.
 
@@ -142,12 +147,12 @@ class ImportanceDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: BaseEstimator,
+        estimator: "BaseEstimator",
         X: ArrayLike,
         y: ArrayLike,
         *,
-        ax: object = None,
-        **kwargs: object,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
     ) -> Self:
         """Measure the importances on rows and draw them.
 
@@ -176,7 +181,7 @@ class ImportanceDisplay:
         names = list(getattr(X, "columns", [f"x{k}" for k in range(len(result.importances))]))
         return cls(result.importances, names).plot(ax)
 
-    def plot(self, ax: object = None) -> Self:
+    def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw a bar for each of the 20 most important features, the most important at the top.
 
         Parameters
@@ -194,14 +199,16 @@ class ImportanceDisplay:
         ImportError
             Without matplotlib.
         """
-        self.ax_: Any = axes_for(ax)
-        self.figure_: Any = self.ax_.figure
+        self.ax_: Axes = axes_for(ax)
+        self.figure_: Figure | SubFigure = self.ax_.figure
         means, spread = self.importances.mean(axis=1), self.importances.std(axis=1)
         shown = numpy.argsort(means, kind="stable")[-MAX_BARS:]
         names = [
             str(self.feature_names[k]).replace("$", r"\$") for k in shown
         ]  # A dollar begins a formula.
-        self.bars_: Any = self.ax_.barh(range(len(shown)), means[shown], xerr=spread[shown])
+        self.bars_: BarContainer = self.ax_.barh(
+            range(len(shown)), means[shown], xerr=spread[shown]
+        )
         self.ax_.set_yticks(range(len(shown)), names)
         self.ax_.set(xlabel=f"fall of the {self.score_name} where the column is shuffled")
         return self

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy
 import scipy.optimize
@@ -15,6 +15,10 @@ from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.warnings import warn_caller
 from xpnet.training import LabeledRows
+from xpnet.typing import Array
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -30,7 +34,9 @@ def fit_lbfgs(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> 
         _warn_of_no_convergence(estimator, result)
 
 
-def _minimize(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> Any:
+def _minimize(
+    estimator: "MLP", rows: LabeledRows, coordinator: Coordinator
+) -> scipy.optimize.OptimizeResult:
     """Minimize the loss over the parameters of the network; return SciPy's result."""
     network = estimator._fitted
     step = network.trainable(sparse=issparse(rows.X))
@@ -42,9 +48,9 @@ def _minimize(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> 
     coordinator.check_alike(
         step.spec, rows=coordinator.count(rows.count), weighted=rows.weight is not None, **limits
     )
-    gradients: dict[bytes, Any] = {}  # that of the last vector
+    gradients: dict[bytes, numpy.ndarray] = {}  # that of the last vector
 
-    def loss_of(vector: Any) -> float:
+    def loss_of(vector: numpy.ndarray) -> float:
         """Return the loss for these parameters, and keep its gradient."""
         write(step, vector)
         step.broadcast_state()
@@ -71,7 +77,7 @@ def _minimize(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> 
     return result
 
 
-def _warn_of_no_convergence(estimator: "MLP", result: Any) -> None:
+def _warn_of_no_convergence(estimator: "MLP", result: scipy.optimize.OptimizeResult) -> None:
     """Warn, as scikit-learn does, that L-BFGS ended before it converged. result : SciPy's"""
     advice = ""
     if estimator.n_iter_ == estimator.max_iter:
@@ -84,7 +90,7 @@ def _warn_of_no_convergence(estimator: "MLP", result: Any) -> None:
     )
 
 
-def write(step: Step, vector: Any) -> None:
+def write(step: Step, vector: numpy.ndarray) -> None:
     """Make these the parameters of a step. vector : (size,)"""
     arrays = []
     start = 0
@@ -95,7 +101,7 @@ def write(step: Step, vector: Any) -> None:
     step.params.replace_groups(arrays)
 
 
-def joined(arrays: list[Any], backend: Backend) -> Any:
+def joined(arrays: list[Array], backend: Backend) -> numpy.ndarray:
     """Return the numbers of arrays, one behind the other: (size,) float64."""
     return numpy.concatenate(
         [backend.to_numpy(array).ravel() for array in arrays], dtype=numpy.float64

@@ -1,9 +1,12 @@
 """The learning rate of an estimator, epoch by epoch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpnet.optimizers import Cosine, OneCycle, Schedule
+
+if TYPE_CHECKING:
+    from xpnet.estimators.parameters import EstimatorParameters
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {"cosine": Cosine, "one_cycle": OneCycle}
 """Schedules that an estimator takes by name. Each is made from a learning rate and a number of
@@ -33,12 +36,12 @@ class LearningRate:
         before that epoch
     """
 
-    def __init__(self, estimator: Any) -> None:
-        self.solver: Any = estimator.solver
-        self.power_t: Any = estimator.power_t
+    def __init__(self, estimator: "EstimatorParameters") -> None:
+        self.solver: str = estimator.solver
+        self.power_t: float = estimator.power_t
         self.learning_rate_init: float = float(estimator.learning_rate_init)
         self.learning_rate: float = self.learning_rate_init
-        self.schedule: Any = estimator.learning_rate
+        self.schedule: str | Schedule = estimator.learning_rate
         self.first_epoch: int | None = None
         if isinstance(self.schedule, str) and self.schedule in SCHEDULES:
             self.schedule = SCHEDULES[self.schedule](self.learning_rate, int(estimator.max_iter))

@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy
 from numpy.random import RandomState
 from sklearn.metrics import get_scorer
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.data.sources import Source
 from xpnet.distributed.coordinator import Coordinator, current_coordinator
 from xpnet.estimators.checks import check_weights
 from xpnet.estimators.conversion import Convertible
@@ -27,7 +28,7 @@ from xpnet.estimators.stochastic import fit_by_epochs
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import require
 from xpnet.training import Callback, LabeledRows, Training, TrainingState
-from xpnet.typing import ArrayLike
+from xpnet.typing import Array, ArrayLike
 
 
 @dataclass(eq=False, repr=False)
@@ -77,16 +78,23 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     _numeric_targets: ClassVar[bool]
 
+    if TYPE_CHECKING:  # The subclasses have it.
+
+        def score(
+            self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float:
+            """Measure the predictions."""
+
     @abstractmethod
     def _learn_targets(
-        self, y: ArrayLike, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
     ) -> Targets:
         """Return what the targets mean. Raises ValueError where they do not fit those seen before,
         or the classes.
         """
 
     @abstractmethod
-    def _decode(self, targets: object) -> Any:
+    def _decode(self, targets: numpy.ndarray) -> Array:
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
     def _adopt_targets(self, targets: Targets) -> None:
@@ -98,13 +106,13 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | None = None,
+        X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
         resume_from: TrainingState | None = None,
     ) -> Self:
@@ -153,7 +161,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             inputs, callbacks=list(callbacks), resume_from=resume_from, incremental=False
         )
 
-    def transform(self, X: Any, layer: int = -1) -> Any:
+    def transform(self, X: ArrayLike | Source, layer: int = -1) -> Array:
         """Compute the outputs of a hidden layer: learned features for another model.
 
         Parameters
@@ -182,7 +190,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Columns of ``transform``, by which scikit-learn names them."""
         return self._fitted.spec.widths[-2] * self._fitted.spec.members
 
-    def input_gradient(self, X: ArrayLike, output: int = -1) -> Any:
+    def input_gradient(self, X: ArrayLike | Source, output: int = -1) -> Array:
         """Compute how a prediction changes where a feature changes a little.
 
         Parameters
@@ -211,7 +219,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """
         return self._asked(X, "input_gradient", lambda _, X: self._input_gradient(X, output))
 
-    def _input_gradient(self, X: ArrayLike, output: int) -> Any:
+    def _input_gradient(self, X: Array, output: int) -> Array:
         """Compute what ``input_gradient`` does of rows that are checked, where the network
         lives.
         """
@@ -292,12 +300,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _row_weights(
         self,
-        sample_weight: object,
-        y: ArrayLike,
-        encoded: Any,
+        sample_weight: ArrayLike | None,
+        y: numpy.ndarray,
+        encoded: numpy.ndarray,
         targets: Targets,
         coordinator: Coordinator,
-    ) -> Any:
+    ) -> numpy.ndarray | None:
         """Return the weight of each training row, (rows,) float64, or None.
 
         y : the targets as the user has them; encoded : as the loss takes them
@@ -330,7 +338,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self.n_features_in_: int = data.columns.count
             self.__dict__.pop("feature_names_in_", None)
             if data.columns.names is not None:
-                self.feature_names_in_: Any = data.columns.names
+                self.feature_names_in_: numpy.ndarray = data.columns.names
         self._adopt_targets(data.targets)
         self.n_outputs_: int = data.outputs
         self.out_activation_ = OUTPUT_ACTIVATIONS[data.loss]

@@ -1,7 +1,7 @@
 """The constructor's parameters, what each may be, and the network that they describe."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from inspect import cleandoc, signature
 from itertools import cycle, pairwise
@@ -11,6 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
+from numpy.random import RandomState
 from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
@@ -20,7 +21,10 @@ from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.estimators.warnings import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule
-from xpnet.typing import ArrayLike
+from xpnet.typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STOCHASTIC = tuple(OPTIMIZERS)
 """Solvers that train by epochs of minibatches: the optimizers."""
@@ -73,7 +77,7 @@ def allowing(default: object, *allowed: object) -> Any:
     return field(default=default, metadata={"allowed": allowed})
 
 
-def check_parameters(estimator: Any) -> None:
+def check_parameters(estimator: "DataclassInstance") -> None:
     """Raise InputError for the first parameter that is nothing of what `allowing` lists for it.
 
     Parameters without it are checked where they are used.
@@ -94,7 +98,7 @@ def check_parameters(estimator: Any) -> None:
             )
 
 
-def _is_allowed(value: Any, allowed: Any) -> bool:
+def _is_allowed(value: object, allowed: Any) -> bool:
     if isinstance(allowed, Interval):
         return value in allowed
     if isinstance(allowed, set):
@@ -116,7 +120,7 @@ def _words(allowed: object) -> str:
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
 
 
-def check_together(X_val: Any, y_val: ArrayLike, weight: Any) -> None:
+def check_together(X_val: object, y_val: object, weight: object) -> None:
     """Raise InputError for validation rows without targets, and for targets or weights without
     rows.
     """
@@ -129,7 +133,7 @@ def check_together(X_val: Any, y_val: ArrayLike, weight: Any) -> None:
             )
 
 
-def hidden_sizes(sizes: Any) -> tuple[int, ...]:
+def hidden_sizes(sizes: Iterable[int] | int) -> tuple[int, ...]:
     """Return the widths of hidden layers, of one number or several. Raises InputError unless all
     are positive.
     """
@@ -248,7 +252,7 @@ class EstimatorParameters(BaseEstimator):
     power_t: float = allowing(0.5, NOT_NEGATIVE)
     max_iter: int = allowing(200, COUNT)
     shuffle: bool = allowing(True, *FLAG)
-    random_state: Any = allowing(None, *RANDOM_STATE)
+    random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
     tol: float = allowing(1e-4, NOT_NEGATIVE)
     verbose: bool | int = allowing(False, Interval(Integral, 0), *FLAG)
     warm_start: bool = allowing(False, *FLAG)
@@ -272,8 +276,8 @@ class EstimatorParameters(BaseEstimator):
     checkpoint: str | PathLike[str] | None = allowing(None, str, PathLike, None)
 
     if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
-        hidden_layer_sizes: Any = (100,)
-        activation: Any = "relu"
+        hidden_layer_sizes: Sequence[int] | int = (100,)
+        activation: str | Sequence[str] = "relu"
 
     def _network_spec(
         self,
@@ -391,12 +395,12 @@ class LossParameters:
             require(low >= 0, f"`y` must not be negative with loss={self.loss!r}", low)
         return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
 
-    def _in_order(self, outputs: Any, xp: Any) -> Any:
+    def _in_order(self, outputs: Array, xp: Namespace) -> Array:
         """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
         return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
     def _score_outputs(
-        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None
+        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: numpy.ndarray | None = None
     ) -> float:
         """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y :
         (rows, out)

@@ -12,6 +12,8 @@ from xpnet.ops import Array
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
+    from xpnet.estimators.fitted import FittedNetwork
+
 
 class PredictedEstimator:
     """An estimator whose rows are the outputs that its network has computed.
@@ -22,7 +24,7 @@ class PredictedEstimator:
     estimator : the fitted estimator
     """
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: "FittedNetwork") -> None:
         self._estimator = estimator
 
     def __getattr__(self, name: str) -> Any:

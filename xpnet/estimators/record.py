@@ -1,11 +1,12 @@
 """The record of an estimator's training: counters, losses and scores, after each whole epoch."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
+    from xpnet.training import History
 
 
 class TrainingRecord:
@@ -32,14 +33,20 @@ class TrainingRecord:
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     no_improvement_count: int
-    best_parameters: dict[str, Any]
+    best_parameters: dict[str, numpy.ndarray]
 
     @property
     def is_scored(self) -> bool:
         """Return whether scores decide when training ends."""
         return self.validation_scores_ is not None
 
-    def expect(self, history: Any, *, scored: bool, parameters: Any) -> None:
+    def expect(
+        self,
+        history: "History",
+        *,
+        scored: bool,
+        parameters: Callable[[], dict[str, numpy.ndarray]],
+    ) -> None:
         """Begin to keep scores, or losses, unless these epochs go on with those before.
 
         history : of the network; parameters : a function that returns the network's parameters
@@ -77,6 +84,6 @@ class Recorded:
             )
         return getattr(record, self.name)
 
-    def __set__(self, estimator: "MLP", value: object) -> None:
+    def __set__(self, estimator: object, value: object) -> None:
         record = vars(estimator).setdefault("_record", TrainingRecord())
         setattr(record, self.name, value)

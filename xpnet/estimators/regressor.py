@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import on_device
 from xpnet.backend.spec import NUMERIC_LOSSES, Loss
+from xpnet.data.sources import Source
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
@@ -79,7 +80,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     """
 
     loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
-    hidden_layer_sizes: Any = allowing((100,), ARRAY_LIKE, COUNT)
+    hidden_layer_sizes: Sequence[int] | int = allowing((100,), ARRAY_LIKE, COUNT)
     activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
 
     _numeric_targets: ClassVar[bool] = True
@@ -87,11 +88,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     @available_if(is_stochastic)
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | None = None,
+        X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
@@ -131,7 +132,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         )
         return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: ArrayLike | Source) -> Array:
         """Predict numbers.
 
         Parameters
@@ -159,7 +160,9 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             outputs = self._in_order(outputs, backend.xp)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Measure R^2, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters
@@ -186,7 +189,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         tags.input_tags.sparse = tags.array_api_support = True
         return tags
 
-    def _input_gradient(self, X: ArrayLike, output: int) -> Any:
+    def _input_gradient(self, X: Array, output: int) -> Array:
         if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)
         network = self._current()
@@ -196,13 +199,13 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         columns = set(backend.to_numpy(column).tolist())
         gradients = {k: network.input_gradient(X, k) for k in columns}
         zeros = backend.xp.zeros_like(next(iter(gradients.values())))
-        return sum(
+        return sum(  # type: ignore[return-value]  # there is an array
             backend.xp.where((column == k)[:, None], gradient, zeros)
             for k, gradient in gradients.items()
         )
 
     def _learn_targets(
-        self, y: ArrayLike, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
     ) -> Targets:
         return NumberTargets(self)
 
@@ -211,7 +214,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         y = numpy.asarray(y)
         return self._repeated(y[:, None] if y.ndim == 1 else y)
 
-    def _decode(self, targets: Any) -> Any:
+    def _decode(self, targets: numpy.ndarray) -> Array:
         return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
 
 
@@ -226,14 +229,14 @@ class NumberTargets(Targets):
         """See `Targets.loss_numbers`."""
         return self.regressor._loss_numbers()
 
-    def encode(self, y: ArrayLike) -> Array:
+    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
         """See `Targets.encode`."""
         return self.regressor._encode(y)
 
-    def outputs(self, encoded: Any) -> int:
+    def outputs(self, encoded: numpy.ndarray) -> int:
         """See `Targets.outputs`."""
         return encoded.shape[1]
 
-    def loss(self, encoded: Any) -> Loss:
+    def loss(self, encoded: numpy.ndarray) -> Loss:
         """See `Targets.loss`."""
         return self.regressor.loss  # type: ignore[return-value]

@@ -18,6 +18,10 @@ from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
 from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
+from xpnet.typing import SparseMatrix
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -63,9 +67,9 @@ class Checkpoints:
 
 
 def open_checkpoints(
-    estimator: Any,
+    estimator: "MLP",
     data: FitData,
-    start: Sequence[Any],
+    start: Sequence[numpy.ndarray],
     random_state: RandomState,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
@@ -78,7 +82,9 @@ def open_checkpoints(
 
     Raises InputError for a checkpoint that is not one of a fit.
     """
-    folder = Path(estimator.checkpoint) / _name(estimator, data, start)
+    folder = Path(
+        estimator.checkpoint  # type: ignore[arg-type]  # a caller has looked that there is one
+    ) / _name(estimator, data, start)
     checkpoint = model_files().Checkpoint
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
@@ -96,7 +102,7 @@ def open_checkpoints(
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
 
 
-def _name(estimator: "MLP", data: FitData, start: Sequence[object]) -> str:
+def _name(estimator: "MLP", data: FitData, start: Sequence[numpy.ndarray]) -> str:
     """Return a hash of all that decides what a fit learns."""
     import joblib
 
@@ -111,12 +117,12 @@ def _name(estimator: "MLP", data: FitData, start: Sequence[object]) -> str:
     return joblib.hash((type(estimator).__name__, params, training, validation, first_values))
 
 
-def _columns_of(rows: LabeledRows) -> list[object]:
+def _columns_of(rows: LabeledRows) -> list[numpy.ndarray | SparseMatrix | Source | None]:
     """Return data, targets and weights of rows on the host."""
     return [_on_host(rows.X), _on_host(rows.Y), _on_host(rows.weight)]
 
 
-def _on_host(array: Any) -> Any:
+def _on_host(array: Any) -> numpy.ndarray | SparseMatrix | Source | None:
     """Return an array as NumPy's, and a sparse matrix as CSR; None and a source stay what they
     are.
     """

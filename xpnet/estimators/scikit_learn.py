@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any, Self
 from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
+    import numpy
     from sklearn.utils import Tags
+    from sklearn.utils.metadata_routing import MetadataRequest
+
+    from xpnet.typing import ArrayLike
 
     class BaseEstimator:
         """Parameters, tags and metadata routing of an estimator."""
@@ -16,19 +20,19 @@ if TYPE_CHECKING:
         def set_params(self, **params: object) -> Self:
             """Change parameters by name; return the estimator."""
 
-        def get_metadata_routing(self) -> Any:
+        def get_metadata_routing(self) -> MetadataRequest:
             """Return which methods ask for which arguments."""
 
-        def set_fit_request(self, **requested: object) -> Self:
+        def set_fit_request(self, **requested: bool | str | None) -> Self:
             """Choose the arguments that ``fit`` asks for where it is called by another object."""
 
-        def set_partial_fit_request(self, **requested: object) -> Self:
+        def set_partial_fit_request(self, **requested: bool | str | None) -> Self:
             """Choose the arguments that ``partial_fit`` asks for."""
 
-        def set_score_request(self, **requested: object) -> Self:
+        def set_score_request(self, **requested: bool | str | None) -> Self:
             """Choose the arguments that ``score`` asks for."""
 
-        def __sklearn_tags__(self) -> "Tags": ...
+        def __sklearn_tags__(self) -> Tags: ...
 
         def __getstate__(self) -> dict[str, object]: ...
 
@@ -64,13 +68,15 @@ if TYPE_CHECKING:
     class ClassNamePrefixFeaturesOutMixin:
         """Names of the outputs, from the name of the class."""
 
-        def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
+        def get_feature_names_out(self, input_features: ArrayLike | None = None) -> numpy.ndarray:
             """Return the names of the columns that ``transform`` returns."""
 
     class OneToOneFeatureMixin:
         """Names of the outputs, those of the inputs."""
 
-        def get_feature_names_out(self: Any, input_features: ArrayLike | None = None) -> Any:
+        def get_feature_names_out(
+            self: Any, input_features: ArrayLike | None = None
+        ) -> numpy.ndarray:
             """Return the names of the columns that ``transform`` returns."""
 
 else:

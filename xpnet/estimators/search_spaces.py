@@ -1,13 +1,25 @@
 """Values of parameters that are worth a search, for scikit-learn's random searches and Optuna."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scipy.stats import loguniform
 
 from xpnet.errors import InputError
+from xpnet.typing import RandomSource
 
-MLP_SEARCH_SPACE: dict[str, Any] = {
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+class Distribution(Protocol):
+    """A frozen distribution of scipy.stats."""
+
+    def rvs(self, size: int = 1, random_state: RandomSource = None) -> object: ...
+    def support(self) -> tuple[float, float]: ...
+
+
+MLP_SEARCH_SPACE: dict[str, Sequence[object] | Distribution] = {
     "hidden_layer_sizes": [(64,), (128,), (256,), (64, 64), (128, 128), (256, 256)],
     "activation": ["relu", "silu", "gelu"],
     "learning_rate_init": loguniform(1e-4, 1e-2),
@@ -25,7 +37,9 @@ STORABLE = (bool, int, float, str, type(None))
 """Types of the values that Optuna stores as they are."""
 
 
-def suggest_parameters(trial: Any, space: Mapping[str, Any]) -> dict[str, Any]:
+def suggest_parameters(
+    trial: "Trial", space: Mapping[str, Sequence[object] | Distribution]
+) -> dict[str, Any]:
     """Choose a value of each parameter for a trial of Optuna.
 
     Parameters
@@ -62,7 +76,7 @@ def suggest_parameters(trial: Any, space: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _suggest(trial, name, values) for name, values in space.items()}
 
 
-def _suggest(trial: Any, name: str, values: Any) -> Any:
+def _suggest(trial: "Trial", name: str, values: Any) -> object:
     if not hasattr(values, "rvs"):
         return _suggest_one_of(trial, name, list(values))
     distribution = values.dist.name if hasattr(values, "dist") else type(values).__name__
@@ -78,7 +92,7 @@ def _suggest(trial: Any, name: str, values: Any) -> Any:
     )
 
 
-def _suggest_one_of(trial: Any, name: str, values: list[object]) -> Any:
+def _suggest_one_of(trial: "Trial", name: str, values: list[object]) -> object:
     """Suggest one of the values; of those that cannot be stored, by its text."""
     if all(isinstance(value, STORABLE) for value in values):
         return trial.suggest_categorical(name, values)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
@@ -35,6 +35,10 @@ from xpnet.training import (
 )
 from xpnet.training.orders import ChainedOrders
 from xpnet.training.streamed import SourceRows, Streamed
+from xpnet.typing import RandomGenerator
+
+if TYPE_CHECKING:
+    from xpnet.estimators.mlp import MLP
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -117,7 +121,7 @@ def make_batches(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
         )
     kind = InMemory
-    rng: Any = ChainedOrders(random_state, count)
+    rng: RandomGenerator = ChainedOrders(random_state, count)
     if isinstance(training, SourceRows):
         kind = Streamed
         rng = training.orders(random_state)

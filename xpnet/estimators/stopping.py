@@ -9,6 +9,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy
+
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.record import TrainingRecord
 from xpnet.training import Callback, Training
@@ -47,7 +49,7 @@ class Improvement(Callback):
         *,
         tol: float,
         patience: float,
-        parameters: Callable[[], dict[str, Any]],
+        parameters: Callable[[], dict[str, numpy.ndarray]],
     ) -> None:
         self.record = record
         self.measure = measure

@@ -13,24 +13,23 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
-from xpnet.typing import Array, ArrayLike
 
 
 class Targets(ABC):
     """The targets of a fit: how they are encoded for the loss, and checked."""
 
     @abstractmethod
-    def encode(self, y: ArrayLike) -> Array:
+    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
         """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out),
         NumPy's.
         """
 
     @abstractmethod
-    def outputs(self, encoded: ArrayLike) -> int:
+    def outputs(self, encoded: numpy.ndarray) -> int:
         """Return the number of outputs of the network."""
 
     @abstractmethod
-    def loss(self, encoded: Any) -> Loss:
+    def loss(self, encoded: numpy.ndarray) -> Loss:
         """Return the name of the loss that the network is trained on."""
 
     @property
@@ -43,7 +42,7 @@ class Targets(ABC):
         """Return whether targets are classes."""
         return False
 
-    def check_known(self, y: ArrayLike) -> None:
+    def check_known(self, y: numpy.ndarray) -> None:
         """Raise ValueError for labels that were not learned."""
         return
 
@@ -56,7 +55,7 @@ class ClassTargets(Targets):
     sparse_labels : whether labels come as a sparse indicator matrix
     """
 
-    classes: Any
+    classes: numpy.ndarray | list[numpy.ndarray]
     sparse_labels: bool = False
 
     @property
@@ -76,17 +75,17 @@ class ClassTargets(Targets):
             return ()
         return tuple(float(target) for target, classes in enumerate(self.classes) for _ in classes)
 
-    def outputs(self, encoded: Any) -> int:
+    def outputs(self, encoded: numpy.ndarray) -> int:
         """See `Targets.outputs`."""
         return encoded.shape[1] if encoded.ndim == 2 else len(self.classes)
 
-    def loss(self, encoded: Any) -> Loss:
+    def loss(self, encoded: numpy.ndarray) -> Loss:
         """See `Targets.loss`."""
         if encoded.ndim == 1:
             return "softmax_cross_entropy"
         return "multi_softmax_cross_entropy" if self.has_several else "logistic_cross_entropy"
 
-    def encode(self, y: Any) -> Any:
+    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
         """See `Targets.encode`."""
         if self.has_several:
             columns = [y[:, [k]] == classes for k, classes in enumerate(self.classes)]
@@ -97,7 +96,7 @@ class ClassTargets(Targets):
             return numpy.searchsorted(self.classes, y)  # classes are sorted, and hold every label
         return (y != self.classes[0])[:, None]
 
-    def check_known(self, y: ArrayLike) -> None:
+    def check_known(self, y: numpy.ndarray) -> None:
         """See `Targets.check_known`."""
         for classes, labels in self._classes_and_labels(y):
             if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
@@ -106,7 +105,7 @@ class ClassTargets(Targets):
                     f"has {labels}."
                 )
 
-    def check_same(self, y: ArrayLike) -> None:
+    def check_same(self, y: numpy.ndarray) -> None:
         """Raise ValueError unless y has all the labels that were learned, and no others."""
         for classes, labels in self._classes_and_labels(y):
             if set(labels) != set(classes):
@@ -116,12 +115,12 @@ class ClassTargets(Targets):
                 )
         self.check_known(y)
 
-    def _classes_and_labels(self, y: Any) -> list[tuple[Any, Any]]:
+    def _classes_and_labels(self, y: numpy.ndarray) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
         """Return the classes and the labels in y of each target. Raises InputError for another
         number of targets.
         """
         if not self.has_several:
-            return [(self.classes, unique_labels(y))]
+            return [(self.classes, unique_labels(y))]  # type: ignore[list-item]  # one target
         if sparse.issparse(y) or y.shape[1:] != (len(self.classes),):
             raise InputError(
                 f"`y` must be an array with a column for each of {len(self.classes)} targets; got "
@@ -130,7 +129,7 @@ class ClassTargets(Targets):
         return [(classes, numpy.unique(y[:, k])) for k, classes in enumerate(self.classes)]
 
 
-def classes_of(y: Any) -> Any:
+def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:
     """Return the distinct labels, sorted; of several targets a list with those of each.
 
     Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are,
@@ -147,7 +146,9 @@ def classes_of(y: Any) -> Any:
     return LabelBinarizer().fit(y).classes_
 
 
-def declared_classes(classes: Any, learned: Any) -> Any:
+def declared_classes(
+    classes: Any, learned: numpy.ndarray | list[numpy.ndarray] | None
+) -> numpy.ndarray | list[numpy.ndarray]:
     """Return the classes that the first ``partial_fit`` is given, and check those of later calls
     against them.
 
@@ -161,7 +162,7 @@ def declared_classes(classes: Any, learned: Any) -> Any:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return learned
     several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
-    all_labels: Sequence[Any] = classes if several else [classes]
+    all_labels: Sequence[numpy.ndarray] = classes if several else [classes]
     for labels in all_labels:
         check_label_types(labels, "classes")
         check_savable_labels(numpy.ravel(labels), "classes")

@@ -1,6 +1,6 @@
 """The lines that scikit-learn's networks print of each epoch."""
 
-from typing import Any
+from collections.abc import Callable
 
 from xpnet.estimators.stopping import AdaptiveLearningRate, Improvement
 from xpnet.training import Callback, Training
@@ -22,7 +22,7 @@ class Verbose(Callback):
         adaptive: AdaptiveLearningRate | None,
         *,
         silent: bool,
-        sink: Any = print,
+        sink: Callable[[str], object] = print,
     ) -> None:
         self.improvement = improvement
         self.adaptive = adaptive

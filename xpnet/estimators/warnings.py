@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from typing import Any
+from types import FrameType
 
 CALLING_PACKAGES = ("xpnet", "sklearn", "joblib")
 """Packages whose modules call estimators for their caller."""
@@ -13,7 +13,7 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
 
     Filters that silence scikit-learn's own networks (``module="sklearn"``) silence this, too.
     """
-    frame: Any = inspect.currentframe()
+    frame: FrameType = inspect.currentframe()  # type: ignore[assignment]  # CPython has frames
     while (
         frame.f_back is not None
         and str(frame.f_globals.get("__name__")).partition(".")[0] in CALLING_PACKAGES
