@@ -102,8 +102,8 @@ def check_fit_data(
     opened = open_rows(estimator, inputs.training)
     # A user may have set `coefs_` alone.
     knows_columns = not first and hasattr(estimator, "n_features_in_")
-    known = Columns.learned_by(estimator) if knows_columns else None
-    rows = check_training_rows(estimator, opened, known, coordinator)
+    expected_columns = Columns.learned_by(estimator) if knows_columns else None
+    rows = check_training_rows(estimator, opened, expected_columns, coordinator)
     targets = estimator._learn_targets(
         rows.known_targets, inputs.classes, first=first, incremental=incremental
     )

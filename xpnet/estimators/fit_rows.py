@@ -69,11 +69,11 @@ class CheckedRows(NamedTuple):
 
 
 def check_training_rows(
-    estimator: "MLP", rows: OpenedRows, known: Columns | None, coordinator: Coordinator
+    estimator: "MLP", rows: OpenedRows, expected_columns: Columns | None, coordinator: Coordinator
 ) -> CheckedRows:
     """Check rows for training. X of another library stays there, and the estimator as it is.
 
-    known : the columns that X must have; None where the fit learns them
+    expected_columns : those that X must have; None where the fit learns them
 
     Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows
     are not alike.
@@ -81,13 +81,13 @@ def check_training_rows(
     if rows.y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
-            "is None. Pass the targets of the rows."
+            "is None."
         )
     X = load(estimator, rows, coordinator)
     if coordinator.has_all_rows or rows.count:
-        checked = check_rows(estimator, X, rows.y, known)
+        checked = check_rows(estimator, X, rows.y, expected_columns)
     else:
-        checked = _check_no_rows(estimator, X, rows.y, known)
+        checked = _check_no_rows(estimator, X, rows.y, expected_columns)
     if coordinator.has_all_rows:
         return checked
     return make_alike(checked, coordinator, numeric=estimator._numeric_targets)
@@ -146,21 +146,23 @@ def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> ArrayL
 
 
 def check_rows(
-    estimator: "MLP", X: Any, y: Any, known: Columns | None, *, name: str = "y"
+    estimator: "MLP", X: Any, y: Any, expected_columns: Columns | None, *, name: str = "y"
 ) -> CheckedRows:
     """Check X and y, with one entry for each row.
 
-    known : the columns that X must have; None where X says which they are
+    expected_columns : those that X must have; None where X says which they are
     name : the argument that is y
     """
-    if is_plain(X, dtypes_of_training(estimator)) and (known is None or known.are_of(X)):
+    if is_plain(X, dtypes_of_training(estimator)) and (
+        expected_columns is None or expected_columns.are_of(X)
+    ):
         columns = Columns(X.shape[1])
     else:
         # An estimator of its own learns the columns: the one that is fitted changes when all is
         # checked.
-        learner = _learner(estimator, known)
+        learner = _learner(estimator, expected_columns)
         dtype = estimator.dtype or FLOATING
-        X = check_matrix(learner, X, dtype=dtype, reset=known is None)
+        X = check_matrix(learner, X, dtype=dtype, reset=expected_columns is None)
         columns = Columns.learned_by(learner)
     check_values(estimator, X)
     y = check_targets(y, numeric=estimator._numeric_targets, name=name)
@@ -170,10 +172,12 @@ def check_rows(
     return CheckedRows(X, y, columns, y)
 
 
-def _check_no_rows(estimator: "MLP", X: Any, y: Any, known: Columns | None) -> CheckedRows:
+def _check_no_rows(
+    estimator: "MLP", X: Any, y: Any, expected_columns: Columns | None
+) -> CheckedRows:
     """Check the columns of X of a process that has no rows."""
-    learner = _learner(estimator, known)
-    validate_data(learner, X, skip_check_array=True, reset=known is None)
+    learner = _learner(estimator, expected_columns)
+    validate_data(learner, X, skip_check_array=True, reset=expected_columns is None)
     if not (issparse(X) or isinstance(X, Source)):
         X = numpy.asarray(X, estimator.dtype)
     y = numpy.asarray(y)
@@ -221,13 +225,13 @@ def no_rows(X: object, features: int, dtype: str) -> Rows | Source:
     return ArraySource(empty) if isinstance(X, Source) else empty
 
 
-def _learner(estimator: "MLP", known: Columns | None) -> "MLP":
+def _learner(estimator: "MLP", expected_columns: Columns | None) -> "MLP":
     """Return an estimator with the same parameters that no fit has changed, and that knows these
     columns, if any.
     """
     learner = type(estimator)(**estimator.get_params(deep=False))
-    if known is not None:
-        learner.n_features_in_ = known.count
-        if known.names is not None:
-            learner.feature_names_in_ = known.names
+    if expected_columns is not None:
+        learner.n_features_in_ = expected_columns.count
+        if expected_columns.names is not None:
+            learner.feature_names_in_ = expected_columns.names
     return learner
