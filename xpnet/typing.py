@@ -3,7 +3,7 @@
 A type checker reads these types. Nothing here is tested when a program runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ class SparseMatrix(Protocol):
     @property
     def T(self) -> "SparseMatrix": ...  # noqa: N802
     def toarray(self) -> Any: ...
+    def tocsc(self) -> "SparseMatrix": ...
     def tocsr(self) -> "SparseMatrix": ...
+    def multiply(self, other: Array, /) -> "SparseMatrix": ...
+    def sort_indices(self) -> None: ...
     def astype(self, dtype: object, *, copy: bool = True) -> "SparseMatrix": ...
     def __getitem__(self, key: Any, /) -> "SparseMatrix": ...
     def __matmul__(self, other: Any, /) -> Any: ...
@@ -235,6 +238,17 @@ class FrameLike(Protocol):
 
 ArrayLike: TypeAlias = Array | FrameLike | SparseMatrix | Sequence[object]
 """What users pass as rows, labels or weights: arrays, frames, sparse matrices, lists."""
+
+TableLike: TypeAlias = ArrayLike | Mapping[str, object]
+"""What users pass as a table: a frame, an Arrow table, a dict of columns, an array, rows."""
+
+
+class Transformer(Protocol):
+    """A transformer of scikit-learn's kind that encodes tables."""
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any: ...
+    def transform(self, X: Any) -> Any: ...
+
 
 Rows: TypeAlias = Array | SparseMatrix
 """A matrix (rows, columns), dense or sparse."""

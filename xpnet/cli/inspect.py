@@ -36,7 +36,7 @@ def inspect(model: Path, tensors: bool, as_json: bool) -> None:
         )
 
 
-def _facts(description: dict[str, Any]) -> dict[str, Any]:
+def _facts(description: dict[str, Any]) -> dict[str, object]:
     """Return what a person asks about a model: for what, by what, how well, how large."""
     extra = _dict_of(description["extra"])  # a file of unknown origin may hold anything
     parameters = _entries(description["settings"], "params")
@@ -69,7 +69,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _learned_facts(fitted: dict[str, Any]) -> dict[str, Any]:
+def _learned_facts(fitted: dict[str, object]) -> dict[str, object]:
     """Return what an estimator knows of its training, by the names that the commands write.
 
     MLPClassifier and MLPRegressor know the rows that all their fits have seen together, so that
@@ -93,7 +93,7 @@ def _learned_facts(fitted: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _epochs(fitted: dict[str, Any]) -> str | None:
+def _epochs(fitted: dict[str, object]) -> str | None:
     """Return the number of epochs, and which of them the networks have kept."""
     epochs, kept = fitted.get("n_iter_"), fitted.get("best_epochs_")
     if epochs is None:
@@ -101,7 +101,7 @@ def _epochs(fitted: dict[str, Any]) -> str | None:
     return f"{_shown(epochs)}; kept {_shown(kept)}" if isinstance(kept, list) else _shown(epochs)
 
 
-def _training_facts(training: dict[str, Any]) -> dict[str, Any]:
+def _training_facts(training: dict[str, object]) -> dict[str, object]:
     """Return what was trained on, the losses, and the scores on other rows."""
     rows, data = training.get("rows"), training.get("data")
     source = f" of {data}" if data is not None else ""
@@ -119,7 +119,7 @@ def _training_facts(training: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _entries(settings: Any, name: str) -> dict[str, Any]:
+def _entries(settings: object, name: str) -> dict[str, object]:
     """Return a dict of the settings, which the file holds as a list of pairs."""
     pairs = _dict_of(_dict_of(settings).get(name)).get("dict")
     pairs = pairs if isinstance(pairs, list) else []

@@ -21,7 +21,7 @@ from xpnet.errors import did_you_mean
 
 if TYPE_CHECKING:  # click's classes take the type of their values since 8.2
     Choice = click.Choice[str]
-    ParamType = click.ParamType[Any]
+    ParamType = click.ParamType[object]
 else:
     Choice = click.Choice
     ParamType = click.ParamType

@@ -18,9 +18,11 @@ from xpnet.data import open_data
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
+from xpnet.data.text import TextFile
 from xpnet.errors import DataFileError, InputError
 from xpnet.tabular.columns import Table
 from xpnet.tabular.division import RowLinks, latest_rows, times_of
+from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
 
 SPLIT_ROWS = 2**18
@@ -38,7 +40,7 @@ class ReadColumns(NamedTuple):
     features : names of columns; target : the name of the labels' column, "" without labels
     """
 
-    opened: Any
+    opened: Frame | TextFile
     frame: Frame
     features: list[str]
     target: str
@@ -130,7 +132,7 @@ class TableRows:
 class EncodedRows(Source):
     """Inputs of a network: rows that are encoded as they are read. encoder : fitted"""
 
-    def __init__(self, rows: TableRows, encoder: Any, dtype: str) -> None:
+    def __init__(self, rows: TableRows, encoder: TableEncoder, dtype: str) -> None:
         self.rows: TableRows = rows
         self.encoder = encoder
         self.dtype: numpy.dtype = numpy.dtype(dtype)

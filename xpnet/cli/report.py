@@ -14,6 +14,8 @@ from xpnet.cli.settings import TrainSettings
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import parameter_count
+from xpnet.tabular.base import Tabular
+from xpnet.training import History
 
 MODEL_SUFFIX = ".safetensors"
 """The usual ending of a model file."""
@@ -26,7 +28,7 @@ class Written(NamedTuple):
     failure: str
 
 
-def describe_model(model: Any, name: str) -> dict[str, Any]:
+def describe_model(model: Tabular, name: str) -> dict[str, Any]:
     """Return what the report says about a model and its training, as JSON values.
 
     name : of the kind of model, as --model has it
@@ -51,12 +53,12 @@ def describe_model(model: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _losses(history: Any) -> dict[str, list[float]]:
+def _losses(history: History) -> dict[str, list[float]]:
     """Return the losses of a network by epoch."""
     return {"loss": list(history.loss), "validation_loss": list(history.validation_loss)}
 
 
-def write_files(model: Any, settings: TrainSettings, report: dict[str, Any]) -> list[Written]:
+def write_files(model: Tabular, settings: TrainSettings, report: dict[str, Any]) -> list[Written]:
     """Write the files that options name: the model, the report, the plot."""
     extra = {
         "target": report["data"]["target"],
@@ -76,7 +78,7 @@ def write_files(model: Any, settings: TrainSettings, report: dict[str, Any]) -> 
     return [_write(path, write) for path, write in writers if path is not None]
 
 
-def describe_training(model: Any, report: dict[str, Any]) -> dict[str, Any]:
+def describe_training(model: Tabular, report: dict[str, Any]) -> dict[str, Any]:
     """Return what a model file says about its training, as JSON values.
 
     ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;

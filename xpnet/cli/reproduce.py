@@ -1,11 +1,16 @@
 """``xpnet reproduce``: the notebook that xpnet began with, compared number by number."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from xpnet.cli.options import computing
+
+if TYPE_CHECKING:
+    import numpy
+
+    from xpnet.models import Network
 
 LOGISTIC = (
     "2.3026 0.2275 0.1599 0.1306 0.1130 0.1009 0.0918 0.0846 0.0788 0.0738 0.0696 0.953".split()
@@ -50,7 +55,9 @@ def run_notebook(backend: str | None, say: Callable[[str], object]) -> bool:
     return (logistic, network) == (LOGISTIC, NETWORK)
 
 
-def _train(model: Any, data: Any, say: Callable[[str], object]) -> list[str]:
+def _train(
+    model: "Network", data: "Sequence[numpy.ndarray]", say: Callable[[str], object]
+) -> list[str]:
     """Make 501 full-batch steps with a line every 50, then measure the accuracy on the test set.
 
     returns the numbers, as printed

@@ -192,7 +192,7 @@ def rare_class_note(rows: TableRows) -> str:
     )
 
 
-def show_scores(scores: dict[str, dict[str, object]]) -> None:
+def show_scores(scores: dict[str, dict[str, Any]]) -> None:
     """Show a table with a line for each set of rows."""
     first = next(iter(scores.values()))
     names = [name for name in first if name not in ("rows", "classes", "f1_class")]

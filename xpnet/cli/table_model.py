@@ -10,6 +10,7 @@ from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.text_encoding import TextEncoding
 
 _TEXT = CategoryEncoding, TextEncoding
@@ -43,7 +44,7 @@ class TableModel:
                 "A model must have one target of classes for the command line; this one has "
                 "several. Use its predict in Python."
             )
-        self.classes: list[Any] | None = None if labels is None else labels.tolist()
+        self.classes: list[object] | None = None if labels is None else labels.tolist()
         has_quantiles = getattr(model, "loss", None) == "quantile"
         quantiles = numpy.atleast_1d(model.quantile).tolist() if has_quantiles else []
         self.levels: list[float] = quantiles if len(quantiles) > 1 else []
@@ -53,7 +54,7 @@ class TableModel:
         self.target: str | None = target if isinstance(target, str) else None
         self.ids: list[object] = ids if isinstance(ids, list) else []
 
-    def _use_encoder(self, encoder: Any) -> None:
+    def _use_encoder(self, encoder: TableEncoder | None) -> None:
         """Take the columns that an encoder reads, and those that it reads as text."""
         if encoder is None or not self.features:
             return

@@ -42,8 +42,9 @@ from xpnet.data.frames import is_text
 from xpnet.data.labels import class_indices, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
+from xpnet.tabular.base import Tabular
 from xpnet.tabular.encoder import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
-from xpnet.training import Callback, Progress
+from xpnet.training import Callback, Progress, TrainingState
 
 SAMPLE_ROWS = 2**16
 """Maximum rows that the encoder of a large table learns from."""
@@ -91,7 +92,7 @@ def run(settings: TrainSettings) -> None:
 
 
 def _write_and_show(
-    model: Any, rows: TableRows, settings: TrainSettings, report: dict[str, Any]
+    model: Tabular, rows: TableRows, settings: TrainSettings, report: dict[str, Any]
 ) -> None:
     """Complete the report, write the files that options name, and show the report.
 
@@ -118,7 +119,7 @@ def _write_and_show(
         raise XpnetError(failures)
 
 
-def _check_losses(model: Any) -> None:
+def _check_losses(model: Tabular) -> None:
     """Raise XpnetError if the loss of an epoch that is kept is not finite."""
     losses = [
         network.history.loss[kept - 1]
@@ -248,9 +249,9 @@ class SameRows(Callback):
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
         links = [rows.links.groups, rows.links.time]
-        self.fingerprint: Any = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
+        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return the fingerprint."""
         return {"rows": self.fingerprint}
 
@@ -263,7 +264,7 @@ class SameRows(Callback):
             )
 
 
-def build(settings: TrainSettings, *, classify: bool) -> Any:
+def build(settings: TrainSettings, *, classify: bool) -> Tabular:
     """Return the estimator that the options describe; it has its defaults otherwise."""
     plain = {
         "hidden_layer_sizes": () if settings.model == "linear" else (100,),
@@ -292,7 +293,7 @@ def build(settings: TrainSettings, *, classify: bool) -> Any:
     return model
 
 
-def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Any:
+def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabular:
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
@@ -328,7 +329,7 @@ def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict
     return dict(zip(classes.tolist(), by_class.tolist(), strict=True))
 
 
-def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> object:
+def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabular:
     """Fit on a large table, whose rows are encoded some at a time.
 
     They are encoded once, or for each epoch if they would take too much memory; notes say so.
@@ -366,13 +367,13 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> object
 
 
 def _encoder_of(
-    model: Any, sample: TableRows, seed: int, max_width: int, training_rows: int, all_rows: int
-) -> object:
+    model: Tabular, sample: TableRows, seed: int, max_width: int, training_rows: int, all_rows: int
+) -> TableEncoder:
     """Return an encoder that is fitted on a sample of the training rows.
 
     max_width : maximum columns that each column may become
     """
-    bins: Any = min(max_width, MAX_TREE_BINS) if max_width >= MIN_BINS else None
+    bins: int | None = min(max_width, MAX_TREE_BINS) if max_width >= MIN_BINS else None
     encoder = model.new_encoder(seed, "auto" if len(sample) == training_rows else bins)
     max_categories = max(GUARANTEED_CATEGORIES, MAX_ENCODED // all_rows)
     encoder.max_categories = min(encoder.max_categories, max_categories)
@@ -381,7 +382,7 @@ def _encoder_of(
 
 def _callbacks(
     settings: TrainSettings, same_rows: SameRows | None, number: int
-) -> tuple[list[Callback], Any]:
+) -> tuple[list[Callback], TrainingState | None]:
     """Make the callbacks of a network's training, and open the checkpoint that it resumes from.
 
     same_rows : the check of the rows in checkpoints; None without checkpoints

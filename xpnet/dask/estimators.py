@@ -2,22 +2,25 @@
 block by block.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dask import compute, is_dask_collection
-from distributed import get_client
+from distributed import Client, get_client
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
-from xpnet.dask.placement import partitions
+from xpnet.dask.placement import BlocksByName, partitions
 from xpnet.dask.prediction import predict_blocks
 from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
+from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import with_documentation_of
+from xpnet.training import Training
 from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -32,13 +35,13 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
 
 def _fit(
-    estimator: Any,
+    estimator: MLP,
     method: str,
     in_memory: dict[str, Any],
     rank: int,
-    parts: dict[str, Any],
-    watch: Any,
-) -> Any:
+    parts: BlocksByName,
+    watch: Callable[[Training], None],
+) -> MLP:
     """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to
     validate on
 
@@ -58,10 +61,10 @@ def _fit(
 class OnCluster:
     """Adds training and prediction on a cluster to the estimators of ``xpnet``."""
 
-    client: Any = None
+    client: Client | None = None
     timeout: float = TIMEOUT
 
-    _plain: ClassVar[Any]
+    _plain: ClassVar[type[Any]]
 
     def fit(
         self,
@@ -126,7 +129,7 @@ class OnCluster:
         self._hide()  # type: ignore[attr-defined]
         return self
 
-    def to_local(self) -> Any:
+    def to_local(self) -> MLP:
         """Make the estimator without Dask.
 
         Returns
@@ -156,7 +159,12 @@ class OnCluster:
         """
         return self._each_block("predict", X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: "ArrayLike | Source | Collection",
+        y: "ArrayLike | Source | Collection",
+        sample_weight: "ArrayLike | Source | Collection | None" = None,
+    ) -> float:
         """Measure the predictions as the estimator without Dask does.
 
         Parameters
@@ -231,7 +239,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     dask.array<..., shape=(100000, 2), dtype=float64, chunksize=(10000, 2), ...>
     """
 
-    _plain: ClassVar[Any] = xpnet.MLPClassifier
+    _plain: ClassVar[type[Any]] = xpnet.MLPClassifier
 
     def partial_fit(
         self,
@@ -324,7 +332,7 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     >>> model = model.fit(X, X.sum(axis=1))  # doctest: +SKIP
     """
 
-    _plain: ClassVar[Any] = xpnet.MLPRegressor
+    _plain: ClassVar[type[Any]] = xpnet.MLPRegressor
 
     def partial_fit(
         self,

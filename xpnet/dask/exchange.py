@@ -36,7 +36,7 @@ class Exchange:
     """
 
     def __init__(self) -> None:
-        self._pairs: dict[Any, tuple[asyncio.Future[Any], asyncio.Future[Any]]] = {}
+        self._pairs: dict[object, tuple[asyncio.Future[object], asyncio.Future[object]]] = {}
 
     async def swap(self, key: object, first: bool, value: object) -> Any:
         """Return what the other rank brings under the same key. first : whether the caller is the
@@ -135,7 +135,7 @@ class DaskGroup:
         if is_wanted(self._worker, self._task) is False:
             raise Ended("The client no longer waits for this fit.")
 
-    def _swap(self, other: int, stage: Any, value: Any) -> Any:
+    def _swap(self, other: int, stage: object, value: object) -> Any:
         """Give a value to another rank, and take its own."""
         # Else Dask's log has an error for each call to an exchange that is gone.
         self._check_not_cancelled()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 from dask import is_dask_collection
-from distributed import futures_of
+from dask.delayed import Delayed
+from distributed import Client, futures_of
 from scipy.sparse import issparse, vstack
 
 from xpnet.distributed.ranks import ShardMap
@@ -15,7 +16,6 @@ from xpnet.errors import InputError
 if TYPE_CHECKING:
     from dask.array import Array
     from dask.dataframe import DataFrame, Series
-
 
 Collection: TypeAlias = "Array | DataFrame | Series"
 """Rows, labels or weights in blocks on a cluster."""
@@ -27,7 +27,7 @@ or their blocks.
 
 
 def placed(
-    client: Any, columns: BlocksByName, workers: Sequence[str]
+    client: Client, columns: BlocksByName, workers: Sequence[str]
 ) -> tuple[BlocksByName, list[int], dict[str, list[int]]]:
     """Compute blocks, and choose a worker for each.
 
@@ -52,7 +52,7 @@ def placed(
     return computed, rows, place(rows, [where.get(future.key, ()) for future in first], workers)
 
 
-def joined(client: Any, columns: BlocksByName, share: Sequence[int], at: str) -> BlocksByName:
+def joined(client: Client, columns: BlocksByName, share: Sequence[int], at: str) -> BlocksByName:
     """A future of each collection's rows that one worker takes, put together there.
 
     A worker without a block is present the first one, cut to no rows.
@@ -94,7 +94,7 @@ def partitions(collections: BlocksByName) -> BlocksByName:
     return columns
 
 
-def _blocks(collection: Any, like: Any) -> list[Any]:
+def _blocks(collection: Any, like: object) -> list[Delayed]:
     if not is_dask_collection(collection):
         raise InputError(
             "`X`, `y` and `sample_weight` must be Dask arrays, frames or series; got "

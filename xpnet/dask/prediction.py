@@ -5,9 +5,10 @@ from typing import Any
 import numpy
 
 from xpnet.dask.placement import rows_of
+from xpnet.estimators.mlp import MLP
 
 
-def _of_block(block: Any, estimator: Any, method: str) -> Any:
+def _of_block(block: Any, estimator: MLP, method: str) -> Any:
     """Return what a method finds for a block of rows: an array for an array, a series or frame for
     a frame.
     """
@@ -26,7 +27,7 @@ def _of_block(block: Any, estimator: Any, method: str) -> Any:
     return pandas.DataFrame(predicted, block.index, getattr(estimator, "classes_", None))
 
 
-def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
+def predict_blocks(estimator: MLP, method: str, X: Any) -> Any:
     """A Dask array, series or frame of what a method finds for each block of rows of X."""
     if not hasattr(X, "chunks"):
         return X.map_partitions(
@@ -35,5 +36,5 @@ def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
     X = X.rechunk({1: -1})
     example = _of_block(numpy.zeros((0, X.shape[1])), estimator, method)
     chunks = (X.chunks[0], *((width,) for width in example.shape[1:]))
-    shape: dict[str, Any] = {"chunks": chunks, "drop_axis": [1] if example.ndim == 1 else []}
+    shape: dict[str, object] = {"chunks": chunks, "drop_axis": [1] if example.ndim == 1 else []}
     return X.map_blocks(_of_block, estimator, method, dtype=example.dtype, **shape)

@@ -3,28 +3,28 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
-from distributed import secede, wait
+from distributed import Client, Future, secede, wait
 
 from xpnet.dask.exchange import POLL_SECONDS, DaskGroup, Ended, Exchange
 from xpnet.dask.placement import BlocksByName, joined, placed, shard_map_of
 from xpnet.distributed import use_group
 from xpnet.distributed.ranks import ShardMap, using_shard_map
 from xpnet.errors import BackendError, InputError
+from xpnet.estimators.mlp import MLP
 
 LOSS_NOTICED_SECONDS = 10.0
 """Seconds in which the cluster notices that a worker is lost to which another could not talk."""
 
 
 def train(
-    client: Any,
+    client: Client,
     training: BlocksByName,
     validation: BlocksByName,
     fit: Callable[..., object],
     *,
     timeout: float,
-) -> Any:
+) -> "MLP":
     """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
 
     training, validation : the blocks of rows of each collection, delayed, by the argument that they
@@ -80,7 +80,7 @@ def _rank(
     shard_map: ShardMap | None,
     timeout: float,
     parts: BlocksByName,
-) -> Any:
+) -> object:
     """Train on one worker; rank 0 returns what was fitted."""
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads
     # that both wait for.
@@ -92,7 +92,7 @@ def _rank(
     return fitted if rank == 0 else None
 
 
-def _watch(client: Any, tasks: dict[object, str], ranks: Sequence[str]) -> None:
+def _watch(client: Client, tasks: dict[object, str], ranks: Sequence[str]) -> None:
     """Wait for tasks on the workers of ranks. Raises the error of the first that fails,
     BackendError for a lost worker.
 
@@ -100,7 +100,7 @@ def _watch(client: Any, tasks: dict[object, str], ranks: Sequence[str]) -> None:
     """
     pending, ended, until = set(tasks), None, 0.0
     while pending or ended:
-        done: set[Any] = set()
+        done: set[Future] = set()
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
         alive = client.nthreads()

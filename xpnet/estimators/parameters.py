@@ -21,7 +21,7 @@ from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.estimators.warnings import warn_caller
 from xpnet.models.inputs import one_each, require
 from xpnet.optimizers import OPTIMIZERS, Schedule
-from xpnet.typing import Array, Namespace
+from xpnet.typing import Array, ArrayLike, Namespace
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -400,7 +400,7 @@ class LossParameters:
         return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
     def _score_outputs(
-        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: numpy.ndarray | None = None
+        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
     ) -> float:
         """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y :
         (rows, out)

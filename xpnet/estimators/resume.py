@@ -47,7 +47,7 @@ class FitStart(Callback):
     def __init__(self, rng_state: dict[str, Any] | None = None) -> None:
         self.rng_state = rng_state
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return the state of the random generator."""
         return {"rng": self.rng_state}
 

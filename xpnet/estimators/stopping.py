@@ -88,7 +88,7 @@ class Improvement(Callback):
             return 1
         return max(self.patience - self.record.no_improvement_count + 1, 1)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """See `Callback.state`."""
         record = self.record
         return {
@@ -173,7 +173,7 @@ class LearningRateState(Callback):
         """See `Callback.max_epochs_at_once`."""
         return 1 if self.learning_rate.schedule == "invscaling" else inf
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """See `Callback.state`."""
         return {
             "learning_rate": self.learning_rate.learning_rate,
@@ -204,7 +204,7 @@ class Counters(Callback):
         """See `Callback.max_epochs_at_once`."""
         return inf
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """See `Callback.state`."""
         record = self.record
         return {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
 from joblib import effective_n_jobs
+from numpy.random import RandomState
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -72,7 +73,7 @@ from xpnet.tabular.recipe import (
 from xpnet.tabular.search import make_ensemble
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
-from xpnet.typing import ArrayLike
+from xpnet.typing import Array, ArrayLike, TableLike, Transformer
 
 if TYPE_CHECKING:
     from numpy.random import RandomState
@@ -179,14 +180,16 @@ class Tabular(FittedAttributes, BaseEstimator):
     """
 
     quality: int = allowing(DEFAULT_QUALITY, Interval(Integral, 1, max(QUALITIES), closed="both"))
-    hidden_layer_sizes: Any = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
+    hidden_layer_sizes: Sequence[int] | int | str = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
     members: int | str = allowing("auto", COUNT, {"auto"})
     networks: int | str = allowing("auto", COUNT, {"auto"})
-    encoder: Any = None
-    categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
+    encoder: Transformer | None = None
+    categorical_features: Sequence[str] | Sequence[int] | str = allowing(
+        "auto", *CATEGORICAL_FEATURES
+    )
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
     text_features: str = allowing("off", {"on", "off"})
-    activation: Any = allowing("relu", str, ARRAY_LIKE)
+    activation: str | Sequence[str] = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
     learning_rate_init: float | str = allowing("auto", POSITIVE, {"auto"})
     weight_decay: float | str = allowing("auto", NOT_NEGATIVE, {"auto"})
@@ -197,7 +200,7 @@ class Tabular(FittedAttributes, BaseEstimator):
     validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
     refit: bool = allowing(True, *FLAG)
     time_limit: float | None = allowing(None, POSITIVE, None)
-    random_state: Any = allowing(None, *RANDOM_STATE)
+    random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
     verbose: bool | int = allowing(False, NOT_NEGATIVE, *FLAG)
     n_jobs: int | None = allowing(None, Integral, None)
     backend: str | Backend | None = None
@@ -219,9 +222,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         """Return what the targets of the training rows say."""
 
     @abstractmethod
-    def _record(
-        self, coding: Any, encoder: "TableEncoder", trained: TrainedNetworks
-    ) -> FittedTable:
+    def _record(self, coding: Any, encoder: Transformer, trained: TrainedNetworks) -> FittedTable:
         """Return the fitted record, which knows nothing of validation rows yet."""
 
     @abstractmethod
@@ -240,15 +241,15 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
+        X_val: TableLike | None = None,
         y_val: Any = None,
-        sample_weight_val: Any = None,
-        groups: Any = None,
-        time: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
         callbacks: Callbacks = (),
     ) -> Self:
         """Encode a table and train on it.
@@ -338,15 +339,15 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     def fit_encoded(
         self,
-        encoder: Any,
+        encoder: Transformer,
         X: ArrayLike,
         y: Any,
         *,
         classes: numpy.ndarray | None = None,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Array | Source | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, such as those of a very large table.
 
@@ -382,7 +383,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             self._checked_targets(y, "y") if classes is None else classes
         )
         encode = classes is None
-        validation: Any = None
+        validation: Sequence[Fold] | LabeledRows | None = None
         if X_val is not None:
             validation = self._encoded_rows(
                 X_val, y_val, sample_weight_val, coding, "_val", encode=encode
@@ -415,7 +416,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return WeightedTargets(indices, select(Y, remaining), unequal(select(weight, remaining)))
 
     def _training_rows(
-        self, table: ArrayLike, encoder: "TableEncoder", targets: WeightedTargets, links: RowLinks
+        self, table: ArrayLike, encoder: Transformer, targets: WeightedTargets, links: RowLinks
     ) -> LabeledRows:
         """Fit the encoder, and return encoded rows with their targets and weights.
 
@@ -432,7 +433,7 @@ class Tabular(FittedAttributes, BaseEstimator):
         return self._rows(encoded, encoder, targets)
 
     def _rows(
-        self, encoded: ArrayLike, encoder: "TableEncoder", targets: WeightedTargets
+        self, encoded: ArrayLike, encoder: Transformer, targets: WeightedTargets
     ) -> LabeledRows:
         """Return encoded rows with their targets and weights."""
         X = dense(encoded, encoder, self.dtype)
@@ -462,10 +463,10 @@ class Tabular(FittedAttributes, BaseEstimator):
 
     def _train(
         self,
-        encoder: Any,
+        encoder: Transformer,
         coding: TargetCoding,
         divided: DividedRows,
-        random_state: Any,
+        random_state: RandomState,
         watching: Watching,
         started: float,
     ) -> Self:
@@ -534,7 +535,7 @@ class Tabular(FittedAttributes, BaseEstimator):
             )
 
     def _folds(
-        self, rows: LabeledRows, random_state: Any, groups: numpy.ndarray | None = None
+        self, rows: LabeledRows, random_state: RandomState, groups: numpy.ndarray | None = None
     ) -> Sequence[Fold] | None:
         """Return training and validation rows for each network, by cross-validation."""
         if not self.validation_fraction or isinstance(rows.X, Source):
@@ -547,7 +548,9 @@ class Tabular(FittedAttributes, BaseEstimator):
             return group_folds(rows.X, groups, labels, count, random_state)
         return random_folds(len(rows.X), labels, count, random_state)
 
-    def new_encoder(self, random_state: "RandomState", bins: int | str | None = "auto") -> Any:
+    def new_encoder(
+        self, random_state: RandomState | int | None, bins: int | str | None = "auto"
+    ) -> Any:
         """Make the encoder that ``fit`` would fit.
 
         Parameters

@@ -15,6 +15,7 @@ from xpnet.models import Network
 from xpnet.tabular.refit import ParameterMean
 from xpnet.training import EarlyStopping, LabeledRows, Training
 from xpnet.training.streamed import SourceRows
+from xpnet.typing import Array
 
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
@@ -90,7 +91,7 @@ class BestEpoch(EarlyStopping):
         self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
 
 
-def _on_backend(rows: LabeledRows, to_backend: Callable[[Any], Any]) -> LabeledRows:
+def _on_backend(rows: LabeledRows, to_backend: Callable[[Array], Array]) -> LabeledRows:
     """Return rows on a backend; those of a source are brought there block by block later."""
     Y = to_backend(rows.Y)
     weight = None if rows.weight is None else to_backend(rows.weight)

@@ -1,7 +1,8 @@
 """The classifier of tables."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -17,10 +18,7 @@ from xpnet.tabular.calibration import best_temperature
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import PredictedRows, check_row_weights
 from xpnet.tabular.fitted import FittedClassifier
-from xpnet.typing import ArrayLike
-
-if TYPE_CHECKING:
-    from xpnet.tabular.encoder import TableEncoder
+from xpnet.typing import ArrayLike, Transformer
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     """
 
     label_smoothing: float = allowing(0.0, FRACTION)
-    class_weight: Any = allowing(None, dict, {"balanced"}, None)
+    class_weight: Mapping[Any, float] | str | None = allowing(None, dict, {"balanced"}, None)
     calibration: str | None = allowing(None, {"temperature"}, None)
 
     _task: ClassVar[str] = "classification"
@@ -128,7 +126,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
     def _record(
-        self, coding: Classes, encoder: "TableEncoder", trained: TrainedNetworks
+        self, coding: Classes, encoder: Transformer, trained: TrainedNetworks
     ) -> FittedClassifier:
         return FittedClassifier(
             encoder=encoder,

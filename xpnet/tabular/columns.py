@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsInt
 
 import numpy
 
@@ -76,7 +76,7 @@ class Numbers:
         """Return whether all rows are gaps."""
         return not self.is_present.any()
 
-    def take(self, rows: Any) -> "Numbers":
+    def take(self, rows: numpy.ndarray | slice) -> "Numbers":
         """Return some rows. rows : indices or a slice"""
         return Numbers(self.values[rows], None if self.gaps is None else self.gaps[rows])
 
@@ -128,7 +128,7 @@ class Timestamps:
         """Return whether all rows are gaps."""
         return bool(numpy.isnan(self.microseconds).all())
 
-    def take(self, rows: Any) -> "Timestamps":
+    def take(self, rows: numpy.ndarray | slice) -> "Timestamps":
         """Return some rows. rows : indices or a slice"""
         local = None if self.local is None else self.local[rows]
         return replace(self, microseconds=self.microseconds[rows], local=local)
@@ -182,7 +182,7 @@ class Words:
         """Return whether all rows are gaps."""
         return not self.filled_texts or bool((self.codes < 0).all())
 
-    def take(self, rows: Any) -> "Words":
+    def take(self, rows: numpy.ndarray | slice) -> "Words":
         """Return some rows, and the texts of these. rows : indices or a slice"""
         codes = self.codes[rows]
         if isinstance(rows, slice):
@@ -234,7 +234,7 @@ class Words:
     def dated(self, dates: Dates) -> Timestamps:
         """Return the column as the dates that its texts are."""
         microseconds = self._of_rows(dates.microseconds.astype(numpy.float64))
-        unit: Any = "time" if dates.is_time_of_day else "datetime"
+        unit: Literal["time", "datetime"] = "time" if dates.is_time_of_day else "datetime"
         return Timestamps(microseconds, dates.clock, unit=unit, date_format=dates.date_format)
 
 
@@ -251,7 +251,7 @@ class OtherValues:
         """Return the kind of the column."""
         return ColumnKind("other", self.type_name)
 
-    def take(self, rows: Any) -> "OtherValues":
+    def take(self, rows: numpy.ndarray | slice) -> "OtherValues":
         """Return some rows. rows : indices or a slice"""
         return OtherValues(len(numpy.empty(self.rows)[rows]), self.type_name)
 
@@ -274,7 +274,7 @@ class Column:
         """Return the values."""
         return self._read()
 
-    def take(self, rows: Any) -> "Column":
+    def take(self, rows: numpy.ndarray | slice) -> "Column":
         """Return some rows. rows : indices or a slice"""
         count = len(range(*rows.indices(self.rows))) if isinstance(rows, slice) else len(rows)
         return Column(count, lambda: self.values.take(rows))
@@ -317,7 +317,7 @@ class Table:
         gaps = Column(rows, lambda: Numbers(numpy.full(rows, numpy.nan)))
         return Table(names, [columns.get(name, gaps) for name in names], True)
 
-    def take(self, rows: Any) -> "Table":
+    def take(self, rows: numpy.ndarray | slice) -> "Table":
         """Return some rows. rows : indices or a slice"""
         return replace(self, columns=[column.take(rows) for column in self.columns])
 
@@ -395,7 +395,7 @@ class Table:
         return len(numpy.unique(integers)) > len(numpy.unique(integers.astype(numpy.float64)))
 
 
-def _exceeds(low: Any, high: Any) -> bool:
+def _exceeds(low: SupportsInt, high: SupportsInt) -> bool:
     """Return whether whole numbers of this range are beyond those that float64 holds."""
     return int(low) < -MAX_EXACT_INTEGER or int(high) > MAX_EXACT_INTEGER
 
@@ -419,7 +419,7 @@ def _changed_clock(name: str, clock: Clock) -> str:
     )
 
 
-def enumerated(items: Any) -> str:
+def enumerated(items: Iterable[str]) -> str:
     """Return the items of a message; of many the first ones, and how many more there are."""
     texts = list(items)
     shown = texts[:MAX_NAMES_IN_A_MESSAGE]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
+from numpy.random import RandomState
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -14,7 +15,7 @@ from xpnet.tabular.columns import Table
 from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
     from numpy.random import RandomState
@@ -105,9 +106,9 @@ class RowLinks:
 
 
 def links_of(
-    X: Any,
-    groups: Any,
-    time: Any,
+    X: TableLike | Table,
+    groups: ArrayLike | None,
+    time: ArrayLike | str | None,
     rows: int,
     date_format: str | dict[str, str] | None = None,
 ) -> RowLinks:
@@ -149,7 +150,10 @@ def group_numbers(groups: ArrayLike | None, rows: int) -> numpy.ndarray:
 
 
 def times_of(
-    X: Any, time: Any, rows: int, date_format: str | dict[str, str] | None = None
+    X: TableLike | Table,
+    time: ArrayLike | str,
+    rows: int,
+    date_format: str | dict[str, str] | None = None,
 ) -> numpy.ndarray:
     """Return the time of each row: (rows,) float64, dates as seconds since 1970.
 
@@ -251,7 +255,7 @@ def group_folds(
     groups: numpy.ndarray,
     labels: numpy.ndarray | None,
     count: int,
-    random_state: Any,
+    random_state: RandomState | int,
 ) -> list[Fold]:
     """Divide rows so that all rows of a group are on one side, with classes nearly in proportion.
 

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy
+from numpy.random import RandomState
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
@@ -41,7 +42,7 @@ from xpnet.tabular.number_encoding import (
     numbers_of,
 )
 from xpnet.tabular.text_encoding import TextEncoding, fit_text
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -200,11 +201,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     binning: str = allowing("quantile", {"quantile", "tree"})
     min_frequency: float = allowing(0.001, COUNT, Interval(Real, 0, 1, closed="neither"))
     max_categories: int = allowing(400, COUNT)
-    categorical_features: Any = allowing("auto", *CATEGORICAL_FEATURES)
+    categorical_features: Sequence[str] | Sequence[int] | str = allowing(
+        "auto", *CATEGORICAL_FEATURES
+    )
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
     text_features: str = allowing("off", {"on", "off"})
-    random_state: Any = allowing(None, *RANDOM_STATE)
+    random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -213,7 +216,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
         """Learn how to encode a table.
 
         Parameters
@@ -239,7 +242,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._fit(X, y)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None, *, groups: Any = None, time: Any = None) -> Any:
+    def fit_transform(
+        self,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+    ) -> numpy.ndarray:
         """Learn how to encode a table, and encode it.
 
         The mean target of categories of many values is that of other rows here, so that a network
@@ -274,7 +284,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._encode(table, details)
 
     def _fit(
-        self, X: Any, y: Any, groups: Any = None, time: Any = None
+        self,
+        X: TableLike,
+        y: ArrayLike | None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
     ) -> tuple[Table, dict[int, numpy.ndarray]]:
         """Fit; return the table, and the details of the training rows by the category's column."""
         check_parameters(self)
@@ -419,7 +433,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         encoding = fit_text(codes, index, target.random_state)
         return "holds text without n-grams" if encoding is None else [encoding]
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: TableLike | Table) -> numpy.ndarray:
         """Encode a table.
 
         Parameters

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from numpy.random import RandomState
+
 from xpnet.tabular.division import RowLinks
 
 if TYPE_CHECKING:
@@ -23,4 +25,4 @@ class Target:
     y: Any
     task: Task | None
     links: RowLinks
-    random_state: Any
+    random_state: RandomState

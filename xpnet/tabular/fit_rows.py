@@ -18,7 +18,7 @@ from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, Transformer
 
 
 class TargetCoding(Protocol):
@@ -108,7 +108,7 @@ def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
     return None if weight is None or (weight == weight[:1]).all() else weight
 
 
-def counted_table(X: Any, rows: int, encoder: "TableEncoder", targets: WeightedTargets) -> Any:
+def counted_table(X: Any, rows: int, encoder: Transformer, targets: WeightedTargets) -> Any:
     """Return the rows of a table that count, as the encoder takes them.
 
     Raises ValueError for a table of another number of rows.
@@ -151,7 +151,7 @@ def rows_of_folds(
 ) -> PredictedRows:
     """Return the predictions of the validation rows of all networks."""
     indices = [plan.fold % len(validation) for plan in trained.plans]
-    networks_of_part: dict[Any, list[int]] = {}
+    networks_of_part: dict[int, list[int]] = {}
     for network, index in enumerate(indices):
         part = index if trained.predict_folds_together else network
         networks_of_part.setdefault(part, []).append(network)

@@ -4,10 +4,10 @@ An estimator holds one such record and replaces it as a whole, so that each pred
 and each attribute belongs to one whole fit, whatever other threads do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy
 from scipy.sparse import issparse
@@ -23,7 +23,7 @@ from xpnet.tabular.calibration import CalibrationRows, conformal_margin, tempere
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
 from xpnet.tabular.importance import Importances
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, Transformer
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -290,7 +290,7 @@ class FittedAttributes(Saved):
             )
         return fitted
 
-    def set_fitted_state(self, fitted: Any) -> Any:
+    def set_fitted_state(self, fitted: FittedTable) -> Self:
         """Replace all that ``fit`` has learned by a record of another estimator of this class.
 
         Parameters
@@ -360,16 +360,16 @@ class FittedAttributes(Saved):
         return self._attribute("encoder").feature_names_in_
 
     @feature_names_in_.setter
-    def feature_names_in_(self, names: Any) -> None:
+    def feature_names_in_(self, names: Sequence[str] | numpy.ndarray | None) -> None:
         self._fitted = self.get_fitted_state().with_feature_names(names)
 
 
-def row_count(X: ArrayLike, encoder: "TableEncoder") -> int:
+def row_count(X: ArrayLike, encoder: Transformer) -> int:
     """Return the number of rows of a table that an encoder takes."""
     return table_of(X).rows if isinstance(encoder, TableEncoder) else int(_num_samples(X))
 
 
-def dense(encoded: ArrayLike, encoder: "TableEncoder", dtype: str) -> numpy.ndarray:
+def dense(encoded: Any, encoder: Transformer, dtype: str) -> numpy.ndarray:
     """Return encoded rows as a dense matrix of a dtype, (rows, inputs) in C order.
 
     Raises InputError, which names the encoder, for what is no matrix of finite numbers.

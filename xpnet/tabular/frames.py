@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from importlib import import_module
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import narwhals.stable.v2 as narwhals
 import numpy
@@ -31,6 +31,9 @@ from xpnet.tabular.columns import (
     text_of,
 )
 from xpnet.typing import ArrayLike
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _CHECKS: dict[str, object] = {
     "dtype": None,
@@ -206,7 +209,7 @@ def _of_numpy(array: numpy.ndarray, name: object) -> Values:
     return _of_objects(array.tolist(), name)
 
 
-def _of_arrow(array: Any, name: object) -> Values:
+def _of_arrow(array: "pyarrow.Array | pyarrow.ChunkedArray", name: object) -> Values:
     """Return the values of an Arrow array."""
     pyarrow = sys.modules["pyarrow"]
     types = pyarrow.types
@@ -231,7 +234,9 @@ def _of_arrow(array: Any, name: object) -> Values:
     return _of_series(narwhals.from_native(array, series_only=True), name)
 
 
-def _words_of_dictionary(array: Any, *, is_category: bool) -> Values:
+def _words_of_dictionary(
+    array: "pyarrow.DictionaryArray | pyarrow.ChunkedArray", *, is_category: bool
+) -> Values:
     """Return the values of an Arrow array of coded values, which are text in most of them."""
     pyarrow = sys.modules["pyarrow"]
     if isinstance(array, pyarrow.ChunkedArray):
@@ -268,13 +273,13 @@ def _of_series(series: Any, name: object) -> Values:
     return OtherValues(len(series), str(dtype))
 
 
-def _floats(series: Any) -> numpy.ndarray:
+def _floats(series: narwhals.Series) -> numpy.ndarray:
     """Return a series of numbers as (rows,) float64, NaN for gaps."""
     floats: numpy.ndarray = series.cast(narwhals.Float64).to_numpy()
     return floats
 
 
-def _timestamps(series: Any, zone: str | None) -> Timestamps:
+def _timestamps(series: narwhals.Series, zone: str | None) -> Timestamps:
     """Return a series of timestamps. zone : of the series, None for none"""
     microseconds = _floats(series.dt.timestamp("us"))
     if zone is None:
@@ -310,7 +315,7 @@ def _words(codes: numpy.ndarray, categories: Iterable[object], *, is_category: b
     return Words(distinct.codes, distinct.texts, is_category)
 
 
-def _of_objects(values: list[Any], name: Any) -> Values:
+def _of_objects(values: list[Any], name: object) -> Values:
     """Return Python's objects as the values of the one kind that all of them have, or as text.
 
     Raises InputError for text that is not valid Unicode.
@@ -378,7 +383,7 @@ def _with_gaps(numbers: numpy.ndarray, is_gap: numpy.ndarray) -> numpy.ndarray:
     return floats
 
 
-def _of_integers(present: list[object], is_gap: numpy.ndarray) -> Numbers:
+def _of_integers(present: list[int], is_gap: numpy.ndarray) -> Numbers:
     """Return whole numbers, as float64 where they are beyond 64 bits."""
     numbers = numpy.array(present)
     if numbers.dtype.kind not in "iu":
@@ -388,12 +393,12 @@ def _of_integers(present: list[object], is_gap: numpy.ndarray) -> Numbers:
     return Numbers(values, is_gap if is_gap.any() else None)
 
 
-def _of_reals(present: list[Any], is_gap: numpy.ndarray) -> Numbers:
+def _of_reals(present: Sequence[SupportsFloat], is_gap: numpy.ndarray) -> Numbers:
     """Return numbers of any of Python's types."""
     return Numbers(_with_gaps(numpy.array(list(map(float, present))), is_gap))
 
 
-def _of_datetimes(present: list[Any], is_gap: numpy.ndarray) -> Timestamps | None:
+def _of_datetimes(present: list[datetime], is_gap: numpy.ndarray) -> Timestamps | None:
     """Return timestamps; None for some with and some without a time zone."""
     is_aware = {moment.tzinfo is not None for moment in present}
     if len(is_aware) > 1:
@@ -413,7 +418,7 @@ def _of_dates(present: list[object], is_gap: numpy.ndarray) -> Timestamps:
     return Timestamps(_with_gaps(microseconds, is_gap), "naive", unit="date")
 
 
-def _of_times(present: list[Any], is_gap: numpy.ndarray) -> Timestamps:
+def _of_times(present: list[time], is_gap: numpy.ndarray) -> Timestamps:
     """Return times of day."""
     midnight = datetime.min.date()
     spans = [datetime.combine(midnight, one.replace(tzinfo=None)) - datetime.min for one in present]

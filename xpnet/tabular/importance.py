@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import numpy
 
@@ -32,7 +31,9 @@ class Sample:
     X: numpy.ndarray
     Y: numpy.ndarray
 
-    def rises(self, inputs_of_columns: Sequence[numpy.ndarray], rng: Any) -> numpy.ndarray:
+    def rises(
+        self, inputs_of_columns: Sequence[numpy.ndarray], rng: numpy.random.Generator
+    ) -> numpy.ndarray:
         """Return how much the loss rises when each column is shuffled: (columns,).
 
         inputs_of_columns : indices of the inputs that each column has
@@ -99,7 +100,7 @@ class Importances:
 
 
 def importances_of(
-    encoder: Any,
+    encoder: object,
     trained: TrainedNetworks,
     rows: LabeledRows,
     validation: Sequence[Fold] | LabeledRows | None,
@@ -136,7 +137,9 @@ def importances_of(
     return Importances(samples, of_columns)
 
 
-def _drawn(rows: int, weight: numpy.ndarray | None, maximum: int, rng: Any) -> numpy.ndarray:
+def _drawn(
+    rows: int, weight: numpy.ndarray | None, maximum: int, rng: numpy.random.Generator
+) -> numpy.ndarray:
     """Return indices of random rows, of weighted ones in proportion to their weights."""
     if weight is not None:
         shares = weight.astype(numpy.float64)

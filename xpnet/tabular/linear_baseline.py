@@ -10,7 +10,6 @@ network's and the linear model's. Predictions, files and ONNX graphs consist of 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy
 from scipy.linalg import block_diag
@@ -28,6 +27,7 @@ from xpnet.tabular.network_rows import on_host
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
+from xpnet.typing import SparseMatrix
 
 MIN_LEAF_ROWS = 5
 """Rows of a leaf of these trees at least."""
@@ -51,7 +51,9 @@ MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
 
 
-def numbers_of_columns(encodings: Sequence[Encoding], *, codes: bool) -> tuple[Any, list[int]]:
+def numbers_of_columns(
+    encodings: Sequence[Encoding], *, codes: bool
+) -> tuple[SparseMatrix, list[int]]:
     """Return sums of inputs that hold each column of a table in few numbers.
 
     The bins of a number become one number, which is the number itself within the range of the bins.
@@ -87,7 +89,7 @@ def _bins_as_number(encoding: NumberEncoding, block: numpy.ndarray) -> numpy.nda
     return numpy.column_stack([number, block[:, 1:before_bins]])
 
 
-def sums_of_inputs(X: numpy.ndarray, sums: Any) -> numpy.ndarray:
+def sums_of_inputs(X: numpy.ndarray, sums: SparseMatrix) -> numpy.ndarray:
     """Return the sums of the inputs of rows: (rows, numbers), the product of X and sums.
 
     Most numbers are one input; the others are sums of inputs that lie side by side. So the dense
@@ -143,7 +145,11 @@ def scales_of_inputs(
 
 
 def fit_linear(
-    sums: Any, rows: LabeledRows, validation: LabeledRows, spec: NetworkSpec, deadline: float
+    sums: SparseMatrix,
+    rows: LabeledRows,
+    validation: LabeledRows,
+    spec: NetworkSpec,
+    deadline: float,
 ) -> LinearModel | None:
     """Fit a linear model of sums of the inputs; None where a class has no rows.
 
@@ -226,7 +232,7 @@ def best_blend_weight(losses: numpy.ndarray) -> float:
 
 def with_scaled_inputs(
     spec: NetworkSpec, values: dict[str, numpy.ndarray], scales: numpy.ndarray
-) -> dict[str, Any]:
+) -> dict[str, numpy.ndarray]:
     """Return parameters that take inputs as they are, of those that take inputs times scales."""
     name = spec.layer_names[0]["weight"]
     return values | {name: numpy.asarray(values[name]) * scales[:, None].astype(spec.dtype)}
@@ -234,7 +240,7 @@ def with_scaled_inputs(
 
 def with_linear(
     spec: NetworkSpec, values: dict[str, numpy.ndarray], linear: LinearModel, blend_weight: float
-) -> tuple[NetworkSpec, dict[str, Any]]:
+) -> tuple[NetworkSpec, dict[str, numpy.ndarray]]:
     """Put a linear model into hidden units of its own; each output becomes a weighted mean.
 
     Each member and each output y has two units of its own in each hidden layer::

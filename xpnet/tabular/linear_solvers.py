@@ -6,11 +6,12 @@ a solver, and no warning reaches the user, since a model that has not converged 
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
+
+from xpnet.typing import SparseMatrix
 
 MAX_ITERATIONS = 60
 """Maximum number of iterations of a logistic regression. More take longer than the networks where
@@ -27,7 +28,7 @@ class LinearModel:
     weights: numpy.ndarray
     biases: numpy.ndarray
 
-    def outputs(self, X: Any) -> numpy.ndarray:
+    def outputs(self, X: numpy.ndarray | SparseMatrix) -> numpy.ndarray:
         """Return its outputs: (rows, outputs)."""
         return X @ self.weights + self.biases
 

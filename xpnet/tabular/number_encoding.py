@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -11,6 +11,10 @@ from xpnet.tabular.columns import Kind
 from xpnet.tabular.dates import Clock
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.unlogged import fit_unlogged
+
+if TYPE_CHECKING:
+    from sklearn.tree._tree import Tree
+
 
 MAX_QUANTILE_ROWS = 200_000
 """Number of rows from which quantiles are computed; more rows move them by less than a bin."""
@@ -324,7 +328,7 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
     classifies = scaling.target is not None and scaling.target.task == "classification"
     tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
-    def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> Any:
+    def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> "Tree":
         """Fit a tree to the column; return its nodes."""
         tree = tree_class(
             max_leaf_nodes=max_leaves,
@@ -346,7 +350,7 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
     return nodes.threshold[nodes.children_left != nodes.children_right]
 
 
-def _impurity_of_leaves(nodes: Any) -> float:
+def _impurity_of_leaves(nodes: "Tree") -> float:
     """Return the mean impurity of a tree's leaves, weighted by their rows."""
     leaves = nodes.children_left == nodes.children_right
     return float(numpy.average(nodes.impurity[leaves], weights=nodes.n_node_samples[leaves]))

@@ -25,6 +25,7 @@ from xpnet.tabular.linear_baseline import (
     scales_of_inputs,
 )
 from xpnet.training import Callback, LabeledRows, TrainingState
+from xpnet.typing import SparseMatrix, Transformer
 
 if TYPE_CHECKING:
     from xpnet.tabular.base import Tabular
@@ -235,13 +236,13 @@ class Recipe:
     refit: bool
     backend: str | Backend | None
     input_scales: numpy.ndarray | None
-    input_sums: Any | None
+    input_sums: SparseMatrix | None
     deadline: float
     watch: Watch | None
 
 
 def make_recipe(
-    estimator: Any,
+    estimator: "Tabular",
     encoder: Any,
     rows: LabeledRows,
     *,
@@ -390,8 +391,8 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 
 def helpers_of(
-    estimator: "Tabular", encoder: "TableEncoder", spec: NetworkSpec, rows: LabeledRows
-) -> tuple[numpy.ndarray | None, Any]:
+    estimator: "Tabular", encoder: Transformer, spec: NetworkSpec, rows: LabeledRows
+) -> tuple[numpy.ndarray | None, SparseMatrix | None]:
     """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
 
     Both are None where the user has chosen the hidden layers or the encoder, and for rows of a

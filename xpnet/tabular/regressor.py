@@ -22,12 +22,10 @@ from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import PredictedRows
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, TableLike, Transformer
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
-
-    from xpnet.tabular.encoder import TableEncoder
 
 MAX_TARGET = 1e140
 """Largest absolute value of a target: the squares of larger ones overflow, and with them the
@@ -156,7 +154,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return NumberCoding(target, y.ndim == 1, self.dtype, self._repeated)
 
     def _record(
-        self, coding: NumberCoding, encoder: "TableEncoder", trained: TrainedNetworks
+        self, coding: NumberCoding, encoder: Transformer, trained: TrainedNetworks
     ) -> FittedRegressor:
         return FittedRegressor(
             encoder=encoder,
@@ -189,7 +187,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """Return the weights of the validation rows, (rows,) float64; None for equal ones."""
         return self._attribute("residual_weights")
 
-    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+    def predict(self, X: TableLike, *, return_std: bool = False) -> Any:
         """Predict the number of each row: the mean over the members, within the range of y.
 
         Parameters
@@ -255,7 +253,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
         return fitted.interval(X, coverage, predictions)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters

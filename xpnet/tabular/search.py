@@ -27,10 +27,10 @@ from xpnet.tabular.network_training import NetworkTraining
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
 from xpnet.tabular.watching import Say
 from xpnet.training import LabeledRows
+from xpnet.typing import Transformer
 
 if TYPE_CHECKING:
     from xpnet.tabular.base import Tabular
-    from xpnet.tabular.encoder import TableEncoder
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def networks_of_search(settings: int, rungs: Sequence[Rung]) -> int:
 
 def make_ensemble(
     estimator: "Tabular",
-    encoder: "TableEncoder",
+    encoder: Transformer,
     recipe: Recipe,
     divided: DividedRows,
     *,

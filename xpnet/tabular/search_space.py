@@ -1,10 +1,12 @@
 """Values of the tabular estimators' parameters that are worth a search."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from scipy.stats import loguniform
 
-TABULAR_SEARCH_SPACE: dict[str, Any] = {
+from xpnet.estimators.search_spaces import Distribution
+
+TABULAR_SEARCH_SPACE: dict[str, Sequence[object] | Distribution] = {
     "learning_rate_init": loguniform(1e-3, 2e-2),
     "weight_decay": loguniform(1e-3, 3e-1),
     "dropout": [0.0, 0.1, 0.2, 0.3],

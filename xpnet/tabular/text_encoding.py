@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy
+from numpy.random import RandomState
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from xpnet.tabular.columns import CategoryCodes
+from xpnet.typing import SparseMatrix
 
 if TYPE_CHECKING:
     from numpy.random import RandomState
@@ -54,7 +56,7 @@ class TextEncoding:
         out[...] = of_texts[codes.codes]
 
 
-def hashed(texts: Sequence[str]) -> Any:
+def hashed(texts: Sequence[str]) -> SparseMatrix:
     """Return how often each hash occurs in texts: (texts, HASHES), sparse."""
     vectorizer = HashingVectorizer(
         analyzer="char_wb",

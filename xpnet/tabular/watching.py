@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.tabular.columns import enumerated
 from xpnet.tabular.recipe import Watch, Watchers
 from xpnet.training import Callback, Training
-
-if TYPE_CHECKING:
-    from xpnet.tabular.encoder import TableEncoder
+from xpnet.typing import Transformer
 
 SECONDS_BETWEEN_LINES = 10.0
 """Seconds after which a network that is being trained gets another line."""
@@ -47,7 +45,7 @@ class Watching:
     callbacks: Callbacks = ()
     every_epoch: bool = False
 
-    def encoded(self, encoder: "TableEncoder") -> None:
+    def encoded(self, encoder: Transformer) -> None:
         """Say which columns are not used, and why."""
         left_out = getattr(encoder, "left_out_", {})
         if self.say is not None and left_out:
