@@ -126,6 +126,27 @@ def test_networks_take_settings_in_turn(trained: Any, kind: Any, y: Any) -> None
 
 
 @pytest.mark.parametrize(("kind", "y"), CASES)
+def test_one_network_alone_has_smaller_bins_if_it_predicts_numbers(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, y: Any
+) -> None:
+    ensembles: list[Ensemble] = []
+    train = Ensemble.train
+
+    def record(ensemble: Ensemble, minimum: int) -> None:
+        ensembles.append(ensemble)
+        train(ensemble, minimum)
+
+    monkeypatch.setattr(Ensemble, "train", record)
+    model = kind(quality=1, max_iter=1, random_state=0).fit(TABLE, y)
+    (ensemble,) = ensembles
+    assert len(model.networks_) == len(ensemble.recipes) == 1
+    factors = scales_of(ensemble.recipe_of(0)) / scales_of(ensemble.recipe)
+    of_bins = 0.4 if kind is TabularRegressor else 1.0
+    wanted = numpy.where(are_bins(model.encoder_.encodings_), of_bins, 1.0)
+    numpy.testing.assert_allclose(factors, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "y"), CASES)
 def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
     monkeypatch: pytest.MonkeyPatch, trained: Any, kind: Any, y: Any
 ) -> None:

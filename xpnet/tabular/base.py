@@ -98,11 +98,12 @@ class Tabular(FittedAttributes, BaseEstimator):
         own; ``"auto"`` is 2 at qualities 1 and 2, else 4.
     networks : int or "auto", default "auto"
         Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 3 or 8 by quality
-        for fewer than 10,000 rows; more rows have fewer networks. From quality 4 on, networks
-        differ in dropout, learning rate, weight decay and factors of the inputs, as far as these
-        are not set. At quality 5, fewer than 10,000 rows have a search for the best of these
-        settings: networks of four settings are trained on three folds, those of the best three on
-        four more, and the settings whose mean predicts validation rows best are kept.
+        for fewer than 10,000 rows; more rows have fewer networks. Several networks differ in
+        dropout, learning rate, weight decay and factors of the inputs, as far as these are not set;
+        a single network that predicts numbers has smaller factors of the inputs of bins. At quality
+        5, fewer than 10,000 rows have a search for the best of these settings: networks of four
+        settings are trained on three folds, those of the best three on four more, and the settings
+        whose mean predicts validation rows best are kept.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It
         gets the groups or times of the rows where its ``fit_transform`` has an argument ``groups``

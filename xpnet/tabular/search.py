@@ -103,6 +103,19 @@ def usable_settings(estimator: "Tabular", recipe: Recipe) -> list[NetworkSetting
     return settings if len(settings) > 1 else [DEFAULTS, *settings]
 
 
+def settings_of_networks(estimator: Any, recipe: Recipe, count: int) -> list[NetworkSetting]:
+    """Return the settings that the networks of a fit have, at least one.
+
+    One network alone has the estimator's setting if it predicts labels: other settings pay by their
+    differences. If it predicts numbers it has the first one, whose smaller bins predict better.
+
+    count : maximum number of settings
+    """
+    if count == 1 and estimator._task == "classification":
+        return [DEFAULTS]
+    return usable_settings(estimator, recipe)[:count]
+
+
 def recipe_of_setting(
     recipe: Recipe, setting: NetworkSetting, encodings: Sequence[Encoding], task: str
 ) -> Recipe:
@@ -256,9 +269,8 @@ def make_ensemble(
     quality = QUALITIES[estimator.quality]
     searches = may_search(estimator, divided)
     minimum, _ = network_counts(estimator, len(divided.rows.X))
-    # One network alone has the estimator's setting: the others pay by their differences.
     count = quality.search[0].settings if searches else min(quality.settings, minimum)
-    settings = usable_settings(estimator, recipe)[:count] if count > 1 else [DEFAULTS]
+    settings = settings_of_networks(estimator, recipe, count)
     searches = searches and len(settings) > 1
     encodings = getattr(encoder, "encodings_", ())
     recipes = [
