@@ -16,6 +16,15 @@ class Array(Protocol):
     The dtype of an argument with this type decides whether a kernel may be used. The other operand
     of an operator is an array of the same library or a number, which libraries type in ways of
     their own.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.ops import Array
+    >>> def half(x: Array) -> Array:
+    ...     return x / 2
+    >>> half(numpy.ones(2))
+    array([0.5, 0.5])
     """
 
     @property
