@@ -237,8 +237,9 @@ def _check_structure(array: Any) -> None:
     """Raise InputError for a matrix of compressed rows or columns that points outside of its
     arrays: compiled code would read there.
     """
-    is_compressed = is_sparse(array) and array.format in ("csr", "csc")
-    if is_compressed and not _has_valid_structure(array):
+    if not is_sparse(array) or array.format not in ("csr", "csc"):
+        return
+    if not _has_valid_structure(array):
         raise InputError(
             f"A sparse matrix must have a valid structure; got a {array.format} matrix of shape "
             f"{array.shape} whose indptr or indices point outside of it. Find the fault with "
@@ -253,8 +254,9 @@ def _has_valid_structure(array: Any) -> bool:
     """
     lines, width = array.shape if array.format == "csr" else array.shape[::-1]
     starts = array.indptr
-    stored = min(len(array.indices), len(array.data))
-    if len(starts) != lines + 1 or starts[0] != 0 or starts[-1] > stored:
+    if len(starts) != lines + 1 or starts[0] != 0:
+        return False
+    if starts[-1] > min(len(array.indices), len(array.data)):
         return False
     if (starts[1:] < starts[:-1]).any():
         return False
