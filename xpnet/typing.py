@@ -28,18 +28,43 @@ class Array(Protocol):
     """
 
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Type of the elements, an object of the array's library."""
+
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Number of elements along each axis."""
+
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """Number of axes."""
+
     @property
-    def device(self) -> Any: ...
+    def device(self) -> Any:
+        """Device that the array lies on."""
+
     @property
-    def size(self) -> Any: ...
+    def size(self) -> Any:
+        """Number of elements."""
+
     @property
-    def T(self) -> "Array": ...  # noqa: N802
-    def reshape(self, shape: Any, /) -> "Array": ...
+    def T(self) -> "Array":  # noqa: N802
+        """The transpose of a matrix."""
+
+    def reshape(self, shape: Any, /) -> "Array":
+        """Return the same elements in another shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The lengths of the axes; one of them may be -1, which follows from the others.
+
+        Returns
+        -------
+        array
+            An array of the same library.
+        """
+
     def __getitem__(self, key: Any, /) -> "Array": ...
     def __setitem__(self, key: Any, value: Any, /) -> None: ...
     def __len__(self) -> int: ...
