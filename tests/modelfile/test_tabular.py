@@ -289,7 +289,14 @@ def number(settings: dict[str, Any], part: str) -> Any:
     return next(entry for entry in settings["encoder"]["encodings"] if entry.get("part") == part)
 
 
+def classes(settings: dict[str, Any]) -> Any:
+    """The classes that a classifier has learned."""
+    return next(value["array"] for name, value in settings["fitted"]["dict"] if name == "classes_")
+
+
 HARMS: dict[str, Any] = {
+    "fewer classes": lambda settings: classes(settings).pop(),
+    "more classes": lambda settings: classes(settings).append("zebra"),
     "values": lambda settings: category(settings).update(frequent=10**9),
     "other details": lambda settings: category(settings).update(detail_labels=["one"] * 10**5),
     "another column": lambda settings: category(settings).update(column=10**9),
