@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
     from xpnet.models import Network
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 
 @dataclass(frozen=True)
 class FitData:

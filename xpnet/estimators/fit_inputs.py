@@ -12,9 +12,6 @@ from xpnet.typing import ArrayLike
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 
 class RawRows(NamedTuple):
     """Rows as the user has passed them; None for what was left out.

@@ -20,9 +20,6 @@ from xpnet.typing import Array
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 
 def fit_lbfgs(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""

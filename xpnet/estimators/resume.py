@@ -23,9 +23,6 @@ from xpnet.typing import SparseMatrix
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not change the numbers of an epoch."""
 

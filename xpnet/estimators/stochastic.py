@@ -40,9 +40,6 @@ from xpnet.typing import RandomGenerator
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 AUTO_BATCH_SIZE = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
 
