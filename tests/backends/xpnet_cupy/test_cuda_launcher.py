@@ -185,10 +185,9 @@ class TestPredictions:
                 (len(cupy_on_host.launched) - asked, Graph.made - made, Graph.launched - replayed)
             )
             if k == 3:
-                for one in (step, reference):  # parameters may change
-                    one.epoch(
-                        backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X)
-                    )
+                settings = {"learning_rate": 0.1, "batch_size": len(X)}
+                step.epoch(backend.asarray(X), backend.asarray(Y), **settings)  # parameters change
+                reference.epoch(X, Y, **settings)
         # Launch by launch, then as a CUDA graph; from then on nothing is asked for but a replay.
         # What goes before, gather, ReLU, softmax, and outputs go where they belong.
         assert counts == [(5, 0, 0), (5, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
