@@ -92,7 +92,7 @@ def _suggest(trial: "Trial", name: str, values: Any) -> object:
     )
 
 
-def _suggest_one_of(trial: "Trial", name: str, values: list[object]) -> object:
+def _suggest_one_of(trial: "Trial", name: str, values: list[Any]) -> object:
     """Suggest one of the values; of those that cannot be stored, by its text."""
     if all(isinstance(value, STORABLE) for value in values):
         return trial.suggest_categorical(name, values)
