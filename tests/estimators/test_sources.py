@@ -65,7 +65,11 @@ def same_weights(a: Any, b: Any, **tolerance: float) -> None:
         np.testing.assert_allclose(found, expected, **{"rtol": 0, "atol": 0, **tolerance})
 
 
-@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"early_stopping": True}, marks=pytest.mark.slow), {"solver": "lbfgs"}],
+    ids=str,
+)
 def test_a_source_that_fits_a_buffer_is_its_array(data: Any, settings: dict[str, Any]) -> None:
     X, y = data
     same_weights(classifier(**settings).fit(ArraySource(X), y), classifier(**settings).fit(X, y))

@@ -358,7 +358,7 @@ def test_a_step_trains_by_squares_of_tiles(emulated: Any, monkeypatch: pytest.Mo
 
 
 @bfloat16
-@pytest.mark.parametrize("settings", [{}, {"members": 3}])
+@pytest.mark.parametrize("settings", [{}, pytest.param({"members": 3}, marks=pytest.mark.slow)])
 def test_bits_are_the_same_on_any_number_of_threads(settings: dict[str, Any]) -> None:
     X, y = data(3000)
     values = []

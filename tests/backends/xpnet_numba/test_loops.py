@@ -147,6 +147,11 @@ def check_short_rows(rows: int, columns: int, dtype: str, rng: np.random.Generat
     np.testing.assert_array_equal(d_bias, sums + (d * (out > 0)).sum(0))
 
 
+@pytest.mark.parametrize(
+    # Kernels have the same formulas in float64, where test_kernels checks them.
+    "dtype",
+    ["float32", pytest.param("float64", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name: str, dtype: str, rng: np.random.Generator, subtests: pytest.Subtests) -> None:
     for largest, columns in itertools.product([0, 1, 4], [1, 2, 10, 17, 300, 3000]):
