@@ -235,7 +235,7 @@ class FloatLimits(Protocol):
 
 
 class NamespaceInfo(Protocol):
-    """What a namespace reports about itself."""
+    """The default dtypes and device of a namespace."""
 
     def default_device(self) -> Any: ...
     def default_dtypes(self, *, device: object = None) -> dict[str, Any]: ...
@@ -260,7 +260,7 @@ class RandomNumbers(RandomGenerator, Protocol):
 
 
 RandomSource: TypeAlias = RandomNumbers | int | None
-"""What users pass to draw from: a seed, a random generator of NumPy, or None for its global one."""
+"""A source of random numbers: a seed, a random generator of NumPy, or None for its global one."""
 
 
 class FrameLike(Protocol):
@@ -271,10 +271,10 @@ class FrameLike(Protocol):
 
 
 ArrayLike: TypeAlias = Array | FrameLike | SparseMatrix | Sequence[object]
-"""What users pass as rows, labels or weights: arrays, frames, sparse matrices, lists."""
+"""Rows, labels or weights of a user: an array, a frame, a sparse matrix or a list."""
 
 TableLike: TypeAlias = ArrayLike | Mapping[str, object]
-"""What users pass as a table: a frame, an Arrow table, a dict of columns, an array, rows."""
+"""A table of a user: a frame, an Arrow table, a dict of columns, an array or a list of rows."""
 
 
 class Transformer(Protocol):

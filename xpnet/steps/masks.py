@@ -34,9 +34,9 @@ def keep_mask(
     """
     if positions is not None:
         rows = int(positions.max(initial=-1)) + 1
-        whole = keep_mask((rows, *shape[1:]), rate, seed=seed, t=t, layer=layer)
-        kept: numpy.ndarray = whole[positions]
-        return kept
+        mask_of_batch = keep_mask((rows, *shape[1:]), rate, seed=seed, t=t, layer=layer)
+        mask: numpy.ndarray = mask_of_batch[positions]
+        return mask
     # numpy.random takes half the time of importing NumPy, and few networks have dropout.
     from numpy.random import Philox
 

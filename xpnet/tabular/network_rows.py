@@ -58,7 +58,7 @@ class SharedRows:
         if fold.unseen_inputs is not None:
             scales_val = numpy.where(fold.unseen_inputs, 0, 1 if scales is None else scales)
         return NetworkRows(
-            self._taken(fold.training, scales), self._taken(fold.validation, scales_val)
+            self._selected(fold.training, scales), self._selected(fold.validation, scales_val)
         )
 
     def all_rows(self, scales: numpy.ndarray | None) -> LabeledRows:
@@ -80,17 +80,23 @@ class SharedRows:
         with on_device(self.backend):
             return replace(rows, X=rows.X * self._factors(scales))
 
-    def _taken(self, selection: numpy.ndarray | slice, scales: numpy.ndarray | None) -> LabeledRows:
-        """Return some of all rows, whose inputs are multiplied by factors, in place if possible."""
+    def _selected(
+        self, selection: numpy.ndarray | slice, scales: numpy.ndarray | None
+    ) -> LabeledRows:
+        """Return some of all rows, with inputs that are multiplied by factors.
+
+        A slice is a view of the rows, which are scaled where they lie: only the one network of a
+        fit that may change them (`DividedRows.are_own`) has one.
+        """
         with on_device(self.backend):
             if isinstance(selection, slice):
                 weight = None if self.rows.weight is None else self.rows.weight[selection]
-                taken = LabeledRows(self.rows.X[selection], self.rows.Y[selection], weight)
+                selected = LabeledRows(self.rows.X[selection], self.rows.Y[selection], weight)
             else:
-                taken = self.rows.take(selection, self.backend)
+                selected = self.rows.take(selection, self.backend)
             if scales is not None:
-                taken.X *= self._factors(scales)
-            return taken
+                selected.X *= self._factors(scales)
+            return selected
 
     def _factors(self, scales: numpy.ndarray) -> Array:
         """Return factors of the inputs in their dtype, on the backend."""

@@ -21,7 +21,8 @@ the loss.
 """
 
 RunEpochs = Callable[..., list[float]]
-"""The same for several epochs: it is called as `Step.epochs` is, and returns the losses."""
+"""A function that makes several epochs: it is called as `Step.epochs` is, and returns the losses.
+"""
 
 
 @dataclass

@@ -18,7 +18,7 @@ class Rounds(NamedTuple):
     """Seconds, and notes of what was measured besides, one entry a round each."""
 
     seconds: list[float]
-    notes: list[dict[str, float]] = []
+    notes: Sequence[dict[str, float]] = ()
 
     @classmethod
     def of_notes(cls, notes: list[dict[str, float]]) -> "Rounds":
