@@ -46,7 +46,7 @@ OPENERS = {
 }
 PRINTING_ROOMS = {"cli"}
 PRINTERS = {"print", "echo", "secho"}
-WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/steps/reference.py")
+WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/steps/reference.py")
 
 CLASS_NAMES_DEFINED_TWICE = {
     "Activation",
