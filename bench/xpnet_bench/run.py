@@ -20,7 +20,7 @@ from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
 from xpnet_bench.measure.pinning import set_variables
-from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Teams, race
+from xpnet_bench.measure.race import OUT_OF_TIME, Effort, Team, race
 from xpnet_bench.record import Record
 from xpnet_bench.settings import Settings
 
@@ -44,16 +44,23 @@ def run(settings: Settings, folder: Path) -> Record:
     with (
         _interruptible(),
         Progress(console=console, disable=hidden, transient=True) as progress,
-        contextlib.closing(Teams()) as teams,
+        contextlib.ExitStack() as stack,
     ):
+        teams = {
+            threads: stack.enter_context(contextlib.closing(Team(threads)))
+            for threads in {
+                settings.threads,
+                *(job.threads for job in settings.jobs if job.threads),
+            }
+        }
         for job in progress.track(settings.jobs, description="Measuring"):
             if time.monotonic() > end:
                 record.run["left_out"]["why"] = OUT_OF_TIME
                 break
             names = [entry.name for entry in settings.contenders if _takes_part(entry, job)]
-            team = teams.of(job.threads or settings.threads)
+            team = teams[job.threads or settings.threads]
             lanes = race(team, names, job, Effort.of(settings.quick), end)
-            record.run["contenders"] = teams.of(settings.threads).facts()
+            record.run["contenders"] = teams[settings.threads].facts()
             record.add(job, lanes)
     record.write()
     return record

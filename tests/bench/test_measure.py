@@ -10,8 +10,9 @@ import pytest
 from xpnet_bench.contenders import ENTRIES, Entry, find_entry, missing
 from xpnet_bench.jobs import BFLOAT16_BITS, SUITES, Job, jobs_of
 from xpnet_bench.jobs.training import in_bfloat16
-from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
+from xpnet_bench.measure.process import ContenderProcess
 from xpnet_bench.measure.race import Effort, Team, agree, race
+from xpnet_bench.measure.worker import ContenderFailed
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from xpnet_cupy.cublaslt import FORWARD
 from xpnet_cupy.launcher import Launcher
 
 from xpnet_bench.contenders.contender import Contender, Task, no_answer
-from xpnet_bench.contenders.xpnet_models import OPTIONS
+from xpnet_bench.contenders.xpnet_models import OPTIONS, device_seconds
 from xpnet_bench.jobs import PRECISIONS, Job
 from xpnet_bench.jobs.gpu import floor_seconds
 
@@ -53,13 +53,5 @@ class CudaFloor(Contender):
 
 
 def _minimum_seconds(call: Callable[[], Any]) -> float:
-    """The minimum time of some calls, by the device's own clock."""
-    times = []
-    for _ in range(REPEATS):
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(start, end) / 1e3)
-    return min(times)
+    """The minimum time of some calls."""
+    return min(device_seconds(call, 1) for _ in range(REPEATS))

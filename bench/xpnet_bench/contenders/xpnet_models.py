@@ -18,6 +18,19 @@ OPTIONS: dict[int, Any] = {23: "fp32", 10: "tf32", 7: "bf16"}
 """``precision`` of the backends, by the bits of the fraction of what products take."""
 
 
+def device_seconds(call: Callable[[], Any], calls: int) -> float:
+    """Return the seconds that this number of calls takes, by the clock of the device."""
+    import cupy
+
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record()
+    for _ in range(calls):
+        call()
+    end.record()
+    end.synchronize()
+    return cupy.cuda.get_elapsed_time(start, end) / 1000
+
+
 class XpnetNetwork(Network):
     """A FeedforwardNeuralNet."""
 
@@ -66,17 +79,8 @@ class Xpnet(EstimatorTasks, Contender):
 
     def stopwatch(self, call: Callable[[], Any], calls: int) -> float:
         """For CuPy the seconds between two events on the device."""
-        if self.variant != "cupy":
-            return super().stopwatch(call, calls)
-        import cupy
-
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record()
-        for _ in range(calls):
-            call()
-        end.record()
-        end.synchronize()
-        return cupy.cuda.get_elapsed_time(start, end) / 1000
+        measure = device_seconds if self.variant == "cupy" else super().stopwatch
+        return measure(call, calls)
 
     def enter(self, array: numpy.ndarray) -> Any:
         return self.backend.asarray(array)

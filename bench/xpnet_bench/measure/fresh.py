@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import timeit
 from typing import Any
 
 from xpnet_bench.contenders import Entry, Task, find_entry
@@ -58,7 +58,7 @@ def measure_first_use(entry: Entry, job: Job) -> dict[str, float]:
     and its memory.
     """
     data.rows(job)
-    making = _seconds(lambda: data.rows(job))
+    making = timeit.timeit(lambda: data.rows(job), number=1)
     before = peak_mib()
     start = time.perf_counter()
     contender = entry.load()
@@ -80,12 +80,6 @@ def peak_mib() -> float:
 
     held = psutil.Process().memory_info()
     return getattr(held, "peak_wset", held.rss) / 2**20
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

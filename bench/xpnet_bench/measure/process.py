@@ -1,8 +1,11 @@
 """The parent's handle on a contender's process."""
 
+import contextlib
 import multiprocessing
 import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 from unittest import mock
 
@@ -10,16 +13,12 @@ import psutil
 
 from xpnet_bench.contenders import find_entry
 from xpnet_bench.measure.pinning import pinned_environment
-from xpnet_bench.measure.worker import Failure, serve
+from xpnet_bench.measure.worker import ContenderFailed, answer, begin
 
 TIMEOUT = 300.0
 """Maximum number of seconds that a contender may take for an answer."""
 
 CONTEXT = multiprocessing.get_context("spawn")
-
-
-class ContenderFailed(Exception):
-    """A contender cannot do what was asked; the message is the reason."""
 
 
 class ContenderProcess:
@@ -30,13 +29,10 @@ class ContenderProcess:
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._requests, answers = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=serve, args=(name, threads, answers))
+        self._pool = ProcessPoolExecutor(1, CONTEXT, initializer=begin, initargs=(name, threads))
         environment = pinned_environment(threads, dict(find_entry(name).environment))
         with mock.patch.dict(os.environ, environment, clear=True):
-            self._process.start()
-        answers.close()  # so that the end of the process is the end of the pipe
-        self._handle = psutil.Process(self._process.pid)
+            self._handle = psutil.Process(self._pool.submit(os.getpid).result(TIMEOUT))
         try:
             self.facts: dict[str, str] = self.ask("facts")
         except ContenderFailed:
@@ -50,18 +46,15 @@ class ContenderProcess:
         """
         try:
             self._handle.resume()
-            self._requests.send((do, arguments))
-            answers = self._requests.poll(TIMEOUT)
-            answer = self._requests.recv() if answers else None
-            self._handle.suspend()
-        except (OSError, EOFError, psutil.Error):
+            try:
+                return self._pool.submit(answer, do, *arguments).result(TIMEOUT)
+            finally:
+                self._handle.suspend()
+        except (BrokenProcessPool, psutil.Error):
             raise ContenderFailed("its process ended") from None
-        if not answers:
+        except TimeoutError:
             self.close()
-            raise ContenderFailed(f"gave no answer within {TIMEOUT:.0f} s")
-        if isinstance(answer, Failure):
-            raise ContenderFailed(answer.reason)
-        return answer
+            raise ContenderFailed(f"gave no answer within {TIMEOUT:.0f} s") from None
 
     def processor_seconds(self) -> float:
         """Processor seconds that it and what it started have used; 0 if the process has ended."""
@@ -73,6 +66,7 @@ class ContenderProcess:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.join()
+        with contextlib.suppress(psutil.Error):
+            self._handle.kill()
+        self._pool.shutdown()
         self.folder.cleanup()

@@ -12,7 +12,8 @@ import psutil
 
 from xpnet_bench.contenders import find_entry, missing
 from xpnet_bench.jobs import PER_PROCESS, Job
-from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
+from xpnet_bench.measure.process import ContenderProcess
+from xpnet_bench.measure.worker import ContenderFailed
 
 REFERENCES = ("numpy", "scikit-learn", "torch-cuda")
 """Contenders whose answers are right: the formulas written out; scikit-learn's estimators; on a GPU
@@ -112,22 +113,6 @@ class Team:
         for process in self.running.values():
             process.close()
         self.running.clear()
-
-
-class Teams:
-    """The teams of a run, which wait from one job to the next."""
-
-    def __init__(self) -> None:
-        self._teams: dict[int, Team] = {}
-
-    def of(self, threads: int) -> Team:
-        """Return the team of contenders with this number of threads."""
-        return self._teams.setdefault(threads, Team(threads))
-
-    def close(self) -> None:
-        """End the processes of all contenders."""
-        for team in self._teams.values():
-            team.close()
 
 
 def race(

@@ -1,7 +1,7 @@
 """The process of one contender: it calls the methods of a ``Worker`` that its parent asks for.
 
 ``facts`` comes first, then ``prepare`` a job, which warms it up and counts a round's calls, and
-``turn``, which makes rounds. A failure is an answer, too.
+``turn``, which makes rounds.
 """
 
 import gc
@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from xpnet_bench.contenders import Contender, Task, find_entry
@@ -30,10 +29,8 @@ def _pool(library: dict[str, Any]) -> str:
     return f"{library['internal_api']} {library.get('version')}{kernels} x{library['num_threads']}"
 
 
-class Failure(NamedTuple):
-    """The answer of a contender that cannot do what was asked."""
-
-    reason: str
+class ContenderFailed(Exception):
+    """A contender cannot do what was asked; the message is the reason."""
 
 
 class Prepared(NamedTuple):
@@ -125,20 +122,30 @@ def settle(limit: float = 0.5) -> None:
             return
 
 
-def serve(name: str, threads: int, requests: Connection) -> None:
-    """Be the process of a contender: call the methods of a worker that are asked for."""
+_workers: list[Worker] = []
+"""The worker of this process, if it is that of a contender."""
+
+
+def begin(name: str, threads: int) -> None:
+    """Make this process, which was just started, that of a contender."""
     end_with_parent()
     null = os.open(os.devnull, os.O_WRONLY)
     for output in (sys.stdout, sys.stderr):
         os.dup2(null, output.fileno())
     pin_cores(threads)
-    worker = Worker(name)
-    while True:
-        do, arguments = requests.recv()
-        try:
-            answer = getattr(worker, do)(*arguments)
-        except Exception as error:  # a contender may fail in any way; the race continues without it
-            worker.task = None
-            answer = Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    _workers.append(Worker(name))
+
+
+def answer(do: str, *arguments: Any) -> Any:
+    """Call a method of the worker; raises ContenderFailed for any failure, as the race continues
+    without the contender.
+    """
+    (worker,) = _workers
+    try:
+        return getattr(worker, do)(*arguments)
+    except Exception as error:
+        worker.task = None
+        reason = " ".join(str(error).split())[:300]
+        raise ContenderFailed(f"{type(error).__name__}: {reason}") from None
+    finally:
         settle()
-        requests.send(answer)
