@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy
@@ -214,7 +215,7 @@ def common_forms(parts: Iterable[Sequence[str]], forms: Iterable[str] = FORMS) -
     """
     remaining = list(forms)
     clocks: set[Clock] = set()
-    differing: set[str] = set()
+    differing: set[tuple[str, str]] = set()
     common: list[Dates] = []
     for texts in filter(None, parts):
         dates = [read_dates(texts, form) for form in remaining if read_dates(texts[:1], form)]
@@ -223,13 +224,16 @@ def common_forms(parts: Iterable[Sequence[str]], forms: Iterable[str] = FORMS) -
         remaining = [one.date_format for one in common]
         if not remaining or len(clocks) > 1:
             return CommonForms([], False, None)
-        first = common[0].microseconds
         differing |= {
-            one.date_format for one in common if not numpy.array_equal(one.microseconds, first)
+            (one.date_format, other.date_format)
+            for one, other in combinations(common, 2)
+            if not numpy.array_equal(one.microseconds, other.microseconds)
         }
     if not common:
         return CommonForms([], False, None)
-    return CommonForms(remaining, bool(differing & set(remaining)), common[0])
+    right, *others = remaining
+    is_ambiguous = any((right, other) in differing for other in others)
+    return CommonForms(remaining, is_ambiguous, common[0])
 
 
 def unlike_date(texts: Sequence[str]) -> str | None:
