@@ -10,10 +10,16 @@ import pytest
 from helpers.damage import sealed
 from safetensors import safe_open
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.feature_extraction.text import (
+    HashingVectorizer,
+    TfidfTransformer,
+    TfidfVectorizer,
+)
 
 import xpnet
 from xpnet import TableEncoder
+from xpnet.tabular import text_encoding
+from xpnet.tabular.columns import CategoryCodes
 
 RNG = numpy.random.default_rng(0)
 SUBJECTS = numpy.array([["boat", "harbour", "sail"], ["train", "railway", "station"]])
@@ -88,3 +94,59 @@ def test_a_file_with_other_components_is_refused(tmp_path: Path, shape: list[int
     (tmp_path / "other").write_bytes(sealed((tmp_path / "m.safetensors").read_bytes(), change))
     with pytest.raises(xpnet.ModelFileError):
         xpnet.load(tmp_path / "other")
+
+
+def test_the_outputs_of_texts_are_those_of_all_n_grams() -> None:
+    """Similarities of all outputs, by weights and a decomposition that NumPy computes."""
+    # None of their n-grams have the same hash.
+    texts = [
+        "oak tree",
+        "oak trees",
+        "an oak and an elm",
+        "elm tree",
+        "birch",
+        "a birch and an elm",
+    ]
+    codes = CategoryCodes(numpy.array([3, 0, 1, -1, 2, 4, 5, 0]), texts)
+    encoding = text_encoding.fit_text(codes, 7, numpy.random.RandomState(0))
+    assert encoding is not None
+    assert encoding.labels == ["_text0", "_text1", "_text2", "_text3", "_text4"]
+    assert (encoding.column, encoding.frequencies.shape) == (7, (4096,))
+    assert encoding.components.shape == (4096, 5)
+    out = numpy.full((8, 5), 9, numpy.float32)
+    encoding.write(codes, out)
+
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4))
+    weighted = vectorizer.fit_transform(texts).toarray()
+    left, values, _ = numpy.linalg.svd(weighted)
+    expected = left[:, :5] * values[:5]  # one output less than texts
+    expected /= expected.std(axis=0).max()
+    rows = numpy.vstack([expected, numpy.zeros(5)])[codes.codes]
+    numpy.testing.assert_allclose(out @ out.T, rows @ rows.T, rtol=1e-4, atol=1e-5)
+
+
+def test_texts_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = CategoryCodes(numpy.arange(9), [f"text {k} of {k * k}" for k in range(9)])
+    encoding = text_encoding.fit_text(codes, 0, numpy.random.RandomState(0))
+    assert encoding is not None
+    outs = numpy.empty((2, 9, len(encoding.labels)), numpy.float32)
+    encoding.write(codes, outs[0])
+    monkeypatch.setattr(text_encoding, "TEXTS_AT_ONCE", 2)
+    encoding.write(codes, outs[1])
+    numpy.testing.assert_allclose(outs[1], outs[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("texts", "codes", "outputs"),
+    [
+        (["one"], [0, -1], None),
+        (["one", ""], [0, 1], None),
+        (["one", "two"], [0, 0, -1], None),
+        (["one", "one more"], [0, 1], 1),
+        (["one", " one"], [0, 1], None),  # with the same n-grams
+    ],
+)
+def test_when_there_is_an_output(texts: list[str], codes: list[int], outputs: int | None) -> None:
+    column = CategoryCodes(numpy.array(codes), texts)
+    encoding = text_encoding.fit_text(column, 0, numpy.random.RandomState(0))
+    assert (None if encoding is None else encoding.components.shape[1]) == outputs

@@ -82,7 +82,8 @@ def fit_text(codes: CategoryCodes, column: int, random_state: "RandomState") -> 
     weighted = weighting.fit_transform(hashed(texts))
     outputs = min(COMPONENTS, len(texts) - 1)
     reduction = TruncatedSVD(outputs, random_state=random_state)
-    spread = reduction.fit_transform(weighted).std(axis=0)
+    with numpy.errstate(invalid="ignore"):  # the share of variance, where all texts are alike
+        spread = reduction.fit_transform(weighted).std(axis=0)
     components = reduction.components_[spread > 0].T / max(spread.max(), 1e-12)
     if not components.shape[1]:
         return None
