@@ -14,7 +14,12 @@ from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.checks import weights_in_dtype
 from xpnet.estimators.fit_inputs import FitInputs, open_rows
-from xpnet.estimators.fit_rows import Columns, check_training_rows, check_validation_rows
+from xpnet.estimators.fit_rows import (
+    Columns,
+    check_has_targets,
+    check_training_rows,
+    check_validation_rows,
+)
 from xpnet.estimators.targets import Targets
 from xpnet.models.inputs import bring, is_host, own, to_host
 from xpnet.models.network import by_rows
@@ -96,7 +101,8 @@ def check_fit_data(
     goes_on = not first and estimator._network is not None
     if goes_on:
         estimator._fitted.check_home(inputs.training.X)
-    opened = open_rows(estimator, inputs.training)
+    check_has_targets(estimator, inputs.training.y)
+    opened = open_rows(estimator, inputs.training, coordinator)
     # A user may have set `coefs_` alone.
     knows_columns = not first and hasattr(estimator, "n_features_in_")
     expected_columns = Columns.learned_by(estimator) if knows_columns else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy
 
 from xpnet.data.sources import ArraySource, Source, as_source
+from xpnet.distributed.coordinator import Coordinator
 from xpnet.models.inputs import check_in_memory, to_host
 from xpnet.typing import ArrayLike
 
@@ -43,8 +44,8 @@ class FitInputs(NamedTuple):
 class OpenedRows:
     """Rows of the user where checks can read them.
 
-    X : (rows, in), a source, or data in memory: an array of any library, a sparse matrix, a frame
-        or lists
+    X : (rows, in), in memory (an array of any library, a sparse matrix, a frame or lists), or a
+        source if its rows do not fit a buffer
     y : (rows,) or (rows, out), on the host; None for none
     weight : (rows,), on the host; None for none
     """
@@ -56,35 +57,50 @@ class OpenedRows:
     @property
     def count(self) -> int:
         """Return the number of rows."""
-        return self.X.shape[0] if hasattr(self.X, "shape") else len(self.X)
-
-    def buffer_rows(self, dtype: str | None) -> int:
-        """Return how many rows of a source fit a buffer; 0 for rows in memory.
-
-        dtype : in which the rows are computed; None for that of X, or float32 if it is narrower
-        """
-        if not isinstance(self.X, Source):
-            return 0
-        return self.X.buffer_rows(dtype or numpy.result_type(self.X.dtype, numpy.float32))
-
-    def matrix(self, *, by_blocks: bool) -> ArrayLike | Source:
-        """Return X as a source where it is read block by block, and otherwise in memory."""
-        if isinstance(self.X, Source):
-            return self.X if by_blocks else self.X.whole()
-        return ArraySource(numpy.asarray(self.X)) if by_blocks else self.X
+        return count_rows(self.X)
 
 
-def open_rows(estimator: "MLP", rows: RawRows) -> OpenedRows:
-    """Return rows with targets and weights on the host, and X as a source where it is one or is too
-    large to be copied.
+def open_rows(estimator: "MLP", rows: RawRows, coordinator: Coordinator) -> OpenedRows:
+    """Return rows with targets and weights on the host, and X in memory or as a source.
 
     Raises InputError for what lies neither in this process's memory nor in a source.
     """
     check_in_memory((rows.X, rows.y))
     y = to_host(rows.y)
     weight = to_host(rows.weight)
-    if estimator.solver == "lbfgs" and isinstance(rows.X, numpy.ndarray):
-        return OpenedRows(rows.X, y, weight)  # L-BFGS takes all rows of a memory map as they lie
+    return OpenedRows(open_matrix(estimator, rows.X, coordinator), y, weight)
+
+
+def open_matrix(estimator: "MLP", X: Any, coordinator: Coordinator) -> ArrayLike | Source:
+    """Return X in memory, or as a source if its rows do not fit a buffer.
+
+    If one process with rows of its own has a source, all have one, or all have their rows in
+    memory.
+    """
+    takes_all_rows = estimator.solver == "lbfgs"
+    if takes_all_rows and isinstance(X, numpy.ndarray):
+        return X  # L-BFGS takes all rows of a memory map as they lie
     # Rows that are split off for validation are copied.
-    source = as_source(rows.X, dtype=estimator.dtype, copied=bool(estimator.early_stopping))
-    return OpenedRows(rows.X if source is None else source, y, weight)
+    source = as_source(X, dtype=estimator.dtype, copied=bool(estimator.early_stopping))
+    if source is None and (takes_all_rows or coordinator.has_all_rows):
+        return X
+    if not takes_all_rows:
+        rows = count_rows(X if source is None else source)
+        buffer_rows = 0 if source is None else buffer_rows_of(source, estimator.dtype)
+        if coordinator.read_by_blocks(rows, buffer_rows):
+            return ArraySource(numpy.asarray(X)) if source is None else source
+    return X if source is None else source.whole()
+
+
+def count_rows(X: Any) -> int:
+    """Return the number of rows of a source or of data in memory."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def buffer_rows_of(source: Source, dtype: str | None) -> int:
+    """Return how many rows of a source fit a buffer.
+
+    dtype : in which the rows are computed; None for that of the source, or float32 if it is
+        narrower
+    """
+    return source.buffer_rows(dtype or numpy.result_type(source.dtype, numpy.float32))

@@ -68,6 +68,15 @@ class CheckedRows(NamedTuple):
     known_targets: numpy.ndarray
 
 
+def check_has_targets(estimator: "MLP", y: ArrayLike | None) -> None:
+    """Raise ValueError, with scikit-learn's message, where no targets were passed."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+
+
 def check_training_rows(
     estimator: "MLP", rows: OpenedRows, expected_columns: Columns | None, coordinator: Coordinator
 ) -> CheckedRows:
@@ -78,16 +87,10 @@ def check_training_rows(
     Raises ValueError or TypeError, as ``validate_data`` does, InputError for processes whose rows
     are not alike.
     """
-    if rows.y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
-            "is None."
-        )
-    X = load(estimator, rows, coordinator)
     if coordinator.has_all_rows or rows.count:
-        checked = check_rows(estimator, X, rows.y, expected_columns)
+        checked = check_rows(estimator, rows.X, rows.y, expected_columns)
     else:
-        checked = _check_no_rows(estimator, X, rows.y, expected_columns)
+        checked = _check_no_rows(estimator, rows.X, rows.y, expected_columns)
     if coordinator.has_all_rows:
         return checked
     return make_alike(checked, coordinator, numeric=estimator._numeric_targets)
@@ -114,35 +117,18 @@ def check_validation_rows(
             f"solver={estimator.solver!r}, which makes no epochs to measure them after; got both; "
             f"leave them out, or choose a solver of {', '.join(STOCHASTIC)}."
         )
-    opened = open_rows(estimator, rows)
-    X = load(estimator, opened, ONE_PROCESS)
+    opened = open_rows(estimator, rows, ONE_PROCESS)
     if coordinator.has_all_rows or opened.count:
-        checked = check_rows(estimator, X, opened.y, training.columns, name="y_val")
+        checked = check_rows(estimator, opened.X, opened.y, training.columns, name="y_val")
         targets.check_known(checked.y)
     else:  # other processes may have some
-        X = no_rows(X, training.columns.count, "float64")
+        X = no_rows(opened.X, training.columns.count, "float64")
         checked = training._replace(X=X, y=training.y[:0])
     Y = targets.encode(checked.y)
     weight = opened.weight
     if weight is not None:
         weight = check_weights(weight, len(Y), "sample_weight_val")
     return LabeledRows(checked.X, Y, weight)
-
-
-def load(estimator: "MLP", rows: OpenedRows, coordinator: Coordinator) -> ArrayLike | Source:
-    """Return X in memory, or as a source if its rows do not fit a buffer.
-
-    If one process with rows of its own has a source, all have one, or all have their rows in
-    memory.
-    """
-    takes_all_rows = estimator.solver == "lbfgs"
-    is_in_memory = coordinator.has_all_rows and not isinstance(rows.X, Source)
-    if takes_all_rows or is_in_memory:
-        by_blocks = False
-    else:
-        buffer_rows = rows.buffer_rows(estimator.dtype)
-        by_blocks = coordinator.read_by_blocks(rows.count, buffer_rows)
-    return rows.matrix(by_blocks=by_blocks)
 
 
 def check_rows(
