@@ -5,7 +5,7 @@
 ``number_encoding``  numbers and timestamps as float32 columns; ``category_encoding``: categories;
                      ``text_encoding``: free text; ``encodings``: any of these;
                      ``encoding_target``: the target that they are fitted to
-``encoder``          ``TableEncoder``, which chooses an encoding for each column
+``encoder``          ``TableEncoder``; ``column_fit``: how it chooses the encoding of a column
 ``recipe``           the values that ``"auto"`` stands for, and the settings of all networks
 ``linear_baseline``  trees and linear models that become a part of the networks;
                      ``linear_solvers``: their fits; ``unlogged``: fits that nothing records

@@ -1,7 +1,7 @@
 """The encoder of tables: it takes frames and returns float32 arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -27,21 +27,16 @@ from xpnet.estimators.parameters import (
     check_parameters,
 )
 from xpnet.estimators.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from xpnet.tabular.category_encoding import CategoryEncoding, fit_category, with_details
-from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table, enumerated, warn_of_names
+from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.column_fit import ColumnFit, choose_scaling
+from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
 from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.frames import table_of
-from xpnet.tabular.number_encoding import (
-    NumberEncoding,
-    Scaling,
-    encode_numbers,
-    fit_numbers,
-    numbers_of,
-)
-from xpnet.tabular.text_encoding import TextEncoding, fit_text
+from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
+from xpnet.tabular.text_encoding import TextEncoding
 from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
@@ -49,38 +44,8 @@ if TYPE_CHECKING:
 
 OUTPUTS_AT_ONCE = 1 << 19
 """Block size in outputs of the encoder; it bounds temporary memory."""
-MIN_ROWS_PER_BIN = 20
-"""Minimum number of rows for each bin of a number."""
-MIN_BINS = 4
-"""Minimum number of bins of a number; one that would have fewer has none."""
-MAX_BINS = 48
-"""Maximum number of bins of quantiles of a number."""
-TREE_BINS_OF_TABLE = 192
-"""Number of tree bins of all columns together up to which a column has many. Few columns predict
-better with many bins where the target has steps; with many columns these take long for nothing."""
-MAX_TREE_BINS_OF_WIDE_TABLE = 8
-"""Maximum number of bins of a tree in a table of very many columns."""
-MAX_TREE_BINS = 32
-"""Maximum number of bins of a tree in a table of few columns."""
-MAX_FINE_TREE_BINS = 64
-"""Maximum number of bins of a tree where the target rises and falls many times along the column."""
-MIN_ROWS_PER_TREE_BIN = 7
-"""Minimum number of rows for each tree bin of all columns together; more bins would fit noise."""
-MAX_ENCODED_NUMBERS = 1 << 26
-"""Maximum number of numbers in the encoded training table, which decides how many bins and
-categories it has; 256 MiB in float32."""
-GUARANTEED_CATEGORIES = 100
-"""Number of values of a category that may have columns of their own in tables of any length."""
-MAX_VALUES_WITHOUT_DETAILS = 20
-"""Number of values above which a category has details: frequency and mean target."""
-MIN_ROWS_FOR_IDENTIFIERS = 20
-"""Minimum number of rows of a table in which columns are examined for identifiers."""
-MAX_DISTINCT_SHARE = 0.5
-"""Share of distinct values above which text is free text and left out."""
 CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
 """The values that ``categorical_features`` may have."""
-MIN_COUNTER_SHARE = 0.5
-"""Share of their range that distinct whole numbers fill from which they are a row counter."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -290,7 +255,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
     ) -> tuple[Table, dict[int, numpy.ndarray]]:
-        """Fit; return the table, and the details of the training rows by the category's column."""
+        """Fit; return the table, and the details of its rows by the index of their column."""
         check_parameters(self)
         table = table_of(X)
         categorical = categorical_columns(self.categorical_features, table)
@@ -304,16 +269,35 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         target = self._target(y, links_of(table, groups, time, table.rows), table.rows)
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
-        self.left_out_: dict[str, str] = {}
-        self.encodings_: list[Encoding] = []
-        details: dict[int, numpy.ndarray] = {}
         kinds = [
             ColumnKind("category", "text") if index in categorical else table.kind(index)
             for index in range(len(table.columns))
         ]
-        scaling = self._scaling(table, kinds, target)
+        scaling = choose_scaling(
+            table.rows,
+            kinds,
+            robust=self.scaling == "robust",
+            bins=self.bins,
+            tree_target=target if self.binning == "tree" else None,
+        )
+        column_fit = ColumnFit(
+            table,
+            target,
+            scaling,
+            min_frequency=self.min_frequency,
+            max_categories=self.max_categories,
+            uses_free_text=self.text_features == "on",
+        )
+        self._fit_columns(column_fit, kinds)
+        return table, column_fit.row_details
+
+    def _fit_columns(self, column_fit: ColumnFit, kinds: Sequence[ColumnKind]) -> None:
+        """Learn the encodings of all columns, and why columns are left out."""
+        table = column_fit.table
+        self.left_out_: dict[str, str] = {}
+        self.encodings_: list[Encoding] = []
         for index, kind in enumerate(kinds):
-            encodings = self._fit_column(table, index, kind, scaling, target, details)
+            encodings = column_fit.encodings(index, kind)
             if isinstance(encodings, str):
                 self.left_out_[table.names[index]] = encodings
             else:
@@ -324,9 +308,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"A column must vary from row to row; got n_samples={table.rows} in which none "
                 f"does: {reasons}."
             )
-        return table, details
 
     def _target(self, y: Any, links: RowLinks, rows: int) -> Target:
+        """Return the target, with classes as indices. rows : number of rows of the table"""
         random_state = check_random_state(self.random_state)
         task: Any = self.task
         if y is None or task is None:
@@ -338,100 +322,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if task == "classification":
             y = numpy.unique(y, return_inverse=True)[1]
         return Target(y, task, links, random_state)
-
-    def _scaling(self, table: Table, kinds: list[ColumnKind], target: Target) -> Scaling:
-        numbers = encoded_numbers(kinds)
-        max_bins = self._max_bins(table, numbers)
-        may_be_fine = self.bins == "auto" and max_bins == max_tree_bins(numbers)
-        return Scaling(
-            robust=self.scaling == "robust",
-            max_bins=max_bins,
-            max_fine_bins=MAX_FINE_TREE_BINS if may_be_fine else 0,
-            target=target if self.binning == "tree" else None,
-        )
-
-    def _max_bins(self, table: Table, numbers: int) -> int:
-        if self.bins != "auto":
-            return int(self.bins or 0)
-        maximum = MAX_BINS
-        if self.binning == "tree":
-            maximum = max(MIN_BINS, table.rows // (MIN_ROWS_PER_TREE_BIN * numbers))
-            maximum = min(max_tree_bins(numbers), maximum)
-        of_memory = MAX_ENCODED_NUMBERS // (table.rows * numbers)
-        bins = min(table.rows // MIN_ROWS_PER_BIN, maximum, of_memory)
-        return bins if bins >= MIN_BINS else 0
-
-    def _fit_column(
-        self,
-        table: Table,
-        index: int,
-        kind: ColumnKind,
-        scaling: Scaling,
-        target: Target,
-        details: dict[int, numpy.ndarray],
-    ) -> Sequence[Encoding] | str:
-        """Return the encodings of a column, or why it is left out."""
-        if kind.kind == "other":
-            return f"holds {kind.type_name}"
-        if kind.kind == "category":
-            return self._fit_category(table, index, target, details)
-        if kind.kind == "timestamp":
-            return self._fit_timestamps(table, index, scaling) or "holds one value only"
-        is_merged = table.is_merged_by_float64(index)
-        if is_merged:
-            categories = self._fit_category(table, index, target, details)
-            if not isinstance(categories, str):
-                return categories
-        x = table.numbers(index)
-        is_integer = kind.type_name.lstrip("u").startswith("int")
-        if table.named and is_integer and _is_row_counter(x):
-            return "numbers the rows"
-        encodings = fit_numbers(x, scaling, index, "number")
-        if not encodings and is_merged:
-            return "holds whole numbers above 2^53 that are one number in float64"
-        return encodings or "holds one value only"
-
-    def _fit_timestamps(self, table: Table, index: int, scaling: Scaling) -> list[NumberEncoding]:
-        """Return the encodings of a column of timestamps; none where it has one value only."""
-        clock = table.clock(index)
-        encodings = fit_numbers(table.timestamps(index, clock), scaling, index, "timestamp")
-        date_format = getattr(table.values(index), "date_format", "")
-        return [replace(one, clock=clock, date_format=date_format) for one in encodings]
-
-    def _fit_category(
-        self, table: Table, index: int, target: Target, details: dict[int, numpy.ndarray]
-    ) -> list[Encoding] | str:
-        """Return the category of a column, or why it is left out."""
-        codes = table.categories(index)
-        min_rows = self.min_frequency
-        if min_rows < 1:
-            min_rows = max(2, min_rows * table.rows)
-        max_columns = max(GUARANTEED_CATEGORIES, MAX_ENCODED_NUMBERS // table.rows)
-        category = fit_category(
-            codes,
-            column=index,
-            min_rows=int(min_rows),
-            max_columns=min(self.max_categories, max_columns),
-        )
-        if category is None:
-            return "holds one value only"
-        indices = category.indices(codes)
-        rows = int((indices >= 0).sum())
-        is_free_text = len(category.values) > MAX_DISTINCT_SHARE * rows
-        if rows >= MIN_ROWS_FOR_IDENTIFIERS and is_free_text:
-            return self._fit_free_text(codes, index, target)
-        if len(category.values) > MAX_VALUES_WITHOUT_DETAILS:
-            category, details[index] = with_details(category, indices, target)
-        return [category]
-
-    def _fit_free_text(
-        self, codes: CategoryCodes, index: int, target: Target
-    ) -> list[Encoding] | str:
-        """Return the encoding of free text, or why it is left out."""
-        if self.text_features == "off":
-            return "holds text that differs from row to row; text_features='on' uses it"
-        encoding = fit_text(codes, index, target.random_state)
-        return "holds text without n-grams" if encoding is None else [encoding]
 
     def transform(self, X: TableLike | Table) -> numpy.ndarray:
         """Encode a table.
@@ -560,17 +450,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return numpy.array(list(uses), object)
 
 
-def encoded_numbers(kinds: list[ColumnKind]) -> int:
-    """Return how many numbers columns of these kinds are encoded as, at least 1."""
-    numbers_of_kind = {"number": 1, "timestamp": 4}
-    return max(1, sum(numbers_of_kind.get(kind, 0) for kind, _ in kinds))
-
-
-def max_tree_bins(numbers: int) -> int:
-    """Return the maximum number of bins of a tree in a table of a number of encoded numbers."""
-    return min(MAX_TREE_BINS, max(TREE_BINS_OF_TABLE // numbers, MAX_TREE_BINS_OF_WIDE_TABLE))
-
-
 def categorical_columns(features: object, table: Table) -> set[int]:
     """Return the indices of the columns that a user calls categories.
 
@@ -603,14 +482,3 @@ def _read(table: Table, number: NumberEncoding) -> numpy.ndarray:
     if number.part:
         return table.timestamps(number.column, number.clock)
     return table.numbers(number.column)
-
-
-def _is_row_counter(x: numpy.ndarray) -> bool:
-    """Return whether whole numbers are all different and close together, as row numbers are.
-
-    x : (rows,) float64, NaN for gaps
-    """
-    x = x[~numpy.isnan(x)]
-    if len(x) < MIN_ROWS_FOR_IDENTIFIERS or len(x) < MIN_COUNTER_SHARE * (x.max() - x.min() + 1):
-        return False
-    return len(numpy.unique(x)) == len(x)
