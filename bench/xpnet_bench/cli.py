@@ -141,8 +141,7 @@ def chart(results: Path, output: Path) -> None:
     show_default=True,
     help="Ratio of times above which the command fails.",
 )
-@click.option("--all", "show_all", is_flag=True, help="Also list what did not change.")
-def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
+def compare(old: Path, new: Path, fail_at: float) -> None:
     """Show what became faster or slower beyond the noise; exit with 1 if xpnet became slower than
     allowed.
 
@@ -151,7 +150,7 @@ def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
     from xpnet_bench.compare import compare_files, comparison_text
 
     comparison = compare_files(_results_file(old), _results_file(new))
-    click.echo(comparison_text(comparison, fail_at, show_all))
+    click.echo(comparison_text(comparison, fail_at))
     if failed := len(comparison.slower(fail_at)):
         raise click.ClickException(f"{failed} of xpnet's measurements became slower than allowed.")
 

@@ -210,13 +210,11 @@ def _conditions(results: Results) -> tuple[object, ...]:
     return results.machine["processor"], results.last["threads"]
 
 
-def comparison_text(comparison: Comparison, fail_at: float, show_all: bool) -> str:
+def comparison_text(comparison: Comparison, fail_at: float) -> str:
     """Write a comparison for a terminal or a log."""
     slower, faster = comparison.slower(), comparison.faster()
-    unchanged = [c for c in comparison.changes if c not in slower and c not in faster]
     lines = [*comparison.remarks, f"Changes beyond the noise exceed {comparison.noise:.3f}."]
-    titles = {"Slower": slower, "Faster": faster, "Unchanged": unchanged if show_all else []}
-    for title, changes in titles.items():
+    for title, changes in (("Slower", slower), ("Faster", faster)):
         lines += [f"{title}:", *map(_line, changes)] if changes else []
     failed = len(comparison.slower(fail_at))
     lines.append(

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy
 import pandas
 
 from xpnet_bench.report import write_pages
-from xpnet_bench.report.charts import plain_log, plot
+from xpnet_bench.report.charts import STYLE, add_legend, chart_of, new_figure, plain_log
 from xpnet_bench.report.model import EMPTY, Cell, Chart, Section, Table
 
 OURS, REFERENCE = "xpnet", "HistGradientBoosting"
@@ -164,20 +165,21 @@ def _spread_cell(mean: float | None, deviation: float | None, best: float) -> Ce
     return Cell(f"{mean:.4g}", detail, mean, mean == best)
 
 
+@matplotlib.rc_context(STYLE)
 def _frontier(means: pandas.DataFrame, title: str) -> Chart:
     """Error and loss against the CPU time of the fit; the qualities of xpnet are joined."""
     shown = means[means["error"] < MAX_SHOWN].sort_values(CPU)
     own = shown[shown.index.str.startswith(OURS)]
-    with plot(title, 4.6) as drawn:
-        axes = drawn.axes
-        for measure, marker in (("error", "o"), ("loss", "s")):
-            axes.plot(shown[CPU], shown[measure], f"k{marker}", label=measure, fillstyle="none")
-            axes.plot(own[CPU], own[measure], f"C0{marker}-", label=f"xpnet's {measure}")
-        for name, row in shown.iterrows():
-            place = row[CPU], max(row["error"], row["loss"])
-            axes.annotate(str(name), place, (0, 5), textcoords="offset points", rotation=60)
-        plain_log(axes.set_xscale, axes.xaxis)
-        axes.margins(x=0.1, y=0.25)
-        axes.set(xlabel=f"CPU time of the fit; {REFERENCE} is 1", ylabel="geometric mean")
-        drawn.legend()
-    return drawn.chart
+    figure = new_figure(4.6)
+    axes = figure.add_subplot()
+    for measure, marker in (("error", "o"), ("loss", "s")):
+        axes.plot(shown[CPU], shown[measure], f"k{marker}", label=measure, fillstyle="none")
+        axes.plot(own[CPU], own[measure], f"C0{marker}-", label=f"xpnet's {measure}")
+    for name, row in shown.iterrows():
+        place = row[CPU], max(row["error"], row["loss"])
+        axes.annotate(str(name), place, (0, 5), textcoords="offset points", rotation=60)
+    plain_log(axes.set_xscale, axes.xaxis)
+    axes.margins(x=0.1, y=0.25)
+    axes.set(xlabel=f"CPU time of the fit; {REFERENCE} is 1", ylabel="geometric mean")
+    add_legend(figure)
+    return chart_of(title, figure)

@@ -3,7 +3,6 @@ on rows that it has not seen.
 """
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -96,13 +95,13 @@ def measure_errors(name: str, split: Split, seed: int) -> dict[str, Any]:
     """
     many = split.X_test.iloc[numpy.arange(PREDICTED_ROWS) % len(split.X_test)]
     with _one_thread():
-        start = cpu_seconds()
+        start = time.process_time()
         model = CONTENDERS[name].fit(split, seed)
-        trained = cpu_seconds()
+        trained = time.process_time()
         error, loss = errors(split, predict(model, split.X_test))
-        before = cpu_seconds()
+        before = time.process_time()
         predict(model, many)
-        predicted = cpu_seconds()
+        predicted = time.process_time()
     return {
         "task": split.task,
         "rows": len(split.y),
@@ -113,12 +112,6 @@ def measure_errors(name: str, split: Split, seed: int) -> dict[str, Any]:
         "predict_cpu_seconds": round(predicted - before, 3),
         "measured": time.strftime("%Y-%m-%d"),
     }
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process so far."""
-    used = os.times()
-    return used.user + used.system
 
 
 def errors(split: Split, outputs: numpy.ndarray) -> tuple[float, float]:

@@ -18,15 +18,14 @@ def measure_noise() -> dict[str, Any]:
     """Measure how much other processes use the processors, and how the time of a fixed computation
     spreads.
 
-    returns ``others`` (share of all cores used before we start), ``spread`` (quartile distance over
-    median of a fixed computation), ``noisy``, and ``verdict``, a sentence
+    returns ``spread`` (quartile distance over median of a fixed computation), ``noisy``, and
+    ``verdict``, a sentence
     """
     others = psutil.cpu_percent(interval=WAITING_SECONDS) / 100
     lower, median, upper = numpy.percentile(_fixed_computation(), [25, 50, 75])
     spread = (upper - lower) / median
     noisy = bool(spread > NOISY_SPREAD or others > NOISY_LOAD)
     return {
-        "others": others,
         "spread": spread,
         "noisy": noisy,
         "verdict": _sentence(noisy, others, spread),

@@ -1,8 +1,7 @@
 """The charts of a report, drawn by matplotlib: narrow enough for a phone."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from textwrap import fill
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.units import times
-from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
+from xpnet_bench.results import Measurement, Results, against_best_peer, best_of_role, named
 
 WIDTH = 4.2
 """Width of a chart in inches: its text of 8.5 points can be read
@@ -52,45 +51,32 @@ hue.
 """
 
 
-class Plot:
-    """A chart while it is drawn: ``axes``, and ``chart`` when the ``with`` block of ``plot`` has
-    ended.
-    """
-
-    def __init__(self, title: str, height: float) -> None:
-        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        self.axes: Axes = self.figure.add_subplot()
-        self.chart = Chart(title, "")
-
-    def line(self, contender: str, x: Any, y: Any, **keywords: Any) -> None:
-        """Draw the values of a contender, joined, in its colour and with its marker."""
-        style: dict[str, Any] = {"color": COLOURS[contender], "label": contender, "markersize": 5}
-        if contender == "floor":
-            style["linestyle"] = "--"
-        else:
-            style["marker"] = MARKERS[contender]
-        self.axes.plot(x, y, **(style | keywords))
-
-    def legend(self, location: Literal["lower", "upper"] = "lower") -> None:
-        """Name each contender once. location : "lower" or "upper", below or above the axes"""
-        handles, labels = self.axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        place: Any = f"outside {location} center"
-        self.figure.legend(unique.values(), unique.keys(), loc=place, ncols=3)
+def new_figure(height: float = 2.9) -> Figure:
+    """Return the figure of a new chart, whose height is in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-@contextmanager
-def plot(title: str, height: float = 2.9) -> Iterator[Plot]:
-    """``with plot("Title") as p:`` draws on ``p.axes``; afterwards ``p.chart`` holds the SVG."""
-    with matplotlib.rc_context(STYLE):
-        drawn = Plot(title, height)
-        yield drawn
-        text = io.StringIO()
-        metadata = {"Date": None, "Creator": None}
-        drawn.figure.savefig(text, format="svg", transparent=True, metadata=metadata)
-        svg = text.getvalue().replace("<defs>", f"{DARK_SCHEME}<defs>", 1)
-        lines = [line.rstrip() for line in svg.splitlines()]
-        drawn.chart = Chart(title, "\n".join(lines) + "\n")
+def chart_of(title: str, figure: Figure) -> Chart:
+    """Return the drawn chart as the text of an SVG file."""
+    text = io.StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    svg = text.getvalue().replace("<defs>", f"{DARK_SCHEME}<defs>", 1)
+    lines = [line.rstrip() for line in svg.splitlines()]
+    return Chart(title, "\n".join(lines) + "\n")
+
+
+def add_legend(figure: Figure, location: Literal["lower", "upper"] = "lower") -> None:
+    """Name what was drawn. location : "lower" or "upper", below or above the axes"""
+    place: Any = f"outside {location} center"
+    figure.legend(loc=place, ncols=3)
+
+
+def _draw(axes: Axes, contender: str, x: Any, y: Any, **keywords: Any) -> None:
+    """Draw the values of a contender, joined, in its colour and with its marker."""
+    style = {"linestyle": "--"} if contender == "floor" else {"marker": MARKERS[contender]}
+    look: Any = {"color": COLOURS[contender], "label": contender, "markersize": 5}
+    axes.plot(x, y, **(look | style | keywords))
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
@@ -104,40 +90,42 @@ def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
     }
 
 
+@matplotlib.rc_context(STYLE)
 def speed_chart(results: Results) -> Chart:
     """A row for each job: the speed of each contender relative to the best peer, with quartiles."""
     jobs = headline_jobs(results)
-    with plot("Speed relative to the best peer", 1.4 + 0.36 * max(len(jobs), 1)) as drawn:
-        for row, measurements in enumerate(jobs.values()):
-            _speed_row(drawn, -row, measurements, results.ours)
-        labels = [fill(job.name, LABEL_WIDTH) for job in jobs]
-        drawn.axes.set_yticks([-row for row in range(len(jobs))], labels)
-        plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        drawn.axes.axvline(1, color="black", linewidth=0.9)
-        drawn.axes.set_xlabel("speed; the best peer is 1")
-        drawn.axes.margins(x=0.12)
-        drawn.legend("upper")  # the chart is higher than a screen
-    return drawn.chart
+    figure = new_figure(1.4 + 0.36 * max(len(jobs), 1))
+    axes = figure.add_subplot()
+    for entry in ENTRIES:
+        if entry.role != "floor":
+            _draw_speeds(axes, entry.name, jobs, is_ours=entry.name == results.ours)
+    axes.set_yticks(
+        [-row for row in range(len(jobs))], [fill(job.name, LABEL_WIDTH) for job in jobs]
+    )
+    plain_log(axes.set_xscale, axes.xaxis)
+    axes.axvline(1, color="black", linewidth=0.9)
+    axes.set_xlabel("speed; the best peer is 1")
+    axes.margins(x=0.12)
+    add_legend(figure, "upper")  # the chart is higher than a screen
+    return chart_of("Speed relative to the best peer", figure)
 
 
-def _speed_row(drawn: Plot, y: float, measurements: list[Measurement], ours: str) -> None:
-    best = best_of_role(measurements, "peer")
-    for m in measurements:
-        if best is None or m.role == "floor":
-            continue
-        speed, is_ours = ratio(best, m), m.contender == ours
-        width, size, order = (2.5, 8, 4) if is_ours else (1.2, 5, 3)
-        quartiles = [speed.lower, speed.upper]
-        drawn.axes.plot(quartiles, [y, y], color=COLOURS[m.contender], linewidth=width)
-        drawn.line(m.contender, [speed.median], [y], linestyle="", markersize=size, zorder=order)
+def _draw_speeds(
+    axes: Axes, contender: str, jobs: dict[Job, list[Measurement]], is_ours: bool
+) -> None:
+    """Draw the speeds of a contender in the rows of the jobs that it did."""
+    rows = {job: -row for row, job in enumerate(jobs)}
+    width, size, order = (2.5, 8, 4) if is_ours else (1.2, 5, 3)
+    points = [(rows[job], speed) for job, speed in against_best_peer(jobs, contender)]
+    for row, speed in points:
+        axes.plot([speed.lower, speed.upper], [row, row], color=COLOURS[contender], linewidth=width)
         if is_ours:
-            drawn.axes.annotate(
-                times(speed.median),
-                (speed.median, y),
-                xytext=(0, 6),
-                textcoords="offset points",
-                ha="center",
-            )
+            place, label = (speed.median, row), times(speed.median)
+            axes.annotate(label, place, (0, 6), textcoords="offset points", ha="center")
+    if points:
+        medians = [speed.median for _, speed in points]
+        heights = [row for row, _ in points]
+        _draw(axes, contender, medians, heights, linestyle="", markersize=size, zorder=order)
 
 
 def plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
@@ -151,21 +139,23 @@ def plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
     axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in minor else "")
 
 
+@matplotlib.rc_context(STYLE)
 def size_chart(title: str, jobs: dict[Job, list[Measurement]]) -> Chart:
     """A line for each contender: its time against the size of the jobs of float32."""
     single = {_size(job): ms for job, ms in jobs.items() if job.dtype == "float32"}
+    figure = new_figure()
+    axes = figure.add_subplot()
+    for entry in ENTRIES:
+        own = [(size, named(ms, entry.name)) for size, ms in single.items()]
+        points = sorted((size, m.median * 1e6) for size, m in own if m)
+        if points:
+            _draw(axes, entry.name, *zip(*points, strict=True))
+    plain_log(axes.set_xscale, axes.xaxis)
+    plain_log(axes.set_yscale, axes.yaxis)
     label = "MiB read and written" if all(job.traffic for job in jobs) else "rows in a batch"
-    with plot(title) as drawn:
-        for entry in ENTRIES:
-            own = [(size, named(ms, entry.name)) for size, ms in single.items()]
-            points = sorted((size, m.median * 1e6) for size, m in own if m)
-            if points:
-                drawn.line(entry.name, *zip(*points, strict=True))
-        plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
-        drawn.axes.set(xlabel=label, ylabel="µs")
-        drawn.legend()
-    return drawn.chart
+    axes.set(xlabel=label, ylabel="µs")
+    add_legend(figure)
+    return chart_of(title, figure)
 
 
 def _size(job: Job) -> float:

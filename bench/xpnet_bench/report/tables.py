@@ -6,7 +6,7 @@ from statistics import median
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import EMPTY, Cell, Table
-from xpnet_bench.report.units import seconds, significant, spread, times
+from xpnet_bench.report.units import seconds, significant, times
 from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
 
 NOTE_DIGITS = 4
@@ -52,7 +52,7 @@ def time_cell(m: Measurement, *, best: bool = False) -> Cell:
     """``190 µs`` with quartiles, the number of rounds and of outliers."""
     outliers = m.stats["iqr_outliers"]
     odd = f", {outliers} outlier{'s' * (outliers > 1)}" if outliers else ""
-    quartiles = spread(m.stats["q1"], m.stats["q3"], m.median)
+    quartiles = f"{seconds(m.stats['q1'])}–{seconds(m.stats['q3'])}"
     return Cell(seconds(m.median), f"{quartiles}, n={m.stats['rounds']}{odd}", m.median, best)
 
 
