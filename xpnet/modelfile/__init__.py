@@ -327,5 +327,5 @@ def _named_kinds(
             yield name, "date" if entry["clock"] else "number"
         elif "frequent" in entry:
             yield name, f"{tensors[f'encoder/{k}/lengths'].shape[0]} categories"
-        else:
+        elif f"encoder/{k}/components" in tensors:
             yield name, "free text"

@@ -20,6 +20,7 @@ from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import PARTS, PERIODS, NumberEncoding
 
 MAX_STRING_BYTES = 4095
@@ -73,7 +74,8 @@ def _sizes(exported: Exported) -> str:
         "XPNET_RESULTS": 2 if is_binary else outputs,
         "NUMBERS": len(numbers),
         "TIMESTAMPS": sum(bool(number.part) for number in numbers),
-        "CATEGORIES": len(encodings) - len(numbers),
+        "LEVELS": sum(isinstance(encoding, LevelEncoding) for encoding in encodings),
+        "CATEGORIES": sum(isinstance(encoding, CategoryEncoding) for encoding in encodings),
         "OUTPUTS": outputs,
         "OUTPUT": f"'{OUTPUT_ACTIVATIONS[spec.loss][0]}'",
         "LAYERS": spec.layers,
@@ -94,6 +96,7 @@ def _data(exported: Exported) -> str:
     target = exported.target
     tables = {
         "static const number numbers[]": encodings.numbers,
+        "static const level levels[]": encodings.levels,
         "static const category categories[]": encodings.categories,
         "static const layer layers[]": _layers(exported.spec, exported.networks),
         "static const double target[4][OUTPUTS]": [] if target is None else target.tolist(),
@@ -105,19 +108,22 @@ def _data(exported: Exported) -> str:
 
 
 class _EncodingTables(NamedTuple):
-    """A row for each number and for each category, with the fields of the structures in C."""
+    """A row for each encoding of a sort, with the fields of the structures in C."""
 
     numbers: list[list[object]]
+    levels: list[list[object]]
     categories: list[list[object]]
 
 
 def _encodings(encoder: Any) -> _EncodingTables:
     """Return the tables of an encoder; empty ones for None."""
-    tables = _EncodingTables([], [])
+    tables = _EncodingTables([], [], [])
     first_output = 0
     for encoding in [] if encoder is None else encoder.encodings_:
         if isinstance(encoding, NumberEncoding):
             tables.numbers.append(_number(encoding, first_output))
+        elif isinstance(encoding, LevelEncoding):
+            tables.levels.append(_level(encoding, first_output))
         else:
             tables.categories.append(_category(encoding, first_output))
         first_output += len(encoding.labels)
@@ -132,6 +138,12 @@ def _number(number: NumberEncoding, first_output: int) -> list[object]:
     flags = [number.clip, number.gaps, number.cycle]
     bins = len(number.edges[1:])
     return [first_output, number.column, part, *scaling, *flags, *period, bins, number.edges]
+
+
+def _level(encoding: LevelEncoding, first_output: int) -> list[object]:
+    """Return the fields of a number with levels."""
+    sizes = [len(encoding.levels), len(encoding.detail_labels)]
+    return [first_output, encoding.column, *sizes, encoding.levels, encoding.details]
 
 
 def _category(category: CategoryEncoding, first_output: int) -> list[object]:

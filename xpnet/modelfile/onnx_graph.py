@@ -22,6 +22,7 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -295,6 +296,7 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     encodings = encoder.encodings_
     has_names = hasattr(encoder, "feature_names_in_")
     numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
+    levels = [encoding for encoding in encodings if isinstance(encoding, LevelEncoding)]
     categories = [encoding for encoding in encodings if isinstance(encoding, CategoryEncoding)]
     has_timestamps = any(number.part for number in numbers)
     inputs: dict[int, Value] = {}
@@ -309,9 +311,11 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
                 dtype = "object" if isinstance(encoding, CategoryEncoding) else "float64"
                 inputs[encoding.column] = graph.input(names[encoding.column], 1, dtype)
         x = numbers_of(numbers, lambda number: inputs[number.column])
+        x_of_levels = [inputs[encoding.column] for encoding in levels]
     else:
         table = graph.input("X", encoder.n_features_in_, "float64")
         x = [table[:, numpy.array([number.column for number in numbers])]]
+        x_of_levels = [table[:, numpy.array([encoding.column])] for encoding in levels]
     xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
     xp.minimum = partial(graph.add, "Min")
     xp.maximum = partial(graph.add, "Max")
@@ -320,12 +324,19 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     if numbers:
         encoded = encode_numbers(numbers, concat(*x), xp)
         blocks.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
+    blocks += [_details_of_levels(x, level) for x, level in zip(x_of_levels, levels, strict=True)]
     blocks += [_category(inputs[category.column], category) for category in categories]
-    # The blocks are those of the numbers, then those of the categories; sort them as encodings are.
-    is_category = [isinstance(encoding, CategoryEncoding) for encoding in encodings]
-    indices = numpy.argsort(is_category, kind="stable")
+    # The blocks are those of numbers, of levels and of categories; sort them as encodings are.
+    kinds = [NumberEncoding, LevelEncoding, CategoryEncoding]
+    indices = numpy.argsort([kinds.index(type(one)) for one in encodings], kind="stable")
     encoding_of_output = numpy.repeat(indices, [len(encodings[k].labels) for k in indices])
     return concat(*blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
+
+
+def _details_of_levels(x: Value, encoding: LevelEncoding) -> "Value":
+    """Return the details of the level that each number is, 0 for a number that is none."""
+    is_level = x.graph.add("Equal", x, encoding.levels[None, :]).to("float32")
+    return x.graph.add("MatMul", is_level, encoding.details)
 
 
 def _category(text: Value, category: CategoryEncoding) -> "Value":

@@ -89,6 +89,21 @@ static double part_of(double x, int part) {
 }
 #endif
 
+#if LEVELS
+typedef struct {
+  int start, column, levels, details;
+  const double *values;
+  const float *table; /* of details, a row for each level */
+} level;
+
+static void encode_level(const level *l, double x, float *out) {
+  for (int k = 0; k < l->details; k++) out[k] = 0;
+  for (int j = 0; j < l->levels; j++)
+    if (l->values[j] == x)
+      for (int k = 0; k < l->details; k++) out[k] = l->table[j * l->details + k];
+}
+#endif
+
 #if CATEGORIES
 typedef struct {
   int start, column, values, hot, gaps, details;
@@ -137,6 +152,10 @@ static void encode(const xpnet_value *row, float *x) {
     const double part = part_of(row[numbers[k].column].number, numbers[k].part);
     encode_number(&numbers[k], part, x + numbers[k].start);
   }
+#endif
+#if LEVELS
+  for (int k = 0; k < LEVELS; k++)
+    encode_level(&levels[k], row[levels[k].column].number, x + levels[k].start);
 #endif
 #if CATEGORIES
   for (int k = 0; k < CATEGORIES; k++)

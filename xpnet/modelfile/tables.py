@@ -19,6 +19,7 @@ from xpnet.tabular.dates import check_date_format
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
+from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import MAX_FINITE, PARTS, PERIODS, NumberEncoding
 from xpnet.tabular.recipe import learning_rate_of
 from xpnet.tabular.text_encoding import HASHES, TextEncoding
@@ -39,6 +40,9 @@ _TRAINING_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float}
 
 _TEXT_TENSORS = "frequencies", "components"
 """Names of the tensors of an encoding of free text."""
+
+_LEVEL_TENSORS = "levels", "details"
+"""Names of the tensors of an encoding of levels."""
 
 _TENSORS = "target", "residuals", "residual_weights", "residual_groups"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
@@ -238,9 +242,16 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     kinds = {
         (encoding.column, type(encoding), bool(getattr(encoding, "part", "")))
         for encoding in encoder.encodings_
+        if not isinstance(encoding, LevelEncoding)
     }
     encoded_columns = {column for column, *_ in kinds}
     is_valid = len(encoded_columns) == len(kinds) == columns - len(left_out)
+    with_levels = {
+        (encoding.column, NumberEncoding, False)
+        for encoding in encoder.encodings_
+        if isinstance(encoding, LevelEncoding)
+    }
+    is_valid = is_valid and with_levels <= kinds
     for texts in (names, labels):
         is_valid = is_valid and (not texts or len(set(texts)) == len(texts) == columns)
     sentences = [*left_out.values(), *notes.values()]
@@ -270,6 +281,8 @@ def _encoding_of(
         return _number_of(entry, tensors.pop(f"{prefix}edges"))
     if f"{prefix}components" in tensors:
         return _text_of(entry, *(tensors.pop(f"{prefix}{name}") for name in _TEXT_TENSORS))
+    if f"{prefix}levels" in tensors:
+        return _levels_of(entry, *(tensors.pop(f"{prefix}{name}") for name in _LEVEL_TENSORS))
     names = ("text", "lengths", "details")
     return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
 
@@ -300,6 +313,18 @@ def _text_of(
     arrays = {"frequencies": frequencies, "components": components}
     text: TextEncoding = typed({**entry, **arrays}, TextEncoding)
     return text
+
+
+def _levels_of(
+    entry: dict[str, object], levels: numpy.ndarray, details: numpy.ndarray
+) -> LevelEncoding:
+    """Return the encoding of levels. Raises ValueError for impossible values."""
+    _check(levels, "float64", (len(levels),))
+    encoding: LevelEncoding = typed({**entry, "levels": levels, "details": details}, LevelEncoding)
+    _check(details, "float32", (len(levels), len(encoding.detail_labels)))
+    if not len(levels) or not numpy.isfinite(levels).all() or (numpy.diff(levels) <= 0).any():
+        raise ValueError("levels must be one or more finite numbers that increase")
+    return encoding
 
 
 def _category_of(

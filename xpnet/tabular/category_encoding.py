@@ -151,15 +151,39 @@ class DetailedCategory(NamedTuple):
     row_details: numpy.ndarray
 
 
+class ValueDetails(NamedTuple):
+    """Details of values (values, columns), and of the rows (rows, columns), both float32.
+
+    labels : (columns,) their names
+    """
+
+    of_values: numpy.ndarray
+    of_rows: numpy.ndarray
+    labels: tuple[str, ...]
+
+
 def with_details(
     category: CategoryEncoding, indices: numpy.ndarray, target: Target
 ) -> DetailedCategory:
     """Add the frequency of each value and, for a target, its smoothed mean over the value's rows.
 
+    indices : (rows,) of values, negative for gaps
+    """
+    details = details_of_values(indices, len(category.values), target, prior_rows=SMOOTHING_ROWS)
+    detailed = replace(category, details=details.of_values, detail_labels=details.labels)
+    return DetailedCategory(detailed, details.of_rows)
+
+
+def details_of_values(
+    indices: numpy.ndarray, values: int, target: Target, *, prior_rows: float
+) -> ValueDetails:
+    """Return the frequency of each value and, for a target, its smoothed mean over its rows.
+
     The training rows get means over other rows (cross-fitting), so that a network cannot read
     their targets from them.
 
-    indices : (rows,) of values, negative for gaps
+    indices : (rows,) of values, negative for gaps; values : their number
+    prior_rows : number of rows with the overall mean target that are added to those of each value
     """
     labels = ["frequency"]
     if target.task == "regression":
@@ -168,12 +192,11 @@ def with_details(
         classes = int(target.y.max()) + 1
         names = [f"target_{index}" for index in range(1, classes)]
         labels += ["target"] if classes == 2 else names
-    counts = numpy.bincount(indices[indices >= 0], minlength=len(category.values))
-    counts = counts.astype(numpy.float64)
-    details = numpy.empty((len(counts), len(labels)), numpy.float32)
+    counts = numpy.bincount(indices[indices >= 0], minlength=values).astype(numpy.float64)
+    details = numpy.empty((values, len(labels)), numpy.float32)
     row_details = numpy.empty((len(indices), len(labels)), numpy.float32)
     first = 0
-    for of_values, of_rows in _detail_blocks(indices, counts, target):
+    for of_values, of_rows in _detail_blocks(indices, counts, target, prior_rows):
         columns = slice(first, first + of_values.shape[1])
         mean = numpy.average(of_values, axis=0, weights=counts)
         spread = of_rows[indices >= 0].std(axis=0)
@@ -181,14 +204,18 @@ def with_details(
         details[:, columns] = (of_values - mean) / spread
         row_details[:, columns] = (of_rows - mean) / spread
         first = columns.stop
-    detailed = replace(category, details=details, detail_labels=tuple(labels))
-    return DetailedCategory(detailed, row_details)
+    return ValueDetails(details, row_details, tuple(labels))
+
+
+def target_columns(target: Target) -> numpy.ndarray:
+    """Return the target as columns, one for each class but the first: (rows, columns) float64."""
+    return numpy.hstack(list(_target_blocks(target, len(target.y))))
 
 
 def _detail_blocks(
-    indices: numpy.ndarray, counts: numpy.ndarray, target: Target
+    indices: numpy.ndarray, counts: numpy.ndarray, target: Target, prior_rows: float
 ) -> Iterator[_Details]:
-    """Yield the details that ``with_details`` adds, a few columns at a time to bound memory."""
+    """Yield what ``details_of_values`` returns, a few columns at a time to bound memory."""
     frequency = numpy.log1p(counts)
     frequencies = _Details(frequency[:, None], frequency[indices, None])
     if target.task is None:
@@ -198,7 +225,9 @@ def _detail_blocks(
     in_order = target.links.time is not None
     max_columns = MEANS_AT_ONCE // max(len(indices), FOLDS * len(counts))
     for block, y in enumerate(_target_blocks(target, max(3, max_columns))):
-        means = _mean_targets(indices, y, len(counts), folds, in_order=in_order)
+        means = _mean_targets(
+            indices, y, len(counts), folds, prior_rows=prior_rows, in_order=in_order
+        )
         if block == 0:
             means = _Details(*map(numpy.hstack, zip(frequencies, means, strict=True)))
         yield means
@@ -220,11 +249,13 @@ def _mean_targets(
     values: int,
     folds: numpy.ndarray,
     *,
+    prior_rows: float,
     in_order: bool,
 ) -> _Details:
     """Return the mean target of each value, and of each row's value over the rows of other folds.
 
     indices : (rows,) of values, negative for gaps; y : (rows, columns); folds : (rows,)
+    prior_rows : as of ``details_of_values``
     in_order : whether only folds before that of the row count, not those after it
     """
     mean = y.mean(axis=0)
@@ -235,7 +266,7 @@ def _mean_targets(
     numpy.add.at(counts, (value, folds), 1)
 
     def smoothed(total: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
-        return (total + SMOOTHING_ROWS * mean) / (count + SMOOTHING_ROWS)
+        return (total + prior_rows * mean) / (count + prior_rows)
 
     total = numpy.cumsum if in_order else partial(numpy.sum, keepdims=True)
     other_sums = total(sums, axis=1) - sums

@@ -13,6 +13,7 @@ from xpnet.tabular.category_encoding import fit_category, with_details
 from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
+from xpnet.tabular.level_encoding import fit_levels
 from xpnet.tabular.number_encoding import NumberEncoding, Scaling, fit_numbers
 from xpnet.tabular.text_encoding import fit_text
 
@@ -109,8 +110,8 @@ class ColumnFit:
     min_frequency : minimum number of rows of a value with a column of its own, or their share
     max_categories : maximum number of such values of a category
     uses_free_text : whether free text is encoded
-    row_details : details of the rows of categories, by the index of the column; `encodings` adds
-        them
+    row_details : details of the rows of categories and of levels, by the index of the column;
+        `encodings` adds them
     """
 
     table: Table
@@ -145,10 +146,14 @@ class ColumnFit:
         is_integer = type_name.lstrip("u").startswith("int")
         if self.table.named and is_integer and is_row_counter(x):
             return "numbers the rows"
-        encodings = fit_numbers(x, self.scaling, index, "number")
-        if not encodings and is_merged:
+        numbers = fit_numbers(x, self.scaling, index, "number")
+        if not numbers and is_merged:
             return "holds whole numbers above 2^53 that are one number in float64"
-        return encodings or "holds one value only"
+        levels = fit_levels(x, numbers[0], self.target) if numbers else None
+        if levels is not None:
+            self.row_details[index] = levels.row_details
+            return [*numbers, levels.encoding]
+        return numbers or "holds one value only"
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
         """Return the encodings of a column of timestamps; none where it has one value only."""

@@ -35,6 +35,7 @@ from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
 from xpnet.tabular.text_encoding import TextEncoding
 from xpnet.typing import ArrayLike, TableLike
@@ -53,10 +54,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode a table as numbers for a network: numbers, categories, booleans, dates, times, gaps.
 
     Numbers are scaled, and each bin says how far through it a number is (piecewise-linear
-    encoding), so that a network can change its slope from bin to bin. Categories have a column for
-    each frequent value. Gaps have a column of their own where training rows have gaps. Dates and
-    times become a trend, year, month, day, weekday and hour, as far as these vary. Constant
-    columns, identifiers and free text are left out, and `left_out_` says why.
+    encoding), so that a network can change its slope from bin to bin. Numbers that name things,
+    such as firms, also have the frequency and the mean target of each of their levels (see Notes).
+    Categories have a column for each frequent value. Gaps have a column of their own where training
+    rows have gaps. Dates and times become a trend, year, month, day, weekday and hour, as far as
+    these vary. Constant columns, identifiers and free text are left out, and `left_out_` says why.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         or a mask of all columns. ``"auto"``, and scikit-learn's name for it, ``"from_dtype"``, are
         text and the categorical types of frames, which are categories in any case.
     task : {"auto", "classification", "regression"} or None, default "auto"
-        What the target is, which trees and the mean target of many values need. ``"auto"`` asks
+        What the target is, which trees and mean targets need. ``"auto"`` asks
         `sklearn.utils.multiclass.type_of_target`; None does not use the target.
     date_format : str, dict of str to str, or None, default None
         Format of dates in text, as ``datetime.strptime`` takes it: one for all columns that it
@@ -138,6 +140,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     hour tells the target, remove the zone and keep the clock: ``dt.tz_localize(None)`` in pandas.
     Both kinds are not mixed: a column that had a zone in training needs one later.
 
+    A number has levels where it has 21 to 4,096 different values, with 2.5 rows or more on average,
+    and the targets of rows of one value have more in common than the number's bins tell: by 10
+    standard deviations of what they have in common by chance, and at least 2 % of the target's
+    variance. Rows of one group of ``fit_transform`` are not compared with each other. The mean
+    target is shrunk towards that of all rows, the more the less the rows of a value have in common.
+
     Empty text is a gap, as in CSV files; so are the masked values of NumPy's masked arrays. Whole
     numbers above 2^53 that are different and equal in float64 are categories where they are few.
 
@@ -145,6 +153,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
     2022.
+    Robinson, That BLUP Is a Good Thing: The Estimation of Random Effects, 1991.
     Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
     Tabular Data, 2024.
 
@@ -394,6 +403,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if isinstance(encoding, CategoryEncoding):
                 indices = encoding.indices(table.categories(encoding.column))
                 encoding.write(indices, part, details.get(encoding.column))
+            elif isinstance(encoding, LevelEncoding):
+                x = table.numbers(encoding.column)
+                encoding.write(x, part, details.get(encoding.column))
             elif isinstance(encoding, TextEncoding):
                 encoding.write(table.categories(encoding.column), part)
         self._encode_numbers(table, widths, out)

@@ -5,7 +5,8 @@ arrays, and it is so simple (affine, clip, look up) that another runtime can rep
 """
 
 from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.text_encoding import TextEncoding
 
-Encoding = NumberEncoding | CategoryEncoding | TextEncoding
+Encoding = NumberEncoding | LevelEncoding | CategoryEncoding | TextEncoding
