@@ -12,7 +12,9 @@ from helpers import damage
 from helpers.fuzz import originals
 
 import xpnet
-from xpnet.modelfile.values import NESTING_LIMIT, VALUES_LIMIT
+
+NESTING_LIMIT = 256
+VALUES_LIMIT = 2**20
 
 
 def nested(levels: int) -> Any:

@@ -9,12 +9,13 @@ import pytest
 
 import xpnet
 from xpnet.backend import NetworkSpec
+from xpnet.modelfile import onnx_graph
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.models import Network
 from xpnet.ops import ACTIVATIONS
 
-pytest.importorskip("onnx", reason="onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 # Two implementations of the same formula differ by the rounding of sums over at most 9 terms and of
@@ -158,3 +159,34 @@ def test_what_onnx_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
     model = xpnet.LogisticRegression(3, 2, backend="numpy")
     with pytest.raises(xpnet.ModelFileError, match="No such file"):
         model.export_onnx(tmp_path / "missing" / "model.onnx")
+
+
+def test_the_size_of_a_file_counts_all_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert onnx_graph.MAX_FILE_BYTES == 2146435072
+    spec = NetworkSpec(widths=(3, 2), activations=())
+    values = {"W1": np.ones((3, 2)), "b1": np.ones(2)}  # 64 bytes in float64
+    for networks in (1, 3):
+        exported = Exported(spec, [values] * networks)
+        monkeypatch.setattr(onnx_graph, "MAX_FILE_BYTES", 64 * networks)
+        write_onnx(tmp_path / "model", exported)
+        monkeypatch.setattr(onnx_graph, "MAX_FILE_BYTES", 64 * networks - 1)
+        with pytest.raises(xpnet.ModelFileError, match="at most 2 GiB"):
+            write_onnx(tmp_path / "model", exported)
+
+
+def test_the_largest_label(tmp_path: Path, rng: np.random.Generator) -> None:
+    classes = np.array([3, 2**63 - 1], np.uint64)
+    logits, found = labelled(tmp_path / "model", rng, 2, "softmax_cross_entropy", classes)
+    assert found["label"].tolist() == classes[logits.argmax(axis=1)].tolist()
+
+
+def test_the_table_of_a_category_has_a_row_for_each_value_unknown_and_gap(tmp_path: Path) -> None:
+    encoder = xpnet.TableEncoder(min_frequency=1).fit({"word": ["a", "b", "c", None] * 10})
+    graph = onnx_graph.Graph(onnx)
+    onnx_graph.encode_table(graph, encoder)
+    tables = [onnx.numpy_helper.to_array(one) for one in graph.proto.initializer]
+    (rows,) = (table for table in tables if table.dtype == np.float32)
+    wanted = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(rows, wanted)

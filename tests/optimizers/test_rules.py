@@ -106,3 +106,27 @@ def test_rules_are_copied_and_pickled():
     rule = Lion(weight_decay=0.2).rule
     assert replace(rule, beta1=0.5) == Lion(beta1=0.5, weight_decay=0.2).rule
     assert pickle.loads(pickle.dumps(rule)) == rule
+
+
+DEFAULTS = {
+    "sgd": {"momentum": 0.0, "nesterov": False},
+    "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "adamw": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01},
+    "rmsprop": {"beta2": 0.99, "epsilon": 1e-8, "weight_decay": 0.0},
+    "nadam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
+    "lion": {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
+}
+
+
+def test_the_defaults_are_those_of_the_documentation():
+    assert {name: vars(kind()) for name, kind in OPTIMIZERS.items()} == DEFAULTS
+    for name, kind in OPTIMIZERS.items():
+        assert kind.numbers() == tuple(DEFAULTS[name])
+
+
+@pytest.mark.parametrize("momentum", [-1e-9, 1.0, 1.5])
+def test_the_range_of_the_momentum(momentum):
+    with pytest.raises(xpnet.InputError, match="momentum"):
+        SGD(momentum=momentum)
+    assert SGD(momentum=0.999).rule.momentum == 0.999
+    assert SGD(momentum=1e-9, nesterov=True).rule.nesterov is True

@@ -1,5 +1,7 @@
 """Learning rates by epoch, against PyTorch's schedulers."""
 
+import math
+
 import pytest
 
 import xpnet
@@ -84,4 +86,49 @@ def test_a_number_is_a_constant_and_a_function_is_itself():
 )
 def test_numbers_that_are_not_positive_and_finite_are_refused(make, number):
     with pytest.raises(xpnet.InputError, match="positive and finite"):
+        make(number)
+
+
+def test_the_defaults_are_those_of_the_documentation():
+    assert StepDecay(1.0, every=2).factor == 0.1
+    assert Exponential(1.0).factor == 0.95
+    assert Cosine(1.0, epochs=2).end == 0.0
+    plateau = Plateau(1.0)
+    assert (plateau.patience, plateau.factor, plateau.tol) == (10, 0.1, 1e-4)
+    kinds = (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
+    assert [kind.sees_losses for kind in kinds] == [False] * 5 + [True]
+
+
+def test_one_cycle_rises_to_its_maximum_and_falls():
+    schedule = OneCycle(2.0, epochs=11)
+    rates = [schedule(epoch, []) for epoch in range(13)]
+    assert rates[0] == pytest.approx(2.0 / 25, rel=1e-12)
+    # A third of the rise, along half a period of a cosine.
+    assert rates[1] == pytest.approx(0.08 + (2 - 0.08) * (1 - math.cos(math.pi / 3)) / 2, rel=1e-12)
+    assert rates[3] == pytest.approx(2.0, rel=1e-12)
+    end = 2.0 / 250_000
+    assert rates[4] == pytest.approx(end + (2 - end) * (1 + math.cos(math.pi / 7)) / 2, rel=1e-12)
+    assert rates[10:] == pytest.approx([end] * 3, rel=1e-9)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_cycle_of_few_epochs(epochs):
+    schedule = OneCycle(2.0, epochs=epochs)
+    assert [schedule(0, []), schedule(1, [])] == pytest.approx([0.08, 8e-6], rel=1e-9)
+
+
+def test_a_loss_falls_by_more_than_the_tolerance():
+    schedule = Plateau(1.0, patience=2, factor=0.5, tol=0.25)
+    assert schedule(0, []) == 1.0
+    assert schedule(3, [4.0, 3.75, 3.5]) == 1.0  # 3.5 is a fall since 4.0
+    assert schedule(3, [4.0, 3.75, 3.75]) == 0.5
+    assert schedule(5, [4.0, 4.0, 4.0, 4.0, 4.0]) == 0.25
+    assert schedule(4, [4.0, 4.0, 3.0, 3.0]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n: Cosine(1.0, 5, end=n), lambda n: Plateau(1.0, tol=n)], ids=["end", "tol"]
+)
+def test_the_end_and_the_tolerance_may_be_zero_or_negative(make):
+    for number in (0.0, -1.0):
         make(number)

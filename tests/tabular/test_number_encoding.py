@@ -219,7 +219,7 @@ def tree_edges(
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("rows", [60, 400, 1000, 3000])
+@pytest.mark.parametrize("rows", [60, 390, 1014, 3000])
 def test_edges_of_trees(rows: int, task: Task) -> None:
     rng = numpy.random.default_rng(rows)
     x = rng.normal(size=rows)
@@ -227,11 +227,14 @@ def test_edges_of_trees(rows: int, task: Task) -> None:
         rng.normal(size=rows),
         numpy.sin(3 * x) + 0.3 * rng.normal(size=rows),
         (40 * x).astype(int) % 2 + 0.2 * rng.normal(size=rows),
+        (15 * x).astype(int) % 2 + 0.7 * rng.normal(size=rows),
         numpy.exp(5 * x),
+        numpy.digitize(x, [-1.0, 0.0, 1.0]),
+        numpy.digitize(x, [-1.0, -0.3, 0.3, 1.0]),
     ]
     for target in targets:
         y = target if task == "regression" else (target > numpy.median(target)).astype(int)
-        for bins, fine_bins in ((4, 0), (9, 0), (9, 40), (9, 9)):
+        for bins, fine_bins in ((4, 0), (9, 60), (9, 9), (20, 0)):
             links = Target(y, task, RowLinks(), numpy.random.RandomState(0))
             number = fitted(x, Scaling(False, bins, fine_bins, links))
             expected = tree_edges(x, y, task, bins, fine_bins)

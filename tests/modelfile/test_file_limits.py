@@ -1,0 +1,398 @@
+"""Each condition on the content of a file, one at a time, at both sides of its limit."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from helpers import damage
+
+import xpnet
+from xpnet.backend import NetworkSpec, StepState
+from xpnet.modelfile import checkpoint, container, tables
+from xpnet.modelfile.container import Description, Tensor
+from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.number_encoding import NumberEncoding
+
+SPEC = NetworkSpec((3, 2), ())
+
+
+def described(**changes: Any) -> Description:
+    """The description of a network with some fields of its spec changed."""
+    return Description("LogisticRegression", replace(SPEC, **changes), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("fits", "differs"),
+    [
+        ({"widths": (3, 2)}, {"widths": (3,)}),
+        ({"widths": (3, 4, 2), "activations": ("relu",)}, {"widths": (3, 4, 2)}),
+        ({}, {"activations": ("relu",)}),
+        ({"seed": 2**63 - 1}, {"seed": 2**63}),
+        ({"seed": 0}, {"seed": -1}),
+        ({"names": ("W", "b")}, {"names": ("W", "W")}),
+        ({"names": ()}, {"names": ("W", "b", "c")}),
+        ({"members": 2}, {"members": 2, "names": ("W", "b")}),
+        (
+            {"widths": (3, 4, 2), "activations": ("relu",), "dropout": (0.5,)},
+            {"widths": (3, 4, 2), "activations": ("relu",), "dropout": (0.5, 0.5)},
+        ),
+        ({"dropout": ()}, {"dropout": (0.5,)}),
+    ],
+    ids=str,
+)
+def test_what_makes_a_network(fits: dict[str, Any], differs: dict[str, Any]) -> None:
+    assert described(**fits).network == replace(SPEC, **fits)
+    with pytest.raises(ValueError, match="do not belong together"):
+        described(**differs)
+
+
+def test_the_length_of_a_header() -> None:
+    limit = 16 * 2**20
+    for length, words in ((limit, "no description by xpnet"), (limit + 1, "at most 16777216")):
+        content = length.to_bytes(8, "little") + b"{}".ljust(length)
+        with pytest.raises(ValueError, match=words):
+            container._header(BytesIO(content))
+    for content, words in (
+        (bytes(7), "no header"),
+        (bytes(8), "Expecting value"),
+        ((2).to_bytes(8, "little") + b"{}", "no description"),
+        ((3).to_bytes(8, "little") + b"{}", "past its end"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            container._header(BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "size", "words"),
+    [
+        ([("F64", (2, 3), (0, 48))], 48, None),
+        ([("F32", (2, 3, 1), (0, 24))], 24, None),
+        ([("U8", (), (0, 1)), ("I64", (0,), (1, 1)), ("U64", (1,), (1, 9))], 9, None),
+        ([("F32", (1, 1, 1, 1), (0, 4))], 4, "up to three counts"),
+        ([("F32", (-1, -1), (0, 4))], 4, "up to three counts"),
+        ([("F32", (0,), (0, 0))], 1, "cut short or has grown"),
+        ([("F32", (1,), (0, 4))], 3, "cut short or has grown"),
+        ([("F32", (1,), (1, 5))], 5, "leaves a gap"),
+        ([("F32", (1,), (0, 4)), ("F32", (1,), (3, 7))], 7, "overlaps"),
+        ([("U32", (1,), (0, 8))], 8, "another size"),
+    ],
+)
+def test_where_tensors_lie(tensors: Any, size: int, words: str | None) -> None:
+    entries = {f"t{k}": Tensor(*one) for k, one in enumerate(tensors)}
+    if words is None:
+        container._check_places(entries, size)
+        return
+    with pytest.raises(ValueError, match=words):
+        container._check_places(entries, size)
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "format 0"), (2, "format 2"), (1, None)])
+def test_the_formats_that_are_read(tmp_path: Path, number: int, words: str | None) -> None:
+    xpnet.LogisticRegression(3, 2, backend="numpy").save(tmp_path / "m")
+    content = damage.sealed(
+        (tmp_path / "m").read_bytes(), lambda entries, envelope: envelope.update(format=number)
+    )
+    (tmp_path / "x").write_bytes(content)
+    if words is None:
+        assert xpnet.modelfile.describe(tmp_path / "x")["format"] == 1
+        return
+    with pytest.raises(xpnet.ModelFileError, match=words):
+        xpnet.load(tmp_path / "x")
+
+
+def state_tree() -> dict[str, Any]:
+    """The state of a training of SPEC that has made two of three epochs."""
+    params = {slot.name: np.ones(slot.shape) for slot in SPEC.slots()}
+    spec = replace(SPEC, dtype="float64")
+    assert spec.rule.buffers == ()
+    return {
+        "step": vars(StepState(params, {}, 7)),
+        "history": {"loss": np.array([3.0, 2.0])},
+        "rows": 0,
+        "done": 2,
+        "rng": None,
+        "callbacks": {"Early": {}},
+        "stop": False,
+    }
+
+
+def test_the_state_of_a_training() -> None:
+    spec = replace(SPEC, dtype="float64")
+    state = checkpoint._state(spec, state_tree())
+    assert (state.done, state.rows, state.stop, state.step.t) == (2, 0, False, 7)
+    assert state.history["loss"] == [3.0, 2.0]
+    for fits in ({"rows": 2**63 - 1}, {"done": 0}, {"rng": {}}, {"stop": True}, {"callbacks": {}}):
+        checkpoint._state(spec, {**state_tree(), **fits})
+    for differs in (
+        {"rows": 2**63},
+        {"rows": -1},
+        {"rows": 1.0},
+        {"rows": True},
+        {"done": 3},
+        {"done": -1},
+        {"rng": []},
+        {"callbacks": {"Early": []}},
+        {"stop": 0},
+        {"step": {**state_tree()["step"], "t": -1}},
+        {"step": {**state_tree()["step"], "t": 2**63}},
+    ):
+        with pytest.raises(ValueError, match="not those of a training"):
+            checkpoint._state(spec, {**state_tree(), **differs})
+    with pytest.raises(ValueError, match="buffers"):
+        step = {**state_tree()["step"], "buffers": {"m": {}}}
+        checkpoint._state(spec, {**state_tree(), "step": step})
+
+
+NUMBER: dict[str, Any] = {
+    "column": 1,
+    "part": "",
+    "fill": 0.0,
+    "low": 0.0,
+    "high": 1.0,
+    "centre": 0.0,
+    "scale": 1.0,
+    "clip": False,
+    "gaps": False,
+    "cycle": False,
+}
+EDGES = np.array([0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("part", ["", "trend", "year", "month", "day", "weekday", "hour", "era"])
+@pytest.mark.parametrize("cycle", [False, True])
+def test_the_parts_of_a_number(part: str, cycle: bool) -> None:
+    entry = {**NUMBER, "part": part, "cycle": cycle}
+    has_cycle = part in ("month", "day", "weekday", "hour")
+    if part != "era" and (has_cycle or not cycle):
+        number = tables._number_of(entry, EDGES)
+        assert isinstance(number, NumberEncoding) and number.part == part
+        return
+    with pytest.raises(ValueError, match="a known part"):
+        tables._number_of(entry, EDGES)
+
+
+@pytest.mark.parametrize(
+    ("edges", "fits"),
+    [
+        ([], True),
+        ([0.0], False),
+        ([0.0, 1.0], False),
+        ([0.0, 1.0, 2.0], True),
+        ([0.0, 1.0, 1.0], False),
+        ([0.0, 2.0, 1.0], False),
+        ([-1e300, 0.0, 1e300], True),
+        ([-1e300, 0.0, 1.1e300], False),
+        ([-1.1e300, 0.0, 1.0], False),
+        ([0.0, 1.0, np.nan], False),
+    ],
+)
+def test_the_edges_of_a_number(edges: list[float], fits: bool) -> None:
+    if fits:
+        assert tables._number_of(NUMBER, np.array(edges)).edges.tolist() == edges
+        return
+    with pytest.raises(ValueError, match="edges|finite"):
+        tables._number_of(NUMBER, np.array(edges))
+    with pytest.raises(ValueError, match="float64"):
+        tables._number_of(NUMBER, EDGES.astype("float32"))
+
+
+def category(**changes: Any) -> CategoryEncoding:
+    """The category of the values a, bc and é, with one detail."""
+    entry = {"column": 0, "frequent": 2, "gaps": True, "detail_labels": ["frequency"]}
+    arrays = {
+        "text": np.frombuffer("abcé".encode(), np.uint8),
+        "lengths": np.array([1, 2, 1], np.uint32),
+        "details": np.ones((3, 1), np.float32),
+    }
+    arrays |= {name: changes.pop(name) for name in list(changes) if name in arrays}
+    return tables._category_of({**entry, **changes}, *arrays.values())
+
+
+def test_the_values_of_a_category() -> None:
+    assert category().values == ("a", "bc", "é")
+    for frequent in (0, 3):
+        assert category(frequent=frequent).frequent == frequent
+    for differs in (
+        {"frequent": -1},
+        {"frequent": 4},
+        {"text": np.frombuffer(b"abca", np.uint8)},
+        {"text": np.frombuffer(b"abc", np.uint8)},
+        {"text": np.frombuffer(b"abcde", np.uint8)},
+        {"details": np.ones((3, 2), np.float32)},
+        {"details": np.ones((2, 1), np.float32)},
+        {"details": np.ones((3, 1))},
+        {"details": np.full((3, 1), np.nan, np.float32)},
+        {"lengths": np.array([1, 2, 1], np.int64)},
+        {"text": np.frombuffer(b"abcd", np.int8)},
+    ):
+        with pytest.raises(ValueError, match="values|lengths|tensor"):
+            category(**differs)
+
+
+@pytest.mark.parametrize(("column", "fits"), [(-1, False), (0, True), (1, True), (2, False)])
+def test_the_column_of_an_encoding(column: int, fits: bool) -> None:
+    entry = {**NUMBER, "column": column}
+    tensors = {"e/edges": EDGES, "other": EDGES}
+    if fits:
+        assert tables._encoding_of(entry, tensors, "e/", 2).column == column
+        assert set(tensors) == {"other"}
+        return
+    with pytest.raises(ValueError, match="one of 2"):
+        tables._encoding_of(entry, tensors, "e/", 2)
+
+
+def test_importances_are_one_for_each_column_and_not_negative() -> None:
+    tensors = {"importances": np.array([0.0, 2.0])}
+    importances = tables._take_importances(tensors, 2)
+    assert importances is not None and importances.values().tolist() == [0.0, 2.0]
+    assert tensors == {} and tables._take_importances({}, 2) is None
+    for values, columns in (([0.0, -1e-9], 2), ([0.0, 2.0], 3), ([0.0, np.inf], 2)):
+        with pytest.raises(ValueError, match="importance|tensor"):
+            tables._take_importances({"importances": np.array(values)}, columns)
+
+
+ENCODER: dict[str, Any] = {
+    "params": {"dict": []},
+    "columns": 2,
+    "names": ["a", "b"],
+    "labels": [],
+    "left_out": {},
+    "notes": {},
+    "encodings": [{**NUMBER, "column": 0}, NUMBER],
+}
+
+
+def encoder(**changes: Any) -> xpnet.TableEncoder:
+    """An encoder of two numbers, from its settings."""
+    tensors = {f"encoder/{k}/edges": EDGES for k in range(3)}
+    return tables._encoder_of({**ENCODER, **changes}, tensors)
+
+
+def test_the_settings_of_an_encoder() -> None:
+    plain = encoder()
+    assert (plain.n_features_in_, plain.left_out_, plain.notes_) == (2, {}, {})
+    assert plain.feature_names_in_.tolist() == ["a", "b"]
+    for fits in (
+        {"names": []},
+        {"labels": ["1", "2"], "names": []},
+        {"columns": 3, "names": ["a", "b", "c"], "left_out": {"c": "one value"}},
+        {"notes": {"a": "a note"}},
+    ):
+        encoder(**fits)
+    part = {**NUMBER, "part": "trend"}
+    assert len(encoder(encodings=[{**NUMBER, "column": 0}, part, part]).encodings_) == 3
+    for differs in (
+        {"columns": 3, "names": ["a", "b", "c"]},
+        {"names": ["a", "a"]},
+        {"names": ["a"]},
+        {"names": ["a", "b", "c"]},
+        {"labels": ["1"]},
+        {"labels": ["1", "1"]},
+        {"left_out": {"b": "one value"}},
+        {"columns": 3, "names": ["a", "b", "c"], "left_out": {"c": 1}},
+        {"notes": {"a": None}},
+        {"encodings": [NUMBER, part]},
+        {"encodings": [{**NUMBER, "column": 0}, NUMBER, part]},
+        {"columns": 2.0},
+    ):
+        with pytest.raises(ValueError, match="column|setting"):
+            encoder(**differs)
+
+
+class Whole(NamedTuple):
+    """The content of a file of a fitted estimator of tables."""
+
+    description: Description
+    tensors: dict[str, np.ndarray]
+
+    def opened(self, *, tensors: dict[str, np.ndarray | None] | None = None, **facts: Any) -> Any:
+        """The estimator, with some tensors and fitted attributes changed; None removes one."""
+        settings = dict(self.description.settings)
+        pairs = dict(map(tuple, settings["fitted"]["dict"])) | facts
+        settings["fitted"] = {
+            "dict": [[name, value] for name, value in pairs.items() if value is not None]
+        }
+        changed = {**self.tensors, **(tensors or {})}
+        remaining = {name: array for name, array in changed.items() if array is not None}
+        description = replace(self.description, settings=settings)
+        estimator = tables.open_file(description, remaining, "numpy")
+        assert remaining == {}
+        return estimator
+
+
+X = np.arange(40.0)[:, None] % 7
+QUICK: dict[str, Any] = {"hidden_layer_sizes": (3,), "max_iter": 2, "networks": 2}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The file of a classifier of three classes."""
+    path = tmp_path_factory.mktemp("whole") / "m"
+    xpnet.TabularClassifier(**QUICK, random_state=0).fit(X, X[:, 0] // 3).save(path)
+    return Whole(*container.read(path))
+
+
+@pytest.fixture(scope="module")
+def regressor(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The file of a regressor."""
+    path = tmp_path_factory.mktemp("whole") / "m"
+    xpnet.TabularRegressor(**QUICK, random_state=0).fit(X, X[:, 0] ** 2).save(path)
+    return Whole(*container.read(path))
+
+
+def test_the_attributes_of_a_classifier(classifier: Whole) -> None:
+    for temperature in (0.0100001, 1.0, 99.99):
+        assert classifier.opened(temperature_=temperature).temperature_ == temperature
+    for differs in (
+        {"temperature_": 0.01},
+        {"temperature_": 100.0},
+        {"temperature_": -1.0},
+        {"temperature_": 1},
+        {"classes_": {"array": [0.0, 1.0], "dtype": "float64"}},
+        {"classes_": [0.0, 1.0, 2.0]},
+        {"classes_": None},
+        {"best_epochs_": []},
+        {"best_epochs_": [1, 1.0]},
+        {"best_epochs_": [1, True]},
+        {"n_iter_": 1.0},
+        {"_rows": 1.0},
+        {"more_": 1},
+    ):
+        with pytest.raises(ValueError, match="classes|temperature|epoch|attributes"):
+            classifier.opened(**differs)
+    for older in ({"_rows": None}, {"_validation_loss": None}):
+        classifier.opened(**older)
+    with pytest.raises(ValueError, match="not those of the network"):
+        classifier.opened(best_epochs_=[1, 1, 1])
+    with pytest.raises(AssertionError):
+        classifier.opened(best_epochs_=[1])
+
+
+def test_the_targets_of_a_regressor(regressor: Whole) -> None:
+    residuals = regressor.tensors["residuals"]
+    rows = len(residuals)
+    assert regressor.tensors["target"].shape == (4, 1) and residuals.shape == (rows, 1)
+    for fits in (
+        {"residual_weights": np.ones(rows)},
+        {"residual_groups": np.zeros(rows, np.int64)},
+        {"residuals": np.zeros((0, 1))},
+    ):
+        regressor.opened(tensors=fits)
+    assert regressor.opened(_flat=False).predict(X).shape == (40, 1)
+    for differs in (
+        {"residual_weights": np.ones(rows + 1)},
+        {"residual_weights": np.ones((rows, 1))},
+        {"residual_groups": np.zeros(rows)},
+        {"residuals": np.zeros((rows, 2))},
+        {"residuals": np.full((rows, 1), np.inf)},
+        {"residuals": residuals.astype("float32")},
+        {"target": np.zeros((3, 1))},
+        {"target": None},
+    ):
+        with pytest.raises((ValueError, AttributeError), match="tensor|dtype"):
+            regressor.opened(tensors=differs)
+    with pytest.raises(ValueError, match="attributes"):
+        regressor.opened(_flat=1)
