@@ -36,6 +36,7 @@ from xpnet.estimators.parameters import (
 )
 from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
+from xpnet.tabular.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.division import (
     DividedRows,
     Fold,
@@ -488,16 +489,20 @@ class Tabular(FittedAttributes, BaseEstimator):
         )
         seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
         jobs = min(effective_n_jobs(self.n_jobs), minimum)
-        if may_reorder(divided, recipe, maximum):
+        is_cross_fitted = needs_cross_fit(self, divided)
+        if may_reorder(divided, recipe, maximum) and not is_cross_fitted:
             divided = divided.with_training_rows_first()
         rows, validation = divided.rows, divided.validation
         ensemble = make_ensemble(
             self, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=watching.say
         )
-        interrupted = False
+        interrupted, predicted = False, None
         with Interrupts() as interrupts:
             try:
                 ensemble.train(minimum)
+                if is_cross_fitted and isinstance(validation, Sequence):
+                    cross_fit = CrossFit(self, encoder, ensemble, rows, validation)
+                    predicted = cross_fit.predicted_rows()
             except KeyboardInterrupt:
                 if self._fitted is not None or not ensemble.whole_epochs:
                     raise
@@ -511,7 +516,8 @@ class Tabular(FittedAttributes, BaseEstimator):
                 rows=len(rows.X),
                 validation_loss=trained.validation_loss,
             )
-            fitted = self._calibrated(fitted, predicted_rows(fitted, trained, rows, validation))
+            predicted = predicted or predicted_rows(fitted, trained, rows, validation)
+            fitted = self._calibrated(fitted, predicted)
             interrupted = interrupted or interrupts.pending
             if not interrupted:
                 self._warn_of_unfinished_trainings(fitted, recipe.epochs)

@@ -150,11 +150,13 @@ def fit_linear(
     validation: LabeledRows,
     spec: NetworkSpec,
     deadline: float,
+    penalties: numpy.ndarray = PENALTIES,
 ) -> LinearModel | None:
     """Fit a linear model of sums of the inputs; None where a class has no rows.
 
     sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
     deadline : the monotonic time, in seconds, at which the solver ends
+    penalties : of a ridge regression that are compared
     """
     numbers = sums_of_inputs(rows.X, sums)
     spread = numbers.std(axis=0, dtype=numpy.float64)
@@ -168,10 +170,10 @@ def fit_linear(
     else:
         numbers_val = sums_of_inputs(validation.X, sums) * factors
         best = min(
-            fit_ridges(numbers, rows.Y, rows.weight, PENALTIES),
+            fit_ridges(numbers, rows.Y, rows.weight, penalties),
             key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
         )
-    return LinearModel(sums @ (factors[:, None] * best.weights), best.biases)
+    return replace(best, weights=sums @ (factors[:, None] * best.weights))
 
 
 def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:

@@ -23,10 +23,14 @@ MAX_GRADIENT = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
-    """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64"""
+    """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64
+
+    penalty : of the squared weights, in a ridge regression
+    """
 
     weights: numpy.ndarray
     biases: numpy.ndarray
+    penalty: float = 1.0
 
     def outputs(self, X: numpy.ndarray | SparseMatrix) -> numpy.ndarray:
         """Return its outputs: (rows, outputs)."""
@@ -49,7 +53,7 @@ def fit_ridges(
     for penalty in penalties:
         factor = cho_factor(squares + penalty * numpy.eye(len(squares)), check_finite=False)
         weights = cho_solve(factor, products, check_finite=False)
-        models.append(LinearModel(weights, y_mean - x_mean @ weights))
+        models.append(LinearModel(weights, y_mean - x_mean @ weights, float(penalty)))
     return models
 
 

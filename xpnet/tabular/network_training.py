@@ -186,6 +186,14 @@ def fit_over_source(
         )
 
 
+def blend_weight_of(trainings: Sequence[NetworkTraining]) -> float:
+    """Return the weight of the linear baseline that helps networks most, 0 for none."""
+    losses = [training.losses for training in trainings if training.losses is not None]
+    if not losses or len(losses) < len(trainings):
+        return 0.0
+    return best_blend_weight(numpy.sum(losses, axis=0))
+
+
 def with_baselines(
     recipes: Sequence[Recipe], trainings: Sequence[NetworkTraining], *, refitted: bool
 ) -> list[Network]:
@@ -195,9 +203,7 @@ def with_baselines(
         and the factors of its inputs
     refitted : whether with the parameters after the epochs on all rows, where there are such
     """
-    losses = [training.losses for training in trainings if training.losses is not None]
-    helps = bool(losses) and len(losses) == len(trainings)
-    blend_weight = best_blend_weight(numpy.sum(losses, axis=0)) if helps else 0.0
+    blend_weight = blend_weight_of(trainings)
     networks = []
     for recipe, training in zip(recipes, trainings, strict=True):
         trained, values = training.network, training.network.values()

@@ -391,12 +391,18 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 
 def helpers_of(
-    estimator: "Tabular", encoder: Transformer, spec: NetworkSpec, rows: LabeledRows
+    estimator: "Tabular",
+    encoder: Transformer,
+    spec: NetworkSpec,
+    rows: LabeledRows,
+    trees: int | None = None,
 ) -> tuple[numpy.ndarray | None, SparseMatrix | None]:
     """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
 
     Both are None where the user has chosen the hidden layers or the encoder, and for rows of a
     source; the sums also where a linear baseline takes too long or cannot be a part of the network.
+
+    trees : number of trees that tell the importance of the columns, None for that of the quality
     """
     chosen_by_user = not isinstance(estimator.hidden_layer_sizes, str)
     if chosen_by_user or not isinstance(encoder, TableEncoder) or isinstance(rows.X, Source):
@@ -407,7 +413,7 @@ def helpers_of(
         encodings,
         rows,
         estimator._task,
-        trees=quality.trees,
+        trees=trees or quality.trees,
         max_rows=quality.rows_of_trees,
     )
     has_baseline = (
