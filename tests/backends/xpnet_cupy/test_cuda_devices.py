@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.cupy_on_host import Array, Device, cupy
+from helpers.cuda.cupy_on_host import cupy
+from helpers.cuda.device_arrays import Array
 from helpers.cuda.host import needs_compiler
+from helpers.cuda.streams import Device
 
 import xpnet
 

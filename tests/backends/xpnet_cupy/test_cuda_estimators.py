@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.cupy_on_host import Stream, cupy, current, uploaded
+from helpers.cuda.cupy_on_host import cupy
+from helpers.cuda.device_arrays import uploaded
 from helpers.cuda.host import needs_compiler
+from helpers.cuda.streams import Stream, current
 
 import xpnet
 from xpnet.backend import NetworkSpec, UpdateRule
@@ -43,9 +45,9 @@ def assert_same(plain: Any, found: Any) -> None:
     if plain.solver != "lbfgs":
         np.testing.assert_allclose(found.loss_curve_, plain.loss_curve_, rtol=1e-9)
     for mine, theirs in zip(found.coefs_, plain.coefs_, strict=True):
-        np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(cupy.asnumpy(mine), theirs, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(
-        np.asarray(found.predict_proba(cupy.asarray(X))),
+        found.predict_proba(cupy.asarray(X)).get(),
         plain.predict_proba(X),
         rtol=1e-7,
         atol=1e-9,

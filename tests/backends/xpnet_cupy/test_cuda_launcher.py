@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import BATCH, RULES, data, train, weights
-from helpers.cuda.cupy_on_host import Array, Failing, Graph, Stream, cupy
+from helpers.cuda.cupy_on_host import cupy
+from helpers.cuda.device_arrays import Array
 from helpers.cuda.host import needs_compiler
+from helpers.cuda.streams import CudaError, Event, Failing, Graph, Stream
 from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import Launcher
@@ -103,7 +105,7 @@ def test_a_step_that_is_dropped_waits_for_what_it_requested(
     step.params.update(weights(spec))
     step.forward(backend.asarray(X))
     waited: list[Any] = []
-    monkeypatch.setattr(cupy_on_host.Event, "synchronize", lambda event: waited.append(event))
+    monkeypatch.setattr(Event, "synchronize", lambda event: waited.append(event))
     requested = [step._inference_runs.epoch._requested]
     del step
     gc.collect()
@@ -126,7 +128,8 @@ def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtyp
     assert "through cuBLASLt" in step.why
     probabilities = step.forward(device_data[0])
     assert isinstance(probabilities, Array)
-    np.testing.assert_allclose(probabilities, reference.forward(X), rtol=rtol, atol=rtol)
+    wanted = reference.forward(X)
+    np.testing.assert_allclose(probabilities.get(), wanted, rtol=rtol, atol=rtol)
 
 
 def graphs_of(step: Any) -> list[Graph]:
@@ -173,13 +176,12 @@ class TestPredictions:
             one.params.update(weights(spec))
         counts = []
         for k in range(5):
-            rows = backend.asarray(
-                rng.standard_normal(X.shape)
-            )  # of another dtype, at another place
+            host_rows = rng.standard_normal(X.shape)
+            rows = backend.asarray(host_rows)  # of another dtype, at another place
             asked, made, replayed = len(cupy_on_host.launched), Graph.made, Graph.launched
             found = step.forward(rows)
             np.testing.assert_allclose(
-                found, reference.forward(np.asarray(rows, "float32")), rtol=1e-5, atol=1e-6
+                found.get(), reference.forward(host_rows.astype("float32")), rtol=1e-5, atol=1e-6
             )
             counts.append(
                 (len(cupy_on_host.launched) - asked, Graph.made - made, Graph.launched - replayed)
@@ -199,7 +201,7 @@ class TestPredictions:
         first = [step.forward(backend.asarray(X * k)) for k in (1, 2, 3)]
         again = [step.forward(backend.asarray(X * k)) for k in (1, 2, 3)]
         for one, other in zip(first, again, strict=True):
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one.get(), other.get())
 
     def test_blocks_of_a_large_prediction_share_a_recording(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
@@ -217,7 +219,7 @@ class TestPredictions:
             # 46 rows are nine blocks and one row: eight are a graph, and the rest with what comes
             # after is another.
             assert (Graph.made - made, Graph.launched - replayed) == ((0, 0), (2, 2))[count]
-            np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found.get(), reference.forward(X), rtol=1e-5, atol=1e-6)
 
     def test_what_is_kept_is_bounded(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
@@ -455,7 +457,7 @@ class TestResources:
         monkeypatch.setattr(
             Stream,
             "wait_event",
-            lambda stream, event: (seen.append((stream, event._stream)), wait(stream, event)),
+            lambda stream, event: (seen.append((stream, event.stream)), wait(stream, event)),
         )
         with caller:
             if what == "epoch":
@@ -568,7 +570,7 @@ class TestOutOfMemory:
 
         def end(stream: Stream) -> Graph:
             stream.capture = None
-            raise cupy_on_host.CudaError(901)
+            raise CudaError(901)
 
         def run() -> None:
             raise BackendError("the cause")

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import RULES, data, weights
-from helpers.cuda.cupy_on_host import Event, Graph, Stream, cupy
+from helpers.cuda.cupy_on_host import cupy
+from helpers.cuda.device_arrays import PINNED
 from helpers.cuda.host import needs_compiler
+from helpers.cuda.streams import Event, Graph, Stream
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import NetworkMemory
@@ -57,7 +59,7 @@ def fit(*, prefetch: bool = True) -> tuple[Any, list[float]]:
 def test_the_numbers_are_those_without() -> None:
     (step, found), (plain, wanted) = fit(), fit(prefetch=False)
     assert found == wanted
-    np.testing.assert_array_equal(step.params.flat, plain.params.flat)
+    np.testing.assert_array_equal(step.params.flat.get(), plain.params.flat.get())
 
 
 def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(
@@ -94,8 +96,8 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
     step.epoch(X, Y, order=orders[0], **how)
     used = step._prefetched[1]
     assert step._order(orders[1]) is used
-    np.testing.assert_array_equal(step._order(orders[2]), orders[2])
-    np.testing.assert_array_equal(step._order(orders[1].copy()), orders[1])
+    np.testing.assert_array_equal(step._order(orders[2]).get(), orders[2])
+    np.testing.assert_array_equal(step._order(orders[1].copy()).get(), orders[1])
 
 
 def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
@@ -139,18 +141,13 @@ def test_an_order_is_kept_as_long_as_the_device_may_read_it(
 def test_orders_take_one_more_stream_and_what_is_told_and_left_pinned_memory(cuda: Any) -> None:
     fit()
     gc.collect()
-    streams, used, pinned = Stream.made, cupy.pool.used, pinned_bytes()
+    streams, used, pinned = Stream.made, cupy.pool.used, PINNED.used()
     step, _ = fit()
     # Of trainings, and of predictions and losses.
-    assert Stream.made == streams and pinned_bytes() - pinned == 2 * 8 * (12 + 4)
+    assert Stream.made == streams and PINNED.used() - pinned == 2 * 8 * (12 + 4)
     del step
     gc.collect()
-    assert cupy.pool.used - used < 1 << 16 and pinned_bytes() == pinned
-
-
-def pinned_bytes() -> int:
-    """What the host cannot swap out."""
-    return sum(memory.nbytes for memory in cupy_on_host.pinned_memory())
+    assert cupy.pool.used - used < 1 << 16 and PINNED.used() == pinned
 
 
 class TestMistakes:

@@ -1,0 +1,525 @@
+"""Arrays of the stand-in for CuPy, and the pools that their memory comes from.
+
+An array wraps an array of NumPy and is none: what NumPy reads of it by accident is a TypeError, as
+for CuPy's. Memory that is given back is the next array's at once, so that whoever still reads it
+has wrong numbers.
+"""
+
+import ctypes
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+
+from helpers.cuda.streams import Device, current, default_stream
+
+GARBAGE = 255
+"""The value of bytes that nobody has written: NaN in floats, -1 in integers."""
+
+MISSING = frozenset(
+    {
+        "block",
+        "einsum_path",
+        "errstate",
+        "frompyfunc",
+        "geomspace",
+        "histogram_bin_edges",
+        "insert",
+        "isnat",
+        "nanpercentile",
+        "nanquantile",
+        "ndenumerate",
+        "nditer",
+        "spacing",
+        "unstack",
+        "vecdot",
+    }
+)
+"""Functions of NumPy that CuPy 14.2 does not have."""
+
+
+class OutOfMemoryError(MemoryError):
+    """cupy.cuda.memory.OutOfMemoryError."""
+
+
+class Pool:
+    """cupy.cuda.MemoryPool: memory that is given back belongs to the next array of about its size,
+    on the same device and stream.
+
+    limit : of the bytes of one array, or of all together where ``total`` is set; 0 for none
+    used : bytes of the arrays that live; emptied : how often the free memory was given back
+    """
+
+    limit = used = emptied = 0
+    total = False
+
+    def __init__(self) -> None:
+        self._free: dict[Any, list[Any]] = defaultdict(list)
+
+    def take(self, size: int) -> "Memory":
+        """Return memory of so many bytes. What is in it is garbage when the stream comes to it."""
+        taken = size + (self.used if self.total else 0)
+        if self.limit and taken > self.limit:
+            raise OutOfMemoryError(
+                f"Out of memory allocating {size:,} bytes (limit set to: {self.limit:,} bytes)"
+            )
+        stream = current()
+        rounded = max(512, 1 << max(size - 1, 0).bit_length())
+        arena = stream.device, stream.ptr, rounded
+        free = self._free[arena]
+        memory = Memory(self, arena, free.pop() if free else _aligned(rounded), size)
+        if stream.capture is None:
+            items = memory.items
+            stream.ask(lambda: items.fill(GARBAGE))
+        self.used += size
+        return memory
+
+    def give_back(self, memory: "Memory") -> None:
+        """Keep memory for the next array; the device may still read it."""
+        self.used -= memory.size
+        self._free[memory.arena].append(memory.items)
+
+    def get_limit(self) -> int:
+        return self.limit
+
+    def set_limit(self, size: int = 0) -> None:
+        self.limit = size
+
+    def free_bytes(self) -> int:
+        return 0
+
+    def used_bytes(self) -> int:
+        return self.used
+
+    total_bytes = used_bytes
+
+    def free_all_blocks(self) -> None:
+        self.emptied += 1
+
+
+def _aligned(size: int) -> Any:
+    """Bytes at an address that 512 divides, as CuPy's pool has them."""
+    items = np.full(size + 512, GARBAGE, np.uint8)
+    return items[-items.ctypes.data % 512 :][:size]
+
+
+class Memory:
+    """Memory of one array and its views, given back when the last of them is gone."""
+
+    def __init__(self, pool: Pool, arena: Any, items: Any, size: int) -> None:
+        self.pool, self.arena, self.items, self.size = pool, arena, items, size
+
+    def __del__(self) -> None:
+        self.pool.give_back(self)
+
+
+class PinnedPool:
+    """CuPy's pool of pinned memory, whose next owner writes at once."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[Any]] = defaultdict(list)
+        self.living: dict[int, int] = {}
+
+    def take(self, size: int) -> Any:
+        """cupy.cuda.alloc_pinned_memory."""
+        free = self._free[size]
+        items = free.pop() if free else _aligned(size)
+        items.fill(GARBAGE)
+        self.living[items.ctypes.data] = size
+        memory = (ctypes.c_ubyte * size).from_address(items.ctypes.data)
+        finalize(memory, self._give_back, items).atexit = False
+        return memory
+
+    def used(self) -> int:
+        """Bytes of the memory that has an owner."""
+        return sum(self.living.values())
+
+    def contains(self, address: int) -> bool:
+        """Whether kernels may read and write there."""
+        return any(0 <= address - start < size for start, size in self.living.items())
+
+    def _give_back(self, items: Any) -> None:
+        del self.living[items.ctypes.data]
+        self._free[items.size].append(items)
+
+
+POOL, PINNED = Pool(), PinnedPool()
+
+
+class Array:
+    """cupy.ndarray: it stays on the device that was current when it was made, and views with it.
+
+    What computes with it refuses arrays of the host, and arrays of another device than the current
+    one, as CuPy does where cards cannot read each other's memory.
+    """
+
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, items: Any, memory: Memory, number: int) -> None:
+        self._items, self._memory, self.number = items, memory, number
+
+    # What is known of it without a device.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._items.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self._items.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._items.ndim
+
+    @property
+    def size(self) -> int:
+        return self._items.size
+
+    @property
+    def nbytes(self) -> int:
+        return self._items.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        return self._items.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self._items.strides
+
+    @property
+    def flags(self) -> Any:
+        flags = self._items.flags
+        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self._items.ctypes.data)
+
+    @property
+    def device(self) -> Device:
+        return Device(self.number)
+
+    @property
+    def T(self) -> "Array":
+        return self._view(self._items.T)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    # What other libraries ask for.
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or ufunc.__name__ in MISSING:
+            return NotImplemented
+        if "out" in options:
+            (options["out"],) = options["out"]
+        return compute(ufunc, *inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        own = not set(types) - {Array, np.ndarray} and function.__name__ not in MISSING
+        return compute(function, *arguments, **options) if own else NotImplemented
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.number
+
+    def __dlpack__(self, **options: Any) -> Any:
+        raise BufferError("memory of the stand-in is on no card")
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.data.ptr, False)}
+
+    # What waits for the device.
+
+    def get(self) -> Any:
+        """Return a copy on the host, once the current stream of the array's device has done what it
+        was asked for.
+        """
+        with self.device:
+            current().synchronize()
+        return self._items.copy()
+
+    def item(self) -> Any:
+        return self.get().item()
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __index__(self) -> int:
+        return operator.index(self.get())
+
+    def __repr__(self) -> str:
+        return repr(self.get())
+
+    def __str__(self) -> str:
+        return str(self.get())
+
+    def __format__(self, form: str) -> str:
+        return format(self.get(), form)
+
+    def __reduce__(self) -> Any:
+        return asarray, (self.get(),)
+
+    # What the device does.
+
+    def __iter__(self) -> Iterator["Array"]:
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, key: Any) -> "Array":
+        return compute(_item_at, self, _Key(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        value = value[()] if isinstance(value, np.ndarray) else value
+        compute(np.ndarray.__setitem__, self, _Key(key), value)
+
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: Any = None,
+        subok: Any = None,
+        copy: bool = True,
+    ) -> "Array":
+        if not copy and self.dtype == dtype:
+            return self
+        return compute(np.ndarray.astype, self, dtype, order)
+
+    def copy(self, order: str = "C") -> "Array":
+        """Return a copy on the current device, wherever this one is.
+
+        A copy from another device, by the default stream, waits for all that either was asked for
+        (CUDA programming guide, Peer-to-Peer Memory Copy).
+        """
+        _start("copy")
+        if self.number != Device().id and current() is default_stream():
+            self.device.synchronize()
+        return new(self._items.copy(order))
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def _view(self, items: Any) -> "Array":
+        return Array(items, self._memory, self.number)
+
+
+Array.__module__ = "cupy"
+
+
+def compute(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a function of NumPy makes of arrays of the device: arrays of the device, or views."""
+    own = list(_arrays((arguments, options)))
+    _start(function.__name__)
+    result = function(*_items(arguments), **_items(options))
+    if result is None or any(result is array._items for array in own):  # written in place
+        check_current(*own)
+        return next((array for array in own if result is array._items), None)
+    wrapped = _wrapped(result, own)
+    parts = wrapped if isinstance(wrapped, tuple | list) else [wrapped]
+    memories = [array._memory for array in own]
+    if any(isinstance(part, Array) and part._memory not in memories for part in parts):
+        check_current(*own)  # views may be made anywhere
+    return wrapped
+
+
+def _item_at(items: Any, key: Any) -> Any:
+    """A part of an array, which is a view where NumPy has a number."""
+    part = items[key]
+    if isinstance(part, np.generic):
+        return items[(*key, ...) if isinstance(key, tuple) else (key, ...)]
+    return part
+
+
+def check_current(*values: Any) -> None:
+    """Raise ValueError, as CuPy's kernels do, for an array that is not on the current device."""
+    current_device = Device().id
+    for value in values:
+        if isinstance(value, Array) and value.number != current_device:
+            raise ValueError(
+                "Array device must be same as the current device: array device = "
+                f"{value.number} while current = {current_device}"
+            )
+
+
+def new(items: Any) -> Array:
+    """An array on the current device with these values."""
+    items = np.asarray(items)
+    memory = POOL.take(items.nbytes)
+    order = "F" if items.flags.f_contiguous and not items.flags.c_contiguous else "C"
+    array = Array(_shaped(memory, items.shape, items.dtype, order), memory, Device().id)
+    current().run_until(current().asked)
+    array._items[...] = items
+    return array
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> Array:
+    """cupy.empty."""
+    like = np.empty(shape, dtype, order)
+    memory = POOL.take(like.nbytes)
+    return Array(_shaped(memory, like.shape, like.dtype, order), memory, Device().id)
+
+
+def asarray(data: Any, dtype: Any = None, order: str = "C") -> Array:
+    """cupy.asarray: what lies on the host is copied when its stream comes to it."""
+    if isinstance(data, Array):
+        return data if dtype is None else data.astype(dtype, copy=False)
+    items = np.array(_items(data), dtype, order="F" if order == "F" else "C")
+    if items.dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {items.dtype}")
+    array = empty(items.shape, items.dtype, "F" if order == "F" else "C")
+    uploaded.append(items.nbytes)
+    target = array._items
+    current().ask_outside("a copy from the host", lambda: np.copyto(target, items))
+    return array
+
+
+uploaded: list[int] = []  # bytes of arrays of the host that were copied to a device
+
+
+def _start(what: str) -> None:
+    """What was asked of the stream is done; a capture is refused."""
+    stream = current()
+    assert stream.capture is None, f"{what} of CuPy in a capture"
+    stream.run_until(stream.asked)
+
+
+def _shaped(memory: Memory, shape: Any, dtype: Any, order: str) -> Any:
+    count = int(np.prod(shape, dtype=int)) * dtype.itemsize
+    return memory.items[:count].view(dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _arrays(value: Any) -> Iterator[Array]:
+    """The arrays of the device in arguments; TypeError for arrays of the host."""
+    if isinstance(value, Array):
+        yield value
+    elif isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    elif isinstance(value, _Key):
+        yield from (part for part in value.parts if isinstance(part, Array))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _arrays(part)
+    elif isinstance(value, dict):
+        yield from _arrays(list(value.values()))
+
+
+def _items(value: Any) -> Any:
+    """Arguments with NumPy's arrays in place of those of the device."""
+    if isinstance(value, Array):
+        return value._items
+    if isinstance(value, _Key):
+        parts = tuple(map(_items, value.parts))
+        return parts if value.several else parts[0]
+    if isinstance(value, tuple | list):
+        return type(value)(map(_items, value)) if type(value) in (tuple, list) else value
+    if isinstance(value, dict):
+        return {name: _items(part) for name, part in value.items()}
+    return value
+
+
+class _Key:
+    """The index of an array, which may contain arrays of the host."""
+
+    def __init__(self, key: Any) -> None:
+        self.several = isinstance(key, tuple)
+        self.parts = key if self.several else (key,)
+
+
+def _wrapped(result: Any, own: list[Array]) -> Any:
+    """A result on the device: a view of an argument, or an array of its own."""
+    if isinstance(result, tuple | list):
+        parts = [_wrapped(part, own) for part in result]
+        if hasattr(result, "_fields"):
+            return type(result)(*parts)
+        return type(result)(parts)
+    if isinstance(result, np.ndarray):
+        for array in own:
+            if _root(result) is _root(array._items):
+                return array._view(result)
+    return new(result) if isinstance(result, np.ndarray | np.generic) else result
+
+
+def _root(items: Any) -> Any:
+    """The array that memory of an array belongs to."""
+    while isinstance(items.base, np.ndarray):
+        items = items.base
+    return items
+
+
+def _operation(function: Callable[..., Any], *, swapped: bool = False) -> Callable[..., Any]:
+    def call(*operands: Any) -> Any:
+        return compute(function, *(operands[::-1] if swapped else operands))
+
+    return call
+
+
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda array, other: compute(function, array, other, out=array)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda array, *rest, **options: compute(
+        getattr(np.ndarray, name), array, *rest, **options
+    )
+
+
+BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "matmul": np.matmul,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
+COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+METHODS = (
+    "all any argmax argmin argsort clip conj cumsum dot flatten max mean min nonzero prod ravel "
+    "repeat reshape round sort squeeze std sum swapaxes take transpose var view"
+).split()
+
+for _name, _function in BINARY.items():
+    setattr(Array, f"__{_name}__", _operation(_function))
+    setattr(Array, f"__r{_name}__", _operation(_function, swapped=True))
+    setattr(Array, f"__i{_name}__", _in_place(_function))
+for _name, _function in (COMPARISONS | UNARY).items():
+    setattr(Array, f"__{_name}__", _operation(_function))
+for _name in METHODS:
+    setattr(Array, _name, _method(_name))

@@ -1,0 +1,314 @@
+"""Devices, streams, events and graphs of the stand-in for CuPy.
+
+Work is done as late as it may: what a stream is asked for waits in its queue until somebody waits
+for the stream, or for an event that comes after it. So whatever reads without waiting, or writes
+where something is still to be read, gets other numbers than the tests expect.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+from weakref import WeakSet
+
+ENGINE = threading.RLock()
+"""Held while queues run: what two threads wait for at the same time is done once, in order."""
+
+COUNT = 2
+"""Number of devices."""
+
+
+class CudaError(RuntimeError):
+    """cupy.cuda.driver.CUDADriverError and cupy.cuda.runtime.CUDARuntimeError."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            "CUDA_ERROR_OUT_OF_MEMORY: out of memory" if status == 2 else f"status {status}"
+        )
+        self.status = status
+
+
+class Failing:
+    """What a test lets fail: statuses that loading a kernel, making a graph and its upload end
+    with; 0 for success.
+    """
+
+    load = instantiate = upload = 0
+
+
+class Device:
+    """cupy.cuda.Device; without a number the one that is current in this thread."""
+
+    def __init__(self, number: "int | Device | None" = None) -> None:
+        self.id = _devices()[-1] if number is None else int(number)
+        assert 0 <= self.id < COUNT, "cudaErrorInvalidDevice: invalid device ordinal"
+
+    def __enter__(self) -> Self:
+        _devices().append(self.id)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _devices().pop()
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+    def synchronize(self) -> None:
+        for stream in list(Stream.living):
+            if stream.device == self.id:
+                stream.synchronize()
+
+
+@dataclass(eq=False)
+class Node:
+    """A call in a graph.
+
+    after : the nodes it waits for; alone : what no two may use at once, or 0
+    """
+
+    call: Callable[[], object]
+    after: set["Node"]
+    alone: int
+
+    def follows(self) -> set["Node"]:
+        """All nodes that are sure to be done before this one."""
+        done: set[Node] = set()
+        waiting = list(self.after)
+        while waiting:
+            node = waiting.pop()
+            if node not in done:
+                done.add(node)
+                waiting += node.after
+        return done
+
+
+@dataclass(eq=False)
+class Capture:
+    """A capture under way, and the streams that are in it."""
+
+    origin: "Stream"
+    nodes: list[Node] = field(default_factory=list)
+    streams: list["Stream"] = field(default_factory=list)
+
+    def end(self) -> None:
+        """The streams go on as before; the refusals of a real capture."""
+        last = self.origin.tip
+        done = set(last).union(*(node.follows() for node in last))
+        unjoined = any(not stream.tip <= done for stream in self.streams)
+        for stream in self.streams:
+            stream.capture, stream.tip = None, set()
+        assert not unjoined, (
+            "CUDA_ERROR_STREAM_CAPTURE_UNJOINED: a stream has not been joined to the first"
+        )
+        for k, node in enumerate(self.nodes):
+            before = node.follows()
+            for other in self.nodes[:k]:
+                shared = node.alone and node.alone == other.alone
+                assert not shared or other in before, (
+                    "two calls at the same time with one workspace"
+                )
+
+
+class Graph:
+    """cupy.cuda.Graph: the calls that were captured, each after those it waits for."""
+
+    made = launched = 0  # how many there have been, and how often one was launched
+    late = False  # of the calls that may run, the one asked for last runs first
+
+    def __init__(self, nodes: list[Node]) -> None:
+        Graph.made += 1
+        self.calls = nodes
+
+    def upload(self, stream: Any = None) -> None:
+        if Failing.upload:
+            raise CudaError(Failing.upload)
+
+    def launch(self, stream: Any = None) -> None:
+        Graph.launched += 1
+        (stream or current()).ask(self._run)
+
+    def _run(self) -> None:
+        done: set[Node] = set()
+        waiting = list(self.calls)
+        while waiting:
+            ready = [node for node in waiting if node.after <= done]
+            node = ready[-1 if Graph.late else 0]
+            waiting.remove(node)
+            node.call()
+            done.add(node)
+
+
+class Stream:
+    """cupy.cuda.Stream: a queue of what it is asked for, or a capture of it."""
+
+    made = 0  # how many there have been
+    living: ClassVar[WeakSet["Stream"]] = WeakSet()
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        Stream.made += 1
+        Stream.living.add(self)
+        self.device = Device().id
+        self.non_blocking, self.ptr = non_blocking, id(self)
+        self.capture: Capture | None = None
+        self.tip: set[Node] = set()  # what the next call waits for
+        self._queue: deque[Callable[[], object]] = deque()
+        self.asked = self.done_calls = 0
+
+    def __enter__(self) -> Self:
+        entered().append(self)
+        make_current(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Forget what the thread chose by ``use``, as CuPy up to 14.2 does: the stream entered
+        before is current.
+        """
+        entered().pop()
+        make_current(entered()[-1])
+
+    def use(self) -> Self:
+        """Make it current without entering it."""
+        make_current(self)
+        return self
+
+    @property
+    def done(self) -> bool:
+        """Return whether nothing is left to do."""
+        assert self.capture is None, "a stream was queried while capturing"
+        return self.done_calls == self.asked
+
+    def record(self) -> "Event":
+        event = Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: "Event") -> None:
+        if event.capture is None:
+            assert self.capture is None, "an event outside of the capture"
+            self._enqueue(event.wait)
+            return
+        assert self.capture in (None, event.capture) and event.capture.origin.capture, (
+            "an event of another capture"
+        )
+        if self.capture is None:
+            self.capture = event.capture
+            self.capture.streams.append(self)
+        self.tip = self.tip | event.after
+
+    def synchronize(self) -> None:
+        assert self.capture is None, "synchronised while capturing"
+        self.run_until(self.asked)
+
+    def begin_capture(self) -> None:
+        assert self.non_blocking, "the default stream cannot be captured"
+        assert self.capture is None, "a capture in a capture"
+        self.capture = Capture(self)
+        self.capture.streams.append(self)
+
+    def end_capture(self) -> Graph:
+        capture = self.capture
+        assert capture is not None and capture.origin is self
+        capture.end()
+        if Failing.instantiate:
+            raise CudaError(Failing.instantiate)
+        return Graph(capture.nodes)
+
+    def ask(self, call: Callable[[], object], alone: int = 0) -> None:
+        """Put it into the queue, or into the graph.
+
+        alone : what no two calls may use at once, or 0
+        """
+        assert self.device == Device().id, "a stream of another device"
+        if self.capture is None:
+            self._enqueue(call)
+            return
+        node = Node(call, self.tip, alone)
+        self.capture.nodes.append(node)
+        self.tip = {node}
+
+    def ask_outside(self, what: str, call: Callable[[], object]) -> None:
+        """Put into the queue what no capture takes."""
+        assert self.capture is None, f"{what} in a capture"
+        self.ask(call)
+
+    def run_until(self, count: int) -> None:
+        """Do what is left of the first calls."""
+        with ENGINE:
+            while self.done_calls < count:
+                self.done_calls += 1
+                self._queue.popleft()()
+
+    def _enqueue(self, call: Callable[[], object]) -> None:
+        with ENGINE:
+            self._queue.append(call)
+            self.asked += 1
+
+
+class Event:
+    """cupy.cuda.Event."""
+
+    capture: Capture | None = None
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.stream = stream or current()
+        self.capture, self.after = self.stream.capture, set(self.stream.tip)
+        self._count = self.stream.asked
+
+    @property
+    def done(self) -> bool:
+        """Return whether what was asked for before is done."""
+        assert self.capture is None, "an event of a capture was queried"
+        return self.stream.done_calls >= self._count
+
+    def synchronize(self) -> None:
+        """A relaxed capture, which is CuPy's, lets a thread wait for an event outside of it: a step
+        may be collected then.
+        """
+        assert self.capture is None, "an event of a capture was waited for"
+        self.wait()
+
+    def wait(self) -> None:
+        """What was asked for before is done."""
+        self.stream.run_until(self._count)
+
+
+_thread = threading.local()
+_default_streams: dict[int, Stream] = {}
+
+
+def default_stream() -> Stream:
+    """The default stream of the current device."""
+    device = Device().id
+    if device not in _default_streams:
+        _default_streams[device] = Stream()
+    return _default_streams[device]
+
+
+def _devices() -> list[int]:
+    """The numbers of the devices that this thread has entered, device 0 first."""
+    return vars(_thread).setdefault("devices", [0])
+
+
+def entered() -> list[Stream]:
+    """The streams that this thread has entered on the current device, the default one first."""
+    return vars(_thread).setdefault(f"entered on {_devices()[-1]}", [default_stream()])
+
+
+def current() -> Stream:
+    """cupy.cuda.get_current_stream: each device has its own."""
+    return vars(_thread).setdefault(f"current on {_devices()[-1]}", default_stream())
+
+
+def make_current(stream: Stream) -> None:
+    """Make a stream current on the current device."""
+    vars(_thread)[f"current on {_devices()[-1]}"] = stream
