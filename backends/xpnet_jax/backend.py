@@ -1,11 +1,15 @@
 """JAX's part of the backend contract: one backend for each device."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpnet.backend import GenericBackend, NetworkSpec, Step
 from xpnet.errors import BackendError
 from xpnet.ops import Array
+
+if TYPE_CHECKING:
+    from jax import Device
+    from jax.sharding import Sharding
 
 
 class JaxBackend(GenericBackend):
@@ -17,7 +21,7 @@ class JaxBackend(GenericBackend):
         Where arrays are made; None for the default device.
     """
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: "Device | Sharding | None") -> None:
         import jax
         import jax.numpy
 
@@ -52,7 +56,7 @@ class JaxBackend(GenericBackend):
 
 
 @cache
-def _on_device(device: object) -> JaxBackend:
+def _on_device(device: "Device | Sharding | None") -> JaxBackend:
     return JaxBackend(device)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy
 
 from xpnet import ops
-from xpnet.backend import Backend, GenericBackend, Kernel, NetworkSpec
+from xpnet.backend import Backend, GenericBackend, Kernel, NetworkSpec, dtype_name
 from xpnet.ops import Array
 from xpnet.steps.reference import ReferenceStep
 from xpnet.steps.traced import (
@@ -106,7 +106,7 @@ def _scan(
 
     capacity = len(inputs[0].l2)
     batches = sum(part.l2.shape[1] for part in inputs)
-    sums = jax.numpy.zeros((2, capacity, batches), state.params[0].dtype)
+    sums = jax.numpy.zeros((2, capacity, batches), dtype_name(state.params[0].dtype))
     return jax.lax.fori_loop(0, epochs, add_epoch, (state, sums))
 
 
@@ -133,7 +133,7 @@ def _epoch(
     return state, jax.numpy.concat(sums).T
 
 
-def _padded(array: Any, length: int) -> Any:
+def _padded(array: numpy.ndarray, length: int) -> numpy.ndarray:
     """Return an array of this length that begins with the items of another."""
     if len(array) == length:
         return array

@@ -1,11 +1,13 @@
 """PyTorch's part of the backend contract: one backend for each device."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpnet.backend import GenericBackend, NetworkSpec, Step
 from xpnet.errors import BackendError
-from xpnet.ops import Array
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchBackend(GenericBackend):
@@ -17,12 +19,14 @@ class TorchBackend(GenericBackend):
         Where tensors are made.
     """
 
-    def __init__(self, device: Any) -> None:
+    _device: "torch.device"
+
+    def __init__(self, device: "torch.device") -> None:
         import array_api_compat.torch
 
         super().__init__("torch", array_api_compat.torch, device)
 
-    def at(self, array: Array) -> "TorchBackend":
+    def at(self, array: "torch.Tensor") -> "TorchBackend":
         """Return the backend on the device of a tensor."""
         return _on_device(array.device)
 
@@ -41,7 +45,7 @@ class TorchBackend(GenericBackend):
 
 
 @cache
-def _on_device(device: object) -> TorchBackend:
+def _on_device(device: "torch.device") -> TorchBackend:
     return TorchBackend(device)
 
 

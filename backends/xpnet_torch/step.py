@@ -57,7 +57,8 @@ class TorchStep(TracedStep):
                 run = self._run_compiled if form.batch_rows == largest else train_on_batch
                 state, loss, squares = run(form, state, batch, one)
                 sums.append(torch.stack((loss, squares)))
-        return state, self.backend.to_numpy(torch.stack(sums).T).reshape(2, epochs, -1)
+        stacked: Any = torch.stack(sums)
+        return state, self.backend.to_numpy(stacked.T).reshape(2, epochs, -1)
 
     def _run_compiled(
         self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs

@@ -10,12 +10,17 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy
 
 from xpnet import ops
 from xpnet.ops import Array, Labels, Namespace, namespace
+
+Operation: TypeAlias = Callable[..., Any]
+"""An operation of ``xpnet.ops``, or a kernel with its name and signature; its name is known
+only when a program runs.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Kernel:
     frozenset({'float64'})
     """
 
-    launch: Callable[..., Any]
+    launch: Operation
     dtypes: frozenset[str] = frozenset({"float32", "float64"})
 
 
@@ -261,16 +266,16 @@ class Operations:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Operation:
         # Reached once for each name: the result is kept as an attribute.
         chosen = _overlay(name, self.backend.kernels.get(name))
         setattr(self, name, chosen)
         return chosen
 
 
-def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
+def _overlay(name: str, kernel: Kernel | None) -> Operation:
     """Make a function that runs the kernel if all arrays have one of its dtypes."""
-    reference: Callable[..., Any] = getattr(ops, name)
+    reference: Operation = getattr(ops, name)
     if kernel is None:
         return reference
     annotations = [
@@ -281,18 +286,18 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
         (i for i, kind in enumerate(annotations) if kind not in or_none), len(annotations)
     )
 
-    by_dtype: dict[object, Callable[..., Any]] = {}
+    by_dtype: dict[object, Operation] = {}
 
-    def choose(dtype: object) -> Callable[..., Any]:
+    def choose(dtype: object) -> Operation:
         return by_dtype.setdefault(
             dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
         )
 
-    def by_first(x: Array, *args: object, **kwargs: object) -> Any:
+    def by_first(x: Array, *args: object, **kwargs: object) -> object:
         """Call the function for the dtype of the first array."""
         return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 
-    def by_all(*args: Any, **kwargs: Any) -> Any:
+    def by_all(*args: Array, **kwargs: object) -> object:
         """Call the function for the dtype of all arrays, the reference where they differ."""
         dtype = args[0].dtype
         function = by_dtype.get(dtype) or choose(dtype)
@@ -302,12 +307,11 @@ def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     # `by_first` is measurably faster in calls with small arrays.
-    operation: Any = by_first if arrays == 1 else by_all
+    operation: Operation = by_first if arrays == 1 else by_all
     operation.__name__ = name
     operation.__doc__ = reference.__doc__
     operation.__code__ = operation.__code__.replace(co_name=name)  # the name in tracebacks
-    overlay: Callable[..., Any] = operation
-    return overlay
+    return operation
 
 
 def all_within(labels: Labels, classes: int) -> bool:

@@ -34,7 +34,7 @@ class GenericBackend:
     kernels: Mapping[str, Kernel] = {}
     in_place = False
 
-    def __init__(self, name: str, xp: Any, device: Any) -> None:
+    def __init__(self, name: str, xp: Any, device: object) -> None:
         self.name: str = name
         self.xp: Namespace = xp
         self._device = device

@@ -1,16 +1,20 @@
 """Batches whose rows several ranks share: see :class:`xpnet.training.Batches`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy
 
 from xpnet.backend import Step
+from xpnet.backend.group import Value
 from xpnet.distributed.ranks import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.training.batches import Batches, InMemory
 from xpnet.training.rng import set_stream_state, stream_state
 from xpnet.typing import RandomGenerator
+
+Random = TypeVar("Random")
+"""A random generator, or None."""
 
 
 def distributed_batches(batches: InMemory) -> Batches:
@@ -21,7 +25,7 @@ def distributed_batches(batches: InMemory) -> Batches:
     return Sharded(batches, ranks) if ranks.several else batches
 
 
-def begin_alike(rng: object, ranks: Ranks) -> Any:
+def begin_alike(rng: Random, ranks: Ranks) -> Random:
     """Put a random generator into the state that it has on rank 0, and return it."""
     if ranks.several:
         set_stream_state(rng, ranks.broadcast(stream_state(rng)))
@@ -79,7 +83,7 @@ class Sharded(Batches):
         """See `Batches.snapshot`."""
         return self.batches.snapshot(step, rng_is_shared=rng_is_shared)
 
-    def agree(self, value: object) -> Any:
+    def agree(self, value: Value) -> Value:
         """See `Batches.agree`."""
         return self.ranks.broadcast(value)
 

@@ -1,5 +1,6 @@
 """The agreement of an estimator's fit with the other processes that train with it, if any."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.random import RandomState
 from sklearn.model_selection import train_test_split
 
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.group import Value
 from xpnet.data.sources import Source
 from xpnet.distributed.batches import begin_alike
 from xpnet.distributed.fingerprint import fingerprint_of_rows
@@ -101,7 +103,7 @@ class Coordinator:
         """Put a random generator into the same state on every process, and return it."""
         return begin_alike(rng, self.ranks)
 
-    def fingerprint(self, columns: Any, *, ordered: bool = True) -> str:
+    def fingerprint(self, columns: Sequence[Any], *, ordered: bool = True) -> str:
         """Return a text that tells the rows of all processes from others. columns : NumPy arrays or
         sources, or None
         """
@@ -155,7 +157,7 @@ class Coordinator:
         """
         return self.ranks.mean(value, weight)
 
-    def gather(self, arrays: object) -> list[Any]:
+    def gather(self, arrays: Value) -> list[Value]:
         """Return the arrays of all processes that have rows of their own, in their order."""
         return self.ranks.allgather(arrays)
 

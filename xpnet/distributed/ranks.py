@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
 
 from xpnet.backend import Group, NetworkSpec
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import InputError
+from xpnet.ops import Array
 
 LAUNCHERS: dict[str, tuple[str, ...]] = {
     "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
@@ -22,6 +23,9 @@ LAUNCHERS: dict[str, tuple[str, ...]] = {
     "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
 }
 """Environment variables in which a launcher says how many processes it has started."""
+
+Summed = TypeVar("Summed", bound=Array)
+"""An array that ranks add up."""
 
 
 class ShardMap(NamedTuple):
@@ -95,7 +99,7 @@ class Ranks:
         """Return the value that rank 0 has."""
         return value if self.group is None or not self.several else self.group.broadcast(value)
 
-    def sum(self, array: Any) -> Any:
+    def sum(self, array: Summed) -> Summed:
         """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for
         one process.
         """

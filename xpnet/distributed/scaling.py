@@ -1,7 +1,7 @@
 """Scalers that are fitted to the rows of all ranks."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Protocol, Self, TypeVar
 
 from sklearn.base import clone
 
@@ -9,7 +9,25 @@ from xpnet.distributed.ranks import current_ranks
 from xpnet.errors import InputError
 
 
-def fit_scaler(scaler: Any, X: Any) -> Any:
+class Shaped(Protocol):
+    """An array, a data frame or a sparse matrix."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class Scaler(Protocol):
+    """A transformer of scikit-learn that is fitted without targets."""
+
+    def fit(self, X: Shaped, /) -> Self: ...
+    def partial_fit(self, X: Shaped, /) -> Self: ...
+
+
+AnyScaler = TypeVar("AnyScaler", bound=Scaler)
+"""The class of a scaler."""
+
+
+def fit_scaler(scaler: AnyScaler, X: Shaped) -> AnyScaler:
     """Fit a scaler to the rows of all ranks of the group, so that all scale by the same numbers.
 
     Parameters

@@ -3,7 +3,6 @@ the rows.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -35,7 +34,7 @@ class ShardedSourceRows(SourceRows):
     """
 
     ranks: Ranks = ALONE
-    home: Any = None
+    home: numpy.ndarray | None = None
     first: int = 0
 
     @classmethod

@@ -64,7 +64,7 @@ class DistributedStep(Step):
         self.group: Group = ranks.group
         self.spec: NetworkSpec = step.spec
         self.params: Parameters = step.params
-        self._counted: tuple[Any, int, int] = (
+        self._counted: tuple[Array | None, int, int] = (
             None,
             0,
             0,
@@ -166,7 +166,12 @@ class DistributedStep(Step):
         return self.step.forward(X)
 
     def loss(
-        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: numpy.ndarray | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         mine, part = self._whole(X, rows, sample_weight)
@@ -198,7 +203,7 @@ class DistributedStep(Step):
         Y: Array,
         *,
         sample_weight: Array | None = None,
-        rows: Any = None,
+        rows: numpy.ndarray | None = None,
         part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""

@@ -1,7 +1,5 @@
 """The activations as layers, element by element; ``xpnet.ops`` documents their formulas."""
 
-from typing import Any
-
 from xpnet import ops
 from xpnet.backend import Backend
 from xpnet.errors import InputError, did_you_mean
@@ -61,7 +59,7 @@ class Activation(Layer):
         operations, inputs = self._coerce(inputs)
         out, kept = ops.ACTIVATIONS[self.activation].over(operations).forward(inputs)
         # The output belongs to the caller, who may change it before the backward pass.
-        self.cache: Any = namespace(out).astype(out, out.dtype) if kept is out else kept
+        self.cache: Array = namespace(out).astype(out, out.dtype) if kept is out else kept
         return out
 
     def backward(self, d_out: Array) -> Array:
@@ -82,7 +80,8 @@ class Activation(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
-        operations, kept = self._recall()
+        operations = self._recall()
+        kept = self.cache
         check_same_shape("d_out", d_out, kept.shape)
         return ops.ACTIVATIONS[self.activation].over(operations).backward(d_out, kept)
 

@@ -1,7 +1,5 @@
 """The affine (fully connected) layer."""
 
-from typing import Any
-
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer, as_floats, check_same_shape
 from xpnet.ops import Array
@@ -56,10 +54,10 @@ class Affine(Layer):
         MixedArraysError
             For arrays of two libraries.
         """
-        ops, *arrays = self._coerce(inputs, weight, bias)
-        inputs, weight, bias = as_floats(ops.backend, arrays)
+        ops, inputs, weight, bias = self._coerce(inputs, weight, bias)
+        inputs, weight, bias = as_floats(ops.backend, inputs, weight, bias)
         check_affine_shapes(inputs, weight, bias, max_axes=2)
-        self.cache: Any = inputs, weight
+        self.cache: tuple[Array, Array] = inputs, weight
         out: Array = ops.affine(inputs, weight, bias)
         return out
 
@@ -85,7 +83,8 @@ class Affine(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
-        ops, (inputs, weight) = self._recall()
+        ops = self._recall()
+        inputs, weight = self.cache
         check_same_shape("d_out", d_out, (inputs.shape[0], weight.shape[1]))
         gradients: tuple[Array, Array, Array] = ops.affine_backward(d_out, inputs, weight)
         return gradients

@@ -1,7 +1,5 @@
 """Dropout."""
 
-from typing import Any
-
 from xpnet.layers.layer import Layer, check_same_shape
 from xpnet.ops import Array
 
@@ -57,7 +55,7 @@ class Dropout(Layer):
         _, inputs, keep = self._coerce(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
         scale = keep * (1 / (1 - rate))
-        self.cache: Any = scale
+        self.cache: Array = scale
         return inputs * scale
 
     def backward(self, d_out: Array) -> Array:
@@ -78,7 +76,7 @@ class Dropout(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
-        scale: Array
-        _, scale = self._recall()
+        self._recall()
+        scale = self.cache
         check_same_shape("d_out", d_out, scale.shape)
         return d_out * scale

@@ -1,12 +1,15 @@
 """The base of all layers: it chooses a backend and checks that a forward pass was made."""
 
-from collections.abc import Sequence
 from inspect import signature
-from typing import Any
+from typing import TypeVarTuple, cast
 
 from xpnet.backend import Backend, Operations, dtype_name, floating_dtype
 from xpnet.dispatch.choose import choose
 from xpnet.errors import InputError
+from xpnet.ops import Array
+
+Arrays = TypeVarTuple("Arrays")
+"""The types of several arrays, each of which may be None."""
 
 
 class Layer:
@@ -37,39 +40,42 @@ class Layer:
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value)
         return f"{type(self).__name__}({shown})"
 
-    def _coerce(self, *arrays: object) -> tuple[Any, ...]:
+    def _coerce(self, *arrays: *Arrays) -> tuple[Operations, *Arrays]:
         """Choose the backend for this pass; return its operations, and the arrays moved to it.
 
         None stays None.
         """
         choice = choose(*arrays, backend=self.backend)
         self._ops = choice.ops
-        return choice.ops, *(None if a is None else choice.backend.asarray(a) for a in arrays)
+        moved = tuple(None if a is None else choice.backend.asarray(a) for a in arrays)
+        return choice.ops, *cast(tuple[*Arrays], moved)
 
-    def _recall(self) -> tuple[Operations, Any]:
-        """Return the operations and the cache of the last forward pass."""
+    def _recall(self) -> Operations:
+        """Return the operations of the last forward pass."""
         if self._ops is None:
             name = type(self).__name__
             raise InputError(
                 f"{name}.backward must follow a forward pass; got none. Call {name}.forward first."
             )
-        return self._ops, self.cache
+        return self._ops
 
 
-def as_floats(backend: Backend, arrays: Sequence[Any]) -> Sequence[Any]:
+def as_floats(backend: Backend, *arrays: *Arrays) -> tuple[*Arrays]:
     """Convert whole numbers to the floating-point dtype of the other arrays.
 
     Products of whole numbers could overflow. If no array holds whole numbers, the arrays are
     returned unchanged. None stays None.
     """
-    names = [dtype_name(array.dtype) for array in arrays if array is not None]
+    optional = cast(tuple[Array | None, ...], arrays)
+    names = [dtype_name(array.dtype) for array in optional if array is not None]
     if not any("int" in name for name in names):
         return arrays
-    wide = next((name for name in names if "int" not in name), floating_dtype(arrays[0], backend))
-    return [None if array is None else backend.asarray(array, dtype=wide) for array in arrays]
+    wide = next((name for name in names if "int" not in name), floating_dtype(optional[0], backend))
+    moved = tuple(None if a is None else backend.asarray(a, dtype=wide) for a in optional)
+    return cast(tuple[*Arrays], moved)
 
 
-def check_same_shape(argument: str, array: Any, expected: tuple[int, ...]) -> None:
+def check_same_shape(argument: str, array: Array, expected: tuple[int, ...]) -> None:
     """Raise InputError unless an argument has the shape of the layer's output."""
     if tuple(array.shape) != tuple(expected):
         raise InputError(

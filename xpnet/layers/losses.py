@@ -1,7 +1,6 @@
 """The losses as layers: cross-entropies of labels, errors and deviances of numbers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from xpnet.backend import Backend, all_within, dtype_name
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
@@ -64,7 +63,7 @@ class CategoricalCrossEntropy(Layer):
         ops, logits, labels, sample_weight = self._coerce(logits, labels, sample_weight)
         check_labels(logits, labels)
         loss, gradient = ops.softmax_cross_entropy(logits, labels, sample_weight)
-        self.cache: Any = gradient
+        self.cache: Array = gradient
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -89,8 +88,8 @@ class CategoricalCrossEntropy(Layer):
         InputError
             Before a forward pass.
         """
-        _, d_logits = self._recall()
-        return d_out * d_logits, None
+        self._recall()
+        return d_out * self.cache, None
 
 
 class ElementwiseLoss(Layer):
@@ -173,7 +172,7 @@ class ElementwiseLoss(Layer):
             )
         function = getattr(ops, self.loss)
         loss, gradient = function(outputs, targets, sample_weight, **self.numbers)
-        self.cache: Any = gradient
+        self.cache: Array = gradient
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -197,8 +196,8 @@ class ElementwiseLoss(Layer):
         InputError
             Before a forward pass.
         """
-        _, d_outputs = self._recall()
-        return d_out * d_outputs, None
+        self._recall()
+        return d_out * self.cache, None
 
 
 def check_labels(logits: Array, labels: Labels) -> None:

@@ -1,10 +1,27 @@
 """The affine layer of several members, networks that share weights."""
 
-from typing import Any
+from typing import NamedTuple
 
 from xpnet.layers.affine import check_affine_shapes
 from xpnet.layers.layer import Layer, as_floats, check_same_shape
 from xpnet.ops import Array
+
+
+class MemberAffineCache(NamedTuple):
+    """What a forward pass keeps for the backward pass.
+
+    scaled, product : the inputs times ``scale_in``, and these times the weights
+    bias_dimensions, shape : number of axes of the biases, and the shape of the output
+    """
+
+    inputs: Array
+    scaled: Array
+    product: Array
+    weight: Array
+    scale_in: Array | None
+    scale_out: Array | None
+    bias_dimensions: int
+    shape: tuple[int, ...]
 
 
 class MemberAffine(Layer):
@@ -70,14 +87,20 @@ class MemberAffine(Layer):
         MixedArraysError
             For arrays of two libraries.
         """
-        ops, *arrays = self._coerce(inputs, weight, bias, scale_in, scale_out)
-        inputs, weight, bias, scale_in, scale_out = as_floats(ops.backend, arrays)
+        ops, inputs, weight, bias, scale_in, scale_out = self._coerce(
+            inputs, weight, bias, scale_in, scale_out
+        )
+        inputs, weight, bias, scale_in, scale_out = as_floats(
+            ops.backend, inputs, weight, bias, scale_in, scale_out
+        )
         check_affine_shapes(inputs, weight, bias, max_axes=3)
         scaled = inputs if scale_in is None else ops.member_scale(inputs, scale_in)
         product = ops.member_product(scaled, weight)
         out: Array = product if scale_out is None else ops.member_scale(product, scale_out)
         out = out + (bias if bias.ndim == 1 else bias[:, None, :])
-        self.cache: Any = inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
+        self.cache: MemberAffineCache = MemberAffineCache(
+            inputs, scaled, product, weight, scale_in, scale_out, bias.ndim, out.shape
+        )
         return out
 
     def backward(self, d_out: Array) -> tuple[Array, ...]:
@@ -100,9 +123,8 @@ class MemberAffine(Layer):
         InputError
             Before a forward pass, or when ``d_out`` has another shape than the output.
         """
-        ops, (inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape) = (
-            self._recall()
-        )
+        ops = self._recall()
+        inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape = self.cache
         check_same_shape("d_out", d_out, shape)
         over = tuple(range(d_out.ndim - 1)) if bias_dimensions == 1 else 1
         d_bias, d_product, d_scales = ops.backend.xp.sum(d_out, axis=over), d_out, []

@@ -233,7 +233,7 @@ def _check_no_mask(array: object) -> None:
         )
 
 
-def _check_structure(array: Any) -> None:
+def _check_structure(array: object) -> None:
     """Raise InputError for a matrix of compressed rows or columns that points outside of its
     arrays: compiled code would read there.
     """
@@ -247,7 +247,7 @@ def _check_structure(array: Any) -> None:
         )
 
 
-def _has_valid_structure(array: Any) -> bool:
+def _has_valid_structure(array: SparseMatrix) -> bool:
     """Tell whether a matrix of compressed rows or columns points into its own arrays alone.
 
     The indices are read once, which takes far less time than to compute with them.

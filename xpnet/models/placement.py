@@ -36,7 +36,7 @@ from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
 from xpnet.training import History
 from xpnet.training.rng import host_generator
-from xpnet.typing import ArrayLike, RandomNumbers, RandomSource
+from xpnet.typing import ArrayLike, RandomNumbers, RandomSource, SavedState
 
 Result = TypeVar("Result")
 
@@ -249,7 +249,7 @@ class PlacedNetwork(Saved):
             del state[name]
         return {**state, "_fixed_dtype": True}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: SavedState) -> None:
         vars(self).update(state)
         self.choice = choose(backend=state["choice"])
         self.settled = False

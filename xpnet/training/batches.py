@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy
 
 from xpnet.backend import Backend, Operations, Step
-from xpnet.ops import namespace
+from xpnet.ops import Array, namespace
 from xpnet.training.orders import OrderDrawer
 from xpnet.typing import RandomGenerator
 
@@ -92,6 +92,15 @@ class LabeledRows:
             One piece at least.
         """
         yield self
+
+
+class EpochSettings(TypedDict):
+    """The keyword arguments of `Step.epoch`."""
+
+    learning_rate: float
+    batch_size: int
+    sample_weight: Array | None
+    order: numpy.ndarray | None
 
 
 class Batches(ABC):
@@ -338,7 +347,7 @@ class InMemory(Batches):
 
     def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:
         order = None if self._orders is None else self._orders.draw(step, last=last)
-        settings = {
+        settings: EpochSettings = {
             "learning_rate": learning_rate,
             "batch_size": self.batch_size,
             "sample_weight": self.data.weight,
@@ -368,13 +377,13 @@ class InMemory(Batches):
             return 1
         return step.epochs_at_once(self.rows, self.batch_size)
 
-    def _run_epoch(self, step: Step, settings: dict[str, Any]) -> float:
+    def _run_epoch(self, step: Step, settings: EpochSettings) -> float:
         """Make an epoch. settings : the keyword arguments of ``Step.epoch``"""
         if self.run_epoch is None:
             return step.epoch(self.data.X, self.data.Y, **settings)
         return self.run_epoch(step, self.data.X, self.data.Y, **settings)
 
-    def _checked_epoch(self, step: Step, settings: dict[str, object]) -> float:
+    def _checked_epoch(self, step: Step, settings: EpochSettings) -> float:
         """Make the first epoch, and call ``check`` if it leaves a number that is not finite.
 
         NaN or infinity in X always shows: the gradient of the first weight has products with every

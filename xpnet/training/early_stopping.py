@@ -1,9 +1,10 @@
 """Early stopping: the training ends when the loss no longer falls."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnet.backend import StepState
 from xpnet.training.callbacks import Callback
+from xpnet.typing import SavedState
 
 if TYPE_CHECKING:
     from xpnet.training.state import Training
@@ -67,7 +68,7 @@ class EarlyStopping(Callback):
         self.waited += 1
         training.stop = training.stop or self.waited >= self.patience
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SavedState:
         """Return the best loss so far, its parameters, and the number of epochs since.
 
         Returns
@@ -81,7 +82,7 @@ class EarlyStopping(Callback):
             "best_state": self.best_state and vars(self.best_state),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """Go on counting.
 
         Parameters

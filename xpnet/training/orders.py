@@ -14,6 +14,7 @@ import numpy
 from xpnet.backend import Step
 from xpnet.errors import InputError
 from xpnet.training.rng import put_state, set_stream_state, stream_state
+from xpnet.typing import SavedState
 
 if TYPE_CHECKING:  # importing numpy.random takes time that few programs need
     from numpy.random import RandomState
@@ -34,8 +35,8 @@ class _Prefetched(NamedTuple):
     """A prefetched order, and the states of the generator before and after it."""
 
     order: numpy.ndarray
-    before: dict[str, object] | None
-    after: dict[str, Any] | None
+    before: SavedState | None
+    after: SavedState | None
 
 
 class OrderDrawer:
@@ -52,7 +53,7 @@ class OrderDrawer:
         self.rows = rows
         self.members = members
         self._prefetched: _Prefetched | None = None
-        self._known_state: dict[str, Any] | None = None  # a state of the generator
+        self._known_state: SavedState | None = None  # a state of the generator
         self._drawn_since = 0  # orders that were drawn since then
         minimum = (
             MIN_PREFETCHED_ROWS
@@ -142,11 +143,11 @@ class ChainedOrders:
         self.last = order
         return order
 
-    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, object]:
+    def get_state(self, *, legacy: Literal[False] = False) -> SavedState:
         """Return the state of the generator, with the last order."""
         return {**self.random_state.get_state(legacy=legacy), "last": self.last}
 
-    def check_state(self, state: dict[str, Any]) -> None:
+    def check_state(self, state: SavedState) -> None:
         """Raise InputError for a state with an order of other rows."""
         last = state["last"]
         if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
@@ -155,7 +156,7 @@ class ChainedOrders:
                 "does not; use an undamaged checkpoint of the same data."
             )
 
-    def set_state(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: SavedState) -> None:
         """Go on from a state. Raises ValueError for what is no state."""
         generator = {name: value for name, value in state.items() if name != "last"}
         self.random_state.set_state(generator)

@@ -2,11 +2,13 @@
 here.
 """
 
-from typing import Any
+from operator import attrgetter
+from typing import Literal, Protocol, TypeGuard
 
 import numpy
 
 from xpnet.errors import InputError
+from xpnet.typing import RandomNumbers, RandomSource, SavedState
 
 STATE_WORDS = 624
 """Words in the state of the Mersenne Twister."""
@@ -15,7 +17,7 @@ COUNTER_BUFFER_WORDS = 4
 """Words in the buffer of NumPy's counter-based bit generators."""
 
 
-def stream_state(rng: Any) -> dict[str, object] | None:
+def stream_state(rng: object) -> SavedState | None:
     """Return the state of a random generator.
 
     Parameters
@@ -41,13 +43,12 @@ def stream_state(rng: Any) -> dict[str, object] | None:
     """
     if rng is None:
         return None
-    state: dict[str, Any] = (
-        rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
-    )
-    return state
+    if _is_legacy(rng):
+        return rng.get_state(legacy=False)
+    return _bit_generator(rng).state
 
 
-def set_stream_state(rng: object, state: dict[str, object] | None) -> None:
+def set_stream_state(rng: object, state: SavedState | None) -> None:
     """Put a random generator into the state of another one of its kind.
 
     Parameters
@@ -95,7 +96,7 @@ def set_stream_state(rng: object, state: dict[str, object] | None) -> None:
         ) from error
 
 
-def _check_positions(state: dict[str, Any]) -> None:
+def _check_positions(state: SavedState) -> None:
     """Raise ValueError for a position outside the generator's table or buffer, which NumPy does not
     check.
     """
@@ -110,20 +111,39 @@ def _check_positions(state: dict[str, Any]) -> None:
             raise ValueError(f"its position must lie between 0 and {last}, and is {position}")
 
 
-def put_state(rng: Any, state: object) -> None:
+def put_state(rng: object, state: SavedState | None) -> None:
     """Put a generator into a state of its own, without any check."""
     if _is_legacy(rng):
         rng.set_state(state)
     else:
-        rng.bit_generator.state = state
+        _bit_generator(rng).state = state
 
 
-def _is_legacy(rng: object) -> bool:
+class _LegacyGenerator(Protocol):
+    """A RandomState, or NumPy's global generator."""
+
+    def get_state(self, *, legacy: Literal[False]) -> SavedState: ...
+    def set_state(self, state: SavedState | None) -> None: ...
+
+
+class _BitGenerator(Protocol):
+    """The source of the bits of a Generator."""
+
+    state: SavedState | None
+
+
+def _is_legacy(rng: object) -> TypeGuard[_LegacyGenerator]:
     """Tell whether it is a RandomState or NumPy's global generator."""
     return hasattr(rng, "get_state")
 
 
-def _kind(state: dict[str, object] | None) -> str:
+def _bit_generator(rng: object) -> _BitGenerator:
+    """Return the source of the bits of a Generator of NumPy's."""
+    bits: _BitGenerator = attrgetter("bit_generator")(rng)
+    return bits
+
+
+def _kind(state: SavedState | None) -> str:
     """Name the bit generator of a state, and whether a RandomState owns it, which keeps a spare
     normal number.
     """
@@ -133,7 +153,7 @@ def _kind(state: dict[str, object] | None) -> str:
     return f"{owner} over {state.get('bit_generator')}"
 
 
-def host_generator(rng: object = None) -> Any:
+def host_generator(rng: RandomSource = None) -> RandomNumbers:
     """Return a random generator: ``rng`` itself, a new Generator for a seed, NumPy's global one for
     None.
 
@@ -143,7 +163,7 @@ def host_generator(rng: object = None) -> Any:
         return numpy.random
     if isinstance(rng, int | numpy.integer):
         return numpy.random.default_rng(rng)
-    if not (hasattr(rng, "bit_generator") or _is_legacy(rng)):
+    if not (hasattr(rng, "bit_generator") or hasattr(rng, "get_state")):
         raise InputError(
             "`rng` must be a seed (an integer), a numpy.random.Generator or RandomState, or None; "
             f"got {rng!r}."

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from math import inf
-from typing import Any
 
 from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
@@ -20,7 +19,7 @@ from xpnet.training.callbacks import (
 )
 from xpnet.training.history import History
 from xpnet.training.rng import set_stream_state, stream_state
-from xpnet.typing import RandomGenerator
+from xpnet.typing import RandomGenerator, SavedState
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum seconds between two reports of the progress within an epoch."""
@@ -78,8 +77,8 @@ class TrainingState:
     rows: int
     done: int
     stop: bool
-    rng: dict[str, Any] | None
-    callbacks: dict[str, dict[str, Any]]
+    rng: SavedState | None
+    callbacks: dict[str, SavedState]
 
 
 class Training:

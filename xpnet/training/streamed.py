@@ -4,7 +4,7 @@ in a buffer.
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy
@@ -14,7 +14,7 @@ from xpnet.data.buffers import PIECE_BYTES, Division, Piece, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.dispatch.choose import library_of_backend
 from xpnet.ops import Array
-from xpnet.training.batches import InMemory, LabeledRows
+from xpnet.training.batches import EpochSettings, InMemory, LabeledRows
 from xpnet.training.orders import ChainedOrders
 
 PART_BYTES = 2**22
@@ -52,6 +52,10 @@ class BlockOrders(ChainedOrders):
         return BlockOrder(blocks, int(self.random_state.randint(2**31)))
 
 
+def _no_blocks() -> numpy.ndarray:
+    return numpy.zeros(0, numpy.int64)
+
+
 @dataclass
 class SourceRows(LabeledRows):
     """Rows of a source that are trained on: X is the source, Y and weight are in memory.
@@ -60,8 +64,8 @@ class SourceRows(LabeledRows):
     blocks : (n,) int64, the numbers of the blocks that are trained on
     """
 
-    sizes: Any = None
-    blocks: Any = None
+    sizes: numpy.ndarray = field(default_factory=_no_blocks)
+    blocks: numpy.ndarray = field(default_factory=_no_blocks)
 
     @classmethod
     def whole(cls, X: Source, Y: Array, weight: Array | None) -> "SourceRows":
@@ -158,10 +162,11 @@ class Streamed(InMemory):
     def epochs_at_once(self, step: Step) -> int:
         return 1  # each epoch reads the rows
 
-    def _run_epoch(self, step: Step, settings: dict[str, Any]) -> float:
+    def _run_epoch(self, step: Step, settings: EpochSettings) -> float:
         """Make an epoch, buffer by buffer. settings : the keyword arguments of ``Step.epoch``"""
         data = self.data
-        order = settings.pop("order") or BlockOrder(data.blocks, None)
+        drawn: Any = settings["order"]
+        order: BlockOrder = drawn or BlockOrder(data.blocks, None)
         on_host = library_of_backend(step.backend) == "numpy"
         pieces = rows_of(
             data.X,
@@ -189,7 +194,7 @@ class Streamed(InMemory):
             step.report = report
         return total / done
 
-    def _train_on(self, step: Step, piece: Piece, settings: dict[str, Any]) -> float:
+    def _train_on(self, step: Step, piece: Piece, settings: EpochSettings) -> float:
         """Train on a piece of the rows; return its loss."""
         backend = step.backend
         gather = Operations(backend).gather
@@ -199,7 +204,7 @@ class Streamed(InMemory):
         weight = settings["sample_weight"]
         if weight is not None:
             weight = gather(weight, positions)
-        settings = {**settings, "sample_weight": weight}
+        settings = {**settings, "sample_weight": weight, "order": None}
         step = self.data.step_for(step, piece, X)
         if self.run_epoch is None:
             return step.epoch(X, Y, **settings)

@@ -2,9 +2,10 @@
 
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnet.training.callbacks import Callback
+from xpnet.typing import SavedState
 
 if TYPE_CHECKING:
     from xpnet.training.state import Training
@@ -67,7 +68,7 @@ class TimeLimit(Callback):
         self.reached = not training.stop and monotonic() - self.began > self.seconds
         training.stop = training.stop or self.reached
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SavedState:
         """Return the seconds so far.
 
         Returns
@@ -77,7 +78,7 @@ class TimeLimit(Callback):
         """
         return {"seconds": monotonic() - self.began, "reached": self.reached}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """Go on with the clock.
 
         Parameters
