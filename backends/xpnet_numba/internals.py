@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numba
 from llvmlite import binding, ir
@@ -35,6 +35,12 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import from_dtype
+
+from xpnet_numba.kinds import Compiled
+
+if TYPE_CHECKING:
+    from numba.core.compiler import CompileResult as Overload
+    from numba.core.dispatcher import Dispatcher
 
 __all__ = [
     "BFLOAT16",
@@ -86,6 +92,19 @@ TypingContext: TypeAlias = typing.Context
 """The context in which Numba finds the types of an intrinsic."""
 
 
+Generator: TypeAlias = codegen.CPUCodegen
+"""What makes the libraries of compiled code."""
+
+Library: TypeAlias = codegen.CodeLibrary
+"""The code of a function that is compiled, and of the wrappers around it."""
+
+
+class Structure(Protocol):
+    """An LLVM structure whose fields are set one by one."""
+
+    def _getvalue(self) -> ir.Value: ...
+
+
 class _BFloat16(ir.Type):
     """LLVM's type ``bfloat``, which llvmlite does not name."""
 
@@ -117,7 +136,7 @@ def compiler_target() -> tuple[str, str, str]:
 # Options of the compiler.
 
 
-def known_options(**options: bool) -> Any:
+def known_options(**options: bool) -> dict[str, bool]:
     """Return the options of ``njit`` that this version of Numba has. Its documentation does not
     list them, and without them compilation takes longer.
     """
@@ -135,7 +154,7 @@ if not hasattr(create_struct_proxy(types.int64[::1]), "_getvalue"):
     )
 
 
-def value_of(proxy: Any) -> Any:
+def value_of(proxy: "Structure") -> ir.Value:
     """Return the value of an LLVM structure, such as an array, after its fields have been set."""
     return proxy._getvalue()
 
@@ -156,14 +175,14 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     functions_wait = False
 
-    def __init__(self, generator: Any, name: str) -> None:
+    def __init__(self, generator: Generator, name: str) -> None:
         super().__init__(generator, name)
-        self.modules: list[Any] = []
-        self.callees: list[Any] = []
+        self.modules: list[binding.ModuleRef] = []
+        self.callees: list[Library] = []
         self.waits = True
 
     @property
-    def codegen(self) -> Any:
+    def codegen(self) -> Generator | SimpleNamespace:
         """Return the code generator. It records no Python objects of functions that wait."""
         return (
             SimpleNamespace(set_env=lambda name, environment: None)
@@ -204,7 +223,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         if self.waits and self.functions_wait:
             return
         self.waits = False
-        libraries: dict[Any, None] = {}
+        libraries: dict[Library, None] = {}
         self._collect(libraries)
         combined, own = (
             self.modules[0].clone(),
@@ -228,7 +247,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
         super().add_llvm_module(combined)
         super().finalize()
 
-    def _collect(self, libraries: dict[Any, None]) -> None:
+    def _collect(self, libraries: dict[Library, None]) -> None:
         """Collect this library and those that it calls, each once."""
         if self not in libraries:
             libraries[self] = None
@@ -274,23 +293,23 @@ def why_no_function_can_wait() -> str:
 # Machine code.
 
 
-def only_overload(dispatcher: Any) -> Any:
+def only_overload(dispatcher: "Dispatcher") -> "Overload":
     """Return the compiled overload of a function with one signature."""
     (overload,) = dispatcher.overloads.values()
     return overload
 
 
-def python_entry(overload: Any) -> Any:
+def python_entry(overload: "Overload") -> Compiled:
     """Return the entry point by which Python calls a compiled function."""
     return overload.entry_point
 
 
-def c_address(overload: Any) -> int:
+def c_address(overload: "Overload") -> int:
     """Return the address of the compiled C function."""
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
 
 
-def machine_code(overload: Any, *, for_python: bool) -> bytes | None:
+def machine_code(overload: "Overload", *, for_python: bool) -> bytes | None:
     """Return the machine code of a function that ``numba.njit`` has compiled; None if it refers to
     Python objects.
 
@@ -315,7 +334,7 @@ def load_c_function(code: bytes) -> int | None:
     return _load(code)[1]
 
 
-def load_python_function(code: bytes, module: ModuleType) -> Any:
+def load_python_function(code: bytes, module: ModuleType) -> Compiled | None:
     """Return a function of a module as Python calls it; None if a name that it needs is not
     defined.
     """

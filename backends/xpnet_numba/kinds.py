@@ -8,7 +8,8 @@ An overload must have the annotations of the functions that it returns, or Numba
 are annotated with ``Any``.
 """
 
-from typing import NewType, TypeAlias
+from collections.abc import Callable
+from typing import Any, NewType, NoReturn, TypeAlias
 
 import numpy
 
@@ -32,6 +33,17 @@ SparseIndices: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.signedint
 
 Address: TypeAlias = int
 """The address of a buffer, a table or a C function in memory."""
+
+Compiled: TypeAlias = Callable[..., Any]
+"""A function that Numba compiles. Its result has other types than Python sees, which follow from
+those of its arguments.
+"""
+
+
+def placeholder(*arguments: object) -> NoReturn:
+    """Stand in a template for a function that is filled in."""
+    raise NotImplementedError("A template runs once its functions are filled in.")
+
 
 Pointer = NewType("Pointer", object)
 """An address with the type of its items, which are scalars unless stated otherwise. Python has no

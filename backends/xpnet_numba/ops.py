@@ -16,9 +16,10 @@ from numpy import empty, ndarray, zeros
 
 from xpnet import ops
 from xpnet.backend import Kernel, get_threads
+from xpnet.backend.contract import Operation
 from xpnet.ops import Update, UpdateName
 from xpnet_numba.internals import from_dtype
-from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
+from xpnet_numba.kinds import Address, Compiled, Indices, Matrix, Pointer, Vector, placeholder
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import call, flat, parts_of, reload, spill
@@ -75,9 +76,9 @@ EVERYTHING = 1 << 62  # more rows than any array has
 
 def launch(
     loop: Loop,
-    cut: tuple[Any, ...],
+    cut: tuple[ndarray, ...],
     common: tuple[Any, ...] = (),
-    results: tuple[Any, ...] = (),
+    results: tuple[ndarray, ...] = (),
     *,
     chunk_rows: int,
 ) -> None:
@@ -140,9 +141,9 @@ ALONE, SHARED = (types.int64,), (*[types.int64] * 5, types.int64[::1])
 def _prepare(
     by_dtype: dict[numpy.dtype, Prepared],
     loop: Loop,
-    arguments: tuple[Any, ...],
+    arguments: tuple[tuple[ndarray, ...], ...],
     lead: Loop,
-    before: tuple[Any, ...],
+    before: tuple[types.Type, ...],
 ) -> Prepared:
     """Compile ``lead`` over a loop, and store it for the dtype."""
     groups = _type_of(arguments)
@@ -161,7 +162,7 @@ def _job_function(loop: Loop, groups: types.Tuple) -> Address:
     return c_function(run, types.void(types.CPointer(job), number))
 
 
-def _type_of(value: Any) -> types.Type:
+def _type_of(value: object) -> types.Type:
     """Return the type of an argument in compiled code. Arrays may be read-only: loops do not write
     their inputs.
     """
@@ -174,7 +175,7 @@ def _type_of(value: Any) -> types.Type:
     return types.int64 if isinstance(value, int) else types.float64
 
 
-def _run_alone(function: Address, arguments: tuple[Any, ...]) -> None:
+def _run_alone(function: Address, arguments: tuple[tuple[ndarray, ...], ...]) -> None:
     """Run all rows as one chunk, which no other thread can claim."""
     job = spill((EVERYTHING, EVERYTHING, 1, 0, arguments))
     call(function, (job, 0))
@@ -187,14 +188,14 @@ def _lead(
     function: Address,
     chunk_rows: int,
     claims: Indices,
-    arguments: tuple[Any, ...],
+    arguments: tuple[tuple[ndarray, ...], ...],
 ) -> None:
     """Make a job of a launch, and share it."""
     job = spill((len(arguments[0][0]), chunk_rows, thread_count, claims.ctypes.data, arguments))
     threads.share(board, number, thread_count, function, job)
 
 
-def loop(*arguments: Any) -> None:
+def loop(*arguments: object) -> None:
     """Placeholder in :func:`_run_chunks` for the loop that is launched."""
 
 
@@ -276,7 +277,7 @@ def _activation_kernel(name: str) -> Callable[[ndarray], ndarray]:
     return kernel
 
 
-formula: Any = None  # placeholder for the formula that is filled in
+formula: Compiled = placeholder
 
 
 def _forward(x: Vector, out: Vector) -> None:
@@ -349,7 +350,7 @@ def log_softmax(x: ndarray, axis: int = -1) -> ndarray:
     return _along(axis, x, softmax_loops.log_softmax, ops.log_softmax)
 
 
-def _along(axis: int, x: ndarray, loop: Loop, reference: Callable[..., Any]) -> ndarray:
+def _along(axis: int, x: ndarray, loop: Loop, reference: Operation) -> ndarray:
     """Run a loop over the vectors along one axis; an array without vectors is passed to the
     reference.
     """

@@ -21,7 +21,7 @@ from xpnet_numba.kinds import Scalar
 from xpnet_numba.llvm.arithmetic import bits, polynomial
 from xpnet_numba.llvm.emit import INNER, njit
 
-EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
+EXACT: dict[str, object] = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """The options for code whose rounding must not be reordered.
 
 ``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal:
@@ -31,7 +31,10 @@ Python's error model each division would be guarded by a branch, and no loop wit
 vectorise.
 """
 
-FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+FAST: dict[str, object] = {
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    "error_model": "numpy",
+}
 """The options for all other code: ``EXACT`` and ``reassoc``, which lets a sum be taken in several
 lanes at once.
 

@@ -10,7 +10,7 @@ import inspect
 import platform
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numba
 from llvmlite import binding, ir
@@ -28,6 +28,7 @@ from xpnet_numba.internals import (
     get_record_member,
     known_options,
 )
+from xpnet_numba.kinds import Compiled
 
 INT32, INT64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
@@ -38,7 +39,7 @@ Type: TypeAlias = types.Type
 
 def instructions(
     signature: Callable[..., Signature], *, typed: bool = False, prefer_literal: bool = False
-) -> Callable[[Callable[..., ir.Value | None]], Any]:
+) -> Callable[[Callable[..., ir.Value | None]], Compiled]:
     """Return a decorator that makes an intrinsic of a function that emits instructions.
 
     The function takes the builder and the values of the arguments, and returns the result, or None
@@ -50,10 +51,12 @@ def instructions(
     prefer_literal : whether the type of a literal argument contains its value
     """
 
-    def decorate(emit: Callable[..., ir.Value | None]) -> Any:
+    def decorate(emit: Callable[..., ir.Value | None]) -> Compiled:
         """Return the Numba function whose code a function emits."""
 
-        def definition(context: TypingContext, *kinds: Type) -> tuple[Signature, Any]:
+        def definition(
+            context: TypingContext, *kinds: Type
+        ) -> tuple[Signature, Callable[..., ir.Value]]:
             return signature(*kinds), emit_in_target
 
         def emit_in_target(
@@ -106,7 +109,7 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., object])
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's decorator. For a type checker, a compiled function keeps its signature."""
 
-INNER: Any = {
+INNER: dict[str, bool] = {
     **known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True),
     **UNCOUNTED,
 }
@@ -114,11 +117,11 @@ INNER: Any = {
 rewriting of code by Numba.
 """
 
-GIVES_ARRAY: Any = {**INNER, **COUNTED}
+GIVES_ARRAY: dict[str, bool] = {**INNER, **COUNTED}
 """Options for a function that returns an array, which Numba allows only with reference counts.
 """
 
-BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
+BY_TYPE: dict[str, bool] = {**INNER, **known_options(no_rewrites=False)}
 """Options for a function that tests whether an argument is None, or unpacks a tuple by index: Numba
 rewrites such code before it infers types.
 """

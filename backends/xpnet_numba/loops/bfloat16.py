@@ -7,13 +7,13 @@ Both factors are rounded and packed in pairs of terms: a part of A as rows, and 
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy
 from numba import types
 
 from xpnet_numba.internals import from_dtype
-from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
+from xpnet_numba.kinds import Address, Compiled, Matrix, Pointer, Vector, placeholder
 from xpnet_numba.llvm.amx import SIDE, configure_tiles, multiply_square, release_tiles
 from xpnet_numba.llvm.arithmetic import choice, smaller
 from xpnet_numba.llvm.bfloat16 import LANES, multiply_pairs, packing
@@ -121,11 +121,12 @@ def multiply(
     end()
 
 
-TERMS: Any = None
-COLUMNS: Any = None
-begin: Any = None
-end: Any = None
-sweep: Any = None
+# They are filled in.
+TERMS = 0
+COLUMNS = 0
+begin: Compiled = placeholder
+end: Compiled = placeholder
+sweep: Compiled = placeholder
 
 
 @inner
@@ -222,7 +223,22 @@ def sweep_by_amx(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, spare
         copy(spare, to, rows, panel.columns)
 
 
-PRODUCTS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+class PackedProduct(TypedDict):
+    """What is filled in for a product.
+
+    TERMS, COLUMNS : maximum number of terms of a panel, which takes 32 KB, and of its columns
+    begin, end : what is done before and after
+    sweep : computes all rows of C in a panel
+    """
+
+    TERMS: int
+    COLUMNS: int
+    begin: Compiled
+    end: Compiled
+    sweep: Compiled
+
+
+PRODUCTS: dict[str, tuple[Callable[..., None], PackedProduct]] = {
     "multiply_by_vdpbf16ps": (
         multiply,
         {
@@ -245,8 +261,7 @@ PRODUCTS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     ),
 }
 """Products for float32 only, each for processors that have its instructions: the template and the
-values that are filled in. ``TERMS`` is the maximum number of terms of a panel, which takes 32 KB,
-and ``COLUMNS`` its maximum number of columns.
+values that are filled in.
 """
 
 OWN_PART = max(ROWS * values["TERMS"] // 2 + (2 * SIDE) ** 2 for _, values in PRODUCTS.values())

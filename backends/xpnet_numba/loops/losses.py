@@ -10,7 +10,7 @@ loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy
 
@@ -34,7 +34,7 @@ from xpnet_numba.loops.softmax import (
 )
 from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
 
-Formula: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Any]]
+Formula: TypeAlias = Callable[[Scalar, Scalar, Scalar], tuple[Scalar, Scalar]]
 
 
 @inlined_by_type
@@ -224,7 +224,7 @@ def weighted_logs(sums: Vector, weights: Vector) -> float:
 
 
 @inner
-def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[Any, Scalar]:
+def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[Scalar, Scalar]:
     """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is
     0; and sum_k y_k.
     """
@@ -345,14 +345,14 @@ def quantile(x: Scalar, y: Scalar, level: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @inlined
-def poisson(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
+def poisson(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
     """exp(x) - y + y (log y - x); slope exp(x) - y."""
     mean = exp(x)
     return mean - y + y * (log_positive(y) - x), mean - y
 
 
 @inlined
-def gamma(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
+def gamma(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
     """x - log y + y exp(-x) - 1; slope 1 - y exp(-x)."""
     ratio, one = y * exp(-x), type(x)(1)
     return x - log_positive(y) + ratio - one, one - ratio

@@ -1,6 +1,6 @@
 """Rows of X: gathered in an order, added up and checked, and products with sparse rows."""
 
-from typing import Any
+from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Scalar, SparseIndices, Vector
 from xpnet_numba.llvm.arithmetic import inside, larger, smaller
@@ -65,7 +65,7 @@ def find_nonfinite(x: Matrix, columns: int, flag: Numbers) -> None:
 # ignored.
 
 
-index: Any = None
+index: types.Type | None = None
 """Placeholder for the type of columns and starts, int32 or int64."""
 
 

@@ -11,11 +11,14 @@ it.
 import os
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpnet.errors import BackendError
 from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.llvm.tiles import AVX2, TILES, WIDE
+
+if TYPE_CHECKING:
+    from threadpoolctl import LibController
 
 
 class OneThread:
@@ -69,7 +72,7 @@ def _set_threads(counts: list[int]) -> None:
 
 
 @cache
-def libraries() -> list[Any]:
+def libraries() -> "list[LibController]":
     """Return the BLAS libraries of this process. SciPy's BLAS is loaded first, since only loaded
     libraries are found.
     """

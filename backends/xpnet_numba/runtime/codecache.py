@@ -22,11 +22,14 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy
 
 from xpnet.ops import activations, gated, updates
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 KEPT = 8
 """Maximum number of folders of environments: several versions of Python, and several processors
@@ -186,7 +189,7 @@ def digest_of_sources() -> str:
     return hashlib.sha256(repr([*sources(resources.files("xpnet_numba"))]).encode()).hexdigest()
 
 
-def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
+def sources(folder: "Traversable") -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each source file of a package, which may be in an archive."""
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.is_file() and item.name.endswith((".py", ".pyc")):

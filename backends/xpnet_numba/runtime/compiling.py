@@ -17,14 +17,20 @@ from functools import cache
 from hashlib import sha256
 from inspect import unwrap
 from types import FunctionType
-from typing import Any
+from typing import TypeVar
 
 import numba
 
 from xpnet_numba import internals
-from xpnet_numba.internals import global_compiler_lock
+from xpnet_numba.internals import Signature, global_compiler_lock
 from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.scalars import FAST
+
+Result = TypeVar("Result")
+"""What a function that is compiled returns."""
+
+Entry = TypeVar("Entry")
+"""An entry of the cache: a function that Python calls, or the address of a C function."""
 
 PATIENCE = 1.0
 """Total seconds of compilation after which a message explains the wait."""
@@ -35,7 +41,9 @@ STACK = 16 * 2**20
 _compiling = 0.0
 
 
-def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callable[..., Any]:
+def filled_in(
+    template: Callable[..., Result], name: str, **values: object
+) -> Callable[..., Result]:
     """Return a copy of a module's function under another name, in which some global names have
     other values.
 
@@ -47,7 +55,7 @@ def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callabl
     return copy
 
 
-def c_function(function: Callable[..., Any], signature: Any) -> int:
+def c_function(function: Callable[..., object], signature: Signature) -> int:
     """Compile to a C function with the flags in ``FAST``; return its address, which compiled code
     can call.
 
@@ -66,7 +74,7 @@ def c_function(function: Callable[..., Any], signature: Any) -> int:
     return entry
 
 
-def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+def python_function(function: Callable[..., Result], signature: Signature) -> Callable[..., Result]:
     """Compile to a function that Python calls, and that runs without the interpreter's lock.
 
     Its arguments must have exactly the signature's types, which it does not check: Numba's own
@@ -80,7 +88,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
         sys.modules[function.__module__],
     )
 
-    def compiled() -> Callable[..., Any]:
+    def compiled() -> Callable[..., Result]:
         with _compiler():
             overload = _overload(function, signature, no_cfunc_wrapper=True)
         _keep(name, lambda: internals.machine_code(overload, for_python=True))
@@ -91,7 +99,9 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     )
 
 
-def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> Any:
+def _overload(
+    function: Callable[..., object], signature: Signature, **options: bool
+) -> "internals.Overload":
     """Compile a function for one signature with Numba."""
     all_options = internals.UNCOUNTED | internals.known_options(**options)
     dispatcher = numba.njit([signature], nogil=True, **FAST, **all_options)(function)
@@ -131,8 +141,8 @@ def _compiler() -> Iterator[None]:
 
 
 def _loaded_or_compiled(
-    name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]
-) -> Any:
+    name: str, load: Callable[[bytes], Entry | None], compiled: Callable[[], Entry]
+) -> Entry:
     """Return a function from the cache or, if it is not there, from the compiler.
 
     The main thread has another thread load and compile: a KeyboardInterrupt inside the compiler
@@ -141,7 +151,7 @@ def _loaded_or_compiled(
     """
 
     @global_compiler_lock
-    def work() -> Any:
+    def work() -> Entry:
         return _from_cache(name, load) or compiled()
 
     if threading.current_thread() is not threading.main_thread():
@@ -167,10 +177,10 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-_named: dict[str, Callable[..., Any]] = {}
+_named: dict[str, Callable[..., object]] = {}
 
 
-def name_of(function: Callable[..., Any], signature: Any) -> str:
+def name_of(function: Callable[..., object], signature: Signature) -> str:
     """Return the name of an entry of the cache: module, function and types. The folder's name
     identifies the sources.
 
@@ -186,7 +196,7 @@ def name_of(function: Callable[..., Any], signature: Any) -> str:
     return name
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def _is_same(a: Callable[..., object], b: Callable[..., object]) -> bool:
     """Return whether two functions have the same code, and their global names the same values."""
     values = (tuple(f.__globals__.get(name) for name in f.__code__.co_names) for f in (a, b))
     return a is b or (
@@ -194,7 +204,7 @@ def _is_same(a: Any, b: Any) -> bool:
     )
 
 
-def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
+def _from_cache(name: str, load: Callable[[bytes], Entry | None]) -> Entry | None:
     """Load an entry of the cache; return None if there is no usable one.
 
     Functions of other packages are not cached.

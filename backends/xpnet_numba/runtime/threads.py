@@ -21,7 +21,6 @@ from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any
 
 from numba import types
 
@@ -135,7 +134,7 @@ entry = cache(python_function)
 """A compiled function as Python calls it, compiled once."""
 
 
-def attend_entry() -> Any:
+def attend_entry() -> Callable[[Address, int], None]:
     """Return :func:`attend` as Python calls it, compiled at first use; other Python threads run
     meanwhile.
     """
@@ -143,14 +142,14 @@ def attend_entry() -> Any:
 
 
 @cache
-def share_entry() -> Any:
+def share_entry() -> Callable[..., None]:
     """Return the function for :meth:`Team.lead`: ``team.lead(share_entry(), threads, function,
     job)``.
     """
     return entry(share, types.void(*[types.int64] * 5))
 
 
-_core_function: Any = (
+_core_function: Callable[[], int] | None = (
     getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 )
 """The C library's function that returns the core of its caller; None if there is none."""
@@ -239,7 +238,7 @@ class Team:
                 worker.join()
 
 
-def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: Any) -> None:
+def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: object) -> None:
     """Work for the team until it ends; ``memory`` keeps the board alive."""
     if BLAS in products_that_may_run():
         hold_this_thread()

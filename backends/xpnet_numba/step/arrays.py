@@ -35,16 +35,18 @@ class CallData:
     x_row: int
     y: numpy.ndarray
     label_width: int
-    order: numpy.ndarray
+    order: numpy.ndarray | None
     weights: numpy.ndarray | None
     rows: int
     sparsity: tuple[numpy.ndarray, numpy.ndarray] | None = None
-    sums: Any = None
+    sums: numpy.ndarray | None = None
     shares: Any = None
-    rows_of_batch: Any = None
+    rows_of_batch: numpy.ndarray | None = None
 
 
-def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> CallData:
+def read(
+    dtype: str, X: Array, Y: Labels, order: numpy.ndarray | None, sample_weight: Array | None
+) -> CallData:
     """Return the arrays of a call in the form that compiled code reads; copied only if needed."""
     x, x_row, sparsity = by_rows(X, dtype)
     if sparsity is not None and order is None:
@@ -95,7 +97,9 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
     set_pointers(job, arrays)
 
 
-def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
+def by_rows(
+    X: Any, dtype: str
+) -> tuple[numpy.ndarray, int, tuple[numpy.ndarray, numpy.ndarray] | None]:
     """Return a matrix whose rows compiled code can read, copied only if needed, and the items from
     one row to the next. For a sparse matrix return its numbers, 0, and its ``sparsity``: see
     :class:`CallData`.

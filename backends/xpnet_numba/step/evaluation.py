@@ -81,7 +81,7 @@ class Evaluator:
         return result
 
     def loss(
-        self, X: Array, Y: Labels, sample_weight: Array | None, rows: Any
+        self, X: Array, Y: Labels, sample_weight: Array | None, rows: numpy.ndarray | None
     ) -> tuple[float, float]:
         """Measure the mean loss of rows; return it, penalty included, and the penalty."""
         with self.memory.limits:
@@ -116,7 +116,7 @@ class Evaluator:
         job.multiply_at = self.memory.multiply_at
         run_job(name, self.spec, job, count)
 
-    def _predict(self, X: Any, result: Any) -> None:
+    def _predict(self, X: Rows, result: numpy.ndarray) -> None:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
         dtype, rows = self.spec.dtype, len(result)
         x, _, sparsity = by_rows(X, dtype)
@@ -147,7 +147,7 @@ class Evaluator:
         job.find_nonfinite_at = functions.address("find_nonfinite", self.spec.dtype)
         return job
 
-    def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
+    def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, numpy.ndarray]:
         """Cut rows into blocks; return the number of threads, and an array for the claim of each
         block.
         """

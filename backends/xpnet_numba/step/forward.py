@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from xpnet_numba.internals import unpack_tuple
-from xpnet_numba.kinds import Numbers, Pointer, Vector
+from xpnet_numba.kinds import Compiled, Numbers, Pointer, Vector, placeholder
 from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.emit import (
     GIVES_ARRAY,
@@ -347,7 +347,7 @@ def evaluate(job_at: Pointer, me: int) -> None:
     restore_denormals(mode)
 
 
-work: Any = None
+work: Compiled = placeholder
 
 
 @njit(**INNER)

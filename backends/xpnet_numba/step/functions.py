@@ -8,14 +8,14 @@ test for overlap.
 
 import ctypes
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
 
 from numba import types
 
 from xpnet.backend import NetworkSpec
-from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
+from xpnet_numba.internals import Signature
+from xpnet_numba.kinds import Address, Compiled, Indices, Matrix, Numbers, Vector, placeholder
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
 from xpnet_numba.loops import (
@@ -35,15 +35,15 @@ from xpnet_numba.runtime.compiling import c_function, filled_in
 from xpnet_numba.scalars import exp, logistic
 from xpnet_numba.step import forward, train
 from xpnet_numba.step import members as member_jobs
-from xpnet_numba.step.job import job_type
+from xpnet_numba.step.job import Job, job_type
 
 ITEMS = {"float32": types.float32, "float64": types.float64}
 
 
 # Templates. These names are placeholders for the loop, formula or type that is filled in.
-activation: Any = None
-gradient: Any = None
-loss_of: Any = None
+activation: Compiled = placeholder
+gradient: Compiled = placeholder
+loss_of: Compiled = placeholder
 
 
 def _forward(z: Matrix, bias: Vector) -> None:
@@ -136,7 +136,7 @@ _LOOPS += [
 ]
 _SPARSE_LOOPS: list[Callable[..., None]] = [rows.sparse_times, rows.sparse_gradient, rows.densify]
 
-FUNCTIONS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., None], Mapping[str, object]]] = {
     "softmax_output": (_softmax, {}),
     "multi_softmax_output": (softmax.multi_softmax, {}),
     "identity_output": (_nothing, {}),
@@ -175,7 +175,7 @@ for name, formula in losses.FORMULAS.items():
 def address(name: str, dtype: str) -> Address:
     """Return the address of a function for one dtype, compiled at first use."""
     (template, values), item = FUNCTIONS[name], ITEMS[dtype]
-    argument_types: dict[Any, types.Type] = {
+    argument_types: dict[object, types.Type] = {
         Matrix: item[:, ::1],
         Vector: item[::1],
         float: types.float64,
@@ -195,7 +195,7 @@ def address(name: str, dtype: str) -> Address:
 
 _PHASES = {"work_phase": member_jobs.work_phase}
 
-JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
+JOBS: dict[str, tuple[Callable[..., None], Mapping[str, object], Mapping[str, object]]] = {
     "train": (train.train, {}, _PHASES),
     "train_phase": (train.train_phase, {}, _PHASES),
     "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict_members}),
@@ -214,12 +214,12 @@ def job_function(name: str, dtype: str, *, members: bool) -> Address:
     return c_function(filled_in(template, name, **values), signature_of(dtype))
 
 
-def signature_of(dtype: str) -> Any:
+def signature_of(dtype: str) -> Signature:
     """Return the signature of every job."""
     return types.void(types.CPointer(job_type(dtype)), types.int64)
 
 
-def run_job(name: str, spec: NetworkSpec, job: Any, count: int) -> None:
+def run_job(name: str, spec: NetworkSpec, job: Job, count: int) -> None:
     """Run a job of the step on ``count`` threads."""
     function = job_function(name, spec.dtype, members=spec.members > 1)
     threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
@@ -252,7 +252,7 @@ def _lead_prediction(
     threads.share(board, number, count, function, job_at)
 
 
-JOB: Any = None  # placeholder for the type of the job
+JOB: types.Type | None = None  # placeholder for the type of the job
 
 
 @cache

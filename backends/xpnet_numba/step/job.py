@@ -6,13 +6,18 @@ functions; an offset counts items from the start of a buffer.
 """
 
 import ctypes
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
+from numba import types
 
 from xpnet_numba.internals import from_dtype
 from xpnet_numba.llvm.memory import LINE
+
+CType: TypeAlias = type[ctypes.c_int64] | type[ctypes.c_double] | type[ctypes.Structure]
+"""The type of a field of a structure."""
 
 PAGE = 4096
 """Bytes of a page, within which processors prefetch."""
@@ -24,7 +29,7 @@ in a page, which processors can mistake for each other.
 """
 
 
-def _fields(*names: str, kind: Any = ctypes.c_int64) -> list[tuple[str, Any]]:
+def _fields(*names: str, kind: CType = ctypes.c_int64) -> list[tuple[str, CType]]:
     """Return fields of a structure: their names, each with its type."""
     return [(name, kind) for name in names]
 
@@ -273,7 +278,7 @@ def job_class(dtype: str) -> Any:
 
 
 @cache
-def job_type(dtype: str) -> Any:
+def job_type(dtype: str) -> types.Record:
     """Return the type of a job for compiled code."""
     return from_dtype(numpy.dtype(job_class(dtype)))
 
@@ -288,7 +293,7 @@ def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, numpy.ndarray]:
     return {name: part.view(dtype) for name, part in zip(sizes, parts, strict=True)}
 
 
-def carve(memory: numpy.ndarray, *many: dict[str, Any]) -> list[dict[str, Any]]:
+def carve(memory: numpy.ndarray, *many: dict[str, numpy.ndarray]) -> list[dict[str, numpy.ndarray]]:
     """Return arrays like these, one after the other in memory (bytes), each of which begins at a
     cache line.
 
@@ -301,7 +306,7 @@ def carve(memory: numpy.ndarray, *many: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def bytes_for(*many: dict[str, Any]) -> int:
+def bytes_for(*many: dict[str, numpy.ndarray]) -> int:
     """Return the number of bytes that :func:`carve` needs for arrays like these."""
     return _room_for([array.nbytes for arrays in many for array in arrays.values()])
 
@@ -326,7 +331,7 @@ def address_of(array: numpy.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
+def set_pointers(job: ctypes.Structure, arrays: Mapping[str, numpy.ndarray | None]) -> None:
     """Set fields of a job to the addresses of arrays, or to 0 for None. The caller keeps them
     alive.
     """

@@ -127,14 +127,14 @@ def draws_as_numpy() -> bool:
     return numpy.array_equal(order, stream.permutation(1000))
 
 
-def words_of(stream: Any) -> Any:
+def words_of(stream: "numpy.random.Generator") -> numpy.ndarray:
     """Return the state of a Generator over PCG64, (WORDS,) int64."""
     state = stream.bit_generator.state
     halves = [half for n in state["state"].values() for half in (n & 2**64 - 1, n >> 64)]
     return numpy.array([*halves, state["has_uint32"], state["uinteger"]], "uint64").view("int64")
 
 
-def set_words(stream: Any, words: Any) -> None:
+def set_words(stream: "numpy.random.Generator", words: numpy.ndarray) -> None:
     """Set the state of a Generator over PCG64."""
     low, high, step_low, step_high, has_spare, spare = map(int, words.view("uint64"))
     state = {"state": low | high << 64, "inc": step_low | step_high << 64}

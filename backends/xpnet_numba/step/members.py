@@ -15,9 +15,8 @@ weight and of the factors at once: x (r W) = (x r) W.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from xpnet_numba.kinds import Vector
+from xpnet_numba.kinds import Compiled, Vector
 from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, njit
 from xpnet_numba.llvm.memory import Block, call, clear
@@ -124,7 +123,7 @@ def times_weight(
         )
 
 
-def _of_members(function: Any, **values: Any) -> Any:
+def _of_members(function: Compiled, **values: Compiled) -> Compiled:
     """Return a function of ``train`` or ``forward`` with the members' versions of functions filled
     in.
     """

@@ -9,7 +9,7 @@ Within a process threads wait for each other in compiled code. Ranks wait at the
 between calls of compiled code: a rank may be stopped or end, which the group detects.
 """
 
-from typing import Any
+import numpy
 
 from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.group import SharedMemoryGroup
@@ -43,7 +43,7 @@ class SharedMemoryTraining:
         self.flat = aligned(
             spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size}
         )
-        self._memory: Any = None
+        self._memory: numpy.ndarray | None = None
         rank, cores = group.rank, plan.cores // group.size
         job.penalized, job.first_thread = spec.l2 > 0, rank * cores
         # The phases of a batch, each with the first and the end of this rank's pieces.
@@ -63,7 +63,7 @@ class SharedMemoryTraining:
         return True
 
     def train(
-        self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None
+        self, weights: numpy.ndarray, flat: dict[str, numpy.ndarray], max_grad_norm: float | None
     ) -> tuple[float, float]:
         """Train on the batches of the job's data; return the mean loss, and the penalty in it.
 
@@ -109,7 +109,7 @@ class SharedMemoryTraining:
         if job.first_piece < job.end_piece:
             run_job("train_phase", self.spec, job, count)
 
-    def _gradients(self) -> list[Any]:
+    def _gradients(self) -> list[numpy.ndarray]:
         """Return the gradients of this rank's slices."""
         _, first, end = self._phases[-1]
         return [
