@@ -9,7 +9,17 @@ import pytest
 import xpnet
 from xpnet.backend import UpdateRule
 from xpnet.ops import UPDATES
-from xpnet.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Lion, Nadam, RMSprop, update_rule
+from xpnet.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    AdamW,
+    Lion,
+    Nadam,
+    RMSprop,
+    update_rule,
+)
+from xpnet.optimizers.rules import Optimizer
 
 PAIRS = {
     "sgd": ("SGD", {}),
@@ -21,36 +31,6 @@ PAIRS = {
     "nadam": ("NAdam", {}),
 }
 OURS = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=True)}
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_trainings_are_pytorchs(name, blobs, backend_name):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    X, y = blobs
-    model = xpnet.LogisticRegression(
-        7, 4, 0.05, optimizer=OURS.get(name, name), backend=backend_name
-    )
-    names = list(model.params)
-    layer = torch.nn.Linear(7, 4, dtype=torch.float64)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(np.asarray(model.params[names[0]]).T))
-        layer.bias.copy_(torch.tensor(np.asarray(model.params[names[1]])))
-    kind, settings = PAIRS[name]
-    optimizer = getattr(torch.optim, kind)(layer.parameters(), lr=0.05, **settings)
-    for _ in range(20):
-        model.step(X, y)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(layer(torch.tensor(X)), torch.tensor(y)).backward()
-        optimizer.step()
-    np.testing.assert_allclose(
-        model.params[names[0]], layer.weight.detach().numpy().T, rtol=1e-6, atol=1e-9
-    )
-
-
-@pytest.fixture(params=["numpy", "numba"])
-def backend_name(request):
-    """The backends of NumPy's arrays."""
-    return request.param
 
 
 def test_a_name_is_an_instance_with_the_defaults():
@@ -122,6 +102,7 @@ def test_the_defaults_are_those_of_the_documentation():
     assert {name: vars(kind()) for name, kind in OPTIMIZERS.items()} == DEFAULTS
     for name, kind in OPTIMIZERS.items():
         assert kind.numbers() == tuple(DEFAULTS[name])
+    assert Optimizer.numbers() == ()
 
 
 @pytest.mark.parametrize("momentum", [-1e-9, 1.0, 1.5])
@@ -130,3 +111,33 @@ def test_the_range_of_the_momentum(momentum):
         SGD(momentum=momentum)
     assert SGD(momentum=0.999).rule.momentum == 0.999
     assert SGD(momentum=1e-9, nesterov=True).rule.nesterov is True
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_trainings_are_pytorchs(name, blobs, backend_name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    X, y = blobs
+    model = xpnet.LogisticRegression(
+        7, 4, 0.05, optimizer=OURS.get(name, name), backend=backend_name
+    )
+    names = list(model.params)
+    layer = torch.nn.Linear(7, 4, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(np.asarray(model.params[names[0]]).T))
+        layer.bias.copy_(torch.tensor(np.asarray(model.params[names[1]])))
+    kind, settings = PAIRS[name]
+    optimizer = getattr(torch.optim, kind)(layer.parameters(), lr=0.05, **settings)
+    for _ in range(20):
+        model.step(X, y)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layer(torch.tensor(X)), torch.tensor(y)).backward()
+        optimizer.step()
+    np.testing.assert_allclose(
+        model.params[names[0]], layer.weight.detach().numpy().T, rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def backend_name(request):
+    """The backends of NumPy's arrays."""
+    return request.param
