@@ -99,9 +99,9 @@ DEFAULTS = {
 
 
 def test_the_defaults_are_those_of_the_documentation():
-    assert {name: vars(kind()) for name, kind in OPTIMIZERS.items()} == DEFAULTS
-    for name, kind in OPTIMIZERS.items():
-        assert kind.numbers() == tuple(DEFAULTS[name])
+    for name, defaults in DEFAULTS.items():
+        assert vars(OPTIMIZERS[name]()) == defaults
+        assert OPTIMIZERS[name].numbers() == tuple(defaults)
     assert Optimizer.numbers() == ()
 
 
