@@ -14,8 +14,8 @@ from xpnet.tabular.category_encoding import details_of_values, target_columns
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.number_encoding import NumberEncoding
 
-MIN_LEVELS = 21
-"""Minimum number of levels. Bins of a tree tell fewer levels from each other."""
+MIN_LEVELS = 5
+"""Minimum number of levels. Bins tell fewer levels from each other."""
 MAX_LEVELS = 4096
 """Maximum number of levels, each of which is a number in a model's file and in an ONNX graph."""
 SAMPLED_ROWS = 4 * MAX_LEVELS
@@ -24,9 +24,9 @@ MAX_TARGET_NUMBERS = 1 << 24
 """Maximum number of targets, one for each row and class, that are compared; it bounds memory."""
 MIN_ROWS_PER_LEVEL = 2.5
 """Minimum number of rows for each level on average."""
-MIN_DEVIATIONS = 10.0
+MIN_DEVIATIONS = 7.0
 """Smallest excess of what rows of one level have in common, in standard deviations of its value by
-chance. Columns of measured numbers reach 6, and numbers of firms, schools and states 10 to 150."""
+chance. Columns of measured numbers reach 6, and numbers of firms, schools and states 8 to 150."""
 MIN_EXPLAINED = 0.02
 """Smallest share of the target's variance that the levels must explain beyond the bins."""
 MIN_PRIOR_ROWS = 0.2
