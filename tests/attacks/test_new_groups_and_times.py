@@ -35,6 +35,7 @@ def opened(package: str, item: str, target: str, link: str, columns: list[str]) 
 
 WAGE = ["experience", "weeks", "occupation", "industry", "south", "smsa", "married", "gender"]
 WAGE += ["union", "education", "ethnicity", "year"]
+CRIMES = ["year", "prisoners", "afam", "cauc", "male", "population", "income", "density", "law"]
 RICE = ["size", "status", "varieties", "bimas", "seed", "urea", "phosphate", "hiredlabor", "region"]
 
 
@@ -59,6 +60,10 @@ GROUPED: dict[str, Callable[[], OpenTable]] = {
     ),
     "wages of persons": lambda: wages("id"),
     "harvests of farms": rice,
+    "weights of chicks": lambda: opened(
+        "datasets", "ChickWeight", "weight", "Chick", ["Time", "Diet"]
+    ),
+    "crimes in states": lambda: opened("AER", "Guns", "violent", "state", CRIMES),
 }
 
 
