@@ -375,6 +375,7 @@ def _encoder_of(
     """
     bins: int | None = min(max_width, MAX_TREE_BINS) if max_width >= MIN_BINS else None
     encoder = model.new_encoder(seed, "auto" if len(sample) == training_rows else bins)
+    assert isinstance(encoder, TableEncoder)  # no option of the command names another
     max_categories = max(GUARANTEED_CATEGORIES, MAX_ENCODED // all_rows)
     encoder.max_categories = min(encoder.max_categories, max_categories)
     return encoder.fit(sample.table(), sample.y)

@@ -17,8 +17,10 @@
 ``calibration``      intervals and probabilities from validation rows
 ``importance``       the importance of each column for the networks
 ``fitted``           the result of a fit, as one record
-``fit_rows``         the rows of a fit with their targets, weights and predictions
-``base``             the parameters and the fit that both estimators share
+``parameters``       the parameters of both estimators
+``fit_rows``         the rows of a fit with their targets and weights, and their encoding
+``predicted_rows``   validation rows, predicted by networks that were not trained on them
+``base``             the fit that both estimators share
 ``classifier``       ``TabularClassifier``
 ``regressor``        ``TabularRegressor``
 ``search_space``     parameters that are worth a search

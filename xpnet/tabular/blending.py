@@ -7,7 +7,7 @@ import numpy
 from xpnet.tabular.best_epoch import MIN_PROBABILITY
 from xpnet.tabular.division import Fold
 from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fit_rows import PredictedRows, rows_of_folds
+from xpnet.tabular.predicted_rows import PredictedRows, rows_of_folds
 from xpnet.training import LabeledRows
 
 MAX_RISE = 0.01

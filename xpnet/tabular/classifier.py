@@ -16,8 +16,10 @@ from xpnet.estimators.scikit_learn import ClassifierMixin
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature
 from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fit_rows import PredictedRows, check_row_weights
+from xpnet.tabular.fit_rows import check_row_weights
 from xpnet.tabular.fitted import FittedClassifier
+from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.typing import ArrayLike, Transformer
 
 
@@ -44,7 +46,7 @@ class Classes:
         return indices
 
 
-@with_documentation_of(Parameters=Tabular, Attributes=Tabular)
+@with_documentation_of(Parameters=TabularParameters, Attributes=Tabular)
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(ClassifierMixin, Tabular):
     """Classify the rows of a table, without settings that have to be chosen.

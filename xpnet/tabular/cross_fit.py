@@ -22,11 +22,12 @@ from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.tabular.division import DividedRows, Fold
 from xpnet.tabular.ensemble import Ensemble
-from xpnet.tabular.fit_rows import PredictedRows, select
+from xpnet.tabular.fit_rows import select
 from xpnet.tabular.linear_baseline import fit_linear
 from xpnet.tabular.linear_solvers import LinearModel
 from xpnet.tabular.network_rows import on_host
 from xpnet.tabular.network_training import blend_weight_of, training_targets
+from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, helpers_of
 from xpnet.tabular.refit import LastMean
 from xpnet.tabular.search import recipe_of_setting, settings_of_networks
@@ -80,6 +81,14 @@ class CrossFit:
     ensemble: Ensemble
     rows: LabeledRows
     folds: Sequence[Fold]
+
+    @classmethod
+    def of_fit(
+        cls, estimator: "Tabular", encoder: Transformer, ensemble: Ensemble, divided: DividedRows
+    ) -> "CrossFit":
+        """Return the networks for the folds of a fit, which has some."""
+        assert isinstance(divided.validation, Sequence)
+        return cls(estimator, encoder, ensemble, divided.rows, divided.validation)
 
     def predicted_rows(self) -> PredictedRows | None:
         """Return the predictions of all rows, fold by fold.

@@ -1,24 +1,22 @@
-"""The rows of a fit: those whose weight is not 0, with their targets, and their predictions."""
+"""The rows of a fit: those whose weight is not 0, with their targets, and how they are encoded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
-from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_weights, weights_in_dtype
 from xpnet.tabular.columns import Table
-from xpnet.tabular.division import Fold, validation_inputs
+from xpnet.tabular.division import RowLinks, latest_rows
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fitted import FittedTable
+from xpnet.tabular.fitted import dense
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
-from xpnet.typing import ArrayLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, Transformer
 
 
 class TargetCoding(Protocol):
@@ -58,20 +56,45 @@ class WeightedTargets:
         )
 
 
-@dataclass(frozen=True)
-class PredictedRows:
-    """Validation rows with their predictions.
+@dataclass(frozen=True, eq=False)
+class CountedRows:
+    """The rows of a table whose weight is not 0, before they are encoded.
 
-    outputs : (rows, outputs) of networks that were not trained on these rows
-    Y : (rows,) class indices or (rows, outputs) numbers
-    weight : (rows,), None for equal ones
-    groups : (rows,) int64, None for rows without groups
+    X : the whole table, as the user has passed it
+    table_rows : number of rows of the whole table
+    targets : of the rows that count
+    links : between the rows that count
     """
 
-    outputs: numpy.ndarray
-    Y: numpy.ndarray
-    weight: numpy.ndarray | None
-    groups: numpy.ndarray | None = None
+    X: TableLike
+    table_rows: int
+    targets: WeightedTargets
+    links: RowLinks
+
+    def divided_by_time(self, share: float) -> tuple["CountedRows", "CountedRows"]:
+        """Return the earlier rows, and about this share of the rows, the latest ones."""
+        assert self.links.time is not None
+        is_later = latest_rows(self.links.time, share)
+        return self.part(~is_later), self.part(is_later)
+
+    def part(self, selection: numpy.ndarray) -> "CountedRows":
+        """Return some of these rows. selection : (these rows,) bool"""
+        links = self.links.take(selection)
+        return CountedRows(self.X, self.table_rows, self.targets.part(selection), links)
+
+    def table_for(self, encoder: Transformer) -> TableLike | Table:
+        """Return the rows as an encoder takes them.
+
+        Raises ValueError for a table of another number of rows.
+        """
+        table = table_of(self.X) if isinstance(encoder, TableEncoder) else self.X
+        count = table.rows if isinstance(table, Table) else int(_num_samples(table))
+        check_consistent_length(numpy.empty(count), numpy.empty(self.table_rows))
+        if self.targets.indices is None:
+            return table
+        if isinstance(table, Table):
+            return table.take(self.targets.indices)
+        return _safe_indexing(table, self.targets.indices)
 
 
 def check_row_weights(
@@ -108,66 +131,30 @@ def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
     return None if weight is None or (weight == weight[:1]).all() else weight
 
 
-def counted_table(X: Any, rows: int, encoder: Transformer, targets: WeightedTargets) -> Any:
-    """Return the rows of a table that count, as the encoder takes them.
+def fit_encoder(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:
+    """Fit an encoder, and return the encoded rows with their targets and weights.
 
-    Raises ValueError for a table of another number of rows.
+    An encoder whose ``fit_transform`` has the argument ``groups`` or ``time`` gets it.
     """
-    table = table_of(X) if isinstance(encoder, TableEncoder) else X
-    count = table.rows if isinstance(table, Table) else int(_num_samples(table))
-    check_consistent_length(numpy.empty(count), numpy.empty(rows))
-    if targets.indices is None:
-        return table
-    if isinstance(table, Table):
-        return table.take(targets.indices)
-    return _safe_indexing(table, targets.indices)
+    table = rows.table_for(encoder)
+    Y = rows.targets.Y
+    first_target = Y if Y.ndim == 1 else Y[:, 0]
+    parameters = signature(encoder.fit_transform).parameters
+    links = {"groups": rows.links.groups, "time": rows.links.time}
+    used_links = {name: values for name, values in links.items() if name in parameters}
+    encoded = encoder.fit_transform(table, first_target, **used_links)
+    return labeled(dense(encoded, encoder, dtype), rows.targets)
 
 
-def predicted_rows(
-    fitted: FittedTable,
-    trained: TrainedNetworks,
-    rows: LabeledRows,
-    validation: Sequence[Fold] | LabeledRows | None,
-) -> PredictedRows:
-    """Return the predictions of rows by networks that were not trained on them.
+def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:
+    """Return rows that a fitted encoder encodes, with their targets and weights."""
+    encoded = encoder.transform(rows.table_for(encoder))
+    return labeled(dense(encoded, encoder, dtype), rows.targets)
 
-    rows : those of all folds; validation : folds, or rows of the user, or None
+
+def labeled(X: numpy.ndarray, targets: WeightedTargets) -> LabeledRows:
+    """Return encoded rows with their targets and weights. Raises ValueError for other numbers of
+    rows.
     """
-    if isinstance(validation, LabeledRows):
-        X: Any = validation.X
-        parts = [X]
-        if isinstance(X, Source):
-            parts = [part for block in range(X.blocks) for part in X.parts(block)]
-        means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
-        return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
-    if validation is None:
-        nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
-        return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
-    return rows_of_folds(trained, rows, validation)
-
-
-def rows_of_folds(
-    trained: TrainedNetworks, rows: LabeledRows, validation: Sequence[Fold]
-) -> PredictedRows:
-    """Return the predictions of the validation rows of all networks."""
-    indices = [plan.fold % len(validation) for plan in trained.plans]
-    networks_of_part: dict[int, list[int]] = {}
-    for network, index in enumerate(indices):
-        part = index if trained.predict_folds_together else network
-        networks_of_part.setdefault(part, []).append(network)
-    outputs, folds = [], []
-    backend = trained.validated[0].backend
-    for networks in networks_of_part.values():
-        fold = validation[indices[networks[0]]]
-        X = backend.asarray(validation_inputs(rows.X, fold))
-        predicted = [trained.validated[k].predict(X) for k in networks]
-        outputs.append(numpy.mean([backend.to_numpy(one) for one in predicted], axis=0))
-        folds.append(fold)
-    chosen = numpy.concatenate([fold.validation for fold in folds])
-    groups = [fold.groups for fold in folds if fold.groups is not None]
-    return PredictedRows(
-        numpy.concatenate(outputs),
-        rows.Y[chosen],
-        select(rows.weight, chosen),
-        numpy.concatenate(groups) if groups else None,
-    )
+    check_consistent_length(X, targets.Y)
+    return LabeledRows(X, targets.Y, targets.weight)

@@ -8,7 +8,7 @@ import numpy
 
 from xpnet.data.sources import Source
 from xpnet.models import Network
-from xpnet.tabular.division import Fold, validation_inputs
+from xpnet.tabular.division import DividedRows, validation_inputs
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.training import LabeledRows
@@ -100,17 +100,14 @@ class Importances:
 
 
 def importances_of(
-    encoder: object,
-    trained: TrainedNetworks,
-    rows: LabeledRows,
-    validation: Sequence[Fold] | LabeledRows | None,
+    encoder: object, trained: TrainedNetworks, divided: DividedRows
 ) -> Importances | None:
     """Return the importances of a fit, which are computed later; None where rows are missing.
 
     trained : the networks, which are measured as they were before the epochs on all rows
-    rows : those of all folds
-    validation : folds, or rows of the user, or None
     """
+    rows = divided.rows
+    validation = divided.validation
     if validation is None or not isinstance(encoder, TableEncoder):
         return None
     if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):

@@ -20,8 +20,9 @@ from xpnet.estimators.scikit_learn import RegressorMixin
 from xpnet.models.inputs import require
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fit_rows import PredictedRows
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
+from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class NumberCoding:
         return ((columns - centre) / scale).astype(self.dtype)
 
 
-@with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
+@with_documentation_of(Parameters=TabularParameters, Attributes=Tabular, Loss=LossParameters)
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     """Predict numbers for the rows of a table, without settings that have to be chosen.

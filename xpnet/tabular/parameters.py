@@ -1,0 +1,200 @@
+"""The parameters of both tabular estimators, and the encoder that they describe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, ClassVar
+
+from numpy.random import RandomState
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from xpnet.backend import Backend
+from xpnet.errors import InputError
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FLAG,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RANDOM_STATE,
+    Interval,
+    allowing,
+)
+from xpnet.estimators.scikit_learn import BaseEstimator
+from xpnet.optimizers import OPTIMIZERS
+from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
+from xpnet.tabular.recipe import DEFAULT_QUALITY, QUALITIES
+from xpnet.typing import Transformer
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularParameters(BaseEstimator):
+    """The parameters of both tabular estimators.
+
+    Parameters
+    ----------
+    quality : int, default 3
+        From 1, for the least CPU time, to 5, for the lowest error. It decides what ``"auto"``
+        stands for in the parameters below; those that are set have precedence.
+    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
+        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is two layers of 64, 96
+        or 128 units by quality, inputs scaled by the importances of trees, and a linear
+        baseline in the outputs where it lowers the validation loss.
+    members : int or "auto", default "auto"
+        Number of members of each network. They share weights, and have scales and outputs of their
+        own; ``"auto"`` is 2 at qualities 1 and 2, else 4.
+    networks : int or "auto", default "auto"
+        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 3 or 8 by quality
+        for fewer than 10,000 rows; more rows have fewer networks. Several networks differ in
+        dropout, learning rate, weight decay and factors of the inputs, as far as these are not set;
+        a single network that predicts numbers has smaller factors of the inputs of bins. At quality
+        5, fewer than 10,000 rows have a search for the best of these settings: networks of four
+        settings are trained on three folds, those of the best three on four more, and the settings
+        whose mean predicts validation rows best are kept.
+    encoder : transformer or None, default None
+        Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It
+        gets the groups or times of the rows where its ``fit_transform`` has an argument ``groups``
+        or ``time``.
+    categorical_features : sequence of str, int or bool, "auto" or "from_dtype", default "auto"
+        Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
+    date_format : str, dict of str to str, or None, default None
+        Format of dates in text, as `TableEncoder` takes it.
+    text_features : {"on", "off"}, default "off"
+        Whether free text is used, as by `TableEncoder`. Such a model has no form in C or ONNX.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
+    solver : str, default "adamw"
+        The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
+    learning_rate_init : float or "auto", default "auto"
+        The learning rate; ``"auto"`` is 0.008 at quality 1, else 0.006 for labels and 0.004 for
+        numbers. Where ``max_iter="auto"`` limits the epochs of a large table, it falls linearly in
+        the last third of them.
+    weight_decay : float or "auto", default "auto"
+        Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
+        ``"adam"``. ``"auto"`` is 0.01 for numbers, and 0.03 (quality 2) or 0.05 for labels.
+    dropout : float, default 0.1 for labels, 0 for numbers
+        Probability with which a hidden unit is left out in training.
+    batch_size : int or "auto", default "auto"
+        Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows of labels and 3,000 of numbers
+        (500 at quality 1).
+    max_iter : int or "auto", default "auto"
+        Maximum number of epochs. ``"auto"`` is 100 to 200 by quality, enough for the validation
+        loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
+        ``ConvergenceWarning`` reports a training that this limit ended.
+    n_iter_no_change : int or "auto", default "auto"
+        Number of epochs without a lower validation loss after which training ends. The network
+        keeps its best epoch. ``"auto"`` is 4, 9, 9 or 12 by quality.
+    validation_fraction : float, default 0.125
+        The share of the rows on which a network is validated and not trained; each network has
+        other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
+    refit : bool, default True
+        Whether each network, after its best epoch, makes a few more epochs on all rows, its
+        validation rows included: a fifth as many epochs again, and 3 at least. It does not where
+        ``X_val`` is passed, nor where ``max_iter="auto"`` limits the epochs of a large table.
+    time_limit : float or None, default None
+        Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
+        one epoch.
+    random_state : int, numpy.random.RandomState or None, default None
+        Source of the initial weights, validation rows, orders and dropout. The same int gives the
+        same fit with the same ``n_jobs`` and the same number of threads.
+    verbose : bool, default False
+        Whether ``fit`` prints the columns that are left out, one line for each network when it is
+        trained, and one for a network that takes long every ten seconds.
+    n_jobs : int or None, default None
+        Number of networks that are trained at the same time, in threads; None for 1, -1 for the
+        number of cores.
+    backend : str, Backend or None, default None
+        The backend that computes; None for the best one for NumPy's arrays.
+    dtype : {"float32", "float64"}, default "float32"
+        The precision of parameters and results.
+    """
+
+    quality: int = allowing(DEFAULT_QUALITY, Interval(Integral, 1, max(QUALITIES), closed="both"))
+    hidden_layer_sizes: Sequence[int] | int | str = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
+    members: int | str = allowing("auto", COUNT, {"auto"})
+    networks: int | str = allowing("auto", COUNT, {"auto"})
+    encoder: Transformer | None = None
+    categorical_features: Sequence[str] | Sequence[int] | str = allowing(
+        "auto", *CATEGORICAL_FEATURES
+    )
+    date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    text_features: str = allowing("off", {"on", "off"})
+    activation: str | Sequence[str] = allowing("relu", str, ARRAY_LIKE)
+    solver: str = allowing("adamw", set(OPTIMIZERS))
+    learning_rate_init: float | str = allowing("auto", POSITIVE, {"auto"})
+    weight_decay: float | str = allowing("auto", NOT_NEGATIVE, {"auto"})
+    dropout: float = allowing(0.1, FRACTION)
+    batch_size: int | str = allowing("auto", COUNT, {"auto"})
+    max_iter: int | str = allowing("auto", COUNT, {"auto"})
+    n_iter_no_change: int | str = allowing("auto", COUNT, {"auto"})
+    validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
+    refit: bool = allowing(True, *FLAG)
+    time_limit: float | None = allowing(None, POSITIVE, None)
+    random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
+    verbose: bool | int = allowing(False, NOT_NEGATIVE, *FLAG)
+    n_jobs: int | None = allowing(None, Integral, None)
+    backend: str | Backend | None = None
+    dtype: str = allowing("float32", {"float32", "float64"})
+
+    _task: ClassVar[str]
+
+    def __sklearn_tags__(self) -> "Tags":
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Return numbers that the loss takes."""
+        return ()
+
+    def new_encoder(
+        self, random_state: RandomState | int | None, bins: int | str | None = "auto"
+    ) -> Transformer:
+        """Make the encoder that ``fit`` would fit.
+
+        Parameters
+        ----------
+        random_state : int, numpy.random.RandomState or None
+            Source of the encoder's seed, unless it has one.
+        bins : int, "auto" or None, default "auto"
+            Bins of the default encoder.
+
+        Returns
+        -------
+        transformer
+            Not fitted: a copy of ``encoder``, or a `TableEncoder` with the bins of a tree.
+        """
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        if self.encoder is None:
+            return TableEncoder(
+                binning="tree",
+                bins=bins,
+                task=self._task,
+                categorical_features=self.categorical_features,
+                date_format=self.date_format,
+                text_features=self.text_features,
+                random_state=seed,
+            )
+        if not isinstance(self.categorical_features, str):
+            raise InputError(
+                "`categorical_features` must go with encoder=None; got both. Set "
+                "categorical_features of the encoder."
+            )
+        encoder = clone(self.encoder)
+        for name, default in {"date_format": None, "text_features": "off"}.items():
+            value = getattr(self, name)
+            if value != default and name not in encoder.get_params(deep=False):
+                raise InputError(
+                    f"`{name}` must go with a TableEncoder; got encoder={self.encoder!r}. "
+                    f"Leave {name} out."
+                )
+            if value != default:
+                encoder.set_params(**{name: value})
+        if encoder.get_params(deep=False).get("random_state", seed) is None:
+            encoder.set_params(random_state=seed)
+        return encoder
