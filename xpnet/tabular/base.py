@@ -115,7 +115,7 @@ class Tabular(FittedAttributes, TabularParameters):
         Parameters
         ----------
         X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The table.
+            The table. Arrays of a device, here and below, are copied to the host.
         y : array, shape (rows,)
             The targets.
         sample_weight : array, shape (rows,), optional

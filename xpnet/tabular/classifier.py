@@ -13,6 +13,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
 from xpnet.estimators.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.estimators.scikit_learn import ClassifierMixin
+from xpnet.models.inputs import to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature
 from xpnet.tabular.ensemble import TrainedNetworks
@@ -100,6 +101,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     _task: ClassVar[str] = "classification"
 
     def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
+        y = to_host(y)
         check_label_types(y, name)
         labels = column_or_1d(y, warn=True)
         check_savable_labels(labels, name)
@@ -212,4 +214,4 @@ class TabularClassifier(ClassifierMixin, Tabular):
         float
             The share of rows whose label is right, at most 1.
         """
-        return float(super().score(X, y, sample_weight))
+        return float(super().score(X, to_host(y), to_host(sample_weight)))

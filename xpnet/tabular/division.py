@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean
+from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import Table
 from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
@@ -136,7 +137,7 @@ def group_numbers(groups: ArrayLike | None, rows: int) -> numpy.ndarray:
 
     Raises ValueError for another length, InputError for gaps and for values of several types.
     """
-    values = column_or_1d(numpy.asarray(groups))
+    values = column_or_1d(numpy.asarray(to_host(groups)))
     check_consistent_length(numpy.empty(rows), values)
     rule = "`groups` must hold one value of one type for each row"
     try:

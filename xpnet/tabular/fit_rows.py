@@ -10,6 +10,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_weights, weights_in_dtype
+from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import Table
 from xpnet.tabular.division import RowLinks, latest_rows
 from xpnet.tabular.encoder import TableEncoder
@@ -107,7 +108,7 @@ def check_row_weights(
     """
     if weights is None:
         return None
-    checked = check_weights(weights, rows, name)
+    checked = check_weights(to_host(weights), rows, name)
     if (checked < 0).any():
         raise InputError(
             f"`{name}` must not be negative; got {checked.min():g}. Leave {name} out, or "

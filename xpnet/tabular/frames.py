@@ -19,6 +19,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from xpnet.errors import InputError
+from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import (
     Column,
     Numbers,
@@ -52,6 +53,7 @@ def table_of(X: Any) -> Table:
     """
     if isinstance(X, Table):
         return X
+    X = to_host(X)
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
     names: list[object] = []
@@ -149,6 +151,7 @@ def _checked(values: Any, name: object) -> Any:
 
     Raises ValueError for several dimensions and for complex numbers.
     """
+    values = to_host(values)
     library = type(values).__module__.partition(".")[0]
     if library == "pandas" and not hasattr(values, "to_frame"):  # one of pandas' arrays
         values = sys.modules["pandas"].Series(values)

@@ -17,7 +17,7 @@ from xpnet.estimators.parameters import (
     with_documentation_of,
 )
 from xpnet.estimators.scikit_learn import RegressorMixin
-from xpnet.models.inputs import require
+from xpnet.models.inputs import require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
@@ -130,6 +130,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return tags
 
     def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
+        y = to_host(y)
         numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
         largest = numpy.abs(numbers).max()
         if largest > MAX_TARGET:
@@ -273,4 +274,5 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         predictions, y = self.predict(X), self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
-        return float(self._score_outputs(y.reshape(len(y), -1), columns, sample_weight))
+        weight = to_host(sample_weight)
+        return float(self._score_outputs(y.reshape(len(y), -1), columns, weight))

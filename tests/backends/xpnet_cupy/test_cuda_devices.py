@@ -39,9 +39,10 @@ def rows() -> tuple[Any, Any]:
     return rng.standard_normal((50, 8)), rng.integers(0, 3, 50)
 
 
-def rows_on_device_1() -> tuple[Any, Any]:
+def to_device_1(array: Any) -> Any:
+    """A copy of an array there, which does not make the device the current one."""
     with Device(1):
-        return tuple(map(cupy.asarray, rows()))  # type: ignore[return-value]
+        return cupy.asarray(array)
 
 
 def network(**settings: Any) -> Any:
@@ -68,7 +69,7 @@ def used(model: Any, X: Any, Y: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_network_computes_where_its_arrays_lie(kind: str) -> None:
-    outputs = used(network(**NETWORKS[kind]), *rows_on_device_1())
+    outputs = used(network(**NETWORKS[kind]), *map(to_device_1, rows()))
     assert all(output.number == 1 for output in outputs if isinstance(output, Array))
     on_host = used(network(backend="numpy", **NETWORKS[kind]), *rows())
     for output, wanted in zip(outputs, on_host, strict=True):
@@ -120,10 +121,6 @@ def outputs_of_estimator(kind: str, bring: Callable[[Any], Any], backend: Any) -
 
 @pytest.mark.parametrize("kind", FITS)
 def test_an_estimator_computes_where_its_rows_lie(kind: str) -> None:
-    def to_device_1(array: Any) -> Any:
-        with Device(1):
-            return cupy.asarray(array)
-
     outputs = outputs_of_estimator(kind, to_device_1, None)
     on_host = outputs_of_estimator(kind, np.asarray, "numpy")
     for output, wanted in zip(outputs, on_host, strict=True):
@@ -139,5 +136,37 @@ def test_an_estimator_of_another_device_takes_rows_of_the_host(kind: str) -> Non
 
     outputs = outputs_of_estimator(kind, np.asarray, CupyBackend(device=1))
     on_host = outputs_of_estimator(kind, np.asarray, "numpy")
+    for output, wanted in zip(outputs, on_host, strict=True):
+        np.testing.assert_allclose(output, wanted, rtol=1e-7, atol=1e-9)
+
+
+TABLES: dict[str, tuple[type[Any], Any, int | None]] = {
+    "by a backend of the current device": (xpnet.TabularClassifier, CLASSES, None),
+    "by a backend of the rows' device": (xpnet.TabularRegressor, NUMBERS, 1),
+}
+"""Estimators of tables, their targets, and the device of their backend."""
+
+
+def outputs_of_table(kind: str, bring: Callable[[Any], Any], backend: Any) -> list[Any]:
+    """What all public calls of a tabular estimator return that take rows."""
+    estimator, y, _ = TABLES[kind]
+    settings = {"quality": 1, "hidden_layer_sizes": 8, "max_iter": 3, "dropout": 0.2}
+    model = estimator(random_state=0, dtype="float64", backend=backend, **settings)
+    X, y, weight = bring(rows()[0]), bring(y), bring(np.arange(50) % 3)
+    model.fit(X, y, sample_weight=weight, groups=bring(np.arange(50) // 4))
+    outputs = [model.predict(X), model.score(X, y, weight)]
+    columns = {"a": X[:, 0], "b": X[:, 1]}
+    model.fit(columns, y, weight, X_val=columns, y_val=y, sample_weight_val=weight)
+    outputs.append(model.predict(columns))
+    model.fit(X, y, time=bring(np.arange(50)))
+    return [*outputs, *(model.predict_proba(X) if hasattr(model, "predict_proba") else ())]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_on_another_device_is_read_on_the_host(kind: str) -> None:
+    from xpnet_cupy import CupyBackend
+
+    outputs = outputs_of_table(kind, to_device_1, CupyBackend(device=TABLES[kind][2]))
+    on_host = outputs_of_table(kind, np.asarray, "numpy")
     for output, wanted in zip(outputs, on_host, strict=True):
         np.testing.assert_allclose(output, wanted, rtol=1e-7, atol=1e-9)

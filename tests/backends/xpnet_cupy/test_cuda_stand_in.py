@@ -1,0 +1,133 @@
+"""The stand-in for CuPy refuses what CuPy and CUDA refuse, and works as late as they may."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.cuda import cupy_on_host
+from helpers.cuda.checks import weights
+from helpers.cuda.cupy_on_host import cupy
+from helpers.cuda.device_arrays import Array
+from helpers.cuda.host import needs_compiler
+from helpers.cuda.streams import Device, Event, Stream
+from xpnet_cupy import CupyBackend
+from xpnet_numpy import NumpyBackend
+
+from xpnet.backend import NetworkSpec
+from xpnet.steps import ReferenceStep
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture(autouse=True, scope="module")
+def installed() -> Iterator[None]:
+    with cupy_on_host.installed():
+        yield
+
+
+HOST = np.arange(6.0)
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "asarray": np.asarray,
+    "list": lambda array: np.array([array, array]),
+    "operator": lambda array: HOST + array,
+    "swapped": lambda array: array * HOST,
+    "function": lambda array: np.where(array > 0, array, HOST),
+    "backend": NumpyBackend().asarray,
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_numpy_reads_no_array_of_the_device(read: str) -> None:
+    array = cupy.asarray(HOST)
+    assert not isinstance(array, np.ndarray)
+    with pytest.raises(TypeError, match="Implicit conversion|Unsupported type"):
+        READS[read](array)
+
+
+def test_functions_of_numpy_that_cupy_has_stay_on_the_device() -> None:
+    array = cupy.asarray(HOST)
+    outputs = np.sum(array), np.exp(array), np.float64(2) * array, array[1], array[::2].max()
+    assert all(isinstance(output, Array) for output in outputs)
+    assert [float(np.sum(output)) for output in outputs[2:]] == [30, 1, 4]
+    with pytest.raises(ValueError, match="cannot be used for fill"):
+        array[:] = HOST
+    with pytest.raises(AttributeError, match="geomspace"):
+        cupy.geomspace(1, 2)
+
+
+def test_a_part_is_a_view_and_a_result_is_not() -> None:
+    array = cupy.asarray(HOST)
+    array.reshape(2, 3)[1, 2] = 7
+    (array + 0)[:] = 9
+    assert array.tolist() == [0, 1, 2, 3, 4, 7]
+
+
+def test_freed_memory_is_the_next_arrays_of_its_stream() -> None:
+    array = cupy.zeros(8)
+    address = array.data.ptr
+    del array
+    with Stream(non_blocking=True):
+        assert cupy.empty(8).data.ptr != address
+    with Device(1):
+        assert cupy.empty(8).data.ptr != address
+    following = cupy.empty(8)
+    assert following.data.ptr == address and np.isnan(following.get()).all()
+
+
+def _module() -> Any:
+    return cupy_on_host.RawModule.__new__(cupy_on_host.RawModule)
+
+
+IN_A_CAPTURE: dict[str, Callable[[Any, Event], Any]] = {
+    "an operation": lambda array, _: array + 1,
+    "a copy to the host": lambda array, _: array.get(),
+    "a copy from the host": lambda array, _: cupy.asarray(HOST),
+    "a wait for the stream": lambda array, _: cupy_on_host.current().synchronize(),
+    "a wait for the device": lambda array, _: Device().synchronize(),
+    "a wait for an event": lambda array, event: event.synchronize(),
+    "a kernel that is loaded": lambda array, _: _module().get_function("finish"),
+    "a capture": lambda array, _: cupy_on_host.current().begin_capture(),
+}
+
+
+@pytest.mark.parametrize("what", IN_A_CAPTURE)
+def test_a_capture_refuses(what: str) -> None:
+    array, stream = cupy.asarray(HOST), Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(AssertionError, match="captur"):
+            IN_A_CAPTURE[what](array, stream.record())
+        stream.end_capture()
+
+
+WAITS: dict[str, Callable[[Stream], bool]] = {
+    "nobody": lambda stream: True,
+    "the lane": lambda stream: not stream.non_blocking,
+    "the caller": lambda stream: stream.non_blocking,
+}
+"""Who forgets to wait, and which streams then wait for others."""
+
+
+@pytest.mark.parametrize("forgets", WAITS)
+def test_a_prediction_has_other_numbers_where_a_stream_does_not_wait(
+    forgets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows come on the caller's stream, on which its outputs are read."""
+    spec, wait_event = NetworkSpec((6, 5, 4), ("relu",)), Stream.wait_event
+    backend, reference = CupyBackend(), ReferenceStep(spec, NumpyBackend(), "")
+    step: Any = backend.compile_step(spec)
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    Device().synchronize()
+    monkeypatch.setattr(
+        Stream,
+        "wait_event",
+        lambda stream, event: wait_event(stream, event) if WAITS[forgets](stream) else None,
+    )
+    outputs = step.forward(backend.asarray(HOST.reshape(1, 6)))
+    if forgets == "the lane":  # which may be faster than the caller's stream
+        step.launcher.lane.stream.synchronize()
+    same = np.allclose(outputs.get(), reference.forward(HOST.reshape(1, 6)), rtol=1e-12)
+    assert same == (forgets == "nobody")
