@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 from importlib.metadata import distributions
-from typing import Any
+from typing import TypedDict
 
 import click
 
@@ -32,6 +32,24 @@ PACKAGES = (
 """Packages whose versions `xpnet doctor` shows."""
 
 
+class BackendFacts(TypedDict):
+    """What is known of an installed backend. reason : why it cannot be used, or not be described"""
+
+    name: str
+    usable: bool
+    facts: dict[str, str]
+    reason: str | None
+
+
+class MachineFacts(TypedDict):
+    """What computes on this machine, and with which packages."""
+
+    machine: dict[str, str]
+    backends: list[BackendFacts]
+    blas: list[dict[str, object]]
+    packages: dict[str, str]
+
+
 @click.command()
 @json_option
 def backends(as_json: bool) -> None:
@@ -43,12 +61,12 @@ def backends(as_json: bool) -> None:
         show_facts(_facts(examined))
 
 
-def _examined() -> list[dict[str, object]]:
+def _examined() -> list[BackendFacts]:
     """Return the facts of each installed backend, or the reason why it cannot be used here."""
     return [_examine(name) for name in available_backends()]
 
 
-def _examine(name: str) -> dict[str, object]:
+def _examine(name: str) -> BackendFacts:
     """Return the facts of a backend. One that does not describe itself is usable nevertheless."""
     facts: dict[str, str] = {}
     try:
@@ -63,7 +81,7 @@ def _examine(name: str) -> dict[str, object]:
     return {"name": name, "usable": True, "facts": facts, "reason": reason}
 
 
-def _facts(examined: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _facts(examined: list[BackendFacts]) -> list[tuple[str, str]]:
     """Return a fact to show for each backend."""
     return [
         (
@@ -97,7 +115,7 @@ def doctor(as_json: bool, group: str | None) -> None:
     if group is not None:
         _show_ranks(group, as_json)
         return
-    facts: dict[str, Any] = {
+    facts: MachineFacts = {
         "machine": _machine_facts(),
         "backends": _examined(),
         "blas": _blas_libraries(),

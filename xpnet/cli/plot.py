@@ -4,11 +4,14 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from xpnet.modelfile.disk import write_whole
+
+if TYPE_CHECKING:
+    from xpnet.cli.report import Losses
 
 MAX_COUNTED_CLASSES = 30
 """Maximum number of classes for which a confusion matrix shows its counts."""
@@ -36,27 +39,27 @@ def _axes(path: Path, title: str, width: float, height: float, **columns: Any) -
     write_whole(path, drawn.getvalue())
 
 
-def draw_losses(
-    path: Path, histories: Sequence[dict[str, list[float]]], title: str, loss: str
-) -> None:
+def draw_losses(path: Path, histories: Sequence["Losses"], title: str, loss: str) -> None:
     """Draw the losses of all networks by epoch, on a logarithmic axis if all are positive.
 
     histories : ``loss`` and ``validation_loss`` of each network; loss : its name
     """
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
-    curves = [values for history in histories for values in history.values()]
+    curves = [
+        losses for history in histories for losses in (history["loss"], history["validation_loss"])
+    ]
     positive = all(value > 0 for values in curves for value in values)
     with _axes(path, title, 7, 4.5) as axes:
         for place, history in enumerate(histories):
             name = f"network {place + 1}, " if len(histories) > 1 else ""
-            for style, key, part in (
-                ("-", "loss", "training"),
-                ("--", "validation_loss", "validation"),
+            for style, losses, part in (
+                ("-", history["loss"], "training"),
+                ("--", history["validation_loss"], "validation"),
             ):
-                if history[key]:
-                    epochs = range(1, len(history[key]) + 1)
-                    axes.plot(epochs, history[key], style, color=f"C{place}", label=name + part)
+                if losses:
+                    epochs = range(1, len(losses) + 1)
+                    axes.plot(epochs, losses, style, color=f"C{place}", label=name + part)
         axes.set(xlabel="epoch", ylabel=_LOSS_TITLES.get(loss, f"{loss.replace('_', ' ')} per row"))
         if positive:
             axes.set_yscale("log")

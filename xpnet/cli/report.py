@@ -1,15 +1,15 @@
 """The report of ``xpnet train``: what was trained on which data, files, and what is shown."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 from xpnet.cli.output import few, show_facts, to_json, visible
 from xpnet.cli.plot import draw_losses
-from xpnet.cli.scores import show_scores
+from xpnet.cli.scores import Scores, show_scores
 from xpnet.cli.settings import TrainSettings
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import write_whole
@@ -21,6 +21,66 @@ MODEL_SUFFIX = ".safetensors"
 """The usual ending of a model file."""
 
 
+class Losses(TypedDict):
+    """The losses of a network by epoch."""
+
+    loss: list[float]
+    validation_loss: list[float]
+
+
+class DataFacts(TypedDict):
+    """What a report says of the data.
+
+    rows, features : numbers of rows with a label and of columns; classes : the labels, if any
+    training_rows, left_out, notes : known after the training
+    """
+
+    name: str
+    rows: int
+    features: int
+    target: str
+    classes: NotRequired[list[object]]
+    training_rows: NotRequired[int]
+    left_out: NotRequired[dict[str, str]]
+    notes: NotRequired[list[str]]
+
+
+class ModelFacts(TypedDict):
+    """What a report says of a model. epochs, kept : number and best epoch of each network"""
+
+    name: str
+    networks: int
+    members: int
+    widths: list[int]
+    loss: str
+    parameters: int
+    epochs: list[int]
+    kept: list[int]
+    why: str
+
+
+class TrainedFacts(TypedDict):
+    """What a report says of a model and its training."""
+
+    model: ModelFacts
+    history: Losses
+    histories: list[Losses]
+
+
+class Report(TypedDict):
+    """The report of a training, as JSON values. What is optional is known after the training."""
+
+    xpnet: str
+    settings: dict[str, object]
+    data: DataFacts
+    task: dict[str, str]
+    seconds: NotRequired[float]
+    scores: NotRequired[dict[str, Scores]]
+    model: NotRequired[ModelFacts]
+    history: NotRequired[Losses]
+    histories: NotRequired[list[Losses]]
+
+
 class Written(NamedTuple):
     """A file that was written. failure : why it lies elsewhere, "" if it does not"""
 
@@ -28,7 +88,7 @@ class Written(NamedTuple):
     failure: str
 
 
-def describe_model(model: Tabular, name: str) -> dict[str, Any]:
+def describe_model(model: Tabular, name: str) -> TrainedFacts:
     """Return what the report says about a model and its training, as JSON values.
 
     name : of the kind of model, as --model has it
@@ -53,12 +113,12 @@ def describe_model(model: Tabular, name: str) -> dict[str, Any]:
     }
 
 
-def _losses(history: History) -> dict[str, list[float]]:
+def _losses(history: History) -> Losses:
     """Return the losses of a network by epoch."""
     return {"loss": list(history.loss), "validation_loss": list(history.validation_loss)}
 
 
-def write_files(model: Tabular, settings: TrainSettings, report: dict[str, Any]) -> list[Written]:
+def write_files(model: Tabular, settings: TrainSettings, report: Report) -> list[Written]:
     """Write the files that options name: the model, the report, the plot."""
     extra = {
         "target": report["data"]["target"],
@@ -78,7 +138,7 @@ def write_files(model: Tabular, settings: TrainSettings, report: dict[str, Any])
     return [_write(path, write) for path, write in writers if path is not None]
 
 
-def describe_training(model: Tabular, report: dict[str, Any]) -> dict[str, Any]:
+def describe_training(model: Tabular, report: Report) -> dict[str, object]:
     """Return what a model file says about its training, as JSON values.
 
     ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;
@@ -111,7 +171,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> Written:
         return Written(elsewhere, f"{error} It is kept as {elsewhere}.")
 
 
-def show_report(report: dict[str, Any], why: str, written: Sequence[Path]) -> None:
+def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
     """Show the report on stdout. why : what was trained, and on what"""
     data, model = report["data"], report["model"]
     networks = counted_networks(model["networks"])
@@ -131,7 +191,7 @@ def show_report(report: dict[str, Any], why: str, written: Sequence[Path]) -> No
     show_scores(report["scores"])
 
 
-def data_line(data: dict[str, Any]) -> str:
+def data_line(data: DataFacts) -> str:
     """Return one line about the data."""
     classes = f", {len(data['classes'])} classes" if "classes" in data else ""
     return f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"
@@ -142,7 +202,7 @@ def task_line(task: dict[str, str]) -> str:
     return f"{task['name']}: {task['why']}"
 
 
-def left_out_line(left_out: dict[object, str]) -> str:
+def left_out_line(left_out: Mapping[str, str]) -> str:
     """Return one line about columns that are not used."""
     return few([f"{column}: {reason}" for column, reason in left_out.items()])
 

@@ -1,7 +1,7 @@
 """Scores of predictions, by scikit-learn where its functions hold the rows once."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy
 import pyarrow
@@ -10,6 +10,11 @@ from sklearn import metrics
 from xpnet.cli.output import show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
+
+Scores: TypeAlias = dict[str, Any]
+"""Scores of some rows by name: numbers, None where one is not defined, the name of a class, and the
+scores of each class.
+"""
 
 _TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
 """Titles of columns of scores; others are called as the scores."""
@@ -33,7 +38,7 @@ def scores_of(
     y: numpy.ndarray,
     outputs: numpy.ndarray,
     weight: numpy.ndarray | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Return scores of what a model has predicted.
 
     y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
@@ -78,7 +83,7 @@ def class_scores(
     probabilities: numpy.ndarray,
     names: Sequence[object],
     weight: numpy.ndarray | None = None,
-) -> dict[str, object]:
+) -> Scores:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
     F1 is that of the second of two classes, which ``f1_class`` names; of more classes it is the
@@ -141,7 +146,7 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray 
 
 def number_scores(
     targets: numpy.ndarray, predictions: numpy.ndarray, weight: numpy.ndarray | None = None
-) -> dict[str, object]:
+) -> Scores:
     """Return rows, mean absolute error, root of the mean squared error, and R2.
 
     R2 is None for fewer than two rows. weight : (rows,) positive, None for equal ones
@@ -155,7 +160,7 @@ def number_scores(
     }
 
 
-def baseline_scores(training: TableRows, measured: TableRows) -> dict[str, Any]:
+def baseline_scores(training: TableRows, measured: TableRows) -> Scores:
     """Return the scores of the constant baseline.
 
     It predicts the frequencies of the classes, or the mean, of the training rows.
@@ -192,7 +197,7 @@ def rare_class_note(rows: TableRows) -> str:
     )
 
 
-def show_scores(scores: dict[str, dict[str, Any]]) -> None:
+def show_scores(scores: dict[str, Scores]) -> None:
     """Show a table with a line for each set of rows."""
     first = next(iter(scores.values()))
     names = [name for name in first if name not in ("rows", "classes", "f1_class")]

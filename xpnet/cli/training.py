@@ -26,6 +26,8 @@ from xpnet.cli.reading import (
     with_weights,
 )
 from xpnet.cli.report import (
+    DataFacts,
+    Report,
     data_line,
     describe_model,
     show_report,
@@ -33,7 +35,7 @@ from xpnet.cli.report import (
     task_line,
     write_files,
 )
-from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of
+from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import choose_task, numbers_of
@@ -92,7 +94,7 @@ def run(settings: TrainSettings) -> None:
 
 
 def _write_and_show(
-    model: Tabular, rows: TableRows, settings: TrainSettings, report: dict[str, Any]
+    model: Tabular, rows: TableRows, settings: TrainSettings, report: Report
 ) -> None:
     """Complete the report, write the files that options name, and show the report.
 
@@ -106,12 +108,13 @@ def _write_and_show(
     ]
     if settings.class_weight is None:
         notes.append(rare_class_note(rows))
-    report["data"] |= {
-        "training_rows": len(rows),
-        "left_out": {name: as_options(reason) for name, reason in model.encoder_.left_out_.items()},
-        "notes": list(filter(None, notes)),
+    data = report["data"]
+    data["training_rows"] = len(rows)
+    data["left_out"] = {
+        name: as_options(reason) for name, reason in model.encoder_.left_out_.items()
     }
-    report |= describe_model(model, settings.model)
+    data["notes"] = list(filter(None, notes))
+    report.update(describe_model(model, settings.model))
     written = write_files(model, settings, report)
     show_report(report, model.why_, [path for path, _ in written])
     failures = " ".join(failure for _, failure in written if failure)
@@ -131,10 +134,10 @@ def _check_losses(model: Tabular) -> None:
         )
 
 
-def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, Any]:
+def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, Scores]:
     """Return the scores of a model on both parts, and of the baseline."""
     opened = TableModel(model)
-    scores = {}
+    scores: dict[str, Scores] = {}
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
             outputs = opened.outputs_of_all(rows.tables())
@@ -198,7 +201,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     return test
 
 
-def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dict[str, Any]]:
+def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
     _, frame, features, target = read_columns(settings.data, settings, labelled=True)
     labels, labelled = read_labels(frame, target, settings.decimal)
@@ -227,9 +230,15 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, dic
         y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target}
-    data |= {} if classes is None else {"classes": classes.tolist()}
-    report = {
+    data: DataFacts = {
+        "name": frame.name,
+        "rows": len(labels),
+        "features": len(features),
+        "target": target,
+    }
+    if classes is not None:
+        data["classes"] = classes.tolist()
+    report: Report = {
         "xpnet": __version__,
         "settings": asdict(settings),
         "data": data,

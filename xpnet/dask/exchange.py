@@ -8,7 +8,7 @@ of ranks in exchanges, each of some milliseconds.
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from distributed import get_worker
@@ -16,6 +16,10 @@ from distributed import get_worker
 from xpnet.backend.group import Value
 from xpnet.errors import BackendError
 from xpnet.ops import Array
+
+if TYPE_CHECKING:
+    from dask.typing import Key
+    from distributed import Actor, Worker
 
 POLL_SECONDS = 0.2
 """Seconds after which a rank that waits looks whether the client still wants its result."""
@@ -38,7 +42,7 @@ class Exchange:
     def __init__(self) -> None:
         self._pairs: dict[object, tuple[asyncio.Future[object], asyncio.Future[object]]] = {}
 
-    async def swap(self, key: object, first: bool, value: object) -> Any:
+    async def swap(self, key: object, first: bool, value: object) -> object:
         """Return what the other rank brings under the same key. first : whether the caller is the
         first of the two.
         """
@@ -67,7 +71,7 @@ class DaskGroup:
     library = "numpy"
     why = "Dask's workers"
 
-    def __init__(self, rank: int, exchanges: list[Any], timeout: float) -> None:
+    def __init__(self, rank: int, exchanges: "list[Actor]", timeout: float) -> None:
         self.rank = rank
         self.size: int = len(exchanges)
         self._exchanges = exchanges
@@ -171,7 +175,7 @@ class DaskGroup:
         )
 
 
-def is_wanted(worker: Any, task: object) -> bool | None:
+def is_wanted(worker: "Worker", task: "Key") -> bool | None:
     """Return whether the client still waits for a task of a worker; None where this version of Dask
     does not say.
 

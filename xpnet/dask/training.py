@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from distributed import Client, Future, secede, wait
 
@@ -12,6 +13,9 @@ from xpnet.distributed import use_group
 from xpnet.distributed.ranks import ShardMap, using_shard_map
 from xpnet.errors import BackendError, InputError
 from xpnet.estimators.mlp import MLP
+
+if TYPE_CHECKING:
+    from distributed import Actor
 
 LOSS_NOTICED_SECONDS = 10.0
 """Seconds in which the cluster notices that a worker is lost to which another could not talk."""
@@ -76,7 +80,7 @@ def train(
 def _rank(
     rank: int,
     fit: Callable[..., object],
-    exchanges: list[object],
+    exchanges: "list[Actor]",
     shard_map: ShardMap | None,
     timeout: float,
     parts: BlocksByName,

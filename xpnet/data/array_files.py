@@ -7,7 +7,7 @@ unless the target names another array. A .npy file holds X alone; its labels are
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow
@@ -18,6 +18,10 @@ from xpnet.data.hdf5_safety import own_dataset
 from xpnet.data.sources import ArraySource
 from xpnet.data.zarr_safety import check_zarr_file
 
+if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
+    from sklearn.utils import Bunch
+
 LABELS = "y"
 """The usual name of the array of labels in an archive."""
 
@@ -26,7 +30,7 @@ def bundled_frame(name: str) -> Frame:
     """Return a data set of scikit-learn, with its labels as text where scikit-learn names them."""
     from sklearn import datasets  # takes half a second to import
 
-    bunch: Any = getattr(datasets, f"load_{name}")()
+    bunch: Bunch = getattr(datasets, f"load_{name}")()
     class_names = getattr(bunch, "target_names", None)
     labels = bunch.target if class_names is None else numpy.asarray(class_names)[bunch.target]
     return array_frame(name, bunch.data, labels, "target", list(map(str, bunch.feature_names)))
@@ -41,7 +45,7 @@ def npy_frame(path: Path, target: str | None) -> Frame:
 def npz_frame(path: Path, target: str | None) -> Frame:
     """Return the frame of a .npz archive."""
     with path.open("rb") as file:
-        arrays: Any = numpy.load(file, allow_pickle=False)
+        arrays: NpzFile = numpy.load(file, allow_pickle=False)
         return _archive_frame(path, target, arrays.get, lambda: sorted(arrays))
 
 
@@ -74,7 +78,7 @@ def zarr_frame(path: Path, target: str | None) -> Frame:
 def _archive_frame(
     path: Path,
     target: str | None,
-    array: Callable[[str], numpy.ndarray],
+    array: Callable[[str], Any],
     names: Callable[[], list[str]],
 ) -> Frame:
     """Return the frame of an archive.

@@ -1,9 +1,13 @@
 """Which columns of a data file a model takes, and which one holds the labels."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xpnet.errors import DataFileError, did_you_mean
+
+if TYPE_CHECKING:
+    from xpnet.data.frames import Frame
+    from xpnet.data.text import TextFile
 
 _MAX_LISTED = 12
 """Names that a message lists."""
@@ -23,7 +27,7 @@ class ChosenColumns(NamedTuple):
 
 
 def pick_columns(
-    opened: Any,
+    opened: "Frame | TextFile",
     target: str | None,
     features: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -67,7 +71,7 @@ def pick_columns(
     return ChosenColumns(chosen, target)
 
 
-def _check_names(opened: Any, names: Sequence[str]) -> None:
+def _check_names(opened: "Frame | TextFile", names: Sequence[str]) -> None:
     """Raise DataFileError for names of columns that the file does not have."""
     missing = [name for name in dict.fromkeys(names) if name not in ("", *opened.names)]
     if missing:

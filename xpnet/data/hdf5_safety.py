@@ -1,12 +1,15 @@
 """Arrays of an HDF5 file that lie in this file alone: a file of unknown origin may name others."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from h5py import Dataset, File, Group
 
 MAX_LINKS = 16
 """Links that are followed to an array; a circle of links has no end."""
 
 
-def own_dataset(file: object, name: str) -> Any:
+def own_dataset(file: "File", name: str) -> "Dataset | None":
     """Return an array of an open HDF5 file; None where there is none of that name.
 
     HDF5 can read content from any file that the user may read: by an external or a soft link, by
@@ -26,7 +29,7 @@ def own_dataset(file: object, name: str) -> Any:
     return item
 
 
-def _follow(file: Any, name: str) -> Any:
+def _follow(file: "File", name: str) -> "Group | Dataset | None":
     """Return what a path in an HDF5 file leads to, without a step outside; None for a dead end."""
     from h5py import h5l
 

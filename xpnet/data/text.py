@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy
 import pyarrow
@@ -66,7 +66,7 @@ STRING = pyarrow.string()
 
 Result = TypeVar("Result")
 
-OpenReader = Callable[[dict[str, Any]], AbstractContextManager[csv.CSVStreamingReader]]
+OpenReader = Callable[[dict[str, pyarrow.DataType]], AbstractContextManager[csv.CSVStreamingReader]]
 """Opens a reader of some columns, for types by column; other types are inferred."""
 
 
@@ -154,7 +154,7 @@ class TextFile:
             f"{self.name} has a header and no rows. Give a file with rows below the header."
         )
 
-    def _content(self) -> Any:
+    def _content(self) -> pyarrow.NativeFile:
         """Return a stream over the content, decompressed."""
         # Python opens the file, since pyarrow opens none whose name is not UTF-8.
         raw = pyarrow.py_buffer(self.piped) if str(self.source) == STDIN else self.path.open("rb")
@@ -262,7 +262,7 @@ class TextFile:
 
     @contextmanager
     def _opened(
-        self, columns: list[str], gaps: bool, kinds: dict[str, Any]
+        self, columns: list[str], gaps: bool, kinds: dict[str, pyarrow.DataType]
     ) -> Iterator[csv.CSVStreamingReader]:
         """Open a reader of some columns.
 
@@ -394,7 +394,7 @@ class TextFile:
                 raise ValueError("a quote is opened and never closed")
 
 
-def _kind_to_read(inferred: object) -> Any:
+def _kind_to_read(inferred: pyarrow.DataType) -> pyarrow.DataType:
     """Return the type in which a column is read whose first cells seem to have another one."""
     if types.is_null(inferred):  # a column of gaps may hold numbers later
         return pyarrow.float64()
@@ -418,7 +418,7 @@ def _batches(reader: csv.CSVStreamingReader) -> Iterator[pyarrow.RecordBatch]:
         yield batch
 
 
-def _holds_zero_byte(column: Any) -> bool:
+def _holds_zero_byte(column: pyarrow.Array) -> bool:
     """Return whether some cell of an array of text has a zero byte."""
     content = column.buffers()[2]
     return content is not None and b"\0" in content.to_pybytes()

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet.errors import InputError
+
+if TYPE_CHECKING:
+    import zarr
 
 _PLAIN_CODECS = frozenset(
     "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 "
@@ -31,7 +34,7 @@ def check_zarr(array: object) -> None:
         )
 
 
-def check_zarr_file(array: Any, path: Path) -> None:
+def check_zarr_file(array: "zarr.Array | zarr.Group", path: Path) -> None:
     """Check an array of a Zarr group in a folder: its codecs, its chunks, and links.
 
     path : the folder of the group

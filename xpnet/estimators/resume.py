@@ -18,7 +18,7 @@ from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
 from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
-from xpnet.typing import SparseMatrix
+from xpnet.typing import SavedState, SparseMatrix
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -41,7 +41,7 @@ class FitStart(Callback):
 
     brief = True
 
-    def __init__(self, rng_state: dict[str, Any] | None = None) -> None:
+    def __init__(self, rng_state: SavedState | None = None) -> None:
         self.rng_state = rng_state
 
     def state(self) -> dict[str, object]:

@@ -7,13 +7,13 @@ others ask it.
 
 from collections.abc import Callable
 from math import inf
-from typing import Any
 
 import numpy
 
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.record import TrainingRecord
 from xpnet.training import Callback, Training
+from xpnet.typing import SavedState
 
 Measure = Callable[[Training], float]
 """Returns how good an epoch is: greater is better."""
@@ -99,7 +99,7 @@ class Improvement(Callback):
             "best": record.best_parameters if self.is_scored else {},
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """See `Callback.load_state`."""
         record = self.record
         record.best_loss_ = state["best_loss"]
@@ -180,7 +180,7 @@ class LearningRateState(Callback):
             "first_epoch": self.learning_rate.first_epoch,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """See `Callback.load_state`."""
         self.learning_rate.learning_rate = state["learning_rate"]
         self.learning_rate.first_epoch = state["first_epoch"]
@@ -213,7 +213,7 @@ class Counters(Callback):
             "loss": getattr(record, "loss_", None),  # None before the first epoch
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """See `Callback.load_state`."""
         self.record.n_iter_ = state["n_iter"]
         self.record.t_ = state["t"]

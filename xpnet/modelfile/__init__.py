@@ -28,7 +28,7 @@ import numpy
 from xpnet.backend import Backend
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import DTYPES, Description, read, write
+from xpnet.modelfile.container import DTYPES, Description, Tensor, read, write
 from xpnet.modelfile.networks import NO_PARAMETERS, parameter_count
 from xpnet.modelfile.values import canonical, from_json, parse
 from xpnet.models import Network
@@ -305,7 +305,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _column_kinds(encoder: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> dict[str, str]:
+def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
     """Return what each column holds that the encoder of a file uses, by name.
 
     It is empty for settings that no encoder writes, which a file of unknown origin may hold.
@@ -316,9 +316,7 @@ def _column_kinds(encoder: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
         return {}
 
 
-def _named_kinds(
-    encoder: dict[str, Any], tensors: dict[str, numpy.ndarray]
-) -> Iterator[tuple[str, str]]:
+def _named_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> Iterator[tuple[str, str]]:
     """Yield the name of each column and what it holds."""
     for k, entry in enumerate(encoder.get("encodings", [])):
         column = entry["column"]

@@ -3,7 +3,6 @@
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy
 
@@ -14,6 +13,7 @@ from xpnet.modelfile.disk import TEMPORARY, remove
 from xpnet.modelfile.networks import check_parameters_of
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState
+from xpnet.typing import SavedState
 
 KIND = "Checkpoint"
 """The kind of a checkpoint in its description."""
@@ -204,7 +204,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
         ) from error
 
 
-def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
+def _state(spec: NetworkSpec, tree: SavedState) -> TrainingState:
     """Return the state in a tree, if it is one of this network.
 
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.

@@ -27,7 +27,7 @@ from importlib.metadata import version
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, overload
 
 import numpy
 
@@ -139,7 +139,21 @@ def _content(
     return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
 
 
-def read(path: str | Path, *, with_tensors: bool = True) -> tuple[Description, dict[str, Any]]:
+@overload
+def read(
+    path: str | Path, *, with_tensors: Literal[True] = True
+) -> tuple[Description, dict[str, numpy.ndarray]]: ...
+
+
+@overload
+def read(
+    path: str | Path, *, with_tensors: Literal[False]
+) -> tuple[Description, dict[str, Tensor]]: ...
+
+
+def read(
+    path: str | Path, *, with_tensors: bool = True
+) -> tuple[Description, dict[str, numpy.ndarray] | dict[str, Tensor]]:
     """Return the description and, by name, the tensors as NumPy arrays on the host.
 
     with_tensors : False leaves the tensors unread and returns their entries

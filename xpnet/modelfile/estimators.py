@@ -1,5 +1,6 @@
 """Estimators as files: fitted parameters as tensors, and the constructor's parameters as JSON."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy
@@ -9,10 +10,13 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
+from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import check_parameters
+from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json
+from xpnet.typing import SavedState
 
 _NOT_KEPT = {"backend", "checkpoint"}
 """Parameters of the constructor that a file does not keep; the caller of ``load`` chooses them."""
@@ -26,7 +30,7 @@ _BEST = "best/"
 """Prefix of the names of the tensors of the best epoch."""
 
 
-def parts(estimator: Any) -> FileParts:
+def parts(estimator: MLP) -> FileParts:
     """Return the content of a file of a fitted estimator.
 
     Raises NotFittedError before ``fit``, InputError for parameters or labels that a file cannot
@@ -40,7 +44,7 @@ def parts(estimator: Any) -> FileParts:
     return FileParts(state.spec, settings, state.values | best)
 
 
-def kept_parameters(estimator: Any) -> dict[str, Any]:
+def kept_parameters(estimator: BaseEstimator) -> dict[str, object]:
     """Return the constructor's parameters that files keep.
 
     An encoder becomes its parameters, and a RandomState becomes None.
@@ -60,7 +64,7 @@ def kept_parameters(estimator: Any) -> dict[str, Any]:
     return params
 
 
-def to_export(estimator: Any) -> Exported:
+def to_export(estimator: MLP) -> Exported:
     """Return what other runtimes compute of a fitted estimator.
 
     Raises NotFittedError before ``fit``, InputError for several targets of classes.
@@ -77,7 +81,7 @@ def to_export(estimator: Any) -> Exported:
 
 def open_file(
     description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
-) -> Any:
+) -> MLP:
     """Return the estimator of a file, and remove its tensors from ``tensors``.
 
     Raises ValueError for content that does not make an estimator, BackendError for a backend that
@@ -130,7 +134,7 @@ def with_parameters(kind: str, params: object) -> Any:
     return estimator
 
 
-def _check_facts(facts: Any, types: dict[str, Any]) -> None:
+def _check_facts(facts: SavedState, types: Mapping[str, type | tuple[type, ...]]) -> None:
     """Raise ValueError unless these are attributes that ``fit`` sets.
 
     types : of all attributes that it may set, by name
@@ -142,7 +146,7 @@ def _check_facts(facts: Any, types: dict[str, Any]) -> None:
         raise ValueError(_OTHER_FACTS)
 
 
-def _check_columns(facts: dict[str, Any], spec: NetworkSpec) -> None:
+def _check_columns(facts: SavedState, spec: NetworkSpec) -> None:
     """Raise ValueError unless names and classes are as many as the network's inputs and outputs."""
     names = facts.get("feature_names_in_")
     if names is not None:

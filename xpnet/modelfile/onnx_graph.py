@@ -7,8 +7,8 @@ The package ``onnx`` (the extra ``onnx``) writes it.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeAlias
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 
@@ -24,6 +24,9 @@ from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 """Versions of the operators, of those for machine learning, and of the format: of 2022, so that
@@ -73,7 +76,7 @@ class Value:
     def __floordiv__(self, other: Operand) -> "Value":
         return self.graph.add("Floor", self / other)
 
-    def __getitem__(self, rows_and_columns: tuple[slice, Any]) -> "Value":
+    def __getitem__(self, rows_and_columns: tuple[slice, numpy.ndarray]) -> "Value":
         """Return some columns of all rows."""
         return self.graph.add("Gather", self, rows_and_columns[1], axis=1)
 
@@ -85,11 +88,11 @@ class Value:
 class Graph:
     """An ONNX graph under construction: nodes in the order of execution, and their constants."""
 
-    def __init__(self, onnx: Any) -> None:
+    def __init__(self, onnx: ModuleType) -> None:
         self.onnx = onnx
-        self.proto: Any = onnx.GraphProto(name="xpnet")
+        self.proto: GraphProto = onnx.GraphProto(name="xpnet")
 
-    def kind(self, dtype: str) -> Any:
+    def kind(self, dtype: str) -> int:
         """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""
         return self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
@@ -117,7 +120,7 @@ class Graph:
         *operands: Operand,
         domain: str = "",
         results: int = 1,
-        **attributes: Any,
+        **attributes: object,
     ) -> "Value":
         """Add a node and return the first of its results.
 
@@ -226,7 +229,12 @@ def _network(
 
 
 def _layer(
-    graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None
+    graph: Graph,
+    x: Value,
+    weight: numpy.ndarray,
+    bias: numpy.ndarray,
+    scale_in: numpy.ndarray | None = None,
+    scale_out: numpy.ndarray | None = None,
 ) -> "Value":
     """Add an affine layer, of members as ``xpnet.layers.MemberAffine`` has it."""
     if scale_in is not None:
@@ -347,10 +355,12 @@ def _category(text: Value, category: CategoryEncoding) -> "Value":
     rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
     category.write(numpy.array([*range(len(values)), UNKNOWN, GAP]), rows)
     indices = category.known_texts()
-    lookup: dict[str, Any] = {
-        "keys_strings": list(indices),
-        "values_int64s": [row_of.get(index, index) for index in indices.values()],
-        "default_int64": unknown,
-    }
-    code = text.graph.add("LabelEncoder", text, domain="ai.onnx.ml", **lookup)
+    code = text.graph.add(
+        "LabelEncoder",
+        text,
+        domain="ai.onnx.ml",
+        keys_strings=list(indices),
+        values_int64s=[row_of.get(index, index) for index in indices.values()],
+        default_int64=unknown,
+    )
     return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)

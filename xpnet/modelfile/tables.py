@@ -14,6 +14,7 @@ from xpnet.modelfile.estimators import constructed, kept_parameters, with_parame
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
+from xpnet.tabular.base import Tabular
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.dates import check_date_format
 from xpnet.tabular.encodings import Encoding
@@ -48,7 +49,7 @@ _TENSORS = "target", "residuals", "residual_weights", "residual_groups"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
 
 
-def parts(estimator: Any) -> FileParts:
+def parts(estimator: Tabular) -> FileParts:
     """Return the content of a file of a fitted estimator.
 
     Raises NotFittedError before ``fit``, InputError for parameters, labels or an encoder that a
@@ -75,7 +76,7 @@ def parts(estimator: Any) -> FileParts:
     return FileParts(exported.spec, settings, tensors)
 
 
-def to_export(estimator: Any) -> Exported:
+def to_export(estimator: Tabular) -> Exported:
     """Return what other runtimes compute of a fitted estimator.
 
     Raises NotFittedError before ``fit``, InputError for an encoder of another kind, and for free
@@ -110,7 +111,7 @@ def _exported(fitted: FittedTable) -> Exported:
 
 def open_file(
     description: Description, tensors: dict[str, numpy.ndarray], backend: str | Backend | None
-) -> Any:
+) -> Tabular:
     """Return the estimator of a file, and remove its tensors from ``tensors``.
 
     Raises ValueError, KeyError or TypeError for content that does not make an estimator,
@@ -152,8 +153,12 @@ def open_file(
 
 
 def _take_targets(
-    estimator: Any, spec: NetworkSpec, tensors: dict[str, numpy.ndarray], *, flat: bool
-) -> dict[str, Any]:
+    estimator: xpnet.TabularRegressor,
+    spec: NetworkSpec,
+    tensors: dict[str, numpy.ndarray],
+    *,
+    flat: bool,
+) -> dict[str, numpy.ndarray]:
     """Return what ``fit`` learned of a regressor's targets, by the names of the record's fields."""
     outputs = spec.widths[-1]
     rows = len(tensors["residuals"])
@@ -192,7 +197,7 @@ def _check(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
 class _DescribedEncoder(NamedTuple):
     """An encoder in a file. settings : JSON values; tensors : arrays by name"""
 
-    settings: dict[str, Any]
+    settings: dict[str, object]
     tensors: dict[str, numpy.ndarray]
 
 

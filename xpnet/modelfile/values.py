@@ -34,7 +34,7 @@ NESTING_LIMIT = 256
 """Maximum number of nested lists and dicts; deeper values could exhaust the stack."""
 VALUES_LIMIT = 2**20
 """Maximum number of items of lists and dicts; an object takes far more memory than its text."""
-SCHEDULES: dict[str, Any] = {
+SCHEDULES: dict[str, type] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
 _types_of = cache(get_type_hints)
@@ -93,7 +93,7 @@ def parse(text: str | bytes) -> Any:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, object]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return a dict of pairs. Raises ValueError for a key that occurs twice."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
@@ -113,7 +113,7 @@ def _check_nesting(value: object) -> None:
     raise ValueError(_TOO_DEEP)
 
 
-def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: str = "") -> Any:
+def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: str = "") -> object:
     """Return the value as JSON values, with marks that say what it is.
 
     tensors : receives arrays of the dtypes of tensors, by their path; None writes them as JSON
@@ -123,7 +123,7 @@ def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: s
     several axes.
     """
 
-    def inner(key: object, value: object) -> Any:
+    def inner(key: object, value: object) -> object:
         return to_json(value, tensors, f"{path}{key}/")
 
     if isinstance(value, numpy.generic):

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -15,7 +14,7 @@ from xpnet.models import Network
 from xpnet.tabular.refit import ParameterMean
 from xpnet.training import EarlyStopping, LabeledRows, Training
 from xpnet.training.streamed import SourceRows
-from xpnet.typing import Array
+from xpnet.typing import Array, SavedState
 
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
@@ -83,7 +82,7 @@ class BestEpoch(EarlyStopping):
         mean = self.mean
         return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: SavedState) -> None:
         """Go on comparing."""
         super().load_state(state)
         self.mean.params = dict(state["mean"])

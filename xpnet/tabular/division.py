@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
 from numpy.random import RandomState
@@ -273,7 +273,7 @@ def group_folds(
             "Leave groups out, or pass X_val and y_val."
         )
     count = min(count, group_count)
-    folds: list[Any] = []
+    folds: list[tuple[numpy.ndarray, numpy.ndarray]] = []
     if group_count <= MAX_STRATIFIED_GROUPS and can_be_stratified(labels, count):
         stratified = StratifiedGroupKFold(count, shuffle=True, random_state=random_state)
         with warnings.catch_warnings():
@@ -293,7 +293,7 @@ def can_be_stratified(labels: numpy.ndarray | None, count: int) -> bool:
     return labels is not None and bool(numpy.bincount(labels).max() >= count)
 
 
-def unseen_inputs(X: numpy.ndarray, training: Sequence[int]) -> numpy.ndarray:
+def unseen_inputs(X: numpy.ndarray, training: "numpy.ndarray | Sequence[int]") -> numpy.ndarray:
     """Return which inputs are 0 in all training rows: (inputs,) bool.
 
     A network learns nothing about them, and its encoder would not have them if it knew the training

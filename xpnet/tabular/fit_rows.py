@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy
 from sklearn.utils import _safe_indexing
@@ -117,12 +117,16 @@ def check_row_weights(
     return weights_in_dtype(checked, dtype, name)
 
 
+Selected = TypeVar("Selected", bound="numpy.ndarray | None")
+"""Values of rows, or None."""
+
+
 def counted(weight: numpy.ndarray | None) -> numpy.ndarray | None:
     """Return the indices of the rows whose weight is not 0, None for all rows."""
     return None if weight is None or weight.all() else numpy.flatnonzero(weight)
 
 
-def select(values: Any, indices: numpy.ndarray | None) -> Any:
+def select(values: Selected, indices: numpy.ndarray | None) -> Selected:
     """Return a selection of values. indices : None for all"""
     return values if values is None or indices is None else values[indices]
 

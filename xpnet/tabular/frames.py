@@ -56,7 +56,7 @@ def table_of(X: Any) -> Table:
     X = to_host(X)
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
-    names: list[object] = []
+    names: Sequence[object] = []
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
         names = [name for name, _ in X.items()]
         arrays = [column for _, column in X.items()]
@@ -81,7 +81,7 @@ def _numbered(columns: Sequence[object]) -> list[str]:
     return [f"x{index}" for index in range(len(columns))]
 
 
-def _frame_of(X: ArrayLike) -> Any:
+def _frame_of(X: ArrayLike) -> narwhals.DataFrame:
     """Return a table of a library that narwhals knows, or of Arrow's interface, as its frame.
 
     Raises InputError where neither pyarrow nor polars is installed, which read that interface.
@@ -293,7 +293,7 @@ def _timestamps(series: narwhals.Series, zone: str | None) -> Timestamps:
     return Timestamps(microseconds, "utc", local)
 
 
-def _words_of_series(series: Any, name: object, *, is_category: bool) -> Words:
+def _words_of_series(series: narwhals.Series, name: object, *, is_category: bool) -> Words:
     """Return a series of text or categories, coded by the calls of its library."""
     native = series.to_native()
     if series.implementation.is_polars():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -78,14 +78,18 @@ class NumberEncoding:
         return labels + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
 
+Tensor = TypeVar("Tensor")
+"""NumPy's arrays, or the tensors of an ONNX graph."""
+
+
 def numbers_of(
-    numbers: Sequence[NumberEncoding], read: Callable[[NumberEncoding], Any]
-) -> list[Any]:
+    numbers: Sequence[NumberEncoding], read: Callable[[NumberEncoding], Tensor]
+) -> list[Tensor]:
     """Return for each number its column, or the part of a timestamp.
 
     read : returns the column of a number; it is called once for each column
     """
-    columns: dict[int, dict[str, object]] = {}
+    columns: dict[int, dict[str, Tensor]] = {}
     for number in numbers:
         if number.column not in columns:
             kind: Kind = "timestamp" if number.part else "number"
@@ -148,7 +152,7 @@ def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> Encode
     return EncodedNumbers(blocks, numpy.argsort(numpy.concatenate(columns), kind="stable"))
 
 
-def parts_of_timestamps(seconds: Any) -> dict[str, object]:
+def parts_of_timestamps(seconds: Any) -> dict[str, Any]:
     """Return the parts of timestamps; NaN and infinity give NaN.
 
     The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
@@ -196,7 +200,7 @@ class Scaling:
     target: Target | None
 
 
-def _parts(x: object, kind: Kind) -> dict[str, Any]:
+def _parts(x: Tensor, kind: Kind) -> dict[str, Tensor]:
     """Return by their names the numbers that a column of numbers or of timestamps is encoded as.
 
     x : (rows,) float64

@@ -103,7 +103,7 @@ def usable_settings(estimator: "Tabular", recipe: Recipe) -> list[NetworkSetting
     return settings if len(settings) > 1 else [DEFAULTS, *settings]
 
 
-def settings_of_networks(estimator: Any, recipe: Recipe, count: int) -> list[NetworkSetting]:
+def settings_of_networks(estimator: "Tabular", recipe: Recipe, count: int) -> list[NetworkSetting]:
     """Return the settings that the networks of a fit have, at least one.
 
     One network alone has the estimator's setting if it predicts labels: other settings pay by their

@@ -105,7 +105,7 @@ class NetworkLines(Callback):
 
 def _losses(training: Training) -> str:
     """Return the losses of the last epoch, as text."""
-    history: Any = training.history
+    history = training.history
     if not history.loss:
         return "no loss"
     text = f"loss {history.loss[-1]:.4g}"
