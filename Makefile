@@ -88,7 +88,7 @@ types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 
 types-complete: wheel  ## whether a checker knows the type of each public name, in an environment with the wheel
 	$(PYTHON) -m venv build/typed
-	build/typed/$(notdir $(BIN))/python -m pip install --quiet pyright "$$(ls -t dist/*.whl | head -n 1)"
+	build/typed/$(notdir $(BIN))/python -m pip install --quiet pyright "$$(ls -t dist/*.whl | head -n 1)[dask,data,onnx,plot]"
 	PATH="$$PWD/build/typed/$(notdir $(BIN)):$$PATH" build/typed/$(notdir $(BIN))/pyright --ignoreexternal --verifytypes xpnet
 
 lint: .venv/ready  ## the linter, the word list, and whether the formatter would change a file

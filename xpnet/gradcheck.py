@@ -9,11 +9,12 @@ worst entry.
 """
 
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy
 
+from xpnet.backend import Backend
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.ops import Array
@@ -215,7 +216,20 @@ def check_layer(layer: object, *inputs: Array, rng: RandomSource = None) -> None
     check.gradients(host_inputs, host_generator(rng).normal(size=out.shape), constant)
 
 
-def check_model(model: Any, X: Array, Y: Array) -> None:
+class CheckedModel(Protocol):
+    """A model whose gradients can be checked."""
+
+    @property
+    def backend(self) -> Backend: ...
+    @property
+    def params(self) -> MutableMapping[str, Array]: ...
+    @property
+    def gradients(self) -> Mapping[str, Array | None]: ...
+    def loss(self, X: Array, Y: Array, /) -> float: ...
+    def gradient(self, X: Array, Y: Array, /) -> object: ...
+
+
+def check_model(model: CheckedModel, X: Array, Y: Array) -> None:
     """Check the gradients of a model's loss with respect to its parameters, entry by entry.
 
     Parameters

@@ -14,10 +14,10 @@ from xpnet.distributed.ranks import ShardMap
 from xpnet.errors import InputError
 
 if TYPE_CHECKING:
-    from dask.array import Array
-    from dask.dataframe import DataFrame, Series
+    import dask.array.core
+    import dask.dataframe
 
-Collection: TypeAlias = "Array | DataFrame | Series"
+Collection: TypeAlias = "dask.array.core.Array | dask.dataframe.DataFrame | dask.dataframe.Series"
 """Rows, labels or weights in blocks on a cluster."""
 
 BlocksByName = dict[str, Any]

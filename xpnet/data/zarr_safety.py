@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from xpnet.errors import InputError
-
-if TYPE_CHECKING:
-    import zarr
 
 _PLAIN_CODECS = frozenset(
     "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 "
@@ -17,6 +14,13 @@ _PLAIN_CODECS = frozenset(
 
 _BLOSC_HEADER_BYTES = 16
 """Length of the header of a chunk that Blosc has packed; its last four bytes are the length."""
+
+
+class StoredArray(Protocol):
+    """An array of a Zarr group. path : of its folder, from that of the group on"""
+
+    @property
+    def path(self) -> str: ...
 
 
 def check_zarr(array: object) -> None:
@@ -34,7 +38,7 @@ def check_zarr(array: object) -> None:
         )
 
 
-def check_zarr_file(array: "zarr.Array | zarr.Group", path: Path) -> None:
+def check_zarr_file(array: StoredArray, path: Path) -> None:
     """Check an array of a Zarr group in a folder: its codecs, its chunks, and links.
 
     path : the folder of the group

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy
 from sklearn.metrics import get_scorer
@@ -12,6 +12,7 @@ from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.predicted import PredictedEstimator
 from xpnet.ops import Array
 from xpnet.training import LabeledRows, Training
+from xpnet.training.batches import OrderedBatches
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
@@ -31,7 +32,7 @@ def run_epoch(
     *,
     sample_weight: Array | None,
     max_grad_norm: float | None,
-    **settings: Any,
+    **settings: Unpack[OrderedBatches],
 ) -> float:
     """Make an epoch with a step, and return the loss as scikit-learn reports it.
 

@@ -33,6 +33,10 @@ DECAYING = tuple(name for name in OPTIMIZERS if "weight_decay" in OPTIMIZERS[nam
 """Solvers with decoupled weight decay."""
 
 
+Default = TypeVar("Default")
+"""The type of a parameter's default."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """An interval of numbers of a kind, ``Integral`` or ``Real``.
@@ -70,11 +74,12 @@ NOT_NEGATIVE = Interval(Real, 0)
 RANDOM_STATE = Interval(Integral, 0, 2**32), numpy.random.RandomState, None
 
 
-def allowing(default: object, *allowed: object) -> Any:
+def allowing(default: Default, *allowed: object) -> Default:
     """Return the default of a parameter, and what it may be: an interval, a set, a type,
     ``ARRAY_LIKE`` or None.
     """
-    return field(default=default, metadata={"allowed": allowed})
+    parameter: Default = field(default=default, metadata={"allowed": allowed})
+    return parameter
 
 
 def check_parameters(estimator: "DataclassInstance") -> None:

@@ -6,8 +6,8 @@ from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
     import numpy
-    from sklearn.utils import Tags
-    from sklearn.utils.metadata_routing import MetadataRequest
+    import sklearn.utils
+    import sklearn.utils.metadata_routing
 
     from xpnet.typing import ArrayLike
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         def set_params(self, **params: object) -> Self:
             """Change parameters by name; return the estimator."""
 
-        def get_metadata_routing(self) -> MetadataRequest:
+        def get_metadata_routing(self) -> sklearn.utils.metadata_routing.MetadataRequest:
             """Return which methods ask for which arguments."""
 
         def set_fit_request(self, **requested: bool | str | None) -> Self:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def set_score_request(self, **requested: bool | str | None) -> Self:
             """Choose the arguments that ``score`` asks for."""
 
-        def __sklearn_tags__(self) -> Tags: ...
+        def __sklearn_tags__(self) -> sklearn.utils.Tags: ...
 
         def __getstate__(self) -> dict[str, object]: ...
 

@@ -94,13 +94,18 @@ class LabeledRows:
         yield self
 
 
-class EpochSettings(TypedDict):
-    """The keyword arguments of `Step.epoch`."""
+class OrderedBatches(TypedDict):
+    """The keyword arguments of `Step.epoch` but for the weights."""
 
     learning_rate: float
     batch_size: int
-    sample_weight: Array | None
     order: numpy.ndarray | None
+
+
+class EpochSettings(OrderedBatches):
+    """The keyword arguments of `Step.epoch`."""
+
+    sample_weight: Array | None
 
 
 class Batches(ABC):
