@@ -9,7 +9,7 @@ from xpnet.errors import InputError
 from xpnet.typing import RandomSource
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    import optuna
 
 
 class Distribution(Protocol):
@@ -38,7 +38,7 @@ STORABLE = (bool, int, float, str, type(None))
 
 
 def suggest_parameters(
-    trial: "Trial", space: Mapping[str, Sequence[object] | Distribution]
+    trial: "optuna.Trial", space: Mapping[str, Sequence[object] | Distribution]
 ) -> dict[str, Any]:
     """Choose a value of each parameter for a trial of Optuna.
 
@@ -76,7 +76,7 @@ def suggest_parameters(
     return {name: _suggest(trial, name, values) for name, values in space.items()}
 
 
-def _suggest(trial: "Trial", name: str, values: Any) -> object:
+def _suggest(trial: "optuna.Trial", name: str, values: Any) -> object:
     if not hasattr(values, "rvs"):
         return _suggest_one_of(trial, name, list(values))
     distribution = values.dist.name if hasattr(values, "dist") else type(values).__name__
@@ -92,7 +92,7 @@ def _suggest(trial: "Trial", name: str, values: Any) -> object:
     )
 
 
-def _suggest_one_of(trial: "Trial", name: str, values: list[Any]) -> object:
+def _suggest_one_of(trial: "optuna.Trial", name: str, values: list[Any]) -> object:
     """Suggest one of the values; of those that cannot be stored, by its text."""
     if all(isinstance(value, STORABLE) for value in values):
         return trial.suggest_categorical(name, values)
