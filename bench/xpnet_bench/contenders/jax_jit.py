@@ -53,6 +53,13 @@ class State(NamedTuple):
     t: Any
 
 
+def _first_state(params: Params, t: jax.Array) -> State:
+    """Return the state before the first step. t : zero, or one for each network"""
+    return State(
+        params, [jnp.zeros_like(p) for p in params], [jnp.zeros_like(p) for p in params], t
+    )
+
+
 class Form(NamedTuple):
     """The settings of a compiled step: whether by Adam, and whether products take bfloat16."""
 
@@ -62,15 +69,10 @@ class Form(NamedTuple):
 
 def _logits(params: Params, X: jax.Array, halved: bool) -> jax.Array:
     """With ``halved``, products and hidden layers are bfloat16, logits float32."""
-    if halved:
-        *hidden_params, W, b = params
-        hidden_params, hidden = (
-            [p.astype(jnp.bfloat16) for p in hidden_params],
-            X.astype(jnp.bfloat16),
-        )
-    else:
-        (*hidden_params, W, b), hidden = params, X
-    for weight, bias in zip(hidden_params[::2], hidden_params[1::2], strict=True):
+    dtype = jnp.bfloat16 if halved else X.dtype
+    *hidden_params, W, b = params
+    cast_params, hidden = [param.astype(dtype) for param in hidden_params], X.astype(dtype)
+    for weight, bias in zip(cast_params[::2], cast_params[1::2], strict=True):
         hidden = jax.nn.relu(hidden @ weight + bias)
     return jnp.matmul(hidden, W.astype(hidden.dtype), preferred_element_type=W.dtype) + b
 
@@ -124,8 +126,7 @@ class JaxNetwork(Network):
     def __init__(self, job: Job, seed: int) -> None:
         super().__init__(job, seed)
         params = [_enter(array) for array in data.weights(job)]
-        m, v = ([jnp.zeros_like(array) for array in params] for _ in range(2))
-        self.state = State(params, m, v, jnp.zeros((), params[0].dtype))
+        self.state = _first_state(params, jnp.zeros((), params[0].dtype))
         self.form = Form(self.uses_adam, job.sizes.get("bits") == BFLOAT16_BITS)
 
     def step(self, *arrays: Any) -> None:
@@ -235,8 +236,7 @@ class Jax(Contender):
 
         def call() -> None:
             params = [jnp.stack([self.enter(a)] * count) for a in data.weights(job)]
-            m, v = ([jnp.zeros_like(p) for p in params] for _ in range(2))
-            state = State(params, m, v, jnp.zeros(count, params[0].dtype))
+            state = _first_state(params, jnp.zeros(count, params[0].dtype))
             rng = numpy.random.default_rng(data.SEED)
             for _ in range(job.sizes["epochs"]):
                 state = epoch(state, rng.permutation(len(X)).reshape(-1, batch).astype(numpy.int32))
