@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import gc
 import itertools
 import os
 import re
@@ -38,8 +39,9 @@ MARKERS = {
     "backends/xpnet_cupy": pytest.mark.cuda_host,
     "dask": pytest.mark.slow,
     "gpu": pytest.mark.gpu,
+    "test_docstrings.py": pytest.mark.docstrings,
 }
-"""The marker of all tests in a folder."""
+"""The marker of all tests in a folder or in a file."""
 
 UNCOMPILED = {TESTS / room for room in ("data", "dispatch", "layers", "ops", "optimizers")}
 """Folders whose tests compile no training step."""
@@ -57,8 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out tests/gpu, unless they are asked for, and folders whose marker ``-m`` excludes,
-    which need not be imported.
+    """Leave out tests/gpu, unless they are asked for, and folders and files whose marker ``-m``
+    excludes, which need not be imported.
     """
     marker = MARKER_OF.get(collection_path)
     if marker is None:
@@ -85,6 +87,19 @@ def _asks_for_gpu(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect tests without collecting garbage, and leave what is there out of later collections:
+    modules and tests are many objects, which live to the end.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
@@ -92,7 +107,7 @@ def pytest_collection_modifyitems(
     for; order what ``-m`` has left.
     """
     for path, members in itertools.groupby(items, key=lambda item: item.path):
-        markers = [MARKER_OF[folder] for folder in path.parents if folder in MARKER_OF]
+        markers = [MARKER_OF[of] for of in (path, *path.parents) if of in MARKER_OF]
         for item, marker in itertools.product(members, markers):
             item.add_marker(marker)
     if not _asks_for_gpu(config):
@@ -105,8 +120,10 @@ def _with_uncompiled_in_the_middle(items: list[pytest.Item]) -> list[pytest.Item
     """Return the tests with those of ``UNCOMPILED`` at the middle, where the second of two workers
     begins: so both do not compile the same training step at the same time.
     """
-    uncompiled = [item for item in items if UNCOMPILED & {*item.path.parents}]
-    others = [item for item in items if not UNCOMPILED & {*item.path.parents}]
+    paths = {item.path for item in items}
+    uncompiled_paths = {path for path in paths if not UNCOMPILED.isdisjoint(path.parents)}
+    uncompiled = [item for item in items if item.path in uncompiled_paths]
+    others = [item for item in items if item.path not in uncompiled_paths]
     middle = min(len(items) // 2, len(others))
     while 0 < middle < len(others) and others[middle].path == others[middle - 1].path:
         middle -= 1
