@@ -37,8 +37,7 @@ def predicted(run: Run, file: str) -> list[list[float]]:
     return [[float(number) for number in line.split(",")[1:]] for line in lines]
 
 
-@pytest.mark.parametrize("by_blocks", [False, True])
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(("ending", "by_blocks"), [("csv", True), ("parquet", False)])
 def test_a_frame_and_its_files_give_the_same_predictions(
     run: Run, monkeypatch: pytest.MonkeyPatch, ending: str, by_blocks: bool
 ) -> None:

@@ -1,6 +1,7 @@
 """Model files of every kind meet data files."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +68,31 @@ def test_files_of_estimators(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("part", "value"),
-    [
-        ("names", 5),
-        ("names", {"a": 1}),
-        ("left_out", None),
-        ("left_out", 5),
-        ("notes", 5),
-        ("notes", {"a": 1}),
-    ],
-)
+NO_NAMES: dict[str, tuple[object, ...]] = {
+    "names": (5, {"a": 1}),
+    "left_out": (None, 5),
+    "notes": (5, {"a": 1}),
+}
+"""Values that parts of an encoder in a file must not have."""
+
+
 def test_a_file_whose_columns_are_no_names_is_shown_and_not_opened(
-    run: Run, part: str, value: object
+    run: Run, subtests: pytest.Subtests
 ) -> None:
     run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m")
+    for part, values in NO_NAMES.items():
+        for value in values:
+            with subtests.test(part=part, value=value):
+                change = partial(_set_part_of_encoder, part=part, value=value)
+                Path("hostile").write_bytes(sealed(Path("m").read_bytes(), change))
+                assert "TabularClassifier" in run("inspect", "hostile").stdout
+                check_one_line(run("predict", "hostile", "iris", code=1), "hostile")
 
-    def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
-        envelope["description"]["settings"]["encoder"][part] = value
 
-    Path("hostile").write_bytes(sealed(Path("m").read_bytes(), change))
-    assert "TabularClassifier" in run("inspect", "hostile").stdout
-    check_one_line(run("predict", "hostile", "iris", code=1), "hostile")
+def _set_part_of_encoder(
+    entries: dict[str, Any], envelope: dict[str, Any], *, part: str, value: object
+) -> None:
+    envelope["description"]["settings"]["encoder"][part] = value
 
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"
