@@ -63,7 +63,7 @@ def test_a_refitted_network_is_its_best_epoch_trained_on_with_all_rows() -> None
     state = seen.states[best - 1]
     step.load_state(type(state)(plain.networks_[0].values(), state.buffers, state.t))
     epochs = []
-    for _ in range(max(3, round(0.2 * best))):
+    for _ in range(max(3, round(0.4 * best))):
         reference.fit(inputs, scaled, epochs=1)
         epochs.append(reference.values())
     weights = 0.7 ** numpy.arange(len(epochs))[::-1]

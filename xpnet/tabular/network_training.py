@@ -142,7 +142,7 @@ def refit_network(
     refit(
         network,
         replace(rows, Y=training_targets(recipe, rows, network.backend)),
-        epochs=refit_epochs(training.best_epoch),
+        epochs=refit_epochs(training.best_epoch, recipe.refit_share),
         batch_size=min(recipe.batch_size, rows.count),
         learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
         seconds=seconds,

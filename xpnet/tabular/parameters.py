@@ -94,8 +94,9 @@ class TabularParameters(BaseEstimator):
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
     refit : bool, default True
         Whether each network, after its best epoch, makes a few more epochs on all rows, its
-        validation rows included: a fifth as many epochs again, and 3 at least. It does not where
-        ``X_val`` is passed, nor where ``max_iter="auto"`` limits the epochs of a large table.
+        validation rows included: two fifths as many epochs again, a fifth at qualities 1 and 2, and
+        3 at least. It does not where ``X_val`` is passed, nor where ``max_iter="auto"`` limits the
+        epochs of a large table.
     time_limit : float or None, default None
         Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
         one epoch.

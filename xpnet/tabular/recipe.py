@@ -60,6 +60,7 @@ class Quality:
         columns; more columns have more in proportion, and more rows than ROWS_OF_FULL_WORK less
     trees : trees that tell the importance of the columns
     rows_of_trees : largest number of rows that they are fitted to
+    refit_share : number of epochs on all rows, relative to the epochs up to the best one
     settings : number of settings that networks take in turn
     search : rungs of the search for settings on fewer rows than LARGE_ROWS; none for no search
     """
@@ -77,6 +78,7 @@ class Quality:
     work_of_a_row: int
     trees: int
     rows_of_trees: int
+    refit_share: float
     settings: int = 1
     search: tuple[Rung, ...] = ()
 
@@ -104,6 +106,7 @@ QUALITIES = {
         work_of_a_row=6_000_000,
         trees=6,
         rows_of_trees=1000,
+        refit_share=0.2,
     ),
     2: Quality(
         hidden_widths=(96, 96),
@@ -119,6 +122,7 @@ QUALITIES = {
         work_of_a_row=18_000_000,
         trees=20,
         rows_of_trees=3000,
+        refit_share=0.2,
         settings=2,
     ),
     3: Quality(
@@ -135,6 +139,7 @@ QUALITIES = {
         work_of_a_row=36_000_000,
         trees=25,
         rows_of_trees=5000,
+        refit_share=0.4,
         settings=3,
     ),
     4: Quality(
@@ -151,6 +156,7 @@ QUALITIES = {
         work_of_a_row=100_000_000,
         trees=50,
         rows_of_trees=5000,
+        refit_share=0.4,
         settings=4,
     ),
     5: Quality(
@@ -167,6 +173,7 @@ QUALITIES = {
         work_of_a_row=300_000_000,
         trees=50,
         rows_of_trees=5000,
+        refit_share=0.4,
         settings=4,
         search=(Rung(4, 3), Rung(3, 4)),
     ),
@@ -218,6 +225,7 @@ class Recipe:
     patience : epochs without a lower validation loss after which a training ends
     label_smoothing : the share of a label that is spread over all classes
     refit : whether networks train on all rows after their best epoch
+    refit_share : number of these epochs, relative to the epochs up to the best one
     backend : what computes, None for the best one for NumPy's arrays
     input_scales : (inputs,) factors of the inputs in training, or None
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
@@ -234,6 +242,7 @@ class Recipe:
     patience: int
     label_smoothing: float
     refit: bool
+    refit_share: float
     backend: str | Backend | None
     input_scales: numpy.ndarray | None
     input_sums: SparseMatrix | None
@@ -286,6 +295,7 @@ def make_recipe(
         patience=patience,
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         refit=estimator.refit and not is_capped,
+        refit_share=quality.refit_share,
         backend=estimator.backend,
         input_scales=input_scales,
         input_sums=input_sums,

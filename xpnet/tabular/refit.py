@@ -20,9 +20,6 @@ from xpnet.training.rng import host_generator
 
 EPOCH_DECAY = 0.7
 """Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
-REFIT_SHARE = 0.2
-"""Number of epochs on all rows, relative to the epochs up to the best one. Twice as many lower the
-error of small tables a little more, and take twice as long."""
 MIN_REFIT_EPOCHS = 3
 """Minimum number of epochs on all rows, unless the best epoch comes sooner."""
 
@@ -70,9 +67,12 @@ class LastMean(Callback):
                 training.step.load_state(self.last)
 
 
-def refit_epochs(best_epoch: int) -> int:
-    """Return the number of epochs on all rows, at most as many as up to the best one."""
-    return min(best_epoch, max(MIN_REFIT_EPOCHS, round(REFIT_SHARE * best_epoch)))
+def refit_epochs(best_epoch: int, share: float) -> int:
+    """Return the number of epochs on all rows, at most as many as up to the best one.
+
+    share : of them, relative to the epochs up to the best one
+    """
+    return min(best_epoch, max(MIN_REFIT_EPOCHS, round(share * best_epoch)))
 
 
 def refit(
