@@ -121,6 +121,19 @@ def test_levels_need_rows_that_tell_about_each_other(reason: str) -> None:
     assert fitted(x, target) is None
 
 
+def test_rows_of_many_are_compared_and_all_have_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = panel(0.9)
+    x, target = table["firm"].to_numpy(float), target_of(table["y"].to_numpy())
+    of_all = fitted(x, target)
+    monkeypatch.setattr("xpnet.tabular.level_encoding.MAX_COMPARED_ROWS", 240)
+    of_some = fitted(x, target_of(table["y"].to_numpy()))
+    assert of_some.encoding.levels.tolist() == of_all.encoding.levels.tolist()
+    both = [levels.row_details[:, 1] for levels in (of_all, of_some)]
+    assert numpy.corrcoef(both)[0, 1] > 0.99
+    monkeypatch.setattr("xpnet.tabular.level_encoding.MAX_TARGET_NUMBERS", 239)
+    assert fitted(x, target) is None
+
+
 def test_gaps_and_other_numbers_are_none_of_the_levels() -> None:
     levels = numpy.array([-2.0, 0.5, 7.0])
     x = numpy.array([7.0, -2.0, numpy.nan, 0.6, numpy.inf, -numpy.inf, 0.5])

@@ -5,7 +5,7 @@ numbers have nothing in common, so that neither the number nor its bins tell muc
 rows of the same firm tell is a number of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy
@@ -20,8 +20,10 @@ MAX_LEVELS = 4096
 """Maximum number of levels, each of which is a number in a model's file and in an ONNX graph."""
 SAMPLED_ROWS = 4 * MAX_LEVELS
 """Number of evenly spaced rows that show whether a number has more levels than that."""
+MAX_COMPARED_ROWS = 100_000
+"""Maximum number of rows whose targets are compared; these are drawn from more rows."""
 MAX_TARGET_NUMBERS = 1 << 24
-"""Maximum number of targets, one for each row and class, that are compared; it bounds memory."""
+"""Maximum number of compared targets, one for each row and class; it bounds memory."""
 MIN_ROWS_PER_LEVEL = 2.5
 """Minimum number of rows for each level on average."""
 MIN_DEVIATIONS = 7.0
@@ -104,20 +106,23 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
 
     x : (rows,) float64, NaN for gaps
     """
-    if target.task is None or _outputs(target) * len(x) > MAX_TARGET_NUMBERS:
-        return None
-    if len(numpy.unique(x[:: -(-len(x) // SAMPLED_ROWS)])) > MAX_LEVELS:
+    if target.task is None or len(numpy.unique(x[:: -(-len(x) // SAMPLED_ROWS)])) > MAX_LEVELS:
         return None
     is_finite = numpy.isfinite(x)
     levels = numpy.unique(x[is_finite])
     rows_of_level = is_finite.sum() / max(1, len(levels))
     if not MIN_LEVELS <= len(levels) <= MAX_LEVELS or rows_of_level < MIN_ROWS_PER_LEVEL:
         return None
-    targets = _of_rows(target, is_finite)
-    beyond_bins = level_effect(x[is_finite], number.edges, targets)
+    (rows,) = numpy.nonzero(is_finite)
+    if len(rows) > MAX_COMPARED_ROWS:
+        rows = numpy.random.default_rng(0).permutation(rows)[:MAX_COMPARED_ROWS]
+    if _outputs(target) * len(rows) > MAX_TARGET_NUMBERS:
+        return None
+    targets = _of_rows(target, rows)
+    beyond_bins = level_effect(x[rows], number.edges, targets)
     if beyond_bins.deviations < MIN_DEVIATIONS or beyond_bins.explained < MIN_EXPLAINED:
         return None
-    correlation = level_effect(x[is_finite], numpy.empty(0), targets).correlation
+    correlation = level_effect(x[rows], numpy.empty(0), targets).correlation
     prior_rows = min(MAX_PRIOR_ROWS, max(MIN_PRIOR_ROWS, (1 - correlation) / correlation))
     indices = indices_of_levels(x, levels)
     details = details_of_values(indices, len(levels), target, prior_rows=prior_rows)
@@ -137,12 +142,12 @@ class LevelTargets(NamedTuple):
     groups: numpy.ndarray
 
 
-def _of_rows(target: Target, is_used: numpy.ndarray) -> LevelTargets:
+def _of_rows(target: Target, rows: numpy.ndarray) -> LevelTargets:
     """Return the targets and groups of some rows; a row without a group is a group of its own."""
-    groups = target.links.groups
+    groups = target.links.take(rows).groups
     if groups is None:
-        groups = numpy.arange(len(is_used))
-    return LevelTargets(target_columns(target)[is_used], groups[is_used])
+        groups = numpy.arange(len(rows))
+    return LevelTargets(target_columns(replace(target, y=target.y[rows])), groups)
 
 
 def level_effect(x: numpy.ndarray, edges: numpy.ndarray, targets: LevelTargets) -> LevelEffect:
@@ -159,8 +164,11 @@ def level_effect(x: numpy.ndarray, edges: numpy.ndarray, targets: LevelTargets) 
     bins = numpy.searchsorted(edges[1:-1], x, side="right")
     residuals = Y - _means(Y, bins)[bins]
     _, level_of_row = numpy.unique(x, return_inverse=True)
-    cells = numpy.unique(numpy.stack([level_of_row, targets.groups]), axis=1, return_inverse=True)
-    level_of_cell, cell_of_row = cells[0][0], cells[1].reshape(-1)
+    group_count = int(targets.groups.max()) + 1
+    cells, cell_of_row = numpy.unique(
+        level_of_row * group_count + targets.groups, return_inverse=True
+    )
+    level_of_cell = cells // group_count
     rows_of_level = numpy.bincount(level_of_row).astype(numpy.float64)
     rows_of_cell = numpy.bincount(cell_of_row).astype(numpy.float64)
     pairs_of_level = rows_of_level**2 - numpy.bincount(level_of_cell, rows_of_cell**2)
