@@ -133,6 +133,26 @@ def test_without_time_for_all_folds_the_validation_rows_of_the_fit_count(
     assert len(validated.residuals_) < len(X) / 2
 
 
+def test_ctrl_c_keeps_what_the_networks_of_a_first_fit_have_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    regressor = TabularRegressor(**SMALL)
+    whole = TabularRegressor(**SMALL).fit(X, Y, groups=GROUPS)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CrossFit, "_trained_network", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        regressor.fit(X, Y, groups=GROUPS)
+    numpy.testing.assert_array_equal(regressor.predict(X), whole.predict(X))
+    assert 0 < len(regressor.residuals_) < len(X) / 2
+    record = whole.get_fitted_state()
+    with pytest.raises(KeyboardInterrupt):
+        whole.fit(X, Y, groups=GROUPS)
+    assert whole.get_fitted_state() is record
+
+
 @pytest.mark.slow
 def test_intervals_hold_their_share_of_new_groups_where_there_are_few(
     monkeypatch: pytest.MonkeyPatch,
