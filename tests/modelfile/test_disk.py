@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import xpnet
+from xpnet.modelfile import disk
 from xpnet.modelfile.disk import write_whole
 
 KILLED = """
@@ -124,3 +125,18 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
 def test_names_as_long_as_the_system_takes(tmp_path: Path, name: str) -> None:
     write_whole(tmp_path / name, b"content")
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_only_windows_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def refuse(*paths: Any) -> None:
+        calls.append(paths)
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(disk, "RENAME_PAUSES", (0.0, 0.0))
+    with pytest.raises(xpnet.ModelFileError, match="no"):
+        write_whole(tmp_path / "m", b"content")
+    assert len(calls) == (3 if os.name == "nt" else 1)
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,8 @@ from helpers import damage
 
 import xpnet
 from xpnet.backend import NetworkSpec, StepState
-from xpnet.modelfile import checkpoint, container, tables
+from xpnet.estimators.fitted import FACTS, LABEL_FACTS
+from xpnet.modelfile import checkpoint, container, estimators, tables
 from xpnet.modelfile.container import Description, Tensor
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.number_encoding import NumberEncoding
@@ -396,3 +397,74 @@ def test_the_targets_of_a_regressor(regressor: Whole) -> None:
             regressor.opened(tensors=differs)
     with pytest.raises(ValueError, match="attributes"):
         regressor.opened(_flat=1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "fits", "differs"),
+    [
+        ("softmax_cross_entropy", 3, [3], [2, 4, [3], [1, 2]]),
+        ("softmax_cross_entropy", 1, [1, 2], [3, [1]]),
+        ("logistic_cross_entropy", 1, [1, 2], [0, 3, [2]]),
+        ("logistic_cross_entropy", 3, [3], [1, 2, 4]),
+        ("multi_softmax_cross_entropy", 5, [[2, 3], [5]], [5, None, [2, 2], [3, 3], []]),
+        ("squared_error", 2, [None, 2], [3, [2]]),
+    ],
+)
+def test_the_classes_of_a_network(
+    loss: Any, outputs: int, fits: list[Any], differs: list[Any]
+) -> None:
+    numbers = (0.0,) * outputs if loss == "multi_softmax_cross_entropy" else ()
+    spec = NetworkSpec((4, 3, outputs), ("relu",), loss=loss, loss_numbers=numbers)
+
+    def check(sizes: Any) -> None:
+        classes = [np.arange(size) for size in sizes] if isinstance(sizes, list) else sizes
+        estimators._check_columns(
+            {"classes_": np.arange(sizes) if isinstance(sizes, int) else classes}, spec
+        )
+
+    for sizes in fits:
+        check(sizes)
+    for sizes in differs:
+        with pytest.raises(ValueError, match="classes"):
+            check(sizes)
+
+
+def test_the_names_of_features() -> None:
+    spec = NetworkSpec((2, 1), (), loss="squared_error")
+    estimators._check_columns({"feature_names_in_": np.array(["a", "b"], object)}, spec)
+    for names in (["a"], ["a", "b", "c"], ["a", 1]):
+        with pytest.raises(ValueError, match="attributes"):
+            estimators._check_columns({"feature_names_in_": np.array(names, object)}, spec)
+    with pytest.raises(ValueError, match="classes"):
+        spec = NetworkSpec((2, 1), (), loss="logistic_cross_entropy")
+        estimators._check_columns({"classes_": [1, 2]}, spec)
+
+
+def test_the_attributes_of_an_estimator() -> None:
+    epochs: dict[str, Any] = {
+        "loss_curve_": [1.0],
+        "best_loss_": 1.0,
+        "validation_loss_curve_": [],
+        "validation_scores_": None,
+        "best_validation_score_": None,
+        "_no_improvement_count": 0,
+    }
+    facts = {"n_iter_": 1, "t_": 2, "loss_": 0.5, "backend_": "numpy", "device_": "cpu"}
+    labels = {"classes_": np.arange(2), "_sparse_labels": False}
+    estimators._check_facts(facts, FACTS)
+    estimators._check_facts({**facts, **epochs}, FACTS)
+    estimators._check_facts({**facts, **epochs, **labels}, FACTS | LABEL_FACTS)
+    for name in epochs:
+        with pytest.raises(ValueError, match="attributes"):
+            one_less = {key: value for key, value in epochs.items() if key != name}
+            estimators._check_facts({**facts, **one_less}, FACTS)
+    for differs, types in (
+        ({**facts, **labels}, FACTS),
+        (facts, FACTS | LABEL_FACTS),
+        ({**facts, "classes_": np.arange(2)}, FACTS | LABEL_FACTS),
+        ({**facts, "n_iter_": 1.0}, FACTS),
+        ({**facts, "more_": 1}, FACTS),
+        ([], FACTS),
+    ):
+        with pytest.raises(ValueError, match="attributes"):
+            estimators._check_facts(differs, types)

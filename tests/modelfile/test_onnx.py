@@ -190,3 +190,17 @@ def test_the_table_of_a_category_has_a_row_for_each_value_unknown_and_gap(tmp_pa
     (rows,) = (table for table in tables if table.dtype == np.float32)
     wanted = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     np.testing.assert_array_equal(rows, wanted)
+
+
+def test_the_versions_are_of_2022(tmp_path: Path, rng: np.random.Generator) -> None:
+    labelled(tmp_path / "model", rng, 2, "softmax_cross_entropy", np.array(["a", "b"]))
+    model = onnx.load(tmp_path / "model")
+    versions = {one.domain: one.version for one in model.opset_import}
+    assert (model.ir_version, versions) == (8, {"": 17})
+    encoder = xpnet.TableEncoder(min_frequency=1).fit({"word": ["a", "b"] * 10})
+    graph = onnx_graph.Graph(onnx)
+    graph.output(onnx_graph.encode_table(graph, encoder), "out", "float32", 2)
+    onnx_graph._write_graph(tmp_path / "model", graph)
+    model = onnx.load(tmp_path / "model")
+    versions = {one.domain: one.version for one in model.opset_import}
+    assert (model.ir_version, versions) == (8, {"": 17, "ai.onnx.ml": 3})

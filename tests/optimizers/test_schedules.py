@@ -124,6 +124,8 @@ def test_a_loss_falls_by_more_than_the_tolerance():
     assert schedule(3, [4.0, 3.75, 3.75]) == 0.5
     assert schedule(5, [4.0, 4.0, 4.0, 4.0, 4.0]) == 0.25
     assert schedule(4, [4.0, 4.0, 3.0, 3.0]) == 1.0
+    assert schedule(1, [math.nan]) == 1.0
+    assert schedule(2, [math.nan, math.nan]) == 0.5
 
 
 @pytest.mark.parametrize(
