@@ -10,6 +10,7 @@ import pytest
 from helpers import damage
 
 import xpnet
+from xpnet import modelfile
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS
 from xpnet.modelfile import checkpoint, container, estimators, tables
@@ -468,3 +469,58 @@ def test_the_attributes_of_an_estimator() -> None:
     ):
         with pytest.raises(ValueError, match="attributes"):
             estimators._check_facts(differs, types)
+
+
+ENVELOPES: dict[str, Any] = {
+    "no format": lambda envelope: envelope.pop("format"),
+    "no checksums": lambda envelope: envelope.pop("sha256"),
+    "no checksum of data": lambda envelope: envelope["sha256"].pop("data"),
+    "checksums that are none": lambda envelope: envelope.update(sha256=None),
+    "a format that is none": lambda envelope: envelope.update(format=None),
+}
+
+
+@pytest.mark.parametrize("case", ENVELOPES)
+def test_an_envelope_is_whole(tmp_path: Path, case: str) -> None:
+    xpnet.LogisticRegression(3, 2, backend="numpy").save(tmp_path / "m")
+    entries, envelope, data = damage.unpack((tmp_path / "m").read_bytes())
+    ENVELOPES[case](envelope)
+    (tmp_path / "x").write_bytes(damage.pack(entries, envelope, data))
+    for reader in (xpnet.load, xpnet.modelfile.describe):
+        with pytest.raises(xpnet.ModelFileError, match="damaged or no model file"):
+            reader(tmp_path / "x")
+
+
+def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
+    model = xpnet.LogisticRegression(3, 2, backend="numpy")
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for extra in ({"a": deep}, {"a": np.nan}, {"a": object()}, {"a": "\ud800"}):
+        with pytest.raises(xpnet.InputError, match="unchanged"):
+            model.save(tmp_path / "m", extra)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_columns_hold() -> None:
+    encodings = [
+        {"column": 0, "fill": 0.0, "clock": ""},
+        {"column": 1, "fill": 0.0, "clock": "utc"},
+        {"column": 2, "frequent": 1},
+        {"column": 3},
+    ]
+    tensors: Any = {
+        "encoder/2/lengths": Tensor("U32", (7,), (0, 28)),
+        "encoder/3/components": Tensor("F32", (4, 1), (28, 44)),
+    }
+    held = ["number", "date", "7 categories", "free text"]
+    for names, labels in (([], "0123"), (["a", "b", "c", "d"], "abcd")):
+        settings = {"encodings": encodings, "names": names}
+        kinds = modelfile._column_kinds(settings, tensors)
+        assert kinds == dict(zip(labels, held, strict=True))
+    for wrong in (5, [5], [{}], [{"column": 4}], [{"column": "a"}], [{"column": 0, "fill": 0}]):
+        settings = {"encodings": wrong, "names": ["a"]}
+        assert modelfile._column_kinds(settings, tensors) == {}
+    no_tensor = {"encodings": encodings[2:3], "names": []}
+    assert modelfile._column_kinds(no_tensor, {}) == {}
+    assert modelfile._column_kinds({"encodings": encodings}, tensors) == {}

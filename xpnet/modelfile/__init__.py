@@ -312,7 +312,7 @@ def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> dict[s
     """
     try:
         return dict(_named_kinds(encoder, tensors))
-    except (LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError):
         return {}
 
 
