@@ -58,9 +58,11 @@ coverage: .venv/ready  ## which branches run in the tests of each change and in 
 
 ROOM ?= optimizers
 SAMPLE ?= 50
-mutants: .venv/ready  ## changes of single operators and numbers that no test notices: make mutants ROOM=ops SAMPLE=50
+SEED ?= 0
+AGAIN ?=
+mutants: .venv/ready  ## changes of operators and numbers that no test notices: make mutants ROOM=ops SEED=1; AGAIN=--again for those
 	$(BIN)/python -m pip install --quiet cosmic-ray
-	$(BIN)/python .ci/mutants $(ROOM) --sample $(SAMPLE)
+	$(BIN)/python .ci/mutants $(ROOM) --sample $(SAMPLE) --seed $(SEED) $(AGAIN)
 
 HARNESS ?= model_file checkpoint csv_text onnx_network onnx_table c_table encoder
 SECONDS_EACH ?= 3600
