@@ -524,3 +524,30 @@ def test_what_columns_hold() -> None:
     no_tensor = {"encodings": encodings[2:3], "names": []}
     assert modelfile._column_kinds(no_tensor, {}) == {}
     assert modelfile._column_kinds({"encodings": encodings}, tensors) == {}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fitted": {"float": "1"}},
+        {"fitted": 5},
+        {"fitted": {"dict": [["classes_", 5]]}},
+        {"fitted": {"dict": [["classes_", [5]]]}},
+        {"fitted": {"dict": [["feature_names_in_", 5]]}},
+        {"encoder": 5},
+    ],
+    ids=str,
+)
+def test_a_description_of_no_estimator(tmp_path: Path, settings: dict[str, Any]) -> None:
+    container.write(tmp_path / "m", Description("MLPRegressor", SPEC, settings, {}), {})
+    with pytest.raises(xpnet.ModelFileError, match="describes no model"):
+        modelfile.describe(tmp_path / "m")
+
+
+def test_encodings_that_are_none_describe_no_columns(tmp_path: Path) -> None:
+    settings = {"encoder": {"names": ["a", "b"], "left_out": {"b": "a reason"}, "encodings": 5}}
+    container.write(tmp_path / "m", Description("MLPRegressor", SPEC, settings, {}), {})
+    facts = modelfile.describe(tmp_path / "m")
+    assert (facts["columns"], facts["features"]) == ({}, ["a"])
+    assert (facts["left_out"], facts["networks"]) == ({"b": "a reason"}, 1)
+    assert (facts["classes"], facts["parameters"]) == (None, 3 * 2 + 2)
