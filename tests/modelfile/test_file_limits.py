@@ -551,3 +551,24 @@ def test_encodings_that_are_none_describe_no_columns(tmp_path: Path) -> None:
     assert (facts["columns"], facts["features"]) == ({}, ["a"])
     assert (facts["left_out"], facts["networks"]) == ({"b": "a reason"}, 1)
     assert (facts["classes"], facts["parameters"]) == (None, 3 * 2 + 2)
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "logistic_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("kind", ["FeedforwardNeuralNet", "LogisticRegression"])
+def test_the_loss_of_a_network(tmp_path: Path, kind: str, loss: Any) -> None:
+    tensors = {slot.name: np.ones(slot.shape) for slot in SPEC.slots()}
+    settings = {"compiled": True, "learning_rate": 0.5}
+    for spec, words in ((SPEC, None), (replace(SPEC, loss=loss), f"a {kind} cannot have")):
+        container.write(tmp_path / "m", Description(kind, spec, settings, {}), tensors)
+        if words is None:
+            assert type(xpnet.load(tmp_path / "m")).__name__ == kind
+            continue
+        with pytest.raises(xpnet.ModelFileError, match=words):
+            xpnet.load(tmp_path / "m")
+
+
+def test_a_warning_names_the_line_that_reads_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-00000001.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        assert xpnet.Checkpoint.latest(tmp_path) is None
+    assert [warning.filename for warning in caught] == [__file__]
