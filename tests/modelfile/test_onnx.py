@@ -204,3 +204,14 @@ def test_the_versions_are_of_2022(tmp_path: Path, rng: np.random.Generator) -> N
     model = onnx.load(tmp_path / "model")
     versions = {one.domain: one.version for one in model.opset_import}
     assert (model.ir_version, versions) == (8, {"": 17, "ai.onnx.ml": 3})
+
+
+def test_several_quantiles_rise(tmp_path: Path, rng: np.random.Generator) -> None:
+    spec = NetworkSpec((3, 2), (), loss="quantile", loss_numbers=(0.2, 0.8))
+    W, b, X = rng.normal(size=(3, 2)), rng.normal(size=2), rng.normal(size=(20, 3))
+    write_onnx(tmp_path / "model", Exported(spec, [{"W1": W, "b1": b}]))
+    outputs = run(tmp_path / "model", X)["predictions"]
+    np.testing.assert_allclose(outputs, np.sort(X @ W + b, axis=1), rtol=1e-13)
+    nodes = onnx.load(tmp_path / "model").graph.node
+    (attributes,) = (node.attribute for node in nodes if node.op_type == "TopK")
+    assert {one.name: one.i for one in attributes} == {"axis": 1, "largest": 0}
