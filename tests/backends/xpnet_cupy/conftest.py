@@ -28,6 +28,24 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> Iterator[HostLauncher]:
+    """A launcher of products with epilogues, through cuBLASLt's interface."""
+    made = HostLauncher(libraries[dtype], dtype, lt)
+    yield made
+    made.xp.check()
+
+
+@pytest.fixture(params=["plain", "fused"])
+def either(
+    request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any], lt: Any
+) -> Iterator[HostLauncher]:
+    """A launcher of products without epilogues, and one of products with them."""
+    made = HostLauncher(libraries[dtype], dtype, lt if request.param == "fused" else None)
+    yield made
+    made.xp.check()
+
+
 @pytest.fixture(params=[False, True], ids=["forward", "reversed"])
 def launcher(
     request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]

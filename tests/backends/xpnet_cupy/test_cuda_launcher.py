@@ -48,6 +48,15 @@ def spec_and_data(dtype: str) -> tuple[NetworkSpec, Any, Any]:
     return (spec, *data(spec, "indices"))
 
 
+def both_steps(backend: CupyBackend, spec: NetworkSpec) -> tuple[Any, ReferenceStep]:
+    """The compiled step over the stand-in and the reference step, with the same parameters."""
+    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+    assert not isinstance(step, str)
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    return step, reference
+
+
 def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
     x = backend.asarray(np.array([[1.0, -2.0, 3.0]]))
     relu = backend.kernels["relu"].launch(x)
@@ -55,12 +64,22 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "compute", "products"), [("float32", 75, "bf16"), ("float64", 70, "fp64")]
+    ("precision", "dtype", "compute", "products"),
+    [
+        ("bf16", "float32", 75, "bf16"),
+        ("tf32", "float32", 77, "tf32"),
+        ("bf16", "float64", 70, "fp64"),
+    ],
 )
 def test_products_have_the_precision_that_is_asked_for(
-    cuda: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, compute: int, products: str
+    cuda: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Any,
+    dtype: str,
+    compute: int,
+    products: str,
 ) -> None:
-    """cublasComputeType_t of float32 that may round to bfloat16, and that of float64."""
+    """cublasComputeType_t of float32 that may round to bfloat16 or TF32, and that of float64."""
     described, computes = CublasLt.described, set()
 
     def noted(self: CublasLt, kind: str, *arguments: Any, attributes: Any = None) -> Any:
@@ -69,7 +88,7 @@ def test_products_have_the_precision_that_is_asked_for(
 
     monkeypatch.setattr(CublasLt, "described", noted)
     spec, X, Y = spec_and_data(dtype)
-    backend = CupyBackend("bf16")
+    backend = CupyBackend(precision)
     step: Any = backend.compile_step(spec)
     step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=BATCH)
     assert computes == {compute} and f"products in {products}" in step.why
@@ -114,10 +133,8 @@ def test_a_step_that_is_dropped_waits_for_what_it_requested(
 
 def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtype: str) -> None:
     spec, X, Y = spec_and_data(dtype)
-    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = both_steps(backend, spec)
     assert not isinstance(step, str)
-    for one in (step, reference):
-        one.params.update(weights(spec))
     device_data = backend.asarray(X), backend.asarray(Y)
     rtol = 3e3 * np.finfo(dtype).eps
     found = train(step, *device_data, batch=BATCH)
@@ -169,11 +186,9 @@ class TestPredictions:
 
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
-        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+        step, reference = both_steps(backend, spec)
         assert not isinstance(step, str) and "; predictions and losses in CUDA graphs" in step.why
         rng = np.random.default_rng(0)
-        for one in (step, reference):
-            one.params.update(weights(spec))
         counts = []
         for k in range(5):
             host_rows = rng.standard_normal(X.shape)
@@ -209,9 +224,7 @@ class TestPredictions:
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 5)
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, _ = spec_and_data("float32")
-        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        for one in (step, reference):
-            one.params.update(weights(spec))
+        step, reference = both_steps(backend, spec)
         X = np.concatenate([X, X])
         for count in range(2):
             made, replayed = Graph.made, Graph.launched
@@ -250,10 +263,8 @@ class TestLosses:
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 23 if blocks == 1 else 10)
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, Y = spec_and_data("float32")
-        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+        step, reference = both_steps(backend, spec)
         rng = np.random.default_rng(0)
-        for one in (step, reference):
-            one.params.update(weights(spec))
         for k in range(4):
             X, order = (
                 rng.standard_normal(X.shape).astype("float32"),
@@ -287,15 +298,6 @@ class TestLosses:
         np.testing.assert_allclose(found, found[0], rtol=1e-6)
 
 
-def test_precision_reaches_the_products(backend: CupyBackend, cuda: Any) -> None:
-    spec, X, Y = spec_and_data("float32")
-    step = CupyBackend("tf32").compile_step(spec)
-    assert not isinstance(step, str) and "tf32" in step.why
-    assert np.isfinite(
-        step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
-    )
-
-
 def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
     spec, X, Y = spec_and_data("float64")
     step = backend.compile_step(spec)
@@ -321,9 +323,7 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
         (7, 60, 4), ("relu",), dtype="float32"
     )  # the inputs fit, the hidden outputs do not
     X, Y = data(spec, "indices")
-    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(backend, spec)
     many = [backend.asarray(np.tile(array, (50, 1) if array.ndim == 2 else 50)) for array in (X, Y)]
     cupy.pool.set_limit(100_000)
     try:
@@ -345,10 +345,10 @@ def test_it_describes_what_it_found(backend: CupyBackend) -> None:
 
 def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     spec = NetworkSpec(
-        (784, 1024, 1024, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32", l2=0.01
+        (24, 32, 32, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32", l2=0.01
     )
     step = backend.compile_step(spec)
-    X, Y = backend.asarray(np.ones((20, 784), "float32")), backend.asarray(np.arange(20) % 10)
+    X, Y = backend.asarray(np.ones((20, 24), "float32")), backend.asarray(np.arange(20) % 10)
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
     # Gather, three products, loss, three products and two back, update: eight batches with what
@@ -445,26 +445,6 @@ class TestResources:
         step.prefetch_order = draw_order
         step.epoch(X, Y, learning_rate=0.1, batch_size=5)
         assert predicted.is_set()
-
-    @pytest.mark.parametrize("what", ["epoch", "gradient", "loss", "forward"])
-    def test_work_follows_the_callers_stream_which_follows_it(
-        self, backend: CupyBackend, what: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        spec, X, Y = spec_and_data("float32")
-        step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
-        wait, caller, seen = Stream.wait_event, Stream(non_blocking=True), []
-        own = step.launcher.lane.stream
-        monkeypatch.setattr(
-            Stream,
-            "wait_event",
-            lambda stream, event: (seen.append((stream, event.stream)), wait(stream, event)),
-        )
-        with caller:
-            if what == "epoch":
-                step.epoch(X, Y, learning_rate=0.1, batch_size=5)
-            else:
-                getattr(step, what)(X, *(() if what == "forward" else (Y,)))
-        assert seen[0] == (own, caller) and seen[-1] == (caller, own)
 
     def test_new_arrays_need_no_new_plans_and_are_not_kept(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")

@@ -12,27 +12,19 @@ from helpers.cuda.checks import (
     assert_own_orders,
     assert_parts_agree,
     assert_same_gradient,
+    both_steps,
     data,
     make,
-    weights,
 )
 from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
-from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
-from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
 
 MEMBERS = 3
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
-
-
-@pytest.fixture
-def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> HostLauncher:
-    """Products with epilogues, through cuBLASLt's interface."""
-    return HostLauncher(libraries[dtype], dtype, lt)
 
 
 def members(widths: tuple[int, ...], *activations: Any, **settings: Any) -> NetworkSpec:
@@ -115,9 +107,7 @@ def test_a_prediction_is_the_mean_over_the_members(
     monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
     spec = members((7, 6, 4), "relu", loss=loss, dtype=dtype, dropout=(0.5,))
     X, Y = labeled(spec)
-    step, reference = make(spec, fused), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, fused)
     tolerance = TOLERANCES[dtype]
     for _ in range(3):  # launch by launch, then as CUDA graphs
         np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=tolerance)
@@ -141,9 +131,7 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
     spec = members((7, 6, 4), "relu", rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = labeled(spec)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype)
-    step, reference = make(spec, fused), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, fused)
     options = {"learning_rate": 0.05, "batch_size": BATCH, "sample_weight": weight}
     for norm in (None, 0.01):
         losses = [

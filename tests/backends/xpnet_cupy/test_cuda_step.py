@@ -15,6 +15,7 @@ from helpers.cuda.checks import (
     assert_agrees_by_rows,
     assert_parts_agree,
     assert_same_gradient,
+    both_steps,
     data,
     make,
     train,
@@ -42,12 +43,6 @@ def test_every_rule_and_label_form(
 ) -> None:
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), rule=RULES[rule], dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, form), batch=BATCH)
-
-
-@pytest.fixture
-def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> HostLauncher:
-    """Products with epilogues, through cuBLASLt's interface."""
-    return HostLauncher(libraries[dtype], dtype, lt)
 
 
 @pytest.mark.parametrize("form", ["indices", "soft"])
@@ -102,15 +97,11 @@ def test_penalty_and_weights(
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 0.3)])
-@pytest.mark.parametrize("products", ["plain", "fused"])
-def test_dropout(
-    libraries: dict[str, Any], lt: Any, products: str, rates: tuple[float, float], dtype: str
-) -> None:
-    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
-    activations: Any = ("relu", "tanh") if products == "plain" else ("relu", "relu")
+def test_dropout(either: HostLauncher, rates: tuple[float, float], dtype: str) -> None:
+    activations: Any = ("relu", "relu") if either.lt else ("relu", "tanh")
     for seed in (5, 2**64 - 3, 2**100 + 1):
         spec = NetworkSpec((7, 6, 5, 4), activations, dtype=dtype, dropout=rates, seed=seed)
-        assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
+        assert_agrees(spec, either, *data(spec, "indices"), batch=BATCH)
 
 
 @pytest.mark.parametrize("batch", [1, 23, 100])
@@ -118,11 +109,6 @@ def test_dropout(
 def test_batch_sizes(launcher: HostLauncher, batch: int, shuffled: bool, dtype: str) -> None:
     spec = NetworkSpec((7, 4), (), dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=batch, shuffled=shuffled)
-
-
-def test_rows_in_order(launcher: HostLauncher, dtype: str) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, shuffled=False)
 
 
 def test_many_classes_and_rows_over_several_chunks(libraries: dict[str, Any]) -> None:
@@ -167,10 +153,8 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = data(spec, "soft")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype)
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = both_steps(spec, launcher)
     rtol = 300 * float(np.finfo(dtype).eps)
-    for one in (step, reference):
-        one.params.update(weights(spec))
     for _ in range(3):
         found, wanted = (one.gradient(X, Y, sample_weight=weight) for one in (step, reference))
         assert found == pytest.approx(wanted, rel=rtol) and step.penalty == pytest.approx(
@@ -203,9 +187,7 @@ def test_a_loss_without_gradients(
     X, Y = data(spec, "indices" if loss == "softmax_cross_entropy" else "values")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
     rows = np.random.default_rng(4).permutation(ROWS)[:21] if ordered else None
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, launcher)
     found, wanted = (one.loss(X, Y, sample_weight=weight, rows=rows) for one in (step, reference))
     rtol = 300 * np.finfo(dtype).eps
     np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
@@ -213,24 +195,18 @@ def test_a_loss_without_gradients(
     assert not step._network.trains and "gradients" not in vars(step._network)
 
 
-@pytest.mark.parametrize("products", ["plain", "fused"])
 @pytest.mark.parametrize("first_row", [0, 1, 6, 7])
-def test_gradients_of_parts_add_up(
-    libraries: dict[str, Any], lt: Any, products: str, first_row: int, dtype: str
-) -> None:
+def test_gradients_of_parts_add_up(either: HostLauncher, first_row: int, dtype: str) -> None:
     """Two parts of a batch, with dropout masks by the row of the whole batch, penalty in one of
     them.
     """
-    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     spec = NetworkSpec(
         (7, 6, 5, 4), ("relu", "tanh"), dtype=dtype, l2=0.1, dropout=(0.3, 0.5), seed=5
     )
     X, Y = data(spec, "indices")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype)
     order, total = np.random.default_rng(4).permutation(ROWS), float(weight.sum())
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, either)
     wanted, flat, loss = reference.gradient(X, Y, sample_weight=weight, rows=order), 0, 0.0
     for rows, first, penalized in (
         (order[:first_row], 0, True),
@@ -246,35 +222,25 @@ def test_gradients_of_parts_add_up(
         np.testing.assert_allclose(step.gradients[name], reference.gradients[name], atol=atol)
 
 
-@pytest.mark.parametrize("products", ["plain", "fused"])
-def test_dropout_of_rows_that_stand_apart_in_their_batch(
-    libraries: dict[str, Any], lt: Any, products: str, dtype: str
-) -> None:
+def test_dropout_of_rows_that_stand_apart_in_their_batch(either: HostLauncher, dtype: str) -> None:
     """Each row has the mask of its place, for widths that divide into four words and for those that
     do not.
     """
-    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     spec = NetworkSpec(
         (7, 6, 8, 1, 4), ("relu", "tanh", "relu"), dtype=dtype, dropout=(0.3, 0.5, 0.2), seed=5
     )
     X, Y = data(spec, "indices")
     order = np.random.default_rng(4).permutation(40)
-    assert_same_gradient(
-        spec, launcher, X, Y, part=BatchPart(40.0, first_row=5, places=order[:ROWS])
-    )
-    assert_parts_agree(spec, launcher, X, Y, placed=True)
+    assert_same_gradient(spec, either, X, Y, part=BatchPart(40.0, first_row=5, places=order[:ROWS]))
+    assert_parts_agree(spec, either, X, Y, placed=True)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"]
 )
-@pytest.mark.parametrize("products", ["plain", "fused"])
-def test_parts_of_batches(
-    libraries: dict[str, Any], lt: Any, products: str, loss: Any, weighted: bool, dtype: str
-) -> None:
+def test_parts_of_batches(either: HostLauncher, loss: Any, weighted: bool, dtype: str) -> None:
     """One of them has no rows."""
-    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     settings: dict[str, Any] = {
         "dropout": (0.3, 0.0),
         "seed": 5,
@@ -286,8 +252,7 @@ def test_parts_of_batches(
         settings["loss"] = loss
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), rule=RULES["adam"], dtype=dtype, **settings)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
-    assert_parts_agree(spec, launcher, *data(spec, form), weight)
-    launcher.xp.check()
+    assert_parts_agree(spec, either, *data(spec, form), weight)
 
 
 def test_outputs_of_rows_that_are_not_there_may_be_anything(
@@ -489,13 +454,11 @@ def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(
         )
 
 
-@pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
-def test_nan_that_an_infinite_weight_makes_is_not_hidden(
-    libraries: dict[str, Any], lt: Any, fused: bool, dtype: str
-) -> None:
+def test_nan_that_an_infinite_weight_makes_is_not_hidden(either: HostLauncher, dtype: str) -> None:
+    """ReLU in a product turns NaN into 0."""
     spec = NetworkSpec((3, 4, 2), ("relu",), dtype=dtype)
     X, Y = np.array([[0, 1, 1], [0, 2, 1]], dtype), np.array([0, 1])
-    step = make(spec, HostLauncher(libraries[dtype], dtype, lt if fused else None))
+    step = make(spec, either)
     lost = weights(spec)
     lost["W1"][0, 0] = -np.inf
     step.params.update(lost)
@@ -515,13 +478,11 @@ def test_infinite_gradients_of_both_signs_are_no_nan(launcher: HostLauncher, dty
 
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "lion"])
-@pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
-def test_nan_is_not_hidden(
-    libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str
-) -> None:
+def test_nan_is_not_hidden(either: HostLauncher, rule: str, dtype: str) -> None:
+    """ReLU in a product turns NaN into 0."""
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES[rule], dtype=dtype)
     X, Y = data(spec, "indices")
-    step, clean = make(spec, HostLauncher(libraries[dtype], dtype, lt if fused else None)), X.copy()
+    step, clean = make(spec, either), X.copy()
     step.params.update(weights(spec))
     X[3, 2] = np.nan
     assert np.isnan(step.gradient(X, Y)) and np.isfinite(step.gradient(clean, Y))

@@ -119,6 +119,14 @@ def make(spec: NetworkSpec, launcher: HostLauncher) -> CudaStep:
     return CudaStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
 
 
+def both_steps(spec: NetworkSpec, launcher: HostLauncher) -> tuple[CudaStep, ReferenceStep]:
+    """The compiled step and the reference step, with the same parameters."""
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    return step, reference
+
+
 def weights(spec: NetworkSpec) -> dict[str, Any]:
     rng = np.random.default_rng(7)
     return {
@@ -171,10 +179,8 @@ def assert_same_gradient(
     """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss
     without gradients.
     """
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = both_steps(spec, launcher)
     rtol = 300 * float(np.finfo(spec.dtype).eps)
-    for one in (step, reference):
-        one.params.update(weights(spec))
     found, wanted = (one.gradient(X, Y, **options) for one in (step, reference))
     np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     for name in step.gradients:
@@ -234,9 +240,7 @@ def assert_agrees(
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers,
     outputs.
     """
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, launcher)
     # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few
     # thousand roundings.
     rtol = 3e3 * np.finfo(spec.dtype).eps
@@ -261,9 +265,7 @@ def assert_agrees(
 def assert_own_orders(spec: NetworkSpec, launcher: HostLauncher, weight: Any = None) -> None:
     """Epochs in which each member has an order of its own, from the same weights by both steps."""
     X, Y = data(spec, "indices")
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, launcher)
     rng, rtol = np.random.default_rng(9), 3e3 * float(np.finfo(spec.dtype).eps)
     for _ in range(EPOCHS):
         order = np.stack([rng.permutation(ROWS) for _ in range(spec.members)])
@@ -284,9 +286,7 @@ def assert_agrees_by_rows(
     if weight is not None:
         weight[:BATCH] = 0
     X, Y = data(spec, "indices")
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    step, reference = both_steps(spec, launcher)
     rtol = 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(3):
         order = np.roll(np.arange(ROWS), -5 * epoch)  # the first batch has no weight, then the last
