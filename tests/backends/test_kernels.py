@@ -53,14 +53,21 @@ def usable() -> list[tuple[Backend, str]]:
     return kernels
 
 
+GRADIENTS = ("tanh_backward", "gelu_backward")
+"""Gradients of activations that stand for all, which Numba's backend makes from one template: the
+first keeps its output, the second its input.
+"""
+
+
 def in_both_dtypes() -> list[Any]:
-    """Backend, kernel name and dtype. Activations and updates in float32 are slow, since each is
-    compiled: test_loops has the same formulas in float32, and float64 is enough for what a kernel
-    adds.
+    """Backend, kernel name and dtype. Activations and updates in float32, and most gradients of
+    activations, are slow, since each is compiled: test_loops has the same formulas in both dtypes,
+    and the others are enough for what a kernel adds.
     """
     cases = []
     for (backend, name), dtype in itertools.product(usable(), ["float32", "float64"]):
-        is_slow = backend.name == "numba" and dtype == "float32" and has_loop_of_step(name)
+        is_repeated = dtype == "float32" or (name.endswith("_backward") and name not in GRADIENTS)
+        is_slow = backend.name == "numba" and has_loop_of_step(name) and is_repeated
         marks = [pytest.mark.slow] if is_slow else []
         cases.append(
             pytest.param(backend, name, dtype, id=f"{backend.name}-{name}-{dtype}", marks=marks)

@@ -431,7 +431,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize(
-    "own, size, weighted", [(False, 3, True), (True, 2, False), (True, 4, True)]
+    "own, size, weighted",
+    [(False, 3, True), pytest.param(True, 2, False, marks=pytest.mark.slow), (True, 4, True)],
 )
 @pytest.mark.parametrize("name", SETTINGS)
 def test_ranks_find_what_one_process_finds(

@@ -75,7 +75,7 @@ def networks(draw: st.DrawFn) -> Network:
 
 
 @given(network=networks(), extra=st.dictionaries(st.text(max_size=5), JSON, max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 def test_what_was_saved_comes_back(tmp_path: Path, network: Network, extra: dict[str, Any]) -> None:
     path, again = tmp_path / "model.safetensors", tmp_path / "again.safetensors"
     network.save(path, extra)
