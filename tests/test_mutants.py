@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.cases import each_case
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +33,7 @@ def f(a: int | None, *, b: float = 1.5) -> list | None:
 """
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "operator", "matters"),
     [
         ("| None, *", "ReplaceBinaryOperator_BitOr_Add", False),

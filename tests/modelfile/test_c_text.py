@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.cases import each_case
 
 import xpnet
 from xpnet.backend import NetworkSpec
@@ -15,7 +16,7 @@ from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.number_encoding import NumberEncoding
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "text"),
     [
         (None, "NULL"),
@@ -34,13 +35,12 @@ from xpnet.tabular.number_encoding import NumberEncoding
         (np.empty(0, np.float32), "(const float[]){0}"),
         (np.array(["a", "b"], object), '(const char *const[]){"a", "b"}'),
     ],
-    ids=str,
 )
 def test_values(value: Any, text: str) -> None:
     assert c_source._literal(value) == text
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32(-math.inf)])
+@each_case("value", [math.nan, math.inf, np.float32(-math.inf)])
 def test_numbers_that_are_not_finite_are_refused(value: Any) -> None:
     with pytest.raises(xpnet.InputError, match="finite"):
         c_source._literal([value])
@@ -54,7 +54,7 @@ def test_numbers_read_back_the_same() -> None:
         assert np.float32(c_source._literal(single).removesuffix("f")) == single
 
 
-@pytest.mark.parametrize("letter", ["x", "é", "\x7f", "\x80", "ÿ"])
+@each_case("letter", ["x", "é", "\x7f", "\x80", "ÿ"])
 def test_the_longest_text(letter: str) -> None:
     size = len(letter.encode())
     text = letter * (4095 // size)
@@ -73,7 +73,7 @@ def defined(exported: Exported) -> dict[str, str]:
     return {name: value for _, name, value in (line.split(" ", 2) for line in lines)}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("loss", "outputs", "classes", "results", "letter"),
     [
         ("softmax_cross_entropy", 3, [1, 2, 3], "3", "'s'"),
@@ -102,7 +102,7 @@ def test_the_results_of_a_model(
     assert float(sizes["TEMPERATURE"]) == 1.0
 
 
-@pytest.mark.parametrize(("levels", "is_sorted"), [((0.5,), "0"), ((0.2, 0.8), "1")])
+@each_case(("levels", "is_sorted"), [((0.5,), "0"), ((0.2, 0.8), "1")])
 def test_the_steps_after_the_networks(levels: tuple[float, ...], is_sorted: str) -> None:
     spec = NetworkSpec((2, len(levels)), (), loss="quantile", loss_numbers=levels)
     sizes = defined(Exported(spec, [{}], target=np.ones((4, 1)), temperature=0.5))

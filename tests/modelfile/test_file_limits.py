@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from helpers import damage
+from helpers.cases import each_case
 
 import xpnet
 from xpnet import modelfile
@@ -26,7 +27,7 @@ def described(**changes: Any) -> Description:
     return Description("LogisticRegression", replace(SPEC, **changes), {}, {})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fits", "differs"),
     [
         ({"widths": (3, 2)}, {"widths": (3,)}),
@@ -43,7 +44,6 @@ def described(**changes: Any) -> Description:
         ),
         ({"dropout": ()}, {"dropout": (0.5,)}),
     ],
-    ids=str,
 )
 def test_what_makes_a_network(fits: dict[str, Any], differs: dict[str, Any]) -> None:
     assert described(**fits).network == replace(SPEC, **fits)
@@ -67,7 +67,7 @@ def test_the_length_of_a_header() -> None:
             container._header(BytesIO(content))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("tensors", "size", "words"),
     [
         ([("F64", (2, 3), (0, 48))], 48, None),
@@ -91,7 +91,7 @@ def test_where_tensors_lie(tensors: Any, size: int, words: str | None) -> None:
         container._check_places(entries, size)
 
 
-@pytest.mark.parametrize(("number", "words"), [(0, "format 0"), (2, "format 2"), (1, None)])
+@each_case(("number", "words"), [(0, "format 0"), (2, "format 2"), (1, None)])
 def test_the_formats_that_are_read(tmp_path: Path, number: int, words: str | None) -> None:
     xpnet.LogisticRegression(3, 2, backend="numpy").save(tmp_path / "m")
     content = damage.sealed(
@@ -163,8 +163,8 @@ NUMBER: dict[str, Any] = {
 EDGES = np.array([0.0, 1.0, 2.0])
 
 
-@pytest.mark.parametrize("part", ["", "trend", "year", "month", "day", "weekday", "hour", "era"])
-@pytest.mark.parametrize("cycle", [False, True])
+@each_case("part", ["", "trend", "year", "month", "day", "weekday", "hour", "era"])
+@each_case("cycle", [False, True])
 def test_the_parts_of_a_number(part: str, cycle: bool) -> None:
     entry = {**NUMBER, "part": part, "cycle": cycle}
     has_cycle = part in ("month", "day", "weekday", "hour")
@@ -176,7 +176,7 @@ def test_the_parts_of_a_number(part: str, cycle: bool) -> None:
         tables._number_of(entry, EDGES)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("edges", "fits"),
     [
         ([], True),
@@ -234,7 +234,7 @@ def test_the_values_of_a_category() -> None:
             category(**differs)
 
 
-@pytest.mark.parametrize(("column", "fits"), [(-1, False), (0, True), (1, True), (2, False)])
+@each_case(("column", "fits"), [(-1, False), (0, True), (1, True), (2, False)])
 def test_the_column_of_an_encoding(column: int, fits: bool) -> None:
     entry = {**NUMBER, "column": column}
     tensors = {"e/edges": EDGES, "other": EDGES}
@@ -400,7 +400,7 @@ def test_the_targets_of_a_regressor(regressor: Whole) -> None:
         regressor.opened(_flat=1)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("loss", "outputs", "fits", "differs"),
     [
         ("softmax_cross_entropy", 3, [3], [2, 4, [3], [1, 2]]),
@@ -480,7 +480,7 @@ ENVELOPES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("case", ENVELOPES)
+@each_case("case", ENVELOPES)
 def test_an_envelope_is_whole(tmp_path: Path, case: str) -> None:
     xpnet.LogisticRegression(3, 2, backend="numpy").save(tmp_path / "m")
     entries, envelope, data = damage.unpack((tmp_path / "m").read_bytes())
@@ -526,7 +526,7 @@ def test_what_columns_hold() -> None:
     assert modelfile._column_kinds({"encodings": encodings}, tensors) == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "settings",
     [
         {"fitted": {"float": "1"}},
@@ -536,7 +536,6 @@ def test_what_columns_hold() -> None:
         {"fitted": {"dict": [["feature_names_in_", 5]]}},
         {"encoder": 5},
     ],
-    ids=str,
 )
 def test_a_description_of_no_estimator(tmp_path: Path, settings: dict[str, Any]) -> None:
     container.write(tmp_path / "m", Description("MLPRegressor", SPEC, settings, {}), {})
@@ -553,8 +552,8 @@ def test_encodings_that_are_none_describe_no_columns(tmp_path: Path) -> None:
     assert (facts["classes"], facts["parameters"]) == (None, 3 * 2 + 2)
 
 
-@pytest.mark.parametrize("loss", ["absolute_error", "logistic_cross_entropy", "squared_error"])
-@pytest.mark.parametrize("kind", ["FeedforwardNeuralNet", "LogisticRegression"])
+@each_case("loss", ["absolute_error", "logistic_cross_entropy", "squared_error"])
+@each_case("kind", ["FeedforwardNeuralNet", "LogisticRegression"])
 def test_the_loss_of_a_network(tmp_path: Path, kind: str, loss: Any) -> None:
     tensors = {slot.name: np.ones(slot.shape) for slot in SPEC.slots()}
     settings = {"compiled": True, "learning_rate": 0.5}

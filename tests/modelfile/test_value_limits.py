@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from helpers.cases import each_case
 
 import xpnet
 from xpnet import optimizers
@@ -28,7 +29,7 @@ def test_the_one_text_of_a_value() -> None:
             canonical({"a": wrong})
 
 
-@pytest.mark.parametrize("mark", [",", "[", "{"])
+@each_case("mark", [",", "[", "{"])
 def test_the_number_of_values_of_a_text(mark: str) -> None:
     limit = 2**20
     assert parse('"' + mark * limit + '"') == mark * limit
@@ -39,7 +40,7 @@ def test_the_number_of_values_of_a_text(mark: str) -> None:
         parse(('"' + ",[{" * (limit // 3 + 1) + '"').encode())
 
 
-@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": 1, "b": value[0]}])
+@each_case("wrap", [lambda value: value, lambda value: {"a": 1, "b": value[0]}])
 def test_the_levels_of_a_text(wrap: Any) -> None:
     for levels in (1, 2, 256):
         value = wrap(nested(levels)) if levels > 1 else []
@@ -70,7 +71,7 @@ FORMS: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "form"), FORMS, ids=lambda part: str(part)[:30])
+@each_case(("value", "form"), FORMS)
 def test_the_form_of_a_value(value: Any, form: Any) -> None:
     assert to_json(value) == form
     back = from_json(form)
@@ -106,7 +107,7 @@ def test_arrays_become_tensors_by_their_path() -> None:
         from_json({"tensor": "b/d"}, tensors)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "mark",
     [
         {"float": "inf"},
@@ -151,7 +152,7 @@ def test_fields_have_their_types() -> None:
             typed(wrong, Pair)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@each_case("sign", [1, -1])
 def test_whole_numbers_that_float64_holds_become_floats(sign: int) -> None:
     assert typed(sign * (2**53 - 1), float) == sign * 9007199254740991.0
     with pytest.raises(ValueError, match="another type than float"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from helpers.cases import each_case
 from sklearn import metrics
 
 from xpnet import ops
@@ -56,7 +57,7 @@ FORMULAS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@each_case("name", FORMULAS)
 def test_activations(name: Any) -> None:
     formula, derivative = FORMULAS[name]
     activation = ops.ACTIVATIONS[name]
@@ -77,7 +78,7 @@ def test_the_tail_of_gelu_has_all_its_digits() -> None:
     assert (np.abs(ratio - 1) <= 4 * np.finfo(float).eps * (1 + x * x)).all()
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@each_case("name", FORMULAS)
 def test_infinity_and_nan(name: Any) -> None:
     activation = ops.ACTIVATIONS[name]
     x = np.array([-np.inf, np.inf, np.nan])
@@ -132,8 +133,8 @@ CASES: list[tuple[str, str | None, tuple[float, ...]]] = [
 DEFAULTS = {"delta": 1.0, "quantile": 0.5, "power": 1.5}
 
 
-@pytest.mark.parametrize("is_weighted", [False, True])
-@pytest.mark.parametrize(("name", "argument", "numbers"), CASES)
+@each_case("is_weighted", [False, True])
+@each_case(("name", "argument", "numbers"), CASES)
 def test_losses_are_weighted_means_of_rows(
     name: str,
     argument: str | None,
@@ -197,7 +198,7 @@ def test_softmax_losses(rng: np.random.Generator) -> None:
     assert float(ops.softmax_cross_entropy(certain, np.array([[1.0, 0.0]]))[0]) == 0.0
 
 
-@pytest.mark.parametrize("target", [[0, 0, 1, 1, 1], [7, 7, 3, 3, 3]])
+@each_case("target", [[0, 0, 1, 1, 1], [7, 7, 3, 3, 3]])
 def test_several_targets_are_a_softmax_each(target: list[int], rng: np.random.Generator) -> None:
     logits, labels = rng.normal(size=(4, 5)), rng.uniform(size=(4, 5))
     parts = [

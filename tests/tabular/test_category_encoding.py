@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
+from helpers.cases import each_case
 
 from xpnet.tabular import category_encoding
 from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
@@ -26,7 +27,7 @@ def fitted(counts: dict[str, int], min_rows: int, max_columns: int) -> CategoryE
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("counts", "min_rows", "max_columns", "values", "frequent", "gaps"),
     [
         ({"b": 3, "a": 3, "c": 5}, 1, 9, "cab", 3, False),
@@ -57,7 +58,7 @@ def test_one_value_without_gaps_is_no_category() -> None:
     assert fitted({"gap": 3}, 1, 3) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "other"),
     [
         ("12", "12.0"),
@@ -132,9 +133,9 @@ def standardized(of_values: Any, of_rows: Any, indices: numpy.ndarray) -> tuple[
     return (numpy.array(of_values) - mean) / deviation, (numpy.array(of_rows) - mean) / deviation
 
 
-@pytest.mark.parametrize("in_order", [False, True])
-@pytest.mark.parametrize("classes", [0, 2, 4])
-@pytest.mark.parametrize("numbers_at_once", [1 << 20, 1])
+@each_case("in_order", [False, True])
+@each_case("classes", [0, 2, 4])
+@each_case("numbers_at_once", [1 << 20, 1])
 def test_frequency_and_mean_targets(
     classes: int, in_order: bool, numbers_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,9 +189,7 @@ def test_a_detail_that_does_not_vary_is_0() -> None:
     assert not detailed.category.details.any() and not detailed.row_details.any()
 
 
-@pytest.mark.parametrize(
-    ("classes", "maximum", "sizes"), [(3, 3, [2]), (7, 3, [3, 3]), (8, 3, [3, 2, 2])]
-)
+@each_case(("classes", "maximum", "sizes"), [(3, 3, [2]), (7, 3, [3, 3]), (8, 3, [3, 2, 2])])
 def test_classes_come_a_few_columns_at_a_time(classes: int, maximum: int, sizes: list[int]) -> None:
     y = numpy.arange(classes)
     target = Target(y, "classification", RowLinks(), numpy.random.RandomState(0))

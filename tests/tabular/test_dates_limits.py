@@ -4,6 +4,7 @@ from datetime import datetime
 
 import numpy
 import pytest
+from helpers.cases import each_case
 
 import xpnet
 from xpnet.tabular import dates
@@ -26,7 +27,7 @@ def clock_time(text: str) -> int | None:
     return None if result is None else int(result.microseconds[0])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "seconds"),
     [
         ("0:00", 0),
@@ -56,7 +57,7 @@ def test_times_that_a_clock_shows(text: str, seconds: float | None) -> None:
     assert clock_time(text) == wanted
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "form", "wanted"),
     [
         ("2024-02-29", "%Y-%m-%d", datetime(2024, 2, 29)),
@@ -144,7 +145,7 @@ def test_formats_have_a_maximum_length() -> None:
         check_date_format("%Y" + " " * 99, "when")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("number", "is_date"),
     [
         (19000101, True),
@@ -170,7 +171,7 @@ def test_no_numbers_are_no_dates() -> None:
     assert not are_whole_dates(numpy.empty(0, int))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("texts", "example"),
     [
         ([], None),
@@ -187,7 +188,7 @@ def test_nearly_all_texts_look_like_dates(texts: list[str], example: str | None)
     assert unlike_date(texts) == example
 
 
-@pytest.mark.parametrize(("rows", "step"), [(200, 1), (201, 2), (400, 2), (401, 3)])
+@each_case(("rows", "step"), [(200, 1), (201, 2), (400, 2), (401, 3)])
 def test_a_few_hundred_texts_are_looked_at(rows: int, step: int) -> None:
     is_looked_at = [k % step == 0 for k in range(rows)]
     texts = ["2023-01-01" if looked_at else "word" for looked_at in is_looked_at]
@@ -197,16 +198,12 @@ def test_a_few_hundred_texts_are_looked_at(rows: int, step: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["13/11/23", "11-13-23", "1-1-23", "08.04.23", "4-Nov-23", "20230408"]
-)
+@each_case("text", ["13/11/23", "11-13-23", "1-1-23", "08.04.23", "4-Nov-23", "20230408"])
 def test_forms_that_only_look_like_dates(text: str) -> None:
     assert unlike_date([text] * 3) == text
     assert all(read_dates([text], form) is None for form in FORMS)
 
 
-@pytest.mark.parametrize(
-    "text", ["99/99/23", "123/11/23", "1.1.23", "2023040", "202304081", "1/1/1"]
-)
+@each_case("text", ["99/99/23", "123/11/23", "1.1.23", "2023040", "202304081", "1/1/1"])
 def test_other_numbers_do_not_look_like_dates(text: str) -> None:
     assert unlike_date([text] * 3) is None

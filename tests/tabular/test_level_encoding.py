@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
+from helpers.cases import each_case
 from numpy.random import RandomState
 
 from xpnet.tabular import level_encoding
@@ -39,9 +40,9 @@ def effect_by_pairs(
     return LevelEffect(products / chance, correlation, explained / float((centred**2).sum()))
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("edges", [[], [0.0, 3.0, 6.0, 9.0]])
-@pytest.mark.parametrize("has_groups", [False, True])
+@each_case("outputs", [1, 3])
+@each_case("edges", [[], [0.0, 3.0, 6.0, 9.0]])
+@each_case("has_groups", [False, True])
 def test_the_effect_of_levels(outputs: int, edges: list[float], has_groups: bool) -> None:
     rng = numpy.random.default_rng(outputs)
     for strength in (0.0, 0.7, 3.0):
@@ -113,9 +114,7 @@ def test_the_limit_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fit_levels(X, NUMBER, target) is None
 
 
-@pytest.mark.parametrize(
-    ("correlation", "prior_rows"), [(0.5, 1.0), (0.25, 3.0), (0.99, 0.2), (0.001, 30.0)]
-)
+@each_case(("correlation", "prior_rows"), [(0.5, 1.0), (0.25, 3.0), (0.99, 0.2), (0.001, 30.0)])
 def test_the_rows_that_are_added_to_a_level(
     correlation: float, prior_rows: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

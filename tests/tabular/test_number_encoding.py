@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy
 import pytest
+from helpers.cases import each_case
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from xpnet.tabular import number_encoding
@@ -138,7 +139,7 @@ def test_the_robust_scale_is_half_the_range_where_the_quartiles_are_equal() -> N
     assert (number.centre, number.scale) == (1.0, 1 / 5.0)
 
 
-@pytest.mark.parametrize("scaling", [STANDARD, replace(ROBUST, max_bins=8)])
+@each_case("scaling", [STANDARD, replace(ROBUST, max_bins=8)])
 def test_two_values_have_their_middle_and_half_their_distance(scaling: Scaling) -> None:
     number = fitted(numpy.array([3.0, 3.0, 3.0, 7.0]), scaling)
     assert (number.centre, number.scale, number.clip, len(number.edges)) == (5.0, 0.5, False, 0)
@@ -151,7 +152,7 @@ def test_a_number_without_two_values_has_gaps_alone_or_no_output() -> None:
         assert number_encoding.fit_numbers(numpy.array(x), ROBUST, 0, "number") == []
 
 
-@pytest.mark.parametrize(("rows", "kept"), [(9, 9), (10, 10), (11, 6), (20, 10), (21, 7)])
+@each_case(("rows", "kept"), [(9, 9), (10, 10), (11, 6), (20, 10), (21, 7)])
 def test_quantiles_are_of_a_limited_number_of_rows(
     rows: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +165,7 @@ def test_quantiles_are_of_a_limited_number_of_rows(
     assert (number.low, number.high) == (0.0, rows - 1.0)
 
 
-@pytest.mark.parametrize(("values", "edges"), [(3, 3), (9, 9), (10, 9), (500, 9)])
+@each_case(("values", "edges"), [(3, 3), (9, 9), (10, 9), (500, 9)])
 def test_edges_are_all_values_or_quantiles(values: int, edges: int) -> None:
     x = numpy.random.default_rng(0).exponential(size=values)
     number = fitted(x, replace(ROBUST, max_bins=8))
@@ -218,8 +219,8 @@ def tree_edges(
     return numpy.unique([x.min(), *cuts.clip(x.min(), x.max()), x.max()])
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("rows", [60, 390, 1014, 3000])
+@each_case("task", ["regression", "classification"])
+@each_case("rows", [60, 390, 1014, 3000])
 def test_edges_of_trees(rows: int, task: Task) -> None:
     rng = numpy.random.default_rng(rows)
     x = rng.normal(size=rows)
