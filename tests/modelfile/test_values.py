@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.cases import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -54,7 +55,7 @@ def test_labels_of_any_kind_come_back() -> None:
     assert from_json(to_json(labels)).tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         object(),
@@ -70,7 +71,7 @@ def test_what_has_no_form_is_refused(value: Any) -> None:
         to_json({"a": [value]})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         {"float": "1"},
@@ -102,7 +103,7 @@ def test_a_dataclass_comes_back_as_its_class() -> None:
     assert typed(json.loads(json.dumps(asdict(spec))), NetworkSpec) == spec
 
 
-@pytest.mark.parametrize("value", [1, "1.0", None, [1.0], {"float": "inf"}, 2**60])
+@each_case("value", [1, "1.0", None, [1.0], {"float": "inf"}, 2**60])
 def test_a_value_is_of_the_type_that_is_asked_for(value: Any) -> None:
     if value == 1:
         assert type(typed(value, float)) is float

@@ -1,8 +1,8 @@
 """The form of each activation in ONNX's operators, computed by NumPy, against the function."""
 
 import numpy as np
-import pytest
 import scipy.special
+from helpers.cases import each_case
 
 from xpnet import ops
 
@@ -31,7 +31,7 @@ def evaluate(expression, x):
     return OPERATORS[operator](*(evaluate(operand, x) for operand in operands))
 
 
-@pytest.mark.parametrize("name", ops.ACTIVATIONS)
+@each_case("name", ops.ACTIVATIONS)
 def test_onnx_computes_the_activation(name):
     x = np.concatenate([np.linspace(-40, 40, 401), [1e-3, -1e-3, 0.0]])
     activation = ops.ACTIVATIONS[name]

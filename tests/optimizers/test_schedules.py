@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from helpers.cases import each_case
 
 import xpnet
 from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, StepDecay
@@ -22,7 +23,7 @@ def pytorchs_rates(kind, settings, losses=None):
     return rates
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("ours", "kind", "settings"),
     [
         (StepDecay(0.5, every=4, factor=0.3), "StepLR", {"step_size": 4, "gamma": 0.3}),
@@ -44,7 +45,6 @@ def pytorchs_rates(kind, settings, losses=None):
             },
         ),
     ],
-    ids=["step", "exponential", "cosine", "one cycle"],
 )
 def test_rates_are_pytorchs(ours, kind, settings):
     assert [ours(epoch, []) for epoch in range(EPOCHS)] == pytest.approx(
@@ -52,7 +52,7 @@ def test_rates_are_pytorchs(ours, kind, settings):
     )
 
 
-@pytest.mark.parametrize("patience", [1, 3])
+@each_case("patience", [1, 3])
 def test_plateau_is_pytorchs(patience, rng):
     losses = list(1 / (1 + rng.permutation(EPOCHS) % 7))
     ours = Plateau(0.5, patience=patience, factor=0.5, tol=0.01)
@@ -79,8 +79,8 @@ def test_a_number_is_a_constant_and_a_function_is_itself():
     assert xpnet.LogisticRegression(2, 2, StepDecay(0.5, every=2)).next_learning_rate == 0.5
 
 
-@pytest.mark.parametrize("number", [0.0, -1.0, float("inf"), float("nan")])
-@pytest.mark.parametrize(
+@each_case("number", [0.0, -1.0, float("inf"), float("nan")])
+@each_case(
     "make",
     [Constant, lambda n: StepDecay(n, 1), lambda n: Cosine(1.0, n), lambda n: Plateau(1.0, n)],
 )
@@ -111,7 +111,7 @@ def test_one_cycle_rises_to_its_maximum_and_falls():
     assert rates[10:] == pytest.approx([end] * 3, rel=1e-9)
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
+@each_case("epochs", [1, 2])
 def test_a_cycle_of_few_epochs(epochs):
     schedule = OneCycle(2.0, epochs=epochs)
     assert [schedule(0, []), schedule(1, [])] == pytest.approx([0.08, 8e-6], rel=1e-9)
@@ -128,9 +128,7 @@ def test_a_loss_falls_by_more_than_the_tolerance():
     assert schedule(2, [math.nan, math.nan]) == 0.5
 
 
-@pytest.mark.parametrize(
-    "make", [lambda n: Cosine(1.0, 5, end=n), lambda n: Plateau(1.0, tol=n)], ids=["end", "tol"]
-)
+@each_case("make", [lambda n: Cosine(1.0, 5, end=n), lambda n: Plateau(1.0, tol=n)])
 def test_the_end_and_the_tolerance_may_be_zero_or_negative(make):
     for number in (0.0, -1.0):
         make(number)

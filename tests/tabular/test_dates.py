@@ -9,6 +9,7 @@ import numpy
 import pandas
 import polars
 import pytest
+from helpers.cases import each_case
 from helpers.damage import sealed
 from sklearn.preprocessing import StandardScaler
 
@@ -47,12 +48,12 @@ def encoded(values: Any, **settings: Any) -> numpy.ndarray:
         return TableEncoder(**settings).fit_transform({"when": values})
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_case("form", FORMS)
 def test_days_are_read_in_each_form(form: str) -> None:
     numpy.testing.assert_array_equal(encoded(written(DAYS, form)), encoded(DAYS))
 
 
-@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y"])
+@each_case("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y"])
 def test_numbers_may_lack_their_leading_zero(form: str) -> None:
     texts = [text.replace("/0", "/").replace(".0", ".") for text in written(DAYS, form)]
     texts = [text.removeprefix("0").replace(" 0", " ") for text in texts]
@@ -60,10 +61,10 @@ def test_numbers_may_lack_their_leading_zero(form: str) -> None:
     numpy.testing.assert_array_equal(encoded(texts), encoded(DAYS))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "ending", [" %H:%M:%S", "T%H:%M:%S", " %I:%M:%S %p", ", %I:%M:%S%p", " %H:%M:%S.%f", " %H:%M"]
 )
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d/%m/%Y", "%B %d, %Y"])
+@each_case("form", ["%Y-%m-%d", "%d/%m/%Y", "%B %d, %Y"])
 def test_a_time_of_day_may_follow(form: str, ending: str) -> None:
     moments = MOMENTS
     if "%S" not in ending:
@@ -73,7 +74,7 @@ def test_a_time_of_day_may_follow(form: str, ending: str) -> None:
     numpy.testing.assert_array_equal(encoded(written(moments, form + ending)), encoded(moments))
 
 
-@pytest.mark.parametrize("ending", ["Z", "+00:00", "+0530", "-03"])
+@each_case("ending", ["Z", "+00:00", "+0530", "-03"])
 def test_text_with_a_time_zone_is_an_instant(ending: str) -> None:
     minutes = {"+0530": 330, "-03": -180}.get(ending, 0)
     zone = timezone(timedelta(minutes=minutes))
@@ -82,19 +83,19 @@ def test_text_with_a_time_zone_is_an_instant(ending: str) -> None:
     numpy.testing.assert_array_equal(encoded(texts), encoded(instants))
 
 
-@pytest.mark.parametrize("form", ["%Y-%m", "%b %Y", "%B %Y"])
+@each_case("form", ["%Y-%m", "%b %Y", "%B %Y"])
 def test_months_are_their_first_days(form: str) -> None:
     months = [day.replace(day=1) for day in DAYS]
     numpy.testing.assert_array_equal(encoded(written(DAYS, form)), encoded(months))
 
 
-@pytest.mark.parametrize("form", ["%H:%M:%S", "%H:%M", "%I:%M %p"])
+@each_case("form", ["%H:%M:%S", "%H:%M", "%I:%M %p"])
 def test_times_without_a_date_are_times_of_day(form: str) -> None:
     times = [time(moment.hour, 11, 12 if "%S" in form else 0) for moment in MOMENTS]
     numpy.testing.assert_array_equal(encoded(written(times, form)), encoded(times))
 
 
-@pytest.mark.parametrize("separator", ["/", "-"])
+@each_case("separator", ["/", "-"])
 def test_a_number_above_12_decides_its_column(separator: str) -> None:
     early = [f"{month}{separator}11{separator}2023" for month in range(1, 13)] * 3
     form = separator.join(["%d", "%m", "%Y"])
@@ -158,7 +159,7 @@ def test_later_text_is_read_in_the_form_of_training(tmp_path: Path) -> None:
     assert model.predict({"when": ["13/11/2023", "4/11/2023"]}).shape == (2,)
 
 
-@pytest.mark.parametrize("form", ["text", "category", "int64", "float64", "Int64"])
+@each_case("form", ["text", "category", "int64", "float64", "Int64"])
 def test_days_of_eight_digits_are_read_by_option(form: str, tmp_path: Path) -> None:
     numbers = pandas.Series(written(DAYS, "%Y%m%d"))
     column = numbers if form == "text" else numbers.astype("category")
@@ -191,7 +192,7 @@ def test_whole_numbers_that_look_like_dates_are_reported() -> None:
     assert TableEncoder().fit({"x": numbers}).notes_ == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("texts", "example"),
     [
         (["13/11/23", "14/11/23", "1/12/23"], "13/11/23"),
@@ -210,7 +211,7 @@ def test_what_looks_like_dates_and_is_not_read_as_dates_is_reported(
     assert set(encoder.notes_) == {"when"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "texts",
     [
         ["1.2.10", "1.2.3", "10.0.1"],
@@ -267,7 +268,7 @@ def test_an_exported_graph_takes_dates_of_text_as_seconds(tmp_path: Path) -> Non
     numpy.testing.assert_allclose(predicted.ravel(), model.predict({"when": texts}), rtol=1e-5)
 
 
-@pytest.mark.parametrize("date_format", ["%Q", "day", "%d" * 60, 5, None])
+@each_case("date_format", ["%Q", "day", "%d" * 60, 5, None])
 def test_a_file_with_an_impossible_format_is_refused(tmp_path: Path, date_format: Any) -> None:
     texts = written(DAYS, "%d/%m/%Y")
     model = xpnet.TabularRegressor(**SETTINGS).fit({"when": texts}, numpy.arange(40.0))

@@ -7,6 +7,7 @@ import numpy
 import pandas
 import polars
 import pytest
+from helpers.cases import each_case
 from helpers.damage import sealed
 from safetensors import safe_open
 from sklearn.decomposition import TruncatedSVD
@@ -78,7 +79,7 @@ def test_gaps_and_text_without_n_grams_are_0() -> None:
     assert not encoded[:2].any() and numpy.abs(encoded[2]).max() > 0.1
 
 
-@pytest.mark.parametrize("shape", [[4096 * 30], [30, 4096], [0], []])
+@each_case("shape", [[4096 * 30], [30, 4096], [0], []])
 def test_a_file_with_other_components_is_refused(tmp_path: Path, shape: list[int]) -> None:
     model = xpnet.TabularClassifier(text_features="on", **SETTINGS).fit(TABLE, LABELS)
     model.save(tmp_path / "m.safetensors")
@@ -136,7 +137,7 @@ def test_texts_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     numpy.testing.assert_allclose(outs[1], outs[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("texts", "codes", "outputs"),
     [
         (["one"], [0, -1], None),
