@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.special
+from helpers.cases import each_case
 from helpers.libraries import ALL
 from helpers.oracles import pytorch_row_losses
 from hypothesis import given
@@ -60,8 +61,8 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("weighted", [False, True])
+@each_case("name", LOSSES)
+@each_case("weighted", [False, True])
 def test_gradients_are_pytorchs(name, weighted, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     outputs, targets = rng.normal(size=(7, 4)), soft_labels(rng, (7, 4))
@@ -75,7 +76,7 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "theirs"),
     [
         ("absolute_error", metrics.mean_absolute_error),
@@ -101,7 +102,7 @@ def test_losses_are_scikit_learns(name, theirs, rng):
     assert float(loss) == pytest.approx(theirs(targets, predicted, sample_weight=weight), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
+@each_case("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
 def test_a_loss_shows_nan_in_its_row_alone(name):
     loss, d_outputs = getattr(ops, name)(np.array([[1.0], [np.nan]]), np.ones((2, 1)))
     assert np.isnan(loss) and np.isnan(d_outputs[1, 0]) and np.isfinite(d_outputs[0, 0])
