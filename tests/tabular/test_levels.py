@@ -102,6 +102,13 @@ def test_numbers_that_are_measured_have_no_levels() -> None:
     assert fitted(age, target_of((age > 40).astype(int), "classification")) is None
 
 
+def test_numbers_without_bins_have_no_levels() -> None:
+    table = panel(0.8)
+    encoder = TableEncoder(scaling="standard", bins=None)
+    encoded = encoder.fit_transform(table[["firm", "size"]], table["y"])
+    numpy.testing.assert_allclose(encoded.std(axis=0), [1.0, 1.0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("reason", ["few levels", "few rows", "no target", "own groups"])
 def test_levels_need_rows_that_tell_about_each_other(reason: str) -> None:
     table = panel(0.9)

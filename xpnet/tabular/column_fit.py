@@ -149,11 +149,15 @@ class ColumnFit:
         numbers = fit_numbers(x, self.scaling, index, "number")
         if not numbers and is_merged:
             return "holds whole numbers above 2^53 that are one number in float64"
-        levels = fit_levels(x, numbers[0], self.target) if numbers else None
-        if levels is not None:
-            self.row_details[index] = levels.row_details
-            return [*numbers, levels.encoding]
-        return numbers or "holds one value only"
+        if not numbers:
+            return "holds one value only"
+        if self.scaling.max_bins == 0:
+            return numbers  # Beyond no bins at all, the values of any number tell something.
+        levels = fit_levels(x, numbers[0], self.target)
+        if levels is None:
+            return numbers
+        self.row_details[index] = levels.row_details
+        return [*numbers, levels.encoding]
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
         """Return the encodings of a column of timestamps; none where it has one value only."""

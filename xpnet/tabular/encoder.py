@@ -140,9 +140,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     hour tells the target, remove the zone and keep the clock: ``dt.tz_localize(None)`` in pandas.
     Both kinds are not mixed: a column that had a zone in training needs one later.
 
-    A number has levels where it has 5 to 4,096 different values, with 2.5 rows or more on average,
-    and the targets of rows of one value have more in common than the number's bins tell: by 7
-    standard deviations of what they have in common by chance, and at least 2 % of the target's
+    A number with bins has levels where it has 5 to 4,096 different values, with 2.5 rows or more on
+    average, and the targets of rows of one value have more in common than the number's bins tell:
+    by 7 standard deviations of what they have in common by chance, and at least 2 % of the target's
     variance. Rows of one group of ``fit_transform`` are not compared with each other. The mean
     target is shrunk towards that of all rows, the more the less the rows of a value have in common.
 
