@@ -177,6 +177,7 @@ class CudaStep(Step):
         """See :class:`xpnet.backend.Step`."""
         network = self._network
         with self._on_device():
+            self._follow_lane()
             used = (
                 network.buffers if network.trains else {}
             )  # they are zero before the first update
@@ -187,7 +188,7 @@ class CudaStep(Step):
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
         network = self._network
-        with self._on_device():
+        with self._on_device(), self.launcher.stream():
             network.clock[NEXT_UPDATES] = state.t
             network.load_values(network.params, state.params)
             buffers = network.buffers if network.trains or state.buffers else {}
@@ -317,6 +318,11 @@ class CudaStep(Step):
             None if order is None else self._order(order),
             xp.asarray(positions.astype("int32")) if drops else None,
         )
+
+    def _follow_lane(self) -> None:
+        """Have the caller's stream wait for the work that any stream has asked the lane for."""
+        with self.launcher.stream():
+            pass
 
     def _order(self, order: Any) -> Array:
         """An order as kernels read it: (n,) int32."""

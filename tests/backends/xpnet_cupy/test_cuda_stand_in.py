@@ -131,3 +131,26 @@ def test_a_prediction_has_other_numbers_where_a_stream_does_not_wait(
         step.launcher.lane.stream.synchronize()
     same = np.allclose(outputs.get(), reference.forward(HOST.reshape(1, 6)), rtol=1e-12)
     assert same == (forgets == "nobody")
+
+
+def test_a_state_has_the_update_that_another_stream_asked_for() -> None:
+    """A model may be saved on another stream than the one on which it was trained."""
+    spec, backend = NetworkSpec((6, 5, 4), ("relu",)), CupyBackend()
+    step: Any = backend.compile_step(spec)
+    other: Any = backend.compile_step(spec)
+    step.params.update(weights(spec))
+    X, Y = HOST.reshape(1, 6), np.array([2])
+    with Stream(non_blocking=True):
+        step.gradient(backend.asarray(X), backend.asarray(Y))
+        step.update(learning_rate=0.1)
+    state = step.state()
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    reference.gradient(X, Y)
+    reference.update(learning_rate=0.1)
+    assert state.t == 1
+    with Stream(non_blocking=True):
+        other.load_state(state)
+    for name, wanted in reference.params.items():
+        np.testing.assert_allclose(state.params[name], wanted, rtol=1e-12)
+        np.testing.assert_array_equal(other.state().params[name], state.params[name])
