@@ -70,8 +70,10 @@ class Heard(Callback):
 def a_word_each_time(monkeypatch):
     """No time between two words, and one call of compiled code a batch."""
     monkeypatch.setattr(state, "MIN_REPORT_SECONDS", 0.0)
-    step = pytest.importorskip("xpnet_numba.step.step", reason="the Numba backend needs numba")
-    monkeypatch.setattr(step, "SECONDS_PER_CALL", 1e-12)
+    training = pytest.importorskip(
+        "xpnet_numba.step.training", reason="the Numba backend needs numba"
+    )
+    monkeypatch.setattr(training, "SECONDS_PER_CALL", 1e-12)
 
 
 @pytest.mark.usefixtures("a_word_each_time")

@@ -29,6 +29,7 @@ class CallData:
     weights : in the order of the rows; sums : of each batch's weights
     shares : weight of each batch's mean loss
     rows_of_batch : position of each row in a larger batch, if the rows are not consecutive
+    may_repeat : whether the next call may have the same arrays
     """
 
     x: numpy.ndarray
@@ -42,6 +43,7 @@ class CallData:
     sums: numpy.ndarray | None = None
     shares: Any = None
     rows_of_batch: numpy.ndarray | None = None
+    may_repeat: bool = False
 
 
 def read(

@@ -1,16 +1,15 @@
 """The compiled training step of the Numba backend: a few calls of compiled code run a whole epoch.
 
-This module is Python's side of training: parameters, buffers and results; ``evaluation`` is that of
-predictions and losses. ``arrays`` reads the arrays of a call. ``train`` and ``forward`` contain the
-work of the threads and explain it, ``plan`` divides the work, and ``job`` is the table that both
-sides share.
+This module keeps the contract of a step. ``training`` is Python's side of training, ``evaluation``
+that of predictions and losses. ``arrays`` reads the arrays of a call. ``train`` and ``forward``
+contain the work of the threads and explain it, ``plan`` divides the work, and ``job`` is the table
+that both sides share.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 from operator import is_
 from typing import Any
@@ -27,18 +26,13 @@ from xpnet.backend import (
     get_threads,
 )
 from xpnet.backend.group import SharedMemoryGroup
-from xpnet.backend.threads import (
-    allowed_threads,
-    threads_of_training,
-    training_in_this_process,
-)
+from xpnet.backend.threads import allowed_threads, training_in_this_process
 from xpnet.ops import Array, Labels
 from xpnet.typing import SparseMatrix
 from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.bfloat16 import choose_products
-from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions
 from xpnet_numba.step.arrays import (
     CallData,
@@ -49,22 +43,14 @@ from xpnet_numba.step.arrays import (
     set_data,
 )
 from xpnet_numba.step.evaluation import Evaluator
-from xpnet_numba.step.functions import JOBS, job_function, prediction_entry, run_job
-from xpnet_numba.step.job import Job, address_of
-from xpnet_numba.step.layout import layer_table, parameters
+from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
+from xpnet_numba.step.job import Job
+from xpnet_numba.step.layout import parameters
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.memory import StepMemory
-from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
-from xpnet_numba.step.shared_memory import UPDATE, SharedMemoryTraining
+from xpnet_numba.step.shared_memory import SharedMemoryTraining
+from xpnet_numba.step.training import Trainer, plan_of
 from xpnet_numba.step.workspace import Workspace, set_buffers
-
-PARTS_LIKE = 8
-"""A plan is also used for parts of a batch, down to an eighth of the plan's rows."""
-
-SECONDS_PER_CALL = 0.2
-"""Seconds of work in one call of compiled code. Ctrl-C takes effect between calls, each of which
-costs some microseconds.
-"""
 
 MAX_EPOCHS_AT_ONCE = 32
 """Maximum number of epochs in one call: enough that Python's part of a call does not matter."""
@@ -126,16 +112,13 @@ class NumbaStep(Step):
         self._memory = StepMemory(spec, precision)
         self.params = self._memory.params
         self.evaluator = Evaluator(self._memory)
-        self._training = self._memory.new_job()
-        self._workspace: Workspace | None = None
+        self.trainer = Trainer(self._memory)
         self._common: SharedMemoryTraining | None = None
-        self._steps_per_call = 1  # until a call has been timed
         self._running = 0
-        # Inside of ``running``: the arguments of the last call, which may be repeated, the arrays
-        # read from them, and the data that are set in the job.
+        # Inside of ``running``: the arguments of the last call, which may be repeated, and the
+        # arrays read from them.
         self._last_arguments: tuple[object, ...] = ()
         self._read: CallData | None = None
-        self._data_of_job: CallData | None = None
 
     @property
     def why(self) -> str:
@@ -191,7 +174,9 @@ class NumbaStep(Step):
         finally:
             self._running -= 1
             if not self._running:
-                self._last_arguments, self._read, self._data_of_job = (), None, None
+                self._last_arguments = ()
+                self._read = None
+                self.trainer.forget_data()
 
     def read_again(self, *arguments: Any) -> CallData:
         """Return the arrays of a call that may be repeated: the same object if the arguments are
@@ -203,7 +188,9 @@ class NumbaStep(Step):
             return self._read
         data = read(self.spec.dtype, *arguments[:4])
         if self._running:
-            self._last_arguments, self._read = arguments, data
+            data.may_repeat = True
+            self._last_arguments = arguments
+            self._read = data
         return data
 
     def epoch(
@@ -253,19 +240,12 @@ class NumbaStep(Step):
             )
         with self._memory.limits:
             data = read(self.spec.dtype, X, Y, None if orders is None else orders[0], None)
-            losses = [self._train(data, batch_size, learning_rates[0])]
-            penalties = [self.penalty]
-            try:
-                self._data_of_job = data  # only the order differs from here on
-                for k in range(1, len(learning_rates)):
-                    if orders is not None:
-                        data.order = numpy.ascontiguousarray(orders[k], numpy.int64)
-                        self._training.order_at = address_of(data.order)
-                    losses.append(self._train(data, batch_size, learning_rates[k]))
-                    penalties.append(self.penalty)
-            finally:
-                self._data_of_job = None
-        self.penalties = penalties
+            results = self.trainer.train_epochs(
+                data, batch_size, learning_rates, orders, self.report
+            )
+        losses = [loss for loss, _ in results]
+        self.penalties = [penalty for _, penalty in results]
+        self.penalty = self.penalties[-1]
         return losses
 
     def weighted_epoch(
@@ -283,10 +263,8 @@ class NumbaStep(Step):
         if max_grad_norm is None:
             with self._memory.limits:
                 data = read(self.spec.dtype, X, Y, order, sample_weight)
-                data.sums, data.shares = (
-                    batch_weights(data, batch_size),
-                    batch_sizes(data.rows, batch_size),
-                )
+                data.sums = batch_weights(data, batch_size)
+                data.shares = batch_sizes(data.rows, batch_size)
                 if data.sums.all():
                     return self._train(data, batch_size, learning_rate)
         options: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
@@ -311,29 +289,37 @@ class NumbaStep(Step):
             data.shares = sizes if by_rows else data.sums
             if by_rows and not data.sums.all():
                 return None
-            cores = group.size * group.broadcast(allowed_threads())
-            batch_rows = min(rows.batch_size, data.rows)
-            plan = _plan(self.spec, batch_rows, cores, data.sparsity is not None)
-            width, common = 0 if data.order is None else data.label_width, self._common
-            if (
-                common is None
-                or common.group is not group
-                or common.plan is not plan
-                or common.label_width < width
-            ):
-                workspace = Workspace(self.spec, plan, width, packs=self.packs)
-                common = self._common = SharedMemoryTraining(
-                    self.spec, group, workspace, self._memory.new_job()
-                )
+            common = self._shared_memory_training(data, rows.batch_size, group)
             if not common.bind():
                 return None
             set_data(common.job, data, self.spec)
             self._memory.set_learning_rate(learning_rate)
             self._memory.allocate(*self.spec.rule.buffers)
-            common.job.updates_made = self._training.updates_made
+            common.job.updates_made = self.trainer.job.updates_made
             loss, self.penalty = common.train(data.shares, self._memory.flat, max_grad_norm)
-            self._training.updates_made = common.job.updates_made
+            self.trainer.job.updates_made = common.job.updates_made
             return loss
+
+    def _shared_memory_training(
+        self, data: CallData, batch_size: int, group: SharedMemoryGroup
+    ) -> SharedMemoryTraining:
+        """Return a training by the ranks of a group; the last one is used again if it suffices."""
+        cores = group.size * group.broadcast(allowed_threads())
+        batch_rows = min(batch_size, data.rows)
+        plan = plan_of(self.spec, batch_rows, cores, data.sparsity is not None)
+        label_width = 0 if data.order is None else data.label_width
+        last = self._common
+        if (
+            last is not None
+            and last.group is group
+            and last.plan is plan
+            and last.label_width >= label_width
+        ):
+            return last
+        workspace = Workspace(self.spec, plan, label_width, packs=self.packs)
+        job = self._memory.new_job()
+        self._common = SharedMemoryTraining(self.spec, group, workspace, job)
+        return self._common
 
     @contextmanager
     def side_by_side(
@@ -348,9 +334,8 @@ class NumbaStep(Step):
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
-        if (
-            streams and not draws_as_numpy()
-        ) or longest * self._memory.size * self.spec.members > BRIEF:
+        is_long = longest * self._memory.size * self.spec.members > BRIEF
+        if is_long or (streams and not draws_as_numpy()):
             yield None
             return
         with self.running():
@@ -365,7 +350,7 @@ class NumbaStep(Step):
                 all_data if order is None else replace(all_data, order=order, rows=order.size)
                 for order in orders
             ]
-            plan = _plan(
+            plan = plan_of(
                 self.spec,
                 min(batch_size, longest),
                 allowed_threads(),
@@ -379,7 +364,7 @@ class NumbaStep(Step):
         self._memory.allocate("gradients", *self.spec.rule.buffers)
         job = self._memory.new_job()
         set_buffers(job, self._memory.flat, self.spec)
-        job.updates_made = self._training.updates_made
+        job.updates_made = self.trainer.job.updates_made
         return job
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -390,7 +375,8 @@ class NumbaStep(Step):
         """Count the updates of an epoch of another job; return its mean loss, for rows without
         sample weights.
         """
-        self._training.updates_made, self.penalty = job.updates_made, job.penalty / job.rows
+        self.trainer.job.updates_made = job.updates_made
+        self.penalty = job.penalty / job.rows
         return job.loss / job.rows + self.penalty
 
     def gradient(
@@ -414,22 +400,11 @@ class NumbaStep(Step):
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
-        job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
-        self._memory.set_learning_rate(learning_rate)
-        workspace.reset(job, count := _threads_for(workspace.plan))
-        job.updating, job.first_step, job.phase, job.first_piece, job.end_piece = (
-            True,
-            0,
-            UPDATE,
-            0,
-            job.slices,
-        )
-        run_job("train_phase", self.spec, job, count)
-        job.updates_made += 1
+        self.trainer.update(learning_rate)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
-        t = self._training.updates_made
+        t = self.trainer.job.updates_made
         used = self.buffers if t else {}  # before the first update they are zero
         return StepState(
             self.params.to_host(), {name: arrays.to_host() for name, arrays in used.items()}, t
@@ -437,7 +412,7 @@ class NumbaStep(Step):
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
-        self._training.updates_made = state.t
+        self.trainer.job.updates_made = state.t
         self.params.update(state.params)
         for name, arrays in self.buffers.items():
             arrays.update(
@@ -446,19 +421,17 @@ class NumbaStep(Step):
 
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`."""
-        t, names = self._training.updates_made, ("params", *self.spec.rule.buffers)
+        t = self.trainer.job.updates_made
+        names = ("params", *self.spec.rule.buffers)
         copies = {name: self._memory.flat[name].copy() for name in (names if t else names[:1])}
 
         def restore() -> None:
-            self._training.updates_made = t
+            self.trainer.job.updates_made = t
             for name in self._memory.flat.keys() & names:
-                self._memory.flat[name][:] = copies.get(
-                    name, 0
-                )  # before the first update the optimizer's arrays are zero
+                # Before the first update the optimizer's arrays are zero.
+                self._memory.flat[name][:] = copies.get(name, 0)
 
         return restore
-
-    # Training.
 
     def _train(
         self,
@@ -470,69 +443,10 @@ class NumbaStep(Step):
         """Train on batches of all rows, without updates if ``learning_rate`` is None; return the
         mean loss, and set ``penalty``.
         """
-        job, self.penalty = self._training, 0.0
-        if not data.rows:
-            return 0.0
-        workspace = self._set_batches(data, batch_size, part)
-        workspace.arrays["totals_at"].fill(0)
-        job.updating = learning_rate is not None
-        self._memory.set_learning_rate(learning_rate or 0.0)
-        job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
-        self._run_steps(job, workspace, -(-data.rows // batch_size))
-        total = data.rows if data.weights is None and part is None else float(data.shares.sum())
-        self.penalty = job.penalty / total if total else 0.0
-        return job.loss / total + self.penalty if total else 0.0
-
-    def _set_batches(self, data: CallData, batch_size: int, part: BatchPart | None) -> Workspace:
-        """Set the training job's data, unless they are set from the last call; return its
-        workspace.
-        """
-        job, rows, last = self._training, data.rows, self._workspace
-        if last is not None and data is self._data_of_job and part is None:
-            return last
-        self._data_of_job = None  # the job changes from here on, and Ctrl-C may interrupt this
-        if part is not None:
-            data.sums = numpy.array([part.total_weight], "float64")
-            data.rows_of_batch = (
-                None if part.places is None else numpy.ascontiguousarray(part.places, numpy.int64)
-            )
-        elif data.sums is None:
-            data.sums = batch_weights(data, batch_size)
-        batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
-        label_width = 0 if data.order is None else data.label_width
-        workspace = self._workspace_for(batch_rows, label_width, sparse=data.sparsity is not None)
-        if data.shares is None:
-            data.shares = data.sums
-        set_data(job, data, self.spec)
-        job.first_row = 0 if part is None or part.places is not None else part.first_row
-        self._data_of_job = (
-            data if data is self._read else None
-        )  # other data may have an order that is used once
-        return workspace
-
-    def _room_for_part(self, rows: int) -> int:
-        """Return the rows to plan for if these rows are part of a batch: parts of similar sizes
-        share one plan.
-        """
-        last = 0 if self._workspace is None else self._workspace.plan.batch_rows
-        if last // PARTS_LIKE <= rows <= last:
-            return last
-        return rows + rows // 4 if last < rows < 2 * last else rows
-
-    def _run_steps(self, job: Job, workspace: Workspace, steps: int) -> None:
-        """Call compiled code, each time for the number of steps that takes ``SECONDS_PER_CALL``."""
-        job.first_step = 0
-        while job.first_step < steps:
-            job.steps = min(self._steps_per_call, steps - job.first_step)
-            workspace.reset(job, count := _threads_for(workspace.plan))
-            started = time.perf_counter()
-            run_job("train", self.spec, job, count)
-            if job.steps == self._steps_per_call:
-                pace = SECONDS_PER_CALL / max(time.perf_counter() - started, 1e-9)
-                self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
-            job.first_step += job.steps
-            if self.report is not None and job.first_step < steps:
-                self.report(job.first_step * job.batch_rows)
+        loss, self.penalty = self.trainer.train(
+            data, batch_size, learning_rate, part=part, report=self.report
+        )
+        return loss
 
     @staticmethod
     def _batch_weight(data: CallData, part: BatchPart | None) -> float:
@@ -550,54 +464,8 @@ class NumbaStep(Step):
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:
-            l2, self.penalty = (
-                self.spec.l2_for(part.total_weight),
-                self.evaluator.penalty(part.total_weight),
-            )
+            l2 = self.spec.l2_for(part.total_weight)
+            self.penalty = self.evaluator.penalty(part.total_weight)
             for name in self.spec.weight_names:
                 self.gradients[name] = l2 * self.params[name]
         return self.penalty
-
-    # Buffers and jobs.
-
-    def _workspace_for(
-        self, batch_rows: int, label_width: int, *, sparse: bool = False
-    ) -> Workspace:
-        """Return a workspace for batches of ``batch_rows`` rows and gathered labels of this width
-        (0 for none), which is bound to the training job. The last one is used again if it suffices.
-        """
-        last, kind = self._workspace, (batch_rows, sparse)
-        if (
-            last
-            and (last.plan.batch_rows, last.plan.sparse) == kind
-            and last.label_width >= label_width
-        ):
-            return last
-        workspace = Workspace(
-            self.spec,
-            _plan(self.spec, batch_rows, allowed_threads(), sparse),
-            label_width,
-            packs=self.packs,
-        )
-        self._memory.allocate("gradients", *self.spec.rule.buffers)
-        flat_bytes = sum(flat.nbytes for flat in self._memory.flat.values()) if last is None else 0
-        check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
-        # All memory is allocated: nothing fails from here on.
-        set_buffers(self._training, self._memory.flat, self.spec)
-        workspace.bind(self._training)
-        self._workspace = workspace
-        return workspace
-
-
-@lru_cache(maxsize=64)
-def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
-    """Return the plan for batches of a kind of network, computed once."""
-    make = make_plan if spec.members == 1 else make_member_plan
-    return make(spec, list(layer_table(spec)), batch_rows, cores, sparse=sparse)
-
-
-def _threads_for(plan: Plan) -> int:
-    """Return the number of threads that work. A system call for it takes some microseconds, which
-    is long for a small batch.
-    """
-    return 1 if plan.workers == 1 else min(threads_of_training(), plan.workers)

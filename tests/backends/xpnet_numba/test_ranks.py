@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.ranks.threads_group import SharedMemoryThreadsGroup, ThreadsGroup, on_ranks
 from scipy import sparse
-from xpnet_numba.step import plan, step
+from xpnet_numba.step import plan, step, training
 
 import xpnet
 from xpnet.training import Training
@@ -48,7 +48,7 @@ def test_every_way_to_cut_a_batch(
 ) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     X, y, w = rows()
     arrays = (X, y, w) if weighted else (X, y)
 
@@ -59,7 +59,7 @@ def test_every_way_to_cut_a_batch(
 
     expected = trained(*arrays)
     ranks = on_ranks(size, work)
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     for found in ranks:
         close(found, expected)
         assert all(np.array_equal(a, b) for a, b in zip(found, ranks[0], strict=True))
@@ -74,7 +74,7 @@ def test_clipped_gradients(
 ) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     X, y, w = rows()
 
     def work(group: Any) -> list[Any]:
@@ -92,7 +92,7 @@ def test_clipped_gradients(
 
     expected = work(None)
     ranks = on_ranks(3, work)
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     for found in ranks:
         close(found, expected)
         assert all(np.array_equal(a, b) for a, b in zip(found, ranks[0], strict=True))
@@ -122,13 +122,13 @@ def test_the_bits_are_those_of_one_process_with_as_many_cores(
 ) -> None:
     for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     X, y, _ = rows()
-    monkeypatch.setattr(step, "allowed_threads", lambda: 2)
+    monkeypatch.setattr(training, "allowed_threads", lambda: 2)
     expected = trained(X, y, l2=0.0)
     monkeypatch.setattr(step, "allowed_threads", lambda: 1)
     found = on_ranks(2, lambda group: trained(X, y, l2=0.0))[0]
-    step._plan.cache_clear()
+    training.plan_of.cache_clear()
     assert all(np.array_equal(a, b) for a, b in zip(found[1:], expected[1:], strict=True))
 
 

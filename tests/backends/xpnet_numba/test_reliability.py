@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from helpers.c_call import call_c
 from xpnet_numba.runtime import threads
-from xpnet_numba.step import functions, plan, workspace
-from xpnet_numba.step import step as numba_step
+from xpnet_numba.step import functions, plan, training, workspace
 from xpnet_numba.step.layout import layer_table
 from xpnet_numba.step.step import NumbaStep, compile_step
 from xpnet_numpy import backend as numpy_backend
@@ -106,7 +105,7 @@ def test_classes_beyond_what_float32_counts() -> None:
 
 
 def test_an_interrupt_leaves_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_step, "SECONDS_PER_CALL", 0.0)  # one batch a call
+    monkeypatch.setattr(training, "SECONDS_PER_CALL", 0.0)  # one batch a call
     step, same = made(), made()
     X, Y = data(100)
     lead, calls = threads.team.lead, iter(range(4))

@@ -120,7 +120,7 @@ def test_room_does_not_grow_with_the_features() -> None:
         (numpy.ones(1000), (numpy.arange(1000), numpy.arange(0, 10**6, 1000))), shape=(1000, 10**6)
     )
     step.epoch(S, numpy.zeros(1000, int), learning_rate=0.01, batch_size=1000)
-    assert step._workspace.nbytes < 10**7
+    assert step.trainer._workspace.nbytes < 10**7
 
 
 def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
-from xpnet_numba.step import evaluation, plan
-from xpnet_numba.step import step as step_module
+from xpnet_numba.step import evaluation, plan, training
 from xpnet_numba.step.arrays import set_data
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
@@ -331,7 +330,7 @@ def test_a_gradient_that_was_interrupted_is_read_anew(monkeypatch):
     with step.running():
         expected = step.gradient(X, Y)
         data = step.read_again(X, Y, None, None, None)  # still known, as it would be to who has it
-        monkeypatch.setattr(step_module, "set_data", interrupted)
+        monkeypatch.setattr(training, "set_data", interrupted)
         with pytest.raises(KeyboardInterrupt):
             step.epoch(other, Y, learning_rate=1.0, batch_size=30, order=numpy.arange(30))
         monkeypatch.undo()
