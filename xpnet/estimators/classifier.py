@@ -293,9 +293,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = tags.input_tags.sparse = (
-            tags.target_tags.multi_output
-        ) = True
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
         tags.array_api_support = True
         return tags
 
@@ -333,21 +333,21 @@ class MLPClassifier(ClassifierMixin, MLP):
         """Return the most probable label of each row, (rows,), or of each of several targets,
         (rows, targets).
 
-        host : whether NumPy's are wanted; labels that are no numbers are in any case
+        host : whether they are NumPy's; labels that are not numbers are in any case
         """
-        xp, several, labels = backend.xp, isinstance(self.classes_, list), []
-        parts = [outputs[:, one] for one in self._targets()] if several else [outputs]
-        for classes, part in zip(self.classes_ if several else [self.classes_], parts, strict=True):
-            best = several or part.shape[1] > 1
-            chosen = xp.argmax(part, axis=1) if best else xp.astype(part[:, 0] > 0.5, xp.int64)
-            if host or classes.dtype.kind not in "iufb":
-                # With a single class there is an output for another, which was never seen.
-                labels.append(classes[numpy.minimum(backend.to_numpy(chosen), len(classes) - 1)])
-            else:
-                labels.append(xp.take(backend.asarray(classes), chosen))
-        if not several:
-            return labels[0]
-        return (numpy if isinstance(labels[0], numpy.ndarray) else xp).stack(labels, axis=1)
+        xp = backend.xp
+        if not isinstance(self.classes_, list):
+            if outputs.shape[1] > 1:
+                indices = xp.argmax(outputs, axis=1)
+            else:  # the probability of the second of two classes
+                indices = xp.astype(outputs[:, 0] > 0.5, xp.int64)
+            return labels_at(indices, self.classes_, backend, host=host)
+        labels = [
+            labels_at(xp.argmax(outputs[:, columns], axis=1), classes, backend, host=host)
+            for classes, columns in zip(self.classes_, self._targets(), strict=True)
+        ]
+        namespace: Any = numpy if isinstance(labels[0], numpy.ndarray) else xp
+        return namespace.stack(labels, axis=1)
 
     def _row_weights(
         self,
@@ -392,3 +392,14 @@ class MLPClassifier(ClassifierMixin, MLP):
         if targets.ndim == 2 and targets.shape[1] > 1:
             return targets.astype(int)
         return self.classes_[targets.reshape(len(targets)).astype(int)]
+
+
+def labels_at(indices: Array, classes: numpy.ndarray, backend: Backend, *, host: bool) -> Array:
+    """Return the labels of classes by their indices, (rows,).
+
+    host : whether they are NumPy's; labels that are not numbers are in any case
+    """
+    if host or classes.dtype.kind not in "iufb":
+        # With a single class there is an output for another, which was never seen.
+        return classes[numpy.minimum(backend.to_numpy(indices), len(classes) - 1)]
+    return backend.xp.take(backend.asarray(classes), indices)

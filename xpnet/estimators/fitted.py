@@ -230,7 +230,9 @@ class FittedNetwork(Saved, EstimatorParameters):
 
     def _current(self) -> Network:
         """Return the network, with what the user has put in the place of its parameters."""
-        network, shown, own = self._fitted, self._shown, self.__dict__
+        network = self._fitted
+        shown = self._shown
+        own = self.__dict__
         if "coefs_" in own:
             arrays = [*own["coefs_"], *own["intercepts_"]]
             same = len(arrays) == len(shown[1]) and all(map(is_, arrays, shown[1]))
@@ -247,14 +249,13 @@ class FittedNetwork(Saved, EstimatorParameters):
     def _show(self) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
         """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
         network = self._fitted
-        spec, elsewhere = network.spec, not is_host(network.backend)
-        params: Mapping[str, Any] = network.params.to_host() if elsewhere else network.params
-        coefs, intercepts = (
-            [params[name] for name in names] for names in (spec.weight_names, spec.bias_names)
-        )
-        if (
-            elsewhere
-        ):  # what is written into these copies would change nothing where the network lives
+        spec = network.spec
+        is_elsewhere = not is_host(network.backend)
+        params: Mapping[str, Any] = network.params.to_host() if is_elsewhere else network.params
+        coefs = [params[name] for name in spec.weight_names]
+        intercepts = [params[name] for name in spec.bias_names]
+        if is_elsewhere:
+            # A value that is written into these copies would not change the network.
             for array in (*coefs, *intercepts):
                 array.flags.writeable = False
         self.__dict__.update(
@@ -277,10 +278,13 @@ class FittedNetwork(Saved, EstimatorParameters):
                 "as those of fit(). Convert them, or move the estimator with .to(X)."
             ) from error
 
-    def _asked(
-        self, X: ArrayLike | Source, method: str, question: Callable[[Network, Array], Array]
+    def _computed_for(
+        self, X: ArrayLike | Source, method: str, compute: Callable[[Network, Array], Array]
     ) -> Array:
-        """Ask the network about rows, which are checked; the answer is of X's library.
+        """Check rows, and return what a function of the network and the rows computes, in X's
+        library.
+
+        method : the public method that was called, for errors
 
         Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
         """
@@ -288,7 +292,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         network = self._current()
         self._check_library(network, X, method)
         with network.on_device():
-            return like_input(question(network, check_X(self, X)), X, network.backend)
+            return like_input(compute(network, check_X(self, X)), X, network.backend)
 
     def _outputs(self, X: ArrayLike | Source, method: str) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
@@ -300,10 +304,10 @@ class FittedNetwork(Saved, EstimatorParameters):
         check_is_fitted(self)
         network = self._current()
         backend = network.backend
-        if (
-            type(X) is not numpy.ndarray
-            and (source := as_source(X, dtype=network.spec.dtype)) is not None
-        ):
+        source = None
+        if type(X) is not numpy.ndarray:
+            source = as_source(X, dtype=network.spec.dtype)
+        if source is not None:
             parts = (part for block in range(source.blocks) for part in source.parts(block))
             blocks = [self._outputs(part, method)[0] for part in parts]
             with network.on_device():
@@ -345,7 +349,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        return self._asked(
+        return self._computed_for(
             X,
             "predict_members",
             lambda network, X: self._in_order(network.predict_members(X), network.backend.xp),

@@ -14,6 +14,7 @@ class _ZeroSeed(SeedSequence):
     """A seed of zeros, for a generator that is seeded again at once."""
 
     def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> numpy.ndarray:
+        """Return zeros: (n_words,)."""
         return numpy.zeros(n_words, dtype)
 
 

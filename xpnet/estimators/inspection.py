@@ -89,10 +89,10 @@ def expected_gradients(
             "ImportanceDisplay.from_estimator."
         )
     check_is_fitted(estimator)
-    X, background = (
-        numpy.asarray(to_host(check_X(estimator, rows)), numpy.float64) for rows in (X, background)
-    )
-    rng, shares = check_random_state(random_state), numpy.zeros(X.shape)
+    X = numpy.asarray(to_host(check_X(estimator, X)), numpy.float64)
+    background = numpy.asarray(to_host(check_X(estimator, background)), numpy.float64)
+    rng = check_random_state(random_state)
+    shares = numpy.zeros(X.shape)
     for _ in range(samples):
         path = X - background[rng.randint(len(background), size=len(X))]
         points = X - rng.uniform(size=(len(X), 1)) * path

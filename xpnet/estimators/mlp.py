@@ -183,7 +183,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For other features, values that are not finite, and a layer that is not there.
         """
-        return self._asked(X, "transform", lambda network, X: network.hidden(X, layer))
+        return self._computed_for(X, "transform", lambda network, X: network.hidden(X, layer))
 
     @property
     def _n_features_out(self) -> int:
@@ -217,21 +217,20 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         --------
         expected_gradients : Shares of a prediction, which add up.
         """
-        return self._asked(X, "input_gradient", lambda _, X: self._input_gradient(X, output))
+        return self._computed_for(X, "input_gradient", lambda _, X: self._input_gradient(X, output))
 
     def _input_gradient(self, X: Array, output: int) -> Array:
-        """Compute what ``input_gradient`` does of rows that are checked, where the network
-        lives.
-        """
-        network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
-        columns = 2 if two else self.n_outputs_
+        """Compute ``input_gradient`` for checked rows, on the network's device."""
+        network = self._current()
+        is_binary = hasattr(self, "classes_") and self.n_outputs_ == 1
+        columns = 2 if is_binary else self.n_outputs_
         require(
             -columns <= output < columns,
             f"`output` must be a column of the predictions, 0 to {columns - 1}",
             output,
         )
-        gradient = network.input_gradient(X, 0 if two else output % columns)
-        return -gradient if two and output % 2 == 0 else gradient
+        gradient = network.input_gradient(X, 0 if is_binary else output % columns)
+        return -gradient if is_binary and output % 2 == 0 else gradient
 
     def _train(
         self,

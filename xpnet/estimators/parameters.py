@@ -104,6 +104,7 @@ def check_parameters(estimator: "DataclassInstance") -> None:
 
 
 def _is_allowed(value: object, allowed: Any) -> bool:
+    """Tell whether a value is in an interval or a set, or of a type, or an array-like."""
     if isinstance(allowed, Interval):
         return value in allowed
     if isinstance(allowed, set):
@@ -120,6 +121,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _words(allowed: object) -> str:
+    """Describe the values that a parameter may have, for an error."""
     if isinstance(allowed, set):
         return f"one of {', '.join(map(repr, sorted(allowed)))}"
     return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
@@ -312,6 +314,7 @@ class EstimatorParameters(BaseEstimator):
         return ()
 
     def _update_rule(self) -> UpdateRule:
+        """Return the update rule of the solver, with the numbers of these parameters."""
         if self.solver == "lbfgs":
             return UpdateRule()
         optimizer = OPTIMIZERS[self.solver]

@@ -77,6 +77,7 @@ def suggest_parameters(
 
 
 def _suggest(trial: "optuna.Trial", name: str, values: Any) -> object:
+    """Let a trial suggest a value of a list or of a distribution of SciPy."""
     if not hasattr(values, "rvs"):
         return _suggest_one_of(trial, name, list(values))
     distribution = values.dist.name if hasattr(values, "dist") else type(values).__name__

@@ -63,9 +63,8 @@ class ReferenceStep(Step):
         ]
         self.kept: dict[int, Array] = {}
         self.takes_sparse: bool = is_numpy_array(self.params.groups[0])
-        self.sparse: SparseMatrix | None = (
-            None  # the inputs of the last forward pass, if they were a sparse matrix
-        )
+        # The inputs of the last forward pass, if they were a sparse matrix.
+        self.sparse: SparseMatrix | None = None
         self.dropout: list[Dropout] = [Dropout(backend=backend) for _ in spec.activations]
         self.rates: tuple[float, ...] = spec.dropout or (0.0,) * len(spec.activations)
         self._row_loss: Callable[..., tuple[Array, Array]] = partial(
@@ -302,7 +301,8 @@ class ReferenceStep(Step):
 
         The outputs of several members are side by side, (rows, members * units).
         """
-        xp, x = self.backend.xp, self._through(X, layers=layer + 1)
+        xp = self.backend.xp
+        x = self._through(X, layers=layer + 1)
         if x.ndim == 2:
             return x
         return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
@@ -323,6 +323,7 @@ class ReferenceStep(Step):
         return losses / weights + self.penalty
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
+        """Return the weight of a batch: the sum of its sample weights, or its number of rows."""
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
 
     def update(self, *, learning_rate: Array | float) -> None:
@@ -375,6 +376,7 @@ class ReferenceStep(Step):
     def _take(self, array: None, rows: Array | slice) -> None: ...
 
     def _take(self, array: Array | None, rows: Array | slice) -> Array | None:
+        """Return the rows of a batch; None for None. rows : indices, or a slice"""
         if array is None or hasattr(array, "tocsr"):
             return None if array is None else array[rows]
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
@@ -412,7 +414,8 @@ class ReferenceStep(Step):
         """
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
-        xp, shape = self.backend.xp, logits.shape
+        xp = self.backend.xp
+        shape = logits.shape
         rows = xp.reshape(logits, (shape[0] * shape[1], shape[2]))
         times = shape[0] * shape[1] // max(Y.shape[0], 1)
         repeated = [

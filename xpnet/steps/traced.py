@@ -428,7 +428,8 @@ class TracedStep(ReferenceStep):
 
     def _inputs(self, plan: EpochsPlan) -> BatchInputs:
         """Return what differs between the batches of a plan."""
-        rule, dtype = self.spec.rule, self.spec.dtype
+        rule = self.spec.rule
+        dtype = self.spec.dtype
         shape = plan.updates.shape
         learning_rates = numpy.asarray(plan.learning_rates, dtype=dtype)
         scales = [

@@ -62,7 +62,8 @@ class EarlyStopping(Callback):
         """
         loss = (training.history.validation_loss or training.history.loss)[-1]
         if loss < self.best - self.tol:
-            self.best, self.waited = loss, 0
+            self.best = loss
+            self.waited = 0
             self.best_state = training.step.state() if self.restore_best else None
             return
         self.waited += 1

@@ -51,14 +51,15 @@ class Interrupts:
             if before is signal.default_int_handler or isinstance(
                 getattr(before, "__self__", None), Interrupts
             ):
-                self._before = signal.signal(signal.SIGINT, self._heard)
+                self._before = signal.signal(signal.SIGINT, self._on_interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Note Ctrl-C, and raise it unless it is held."""
         self.pending = True
         if not self.held:
             raise KeyboardInterrupt

@@ -88,7 +88,8 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        loss, seconds = training.history.loss[-1], max(training.history.seconds[-1], 1e-9)
+        loss = training.history.loss[-1]
+        seconds = max(training.history.seconds[-1], 1e-9)
         speed = f"{training.rows / seconds:,.0f} rows/s"
         if self.in_line:
             _write_over(f"epoch {training.done} of {training.epochs}: loss {loss:.4f}, {speed}")

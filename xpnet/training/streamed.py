@@ -53,6 +53,7 @@ class BlockOrders(ChainedOrders):
 
 
 def _no_blocks() -> numpy.ndarray:
+    """Return the numbers of no blocks: (0,) int64."""
     return numpy.zeros(0, numpy.int64)
 
 

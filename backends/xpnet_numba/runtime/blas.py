@@ -61,6 +61,7 @@ def hold_this_thread() -> None:
 
 
 def _set_threads(counts: list[int]) -> None:
+    """Set the number of threads of each BLAS library."""
     for library, count in zip(libraries(), counts, strict=True):
         # From version 3.7 on, threadpoolctl lets only one thread control OpenBLAS, and ignores
         # other threads silently. Here the last thread to leave may differ from the first to enter;

@@ -70,6 +70,7 @@ def _of_groups() -> Iterator[float]:
 
 
 def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]:
+    """Yield the free bytes of a control group, if it has a limit; its cache counts as free."""
     with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
         maximum, used = (int((folder / name).read_text()) for name in (limit, use))
         yield float(maximum - used + _numbers(folder / "memory.stat")[cache])

@@ -240,6 +240,7 @@ def _slices(index: int, layer: LayerRecord, row_bytes: int, cores: int) -> list[
 
 
 def _slice(index: int, layer: LayerRecord, first: int, rows: int, number: int) -> Slice:
+    """Return the slice of the parameters of some input rows of a layer; the last has the biases."""
     start = layer.weight + first * layer.fan_out
     last = first + rows == layer.fan_in
     end = layer.bias + layer.fan_out if last else start + rows * layer.fan_out
