@@ -29,7 +29,7 @@ class Losses(TypedDict):
 
 
 class DataFacts(TypedDict):
-    """What a report says of the data.
+    """The data in a report.
 
     rows, features : numbers of rows with a label and of columns; classes : the labels, if any
     training_rows, left_out, notes : known after the training
@@ -46,7 +46,7 @@ class DataFacts(TypedDict):
 
 
 class ModelFacts(TypedDict):
-    """What a report says of a model. epochs, kept : number and best epoch of each network"""
+    """A model in a report. epochs, kept : number and best epoch of each network"""
 
     name: str
     networks: int
@@ -60,7 +60,7 @@ class ModelFacts(TypedDict):
 
 
 class TrainedFacts(TypedDict):
-    """What a report says of a model and its training."""
+    """A model and its training in a report."""
 
     model: ModelFacts
     history: Losses
