@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,7 @@ def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
 
 
 def test_torch_tensors_are_taken_without_a_copy(backend: Any) -> None:
-    with warnings.catch_warnings():  # PyTorch warns where an old package pynvml is installed
-        warnings.simplefilter("ignore", FutureWarning)
-        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch has no CUDA")
     tensor = torch.arange(6.0, device="cuda").reshape(2, 3)

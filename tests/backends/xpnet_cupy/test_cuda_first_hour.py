@@ -2,10 +2,12 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +280,21 @@ def test_tests_of_a_card_fail_where_there_is_none() -> None:
     )
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert "NVIDIA GPU" in ended.stderr
+
+
+def test_a_warning_of_pytorchs_import_fails_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text(
+        "import types, warnings\n"
+        "warnings.warn('the package pynvml is old', FutureWarning)\n"
+        "cuda = types.SimpleNamespace(is_available=lambda: False)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    tests = runpy.run_path(str(GPU / "test_gpu_arrays.py"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(pytest.skip.Exception, match="this PyTorch has no CUDA"):
+            tests["test_torch_tensors_are_taken_without_a_copy"](backend=None)
+    sys.modules.pop("torch")
