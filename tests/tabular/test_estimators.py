@@ -128,7 +128,7 @@ def test_predictions_do_not_depend_on_the_blocks_in_which_rows_are_encoded(
     regressor = TabularRegressor(**QUICK).fit(mixed, target)
     whole = [regressor.predict(mixed[:rows]) for rows in (600, 577)]
     members = regressor.predict_members(mixed)
-    monkeypatch.setattr(fitted, "MAX_ENCODED_NUMBERS", numbers)
+    monkeypatch.setattr(fitted, "MAX_NUMBERS_AT_ONCE", numbers)
     for expected in whole:
         numpy.testing.assert_array_equal(regressor.predict(mixed[: len(expected)]), expected)
     numpy.testing.assert_array_equal(regressor.predict_members(mixed), members)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.estimators.labels import check_label_types, check_savable_labels
-from xpnet.models.inputs import on_device_of, on_host
+from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
 
@@ -53,7 +53,7 @@ def check_matrix(
     """
     if isinstance(X, Source):  # is a matrix of numbers
         return validate_data(estimator, X, skip_check_array=True, reset=reset)
-    if not on_host(X):
+    if not is_on_host(X):
         _check_elsewhere(X)
         return validate_data(estimator, X, skip_check_array=True, reset=reset)
     # NumPy warns of values beyond the dtype, of which `check_values` tells.

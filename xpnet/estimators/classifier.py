@@ -28,7 +28,7 @@ from xpnet.estimators.parameters import (
 from xpnet.estimators.scikit_learn import ClassifierMixin
 from xpnet.estimators.stochastic import is_stochastic
 from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
-from xpnet.models.inputs import on_host, to_host
+from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
@@ -189,7 +189,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
                 labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
                 return sparse.csr_matrix(labels) if self._sparse_labels else labels
-            return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
+            return self._labels(outputs, backend, host=type(X) is numpy.ndarray or is_on_host(X))
 
     def predict_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
         """Predict the probability of each class.
@@ -250,7 +250,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         probabilities = self._probabilities(X, "predict_log_proba")
-        log: Any = numpy.log if on_host(X) else self._fitted.backend.xp.log
+        log: Any = numpy.log if is_on_host(X) else self._fitted.backend.xp.log
         with self._fitted.on_device():
             if isinstance(probabilities, list):
                 return [log(of_one) for of_one in probabilities]

@@ -22,7 +22,7 @@ from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import EstimatorParameters, check_parameters
 from xpnet.estimators.record import Recorded, TrainingRecord
 from xpnet.models import Network
-from xpnet.models.inputs import check_spec, is_host, on_host
+from xpnet.models.inputs import check_spec, is_host, is_on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 from xpnet.typing import ArrayLike, Namespace
@@ -313,7 +313,7 @@ class FittedNetwork(Saved, EstimatorParameters):
             with network.on_device():
                 return backend.xp.concat(blocks), backend
         self._check_library(network, X, method)
-        if issparse(X) or not (on_host(X) and is_host(backend)):
+        if issparse(X) or not (is_on_host(X) and is_host(backend)):
             return network.predict(check_X(self, X)), network.backend
         checked = check_X(self, X, finite=False)
         outputs = network.predict_finite(checked)
@@ -387,4 +387,4 @@ def like_input(result: Array, X: object, backend: Backend) -> Array:
     """Return a result as the caller expects it: NumPy's for host data, the network's own
     otherwise.
     """
-    return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result
+    return numpy.asarray(backend.to_numpy(result)) if is_on_host(X) else result

@@ -181,7 +181,7 @@ def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
         return numpy.asarray(array, dtype=dtype)
     if is_sparse(array):
         return array.tocsr().astype(dtype, copy=False)
-    if not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
+    if not is_on_host(array) and by_arrays(array).backend.xp is not backend.xp:
         array = to_host(array)
     return backend.asarray(array, dtype=dtype)
 
@@ -264,7 +264,7 @@ def _has_valid_structure(array: SparseMatrix) -> bool:
     return len(indices) == 0 or bool(indices.min() >= 0 and indices.max() < width)
 
 
-def on_host(array: object) -> bool:
+def is_on_host(array: object) -> bool:
     """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse
     matrix).
     """
@@ -273,12 +273,12 @@ def on_host(array: object) -> bool:
 
 def to_host(array: Any) -> Any:
     """Return the array as NumPy's; what is on the host already is returned as it is."""
-    return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
+    return array if is_on_host(array) else by_arrays(array).backend.to_numpy(array)
 
 
 def on_device_of(array: Array) -> AbstractContextManager[None]:
     """Make the device of an array the current one, where its library has a current device."""
-    return nullcontext() if on_host(array) else on_device(by_arrays(array).backend)
+    return nullcontext() if is_on_host(array) else on_device(by_arrays(array).backend)
 
 
 def is_sparse(array: object) -> TypeGuard[SparseMatrix]:

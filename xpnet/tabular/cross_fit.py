@@ -25,7 +25,7 @@ from xpnet.tabular.ensemble import Ensemble
 from xpnet.tabular.fit_rows import select
 from xpnet.tabular.linear_baseline import fit_linear
 from xpnet.tabular.linear_solvers import LinearModel
-from xpnet.tabular.network_rows import on_host
+from xpnet.tabular.network_rows import rows_on_host
 from xpnet.tabular.network_training import blend_weight_of, training_targets
 from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, helpers_of
@@ -120,8 +120,8 @@ class CrossFit:
         outputs = network.backend.to_numpy(network.predict(validation.X))
         if not choices.blend_weight:
             return outputs
-        linear = self._fitted_baseline(recipe, on_host(rows), choices.penalty)
-        of_linear = linear.outputs(on_host(validation).X)
+        linear = self._fitted_baseline(recipe, rows_on_host(rows), choices.penalty)
+        of_linear = linear.outputs(rows_on_host(validation).X)
         blended = (1 - choices.blend_weight) * outputs + choices.blend_weight * of_linear
         return blended.astype(outputs.dtype)
 

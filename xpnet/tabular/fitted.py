@@ -31,7 +31,7 @@ BATCH_MULTIPLE = 32
 Matrix products of fewer rows round differently, and the prediction of a row would depend on the
 rows beside it.
 """
-MAX_ENCODED_NUMBERS = 2**23
+MAX_NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
 DEVIANCES = ("poisson", "gamma", "tweedie")
 """Losses that predict positive numbers, whose targets are scaled and not moved."""
@@ -112,7 +112,7 @@ class FittedTable:
         if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
-        multiples = max(1, MAX_ENCODED_NUMBERS // (self.spec.widths[0] * BATCH_MULTIPLE))
+        multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
         table = self.encoder.prepared(table_of(X))
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
             yield dense(self.encoder.transform(table.take(rows)), self.encoder, self.spec.dtype)

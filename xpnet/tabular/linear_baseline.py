@@ -23,7 +23,7 @@ from xpnet.models import Network
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.linear_solvers import LinearModel, fit_logistic, fit_ridges
-from xpnet.tabular.network_rows import on_host
+from xpnet.tabular.network_rows import rows_on_host
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
@@ -195,7 +195,7 @@ def losses_by_blend_weight(
     """
     outputs = network.backend.to_numpy(network.predict_members(validation.X))
     members = numpy.asarray(outputs, numpy.float64)
-    rows = on_host(validation)
+    rows = rows_on_host(validation)
     of_linear = linear.outputs(rows.X)
     loss = _squared_error_of_blend
     if network.spec.loss != "squared_error":

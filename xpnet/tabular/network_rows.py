@@ -25,7 +25,7 @@ class NetworkRows(NamedTuple):
     validation: LabeledRows | None
 
 
-def on_host(rows: LabeledRows) -> LabeledRows:
+def rows_on_host(rows: LabeledRows) -> LabeledRows:
     """Return rows as NumPy's arrays."""
     return LabeledRows(to_host(rows.X), to_host(rows.Y), to_host(rows.weight))
 

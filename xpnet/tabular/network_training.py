@@ -25,7 +25,7 @@ from xpnet.tabular.linear_baseline import (
     with_linear,
     with_scaled_inputs,
 )
-from xpnet.tabular.network_rows import on_host
+from xpnet.tabular.network_rows import rows_on_host
 from xpnet.tabular.recipe import Recipe
 from xpnet.tabular.refit import refit, refit_epochs
 from xpnet.training import Callback, LabeledRows, TrainingState, train
@@ -80,8 +80,8 @@ def begin_training(
     if recipe.input_sums is not None and validation is not None:
         linear = fit_linear(
             recipe.input_sums,
-            on_host(rows),
-            on_host(validation),
+            rows_on_host(rows),
+            rows_on_host(validation),
             recipe.spec,
             started + LINEAR_SHARE * seconds,
         )

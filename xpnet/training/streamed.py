@@ -168,14 +168,14 @@ class Streamed(InMemory):
         data = self.data
         drawn: Any = settings["order"]
         order: BlockOrder = drawn or BlockOrder(data.blocks, None)
-        on_host = library_of_backend(step.backend) == "numpy"
+        is_on_host = library_of_backend(step.backend) == "numpy"
         pieces = rows_of(
             data.X,
             data.in_source(order.blocks),
             step.spec.dtype,
             batch_size=self.batch_size,
             seed=order.seed,
-            piece_bytes=PIECE_BYTES if on_host else BUFFER_BYTES,
+            piece_bytes=PIECE_BYTES if is_on_host else BUFFER_BYTES,
             division=data.division(order.blocks),
         )
         report = step.report
