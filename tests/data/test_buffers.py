@@ -120,3 +120,13 @@ def test_whoever_stops_waits_for_one_block_at_most() -> None:
     threading.Timer(0.1, source.go_on.set).start()
     rows.close()
     assert source.reads == 30
+
+
+def test_a_buffer_holds_rows_of_the_dtype_that_is_computed_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "BUFFER_BYTES", 960)
+    rows = {"float16": 40, "float32": 40, "float64": 20, "int64": 20}
+    of_source = {kind: ArraySource(np.zeros((9, 6), kind)).buffer_rows() for kind in rows}
+    assert of_source == rows
+    assert ArraySource(np.zeros((9, 6))).buffer_rows("float32") == 40

@@ -123,22 +123,24 @@ class Source:
                 filled += len(part)
         return X
 
-    def buffer_rows(self, dtype: str | numpy.dtype) -> int:
+    def buffer_rows(self, dtype: str | numpy.dtype | None = None) -> int:
         """Count the rows that are shuffled at a time.
 
         Parameters
         ----------
-        dtype : dtype
-            The dtype that the rows are computed in.
+        dtype : dtype or None, default None
+            The dtype that the rows are computed in; None for that of the matrix, or float32 if it
+            is narrower.
 
         Returns
         -------
         int
             The number of rows that a buffer holds.
         """
-        return max(
-            1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize))
-        )
+        if dtype is None:
+            dtype = numpy.result_type(self.dtype, numpy.float32)
+        row_bytes = self.shape[1] * numpy.dtype(dtype).itemsize
+        return max(1, min(BUFFER_ROWS, BUFFER_BYTES // row_bytes))
 
 
 class ArraySource(Source):

@@ -86,7 +86,7 @@ def open_matrix(estimator: "MLP", X: Any, coordinator: Coordinator) -> ArrayLike
         return X
     if not takes_all_rows:
         rows = count_rows(X if source is None else source)
-        buffer_rows = 0 if source is None else buffer_rows_of(source, estimator.dtype)
+        buffer_rows = 0 if source is None else source.buffer_rows(estimator.dtype)
         if coordinator.read_by_blocks(rows, buffer_rows):
             return ArraySource(numpy.asarray(X)) if source is None else source
     return X if source is None else source.whole()
@@ -95,12 +95,3 @@ def open_matrix(estimator: "MLP", X: Any, coordinator: Coordinator) -> ArrayLike
 def count_rows(X: Any) -> int:
     """Return the number of rows of a source or of data in memory."""
     return X.shape[0] if hasattr(X, "shape") else len(X)
-
-
-def buffer_rows_of(source: Source, dtype: str | None) -> int:
-    """Return how many rows of a source fit a buffer.
-
-    dtype : in which the rows are computed; None for that of the source, or float32 if it is
-        narrower
-    """
-    return source.buffer_rows(dtype or numpy.result_type(source.dtype, numpy.float32))
