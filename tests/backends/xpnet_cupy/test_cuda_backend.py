@@ -287,10 +287,16 @@ import sys
 from types import ModuleType
 real = sys.modules["cupy"] = ModuleType("cupy")
 from helpers.cuda import cupy_on_host
+from xpnet import BackendError, get_backend
 from xpnet_cupy import CupyBackend
 with cupy_on_host.installed():
     assert CupyBackend()._cupy is sys.modules["cupy"] is cupy_on_host.cupy
+    assert get_backend("cupy")._cupy is cupy_on_host.cupy
 assert sys.modules["cupy"] is real
+try:
+    raise AssertionError(get_backend("cupy"))
+except BackendError:
+    pass
 """
     environment = with_helpers(os.environ, *filter(None, sys.path))
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=600)

@@ -192,6 +192,7 @@ def installed() -> Iterator[Any]:
     loaded = import_module("xpnet.dispatch.choose")._loaded
 
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_cupys(name)}
+    backend_before = loaded.pop("cupy", None)
     compat = vars(array_api_compat).get("cupy")
     device: Any = SimpleNamespace(Device=Device)
     own = {"": cupy, ".linalg": cupy.linalg, ".fft": cupy.fft, ".cuda.device": device}
@@ -203,13 +204,15 @@ def installed() -> Iterator[Any]:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
             patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
             patch.setattr(cuda, "library", library, raising=False)
-            patch.delitem(loaded, "cupy", raising=False)
             _on_device.cache_clear()
             yield cuda
     finally:
         for name in [name for name in sys.modules if _is_cupys(name)]:
             del sys.modules[name]
         sys.modules.update(before)
+        loaded.pop("cupy", None)  # a backend over the stand-in
+        if backend_before is not None:
+            loaded["cupy"] = backend_before
         for cache in (_on_device, cuda.kernel, cuda.lane, cuda._module):
             cache.cache_clear()
         if compat is not None:
