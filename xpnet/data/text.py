@@ -183,14 +183,14 @@ class TextFile:
             io.TextIOWrapper(stream, self.encoding, errors=KEEP_BYTES, newline="") as text,
         ):
             first = [text.readline(MAX_LINE) for _ in range(3)]
-            beginning = "".join(first) + text.read(SAMPLE)
+            beginning = ("".join(first) + text.read(SAMPLE)).removeprefix("\ufeff")
         if max(map(len, first)) == MAX_LINE:
             raise ValueError(f"a line has {MAX_LINE:,} characters, or more")
         if not beginning.partition("\n")[0].strip():
             raise DataFileError(
                 f"{self.name}: the first line must name the columns; it is blank. Remove it."
             )
-        return beginning.removeprefix("\ufeff")
+        return beginning
 
     @contextmanager
     def _bad_bytes_located(self) -> Iterator[None]:
