@@ -89,6 +89,7 @@ def test_every_float_comes_back_as_it_was(
         ("", "data.csv is empty"),
         ("\n\n", "it is blank"),
         ("\ufeff\nx,y\n1,2\n", "it is blank"),
+        ("\rx,y\r\n1,2\n", "it is blank"),
         ("a,b,y\n", "has a header and no rows"),
         ("a,b,y", "has a header and no rows"),
         ("a,b,y\n\n\n", "has a header and no rows"),

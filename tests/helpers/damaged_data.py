@@ -113,8 +113,12 @@ def check_text(table: Opened, content: bytes) -> None:
     """Require what Python's reader finds in a text file: the same rows, columns and words."""
     text = content.decode().removeprefix("\ufeff")  # raises an error for bytes that are not UTF-8
     assert "\0" not in text
-    separator = max(",;\t|", key=lambda mark: text.partition("\n")[0].count(mark))
-    header, *rows = filter(None, reader(io.StringIO(text, newline=""), delimiter=separator))
+    # The rows choose among separators, so it is one that gives so many columns.
+    readings = [
+        list(filter(None, reader(io.StringIO(text, newline=""), delimiter=mark)))
+        for mark in ",;\t|"
+    ]
+    header, *rows = max(readings, key=lambda cells: len(cells[0]) == len(table.frame.names))
     assert len(header) == len(table.frame.names)
     assert len(rows) == table.frame.rows
     for place, name in enumerate(table.frame.names):

@@ -186,7 +186,7 @@ class TextFile:
             beginning = ("".join(first) + text.read(SAMPLE)).removeprefix("\ufeff")
         if max(map(len, first)) == MAX_LINE:
             raise ValueError(f"a line has {MAX_LINE:,} characters, or more")
-        if not beginning.partition("\n")[0].strip():
+        if not re.split(r"[\r\n]", beginning, maxsplit=1)[0].strip():
             raise DataFileError(
                 f"{self.name}: the first line must name the columns; it is blank. Remove it."
             )
