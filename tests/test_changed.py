@@ -1,11 +1,10 @@
 """``make test-changed`` knows the tests of each folder, and of what the tests themselves use."""
 
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.scripts import script_of_ci
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,12 +12,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def script() -> Any:
     """The script as a module."""
-    loader = SourceFileLoader("test_changed_script", str(ROOT / ".ci" / "test-changed"))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return script_of_ci("test-changed")
 
 
 def test_each_folder_has_tests_that_exist(script: Any) -> None:

@@ -1,13 +1,12 @@
 """``make mutants`` leaves out what changes no behaviour, and its lists name what is in the tree."""
 
 import ast
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.cases import each_case
+from helpers.scripts import script_of_ci
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,12 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def script() -> Any:
     """The script as a module."""
-    loader = SourceFileLoader("mutants_script", str(ROOT / ".ci" / "mutants"))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return script_of_ci("mutants")
 
 
 SOURCE = """

@@ -16,8 +16,8 @@ in a way of its own, and none accepts an array of every library.
 """
 
 Index: TypeAlias = Any
-"""What stands in brackets behind an array: integers, slices, None, or arrays of the same library,
-which each library types in a way of its own.
+"""An index of an array, in brackets behind it: integers, slices, None, or arrays of the same
+library. Each library types it in a way of its own.
 """
 
 
@@ -297,8 +297,8 @@ Rows: TypeAlias = Array | SparseMatrix
 """A matrix (rows, columns), dense or sparse."""
 
 SavedState: TypeAlias = dict[str, Any]
-"""What a callback or a random generator needs to go on: numbers, texts, lists and NumPy arrays, in
-dicts. Each knows the names and types of its own.
+"""The state from which a callback or a random generator goes on: numbers, texts, lists and NumPy
+arrays, in dicts. Each class has names and types of its own.
 """
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"

@@ -93,7 +93,7 @@ TypingContext: TypeAlias = typing.Context
 
 
 Generator: TypeAlias = codegen.CPUCodegen
-"""What makes the libraries of compiled code."""
+"""The generator of libraries of compiled code."""
 
 Library: TypeAlias = codegen.CodeLibrary
 """The code of a function that is compiled, and of the wrappers around it."""

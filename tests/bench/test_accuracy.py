@@ -33,7 +33,7 @@ def test_splits_are_disjoint_and_repeatable() -> None:
 def test_tables_are_read_as_described() -> None:
     for name in set(available()) & {"storms", "birds", "loans", "cars"}:
         table, split = TABLES[name], split_of(name, 0)
-        assert table.role == ("choosing" if name == "storms" else "quoted")
+        assert table.role == ("quoted" if name == "birds" else "choosing")
         assert not {table.target, "rownames", *table.without} & set(split.X)
         assert len(split.X) == len(split.y) and len(split.X_test) == len(split.y_test)
         if table.task == "classification":

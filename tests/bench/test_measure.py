@@ -219,6 +219,15 @@ def test_idle_contenders_are_stopped_and_failures_are_told() -> None:
         process.close()
 
 
+def test_a_process_that_does_not_start_leaves_the_others_in_the_race(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("xpnet_bench.measure.process.begin", int)  # which takes no such arguments
+    team = Team(1)
+    assert team.members(["numpy"]) == {}
+    assert team.absent == {"numpy": "its process did not start"}
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_job_names_are_unique_and_kernels_know_their_traffic(quick: bool) -> None:
     jobs = [job for suite in SUITES for job in jobs_of(suite, quick=quick, threads=4, data="")]

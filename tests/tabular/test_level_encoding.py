@@ -96,7 +96,6 @@ def test_the_limits_of_levels_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(level_encoding, "MIN_ROWS_PER_LEVEL", 1.0)
     assert not has_levels(monkeypatch, X % 19)
     assert not has_levels(monkeypatch, numpy.arange(60.0) % 21)
-    monkeypatch.setattr(level_encoding, "MAX_LEVELS", 23)
     gaps = numpy.append(X, [math.nan, math.inf, -math.inf])
     assert has_levels(monkeypatch, gaps)
     monkeypatch.setattr(level_encoding, "MIN_ROWS_PER_LEVEL", 3.0)
@@ -114,7 +113,10 @@ def test_the_limit_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fit_levels(X, NUMBER, target) is None
 
 
-@each_case(("correlation", "prior_rows"), [(0.5, 1.0), (0.25, 3.0), (0.99, 0.2), (0.001, 30.0)])
+@each_case(
+    ("correlation", "prior_rows"),
+    [(0.5, 1.0), (0.25, 3.0), (0.99, 0.2), (0.001, 30.0), (0.0, 30.0)],
+)
 def test_the_rows_that_are_added_to_a_level(
     correlation: float, prior_rows: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,11 @@ PACKAGES = (
 
 
 class BackendFacts(TypedDict):
-    """What is known of an installed backend. reason : why it cannot be used, or not be described"""
+    """The facts of an installed backend.
+
+    usable : whether it can compute here
+    reason : why it cannot, or cannot be described; None if it can
+    """
 
     name: str
     usable: bool
@@ -42,7 +46,7 @@ class BackendFacts(TypedDict):
 
 
 class MachineFacts(TypedDict):
-    """What computes on this machine, and with which packages."""
+    """The facts of this machine: its backends, BLAS libraries and packages."""
 
     machine: dict[str, str]
     backends: list[BackendFacts]

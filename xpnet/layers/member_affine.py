@@ -8,7 +8,7 @@ from xpnet.ops import Array
 
 
 class MemberAffineCache(NamedTuple):
-    """What a forward pass keeps for the backward pass.
+    """The arrays that a forward pass keeps for the backward pass.
 
     scaled, product : the inputs times ``scale_in``, and these times the weights
     bias_dimensions, shape : number of axes of the biases, and the shape of the output

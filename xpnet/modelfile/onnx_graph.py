@@ -44,7 +44,7 @@ _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity",
 
 
 Operand: TypeAlias = "Value | numpy.ndarray | float"
-"""What a node computes with: a tensor of the graph, or a constant."""
+"""An input of a node: a tensor of the graph, or a constant."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,9 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     if numbers:
         encoded = encode_numbers(numbers, concat(*x), xp)
         blocks.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
-    blocks += [_details_of_levels(x, level) for x, level in zip(x_of_levels, levels, strict=True)]
+    blocks += [
+        _details_of_levels(column, level) for column, level in zip(x_of_levels, levels, strict=True)
+    ]
     blocks += [_category(inputs[category.column], category) for category in categories]
     # The blocks are those of numbers, of levels and of categories; sort them as encodings are.
     kinds = [NumberEncoding, LevelEncoding, CategoryEncoding]

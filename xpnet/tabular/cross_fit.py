@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy
 
 from xpnet.models import Network
-from xpnet.models.presets import initial_values
 from xpnet.tabular.division import DividedRows, Fold
 from xpnet.tabular.ensemble import Ensemble
 from xpnet.tabular.fit_rows import select
 from xpnet.tabular.linear_baseline import fit_linear
 from xpnet.tabular.linear_solvers import LinearModel
 from xpnet.tabular.network_rows import rows_on_host
-from xpnet.tabular.network_training import blend_weight_of, training_targets
+from xpnet.tabular.network_training import blend_weight_of, new_network, training_targets
 from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, helpers_of
 from xpnet.tabular.refit import LastMean
@@ -38,15 +37,14 @@ if TYPE_CHECKING:
     from xpnet.tabular.base import Tabular
 
 MAX_GROUPS = 100
-"""Number of groups up to which rows are predicted so. With 120 groups and more, 90 % intervals from
-the validation rows of the fit held 89 to 90 % of the rows of new groups; with 39 they held 85 to
-87 %."""
+"""Number of groups up to which rows are predicted so. The validation rows of more groups say enough
+of new ones."""
 TREES = QUALITIES[1].trees
 """Number of trees that scale the inputs of a fold's network; few of them keep the fit short."""
 
 
 class Choices(NamedTuple):
-    """What the validation rows of other folds have chosen for the network of a fold.
+    """The choices for the network of a fold, by the validation rows of other folds.
 
     epochs : the median of their best epochs
     blend_weight : of the linear baseline, 0 for none; penalty : of its squared weights
@@ -138,9 +136,10 @@ class CrossFit:
 
     def _training_rows(self, fold: Fold) -> LabeledRows:
         """Return the rows of the other folds, on the host."""
-        X, Y, weight = self.rows.X, self.rows.Y, self.rows.weight
         chosen = fold.training
-        return LabeledRows(X[chosen], Y[chosen], None if weight is None else weight[chosen])
+        rows = self.rows
+        weight = None if rows.weight is None else rows.weight[chosen]
+        return LabeledRows(rows.X[chosen], rows.Y[chosen], weight)
 
     def _choices_of_others(self, number: int) -> Choices:
         """Return what validation rows have chosen, without those of a fold if there are others."""
@@ -167,13 +166,7 @@ class CrossFit:
         number : of the fold
         """
         plans = self.ensemble.plans
-        seed = plans[number % len(plans)].seed
-        rng = numpy.random.default_rng(seed)
-        spec = replace(recipe.spec, seed=seed)
-        values = initial_values(recipe.spec, rng)
-        network = Network(
-            spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng
-        )
+        network = new_network(recipe, plans[number % len(plans)].seed)
         seconds = max(0.0, recipe.deadline - time.monotonic())
         network.fit(
             rows.X,

@@ -28,7 +28,7 @@ MIN_ROWS_PER_LEVEL = 2.5
 """Minimum number of rows for each level on average."""
 MIN_DEVIATIONS = 7.0
 """Smallest excess of what rows of one level have in common, in standard deviations of its value by
-chance. Columns of measured numbers reach 6, and numbers of firms, schools and states 8 to 150."""
+chance. Columns of measured numbers are below it, numbers of firms, schools and states above."""
 MIN_EXPLAINED = 0.02
 """Smallest share of the target's variance that the levels must explain beyond the bins."""
 MIN_PRIOR_ROWS = 0.2
@@ -39,7 +39,7 @@ MAX_PRIOR_ROWS = 30.0
 
 @dataclass(frozen=True)
 class LevelEncoding:
-    """What the levels of a number tell: for each its frequency, and its mean targets.
+    """The encoding of a number by its levels: the frequency and the mean targets of each.
 
     column : index of the table's column
     levels : (levels,) float64, increasing
@@ -79,7 +79,7 @@ class FittedLevels(NamedTuple):
 
 
 class LevelEffect(NamedTuple):
-    """How much the rows of a level have in common beyond what the bins of the number tell.
+    """The similarity of the targets of a level's rows, beyond that within the bins of the number.
 
     deviations : excess over chance, in standard deviations
     correlation : of the targets of two rows of one level; explained : share of the target's
@@ -106,14 +106,12 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
 
     x : (rows,) float64, NaN for gaps
     """
-    if target.task is None or len(numpy.unique(x[:: -(-len(x) // SAMPLED_ROWS)])) > MAX_LEVELS:
+    if target.task is None:
         return None
-    is_finite = numpy.isfinite(x)
-    levels = numpy.unique(x[is_finite])
-    rows_of_level = is_finite.sum() / max(1, len(levels))
-    if not MIN_LEVELS <= len(levels) <= MAX_LEVELS or rows_of_level < MIN_ROWS_PER_LEVEL:
+    (rows,) = numpy.nonzero(numpy.isfinite(x))
+    levels = distinct_levels(x[rows])
+    if levels is None:
         return None
-    (rows,) = numpy.nonzero(is_finite)
     if len(rows) > MAX_COMPARED_ROWS:
         rows = numpy.random.default_rng(0).permutation(rows)[:MAX_COMPARED_ROWS]
     if _outputs(target) * len(rows) > MAX_TARGET_NUMBERS:
@@ -123,11 +121,32 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
     if beyond_bins.deviations < MIN_DEVIATIONS or beyond_bins.explained < MIN_EXPLAINED:
         return None
     correlation = level_effect(x[rows], numpy.empty(0), targets).correlation
-    prior_rows = min(MAX_PRIOR_ROWS, max(MIN_PRIOR_ROWS, (1 - correlation) / correlation))
+    prior_rows = prior_rows_of(correlation)
     indices = indices_of_levels(x, levels)
     details = details_of_values(indices, len(levels), target, prior_rows=prior_rows)
     encoding = LevelEncoding(number.column, levels, details.of_values, details.labels)
     return FittedLevels(encoding, details.of_rows)
+
+
+def distinct_levels(x: numpy.ndarray) -> numpy.ndarray | None:
+    """Return the different values of a number; None where they are too few, or too many.
+
+    x : (rows,) finite
+    """
+    sample = x[:: max(1, -(-len(x) // SAMPLED_ROWS))]
+    if len(numpy.unique(sample)) > MAX_LEVELS:
+        return None
+    levels = numpy.unique(x)
+    if not MIN_LEVELS <= len(levels) <= MAX_LEVELS or len(x) < MIN_ROWS_PER_LEVEL * len(levels):
+        return None
+    return levels
+
+
+def prior_rows_of(correlation: float) -> float:
+    """Return the number of rows with the overall mean target that a correlation asks for."""
+    if correlation <= 1 / (1 + MAX_PRIOR_ROWS):
+        return MAX_PRIOR_ROWS
+    return max(MIN_PRIOR_ROWS, (1 - correlation) / correlation)
 
 
 def _outputs(target: Target) -> int:

@@ -85,15 +85,18 @@ def begin_training(
             recipe.spec,
             started + LINEAR_SHARE * seconds,
         )
-    rng = numpy.random.default_rng(seed)
-    spec = replace(recipe.spec, seed=seed)
-    values = initial_values(recipe.spec, rng)
-    network = Network(
-        spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng
-    )
+    network = new_network(recipe, seed)
     seconds_left = seconds - (time.monotonic() - started)
     best = BestEpoch(network, validation, recipe.patience, seconds_left)
     return NetworkTraining(network, best, linear)
+
+
+def new_network(recipe: Recipe, seed: int) -> Network:
+    """Return a network that is not trained. seed : of its initial weights, orders and dropout"""
+    rng = numpy.random.default_rng(seed)
+    spec = replace(recipe.spec, seed=seed)
+    values = initial_values(recipe.spec, rng)
+    return Network(spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng)
 
 
 def train_network(

@@ -224,10 +224,10 @@ def sweep_by_amx(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, spare
 
 
 class PackedProduct(TypedDict):
-    """What is filled in for a product.
+    """The values that are filled in for a product.
 
     TERMS, COLUMNS : maximum number of terms of a panel, which takes 32 KB, and of its columns
-    begin, end : what is done before and after
+    begin, end : functions that run before and after
     sweep : computes all rows of C in a panel
     """
 

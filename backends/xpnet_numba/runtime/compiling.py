@@ -27,7 +27,7 @@ from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.scalars import FAST
 
 Result = TypeVar("Result")
-"""What a function that is compiled returns."""
+"""The type of the result of a function that is compiled."""
 
 Entry = TypeVar("Entry")
 """An entry of the cache: a function that Python calls, or the address of a C function."""

@@ -71,7 +71,8 @@ def _logits(params: Params, X: jax.Array, halved: bool) -> jax.Array:
     """With ``halved``, products and hidden layers are bfloat16, logits float32."""
     dtype = jnp.bfloat16 if halved else X.dtype
     *hidden_params, W, b = params
-    cast_params, hidden = [param.astype(dtype) for param in hidden_params], X.astype(dtype)
+    cast_params = [param.astype(dtype) for param in hidden_params]
+    hidden = X.astype(dtype)
     for weight, bias in zip(cast_params[::2], cast_params[1::2], strict=True):
         hidden = jax.nn.relu(hidden @ weight + bias)
     return jnp.matmul(hidden, W.astype(hidden.dtype), preferred_element_type=W.dtype) + b

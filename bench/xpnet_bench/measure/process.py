@@ -31,8 +31,13 @@ class ContenderProcess:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._pool = ProcessPoolExecutor(1, CONTEXT, initializer=begin, initargs=(name, threads))
         environment = pinned_environment(threads, dict(find_entry(name).environment))
-        with mock.patch.dict(os.environ, environment, clear=True):
-            self._handle = psutil.Process(self._pool.submit(os.getpid).result(TIMEOUT))
+        try:
+            with mock.patch.dict(os.environ, environment, clear=True):
+                self._handle = psutil.Process(self._pool.submit(os.getpid).result(TIMEOUT))
+        except (BrokenProcessPool, TimeoutError, psutil.Error):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self.folder.cleanup()
+            raise ContenderFailed("its process did not start") from None
         try:
             self.facts: dict[str, str] = self.ask("facts")
         except ContenderFailed:

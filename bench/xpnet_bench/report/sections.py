@@ -1,11 +1,10 @@
 """The sections of the report, in the order in which they are read."""
 
-import tomllib
 from collections import defaultdict
-from pathlib import Path
 from statistics import median_low
 from textwrap import shorten
 
+from xpnet_bench.jobs.cells import LBFGS_ITERATIONS
 from xpnet_bench.report import charts, tables
 from xpnet_bench.report.model import Cell, Section, Table
 from xpnet_bench.report.units import times
@@ -14,7 +13,54 @@ from xpnet_bench.results import Results, against_best_peer
 CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
 """Suites in which all contenders do the same work."""
 
-SUITES = tomllib.loads(Path(__file__).with_name("suites.toml").read_text(encoding="utf-8"))
+SUITES = {
+    "training": (
+        "Training",
+        "Time for one update. All contenders start from the same weights, on the same data; the "
+        "floor is the five matrix products alone, through BLAS. Without a data file, time to "
+        "accuracy is measured on made-up, MNIST-shaped data.",
+    ),
+    "kernels": (
+        "Kernels against size",
+        "Time of one call. The floor is a plain copy of as many bytes as the kernel must read and "
+        "write, into memory that exists already.",
+    ),
+    "prediction": (
+        "Prediction",
+        "Class probabilities of a 784-100-10 network. For one row, each call is timed alone.",
+    ),
+    "cells": (
+        "Whole fits",
+        "The time of whole fits through scikit-learn's contract (PyTorch as a loop): "
+        f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, "
+        "the others for five epochs of Adam on 784-100-10; and searches in as many "
+        "processes as threads, in threads, and with one fit after the other.",
+    ),
+    "distributed": (
+        "Several processes",
+        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) "
+        "divide it among ranks of the stated number of threads; the others are one process with "
+        "all threads. Ranks of xpnet-mpi on one machine share memory as threads do; they are "
+        "meant for several machines, and are not faster than threads on one.",
+    ),
+    "gpu": (
+        "GPU",
+        "Time for one step of Adam, gathering included, with data and labels on the device, and "
+        "for one call of the loss with its gradient. The floor is the larger of the bytes over "
+        "the card's measured copy rate and the operations over its measured rate of products in "
+        "that precision.",
+    ),
+    "startup": (
+        "First use",
+        "Each round is a new process. Import: in a bare interpreter. First use: from importing "
+        "the library, with NumPy imported already, to the end of ten updates on the digits.",
+    ),
+    "memory": (
+        "Memory",
+        "Each round is a new process, data included. Peaks of its memory in MiB: with the data "
+        "alone, after the import, and at the end.",
+    ),
+}
 """The title of the section on each suite, and what was measured, in the order of the sections."""
 
 
@@ -25,9 +71,9 @@ def sections(results: Results) -> list[Section]:
 
 def _suite(suite: str, results: Results) -> Section:
     """Tables for each group of a suite's jobs, and charts of the groups over sizes."""
+    title, text = SUITES[suite]
     groups = dict.fromkeys(job.group for job in results.by_job(suite=suite))
-    text = SUITES[suite]["text"] if groups else "Not measured in this run."
-    section = Section(SUITES[suite]["title"], [text], anchor=suite)
+    section = Section(title, [text if groups else "Not measured in this run."], anchor=suite)
     for group in groups:
         jobs, caption = results.by_job(suite=suite, group=group), group.replace("_", " ")
         section.tables.extend(tables.group_tables(caption.capitalize(), results, jobs))
