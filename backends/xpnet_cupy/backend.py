@@ -69,14 +69,9 @@ class CupyBackend:
         does not fit.
         """
         what = f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB"
+        free_pool = self._cupy.get_default_memory_pool().free_all_blocks
         with self.on_device(), cuda.fitting(what, "fewer rows"):
-            array = self._adopted(data)
-            if dtype is None:
-                return array
-            with (
-                array.device
-            ):  # elsewhere it would be converted into an array of the current device
-                return array.astype(dtype, copy=False)
+            return cuda.retried(lambda: self._converted(data, dtype), free_pool)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """Return a copy on the host."""
@@ -126,7 +121,16 @@ class CupyBackend:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
+    def _converted(self, data: object, dtype: str | None) -> Any:
+        """Return data as a CuPy array of a dtype, or of its own."""
+        array = self._adopted(data)
+        if dtype is None:
+            return array
+        with array.device:  # elsewhere it would become an array of the current device
+            return array.astype(dtype, copy=False)
+
     def _adopted(self, data: object) -> Any:
+        """Return data as a CuPy array, without a copy where it lies on a GPU."""
         cupy = self._cupy
         if isinstance(data, cupy.ndarray):
             return data

@@ -5,11 +5,11 @@ CuPy is passed in, so that nothing here imports it.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xpnet.errors import DeviceMemoryError
 from xpnet_cupy import cublaslt
@@ -17,6 +17,8 @@ from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
+
+T = TypeVar("T")
 
 
 class Lane:
@@ -97,6 +99,17 @@ def fitting(what: str, remedy: str) -> Iterator[None]:
             f"Use {remedy} or float32, or delete arrays and call "
             "cupy.get_default_memory_pool().free_all_blocks()."
         ) from error
+
+
+def retried(action: Callable[[], T], make_room: Callable[[], None]) -> T:
+    """Run an action; if memory runs out, make room and run it once more."""
+    try:
+        return action()
+    except MemoryError:
+        pass
+    # Outside of the except block: the error refers to what the action allocated.
+    make_room()
+    return action()
 
 
 @cache

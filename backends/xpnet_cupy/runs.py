@@ -73,8 +73,7 @@ class Runs:
         """
         if self.memory is not None and rows <= self.memory.rows:
             return
-        self.memory = self.begin = self.finish = None
-        self.forget()
+        self.free()
         spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
         trains, squares = epoch is network, []
         if spec.l2 and not trains:
@@ -89,6 +88,11 @@ class Runs:
         self.begin = Work([launches.begin(launcher, epoch, memory.row_loss)])
         self.finish = Work([*squares, launches.finish(launcher, epoch, memory.row_loss)])
         self.memory = memory
+
+    def free(self) -> None:
+        """Free the buffers, and what refers to them: works and CUDA graphs."""
+        self.memory = self.begin = self.finish = None
+        self.forget()
 
     def forget(self) -> None:
         """Drop all CUDA graphs, and the works that they are captured from."""

@@ -10,7 +10,7 @@ first batch changes a parameter.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -76,10 +76,14 @@ class CudaStep(Step):
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
         self._prefetched: PrefetchedOrder | None = None
         with self._memory(f"A network of widths {spec.widths}"):
-            self._network = NetworkMemory(spec, backend, launcher)
-            self._training_runs = self._training()
-            self._inference_runs = self._inference()
-        self.params = self._network.params
+            network, inference = cuda.retried(
+                lambda: (NetworkMemory(spec, backend, launcher), EpochMemory(launcher)),
+                launcher.release_memory,
+            )
+        self._network = network
+        self._training_runs = Runs(spec, launcher, network, network)
+        self._inference_runs = Runs(spec, launcher, network, inference)
+        self.params = network.params
 
     @property
     def gradients(self) -> Parameters:
@@ -188,10 +192,11 @@ class CudaStep(Step):
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
         network = self._network
-        with self._on_device(), self.launcher.stream():
+        with self._memory("The state of a training"), self.launcher.stream():
+            takes_buffers = network.trains or state.buffers
+            buffers = self._free_and_retry(lambda: network.buffers) if takes_buffers else {}
             network.clock[NEXT_UPDATES] = state.t
             network.load_values(network.params, state.params)
-            buffers = network.buffers if network.trains or state.buffers else {}
             for name, arrays in buffers.items():
                 if name in state.buffers:
                     network.load_values(arrays, state.buffers[name])
@@ -282,14 +287,6 @@ class CudaStep(Step):
         runs.run(calls)
         return RequestedWork(runs.epoch, data)
 
-    def _training(self) -> Runs:
-        """Return new runs of trainings, which have no memory yet."""
-        return Runs(self.spec, self.launcher, self._network, self._network)
-
-    def _inference(self) -> Runs:
-        """Return new runs of predictions and losses, which have no memory yet."""
-        return Runs(self.spec, self.launcher, self._network, EpochMemory(self.launcher))
-
     def _read(
         self,
         X: Array,
@@ -333,10 +330,14 @@ class CudaStep(Step):
         return self.launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
 
     def _send(self, draw: Callable[[], Any]) -> None:
-        """Draw the next order and upload it, after all work of the epoch has been launched."""
+        """Draw the next order and upload it, after all work of the epoch has been launched. Without
+        memory for it now, the next epoch uploads it.
+        """
         order = draw()
-        copy, arrival = self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
-        self._prefetched = PrefetchedOrder(order, copy, arrival)
+        self._prefetched = None
+        with suppress(MemoryError):
+            copy, arrival = self.launcher.upload(numpy.asarray(order, dtype=numpy.int32))
+            self._prefetched = PrefetchedOrder(order, copy, arrival)
 
     def _mean(self, sums: EpochSums, weight: float, l2: float) -> float:
         """Return the mean loss, penalty included, and set ``penalty``.
@@ -351,14 +352,13 @@ class CudaStep(Step):
 
     def _free_and_retry(self, action: Callable[[], T]) -> T:
         """Run an action; if memory runs out, free buffers and CUDA graphs and run it once more."""
-        try:
-            return action()
-        except MemoryError:
-            self._training_runs = self._training()
-            self._inference_runs = self._inference()
-        # Outside of the except block: the error refers to what the action allocated.
+        return cuda.retried(action, self._make_room)
+
+    def _make_room(self) -> None:
+        """Free what can be made again, and give the free memory of CuPy's pool back."""
+        self._training_runs.free()
+        self._inference_runs.free()
         self.launcher.release_memory()
-        return action()
 
     @contextmanager
     def _memory(self, what: str) -> Iterator[None]:

@@ -303,14 +303,11 @@ def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
     step = backend.compile_step(spec)
     assert not isinstance(step, str)
     X, Y = backend.asarray(np.tile(X, (50, 1))), backend.asarray(np.tile(Y, 50))
-    cupy.pool.set_limit(40_000)
-    try:
-        with pytest.raises(
-            DeviceMemoryError, match="Training on batches of 1150 rows .*limit set to: 40,000"
-        ):
-            step.epoch(X, Y, learning_rate=0.1, batch_size=1150)
-    finally:
-        cupy.pool.set_limit(0)
+    with (
+        cupy.pool.limited(40_000),
+        pytest.raises(DeviceMemoryError, match="Training on batches of 1150 rows .*limit set to"),
+    ):
+        step.epoch(X, Y, learning_rate=0.1, batch_size=1150)
     assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=1150))
 
 
@@ -325,12 +322,8 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
     X, Y = data(spec, "indices")
     step, reference = both_steps(backend, spec)
     many = [backend.asarray(np.tile(array, (50, 1) if array.ndim == 2 else 50)) for array in (X, Y)]
-    cupy.pool.set_limit(100_000)
-    try:
-        with pytest.raises(DeviceMemoryError, match="of 1150 rows"):
-            getattr(step, kind)(*many[: 1 if kind == "forward" else 2])
-    finally:
-        cupy.pool.set_limit(0)
+    with cupy.pool.limited(200_000), pytest.raises(DeviceMemoryError, match="of 1150 rows"):
+        getattr(step, kind)(*many[: 1 if kind == "forward" else 2])
     found = backend.to_numpy(step.forward(backend.asarray(X)))
     np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5)
     assert step.loss(backend.asarray(X), backend.asarray(Y)) == pytest.approx(
@@ -576,32 +569,37 @@ class TestOutOfMemory:
         ):
             self.epoch(step, backend)
 
-    def test_what_was_kept_for_later_is_let_go(
-        self, step: Any, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_was_kept_for_later_is_let_go(self, step: Any, backend: CupyBackend) -> None:
         """Buffers of a large batch make room for a prediction."""
         _, X, Y = spec_and_data("float32")
         X, Y = backend.asarray(np.tile(X, (100, 1))), backend.asarray(np.tile(Y, 100))
         step.epoch(X, Y, learning_rate=0.1, batch_size=2300)
         step.forward(X[:1])  # the caller's stream has its workspace
-        cupy.pool.set_limit(cupy.pool.used + 30_000)
-        monkeypatch.setattr(cupy.pool, "total", True)
-        try:
+        with cupy.pool.limited(30_000):
             assert step.forward(X).shape == (2300, 4)
-        finally:
-            cupy.pool.set_limit(0)
 
-    def test_what_predictions_keep_is_let_go(
-        self, step: Any, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_predictions_keep_is_let_go(self, step: Any, backend: CupyBackend) -> None:
         """Their rows and outputs make room for those of a training."""
         _, X, Y = spec_and_data("float32")
         X, Y = backend.asarray(np.tile(X, (100, 1))), backend.asarray(np.tile(Y, 100))
         step.epoch(X[:5], Y[:5], learning_rate=0.1, batch_size=5)
         step.forward(X)
-        cupy.pool.set_limit(cupy.pool.used + 200_000)
-        monkeypatch.setattr(cupy.pool, "total", True)
-        try:
+        with cupy.pool.limited(200_000):
             assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=2300))
-        finally:
-            cupy.pool.set_limit(0)
+
+    @pytest.mark.parametrize("kind", ["array", "network", "state"])
+    def test_free_memory_of_the_pool_makes_room(self, backend: CupyBackend, kind: str) -> None:
+        """At a limit of its pool CuPy does not give free memory of other sizes back by itself."""
+        spec, X, Y = spec_and_data("float32")
+        step, other = backend.compile_step(spec), backend.compile_step(spec)
+        step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
+        actions = {
+            "array": lambda: backend.asarray(np.ones(1000)),
+            "network": lambda: backend.compile_step(spec),
+            "state": lambda: other.load_state(step.state()),
+        }
+        with cupy.pool.limited(1 << 20):
+            large = cupy.empty(1 << 17)
+            del large  # all that the limit leaves, and free again
+            actions[kind]()
+            assert cupy.pool.free_bytes() < 1 << 20

@@ -5,6 +5,7 @@ are read late.
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -106,14 +107,24 @@ def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
     step: Any = backend.compile_step(SPEC)
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     step.prefetch_order = lambda: drawn.append("an order")
-    cupy.pool.set_limit(1_000)
-    try:
-        with pytest.raises(DeviceMemoryError):
-            step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
-    finally:
-        cupy.pool.set_limit(0)
+    with cupy.pool.limited(1_000), pytest.raises(DeviceMemoryError):
+        step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
     step.gradient(X, Y)
     assert not drawn
+
+
+def test_an_order_that_has_no_memory_yet_is_uploaded_by_its_own_epoch() -> None:
+    """The epoch before has been launched: it must not fail for lack of memory for the next one."""
+    backend = CupyBackend()
+    step, plain = backend.compile_step(SPEC), backend.compile_step(SPEC)
+    X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
+    order = np.random.default_rng(0).permutation(ROWS)
+    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
+    losses = [plain.epoch(X, Y, **how), plain.epoch(X, Y, order=order, **how)]
+    with ExitStack() as stack:
+        step.prefetch_order = lambda: (stack.enter_context(cupy.pool.limited(0)), order)[1]
+        assert step.epoch(X, Y, **how) == losses[0]
+    assert step.epoch(X, Y, order=order, **how) == losses[1]
 
 
 def test_an_order_is_kept_as_long_as_the_device_may_read_it(

@@ -8,7 +8,7 @@ import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import weights
 from helpers.cuda.cupy_on_host import cupy
-from helpers.cuda.device_arrays import Array
+from helpers.cuda.device_arrays import Array, OutOfMemoryError
 from helpers.cuda.host import needs_compiler
 from helpers.cuda.streams import Device, Event, Stream
 from xpnet_cupy import CupyBackend
@@ -74,6 +74,20 @@ def test_freed_memory_is_the_next_arrays_of_its_stream() -> None:
         assert cupy.empty(8).data.ptr != address
     following = cupy.empty(8)
     assert following.data.ptr == address and np.isnan(following.get()).all()
+
+
+def test_a_limit_is_of_all_that_the_pool_holds_and_frees_nothing_by_itself() -> None:
+    with cupy.pool.limited(4096):
+        kept, freed = cupy.empty(256), cupy.empty(256)
+        with pytest.raises(OutOfMemoryError, match=r"allocating 2,048 bytes .* limit set to"):
+            cupy.empty(256)
+        del freed
+        following = cupy.empty(256)  # takes the memory that is free
+        del kept, following
+        with pytest.raises(OutOfMemoryError):
+            cupy.empty(512)
+        cupy.get_default_memory_pool().free_all_blocks()
+        assert cupy.empty(512).nbytes == 4096
 
 
 def _module() -> Any:

@@ -9,13 +9,14 @@ import ctypes
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 from weakref import finalize
 
 import numpy as np
 
-from helpers.cuda.streams import Device, current, default_stream
+from helpers.cuda.streams import COUNT, Device, current, default_stream
 
 GARBAGE = 255
 """The value of bytes that nobody has written: NaN in floats, -1 in integers."""
@@ -50,37 +51,43 @@ class Pool:
     """cupy.cuda.MemoryPool: memory that is given back belongs to the next array of about its size,
     on the same device and stream.
 
-    limit : of the bytes of one array, or of all together where ``total`` is set; 0 for none
-    used : bytes of the arrays that live; emptied : how often the free memory was given back
+    limit : of the bytes that it holds, free or not; 0 for none
+    used : bytes of the arrays that live; held : those and the free ones, of all devices
+    emptied : how often the free memory was given back to the driver
     """
 
-    limit = used = emptied = 0
-    total = False
+    limit = used = held = emptied = 0
 
     def __init__(self) -> None:
         self._free: dict[Any, list[Any]] = defaultdict(list)
+        self._of_driver: list[Any] = []  # who still uses it must get wrong numbers, not crash
 
     def take(self, size: int) -> "Memory":
         """Return memory of so many bytes. What is in it is garbage when the stream comes to it."""
-        taken = size + (self.used if self.total else 0)
-        if self.limit and taken > self.limit:
-            raise OutOfMemoryError(
-                f"Out of memory allocating {size:,} bytes (limit set to: {self.limit:,} bytes)"
-            )
         stream = current()
         rounded = max(512, 1 << max(size - 1, 0).bit_length())
         arena = stream.device, stream.ptr, rounded
         free = self._free[arena]
-        memory = Memory(self, arena, free.pop() if free else _aligned(rounded), size)
+        memory = Memory(self, arena, free.pop() if free else self._from_driver(rounded))
         if stream.capture is None:
             items = memory.items
             stream.ask(lambda: items.fill(GARBAGE))
-        self.used += size
+        self.used += rounded
         return memory
+
+    def _from_driver(self, size: int) -> Any:
+        """New memory. CuPy frees nothing where that would exceed the limit."""
+        if self.limit and self.held + size > self.limit:
+            raise OutOfMemoryError(
+                f"Out of memory allocating {size:,} bytes (allocated so far: {self.held:,} bytes, "
+                f"limit set to: {self.limit:,} bytes)"
+            )
+        self.held += size
+        return _aligned(size)
 
     def give_back(self, memory: "Memory") -> None:
         """Keep memory for the next array; the device may still read it."""
-        self.used -= memory.size
+        self.used -= memory.items.size
         self._free[memory.arena].append(memory.items)
 
     def get_limit(self) -> int:
@@ -89,16 +96,36 @@ class Pool:
     def set_limit(self, size: int = 0) -> None:
         self.limit = size
 
+    @contextmanager
+    def limited(self, more: int) -> Iterator[None]:
+        """Let the pool take so many bytes more than those of the arrays that live."""
+        self.free_all_blocks()
+        self.set_limit(self.held + more)
+        try:
+            yield
+        finally:
+            self.set_limit()
+
     def free_bytes(self) -> int:
-        return 0
+        return self.held - self.used
 
     def used_bytes(self) -> int:
         return self.used
 
-    total_bytes = used_bytes
+    def total_bytes(self) -> int:
+        return self.held
 
     def free_all_blocks(self) -> None:
+        """Give the free memory back to the driver, once the devices have done all work."""
         self.emptied += 1
+        for number in range(COUNT):
+            Device(number).synchronize()
+        for free in self._free.values():
+            for items in free:
+                items.fill(GARBAGE)
+            self._of_driver += free
+        self._free.clear()
+        self.held = self.used
 
 
 def _aligned(size: int) -> Any:
@@ -110,8 +137,8 @@ def _aligned(size: int) -> Any:
 class Memory:
     """Memory of one array and its views, given back when the last of them is gone."""
 
-    def __init__(self, pool: Pool, arena: Any, items: Any, size: int) -> None:
-        self.pool, self.arena, self.items, self.size = pool, arena, items, size
+    def __init__(self, pool: Pool, arena: Any, items: Any) -> None:
+        self.pool, self.arena, self.items = pool, arena, items
 
     def __del__(self) -> None:
         self.pool.give_back(self)
