@@ -27,6 +27,7 @@ def _dispatched(operation: Function) -> Function:
 
     @wraps(operation)
     def run(x: Array, *args: object, **kwargs: object) -> object:
+        """Call the operation of the backend that computes with ``x``."""
         operations, x = coerce(x)
         return getattr(operations, name)(x, *args, **kwargs)
 

@@ -74,6 +74,7 @@ def check_affine(
     """
 
     def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
+        """Draw inputs (33, 11), weights (11, 17) and biases (17,)."""
         return tuple(generator.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
 
     example = _Example((_INPUTS, _WEIGHT, _BIAS), _OUTPUTS)
@@ -124,6 +125,7 @@ def check_relu(
     """
 
     def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
+        """Draw inputs (17, 13)."""
         return (generator.normal(size=(17, 13)),)
 
     inputs = numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])
@@ -168,6 +170,7 @@ def check_cross_entropy(
     """
 
     def draw(generator: RandomNumbers) -> tuple[numpy.ndarray, ...]:
+        """Draw logits (41, 21) and one-hot labels of their shape."""
         logits = generator.normal(size=(41, 21))
         return logits, numpy.eye(21)[generator.choice(21, size=41)]
 
@@ -278,6 +281,7 @@ def check_model(model: CheckedModel, X: Array, Y: Array) -> None:
         _require_shape(f"gradient of {name}", gradient, value.shape)
 
         def loss_at(changed: numpy.ndarray, name: str = name) -> float:
+            """Return the loss with one parameter changed."""
             model.params[name] = changed
             return model.loss(X, Y)
 
@@ -392,6 +396,7 @@ class _GradientCheck:
         for k in differentiated:
 
             def out_at(changed: numpy.ndarray, k: int = k) -> numpy.ndarray:
+                """Return the outputs with input ``k`` changed."""
                 return self.to_host(self.forward(*inputs[:k], changed, *inputs[k + 1 :]))
 
             name = f"d_{names[k]}"

@@ -57,6 +57,7 @@ class JaxBackend(GenericBackend):
 
 @cache
 def _on_device(device: "Device | Sharding | None") -> JaxBackend:
+    """Return the backend of a device, the same one at each call."""
     return JaxBackend(device)
 
 

@@ -99,6 +99,7 @@ def _scan(
     def add_epoch(
         k: Array, state_and_sums: tuple[TrainingArrays, Array]
     ) -> tuple[TrainingArrays, Array]:
+        """Train on epoch ``k``, and write its sums to column ``k``."""
         state, sums = state_and_sums
         one = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, k, 0, False), inputs)
         state, sums_of_epoch = _epoch(forms, state, rows, one)
@@ -122,6 +123,7 @@ def _epoch(
         def step(
             state: TrainingArrays, one: BatchInputs, form: Form = form
         ) -> tuple[TrainingArrays, jax.Array]:
+            """Train on one batch; return the state, and its loss and its sum of squares, (2,)."""
             batch = jax.tree.map(lambda array: _rows_of(form, array, one.rows), rows)
             loss: Any
             squares: Any

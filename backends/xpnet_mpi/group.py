@@ -143,6 +143,7 @@ class MpiGroup:
         self._comm.Free()
 
     def _release(self) -> None:
+        """End all access to the shared memory and free it, if there is any."""
         if self._window is not None:
             self._window.Unlock_all()
             self._window.Free()

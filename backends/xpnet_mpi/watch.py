@@ -56,6 +56,7 @@ class Watch:
             self._until = inf
 
     def _run(self) -> None:
+        """Look at each tick, until the watch is closed, whether a rank has waited too long."""
         while not self._closed.wait(self._tick):
             if self._until < inf and (
                 time.monotonic() > self._until or self._another_waited_too_long()
@@ -71,6 +72,7 @@ class Watch:
         return self._MPI.Query_thread() == self._MPI.THREAD_MULTIPLE
 
     def _end(self) -> None:
+        """Print which ranks did not come, and end all ranks."""
         rank, size = self._world.Get_rank(), self._world.Get_size()
         missing = ", ".join(map(str, self._missing()))
         who = f"rank {missing}, which did not come" if missing else "the other ranks"

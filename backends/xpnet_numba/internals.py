@@ -109,6 +109,7 @@ class _BFloat16(ir.Type):
     """LLVM's type ``bfloat``, which llvmlite does not name."""
 
     def _to_string(self) -> str:
+        """Return the name of the type in LLVM's text."""
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:

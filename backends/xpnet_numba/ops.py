@@ -281,11 +281,13 @@ formula: Compiled = placeholder
 
 
 def _forward(x: Vector, out: Vector) -> None:
+    """Write the values of an activation at ``x`` to ``out``, both of shape (items,)."""
     widest_vectors()
     activations.forward(formula, x, out)
 
 
 def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
+    """Write the gradient with respect to an activation's input to ``d_x``; all are (items,)."""
     widest_vectors()
     activations.backward(formula, d_out, kept, d_x)
 
@@ -333,6 +335,10 @@ def bias_relu(x: ndarray, bias: ndarray) -> ndarray:
 
 @inner
 def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
+    """Write relu(x + bias) to ``out``.
+
+    x, out : (rows, features); bias : (features,)
+    """
     widest_vectors()
     activations.forward_with_bias(activations.relu, flat(x), bias, flat(out))
 

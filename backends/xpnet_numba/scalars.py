@@ -76,6 +76,7 @@ def exp(x: Scalar) -> Scalar:
 
 @overload(exp, jit_options=EXACT)
 def _exp(x: Any) -> Callable[[Any], Scalar | float]:
+    """Choose the code of :func:`exp` by the type of its argument."""
     return _exp32 if x == types.float32 else _exp64
 
 
@@ -90,6 +91,7 @@ def expm1_negative(x: Scalar) -> Scalar:
 
 @overload(expm1_negative, jit_options=EXACT)
 def _expm1_negative(x: Any) -> Callable[[Any], Scalar | float]:
+    """Choose the code of :func:`expm1_negative` by the type of its argument."""
     return _expm1_negative32 if x == types.float32 else _expm1_negative64
 
 
@@ -229,6 +231,7 @@ def _reduce64(x: float) -> tuple[float, float]:
 
 
 def _exp32(x: Any) -> numpy.float32:
+    """Return e^x in float32."""
     minus_one, shifted = _reduce32(x)
     y = bits(i4(bits(minus_one + f4(1.0)) + (bits(shifted) << i4(23))))
     if x < f4(-87.3365):
@@ -237,6 +240,7 @@ def _exp32(x: Any) -> numpy.float32:
 
 
 def _exp64(x: Any) -> float:
+    """Return e^x in float64."""
     minus_one, shifted = _reduce64(x)
     y = bits(bits(minus_one + 1.0) + (bits(shifted) << i8(52)))
     if x < -708.3964:
@@ -245,12 +249,14 @@ def _exp64(x: Any) -> float:
 
 
 def _expm1_negative32(x: Any) -> numpy.float32:
+    """Return e^x - 1 for x <= 0 in float32."""
     minus_one, shifted = _reduce32(x)
     power = bits(i4(bits(f4(1.0)) + (bits(shifted) << i4(23))))
     return f4(-1.0) if x < f4(-87.0) else minus_one * power + (power - f4(1.0))
 
 
 def _expm1_negative64(x: Any) -> float:
+    """Return e^x - 1 for x <= 0 in float64."""
     minus_one, shifted = _reduce64(x)
     power = bits(bits(1.0) + (bits(shifted) << i8(52)))
     return -1.0 if x < -708.0 else minus_one * power + (power - 1.0)

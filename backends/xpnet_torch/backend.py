@@ -46,6 +46,7 @@ class TorchBackend(GenericBackend):
 
 @cache
 def _on_device(device: "torch.device") -> TorchBackend:
+    """Return the backend of a device, the same one at each call."""
     return TorchBackend(device)
 
 

@@ -99,6 +99,7 @@ class TorchGroup:
 
     @contextmanager
     def _called_by_all(self) -> Iterator[None]:
+        """Raise BackendError in place of gloo's error if another rank has left."""
         try:
             yield
         except RuntimeError as error:

@@ -239,6 +239,7 @@ def floating_dtype(array: object, backend: Backend) -> str:
 
 @cache
 def _name(kind: type, dtype: object) -> str:
+    """Return the name of a dtype: its own ``name``, or the end of its text (``torch.float32``)."""
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
@@ -289,6 +290,7 @@ def _overlay(name: str, kernel: Kernel | None) -> Operation:
     by_dtype: dict[object, Operation] = {}
 
     def choose(dtype: object) -> Operation:
+        """Return the kernel if it takes the dtype, or else the reference; keep the choice."""
         return by_dtype.setdefault(
             dtype, kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
         )

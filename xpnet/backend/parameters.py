@@ -177,5 +177,6 @@ class Parameters(MutableMapping[str, Array]):
 
 
 def _zeros(shape: tuple[int, ...], spec: NetworkSpec, backend: Backend) -> Array:
+    """Return an array of zeros with the network's dtype on the backend's device."""
     # The zeros are made on the host, since only the backend's asarray knows the device.
     return backend.asarray(numpy.zeros(shape, dtype=spec.dtype), dtype=spec.dtype)

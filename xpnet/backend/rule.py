@@ -126,6 +126,7 @@ class UpdateRule:
 
 @cache
 def _argument_names(function: Callable[..., object]) -> tuple[str, ...]:
+    """Return the names of a function's arguments."""
     return tuple(signature(function).parameters)
 
 

@@ -207,6 +207,7 @@ class NetworkSpec:
 
 @lru_cache(maxsize=64)
 def _slots(spec: NetworkSpec, align: int) -> tuple[Slot, ...]:
+    """Return the slots of :meth:`NetworkSpec.slots`, computed once for each network."""
     slots = []
     end = 0
     for weight, bias, *scales in _layers(spec):

@@ -39,6 +39,7 @@ def explain_failure(entry: EntryPoint, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
+    """Return the type and the text of an error on one line, without the full stop at its end."""
     text = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {text}"
 
@@ -64,7 +65,10 @@ def _unavailable_command(entry: EntryPoint, error: Exception) -> click.Command:
 
 
 def _raiser(message: str) -> Callable[..., None]:
+    """Return the body of a command that only fails, with a message."""
+
     def fail(arguments: tuple[str, ...]) -> None:
+        """Raise ClickException, whatever the arguments are."""
         raise click.ClickException(message)
 
     return fail

@@ -70,6 +70,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None
 
 
 def _cell(value: object) -> str:
+    """Return the text of one value of a table: numbers with four decimals, ``-`` for None."""
     if value is None:
         return "-"
     return f"{value:,.4f}" if isinstance(value, float) else visible(str(value))

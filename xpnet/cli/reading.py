@@ -208,6 +208,7 @@ def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRo
         )
 
     def renumbered(rows: TableRows) -> TableRows:
+        """Return rows whose class indices count the training rows' classes alone."""
         y = numpy.searchsorted(indices, rows.y).astype(rows.y.dtype)
         return replace(rows, y=y, classes=rows.classes[indices])
 

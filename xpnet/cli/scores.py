@@ -66,6 +66,7 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
     rng = numpy.random.default_rng(0)
 
     def badness(rows: pyarrow.Table) -> float:
+        """Return the score of predictions for ``rows``, negated if a greater one is better."""
         return score.sign * float(scores_of(model, y, model.outputs_of(rows))[score.name])
 
     unshuffled = badness(table)

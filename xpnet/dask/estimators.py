@@ -112,6 +112,11 @@ class OnCluster:
         sample_weight: ArrayLike | None,
         in_memory: dict[str, Any],
     ) -> Self:
+        """Run ``fit`` or ``partial_fit`` of the plain estimator on the workers; adopt its result.
+
+        method : the name of the estimator's method
+        in_memory : validation rows by the name of their argument; Dask collections are taken out
+        """
         params, held_out = self._parameters(), {}
         if any(map(is_dask_collection, in_memory.values())):
             held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})

@@ -136,6 +136,7 @@ class DaskGroup:
         self._check_not_cancelled()
 
     def _check_not_cancelled(self) -> None:
+        """Raise Ended if the client has cancelled the fit."""
         if is_wanted(self._worker, self._task) is False:
             raise Ended("The client no longer waits for this fit.")
 

@@ -95,6 +95,9 @@ def partitions(collections: BlocksByName) -> BlocksByName:
 
 
 def _blocks(collection: Any, like: object) -> list[Delayed]:
+    """Return the blocks of rows of a collection as delayed values; an array is first cut like
+    ``like``, if all sizes are known.
+    """
     if not is_dask_collection(collection):
         raise InputError(
             "`X`, `y` and `sample_weight` must be Dask arrays, frames or series; got "

@@ -67,6 +67,7 @@ def zarr_frame(path: Path, target: str | None) -> Frame:
     group = open_group(path, mode="r")
 
     def array(name: str) -> Any:
+        """Return an array of the group whose codecs are safe to run, or None if there is none."""
         if name not in group:
             return None
         check_zarr_file(group[name], path)

@@ -108,6 +108,7 @@ def number_format_of(
     ]
 
     def format_of(column: pyarrow.ChunkedArray) -> NumberFormat | None:
+        """Return the first format in which a column's text can be read, or None."""
         return next(filter(None, (one.of(column, strictly=strictly) for one in formats)), None)
 
     parts = iter(parts)

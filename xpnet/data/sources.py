@@ -369,6 +369,7 @@ class ChunkSource(Source):
         self._next = self.blocks
 
     def _chunks(self) -> Iterator[tuple[numpy.ndarray, Any]]:
+        """Yield the chunks of one pass: X as an array, and y, or None without targets."""
         for chunk in self.make():
             X, y = chunk if isinstance(chunk, tuple) else (chunk, None)
             yield numpy.asarray(X), y

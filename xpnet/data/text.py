@@ -297,6 +297,7 @@ class TextFile:
         """Return the types of columns as far as the first block shows."""
 
         def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, object]:
+            """Return the kinds of the columns as pyarrow infers them, by name."""
             return {column.name: _kind_to_read(column.type) for column in reader.schema}
 
         kinds = self._retried(open_reader, dict.fromkeys(text, STRING), kinds_of)
@@ -312,6 +313,7 @@ class TextFile:
         starts = numpy.asarray([0, table.num_rows])
 
         def stored(block: int, columns: Sequence[str]) -> list[pyarrow.RecordBatch]:
+            """Return batches of some columns; there is one block, the whole table."""
             return table.select(columns).to_batches(BATCH_ROWS)
 
         return Frame(self.name, table.schema, starts, stored)

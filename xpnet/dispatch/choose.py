@@ -184,10 +184,12 @@ def coerce(x: object) -> tuple[Operations, Array]:
 
 @cache
 def _host_operations() -> Operations:
+    """Return the operations that run on host data by default."""
     return _host_choice().ops
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
+    """Return the choice of a backend, or of the one with a name, with its reason."""
     return Choice(get_backend(backend) if isinstance(backend, str) else backend, reason)
 
 
@@ -256,6 +258,7 @@ The answer is kept for each backend, since a GPU makes an array by a kernel.
 
 @cache
 def _host_choice() -> Choice:
+    """Choose Numba for host data, or NumPy, with a warning, if Numba cannot be used."""
     try:
         return _chosen("numba", "NumPy arrays and host data run on Numba by default")
     except BackendError as error:
@@ -265,6 +268,10 @@ def _host_choice() -> Choice:
 
 
 def _one_device(arrays: Sequence[object]) -> object:
+    """Return the device of all arrays, or None if no array has one.
+
+    Raises MixedArraysError for arrays on several devices.
+    """
     devices = {}
     for array in arrays:
         with suppress(AttributeError):  # JAX's tracers have no device; they take the default
@@ -358,6 +365,7 @@ def _advice(name: str, registered: Iterable[str]) -> str:
 
 
 def _registered() -> dict[str, "EntryPoint"]:
+    """Return the entry points of all installed backends, by name."""
     # It takes a third of the time of importing xpnet, and most programs need one backend once.
     from importlib.metadata import entry_points
 

@@ -83,6 +83,11 @@ def use_group(
 
 
 def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
+    """Load what opens a kind of group, from its entry point; it takes the limit of time in
+    seconds.
+
+    Raises BackendError for a name that is not installed.
+    """
     from importlib.metadata import entry_points
 
     registered = entry_points(group=GROUP)

@@ -126,6 +126,7 @@ def write(
 def _content(
     save: Callable[..., bytes], description: Description, tensors: dict[str, numpy.ndarray]
 ) -> bytes:
+    """Return the bytes of a file: tensors, description, and checksums over both."""
     envelope: dict[str, Any] = {
         "description": {**vars(description), "network": asdict(description.network)}
     }

@@ -124,6 +124,7 @@ def to_json(value: Any, tensors: dict[str, numpy.ndarray] | None = None, path: s
     """
 
     def inner(key: object, value: object) -> object:
+        """Encode a value inside of this one; its tensors are named by the path to it."""
         return to_json(value, tensors, f"{path}{key}/")
 
     if isinstance(value, numpy.generic):

@@ -78,6 +78,7 @@ def require(holds: bool, rule: str, received: object) -> None:
 
 
 def _is_count(number: object) -> bool:
+    """Return whether an object is an integer, not a bool, and at least 1."""
     return hasattr(number, "__index__") and not isinstance(number, bool) and int(number) >= 1
 
 

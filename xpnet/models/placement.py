@@ -375,6 +375,7 @@ class PlacedNetwork(Saved):
         return bring(X, backend, dtype), Y, weight
 
     def _adopt(self, arrays: Sequence[object]) -> None:
+        """Move to the backend and the dtype of the first arrays, unless the user named them."""
         check_in_memory(arrays)
         choice = self.choice if self.named else choose(*arrays)
         self._move(
@@ -384,11 +385,13 @@ class PlacedNetwork(Saved):
         self.settled = True
 
     def _move(self, choice: Choice, dtype: str) -> None:
+        """Move to a choice of backend and a dtype; parameters and optimizer state come along."""
         if choice.backend is not self.backend or dtype != self.spec.dtype:
             self._renew(replace(self.spec, dtype=dtype), keep=True)
         self.choice = choice
 
     def _renew(self, spec: NetworkSpec, *, keep: bool) -> None:
+        """Change the specification; parameters stay, and the optimizer's state if ``keep``."""
         values, optimizer = self._state_on_host()
         self.spec = spec
         self._hold(values, optimizer if keep else None)

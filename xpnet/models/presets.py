@@ -246,6 +246,7 @@ def initial_values(spec: NetworkSpec, stream: RandomNumbers | None) -> dict[str,
 
 
 def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> numpy.ndarray:
+    """Return the first value of one parameter; see :func:`initial_values`."""
     if slot.name in spec.weight_names:
         if len(slot.shape) == 2:
             return xavier_init(slot.shape, stream)

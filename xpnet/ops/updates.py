@@ -522,6 +522,7 @@ class Update:
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
+        """The parameters of the reference function, in their order."""
         return list(inspect.signature(self.function).parameters.values())
 
     @cached_property

@@ -196,6 +196,7 @@ class ReferenceStep(Step):
         copies = [[self.kept_array(array) for array in parameters.groups] for parameters in kept]
 
         def restore() -> None:
+            """Put the number of updates, the parameters and the optimizer's buffers back."""
             self.t = t
             for parameters, arrays in zip(kept, copies, strict=True):
                 parameters.replace_groups(arrays)

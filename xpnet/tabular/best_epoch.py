@@ -71,6 +71,7 @@ class BestEpoch(EarlyStopping):
         self.validation = None  # A fit would keep those of all its networks to its end.
 
     def _compare(self, training: Training, validation: LabeledRows) -> None:
+        """Compare the validation loss of the mean parameters with the best one so far."""
         current = training.step.state()
         training.step.load_state(self.mean.add(current))
         training.history.validation_loss.append(validation_loss(training.step, validation))

@@ -71,6 +71,7 @@ def conformal_margin(
 
 
 def _quantile(scores: numpy.ndarray, share: float, rows: CalibrationRows) -> numpy.ndarray:
+    """Return the weighted quantile of scores (rows,), or of each column of (rows, outputs)."""
     return numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=rows.weight)
 
 
@@ -103,6 +104,7 @@ def best_temperature(
     """
 
     def loss(logarithm: float) -> float:
+        """Return the log loss of the labels at temperature exp(``logarithm``)."""
         chosen = tempered(probabilities, exp(logarithm))[numpy.arange(len(labels)), labels]
         return -float(numpy.average(numpy.log(numpy.maximum(chosen, 1e-300)), weights=weight))
 

@@ -266,6 +266,7 @@ def _mean_targets(
     numpy.add.at(counts, (value, folds), 1)
 
     def smoothed(total: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
+        """Return means of ``count`` targets and of ``prior_rows`` times the overall mean."""
         return (total + prior_rows * mean) / (count + prior_rows)
 
     total = numpy.cumsum if in_order else partial(numpy.sum, keepdims=True)

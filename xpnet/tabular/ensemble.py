@@ -50,6 +50,7 @@ class CancelTogether(Callback):
         self._check()
 
     def _check(self) -> None:
+        """Raise Cancelled if another network's training has been cancelled."""
         if self.cancelled.is_set():
             raise Cancelled
 
@@ -223,6 +224,7 @@ class Ensemble:
         )
 
     def _train_in_threads(self, numbers: Iterable[int]) -> None:
+        """Train the networks with these numbers in threads; an error ends all trainings."""
         pool = ThreadPoolExecutor(self.jobs)
         try:
             futures: list[Future[None]] = [
@@ -238,6 +240,7 @@ class Ensemble:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _train_in_thread(self, number: int) -> None:
+        """Train one network, counted among those under way; raise Cancelled if none may begin."""
         with self._changed:
             if self.cancelled.is_set():
                 raise Cancelled

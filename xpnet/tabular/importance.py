@@ -86,6 +86,7 @@ class Importances:
             return self._values.copy()
 
     def _computed(self) -> numpy.ndarray:
+        """Return the shares of the columns (columns,), whose sum is 1 unless no column matters."""
         rng = numpy.random.default_rng(0)
         rises = sum(sample.rises(self._inputs_of_columns, rng) for sample in self._samples)
         positive = numpy.maximum(rises, 0.0)

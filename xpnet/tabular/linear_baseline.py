@@ -183,6 +183,7 @@ def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:
 
 
 def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:
+    """Return the sum of losses (rows,), each times its weight if there are weights."""
     return float(losses.sum() if weight is None else losses @ weight)
 
 

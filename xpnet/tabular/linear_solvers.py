@@ -97,6 +97,7 @@ def fit_logistic(
         return float(loss), numpy.vstack([of_weights, of_columns.sum(axis=0)]).ravel()
 
     def stop_at_deadline(_: numpy.ndarray) -> None:
+        """End SciPy's search after an iteration when the time is over."""
         if time.monotonic() >= deadline:
             raise StopIteration
 

@@ -96,9 +96,11 @@ class NetworkLines(Callback):
         self._say(f"{training.done} epochs, {_losses(training)}")
 
     def _is_due(self) -> bool:
+        """Return whether the last line is old enough for another one."""
         return monotonic() - self.said >= SECONDS_BETWEEN_LINES
 
     def _say(self, text: str) -> None:
+        """Print a text with the seconds since the beginning."""
         self.said = monotonic()
         self.say(self.title, f"{text}, {self.said - self.started:.0f} s")
 

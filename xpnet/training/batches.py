@@ -419,6 +419,7 @@ class InMemory(Batches):
         restore_rng = self._orders.snapshot(shared=rng_is_shared)
 
         def restore() -> None:
+            """Put the step and the random generator back."""
             restore_step()
             restore_rng()
 

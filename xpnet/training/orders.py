@@ -115,6 +115,7 @@ class OrderDrawer:
         drawn_before = self._drawn_since
 
         def go_back() -> None:
+            """Return to the last known state, and draw the orders again that were drawn since."""
             set_stream_state(self.rng, self._known_state)
             for _ in range(drawn_before):
                 self.rng.permutation(self.rows)

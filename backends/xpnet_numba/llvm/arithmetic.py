@@ -78,6 +78,7 @@ def select(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value)
 def _of_row(
     source: Type, goal: Type, k: Type, scale: Type, marked: Type, columns: Type, d_bias: Type
 ) -> Signature:
+    """Return the signature of :func:`normalise`, whose result has the type of ``scale``."""
     return scale(source, goal, types.int64, scale, types.int64, columns, d_bias)
 
 

@@ -134,6 +134,10 @@ def packing(*, down: bool, turned: bool) -> Callable[..., object]:
         to, goal_step, _ = unpack_tuple(builder, goal)
 
         def emit(*, complete: bool) -> None:
+            """Emit the loads, the transposition and the stores of one square of pairs.
+
+            complete : whether no row and no column is missing
+            """
             source = _Source(memory, matrix, (rows, columns), complete=complete)
             vectors = [source.pairs(i, down=down) for i in range(LANES)]
             for i, vector in enumerate(memory.transpose(vectors) if turned else vectors):

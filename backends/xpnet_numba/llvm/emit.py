@@ -57,11 +57,13 @@ def instructions(
         def definition(
             context: TypingContext, *kinds: Type
         ) -> tuple[Signature, Callable[..., ir.Value]]:
+            """Return the signature of a call with these types, and what emits its code."""
             return signature(*kinds), emit_in_target
 
         def emit_in_target(
             target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]
         ) -> ir.Value:
+            """Emit the code of a call; return its result, or Numba's None if it has none."""
             result = emit(target, builder, signature, *values) if typed else emit(builder, *values)
             return target.get_dummy_value() if result is None else result
 

@@ -78,6 +78,9 @@ def copy(
 
 
 def _pointer_type(address: Type, like: Type) -> Signature:
+    """Return the signature of :func:`pointer`: a pointer to items of the type that ``like``
+    determines.
+    """
     kind = like.instance_type if isinstance(like, types.TypeRef) else like
     return types.CPointer(kind if isinstance(kind, types.Record) else getattr(kind, "dtype", kind))(
         types.int64, like
@@ -105,6 +108,9 @@ def pointer_to(
 
 
 def _array_type(pointer: Type, shape: Type) -> Signature:
+    """Return the signature of :func:`array`: as many axes as ``shape`` has items, or one if
+    ``shape`` is a number.
+    """
     if not isinstance(shape, types.BaseTuple):
         return types.Array(pointer.dtype, 1, "C")(pointer, types.int64)
     return types.Array(pointer.dtype, len(shape), "C")(
@@ -174,6 +180,7 @@ def parts_of(
     """
 
     def count(rows: ir.Value) -> ir.Value:
+        """Return how many rows from ``first`` to ``end`` an array of ``rows`` rows has."""
         return builder.sub(builder.select(builder.icmp_signed("<", end, rows), end, rows), first)
 
     kinds, parts = signature.return_type, unpack_tuple(builder, values)

@@ -156,6 +156,7 @@ ROW = 8
 def _of_one_row(
     a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type
 ) -> Signature:
+    """Return the signature of :func:`multiply_row`, which writes its sums and returns nothing."""
     return types.void(a, b, types.int64, a, types.int64, types.int64, vectors)
 
 
@@ -391,5 +392,6 @@ class Vectors:
         ]
 
     def _at(self, pointer: ir.Value, place: int) -> ir.Value:
+        """Return a pointer to the vector that begins ``place`` vectors after ``pointer``."""
         item = self.builder.gep(pointer, [INT64(place * self.lanes)])
         return self.builder.bitcast(item, self.kind.as_pointer())

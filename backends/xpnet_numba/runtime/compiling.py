@@ -64,6 +64,7 @@ def c_function(function: Callable[..., object], signature: Signature) -> int:
     name = name_of(function, signature)
 
     def compiled() -> int:
+        """Compile, keep the machine code on disk, and return the address."""
         with _compiler():
             overload = _overload(function, signature, no_cpython_wrapper=True, no_rewrites=True)
             address = internals.c_address(overload)
@@ -89,6 +90,7 @@ def python_function(function: Callable[..., Result], signature: Signature) -> Ca
     )
 
     def compiled() -> Callable[..., Result]:
+        """Compile, keep the machine code on disk, and return what Python calls."""
         with _compiler():
             overload = _overload(function, signature, no_cfunc_wrapper=True)
         _keep(name, lambda: internals.machine_code(overload, for_python=True))
@@ -152,6 +154,7 @@ def _loaded_or_compiled(
 
     @global_compiler_lock
     def work() -> Entry:
+        """Load the function, or compile it, while no other thread is in Numba's compiler."""
         return _from_cache(name, load) or compiled()
 
     if threading.current_thread() is not threading.main_thread():

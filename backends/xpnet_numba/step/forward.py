@@ -64,10 +64,12 @@ type.
 
 
 def _vector_type(job: Type, buffer_at: Type, offset: Type, size: Type) -> Signature:
+    """Return the signature of ``vector``, whose result has the dtype of the job's arrays."""
     return types.Array(job.typeof("one"), 1, "C")(job, *[types.int64] * 3)
 
 
 def _matrix_type(job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type) -> Signature:
+    """Return the signature of ``matrix``, whose result has the dtype of the job's arrays."""
     return block_type(job.typeof("one"))(job, *[types.int64] * 4)
 
 

@@ -47,18 +47,25 @@ loss_of: Compiled = placeholder
 
 
 def _forward(z: Matrix, bias: Vector) -> None:
+    """Add the bias to ``z`` (rows, features) and apply the activation, in place."""
     widest_vectors()
     tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
     activations.forward_with_bias(activation, flat(z), tiled, flat(z))
 
 
 def _backward(d: Matrix, kept: Matrix, d_bias: Vector) -> None:
+    """Multiply ``d`` (rows, features) by the activation's derivative in place, and add its column
+    sums to ``d_bias``.
+
+    kept : (rows, features), what the derivative is computed from
+    """
     sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), JOINED_SIZE))
     activations.backward_with_sums(gradient, flat(d), flat(kept), flat(d), sums)
     activations.add_up(sums, d_bias)
 
 
 def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
+    """Write z + bias, which the activation's derivative needs, to ``kept`` (rows, features)."""
     tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
     activations.forward_with_bias(activations.identity, flat(z), tiled, flat(kept))
 
@@ -66,39 +73,51 @@ def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
 def _softmax_loss(
     z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
+    """Replace logits ``z`` (rows, classes) by the gradient of a loss after softmax; add to
+    ``loss`` and ``d_bias``.
+
+    labels : (rows, classes)
+    """
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
 def _indexed_loss(
     z: Matrix, labels: Indices, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
+    """Do what :func:`_softmax_loss` does for labels that are class indices (rows,)."""
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
 def _loss(
     z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
+    """Replace ``z`` (rows, outputs) by the gradient of a loss that is a sum over outputs; add to
+    ``loss`` and ``d_bias``.
+    """
     losses.item_by_item(loss_of, z, labels, scale, loss_numbers, d_bias, loss)
 
 
 def _wide_loss(
     z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
 ) -> None:
+    """Do what :func:`_loss` does with the widest vectors of the processor, over joined rows."""
     widest_vectors()
     losses.items_of_joined_rows(loss_of, z, labels, scale, loss_numbers, d_bias, loss)
 
 
 def _elementwise(z: Matrix, loss_numbers: Vector) -> None:
+    """Apply an elementwise output activation to ``z`` (rows, outputs), in place."""
     widest_vectors()
     activations.forward(activation, flat(z), flat(z))
 
 
 def _softmax(z: Matrix, loss_numbers: Vector) -> None:
+    """Replace each row of ``z`` (rows, classes) by its softmax."""
     softmax.softmax(z, z)
 
 
 def _nothing(z: Matrix, loss_numbers: Vector) -> None:
-    pass
+    """Leave ``z`` as it is, as the outputs of a network without an output activation."""
 
 
 def _drop(

@@ -426,6 +426,7 @@ class NumbaStep(Step):
         copies = {name: self._memory.flat[name].copy() for name in (names if t else names[:1])}
 
         def restore() -> None:
+            """Put the number of updates and the copied arrays back."""
             self.trainer.job.updates_made = t
             for name in self._memory.flat.keys() & names:
                 # Before the first update the optimizer's arrays are zero.
