@@ -177,3 +177,16 @@ def test_a_state_is_one_copy_for_each_flat_buffer(
     assert copied == ["to_numpy"] * 3 + ["asarray"] * 3
     for name, value in other.state().buffers["v"].items():
         np.testing.assert_array_equal(value, state.buffers["v"][name])
+
+
+def test_a_prediction_of_a_network_moves_nothing_from_the_host() -> None:
+    """Neither rows nor a number to learn by what library the backend computes."""
+    network = xpnet.FeedforwardNeuralNet(7, 6, 3, rng=0)
+    rows, labels = cupy.asarray(X), cupy.asarray(Y)
+    network.fit(rows, labels, epochs=1)
+    network.predict(rows)
+    network.step(rows, labels)
+    uploaded.clear()
+    network.predict(rows)
+    network.step(rows, labels)
+    assert not uploaded

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.cuda.checks import (
     BATCH,
+    LOSS_TOLERANCES,
     ROWS,
     RULES,
     assert_agrees,
@@ -24,7 +25,6 @@ from xpnet.backend import NetworkSpec
 pytestmark = needs_compiler
 
 MEMBERS = 3
-TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 
 
 def members(widths: tuple[int, ...], *activations: Any, **settings: Any) -> NetworkSpec:
@@ -108,7 +108,7 @@ def test_a_prediction_is_the_mean_over_the_members(
     spec = members((7, 6, 4), "relu", loss=loss, dtype=dtype, dropout=(0.5,))
     X, Y = labeled(spec)
     step, reference = both_steps(spec, fused)
-    tolerance = TOLERANCES[dtype]
+    tolerance = LOSS_TOLERANCES[dtype]
     for _ in range(3):  # launch by launch, then as CUDA graphs
         np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=tolerance)
     np.testing.assert_allclose(step.loss(X, Y), reference.loss(X, Y), rtol=tolerance)
@@ -138,7 +138,7 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
             one.weighted_epoch(X, Y, max_grad_norm=norm, order=np.arange(ROWS), **options)
             for one in (step, reference)
         ]
-        np.testing.assert_allclose(*losses, rtol=10 * TOLERANCES[dtype])
+        np.testing.assert_allclose(*losses, rtol=10 * LOSS_TOLERANCES[dtype])
 
 
 def test_a_product_that_cublaslt_refuses_falls_back(

@@ -5,6 +5,7 @@ wrong.
 import re
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,16 @@ def assert_no_spills(log: str) -> None:
     assert {numbers for numbers in spills} == {("0", "0", "0")}, log
 
 
-@pytest.mark.parametrize(
-    ("arch", "real"),
-    [
-        ("sm_75", "float"),  # the oldest that CUDA 13 knows
-        ("sm_90", "double"),
-        ("sm_100", "float"),
-    ],
-)
+OF_EACH_CHANGE = [("sm_75", "float"), ("sm_90", "double"), ("sm_100", "float")]
+"""Builds for the oldest architecture that CUDA 13 knows, and for newer ones."""
+
+BUILDS = [
+    pytest.param(*build, marks=[] if build in OF_EACH_CHANGE else pytest.mark.exhaustive)
+    for build in product(["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"], ["float", "double"])
+]
+
+
+@pytest.mark.parametrize(("arch", "real"), BUILDS)
 @pytest.mark.nvrtc
 def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Path) -> None:
     if has_nvcc():
