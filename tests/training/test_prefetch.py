@@ -12,7 +12,7 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
-from xpnet.training import Callback, InMemory, LabeledRows, stream_state, train
+from xpnet.training import Callback, InMemory, LabeledRows, rng_state, train
 from xpnet.training.orders import ChainedOrders
 
 SPEC = NetworkSpec((5, 4, 3), ("relu",), seed=3)
@@ -82,7 +82,7 @@ def assert_equal(found, wanted):
     assert found.history.loss == wanted.history.loss
     for name, array in wanted.step.state().params.items():
         np.testing.assert_array_equal(found.step.state().params[name], array)
-    assert repr(stream_state(found.rng)) == repr(stream_state(wanted.rng))
+    assert repr(rng_state(found.rng)) == repr(rng_state(wanted.rng))
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -111,7 +111,7 @@ def test_callbacks_see_the_stream_as_it_was_and_may_draw_from_it(stream):
             self.seen = []
 
         def epoch_end(self, training):
-            self.seen.append(repr(stream_state(training.rng)))
+            self.seen.append(repr(rng_state(training.rng)))
             if training.done % 2:
                 getattr(training.rng, "random_state", training.rng).normal()
 

@@ -592,7 +592,7 @@ class Step(ABC):
         *,
         batch_size: int,
         rows: Sequence[numpy.ndarray | None],
-        streams: Sequence[RandomGenerator | None] | None,
+        rngs: Sequence[RandomGenerator | None] | None,
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """Train several networks of one shape at once, each on one thread.
 
@@ -610,7 +610,7 @@ class Step(ABC):
             Rows of a batch; the last batch may have fewer.
         rows : sequence of numpy.ndarray, shape (n,), int64, or None
             For each network the rows that it trains on; None for all.
-        streams : sequence of numpy.random.Generator over PCG64, or None
+        rngs : sequence of numpy.random.Generator over PCG64, or None
             The random generator of each network. The order of an epoch is drawn from it, as its
             method `permutation` does; None if rows are not shuffled.
 

@@ -41,17 +41,17 @@ def run_notebook(backend: str | None, say: Callable[[str], object]) -> bool:
         gradcheck,
     )
 
-    stream = numpy.random.RandomState(123)
+    rng = numpy.random.RandomState(123)
     X, y = load_digits(return_X_y=True)
     Y = label_binarize(y, classes=numpy.unique(y)).astype(numpy.float64)
-    data = train_test_split(X, Y, test_size=0.25, random_state=stream)
-    gradcheck.check_affine(Affine(backend=backend), rng=stream, sink=say)
-    gradcheck.check_relu(ReLU(backend=backend), rng=stream, sink=say)
-    gradcheck.check_cross_entropy(CategoricalCrossEntropy(backend=backend), rng=stream, sink=say)
+    data = train_test_split(X, Y, test_size=0.25, random_state=rng)
+    gradcheck.check_affine(Affine(backend=backend), rng=rng, sink=say)
+    gradcheck.check_relu(ReLU(backend=backend), rng=rng, sink=say)
+    gradcheck.check_cross_entropy(CategoricalCrossEntropy(backend=backend), rng=rng, sink=say)
     say("\nLogistic regression")
     logistic = _train(LogisticRegression(64, 10, backend=backend), data, say)
     say("\nFeed-forward neural network")
-    network = _train(FeedforwardNeuralNet(64, 32, 10, backend=backend, rng=stream), data, say)
+    network = _train(FeedforwardNeuralNet(64, 32, 10, backend=backend, rng=rng), data, say)
     return (logistic, network) == (LOGISTIC, NETWORK)
 
 

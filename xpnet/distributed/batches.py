@@ -10,7 +10,7 @@ from xpnet.backend.group import Value
 from xpnet.distributed.ranks import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.training.batches import Batches, InMemory
-from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.training.rng import rng_state, set_rng_state
 from xpnet.typing import RandomGenerator
 
 Random = TypeVar("Random")
@@ -28,7 +28,7 @@ def distributed_batches(batches: InMemory) -> Batches:
 def begin_alike(rng: Random, ranks: Ranks) -> Random:
     """Put a random generator into the state that it has on rank 0, and return it."""
     if ranks.several:
-        set_stream_state(rng, ranks.broadcast(stream_state(rng)))
+        set_rng_state(rng, ranks.broadcast(rng_state(rng)))
     return rng
 
 

@@ -17,7 +17,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
-from xpnet.training import Callback, LabeledRows, TrainingState, set_stream_state, stream_state
+from xpnet.training import Callback, LabeledRows, TrainingState, rng_state, set_rng_state
 from xpnet.typing import SavedState, SparseMatrix
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def open_checkpoints(
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
         try:
-            set_stream_state(random_state, state.callbacks[FIT_START]["rng"])
+            set_rng_state(random_state, state.callbacks[FIT_START]["rng"])
             time_limit = state.callbacks[TIME_LIMIT]
             limit = inf if estimator.time_limit is None else estimator.time_limit
             if time_limit["reached"] and time_limit["seconds"] <= limit:
@@ -96,7 +96,7 @@ def open_checkpoints(
                 f"`checkpoint` must hold checkpoints of fits; got one in {folder} that is none: "
                 f"{error!r}; choose another folder."
             ) from error
-    return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(stream_state(random_state)))
+    return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(rng_state(random_state)))
 
 
 def _name(estimator: "MLP", data: FitData, start: Sequence[numpy.ndarray]) -> str:

@@ -289,7 +289,7 @@ def _fit_side_by_side(trainings: list[_Training], form: _CommonForm, epochs: int
                 Y,
                 batch_size=form.batch_size,
                 rows=[training.indices for training in trainings],
-                streams=[network.rng for network in networks] if form.shuffled else None,
+                rngs=[network.rng for network in networks] if form.shuffled else None,
             )
         )
         if run_networks is not None:

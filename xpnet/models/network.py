@@ -47,7 +47,7 @@ class Network(PredictingNetwork):
     compiled : bool, default True
         False trains with the reference step even where a compiled one exists.
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-        Where ``fit`` draws the orders of the rows from; None for NumPy's global stream.
+        Where ``fit`` draws the orders of the rows from; None for NumPy's global generator.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Network(PredictingNetwork):
         shuffle : bool, default True
             Whether each epoch has a new order of the rows.
         rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-            Where orders are drawn from; None for the stream that the model was made with.
+            Where orders are drawn from; None for the generator that the model was made with.
         callbacks : iterable of Callback or of functions
             Called at each epoch; a function is called with the `xpnet.training.Training`.
         sample_weight : array, shape (rows,), optional

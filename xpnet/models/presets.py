@@ -109,7 +109,7 @@ class FeedforwardNeuralNet(Network):
         None adopts that of the first arrays (for whole numbers, their library's default).
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
         Where the initial weights and the orders of ``fit`` are drawn from; None for NumPy's global
-        stream.
+        generator.
     optimizer : str or Optimizer, optional
         An optimizer, or its name in ``xpnet.optimizers.OPTIMIZERS``; None for plain gradient
         descent.
@@ -210,7 +210,7 @@ def xavier_init(shape: Sequence[int], rng: RandomSource = None) -> numpy.ndarray
     shape : sequence of int
         (fan_in, fan_out).
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
-        Where they are drawn from; None for NumPy's global stream, as in the notebook.
+        Where they are drawn from; None for NumPy's global generator, as in the notebook.
 
     Returns
     -------
@@ -234,7 +234,7 @@ def xavier_init(shape: Sequence[int], rng: RandomSource = None) -> numpy.ndarray
     return weights
 
 
-def initial_values(spec: NetworkSpec, stream: RandomNumbers | None) -> dict[str, numpy.ndarray]:
+def initial_values(spec: NetworkSpec, rng: RandomNumbers | None) -> dict[str, numpy.ndarray]:
     """Return the parameters that a network begins with, as float64 arrays on the host.
 
     Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other.
@@ -242,15 +242,15 @@ def initial_values(spec: NetworkSpec, stream: RandomNumbers | None) -> dict[str,
     or -1: these make the members differ (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section
     3).
     """
-    return {slot.name: _initial(spec, slot, stream) for slot in spec.slots()}
+    return {slot.name: _initial(spec, slot, rng) for slot in spec.slots()}
 
 
-def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> numpy.ndarray:
+def _initial(spec: NetworkSpec, slot: Slot, rng: Any) -> numpy.ndarray:
     """Return the first value of one parameter; see :func:`initial_values`."""
     if slot.name in spec.weight_names:
         if len(slot.shape) == 2:
-            return xavier_init(slot.shape, stream)
-        return numpy.stack([xavier_init(slot.shape[1:], stream) for _ in range(spec.members)])
+            return xavier_init(slot.shape, rng)
+        return numpy.stack([xavier_init(slot.shape[1:], rng) for _ in range(spec.members)])
     if slot.name == spec.layer_names[0].get("scale_in"):
-        return numpy.where(stream.uniform(size=slot.shape) < 0.5, -1.0, 1.0)
+        return numpy.where(rng.uniform(size=slot.shape) < 0.5, -1.0, 1.0)
     return numpy.zeros(slot.shape) if slot.name in spec.bias_names else numpy.ones(slot.shape)

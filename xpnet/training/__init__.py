@@ -22,7 +22,7 @@ from xpnet.training.engine import train
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
 from xpnet.training.progress import Progress
-from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.training.rng import rng_state, set_rng_state
 from xpnet.training.state import Training, TrainingState
 from xpnet.training.time_limit import TimeLimit
 
@@ -38,7 +38,7 @@ __all__ = [
     "TimeLimit",
     "Training",
     "TrainingState",
-    "set_stream_state",
-    "stream_state",
+    "set_rng_state",
+    "rng_state",
     "train",
 ]

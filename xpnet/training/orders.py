@@ -13,7 +13,7 @@ import numpy
 
 from xpnet.backend import Step
 from xpnet.errors import InputError
-from xpnet.training.rng import put_state, set_stream_state, stream_state
+from xpnet.training.rng import put_state, rng_state, set_rng_state
 from xpnet.typing import SavedState
 
 if TYPE_CHECKING:  # importing numpy.random takes time that few programs need
@@ -85,9 +85,9 @@ class OrderDrawer:
 
     def _prefetch(self) -> numpy.ndarray:
         """Draw the next order, and put the generator back."""
-        before = stream_state(self.rng)
+        before = rng_state(self.rng)
         order = self._drawn()
-        self._prefetched = _Prefetched(order, before, stream_state(self.rng))
+        self._prefetched = _Prefetched(order, before, rng_state(self.rng))
         put_state(self.rng, before)
         return order
 
@@ -95,7 +95,7 @@ class OrderDrawer:
         """Return the prefetched order if the generator has not moved since; else draw one."""
         prefetched = self._prefetched
         self._prefetched = None
-        if prefetched is None or not _equal_states(prefetched.before, stream_state(self.rng)):
+        if prefetched is None or not _equal_states(prefetched.before, rng_state(self.rng)):
             return self._drawn()
         put_state(self.rng, prefetched.after)
         return prefetched.order
@@ -110,13 +110,13 @@ class OrderDrawer:
         shared : whether others, such as callbacks, may draw from the generator, too
         """
         if shared or self._known_state is None or self._drawn_since * self.rows > MAX_REDRAWN_ROWS:
-            self._known_state = stream_state(self.rng)
+            self._known_state = rng_state(self.rng)
             self._drawn_since = 0
         drawn_before = self._drawn_since
 
         def go_back() -> None:
             """Return to the last known state, and draw the orders again that were drawn since."""
-            set_stream_state(self.rng, self._known_state)
+            set_rng_state(self.rng, self._known_state)
             for _ in range(drawn_before):
                 self.rng.permutation(self.rows)
             self._drawn_since = drawn_before

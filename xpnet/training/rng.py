@@ -17,7 +17,7 @@ COUNTER_BUFFER_WORDS = 4
 """Words in the buffer of NumPy's counter-based bit generators."""
 
 
-def stream_state(rng: object) -> SavedState | None:
+def rng_state(rng: object) -> SavedState | None:
     """Return the state of a random generator.
 
     Parameters
@@ -32,13 +32,13 @@ def stream_state(rng: object) -> SavedState | None:
 
     See Also
     --------
-    set_stream_state : Put a generator into a state.
+    set_rng_state : Put a generator into a state.
 
     Examples
     --------
     >>> import numpy
-    >>> from xpnet.training import stream_state
-    >>> stream_state(numpy.random.default_rng(0))["bit_generator"]
+    >>> from xpnet.training import rng_state
+    >>> rng_state(numpy.random.default_rng(0))["bit_generator"]
     'PCG64'
     """
     if rng is None:
@@ -48,7 +48,7 @@ def stream_state(rng: object) -> SavedState | None:
     return _bit_generator(rng).state
 
 
-def set_stream_state(rng: object, state: SavedState | None) -> None:
+def set_rng_state(rng: object, state: SavedState | None) -> None:
     """Put a random generator into the state of another one of its kind.
 
     Parameters
@@ -56,7 +56,7 @@ def set_stream_state(rng: object, state: SavedState | None) -> None:
     rng : numpy.random.Generator, RandomState, numpy.random or None
         The generator that is changed.
     state : dict or None
-        What `stream_state` returned.
+        What `rng_state` returned.
 
     Raises
     ------
@@ -65,18 +65,18 @@ def set_stream_state(rng: object, state: SavedState | None) -> None:
 
     See Also
     --------
-    stream_state : Return the state of a generator.
+    rng_state : Return the state of a generator.
 
     Examples
     --------
     >>> import numpy
-    >>> from xpnet.training import set_stream_state, stream_state
+    >>> from xpnet.training import set_rng_state, rng_state
     >>> one, other = numpy.random.default_rng(0), numpy.random.default_rng(1)
-    >>> set_stream_state(other, stream_state(one))
+    >>> set_rng_state(other, rng_state(one))
     >>> one.random() == other.random()
     True
     """
-    present = stream_state(rng)
+    present = rng_state(rng)
     if _kind(present) != _kind(state):
         raise InputError(
             f"`rng` must be of the kind that the training began with, {_kind(state)}; "

@@ -18,7 +18,7 @@ from xpnet.training.callbacks import (
     own_methods,
 )
 from xpnet.training.history import History
-from xpnet.training.rng import set_stream_state, stream_state
+from xpnet.training.rng import rng_state, set_rng_state
 from xpnet.typing import RandomGenerator, SavedState
 
 MIN_REPORT_SECONDS = 0.1
@@ -212,7 +212,7 @@ class Training:
             rows=self.rows,
             done=self.done,
             stop=self.stop,
-            rng=stream_state(self.rng),
+            rng=rng_state(self.rng),
             callbacks={str(k): callback.state() for k, callback in enumerate(self.callbacks)},
         )
 
@@ -239,7 +239,7 @@ class Training:
                 f"{', '.join(f'{name}={received[name]!r}' for name in changed)}; "
                 "pass the settings and data as before."
             )
-        set_stream_state(self.rng, state.rng)
+        set_rng_state(self.rng, state.rng)
         with self.lock.calls:
             self.step.load_state(state.step)
         for name, values in state.history.items():

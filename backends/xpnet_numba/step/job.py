@@ -152,7 +152,7 @@ class Job(ctypes.Structure):
     For networks side by side (see ``many``), in the job of the first network:
     lanes, lanes_at : number of lanes, and (lanes,), whether each lane is still free
     train_at : the C function that trains one network
-    streams_at : (networks, WORDS), states of the random generators of their orders, or 0 if rows
+    rng_states_at : (networks, WORDS), states of the random generators of their orders, or 0 if rows
         are not shuffled
     rows_at : (rows,), in each job, the rows of X that are shuffled
     """
@@ -238,7 +238,7 @@ class Job(ctypes.Structure):
         # Members.
         *_fields("members", "scaled_at", "products_at", "first_gradient_at"),
         # Networks side by side.
-        *_fields("lanes", "lanes_at", "train_at", "streams_at", "rows_at"),
+        *_fields("lanes", "lanes_at", "train_at", "rng_states_at", "rows_at"),
         # C functions.
         *_fields(
             "gemm_at",

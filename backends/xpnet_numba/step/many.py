@@ -59,24 +59,26 @@ def train_many(jobs_at: Pointer, me: int) -> None:
             job = array(shift(jobs_at, k), 1)[0]
             integers(job.claims_at, 0, (job.done_at - job.claims_at) // 8 + 1)[:] = 0
             numbers(job.totals_at, 0, (job.blocks + job.slices) * (LINE // 8))[:] = 0
-            if shared.streams_at:
+            if shared.rng_states_at:
                 order, rows = (
                     integers(job.order_at, 0, job.rows),
                     integers(job.rows_at, 0, job.rows),
                 )
                 for row in range(rows.size):
                     order[row] = rows[row]
-                shuffle(integers(shared.streams_at, k * WORDS, WORDS), order)
+                shuffle(integers(shared.rng_states_at, k * WORDS, WORDS), order)
             call(shared.train_at, (shift(jobs_at, k), 0))
 
 
 @njit(**INNER)
-def shuffle(stream: Indices, order: Indices) -> None:
+def shuffle(state: Indices, order: Indices) -> None:
     """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by masked numbers of
     32 bits.
+
+    state : (WORDS,), that of the generator, which moves on; order : (rows,)
     """
-    low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
-    has_spare, spare, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
+    low, high, step_low, step_high = u8(state[0]), u8(state[1]), u8(state[2]), u8(state[3])
+    has_spare, spare, mask, one = u8(state[4]), u8(state[5]), u8(0), u8(1)
     last = order.size - 1
     while mask < u8(last):
         mask = mask << one | one
@@ -100,12 +102,11 @@ def shuffle(stream: Indices, order: Indices) -> None:
             drawn, spare, has_spare = mixed & LOWER_HALF, mixed >> u8(32), one
         place = numpy.int64(drawn & mask)
         fits = place <= last
-        place = choice(
-            fits, place, last
-        )  # a number that is too large is drawn again; a jump would take longer
+        # A number that is too large is drawn again; a jump would take longer.
+        place = choice(fits, place, last)
         order[place], order[last] = order[last], order[place]
         last -= choice(fits, 1, 0)
-    stream[0], stream[1], stream[4], stream[5] = low, high, has_spare, spare
+    state[0], state[1], state[4], state[5] = low, high, has_spare, spare
 
 
 @cache
@@ -122,23 +123,24 @@ def draws_as_numpy() -> bool:
     """Return whether this version of NumPy shuffles as :func:`shuffle` does. NumPy does not
     guarantee it.
     """
-    order, stream = numpy.arange(1000), numpy.random.default_rng(0)
-    threads.entry(shuffle, SHUFFLE)(words_of(stream), order)
-    return numpy.array_equal(order, stream.permutation(1000))
+    order = numpy.arange(1000)
+    rng = numpy.random.default_rng(0)
+    threads.entry(shuffle, SHUFFLE)(words_of(rng), order)
+    return numpy.array_equal(order, rng.permutation(1000))
 
 
-def words_of(stream: "numpy.random.Generator") -> numpy.ndarray:
+def words_of(rng: "numpy.random.Generator") -> numpy.ndarray:
     """Return the state of a Generator over PCG64, (WORDS,) int64."""
-    state = stream.bit_generator.state
+    state = rng.bit_generator.state
     halves = [half for n in state["state"].values() for half in (n & 2**64 - 1, n >> 64)]
     return numpy.array([*halves, state["has_uint32"], state["uinteger"]], "uint64").view("int64")
 
 
-def set_words(stream: "numpy.random.Generator", words: numpy.ndarray) -> None:
+def set_words(rng: "numpy.random.Generator", words: numpy.ndarray) -> None:
     """Set the state of a Generator over PCG64."""
     low, high, step_low, step_high, has_spare, spare = map(int, words.view("uint64"))
     state = {"state": low | high << 64, "inc": step_low | step_high << 64}
-    stream.bit_generator.state = {
+    rng.bit_generator.state = {
         "bit_generator": "PCG64",
         "state": state,
         "has_uint32": has_spare,
@@ -150,13 +152,14 @@ class ManyTrainings:
     """Holds the jobs of networks that train side by side, and the workspaces of the lanes.
 
     steps : compiled steps of one shape
-    streams : one Generator over PCG64 for each network, or None where rows are not shuffled
+    rngs : one Generator over PCG64 for each network, or None where rows are not shuffled
     """
 
-    def __init__(
-        self, steps: Sequence[Any], data: list[CallData], plan: Plan, streams: Any
-    ) -> None:
-        self.steps, self.data, self.streams, spec = steps, data, streams, steps[0].spec
+    def __init__(self, steps: Sequence[Any], data: list[CallData], plan: Plan, rngs: Any) -> None:
+        self.steps = steps
+        self.data = data
+        self.rngs = rngs
+        spec = steps[0].spec
         self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [
@@ -164,11 +167,9 @@ class ManyTrainings:
             for _ in range(self.lanes)
         ]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
-        max_rows = max(of_one.rows for of_one in data) if streams else 0
-        self._orders, self._claims = (
-            numpy.zeros((self.lanes, max_rows), numpy.int64),
-            numpy.zeros(self.lanes, numpy.int64),
-        )
+        max_rows = max(of_one.rows for of_one in data) if rngs else 0
+        self._orders = numpy.zeros((self.lanes, max_rows), numpy.int64)
+        self._claims = numpy.zeros(self.lanes, numpy.int64)
         self.jobs = (job_class(spec.dtype) * len(steps))()
         for k, (step, of_step) in enumerate(zip(steps, data, strict=True)):
             self.jobs[k] = self._job_of(step, of_step, k % self.lanes)
@@ -176,9 +177,9 @@ class ManyTrainings:
         first = self.jobs[0]
         first.lanes, first.lanes_at = self.lanes, address_of(self._claims)
         first.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
-        if streams:
-            self._words = numpy.stack([words_of(stream) for stream in streams])
-            first.streams_at = address_of(self._words)
+        if rngs:
+            self._words = numpy.stack([words_of(rng) for rng in rngs])
+            first.rng_states_at = address_of(self._words)
 
     def _job_of(self, step: Any, data: CallData, lane: int) -> Job:
         """Return the job of one network: an epoch on its rows."""
@@ -186,7 +187,7 @@ class ManyTrainings:
         data.sums = data.shares = batch_sizes(data.rows, workspace.plan.batch_rows)
         set_data(job, data, step.spec)
         job.threads, job.steps, job.updating, job.penalized = 1, data.sums.size, 1, step.spec.l2 > 0
-        if self.streams:
+        if self.rngs:
             job.rows_at, job.order_at = job.order_at, address_of(self._orders[lane])
         return job
 
@@ -205,7 +206,6 @@ class ManyTrainings:
 
     def close(self) -> None:
         """Set the random generators to their states after the drawn orders."""
-        for stream, words in zip(
-            self.streams or (), self._words if self.streams else (), strict=True
-        ):
-            set_words(stream, words)
+        if self.rngs:
+            for rng, words in zip(self.rngs, self._words, strict=True):
+                set_words(rng, words)

@@ -330,17 +330,17 @@ class NumbaStep(Step):
         *,
         batch_size: int,
         rows: Sequence[Any],
-        streams: Any,
+        rngs: Any,
     ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
         """See :class:`xpnet.backend.Step`."""
         longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
         is_long = longest * self._memory.size * self.spec.members > BRIEF
-        if is_long or (streams and not draws_as_numpy()):
+        if is_long or (rngs and not draws_as_numpy()):
             yield None
             return
         with self.running():
             all_data = read(
-                self.spec.dtype, X, Y, natural_order(X.shape[0]) if streams else None, None
+                self.spec.dtype, X, Y, natural_order(X.shape[0]) if rngs else None, None
             )
             orders = (
                 None if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64)
@@ -356,7 +356,7 @@ class NumbaStep(Step):
                 allowed_threads(),
                 all_data.sparsity is not None,
             )
-            with closing(ManyTrainings(steps, data, plan, streams)) as training:
+            with closing(ManyTrainings(steps, data, plan, rngs)) as training:
                 yield training.epoch
 
     def separate_job(self) -> Job:
