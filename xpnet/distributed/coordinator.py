@@ -27,12 +27,12 @@ MIN_VALIDATION_ROWS = 2
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What a process tells the others of its rows.
+    """Facts about the rows of a process, which it tells the other processes.
 
     features : number of columns of X
     dtype : name of the dtype of X
-    targets : rows of y with each kind of target that the process has, NumPy's; no rows where it
-        has none
+    targets : rows of y with each distinct target of the process, NumPy's; no rows where it has
+        none
     """
 
     features: int

@@ -147,8 +147,8 @@ def _check_elsewhere(X: Array) -> None:
 
 def _check_values_elsewhere(X: Array) -> None:
     """Raise InputError for an array of another library with a value that is not finite."""
-    xp = namespace(X)
     with on_device_of(X):
+        xp = namespace(X)
         is_finite = not xp.isdtype(X.dtype, "real floating") or bool(xp.all(xp.isfinite(X)))
     if not is_finite:
         raise InputError(

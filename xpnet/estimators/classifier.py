@@ -266,7 +266,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         X : array or scipy sparse matrix, shape (rows, features)
             The rows.
         y : array, shape (rows,), (rows, classes) or (rows, targets)
-            What is true of them.
+            Their true labels.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
 
@@ -300,12 +300,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         return tags
 
     def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
     ) -> Targets:
         learned = getattr(self, "classes_", None)
         if incremental:
             learned = declared_classes(classes, learned)
-        if first:
+        if begins_anew:
             sparse_labels = sparse.issparse(y)
         elif (y.ndim == 2) != (self.n_outputs_ > 1 and self.out_activation_ != "softmax"):
             raise ValueError("The object was not fitted with multilabel input.")
@@ -372,7 +372,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _loss_numbers(self) -> tuple[float, ...]:
         return ClassTargets(self.classes_).loss_numbers if hasattr(self, "classes_") else ()
 
-    def _trained_on(self, rows: LabeledRows) -> LabeledRows:
+    def _rows_for_loss(self, rows: LabeledRows) -> LabeledRows:
         """Return rows with smoothed labels, where there is ``label_smoothing``."""
         if not self.label_smoothing:
             return rows

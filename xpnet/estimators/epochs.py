@@ -93,7 +93,7 @@ class Validation:
     """Validation rows: the loss and the score of a network on them, over all processes that train
     together.
 
-    estimator : says what outputs mean; rows : the validation rows of this process
+    estimator : whose score is measured; rows : the validation rows of this process
     """
 
     def __init__(self, estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
@@ -125,7 +125,7 @@ class Validation:
         return float(scorer(predicted, outputs, estimator._decode(targets), **weighted))
 
     def _outputs(self) -> list[Sequence[numpy.ndarray | None]]:
-        """Compute targets, outputs and weights, NumPy's, of each piece of the rows."""
+        """Return targets, outputs and weights of each piece of the rows, as arrays of NumPy."""
         step = self.step
         to_numpy = step.backend.to_numpy
         pieces: list[Sequence[numpy.ndarray | None]] = []

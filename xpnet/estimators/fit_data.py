@@ -88,33 +88,37 @@ class FitData:
         )
 
 
-def check_fit_data(
-    estimator: "MLP", inputs: FitInputs, coordinator: Coordinator, *, first: bool, incremental: bool
+def prepare_fit_data(
+    estimator: "MLP",
+    inputs: FitInputs,
+    coordinator: Coordinator,
+    *,
+    begins_anew: bool,
+    incremental: bool,
 ) -> FitData:
-    """Check the arguments of a fit, choose where its network computes, and bring the rows there.
+    """Check the data of a fit, choose where its network computes, and bring the rows there.
 
     The estimator is not changed.
 
-    first : whether the fit begins again
+    begins_anew : whether the fit begins with new parameters
     incremental : whether this is ``partial_fit``
     """
-    goes_on = not first and estimator._network is not None
-    if goes_on:
-        estimator._fitted.check_home(inputs.training.X)
+    network = None if begins_anew else estimator._network  # the one that goes on, if any
+    if network is not None:
+        network.check_home(inputs.training.X)
     check_has_targets(estimator, inputs.training.y)
     opened = open_rows(estimator, inputs.training, coordinator)
     # A user may have set `coefs_` alone.
-    knows_columns = not first and hasattr(estimator, "n_features_in_")
+    knows_columns = not begins_anew and hasattr(estimator, "n_features_in_")
     expected_columns = Columns.learned_by(estimator) if knows_columns else None
     rows = check_training_rows(estimator, opened, expected_columns, coordinator)
     targets = estimator._learn_targets(
-        rows.known_targets, inputs.classes, first=first, incremental=incremental
+        rows.known_targets, inputs.classes, begins_anew=begins_anew, incremental=incremental
     )
     Y = targets.encode(rows.y)
     weight = estimator._row_weights(opened.weight, rows.y, Y, targets, coordinator)
     training = LabeledRows(rows.X, Y, weight)
     validation = check_validation_rows(estimator, inputs.validation, rows, targets, coordinator)
-    network = estimator._network if goes_on else None
     choice = choose_backend(estimator, rows.X, network)
     dtype = choose_dtype(estimator, rows.X, choice.backend, network)
     training = place_rows(training, choice.backend, dtype, coordinator.source_rows)

@@ -201,11 +201,11 @@ class ImportanceDisplay:
         """
         self.ax_: Axes = axes_for(ax)
         self.figure_: Figure | SubFigure = self.ax_.figure
-        means, spread = self.importances.mean(axis=1), self.importances.std(axis=1)
+        means = self.importances.mean(axis=1)
+        spread = self.importances.std(axis=1)
         shown = numpy.argsort(means, kind="stable")[-MAX_BARS:]
-        names = [
-            str(self.feature_names[k]).replace("$", r"\$") for k in shown
-        ]  # A dollar begins a formula.
+        # A dollar begins a formula.
+        names = [str(self.feature_names[k]).replace("$", r"\$") for k in shown]
         self.bars_: BarContainer = self.ax_.barh(
             range(len(shown)), means[shown], xerr=spread[shown]
         )

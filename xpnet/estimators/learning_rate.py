@@ -23,8 +23,7 @@ ADAPTIVE_DIVISOR = 5.0
 
 
 class LearningRate:
-    """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under
-    scikit-learn's name.
+    """The learning rate of the next epoch.
 
     solver : the solver of the fit that made it
     learning_rate_init : of the first epoch

@@ -14,7 +14,7 @@ from xpnet.data.sources import Source
 from xpnet.distributed.coordinator import Coordinator, current_coordinator
 from xpnet.estimators.checks import check_weights
 from xpnet.estimators.conversion import Convertible
-from xpnet.estimators.fit_data import FitData, check_fit_data
+from xpnet.estimators.fit_data import FitData, prepare_fit_data
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fit_network import NetworkPlan, new_network, renewed_network
 from xpnet.estimators.fitted import FittedNetwork
@@ -87,7 +87,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     @abstractmethod
     def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
     ) -> Targets:
         """Return what the targets mean. Raises ValueError where they do not fit those seen before,
         or the classes.
@@ -100,7 +100,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _adopt_targets(self, targets: Targets) -> None:
         """Set the attributes that say what targets mean."""
 
-    def _trained_on(self, rows: LabeledRows) -> LabeledRows:
+    def _rows_for_loss(self, rows: LabeledRows) -> LabeledRows:
         """Return training rows as the loss takes them."""
         return rows
 
@@ -248,24 +248,28 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         incremental : whether this is ``partial_fit``
         """
         self._check_settings(incremental=incremental)
-        first = self._begins_anew(incremental=incremental)
+        begins_anew = self._begins_anew(incremental=incremental)
         coordinator = current_coordinator()
-        data = check_fit_data(self, inputs, coordinator, first=first, incremental=incremental)
+        data = prepare_fit_data(
+            self, inputs, coordinator, begins_anew=begins_anew, incremental=incremental
+        )
         random_state = random_state_of(self.random_state)
         checkpoints = Checkpoints()
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
-            start = () if first else (*self.coefs_, *self.intercepts_)
+            start = () if begins_anew else (*self.coefs_, *self.intercepts_)
             checkpoints = open_checkpoints(self, data, start, random_state)
         coordinator.begin_alike(random_state)
-        plan = self._plan_network(data, random_state, first=first, incremental=incremental)
+        plan = self._plan_network(
+            data, random_state, begins_anew=begins_anew, incremental=incremental
+        )
         self._make_step(plan, data)
-        self._adopt(data, plan, random_state, learns_columns=first)
+        self._adopt(data, plan, random_state, learns_columns=begins_anew)
         try:
             if self.solver == "lbfgs":
-                fit_lbfgs(self, self._trained_on(data.training), coordinator)
+                fit_lbfgs(self, self._rows_for_loss(data.training), coordinator)
             else:
                 data = self._split_validation(data, random_state)
-                data = replace(data, training=self._trained_on(data.training))
+                data = replace(data, training=self._rows_for_loss(data.training))
                 fit_by_epochs(
                     self,
                     data,
@@ -312,11 +316,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         return None if sample_weight is None else check_weights(sample_weight, len(encoded))
 
     def _plan_network(
-        self, data: FitData, random_state: RandomState, *, first: bool, incremental: bool
+        self, data: FitData, random_state: RandomState, *, begins_anew: bool, incremental: bool
     ) -> NetworkPlan:
         """Make the network of the fit, or plan how the one that the estimator has goes on."""
-        if first or self._network is None:
-            return new_network(self, data, random_state, drawn=first)
+        if begins_anew or self._network is None:
+            return new_network(self, data, random_state, drawn=begins_anew)
         return renewed_network(self, data, random_state, incremental=incremental)
 
     def _make_step(self, plan: NetworkPlan, data: FitData) -> None:
@@ -342,7 +346,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.n_outputs_: int = data.outputs
         self.out_activation_ = OUTPUT_ACTIVATIONS[data.loss]
         self._random_state = random_state
-        self._optimizer = plan.learning_rate
+        self._learning_rate = plan.learning_rate
         network = plan.network
         if plan.renewed_spec is None:
             self.n_layers_: int = len(network.spec.widths)

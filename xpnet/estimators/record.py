@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 class TrainingRecord:
-    """The counters and scores of a training, under scikit-learn's names. One that is not kept is no
-    attribute.
+    """The counters and scores of a training, under scikit-learn's names. A number that is not kept
+    has no attribute.
 
     n_iter_ : epochs or iterations made
     t_ : rows seen
@@ -40,16 +40,18 @@ class TrainingRecord:
         """Return whether scores decide when training ends."""
         return self.validation_scores_ is not None
 
-    def expect(
+    def begin_epochs(
         self,
         history: "History",
         *,
         scored: bool,
         parameters: Callable[[], dict[str, numpy.ndarray]],
     ) -> None:
-        """Begin to keep scores, or losses, unless these epochs go on with those before.
+        """Prepare for epochs; keep the numbers of earlier epochs only if these go on with them.
 
-        history : of the network; parameters : a function that returns the network's parameters
+        history : of the network
+        scored : whether scores decide when training ends, and not losses
+        parameters : returns the network's parameters
         """
         if getattr(self, "loss_curve_", None) is not history.loss:  # the network has made no epochs
             self.loss_curve_ = history.loss

@@ -205,7 +205,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         )
 
     def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, first: bool, incremental: bool
+        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
     ) -> Targets:
         return NumberTargets(self)
 

@@ -75,7 +75,7 @@ def fit_by_epochs(
     record = estimator._record
     coordinator = data.coordinator
     is_scored = bool(estimator.early_stopping)
-    record.expect(network.history, scored=is_scored, parameters=network.values)
+    record.begin_epochs(network.history, scored=is_scored, parameters=network.values)
     record.n_iter_ = 0
     with coordinator.active(), network.lock.training():
         validation = None
@@ -83,14 +83,14 @@ def fit_by_epochs(
             validation = Validation(estimator, data.validation, coordinator)
         batches = make_batches(estimator, data, random_state, validation)
         rules = make_rules(estimator, validation, checkpoints, silent=not coordinator.leads)
-        end = EarlyEnd()
+        early_end = EarlyEnd()
         try:
             train(
                 network.trainable(sparse=data.is_sparse),
                 batches,
                 epochs=1 if incremental else estimator.max_iter,
-                schedule=estimator._optimizer,
-                callbacks=[*rules, end, *callbacks, *checkpoints.writers],
+                schedule=estimator._learning_rate,
+                callbacks=[*rules, early_end, *callbacks, *checkpoints.writers],
                 history=network.history,
                 lock=network.lock,
                 resume_from=checkpoints.latest or resume_from,
@@ -100,7 +100,7 @@ def fit_by_epochs(
                 raise
             warn_caller("Training interrupted by user.")
         else:
-            if coordinator.leads and not (end.early or incremental or callbacks):
+            if coordinator.leads and not (early_end.early or incremental or callbacks):
                 warn_of_no_convergence(estimator)
     if is_scored:
         network.load_values(record.best_parameters)
@@ -122,7 +122,7 @@ def make_batches(
     if isinstance(training, SourceRows):
         kind = Streamed
         rng = training.orders(random_state)
-    is_weighted = training.weight is not None or estimator.max_grad_norm is not None
+    runs_epochs_singly = training.weight is not None or estimator.max_grad_norm is not None
     batches = kind(
         training,
         batch_size=min(size, count),
@@ -130,7 +130,7 @@ def make_batches(
         rng=rng,
         measure=None if validation is None else validation.loss,
         run_epoch=partial(run_epoch, max_grad_norm=estimator.max_grad_norm),
-        run_epochs=None if is_weighted else run_epochs,
+        run_epochs=None if runs_epochs_singly else run_epochs,
     )
     return distributed_batches(batches)
 
@@ -144,7 +144,7 @@ def make_rules(
     silent : whether another process prints
     """
     record = estimator._record
-    learning_rate = estimator._optimizer
+    learning_rate = estimator._learning_rate
     improvement = Improvement(
         record,
         make_measure(estimator, validation),

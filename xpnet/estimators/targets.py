@@ -132,8 +132,9 @@ class ClassTargets(Targets):
 def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:
     """Return the distinct labels, sorted; of several targets a list with those of each.
 
-    Raises ValueError for what are no labels of a classifier. Whole numbers that repeat always are,
-    without scikit-learn's look at them, which takes as long as many epochs of a small network.
+    Raises ValueError for values that scikit-learn does not take as labels of classes. Whole numbers
+    that repeat are not shown to scikit-learn, whose check takes as long as many epochs of a small
+    network.
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
         labels = numpy.unique(y)
@@ -149,13 +150,14 @@ def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:
 def declared_classes(
     classes: Any, learned: numpy.ndarray | list[numpy.ndarray] | None
 ) -> numpy.ndarray | list[numpy.ndarray]:
-    """Return the classes that the first ``partial_fit`` is given, and check those of later calls
-    against them.
+    """Return the classes of ``partial_fit``: those of the first call, which later calls must repeat
+    or leave out.
 
     classes : the argument of ``partial_fit``; None for none
     learned : the classes of calls before; None for none
 
-    Raises ValueError where there are none, and for others than those before.
+    Raises ValueError if no call has passed classes, and for other classes than those of earlier
+    calls.
     """
     if classes is None:
         if learned is None:
