@@ -36,21 +36,12 @@ class TableModel:
         self.text: set[str] = set()
         self._use_encoder(getattr(model, "encoder_", None))
         self.outputs: int = _output_count(model)
-        labels = getattr(model, "classes_", None)
-        if isinstance(model, Network):  # a file's, which predicts classes
-            labels = numpy.arange(model.spec.widths[-1])
-        if isinstance(labels, list):
-            raise InputError(
-                "A model must have one target of classes for the command line; this one has "
-                "several. Use its predict in Python."
-            )
-        self.classes: list[object] | None = None if labels is None else labels.tolist()
-        has_quantiles = getattr(model, "loss", None) == "quantile"
-        quantiles = numpy.atleast_1d(model.quantile).tolist() if has_quantiles else []
-        self.levels: list[float] = quantiles if len(quantiles) > 1 else []
+        self.classes: list[object] | None = _classes_of(model)
+        self.levels: list[float] = _levels_of(model)
         self.several: bool = self.outputs > 1 and not self.levels
         # A file from anyone may hold anything here.
-        target, ids = model.extra.get("target"), model.extra.get("ids")
+        target = model.extra.get("target")
+        ids = model.extra.get("ids")
         self.target: str | None = target if isinstance(target, str) else None
         self.ids: list[object] = ids if isinstance(ids, list) else []
 
@@ -58,7 +49,8 @@ class TableModel:
         """Take the columns that an encoder reads, and those that it reads as text."""
         if encoder is None or not self.features:
             return
-        names, encodings = self.features, encoder.encodings_
+        names = self.features
+        encodings = encoder.encodings_
         self.text = {names[one.column] for one in encodings if isinstance(one, _TEXT)}
         self.features = [names[place] for place in sorted({one.column for one in encodings})]
 
@@ -81,6 +73,30 @@ class TableModel:
     def outputs_of_all(self, tables: Iterable[pyarrow.Table]) -> numpy.ndarray:
         """Return the outputs of several tables, one after the other, as one array."""
         return numpy.concatenate([self.outputs_of(table) for table in tables])
+
+
+def _classes_of(model: Any) -> list[object] | None:
+    """Return the labels that a model predicts; None for a model of numbers.
+
+    Raises InputError for a model of several targets of classes.
+    """
+    if isinstance(model, Network):  # that of a file, which predicts class indices
+        return list(range(model.spec.widths[-1]))
+    labels = getattr(model, "classes_", None)
+    if isinstance(labels, list):
+        raise InputError(
+            "A model must have one target of classes for the command line; this one has several. "
+            "Use its predict in Python."
+        )
+    return None if labels is None else labels.tolist()
+
+
+def _levels_of(model: Any) -> list[float]:
+    """Return the levels of the quantiles that a model predicts, if these are several."""
+    if getattr(model, "loss", None) != "quantile":
+        return []
+    levels: list[float] = numpy.atleast_1d(model.quantile).tolist()
+    return levels if len(levels) > 1 else []
 
 
 def _output_count(model: Any) -> int:

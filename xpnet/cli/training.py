@@ -38,7 +38,7 @@ from xpnet.cli.report import (
 from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
-from xpnet.cli.task import choose_task, numbers_of
+from xpnet.cli.task import Task, choose_task, numbers_of
 from xpnet.data import frames
 from xpnet.data.frames import is_text
 from xpnet.data.labels import class_indices, read_labels
@@ -98,7 +98,7 @@ def _write_and_show(
 ) -> None:
     """Complete the report, write the files that options name, and show the report.
 
-    rows : of the training
+    rows : the training rows
     """
     notes = [*rows.frame.notes, suffix_note(settings.output)]
     notes += [
@@ -214,13 +214,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
         if is_text(frame.schema.field(name).type) and name not in dates.formats
     )
     task = choose_task(frame.name, target, labels, settings.task, settings.loss)
-    if task.name == "classify" and settings.loss is not None:
-        raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
-    if task.name == "regress" and settings.class_weight is not None:
-        raise click.UsageError(
-            f"--class-weight must go with classes, but numbers are predicted: {task.why}. Leave it "
-            "out."
-        )
+    _check_options_of_task(task, settings)
     if len(labels) < frame.rows:
         frame.notes.append(
             f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out"
@@ -249,6 +243,17 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
     links = read_links(frame, settings, labelled)
     rows = TableRows(frame, features, labelled, y, classes, links=links, date_formats=dates.formats)
     return with_weights(rows, settings.weight), report
+
+
+def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
+    """Raise UsageError for options that are for the other task."""
+    if task.name == "classify" and settings.loss is not None:
+        raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
+    if task.name == "regress" and settings.class_weight is not None:
+        raise click.UsageError(
+            f"--class-weight must go with classes, but numbers are predicted: {task.why}. Leave it "
+            "out."
+        )
 
 
 class SameRows(Callback):

@@ -21,13 +21,21 @@ PIECE_BYTES = 2**21
 class Division(NamedTuple):
     """The process that reads each block of a pass. All processes know the order of all rows.
 
-    rank : of this process; owner : (blocks,) int, the rank that reads each block; rows : (blocks,)
-        int, of each
+    rank : of this process; owner : (blocks,) int, the rank that reads each block
+    rows : (blocks,) int, the number of rows of each block
     """
 
     rank: int
     owner: numpy.ndarray
     rows: numpy.ndarray
+
+    def owners_of_rows(self, room: int) -> Iterator[numpy.ndarray]:
+        """Yield the rank that has each row, for ``room`` rows of the pass at a time."""
+        ends = self.rows.cumsum()
+        starts = ends - self.rows
+        for first in range(0, self.rows.sum(), room):
+            end = first + room
+            yield numpy.repeat(self.owner, ends.clip(first, end) - starts.clip(first, end))
 
 
 class Piece(NamedTuple):
@@ -62,30 +70,35 @@ def _filled(
 ) -> Iterator[Piece]:
     """Yield the rows of this rank's blocks in two buffers: one is filled while the other is used.
 
-    owners : for each time that a buffer is filled, the rank that has each row; room : the most rows
-        that this one has
+    owners : for each time that a buffer is filled, the rank that has each row
+    room : the maximum rows of this rank in a buffer
     stop : is set when no more rows are wanted
 
     Raises ValueError where a value is not finite.
     """
     buffers = [
-        (numpy.empty((room, source.shape[1]), dtype), numpy.empty(room, numpy.int64)) for _ in "12"
+        (numpy.empty((room, source.shape[1]), dtype), numpy.empty(room, numpy.int64))
+        for _ in range(2)
     ]
-    parts, first, X = _parts(source, blocks), 0, numpy.empty(0)
+    parts = _parts(source, blocks)
+    X = numpy.empty(0)  # rows that were read, and are in no buffer yet
+    first = 0  # the number of the first of them
     for owner in owners:
-        (filled, rows), place, count = buffers[0], 0, int((owner == rank).sum())
-        while place < count:
+        buffer, numbers = buffers[0]
+        count = int((owner == rank).sum())
+        filled = 0
+        while filled < count:
             while not len(X):
                 if stop.is_set():
                     return
                 first, X = next(parts)
-            copied = min(count - place, len(X))
-            copy_finite(X[:copied], filled[place : place + copied], first)
-            rows[place : place + copied] = numpy.arange(first, first + copied)
+            copied = min(count - filled, len(X))
+            copy_finite(X[:copied], buffer[filled : filled + copied], first)
+            numbers[filled : filled + copied] = numpy.arange(first, first + copied)
             first += copied
-            place += copied
+            filled += copied
             X = X[copied:]
-        yield Piece(filled[:count], rows[:count], owner)
+        yield Piece(buffer[:count], numbers[:count], owner)
         buffers.reverse()
 
 
@@ -136,48 +149,58 @@ def rows_of(
     Two buffers take turns: one is used while the other is filled.
 
     seed : of the orders within the buffers; None for rows as they lie
-    piece_bytes : of what is handed out at a time, one batch at least
-    division : of the blocks among processes, of which each is given its own rows of every piece
+    piece_bytes : bytes of the rows that are yielded at a time, which are at least one batch
+    division : of the blocks among processes, each of which gets its own rows of every piece
     """
     if division is None:
-        division = Division(
-            0, numpy.zeros(len(blocks), numpy.int64), numpy.diff(source.starts)[blocks]
-        )
-    rank, owner, rows = division
-    shuffle = None if seed is None else numpy.random.default_rng(seed)
-    piece = (
-        max(1, piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize) // batch_size)
-        * batch_size
-    )
-    # Rows as they lie are not mixed, and need no room for more of them than are handed out.
-    room = (
-        piece
-        if shuffle is None
-        else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
-    )
-    room, ends, stop = min(room, max(1, rows.sum())), rows.cumsum(), Event()
-    owners = (
-        numpy.repeat(
-            owner, ends.clip(start, start + room) - (ends - rows).clip(start, start + room)
-        )
-        for start in range(0, rows.sum(), room)
-    )
+        owner = numpy.zeros(len(blocks), numpy.int64)
+        division = Division(0, owner, numpy.diff(source.starts)[blocks])
+    rank = division.rank
+    rng = None if seed is None else numpy.random.default_rng(seed)
+    row_bytes = source.shape[1] * numpy.dtype(dtype).itemsize
+    piece_rows = max(1, piece_bytes // row_bytes // batch_size) * batch_size
+    room = piece_rows  # rows as they lie are not mixed: a buffer holds one piece
+    if rng is not None:
+        room = max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
+    room = min(room, max(1, division.rows.sum()))
+    stop = Event()
     filling = _filled(
-        source, blocks[owner == rank], owners, rank, room, kept_dtype(source, dtype), stop
+        source,
+        blocks[division.owner == rank],
+        division.owners_of_rows(room),
+        rank,
+        room,
+        kept_dtype(source, dtype),
+        stop,
     )
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
         try:
             reading = thread.submit(next, filling, None)
             while (filled := reading.result()) is not None:
                 reading = thread.submit(next, filling, None)
-                slots = numpy.cumsum(filled.owner == rank) - 1
-                order = numpy.arange(len(filled.owner))
-                if shuffle is not None:
-                    shuffle.shuffle(order)
-                for start in range(0, len(order), piece):
-                    part = order[start : start + piece]
-                    own = slots[part[filled.owner[part] == rank]]
-                    X = filled.X[own].astype(dtype, copy=False)
-                    yield Piece(X, filled.rows[own], filled.owner[part])
+                yield from _pieces(filled, rank, piece_rows, dtype, rng)
         finally:
             stop.set()
+
+
+def _pieces(
+    filled: Piece,
+    rank: int,
+    rows: int,
+    dtype: str | numpy.dtype,
+    rng: numpy.random.Generator | None,
+) -> Iterator[Piece]:
+    """Yield the rows of a filled buffer in the dtype, ``rows`` at a time.
+
+    rank : the process whose rows are in the buffer
+    rng : shuffles the rows; None for rows as they lie
+    """
+    positions = numpy.cumsum(filled.owner == rank) - 1  # of this rank's rows in the buffer
+    order = numpy.arange(len(filled.owner))
+    if rng is not None:
+        rng.shuffle(order)
+    for start in range(0, len(order), rows):
+        part = order[start : start + rows]
+        own = positions[part[filled.owner[part] == rank]]
+        X = filled.X[own].astype(dtype, copy=False)
+        yield Piece(X, filled.rows[own], filled.owner[part])

@@ -228,7 +228,7 @@ class Batches(ABC):
         return
 
     def snapshot(self, step: Step, *, rng_is_shared: bool) -> Callable[[], None]:
-        """Note all that an epoch changes, for a way back.
+        """Note all that an epoch changes, so that the epoch can be undone.
 
         Parameters
         ----------
@@ -240,7 +240,8 @@ class Batches(ABC):
         Returns
         -------
         callable
-            A function that puts step and random generator back. It holds until the next snapshot.
+            A function that puts step and random generator back. It is valid until the next
+            snapshot.
         """
         return step.snapshot()
 

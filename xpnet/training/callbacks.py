@@ -81,10 +81,10 @@ class Callback:
         return 1
 
     def within_epoch(self, training: "Training") -> None:
-        """Take note of how far a long epoch is, a few times a second.
+        """Take note of the progress within a long epoch, a few times a second.
 
-        ``training.rows_done`` of ``training.rows`` have been trained on. An epoch that takes less
-        than a moment says nothing, nor does one whose step cannot be asked.
+        ``training.rows_done`` of ``training.rows`` have been trained on. It is not called in an
+        epoch that takes less than a tenth of a second, nor for a step that cannot report.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class Callback:
     def between_epochs(self, training: "Training") -> None:
         """Act when ``epoch_end`` of every callback has been called.
 
-        This is the moment to write down the state of the training.
+        Save the state of the training here: all callbacks have taken note of the epoch.
 
         Parameters
         ----------
@@ -204,8 +204,7 @@ _own_methods: "WeakKeyDictionary[type[Callback], frozenset[str]]" = WeakKeyDicti
 
 
 def own_methods(kind: type[Callback]) -> frozenset[str]:
-    """Return the names of the methods that a kind of callback does not share with the base class,
-    whose methods do nothing.
+    """Return the names of the methods of `Callback` that a subclass overrides.
 
     Raises InputError for a public method that looks like one of the loop's, and is none.
     """
