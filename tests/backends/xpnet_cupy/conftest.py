@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers.cuda import cupy_on_host
 from helpers.cuda.host import HostLauncher, build, host_cublaslt
 from xpnet_cupy.cuda import SOURCE
 
@@ -21,6 +22,13 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def lt(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A cuBLASLt that works on host memory."""
     return host_cublaslt(tmp_path_factory.mktemp("cublaslt"))
+
+
+@pytest.fixture(scope="module")
+def cuda() -> Iterator[Any]:
+    """``xpnet_cupy.cuda`` over the stand-in for CuPy."""
+    with cupy_on_host.installed() as module:
+        yield module
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -2,12 +2,11 @@
 measure and predict there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda import cupy_on_host
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
 from helpers.cuda.host import needs_compiler
@@ -17,6 +16,7 @@ import xpnet
 
 pytestmark = [
     needs_compiler,
+    pytest.mark.usefixtures("cuda"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 
@@ -25,13 +25,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "reference": {"compiled": False},
     "members": {"members": 3, "dropout": 0.5},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_in() -> Iterator[None]:
-    """CuPy's stand-in, which has two devices; the first is current."""
-    with cupy_on_host.installed():
-        yield
 
 
 def rows() -> tuple[Any, Any]:
@@ -89,6 +82,12 @@ CLASSES = np.random.default_rng(1).integers(0, 3, 50)
 NUMBERS = np.random.default_rng(2).standard_normal(50)
 FITS: dict[str, tuple[type[Any], Any, dict[str, Any]]] = {
     "early stopping": (xpnet.MLPClassifier, CLASSES, {"early_stopping": True}),
+    "clipping": (
+        xpnet.MLPClassifier,
+        CLASSES,
+        {"solver": "sgd", "learning_rate_init": 0.05, "max_grad_norm": 0.1},
+    ),
+    "dropout": (xpnet.MLPClassifier, CLASSES, {"dropout": 0.3}),
     "two classes": (xpnet.MLPClassifier, CLASSES > 1, {"label_smoothing": 0.1}),
     "several labels": (xpnet.MLPClassifier, np.eye(3, dtype=int)[CLASSES], {}),
     "several targets": (

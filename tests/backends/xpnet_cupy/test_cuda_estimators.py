@@ -1,11 +1,9 @@
-"""Whole estimators over the stand-in for CuPy give what they give on NumPy's backend."""
+"""Estimators and networks over the stand-in for CuPy use the compiled step, and copy little."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda import cupy_on_host
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import uploaded
 from helpers.cuda.host import needs_compiler
@@ -15,77 +13,10 @@ import xpnet
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.steps import make_step
 
-pytestmark = [
-    needs_compiler,
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = [needs_compiler, pytest.mark.usefixtures("cuda")]
 ROWS = 60
 RNG = np.random.default_rng(0)
 X, Y, WEIGHT = RNG.standard_normal((ROWS, 7)), RNG.integers(0, 3, ROWS), RNG.random(ROWS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    with cupy_on_host.installed():
-        yield
-
-
-def both(fit: Any) -> tuple[Any, Any]:
-    """What ``fit(backend, bring)`` gives on NumPy's backend and on CuPy's, ``bring`` moving arrays
-    there.
-    """
-    return fit("numpy", np.asarray), fit("cupy", cupy.asarray)
-
-
-def assert_same(plain: Any, found: Any) -> None:
-    """Equal training curves, coefficients and predictions, up to the rounding of sums in another
-    order.
-    """
-    np.testing.assert_allclose(found.loss_, plain.loss_, rtol=1e-9)
-    if plain.solver != "lbfgs":
-        np.testing.assert_allclose(found.loss_curve_, plain.loss_curve_, rtol=1e-9)
-    for mine, theirs in zip(found.coefs_, plain.coefs_, strict=True):
-        np.testing.assert_allclose(cupy.asnumpy(mine), theirs, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(
-        found.predict_proba(cupy.asarray(X)).get(),
-        plain.predict_proba(X),
-        rtol=1e-7,
-        atol=1e-9,
-    )
-
-
-KINDS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "clipping": {"max_grad_norm": 0.1},
-    "dropout": {"dropout": 0.3},
-    "early stopping": {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 2},
-    "lbfgs": {"solver": "lbfgs"},
-    "sgd": {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_fit(kind: str) -> None:
-    """With weights of the rows in every second kind."""
-    weighted = list(KINDS).index(kind) % 2
-
-    def fit(backend: str, bring: Any) -> Any:
-        model = xpnet.MLPClassifier(
-            (6,), max_iter=6, batch_size=16, random_state=0, backend=backend, **KINDS[kind]
-        )
-        return model.fit(bring(X), bring(Y), sample_weight=bring(WEIGHT) if weighted else None)
-
-    assert_same(*both(fit))
-
-
-def test_partial_fits() -> None:
-    def fit(backend: str, bring: Any) -> Any:
-        model = xpnet.MLPClassifier((6,), batch_size=16, random_state=0, backend=backend)
-        for part in (slice(0, 30), slice(30, ROWS)):
-            model.partial_fit(bring(X[part]), bring(Y[part]), classes=[0, 1, 2])
-        return model
-
-    assert_same(*both(fit))
 
 
 def test_a_stream_that_the_user_chose_stays_current() -> None:
@@ -124,16 +55,14 @@ def test_a_table_trains_by_the_compiled_step() -> None:
     """Members with dropout, early stopping by means of parameters, and a last training on all
     rows.
     """
-
-    def fit(backend: str, _: Any) -> Any:
-        model = xpnet.TabularClassifier(
-            networks=2, max_iter=4, dropout=0.2, dtype="float64", random_state=0, backend=backend
-        )
-        return model.fit(X, Y, sample_weight=WEIGHT)
-
-    plain, found = both(fit)
-    assert "compiled CuPy step" in found.why_
-    np.testing.assert_allclose(found.predict_proba(X), plain.predict_proba(X), rtol=1e-7, atol=1e-9)
+    settings = {"networks": 2, "max_iter": 4, "dropout": 0.2, "dtype": "float64"}
+    models = [
+        xpnet.TabularClassifier(random_state=0, backend=backend, **settings)
+        for backend in ("numpy", "cupy")
+    ]
+    probabilities = [model.fit(X, Y, sample_weight=WEIGHT).predict_proba(X) for model in models]
+    assert "compiled CuPy step" in models[1].why_
+    np.testing.assert_allclose(*probabilities, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("by_user", [False, True], ids=["folds", "validation rows of the user"])

@@ -4,7 +4,6 @@ are read late.
 
 import gc
 import weakref
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import RULES, data, weights
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import PINNED
@@ -27,16 +25,9 @@ from xpnet.errors import DeviceMemoryError
 from xpnet.optimizers import Constant
 from xpnet.training import InMemory, LabeledRows, train
 
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.usefixtures("cuda")]
 SPEC = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype="float32", l2=0.01)
 ROWS, EPOCHS = 53, 5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cuda() -> Iterator[Any]:
-    """``xpnet_cupy.cuda`` over the stand-in."""
-    with cupy_on_host.installed() as module:
-        yield module
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +55,7 @@ def test_the_numbers_are_those_without() -> None:
 
 
 def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(
-    cuda: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And before the losses are waited for."""
     seen: list[str] = []
@@ -128,7 +119,7 @@ def test_an_order_that_has_no_memory_yet_is_uploaded_by_its_own_epoch() -> None:
 
 
 def test_an_order_is_kept_as_long_as_the_device_may_read_it(
-    cuda: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next one, which is sent meanwhile, would else be given its memory."""
     read, upload, orders, lived = NetworkMemory.read, Launcher.upload, [], []
@@ -149,7 +140,7 @@ def test_an_order_is_kept_as_long_as_the_device_may_read_it(
     assert lived == [[True], *[[True, True]] * (EPOCHS - 2), [False, True]]
 
 
-def test_orders_take_one_more_stream_and_what_is_told_and_left_pinned_memory(cuda: Any) -> None:
+def test_orders_take_one_more_stream_and_what_is_told_and_left_pinned_memory() -> None:
     fit()
     gc.collect()
     streams, used, pinned = Stream.made, cupy.pool.used, PINNED.used()
@@ -169,7 +160,7 @@ class TestMistakes:
         return fit(prefetch=False)[1]
 
     def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
-        self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
+        self, wanted: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert fit()[1] == wanted
         upload = Launcher.upload

@@ -2,12 +2,16 @@
 strict stand-in.
 """
 
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.cuda.host import by_matmul, needs_compiler
+from xpnet_cupy import cublaslt
 from xpnet_cupy.cublaslt import (
     FORWARD,
     INPUT_GRADIENT,
@@ -73,6 +77,36 @@ def address(array: Any) -> int:
 
 def placed(*arrays: Any) -> list[Any]:
     return [(address(array), array.shape) for array in arrays]
+
+
+def test_cublaslt_of_cupys_own_major_version_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """cuda-pathfinder gives the newest, whatever CuPy was built for."""
+
+    class Library:
+        def __init__(self, path: str) -> None:
+            if not Path(path).exists():
+                raise OSError(path)
+            self.path, self.cublasLtGetVersion = (
+                path,
+                type("Version", (), {"__call__": lambda _: self.version()})(),
+            )
+
+        def version(self) -> int:
+            return 10000 * int(self.path.rpartition(".")[2])
+
+    for major in (12, 13):
+        (tmp_path / f"libcublasLt.so.{major}").touch()
+    found = SimpleNamespace(abs_path=str(tmp_path / "libcublasLt.so.13"))
+    pathfinder = SimpleNamespace(load_nvidia_dynamic_lib=lambda name: found)
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(pathfinder=pathfinder))
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", pathfinder)
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    cublaslt.find_cublaslt.cache_clear()
+    assert [cublaslt.find_cublaslt(major).path[-2:] for major in (12, 13)] == ["12", "13"]
+    assert cublaslt.find_cublaslt(11) is None
+    cublaslt.find_cublaslt.cache_clear()
 
 
 @needs_compiler

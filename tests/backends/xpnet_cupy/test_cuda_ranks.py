@@ -2,13 +2,11 @@
 step on one of the stand-in's two devices.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import RULES, data, train, weights
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.host import needs_compiler
@@ -21,7 +19,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.distributed import DistributedStep, Ranks
 from xpnet.steps import ReferenceStep
 
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.usefixtures("cuda")]
 
 RANKS, ROWS, BATCH = 3, 97, 10
 """Nine batches of 10 rows, of which ranks have 3, 3 and 4, and one of 7."""
@@ -33,12 +31,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 OWN_ROWS = {"all rows": (), "own rows": (0, 20, 57, 97), "a rank without rows": (0, 0, 40, 97)}
 """Where the rows of each rank begin and end, where each has its own."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    with cupy_on_host.installed():
-        yield
 
 
 def trained(

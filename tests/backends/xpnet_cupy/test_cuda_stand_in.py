@@ -1,6 +1,6 @@
 """The stand-in for CuPy refuses what CuPy and CUDA refuse, and works as late as they may."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,7 @@ from xpnet_numpy import NumpyBackend
 from xpnet.backend import NetworkSpec
 from xpnet.steps import ReferenceStep
 
-pytestmark = needs_compiler
-
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    with cupy_on_host.installed():
-        yield
+pytestmark = [needs_compiler, pytest.mark.usefixtures("cuda")]
 
 
 HOST = np.arange(6.0)

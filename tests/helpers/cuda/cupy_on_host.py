@@ -160,7 +160,7 @@ cupy.cuda = SimpleNamespace(
         getDeviceCount=lambda: COUNT,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
         memGetInfo=lambda: (1 << 30, 2 << 30),
-        driverGetVersion=lambda: 13000,
+        driverGetVersion=lambda: 13010,
         runtimeGetVersion=lambda: 13000,
     ),
 )

@@ -10,6 +10,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 from weakref import finalize
@@ -22,23 +23,8 @@ GARBAGE = 255
 """The value of bytes that nobody has written: NaN in floats, -1 in integers."""
 
 MISSING = frozenset(
-    {
-        "block",
-        "einsum_path",
-        "errstate",
-        "frompyfunc",
-        "geomspace",
-        "histogram_bin_edges",
-        "insert",
-        "isnat",
-        "nanpercentile",
-        "nanquantile",
-        "ndenumerate",
-        "nditer",
-        "spacing",
-        "unstack",
-        "vecdot",
-    }
+    "block einsum_path errstate frompyfunc geomspace histogram_bin_edges insert isnat "
+    "nanpercentile nanquantile ndenumerate nditer spacing unstack vecdot".split()
 )
 """Functions of NumPy that CuPy 14.2 does not have."""
 
@@ -100,7 +86,7 @@ class Pool:
     def limited(self, more: int) -> Iterator[None]:
         """Let the pool take so many bytes more than those of the arrays that live."""
         self.free_all_blocks()
-        self.set_limit(self.held + more)
+        self.set_limit(max(1, self.held + more))
         try:
             yield
         finally:
@@ -192,33 +178,13 @@ class Array:
 
     # What is known of it without a device.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._items.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self._items.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self._items.ndim
-
-    @property
-    def size(self) -> int:
-        return self._items.size
-
-    @property
-    def nbytes(self) -> int:
-        return self._items.nbytes
-
-    @property
-    def itemsize(self) -> int:
-        return self._items.itemsize
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return self._items.strides
+    shape = property(attrgetter("_items.shape"))
+    dtype = property(attrgetter("_items.dtype"))
+    ndim = property(attrgetter("_items.ndim"))
+    size = property(attrgetter("_items.size"))
+    nbytes = property(attrgetter("_items.nbytes"))
+    itemsize = property(attrgetter("_items.itemsize"))
+    strides = property(attrgetter("_items.strides"))
 
     @property
     def flags(self) -> Any:
@@ -278,33 +244,6 @@ class Array:
         with self.device:
             current().synchronize()
         return self._items.copy()
-
-    def item(self) -> Any:
-        return self.get().item()
-
-    def tolist(self) -> Any:
-        return self.get().tolist()
-
-    def __bool__(self) -> bool:
-        return bool(self.get())
-
-    def __int__(self) -> int:
-        return int(self.get())
-
-    def __float__(self) -> float:
-        return float(self.get())
-
-    def __index__(self) -> int:
-        return operator.index(self.get())
-
-    def __repr__(self) -> str:
-        return repr(self.get())
-
-    def __str__(self) -> str:
-        return str(self.get())
-
-    def __format__(self, form: str) -> str:
-        return format(self.get(), form)
 
     def __reduce__(self) -> Any:
         return asarray, (self.get(),)
@@ -496,57 +435,36 @@ def _root(items: Any) -> Any:
     return items
 
 
-def _operation(function: Callable[..., Any], *, swapped: bool = False) -> Callable[..., Any]:
-    def call(*operands: Any) -> Any:
-        return compute(function, *(operands[::-1] if swapped else operands))
-
-    return call
+def _of_get(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the array's copy on the host."""
+    return lambda array, *arguments: function(array.get(), *arguments)
 
 
-def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda array, other: compute(function, array, other, out=array)
+def _of_compute(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that the device computes."""
+    return lambda *arguments, **options: compute(function, *arguments, **options)
 
 
-def _method(name: str) -> Callable[..., Any]:
-    return lambda array, *rest, **options: compute(
-        getattr(np.ndarray, name), array, *rest, **options
-    )
+def _swapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator whose first operand is another's."""
+    return lambda array, other: compute(function, other, array)
 
 
-BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+ON_THE_HOST = "item tolist __bool__ __int__ __float__ __index__ __repr__ __str__ __format__".split()
+BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+OTHER_OPERATORS = "eq ne lt le gt ge neg pos abs invert".split()
 METHODS = (
     "all any argmax argmin argsort clip conj cumsum dot flatten max mean min nonzero prod ravel "
     "repeat reshape round sort squeeze std sum swapaxes take transpose var view"
 ).split()
 
-for _name, _function in BINARY.items():
-    setattr(Array, f"__{_name}__", _operation(_function))
-    setattr(Array, f"__r{_name}__", _operation(_function, swapped=True))
-    setattr(Array, f"__i{_name}__", _in_place(_function))
-for _name, _function in (COMPARISONS | UNARY).items():
-    setattr(Array, f"__{_name}__", _operation(_function))
+for _name in ON_THE_HOST:
+    setattr(Array, _name, _of_get(getattr(np.ndarray, _name)))
+for _name in BINARY:
+    setattr(Array, f"__{_name}__", _of_compute(getattr(operator, f"__{_name}__")))
+    setattr(Array, f"__i{_name}__", _of_compute(getattr(operator, f"__i{_name}__")))
+    setattr(Array, f"__r{_name}__", _swapped(getattr(operator, f"__{_name}__")))
+for _name in OTHER_OPERATORS:
+    setattr(Array, f"__{_name}__", _of_compute(getattr(operator, f"__{_name}__")))
 for _name in METHODS:
-    setattr(Array, _name, _method(_name))
+    setattr(Array, _name, _of_compute(getattr(np.ndarray, _name)))

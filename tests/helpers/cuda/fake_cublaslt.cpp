@@ -133,7 +133,7 @@ extern "C" {
 void fake_refuse(int epilogue, int at_call) { (at_call ? refused_at_call : unsupported) = epilogue; }
 void fake_answer(int heuristic, int matmul) { to_heuristic = heuristic, to_matmul = matmul; }
 
-size_t cublasLtGetVersion() { return 130000; }
+size_t cublasLtGetVersion() { return 130201; }
 
 int cublasLtCreate(void **handle) { return *handle = new int(1), SUCCESS; }
 int cublasLtDestroy(void *handle) { return delete static_cast<int *>(handle), SUCCESS; }
