@@ -49,7 +49,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--data",
     type=FILE,
-    help="MNIST as an .npz file with X, uint8 (70000, 784), and y. Default: made-up data.",
+    help="MNIST as an .npz file with X, uint8 (70000, 784), and y. Default: the digits.",
 )
 @click.option(
     "--precision",
@@ -91,9 +91,9 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
 
     _check_peers(chosen["peers"], [*PEERS, "none"])
     if data:
-        from xpnet_bench.jobs.data import check_file
+        from xpnet_bench.jobs.data import mnist
 
-        check_file(str(data))
+        mnist(str(data), "float32")
     record = run(Settings(data=str(data.resolve()) if data else "", **chosen), output)
     write_report(record.path, output)
     click.echo(str(output / "report.html"))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet import DataFileError
+from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 
 DISTURBED = 0.15
@@ -169,6 +170,15 @@ def ratio(slower: Measurement, faster: Measurement) -> Ratio:
     quotients = slower.seconds[:count] / faster.seconds[:count]
     lower, upper = numpy.percentile(quotients, [25, 75])
     return Ratio(slower.median / faster.median, float(lower), float(upper))
+
+
+def contenders_of(jobs: Mapping[Job, list[Measurement]]) -> list[str]:
+    """Return those that did at least one of the jobs, in the order of ``ENTRIES``; those that only
+    an old file names are the last.
+    """
+    measured = dict.fromkeys(m.contender for measurements in jobs.values() for m in measurements)
+    current = [entry.name for entry in ENTRIES if entry.name in measured]
+    return list(dict.fromkeys([*current, *measured]))
 
 
 def named(measurements: list[Measurement], contender: str) -> Measurement | None:

@@ -9,7 +9,7 @@ from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.pinning import allowed_threads
 
 CHOICES = (*SUITES, "all")
-LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile", "xpnet-torch")
+LEFT_OUT_OF_QUICK = ("torch.compile", "xpnet-torch")
 """Contenders that need longer to compile than a quick run may take."""
 
 
@@ -20,7 +20,7 @@ class Settings:
     suite : one suite, or ``all`` for the usual ones
     backends, peers : variants of xpnet and names of peers; none for all, the peer ``none`` for no
         peers
-    data : path of MNIST, "" for made-up data
+    data : path of MNIST, "" for scikit-learn's digits
     threads : of each contender
     precision : of the products of training, ``fp32`` or ``bf16``
     """

@@ -56,8 +56,7 @@ EFFORT = Effort(
     rounds=2,
     round_seconds=1e-4,
     single_calls=5,
-    whole_runs=1,
-    launches=2,
+    whole_runs=2,
     job_seconds=1.0,
 )
 
@@ -108,7 +107,7 @@ def test_contenders_give_the_answers_of_plain_numpy(team: Team, entry: Entry) ->
 def test_products_in_bfloat16_reach_the_loss_of_float32() -> None:
     (job,) = in_bfloat16([JOBS[6], JOBS[4]])
     assert job.sizes["bits"] == BFLOAT16_BITS and "bfloat16" in job.name
-    names = ["xpnet-numba", "torch", "torch.medium"]
+    names = ["xpnet-numba", "torch"]
     team = Team(threads=1)
     try:
         lanes = race(
@@ -175,7 +174,7 @@ def test_imports_and_first_uses_are_processes_of_their_own() -> None:
     try:
         for job in jobs:
             lane = race(team, ["numpy"], job, EFFORT)["numpy"]
-            assert len(lane.seconds) == EFFORT.launches and not lane.failed
+            assert len(lane.seconds) == EFFORT.whole_runs and not lane.failed
             assert all(0 < seconds < 60 for seconds in lane.seconds)
             if job.operation == "train":
                 for note in lane.notes:

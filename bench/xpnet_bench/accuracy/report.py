@@ -178,7 +178,7 @@ def _frontier(means: pandas.DataFrame, title: str) -> Chart:
     for name, row in shown.iterrows():
         place = row[CPU], max(row["error"], row["loss"])
         axes.annotate(str(name), place, (0, 5), textcoords="offset points", rotation=60)
-    plain_log(axes.set_xscale, axes.xaxis)
+    plain_log(axes)
     axes.margins(x=0.1, y=0.25)
     axes.set(xlabel=f"CPU time of the fit; {REFERENCE} is 1", ylabel="geometric mean")
     add_legend(figure)

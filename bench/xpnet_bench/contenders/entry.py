@@ -7,7 +7,7 @@ from typing import Literal
 
 from xpnet import InputError
 from xpnet_bench.contenders.contender import Contender
-from xpnet_bench.jobs import BFLOAT16_BITS, USUAL
+from xpnet_bench.jobs import USUAL
 
 Role = Literal["xpnet", "peer", "floor"]
 
@@ -26,7 +26,6 @@ class Entry:
     statement : what a user types to import it
     suites : those in which it takes part
     environment : variables of its process
-    bits : those of the fraction in products of the jobs in which it takes part, 0 for all jobs
     """
 
     name: str
@@ -37,7 +36,6 @@ class Entry:
     statement: str = ""
     suites: tuple[str, ...] = CPU
     environment: tuple[tuple[str, str], ...] = ()
-    bits: int = 0
 
     def load(self) -> Contender:
         """Import the library; raises BackendError where the contender cannot be used."""
@@ -77,12 +75,9 @@ ENTRIES = (
     Entry("torch", TORCH, "eager", "torch", "peer", IMPORTS["torch"], ALSO_RANKS),
     Entry("torch-ddp", RANKED, "ddp", "torch", "peer", "", RANKS),
     Entry("torch.compile", TORCH, "compile", "torch", "peer", IMPORTS["torch"]),
-    Entry("torch.medium", TORCH, "medium", "torch", "peer", "", ("training",), (), BFLOAT16_BITS),
     Entry("torch-cuda", TORCH, "cuda", "torch", "peer", IMPORTS["cuda"], (*CPU, *GPU)),
-    Entry("torch-cuda.compile", TORCH, "cuda-compile", "torch", "peer", "", GPU),
     Entry("torch-cuda.captured", TORCH, "cuda-captured", "torch", "peer", "", GPU),
-    Entry("jax", JAX, "step", "jax", "peer", IMPORTS["jax"]),
-    Entry("jax.scan", JAX, "scan", "jax", "peer", "", ("training",)),
+    Entry("jax", JAX, "cpu", "jax", "peer", IMPORTS["jax"]),
     Entry("jax-cuda", JAX, "cuda", "jax", "peer", "", GPU, CUDA_OF_JAX),
     Entry("numpy", "plain_numpy:PlainNumpy", "", "numpy", "peer", "import numpy"),
     Entry("floor", "floor:Floor", "", "numpy", "floor"),

@@ -1,7 +1,7 @@
 """JAX, everything under jit; arrays that a call replaces are donated.
 
-Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the
-fastest that JAX has, the whole epoch as one jitted scan over data that lie on the device.
+Training is the fastest that JAX has: the whole epoch as one jitted scan over data that lie on the
+device.
 """
 
 import time
@@ -89,12 +89,6 @@ def _update(state: State, X: jax.Array, y: jax.Array, form: Form) -> State:
     return State(params, m, v, t)
 
 
-@partial(jax.jit, static_argnums=3, donate_argnums=0)
-def _step(state: State, X: jax.Array, y: jax.Array, form: Form) -> State:
-    """Make one update."""
-    return _update(state, X, y, form)
-
-
 @partial(jax.jit, static_argnums=(3, 4), donate_argnums=0)
 def _repeat(state: State, X: jax.Array, y: jax.Array, steps: int, form: Form) -> State:
     """Make updates with all rows."""
@@ -122,29 +116,15 @@ def _probabilities(params: Params, X: jax.Array, halved: bool) -> jax.Array:
 
 
 class JaxNetwork(Network):
-    """A compiled call for each step."""
+    """An epoch, or many steps on one batch, is one compiled scan, the gathering of rows
+    included.
+    """
 
     def __init__(self, job: Job, seed: int) -> None:
         super().__init__(job, seed)
         params = [_enter(array) for array in data.weights(job)]
         self.state = _first_state(params, jnp.zeros((), params[0].dtype))
         self.form = Form(self.uses_adam, job.sizes.get("bits") == BFLOAT16_BITS)
-
-    def step(self, *arrays: Any) -> None:
-        self.state = _step(self.state, *arrays, self.form)
-
-    def epochs(self, *arrays: Any) -> None:
-        super().epochs(*arrays)
-        jax.block_until_ready(self.state)
-
-    def predict(self, X: Any) -> jax.Array:
-        return _probabilities(self.state.params, X, self.form.halved)
-
-
-class ScannedNetwork(JaxNetwork):
-    """An epoch, or many steps on one batch, is one compiled scan, the
-    gathering of rows included.
-    """
 
     def epochs(self, *arrays: Any) -> None:
         rows, batch, epochs = len(arrays[0]), self.job.sizes["batch"], self.job.sizes["epochs"]
@@ -156,6 +136,9 @@ class ScannedNetwork(JaxNetwork):
                 self.state = _epoch(self.state, *arrays, order, batch, self.form)
         jax.block_until_ready(self.state)
 
+    def predict(self, X: Any) -> jax.Array:
+        return _probabilities(self.state.params, X, self.form.halved)
+
 
 def _enter(array: numpy.ndarray) -> Any:
     """JAX uses float64 only if a setting allows it; its functions are compiled for that setting."""
@@ -165,7 +148,7 @@ def _enter(array: numpy.ndarray) -> Any:
 
 
 class Jax(Contender):
-    """JAX; the variant is ``step``, ``scan``, or ``cuda``, which scans on a GPU."""
+    """JAX; the variant is ``cpu`` or ``cuda``."""
 
     softmax = staticmethod(jax.jit(jax.nn.softmax))
     cross_entropy = staticmethod(jax.jit(jax.value_and_grad(_loss)))
@@ -175,7 +158,6 @@ class Jax(Contender):
         super().__init__(variant)
         if variant == "cuda" and not _finds_cuda():
             raise BackendError("JAX finds no CUDA device")
-        self.scans = variant != "step"
 
     def facts(self) -> dict[str, str]:
         return {"jax": jax.__version__, "platform": jax.default_backend()}
@@ -199,16 +181,11 @@ class Jax(Contender):
             return call
         return lambda: jax.block_until_ready(function(*arrays))
 
-    def place(self, rows: data.Rows, job: Job) -> Sequence[Any]:
-        """On the device, except for rows that NumPy gathers into smaller batches."""
-        on_device = self.scans or job.sizes["batch"] >= len(rows.X)
-        return super().place(rows, job) if on_device else rows
-
     def network(self, job: Job, seed: int) -> Network:
         if "bits" in job.sizes:
             precision = "tensorfloat32" if job.sizes["bits"] == TF32_BITS else "highest"
             jax.config.update("jax_default_matmul_precision", precision)
-        return ScannedNetwork(job, seed) if self.scans else JaxNetwork(job, seed)
+        return JaxNetwork(job, seed)
 
     def adam_state(self, *arrays: numpy.ndarray) -> Sequence[Any]:
         """Copies, which may be donated."""
@@ -221,26 +198,18 @@ class Jax(Contender):
         return param, grad, m, v
 
     def make_fit_many(self, job: Job) -> Task:
-        """All networks by vmap, an epoch as one jitted scan over batches
-        that all networks share.
-        """
-        X, y = self.enter(data.rows(job).X), self.enter(data.rows(job).y)
-        count, batch = job.sizes["networks"], job.sizes["batch"]
-        step_of_all = jax.vmap(partial(_update, form=Form(True)), (0, None, None))
-
-        @partial(jax.jit, donate_argnums=0)
-        def epoch(state: State, order: jax.Array) -> State:
-            def step(state: State, rows: jax.Array) -> tuple[State, None]:
-                return step_of_all(state, X[rows], y[rows]), None
-
-            return jax.lax.scan(step, state, order)[0]
+        """All networks by vmap, over batches that all networks share."""
+        arrays, count = self.place(data.rows(job), job), job.sizes["networks"]
+        epoch = partial(_epoch, batch=job.sizes["batch"], form=Form(uses_adam=True))
+        epoch_of_all = jax.jit(jax.vmap(epoch, (0, None, None, None)), donate_argnums=0)
 
         def call() -> None:
             params = [jnp.stack([self.enter(a)] * count) for a in data.weights(job)]
             state = _first_state(params, jnp.zeros(count, params[0].dtype))
             rng = numpy.random.default_rng(data.SEED)
             for _ in range(job.sizes["epochs"]):
-                state = epoch(state, rng.permutation(len(X)).reshape(-1, batch).astype(numpy.int32))
+                order = rng.permutation(len(arrays[0])).astype(numpy.int32)
+                state = epoch_of_all(state, *arrays, order)
             jax.block_until_ready(state)
 
         return Task(call, no_answer)

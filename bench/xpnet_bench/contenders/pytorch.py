@@ -1,5 +1,5 @@
-"""PyTorch: eager, compiled by torch.compile, and on a CUDA device these two or the step captured as
-a CUDA graph.
+"""PyTorch: eager, compiled by torch.compile, and on a CUDA device eager or the step captured as a
+CUDA graph.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,11 @@ from torch.nn.functional import cross_entropy
 from xpnet import BackendError
 from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
-from xpnet_bench.jobs import BFLOAT16_BITS, TF32_BITS, Job, data, widths_of
+from xpnet_bench.jobs import BFLOAT16_BITS, FLOAT32_BITS, TF32_BITS, Job, data, widths_of
 from xpnet_bench.measure.pinning import allowed_threads
+
+MATMUL_PRECISION = {FLOAT32_BITS: "highest", TF32_BITS: "high", BFLOAT16_BITS: "medium"}
+"""PyTorch's names of number formats, by the bits of the fraction of what products take."""
 
 WARM_STEPS = 3
 """Number of steps before a graph is captured, as PyTorch asks for."""
@@ -23,24 +26,19 @@ class TorchNetwork(Network):
     """A Sequential with its fused optimizer.
 
     compiled : whether the model is compiled
-    autocast : whether jobs in bfloat16 run under ``torch.autocast``
     capturable : whether the optimizer may be part of a CUDA graph
     """
 
     capturable = False
 
     def __init__(
-        self,
-        job: Job,
-        seed: int,
-        device: torch.device,
-        *,
-        compiled: bool = False,
-        autocast: bool = True,
+        self, job: Job, seed: int, device: torch.device, *, compiled: bool = False
     ) -> None:
         super().__init__(job, seed)
-        self.device, self.compiled = device, compiled
-        self.halved = autocast and job.sizes.get("bits") == BFLOAT16_BITS
+        self.device = device
+        bits = job.sizes.get("bits", FLOAT32_BITS)
+        torch.set_float32_matmul_precision(MATMUL_PRECISION[bits])
+        self.halved = bits == BFLOAT16_BITS and device.type == "cuda"
         dropout = job.sizes.get("dropped_per_cent", 0) / 100
         layers: list[torch.nn.Module] = []
         widths = widths_of(job)
@@ -58,8 +56,7 @@ class TorchNetwork(Network):
         else:
             self.optimizer = torch.optim.SGD(self.model.parameters(), lr=SGD_RATE, fused=True)
         if compiled:
-            on_gpu = {"mode": "reduce-overhead"} if device.type == "cuda" else {}
-            self.model.compile(**on_gpu)
+            self.model.compile()
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
@@ -76,7 +73,9 @@ class TorchNetwork(Network):
                     buffer.zero_()
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return the logits."""
+        """Return the logits. Where products take bfloat16, CUDA is fastest under autocast, and a
+        CPU without it.
+        """
         if not self.halved:
             return self.model(X)
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
@@ -89,8 +88,6 @@ class TorchNetwork(Network):
     def step(self, *arrays: torch.Tensor) -> None:
         """One update with X, y and perhaps the weight of each row in the mean of their losses."""
         X, y, *weight = arrays
-        if self.compiled and self.device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()
         self.optimizer.zero_grad(set_to_none=True)
         if weight:
             losses = cross_entropy(self.forward(X), y, reduction="none")
@@ -154,14 +151,13 @@ class DividedNetwork(TorchNetwork):
             self.step(*(array[own] for array in arrays))
 
 
-NETWORKS = {"cuda-captured": CapturedNetwork, "ddp": DividedNetwork}
+NETWORKS: dict[str, type[TorchNetwork]] = {"cuda-captured": CapturedNetwork, "ddp": DividedNetwork}
 """The networks of some variants; the others train a ``TorchNetwork``."""
 
 
 class Torch(Contender):
-    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-compile``,
-    ``cuda-captured``, ``medium`` (products of float32 through bfloat16), or ``ddp`` in a process of
-    ranks.
+    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-captured``, or ``ddp`` in a
+    process of ranks.
     """
 
     def __init__(self, variant: str) -> None:
@@ -170,9 +166,7 @@ class Torch(Contender):
         if variant.startswith("cuda") and not torch.cuda.is_available():
             raise BackendError("PyTorch finds no CUDA device")
         self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
-        self.compiled = variant.endswith("compile")
-        if variant == "medium":
-            torch.set_float32_matmul_precision("medium")
+        self.compiled = variant == "compile"
         self._network: TorchNetwork | None = None
         self.softmax = self._maybe_compiled(lambda x: torch.softmax(x, dim=1))
         self.relu = self._maybe_compiled(lambda x: torch.relu(x))
@@ -236,11 +230,8 @@ class Torch(Contender):
         if self._network is not None and self._network.job == job:
             self._network.restart(seed)
             return self._network
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = job.sizes.get("bits") == TF32_BITS
         kind = NETWORKS.get(self.variant, TorchNetwork)
-        forms = {"compiled": self.compiled, "autocast": self.variant != "medium"}
-        self._network = kind(job, seed, self.device, **forms)
+        self._network = kind(job, seed, self.device, compiled=self.compiled)
         return self._network
 
     def make_fit_weighted(self, job: Job) -> Task:
@@ -255,34 +246,3 @@ class Torch(Contender):
         network = self.network(job, data.SEED)
         arrays = (*self.place(data.rows(job), job), *weights)
         return Task(lambda: network.epochs(*arrays), no_answer, lambda: network.restart(data.SEED))
-
-    def make_fit_many(self, job: Job) -> Task:
-        """All networks by batched products over shared batches: the sum of their losses has the
-        gradients of each.
-        """
-        X, y = self.place(data.rows(job), job)
-        count, batch = job.sizes["networks"], job.sizes["batch"]
-
-        def call() -> None:
-            first = [array.reshape(1, -1, array.shape[-1]) for array in data.weights(job)]
-            params = [self.enter(array).repeat(count, 1, 1).requires_grad_() for array in first]
-            optimizer = torch.optim.Adam(params, lr=ADAM_RATE, fused=True)
-            for _ in range(job.sizes["epochs"]):
-                for rows in torch.randperm(len(X)).split(batch):
-                    _step_of_all(params, optimizer, X[rows], y[rows])
-
-        return Task(call, no_answer)
-
-
-def _step_of_all(
-    params: list[torch.Tensor], optimizer: torch.optim.Optimizer, X: torch.Tensor, y: torch.Tensor
-) -> None:
-    """One update of stacked networks with one batch."""
-    W1, b1, W2, b2 = params
-    count = len(W1)
-    hidden = torch.baddbmm(b1, X.expand(count, -1, -1), W1).relu()
-    logits = torch.baddbmm(b2, hidden, W2).flatten(0, 1)
-    loss = cross_entropy(logits, y.repeat(count), reduction="sum") / len(X)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

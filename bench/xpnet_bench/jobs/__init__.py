@@ -3,10 +3,18 @@ by each contender for itself.
 """
 
 from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
-from xpnet_bench.jobs.job import BFLOAT16_BITS, PRECISIONS, TF32_BITS, Job, widths_of
+from xpnet_bench.jobs.job import (
+    BFLOAT16_BITS,
+    FLOAT32_BITS,
+    PRECISIONS,
+    TF32_BITS,
+    Job,
+    widths_of,
+)
 
 __all__ = [
     "BFLOAT16_BITS",
+    "FLOAT32_BITS",
     "PER_PROCESS",
     "PRECISIONS",
     "SUITES",

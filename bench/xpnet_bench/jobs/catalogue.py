@@ -19,7 +19,7 @@ PER_PROCESS = ("startup", "memory")
 def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
     """The jobs of one of ``SUITES``, in the order in which they are measured."""
     if suite == "training":
-        return [*training_jobs(quick, threads), accuracy_job(quick, data)]
+        return [*training_jobs(quick, threads), accuracy_job(data)]
     return {
         "kernels": lambda: kernel_jobs(quick),
         "prediction": lambda: prediction_jobs(quick),

@@ -57,9 +57,10 @@ def rows(job: Job) -> Rows:
     """The training rows of a job: scikit-learn's digits, or blobs around
     one centre for each class.
     """
-    if job.data == "digits":
-        return _digits(job)
     sizes, rng = job.sizes, numpy.random.default_rng(SEED)
+    if job.data == "digits":
+        X, y = _digits(job.dtype)
+        return Rows(X[: sizes["rows"]], y[: sizes["rows"]])
     centres = _normal(rng, (sizes["classes"], sizes["features"]), job.dtype)
     y = rng.integers(0, sizes["classes"], sizes["rows"])
     noise = _normal(rng, (sizes["rows"], sizes["features"]), job.dtype)
@@ -67,13 +68,13 @@ def rows(job: Job) -> Rows:
     return Rows(noise, y)
 
 
-def _digits(job: Job) -> Rows:
+def _digits(dtype: str) -> Rows:
     """Read without importing scikit-learn, whose thread pools would join the contender's."""
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None and spec.submodule_search_locations is not None
     path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
-    table = numpy.loadtxt(path, delimiter=",")[: job.sizes["rows"]]
-    return Rows(table[:, :-1].astype(job.dtype), table[:, -1].astype(numpy.int64))
+    table = numpy.loadtxt(path, delimiter=",")
+    return Rows(table[:, :-1].astype(dtype), table[:, -1].astype(numpy.int64))
 
 
 def row_weights(job: Job) -> numpy.ndarray:
@@ -85,20 +86,15 @@ def row_weights(job: Job) -> numpy.ndarray:
 
 def training_and_test(job: Job) -> tuple[Rows, Rows]:
     """The rows to learn from and those to be judged by: the last ones of the data file, or of
-    made-up images.
+    scikit-learn's digits.
     """
-    X, y = _from_file(job.data) if job.data else _images(job)
+    X, y = _digits(job.dtype) if job.data == "digits" else mnist(job.data, job.dtype)
     test = job.sizes["test"]
-    X = X.astype(job.dtype) / numpy.asarray(WHITE, job.dtype)
     return Rows(X[:-test], y[:-test]), Rows(X[-test:], y[-test:])
 
 
-def check_file(path: str) -> None:
-    """Raise InputError unless the file holds MNIST-shaped rows."""
-    _from_file(path)
-
-
-def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+def mnist(path: str, dtype: str) -> Rows:
+    """Read all rows of a data file; raises InputError for another file."""
     if not Path(path).is_file():
         raise InputError(
             f"--data must name an .npz file with arrays X and y; got {path}, which is no file."
@@ -114,18 +110,4 @@ def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
             "X must be uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; "
             f"got {X.dtype} {X.shape} and {y.shape}."
         )
-    return X, y
-
-
-def _images(job: Job) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Made-up digits: each class has several prototypes, and a row is one of them, scaled, with
-    noise, clipped.
-    """
-    sizes, rng, prototypes = job.sizes, numpy.random.default_rng(SEED), 8
-    count = sizes["rows"] + sizes["test"]
-    y = rng.integers(0, sizes["classes"], count)
-    base = rng.random((sizes["classes"] * prototypes, sizes["features"]), dtype=numpy.float32)
-    X = base[y * prototypes + rng.integers(0, prototypes, count)]
-    X *= rng.uniform(0.6, 1.0, (count, 1)).astype(numpy.float32)
-    X += 0.44 * rng.standard_normal(X.shape, dtype=numpy.float32)
-    return (numpy.clip(X, 0, 1) * WHITE).astype(numpy.uint8), y
+    return Rows(X.astype(dtype) / numpy.asarray(WHITE, dtype), y)

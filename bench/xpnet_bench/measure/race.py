@@ -34,8 +34,7 @@ class Effort:
     rounds : timed rounds a turn
     round_seconds : minimum duration of a round, for which calls are repeated
     single_calls : rounds a turn where each call is timed alone
-    whole_runs : rounds where a round is a whole training
-    launches : rounds where a round is a new process
+    whole_runs : rounds where a round is a whole training or a new process
     job_seconds : time after which a job gets no more turns, if each contender had three
     """
 
@@ -44,13 +43,12 @@ class Effort:
     round_seconds: float
     single_calls: int
     whole_runs: int
-    launches: int
     job_seconds: float
 
     @classmethod
     def of(cls, quick: bool) -> "Effort":
         """A short run, or a thorough one."""
-        return cls(6, 2, 0.004, 100, 1, 1, 3.0) if quick else cls(12, 3, 0.01, 250, 3, 5, 30.0)
+        return cls(6, 2, 0.004, 100, 1, 3.0) if quick else cls(12, 3, 0.01, 250, 5, 30.0)
 
 
 @dataclass
@@ -144,9 +142,7 @@ def race(
 
 def _shares(job: Job, effort: Effort) -> tuple[int, int]:
     """Turns, and rounds a turn."""
-    if job.suite in PER_PROCESS:
-        return effort.launches, 1
-    if job.operation == "accuracy":
+    if job.suite in PER_PROCESS or job.operation == "accuracy":
         return effort.whole_runs, 1
     if job.single_calls:
         return effort.turns, effort.single_calls

@@ -1,7 +1,6 @@
 """The charts of a report, drawn by matplotlib: narrow enough for a phone."""
 
 import io
-from collections.abc import Callable
 from textwrap import fill
 from typing import Any, Literal
 
@@ -14,7 +13,14 @@ from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.units import times
-from xpnet_bench.results import Measurement, Results, against_best_peer, best_of_role, named
+from xpnet_bench.results import (
+    Measurement,
+    Results,
+    against_best_peer,
+    best_of_role,
+    contenders_of,
+    named,
+)
 
 WIDTH = 4.2
 """Width of a chart in inches: its text of 8.5 points can be read
@@ -28,8 +34,7 @@ HEADLINE_GROUPS = ("training", "accuracy", "latency", "throughput", "cells", "gp
 """Groups of jobs that the first chart shows."""
 
 PALETTE = [*color_sequences["tab10"], *color_sequences["Dark2"], *color_sequences["Set2"]]
-COLOURS = {entry.name: PALETTE[k % len(PALETTE)] for k, entry in enumerate(ENTRIES)}
-MARKERS = {entry.name: "osD^v<>Pp*Xh"[k % 12] for k, entry in enumerate(ENTRIES)}
+MARKERS = "osD^v<>Pp*Xh"
 
 STYLE: Any = {
     "axes.axisbelow": True,
@@ -51,7 +56,7 @@ hue.
 """
 
 
-def new_figure(height: float = 2.9) -> Figure:
+def new_figure(height: float) -> Figure:
     """Return the figure of a new chart, whose height is in inches."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
@@ -72,17 +77,10 @@ def add_legend(figure: Figure, location: Literal["lower", "upper"] = "lower") ->
     figure.legend(loc=place, ncols=3)
 
 
-def _draw(axes: Axes, contender: str, x: Any, y: Any, **keywords: Any) -> None:
-    """Draw the values of a contender, joined, in its colour and with its marker."""
-    style = {"linestyle": "--"} if contender == "floor" else {"marker": MARKERS[contender]}
-    look: Any = {"color": COLOURS[contender], "label": contender, "markersize": 5}
-    axes.plot(x, y, **(look | style | keywords))
-
-
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
-    """The jobs of the first chart: those that xpnet and a peer did."""
+    """The jobs of the first chart: those that xpnet and a peer did; without the floor."""
     return {
-        job: measurements
+        job: [m for m in measurements if m.role != "floor"]
         for job, measurements in results.by_job().items()
         if job.group in HEADLINE_GROUPS
         and best_of_role(measurements, "peer")
@@ -96,13 +94,12 @@ def speed_chart(results: Results) -> Chart:
     jobs = headline_jobs(results)
     figure = new_figure(1.4 + 0.36 * max(len(jobs), 1))
     axes = figure.add_subplot()
-    for entry in ENTRIES:
-        if entry.role != "floor":
-            _draw_speeds(axes, entry.name, jobs, is_ours=entry.name == results.ours)
+    for name in contenders_of(jobs):
+        _draw_speeds(axes, name, jobs, is_ours=name == results.ours)
     axes.set_yticks(
         [-row for row in range(len(jobs))], [fill(job.name, LABEL_WIDTH) for job in jobs]
     )
-    plain_log(axes.set_xscale, axes.xaxis)
+    plain_log(axes)
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xlabel("speed; the best peer is 1")
     axes.margins(x=0.12)
@@ -113,50 +110,36 @@ def speed_chart(results: Results) -> Chart:
 def _draw_speeds(
     axes: Axes, contender: str, jobs: dict[Job, list[Measurement]], is_ours: bool
 ) -> None:
-    """Draw the speeds of a contender in the rows of the jobs that it did."""
+    """Draw the speeds of a contender, in its colour, in the rows of the jobs that it did."""
+    number = _number(contender)
+    colour, marker = PALETTE[number], MARKERS[number % len(MARKERS)]
     rows = {job: -row for row, job in enumerate(jobs)}
     width, size, order = (2.5, 8, 4) if is_ours else (1.2, 5, 3)
     points = [(rows[job], speed) for job, speed in against_best_peer(jobs, contender)]
     for row, speed in points:
-        axes.plot([speed.lower, speed.upper], [row, row], color=COLOURS[contender], linewidth=width)
+        axes.plot([speed.lower, speed.upper], [row, row], color=colour, linewidth=width)
         if is_ours:
             place, label = (speed.median, row), times(speed.median)
             axes.annotate(label, place, (0, 6), textcoords="offset points", ha="center")
     if points:
-        medians = [speed.median for _, speed in points]
-        heights = [row for row, _ in points]
-        _draw(axes, contender, medians, heights, linestyle="", markersize=size, zorder=order)
+        medians, heights = [speed.median for _, speed in points], [row for row, _ in points]
+        look: Any = {"color": colour, "markersize": size, "zorder": order, "label": contender}
+        axes.plot(medians, heights, marker, **look)
 
 
-def plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers; where it spans little, with some between powers
-    of ten.
+def _number(contender: str) -> int:
+    """The place of a contender in ``ENTRIES``; those that only an old file names share the next."""
+    return [*(entry.name for entry in ENTRIES), contender].index(contender)
+
+
+def plain_log(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic, with plain numbers; where it spans little, with some
+    between powers of ten.
     """
-    set_scale("log")
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    lower, upper = axis.get_data_interval()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    lower, upper = axes.xaxis.get_data_interval()
     minor = "25" if upper / lower < 50 else ""
-    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in minor else "")
-
-
-@matplotlib.rc_context(STYLE)
-def size_chart(title: str, jobs: dict[Job, list[Measurement]]) -> Chart:
-    """A line for each contender: its time against the size of the jobs of float32."""
-    single = {_size(job): ms for job, ms in jobs.items() if job.dtype == "float32"}
-    figure = new_figure()
-    axes = figure.add_subplot()
-    for entry in ENTRIES:
-        own = [(size, named(ms, entry.name)) for size, ms in single.items()]
-        points = sorted((size, m.median * 1e6) for size, m in own if m)
-        if points:
-            _draw(axes, entry.name, *zip(*points, strict=True))
-    plain_log(axes.set_xscale, axes.xaxis)
-    plain_log(axes.set_yscale, axes.yaxis)
-    label = "MiB read and written" if all(job.traffic for job in jobs) else "rows in a batch"
-    axes.set(xlabel=label, ylabel="µs")
-    add_legend(figure)
-    return chart_of(title, figure)
-
-
-def _size(job: Job) -> float:
-    return job.traffic / 2**20 if job.traffic else job.sizes["batch"]
+    axes.xaxis.set_minor_formatter(
+        lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in minor else ""
+    )

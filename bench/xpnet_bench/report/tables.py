@@ -1,13 +1,18 @@
 """The tables of a report."""
 
-from collections.abc import Iterable
 from statistics import median
 
-from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import EMPTY, Cell, Table
 from xpnet_bench.report.units import seconds, significant, times
-from xpnet_bench.results import Measurement, Results, best_of_role, named, ratio
+from xpnet_bench.results import (
+    Measurement,
+    Results,
+    best_of_role,
+    contenders_of,
+    named,
+    ratio,
+)
 
 NOTE_DIGITS = 4
 """Number of significant digits of what was measured besides the time."""
@@ -22,17 +27,11 @@ def group_tables(caption: str, results: Results, jobs: Jobs) -> list[Table]:
     return [time_table(caption, results, jobs), *([note_table(caption, noted)] if noted else [])]
 
 
-def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
-    """Contenders that did at least one of the jobs, in the order of ``ENTRIES``."""
-    present = {m.contender for measurements in jobs for m in measurements}
-    return [entry.name for entry in ENTRIES if entry.name in present]
-
-
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Median and quartiles of each contender, and xpnet's ratios to the
     best peer and to the floor.
     """
-    columns = columns_of(jobs.values())
+    columns = contenders_of(jobs)
     of_xpnet = [name for name in (results.ours, *columns) if name in columns and "xpnet" in name]
     ours = of_xpnet[0] if of_xpnet else ""
     rows = [
