@@ -44,7 +44,7 @@ def found(model: Any) -> dict[str, Any]:
     ended = {name: value for name, value in vars(model).items() if name.endswith("_")}
     return {
         **ended,
-        "rate": model._learning_rate.learning_rate,
+        "rate": model._optimizer.learning_rate,
         "stream": model._random_state.get_state()[1],
     }
 

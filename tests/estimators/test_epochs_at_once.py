@@ -55,7 +55,7 @@ def assert_equal_fits(one: Any, other: Any) -> None:
     """Parameters, losses and counters, to the bit."""
     for name in ("loss_curve_", "n_iter_", "t_", "loss_", "best_loss_"):
         assert getattr(one, name) == getattr(other, name), name
-    assert one._learning_rate.learning_rate == other._learning_rate.learning_rate
+    assert one._optimizer.learning_rate == other._optimizer.learning_rate
     for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -65,7 +65,7 @@ def assert_same(found: Any, estimator: Any, X: Any) -> None:
     assert given == kept and type(found) is type(estimator)
     # What stays behind: where it ran, and what a training under way needs.
     assert found.coefs_ and estimator.coefs_  # which are there once they are read
-    assert set(vars(estimator)) - set(vars(found)) <= {"_learning_rate", "_random_state"}
+    assert set(vars(estimator)) - set(vars(found)) <= {"_optimizer", "_random_state"}
     for name in (n for n in vars(estimator) if n.endswith("_")):
         one, other = getattr(found, name), getattr(estimator, name)
         if name == "why_":  # which says that its backend was named, at another time

@@ -122,7 +122,7 @@ def test_every_schedule(data: Any, schedule: str, settings: Any) -> None:
     y = labels(data, settings)
     assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
     assert theirs._optimizer.learning_rate == pytest.approx(
-        ours._learning_rate.learning_rate, rel=1e-12
+        ours._optimizer.learning_rate, rel=1e-12
     )
 
 

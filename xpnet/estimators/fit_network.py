@@ -62,9 +62,9 @@ def renewed_network(
     if data.is_sparse and not is_host(network.backend):
         network.to("numpy")
     spec = _network_spec(estimator, data)
-    if incremental and estimator._learning_rate.solver == estimator.solver:
+    if incremental and estimator._optimizer.solver == estimator.solver:
         spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
-        return NetworkPlan(network, spec, estimator._learning_rate, keeps_optimizer=True)
+        return NetworkPlan(network, spec, estimator._optimizer, keeps_optimizer=True)
     seeded = _with_seed(spec, random_state)
     return NetworkPlan(network, seeded, LearningRate(estimator), keeps_optimizer=False)
 

@@ -84,7 +84,7 @@ class FittedNetwork(Saved, EstimatorParameters):
 
     out_activation_: str
     _network: Network | None = None
-    _learning_rate: LearningRate
+    _optimizer: LearningRate
     _record: TrainingRecord
     _shown: tuple[Network | None, tuple[numpy.ndarray, ...]] = (None, ())
 
@@ -206,9 +206,9 @@ class FittedNetwork(Saved, EstimatorParameters):
         self.n_outputs_: int = spec.widths[-1]
         self.n_layers_: int = len(spec.widths)
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
-        self._learning_rate = LearningRate(self)
+        self._optimizer = LearningRate(self)
         self._network = Network(
-            spec, state.values, self._learning_rate, backend=backend, dtype=spec.dtype
+            spec, state.values, self._optimizer, backend=backend, dtype=spec.dtype
         )
         self._share_history()
         return self
@@ -366,7 +366,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         if self._network is not None:  # a copy trains on alone
             state |= {
                 "_network": copy(self._current()),
-                "_learning_rate": copy(self._learning_rate),
+                "_optimizer": copy(self._optimizer),
                 "_record": copy(self._record),
             }
         return {name: value for name, value in state.items() if name not in SHOWN}

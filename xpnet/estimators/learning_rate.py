@@ -25,6 +25,8 @@ ADAPTIVE_DIVISOR = 5.0
 class LearningRate:
     """The learning rate of the next epoch.
 
+    Estimators keep it as ``_optimizer``, the name that scikit-learn's own tests read.
+
     solver : the solver of the fit that made it
     learning_rate_init : of the first epoch
     learning_rate : of the next epoch

@@ -346,7 +346,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.n_outputs_: int = data.outputs
         self.out_activation_ = OUTPUT_ACTIVATIONS[data.loss]
         self._random_state = random_state
-        self._learning_rate = plan.learning_rate
+        self._optimizer = plan.learning_rate
         network = plan.network
         if plan.renewed_spec is None:
             self.n_layers_: int = len(network.spec.widths)

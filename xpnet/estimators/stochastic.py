@@ -89,7 +89,7 @@ def fit_by_epochs(
                 network.trainable(sparse=data.is_sparse),
                 batches,
                 epochs=1 if incremental else estimator.max_iter,
-                schedule=estimator._learning_rate,
+                schedule=estimator._optimizer,
                 callbacks=[*rules, early_end, *callbacks, *checkpoints.writers],
                 history=network.history,
                 lock=network.lock,
@@ -144,7 +144,7 @@ def make_rules(
     silent : whether another process prints
     """
     record = estimator._record
-    learning_rate = estimator._learning_rate
+    learning_rate = estimator._optimizer
     improvement = Improvement(
         record,
         make_measure(estimator, validation),
