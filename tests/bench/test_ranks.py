@@ -7,6 +7,7 @@ import pytest
 from helpers.ranks.launch import missing
 from xpnet_bench.contenders import ranked, xpnet_models
 from xpnet_bench.jobs.distributed import distributed_jobs
+from xpnet_bench.measure.ranks import ROUNDS
 
 
 @pytest.mark.parametrize("kind", ["mpi", pytest.param("ddp", marks=pytest.mark.exhaustive)])
@@ -28,7 +29,7 @@ def test_an_epoch_on_two_ranks(kind: str) -> None:
     finally:
         one_process.close()
     ranks = ranked.Ranked(kind).task(job)
-    assert ranks.answer(ranks.call()) == pytest.approx(expected, rel=1e-9)
-    assert ranks.measure is not None
-    seconds = ranks.measure(2).seconds
-    assert len(seconds) == ranked.ROUNDS and min(seconds) > 0
+    rounds = ranks.call()
+    assert ranks.times_itself and min(one.seconds for one in rounds) > 0
+    assert len(rounds) == ROUNDS
+    assert ranks.answer(rounds) == pytest.approx(expected, rel=1e-9)

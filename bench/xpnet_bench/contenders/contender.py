@@ -1,8 +1,9 @@
 """The base class of contenders: functions of arrays and a network for the tasks of all jobs."""
 
+import itertools
 import time
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,20 +16,14 @@ ANSWER_SIZE = 24
 """Maximum number of values of an array that are compared between contenders."""
 
 
-class Rounds(NamedTuple):
-    """Seconds, and notes of what was measured besides, one entry a round each."""
+class Round(NamedTuple):
+    """Seconds of one unit of a job, what was measured besides, and perhaps numbers of the
+    answer.
+    """
 
-    seconds: list[float]
-    notes: Sequence[dict[str, float]] = ()
-
-    @classmethod
-    def of_notes(cls, notes: list[dict[str, float]]) -> "Rounds":
-        """Take the seconds out of the notes of each round."""
-        return cls([note.pop("seconds") for note in notes], notes)
-
-
-def nothing() -> None:
-    """Most calls need no preparation."""
+    seconds: float
+    note: Mapping[str, float] = {}
+    answer: Sequence[float] = ()
 
 
 @dataclass
@@ -37,21 +32,16 @@ class Task:
 
     call : what is timed
     answer : some numbers that follow from what ``call`` returned, the same for all contenders
-        within rounding
+        within rounding; none of a task that is not compared
     reset : run before each timed call, outside the clock
-    measure : makes a number of rounds and times them itself, if the seconds of ``call`` are not
-        what counts
+    times_itself : whether ``call`` returns a list of ``Round``, since the seconds of the whole call
+        are not what counts
     """
 
     call: Callable[[], Any]
-    answer: Callable[[Any], Sequence[float]]
-    reset: Callable[[], None] = nothing
-    measure: Callable[[int], Rounds] | None = None
-
-
-def no_answer(result: Any) -> list[float]:
-    """The answer of a task that is not compared."""
-    return []
+    answer: Callable[[Any], Sequence[float]] = lambda result: ()
+    reset: Callable[[], None] = lambda: None
+    times_itself: bool = False
 
 
 def sample(array: numpy.ndarray) -> list[float]:
@@ -223,7 +213,8 @@ class Contender:
         arrays, networks = self.place(data.rows(job), job), [self.network(job, data.SEED)]
 
         def reset() -> None:
-            networks[:] = [self.network(job, data.SEED)]
+            if job.suite != "gpu":
+                networks[:] = [self.network(job, data.SEED)]
 
         def call() -> Network:
             networks[0].epochs(*arrays)
@@ -232,7 +223,7 @@ class Contender:
         return Task(
             call,
             lambda network: training_loss(job, self._probabilities(network, first_rows(job))),
-            nothing if job.suite == "gpu" else reset,
+            reset,
         )
 
     def make_accuracy(self, job: Job) -> Task:
@@ -241,9 +232,10 @@ class Contender:
         """
         training, test = data.training_and_test(job)
         arrays, target = self.place(training, job), job.sizes["per_mille"] / 1000
+        seeds = itertools.count()
 
-        def reach(seed: int) -> dict[str, float]:
-            network, seconds, accuracy, epoch = self.network(job, seed), 0.0, 0.0, 0
+        def reach() -> list[Round]:
+            network, seconds, accuracy, epoch = self.network(job, next(seeds)), 0.0, 0.0, 0
             while epoch < job.sizes["epochs_at_most"] and accuracy < target:
                 start = time.perf_counter()
                 network.epochs(*arrays)
@@ -252,12 +244,9 @@ class Contender:
                 epoch += 1
                 predicted = self._probabilities(network, test.X).argmax(axis=1)
                 accuracy = float((predicted == test.y).mean())
-            return {"seconds": seconds, "epochs": epoch, "accuracy": accuracy}
+            return [Round(seconds, {"epochs": epoch, "accuracy": accuracy})]
 
-        def measure(rounds: int) -> Rounds:
-            return Rounds.of_notes([reach(seed) for seed in range(rounds)])
-
-        return Task(lambda: reach(data.SEED), lambda note: [note["accuracy"]], measure=measure)
+        return Task(reach, times_itself=True)
 
     def _probabilities(self, network: Network, X: numpy.ndarray) -> numpy.ndarray:
         return self.leave(network.predict(self.enter(X)))

@@ -7,13 +7,12 @@ library's first use.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from xpnet import BackendError
-from xpnet_bench.contenders.contender import Task, no_answer
+from xpnet_bench.contenders.contender import Task
 from xpnet_bench.jobs import Job, data
 from xpnet_bench.measure.pinning import allowed_threads
 
@@ -64,7 +63,7 @@ class EstimatorTasks:
         if "dropout" not in self.classifier().get_params():
             raise BackendError("its estimators have no dropout")
         model = self._classifier(job, dropout=job.sizes["dropped_per_cent"] / 100)
-        return replace(_fit(model, *data.rows(job)), answer=no_answer)
+        return Task(_fit(model, *data.rows(job)).call)
 
     def make_fit_sparse(self, job: Job) -> Task:
         """Minibatches of rows of mostly zeros, in compressed form."""
@@ -101,7 +100,7 @@ class EstimatorTasks:
             with parallel_config(workers):
                 clone(grid).fit(X, y)
 
-        return Task(search, no_answer)
+        return Task(search)
 
 
 def _fit(model: Any, *arrays: Any, **keywords: Any) -> Task:

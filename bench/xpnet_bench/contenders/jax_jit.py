@@ -14,7 +14,7 @@ import numpy
 from jax import numpy as jnp
 
 from xpnet import BackendError
-from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.contender import Contender, Network, Task
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
 from xpnet_bench.jobs import BFLOAT16_BITS, TF32_BITS, Job, data
 
@@ -212,4 +212,4 @@ class Jax(Contender):
                 state = epoch_of_all(state, *arrays, order)
             jax.block_until_ready(state)
 
-        return Task(call, no_answer)
+        return Task(call)

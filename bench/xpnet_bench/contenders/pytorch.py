@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from xpnet import BackendError
-from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.contender import Contender, Network, Task
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
 from xpnet_bench.jobs import BFLOAT16_BITS, FLOAT32_BITS, TF32_BITS, Job, data, widths_of
 from xpnet_bench.measure.pinning import allowed_threads
@@ -245,4 +245,4 @@ class Torch(Contender):
     def _fit(self, job: Job, *weights: torch.Tensor) -> Task:
         network = self.network(job, data.SEED)
         arrays = (*self.place(data.rows(job), job), *weights)
-        return Task(lambda: network.epochs(*arrays), no_answer, lambda: network.restart(data.SEED))
+        return Task(lambda: network.epochs(*arrays), reset=lambda: network.restart(data.SEED))

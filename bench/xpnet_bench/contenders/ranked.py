@@ -1,7 +1,7 @@
 """Training on several processes: xpnet's ranks under ``mpirun``, PyTorch's DistributedDataParallel
 under ``torchrun``.
 
-Each turn starts new ranks, which train once to warm up and then some times more; the seconds are
+Each call starts new ranks, which train once to warm up and then some times more; the seconds are
 those of rank 0.
 """
 
@@ -9,16 +9,12 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 from xpnet import BackendError
-from xpnet_bench.contenders.contender import Contender, Rounds, Task
+from xpnet_bench.contenders.contender import Contender, Task
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.launch import launch
 from xpnet_bench.measure.pinning import allowed_threads
-
-ROUNDS = 3
-"""Number of epochs that are timed in each turn."""
 
 
 class Ranked(Contender):
@@ -34,20 +30,15 @@ class Ranked(Contender):
 
     def make_train(self, job: Job) -> Task:
         """Epochs from the first weights."""
-
-        def measure(rounds: int) -> Rounds:
-            seconds = self._launch(job, ROUNDS)["seconds"]
-            return Rounds([value / job.units for value in seconds])
-
-        return Task(lambda: self._launch(job, 1), lambda result: result["answer"], measure=measure)
-
-    def _launch(self, job: Job, rounds: int) -> dict[str, Any]:
-        """Run the ranks; raises BackendError with their last words where they fail."""
         count = job.sizes["ranks"]
         threads = str(allowed_threads() // count)
-        module = ["-m", "xpnet_bench.measure.ranks", self.variant, threads, str(rounds)]
+        module = ["-m", "xpnet_bench.measure.ranks", self.variant, threads]
         command = [*_launcher(self.variant, count), *module, json.dumps(job.to_json())]
-        return launch(command, {"OMP_NUM_THREADS": threads})
+        return Task(
+            lambda: launch(command, {"OMP_NUM_THREADS": threads}),
+            lambda rounds: rounds[0].answer,
+            times_itself=True,
+        )
 
 
 def _launcher(variant: str, ranks: int) -> list[str]:

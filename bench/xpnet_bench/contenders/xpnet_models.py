@@ -9,7 +9,7 @@ import numpy
 import xpnet
 from xpnet import BackendError
 from xpnet.dispatch import choose
-from xpnet_bench.contenders.contender import Contender, Network, Task, no_answer
+from xpnet_bench.contenders.contender import Contender, Network, Task
 from xpnet_bench.contenders.estimators import EstimatorTasks
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
 from xpnet_bench.jobs import Job, data, widths_of
@@ -126,14 +126,12 @@ class Xpnet(EstimatorTasks, Contender):
     def make_fit_many(self, job: Job) -> Task:
         """xpnet.fit_many."""
         arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
-        return Task(lambda: xpnet.fit_many(self._models(job), *arrays, **settings), no_answer)
+        return Task(lambda: xpnet.fit_many(self._models(job), *arrays, **settings))
 
     def make_fit_each(self, job: Job) -> Task:
         """FeedforwardNeuralNet.fit of one network after the other."""
         arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
-        return Task(
-            lambda: [model.fit(*arrays, **settings) for model in self._models(job)], no_answer
-        )
+        return Task(lambda: [model.fit(*arrays, **settings) for model in self._models(job)])
 
 
 def _fit_settings(job: Job) -> dict[str, Any]:

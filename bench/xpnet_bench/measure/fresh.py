@@ -9,10 +9,9 @@ import sys
 import tempfile
 import time
 import timeit
-from typing import Any
 
 from xpnet_bench.contenders import Entry, Task, find_entry
-from xpnet_bench.contenders.contender import Rounds, no_answer, nothing
+from xpnet_bench.contenders.contender import Round
 from xpnet_bench.jobs import Job, data
 from xpnet_bench.measure.launch import launch
 from xpnet_bench.measure.pinning import end_with_parent
@@ -29,7 +28,7 @@ IMPORT = """
 import json, time
 start = time.perf_counter()
 {statement}
-print(json.dumps({{"seconds": time.perf_counter() - start}}))
+print(json.dumps([[time.perf_counter() - start]]))
 """
 """The program of a bare interpreter that measures the time of an import."""
 
@@ -40,20 +39,15 @@ def fresh_task(entry: Entry, job: Job, folder: str) -> Task:
     use = [*module, entry.name, json.dumps(job.to_json())]
     bare_import = [sys.executable, "-c", IMPORT.format(statement=entry.statement)]
 
-    is_cold = "cold" in job.sizes
-
-    def start() -> dict[str, Any]:
-        caches = tempfile.mkdtemp(dir=folder) if is_cold else folder
+    def start() -> list[Round]:
+        caches = tempfile.mkdtemp(dir=folder) if "cold" in job.sizes else folder
         command = bare_import if job.operation == "import" else use
         return launch(command, dict.fromkeys(CACHES, caches))
 
-    def measure(rounds: int) -> Rounds:
-        return Rounds.of_notes([start() for _ in range(rounds)])
-
-    return Task(nothing if is_cold else start, no_answer, measure=measure)
+    return Task(start, times_itself=True)
 
 
-def measure_first_use(entry: Entry, job: Job) -> dict[str, float]:
+def measure_first_use(entry: Entry, job: Job) -> Round:
     """Measure the seconds from a contender's import to its first result, without making the data,
     and its memory.
     """
@@ -68,7 +62,7 @@ def measure_first_use(entry: Entry, job: Job) -> dict[str, float]:
     task.call()
     seconds = time.perf_counter() - start - making
     memory = {"data_mib": before, "import_mib": imported, "peak_mib": peak_mib()}
-    return {"seconds": max(seconds, 1e-6), **memory}
+    return Round(max(seconds, 1e-6), memory)
 
 
 def peak_mib() -> float:
@@ -84,4 +78,4 @@ def peak_mib() -> float:
 
 if __name__ == "__main__":
     end_with_parent()
-    print(json.dumps(measure_first_use(find_entry(sys.argv[1]), Job(**json.loads(sys.argv[2])))))
+    print(json.dumps([measure_first_use(find_entry(sys.argv[1]), Job(**json.loads(sys.argv[2])))]))

@@ -1,18 +1,18 @@
-"""Programs that a contender starts: each prints one line of JSON as its last words."""
+"""Programs that a contender starts: each prints a list of ``Round`` as JSON in its last line."""
 
 import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from xpnet import BackendError
+from xpnet_bench.contenders.contender import Round
 
 LIMIT = 240.0
 """Maximum number of seconds of a program; the contender, which waits for it, has 300."""
 
 
-def launch(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+def launch(command: Sequence[str], variables: Mapping[str, str]) -> list[Round]:
     """Run a program with these variables; raises BackendError with its last words where it
     fails.
     """
@@ -33,4 +33,4 @@ def launch(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, An
         raise BackendError(
             f"its program ended with exit code {error.returncode}: {reason}"
         ) from None
-    return json.loads(done.stdout.splitlines()[-1])
+    return [Round(*fields) for fields in json.loads(done.stdout.splitlines()[-1])]

@@ -1,7 +1,7 @@
 """One rank of a training on several: trains once to warm up, then some times more; rank 0 prints
 JSON.
 
-``python -m xpnet_bench.measure.ranks KIND THREADS ROUNDS JOB``, started by a launcher, once for
+``python -m xpnet_bench.measure.ranks KIND THREADS JOB``, started by a launcher, once for
 each rank.
 """
 
@@ -17,7 +17,11 @@ import numpy
 
 import xpnet
 from xpnet_bench.contenders import Contender
+from xpnet_bench.contenders.contender import Round
 from xpnet_bench.jobs import Job
+
+ROUNDS = 3
+"""Number of trainings that are timed."""
 
 
 @dataclass
@@ -58,11 +62,11 @@ KINDS = {"mpi": mpi_rank, "ddp": ddp_rank}
 
 def main() -> None:
     """Train as the arguments say."""
-    kind, threads, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    kind, threads, job = sys.argv[1], int(sys.argv[2]), Job(**json.loads(sys.argv[3]))
     seconds = []
     with KINDS[kind](threads) as rank:
-        task = rank.contender.make_train(Job(**json.loads(sys.argv[4])))
-        for _ in range(1 + rounds):
+        task = rank.contender.make_train(job)
+        for _ in range(1 + ROUNDS):
             task.reset()
             rank.barrier()
             start = time.perf_counter()
@@ -70,7 +74,8 @@ def main() -> None:
             seconds.append(time.perf_counter() - start)
         answer = task.answer(trained)
     if rank.number == 0:
-        print(json.dumps({"seconds": seconds[1:], "answer": answer}), flush=True)
+        rounds = [Round(value / job.units, answer=answer) for value in seconds[1:]]
+        print(json.dumps(rounds), flush=True)
 
 
 if __name__ == "__main__":

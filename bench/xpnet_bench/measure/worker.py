@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xpnet_bench.contenders import Contender, Task, find_entry
-from xpnet_bench.contenders.contender import Rounds
+from xpnet_bench.contenders.contender import Round
 from xpnet_bench.jobs import PER_PROCESS, Job
 from xpnet_bench.measure.fresh import fresh_task
 from xpnet_bench.measure.pinning import end_with_parent, pin_cores
@@ -69,6 +69,8 @@ class Worker:
         else:
             task = self._loaded().task(job)
         self.task = task
+        if "cold" in job.sizes:
+            return Prepared([], 1)  # a first start would take as long as a round
         task.reset()
         answer = [float(value) for value in task.answer(task.call())]
         seconds = self._warm_up(task)
@@ -82,7 +84,7 @@ class Worker:
         """Call until caches and clocks are warm (the first call compiled); seconds of the fastest
         call.
         """
-        if task.measure is not None:
+        if task.times_itself:
             return 1.0
         fastest, end = float("inf"), time.perf_counter() + WARM_SECONDS
         while fastest == float("inf") or time.perf_counter() < end:
@@ -90,19 +92,18 @@ class Worker:
             fastest = min(fastest, self._loaded().stopwatch(task.call, 1))
         return max(fastest, 1e-9)
 
-    def turn(self, rounds: int, calls: int) -> Rounds:
+    def turn(self, rounds: int, calls: int) -> list[Round]:
         """Make rounds of that many calls each, after an untimed one that fills caches; seconds of a
         unit of the job.
         """
         task, job = self.task, self.job
         assert task is not None and job is not None, "no job is prepared"
-        if task.measure is not None:
-            return task.measure(rounds)
+        if task.times_itself:
+            return [one for _ in range(rounds) for one in task.call()]
         if job.units == 1 or job.suite == "gpu":  # a card that was idle begins slowly
             task.reset()
             task.call()
-        seconds = [self._round(task, calls) / job.units for _ in range(rounds)]
-        return Rounds(seconds)
+        return [Round(self._round(task, calls) / job.units) for _ in range(rounds)]
 
     def _round(self, task: Task, calls: int) -> float:
         task.reset()
