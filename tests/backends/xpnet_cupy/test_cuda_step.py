@@ -27,7 +27,7 @@ from xpnet_cupy.launcher import LOSSES
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec
-from xpnet.errors import BackendError, DeviceMemoryError, MixedArraysError
+from xpnet.errors import BackendError, MixedArraysError
 from xpnet.ops import UPDATES
 from xpnet.steps import ReferenceStep
 
@@ -147,26 +147,6 @@ def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> No
             np.testing.assert_allclose(
                 step.params[name], value - 0.1 * moved, atol=1e3 * np.finfo(dtype).eps
             )
-
-
-def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
-    X, Y = data(spec, "soft")
-    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
-    step, reference = both_steps(spec, launcher)
-    rtol = 300 * float(np.finfo(dtype).eps)
-    for _ in range(3):
-        found, wanted = (one.gradient(X, Y, sample_weight=weight) for one in (step, reference))
-        assert found == pytest.approx(wanted, rel=rtol) and step.penalty == pytest.approx(
-            reference.penalty, rel=rtol
-        )
-        for name in step.gradients:
-            np.testing.assert_allclose(
-                step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol
-            )
-        assert step.state().t == reference.state().t
-        for one in (step, reference):
-            one.update(learning_rate=0.01)
 
 
 @pytest.mark.parametrize(("ordered", "weighted"), [(False, True), (True, False)])
@@ -377,18 +357,6 @@ def test_epochs_as_scikit_learn_counts_them(
     assert step.state().t == reference.state().t + 1
 
 
-def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(
-    fused: HostLauncher, dtype: str
-) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
-    X, Y = data(spec, "indices")
-    step = make(spec, fused)
-    for epoch in range(5):
-        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=ROWS)
-        assert (fused.graphs, fused.replays) == (int(epoch > 0), epoch)
-    assert step.state().t == 5
-
-
 def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = data(spec, "indices")
@@ -435,25 +403,6 @@ def test_a_loss_is_over_the_weights_of_the_rows_that_are_asked_for(
     )
 
 
-def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(
-    launcher: HostLauncher, dtype: str
-) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
-    X, Y = data(spec, "indices")
-    step = make(spec, launcher)
-    step.epoch(X, Y, batch_size=9, learning_rate=0.1)
-    reference = ReferenceStep(spec, NumpyBackend(), "")
-    reference.load_state(step.state())
-    for one in (step, reference):
-        one.gradient(X[:0], Y[:0], part=BatchPart(5.0))
-        one.update(learning_rate=0.1)
-    tolerance = 300 * np.finfo(dtype).eps
-    for name, array in reference.params.items():
-        np.testing.assert_allclose(
-            step.params[name], array, rtol=tolerance, atol=tolerance, err_msg=name
-        )
-
-
 def test_nan_that_an_infinite_weight_makes_is_not_hidden(either: HostLauncher, dtype: str) -> None:
     """ReLU in a product turns NaN into 0."""
     spec = NetworkSpec((3, 4, 2), ("relu",), dtype=dtype)
@@ -492,34 +441,6 @@ def test_nan_is_not_hidden(either: HostLauncher, rule: str, dtype: str) -> None:
         assert np.isnan(step.epoch(X, Y, learning_rate=0.1, batch_size=BATCH))
     assert np.isnan(step.epoch(clean, Y, learning_rate=0.1, batch_size=BATCH))
     assert np.isnan(step.gradient(clean, Y))
-
-
-def test_out_of_memory_is_told_and_leaves_the_step_usable(
-    launcher: HostLauncher, dtype: str
-) -> None:
-    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
-    X, Y = data(spec, "indices", rows=64)
-    step = make(spec, launcher)
-    step.params.update(weights(spec))
-    step.epoch(X, Y, learning_rate=0.1, batch_size=4)
-    before, allocate = step.state(), launcher.xp.empty
-
-    def limited(shape: Any, dtype: Any) -> Any:
-        if np.prod(shape) * np.dtype(dtype).itemsize > 64 * 6:
-            raise MemoryError("the pool's limit is reached")
-        return allocate(shape, dtype)
-
-    launcher.xp.empty = limited
-    with pytest.raises(
-        DeviceMemoryError,
-        match="batches of 64 rows must fit .*limit is reached.*smaller batch_size",
-    ):
-        step.epoch(X, Y, learning_rate=0.1, batch_size=64)
-    after = step.state()
-    assert after.t == before.t
-    for name in before.params:
-        np.testing.assert_array_equal(after.params[name], before.params[name])
-    assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=4))
 
 
 @pytest.mark.parametrize("elsewhere", ["X", "Y", "sample_weight"])

@@ -158,7 +158,7 @@ class HostLauncher(Launcher):
         self.precision = "fp64" if dtype == "float64" else "fp32"
         self.library, self.lt, self.reversed = library, lt, reversed
         self.dtype, self.xp, self.cupy = dtype, GuardedNumpy(), np
-        self.graphs = self.replays = self.released = 0
+        self.graphs = self.replays = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
 
@@ -242,9 +242,6 @@ class HostLauncher(Launcher):
 
     def pinned(self, size: int, dtype: str) -> Any:
         return np.zeros(size, dtype)
-
-    def release_memory(self) -> None:
-        self.released += 1
 
 
 def by_matmul(product: Any, a: Any, b: Any, out: Any) -> Callable[[], None]:
