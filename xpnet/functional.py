@@ -83,6 +83,7 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Array, Array]:
     (0.6931, array([[-0.5,  0.5]]))
     """
     choice = choose(logits, labels)
-    logits, labels = choice.backend.asarray(logits), choice.backend.asarray(labels)
+    logits = choice.backend.asarray(logits)
+    labels = choice.backend.asarray(labels)
     check_labels(logits, labels)
     return choice.ops.softmax_cross_entropy(logits, labels)

@@ -499,7 +499,9 @@ class Step(ABC):
             The mean of the losses of the batches, weighted by their rows, not by their weights.
         """
         self.prefetch_order = None
-        count, total, penalty = self.count_rows(X), 0.0, 0.0
+        count = self.count_rows(X)
+        total = 0.0
+        penalty = 0.0
         order = numpy.arange(count) if order is None else order
         weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
         for start in range(0, count, batch_size):

@@ -112,7 +112,8 @@ def get_threads() -> int:
     >>> xpnet.get_threads() >= 1
     True
     """
-    allowed, wanted = allowed_threads(), _wanted or _named()
+    allowed = allowed_threads()
+    wanted = _wanted or _named()
     return min(wanted, allowed) if wanted else allowed
 
 

@@ -171,7 +171,8 @@ def _blas_libraries() -> list[dict[str, object]]:
 def _show_ranks(name: str, as_json: bool) -> None:
     """Show on rank 0 where each rank of a group runs."""
     with use_group(name, timeout=60.0) as group:  # seconds that a process waits for the others
-        bound, count = sorted(cores()), os.cpu_count() or 1
+        bound = sorted(cores())
+        count = os.cpu_count() or 1
         own = {
             "rank": group.rank,
             "host": platform.node(),

@@ -75,9 +75,11 @@ def _learned_facts(fitted: dict[str, object]) -> dict[str, object]:
     MLPClassifier and MLPRegressor know the rows that all their fits have seen together, so that
     the rows are known where there was one fit.
     """
-    rows_seen, epochs = fitted.get("t_"), fitted.get("n_iter_")
+    rows_seen = fitted.get("t_")
+    epochs = fitted.get("n_iter_")
     losses = fitted.get("loss_curve_")
-    rows, validation_loss = fitted.get("_rows"), fitted.get("_validation_loss")
+    rows = fitted.get("_rows")
+    validation_loss = fitted.get("_validation_loss")
     made_one_fit = isinstance(losses, list) and len(losses) == epochs
     if made_one_fit and isinstance(rows_seen, int) and isinstance(epochs, int) and epochs:
         rows = rows_seen // epochs or None  # L-BFGS does not count them
@@ -95,7 +97,8 @@ def _learned_facts(fitted: dict[str, object]) -> dict[str, object]:
 
 def _epochs(fitted: dict[str, object]) -> str | None:
     """Return the number of epochs, and which of them the networks have kept."""
-    epochs, kept = fitted.get("n_iter_"), fitted.get("best_epochs_")
+    epochs = fitted.get("n_iter_")
+    kept = fitted.get("best_epochs_")
     if epochs is None:
         return None
     return f"{_shown(epochs)}; kept {_shown(kept)}" if isinstance(kept, list) else _shown(epochs)
@@ -103,7 +106,8 @@ def _epochs(fitted: dict[str, object]) -> str | None:
 
 def _training_facts(training: dict[str, object]) -> dict[str, object]:
     """Return what was trained on, the losses, and the scores on other rows."""
-    rows, data = training.get("rows"), training.get("data")
+    rows = training.get("rows")
+    data = training.get("data")
     source = f" of {data}" if data is not None else ""
     facts = {
         "trained on": f"{_shown(rows)} rows{source}" if rows else None,

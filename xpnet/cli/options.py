@@ -89,7 +89,8 @@ def _replaces(output: Path, claim: Claim) -> bool:
     """Return whether writing an output would replace, or add to, a file that is claimed."""
     if str(claim.path) == STDIN:
         return not claim.written and _is_stdin(output)
-    place, folder = Path(os.path.realpath(output)), Path(os.path.realpath(claim.path))
+    place = Path(os.path.realpath(output))
+    folder = Path(os.path.realpath(claim.path))
     if place == folder or (place.is_relative_to(folder) and place.match(claim.inside)):
         return True
     files = (claim.path, *claim.path.rglob(claim.inside)) if output.exists() else ()

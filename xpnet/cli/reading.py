@@ -58,7 +58,8 @@ def read_columns(
     opened = open_data(data, settings.target if labelled else None, **settings.dialect)
     drop = [*settings.no_features]
     text = [*settings.text]
-    features, target = settings.features, settings.target
+    features = settings.features
+    target = settings.target
     if model is not None:
         drop += [name for name in model.ids if name in opened.names]
         text += [name for name in model.text if name in opened.names]

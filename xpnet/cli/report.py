@@ -173,7 +173,8 @@ def _write(path: Path, write: Callable[[Path], None]) -> Written:
 
 def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
     """Show the report on stdout. why : what was trained, and on what"""
-    data, model = report["data"], report["model"]
+    data = report["data"]
+    model = report["model"]
     networks = counted_networks(model["networks"])
     parameters = f"{model['name']}, {model['parameters']:,} parameters in {networks}"
     facts = [

@@ -131,13 +131,15 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray 
 
     Equal scores count half. weight : (rows,) positive, None for equal ones
     """
-    own, others = scores[is_class], numpy.sort(scores[~is_class])
+    own = scores[is_class]
+    others = numpy.sort(scores[~is_class])
     if weight is None:
         own = numpy.sort(own)  # the search below is faster
         below = int(numpy.searchsorted(others, own, "left").sum())
         not_above = int(numpy.searchsorted(others, own, "right").sum())
         return (below + not_above) / (2 * len(own) * len(others))
-    own_weight, weight_of_others = weight[is_class], weight[~is_class]
+    own_weight = weight[is_class]
+    weight_of_others = weight[~is_class]
     order = numpy.argsort(scores[~is_class])
     sums = numpy.concatenate([[0.0], weight_of_others[order].cumsum()])
     pairs = sums[numpy.searchsorted(others, own, "left")]

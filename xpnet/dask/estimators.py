@@ -117,7 +117,8 @@ class OnCluster:
         method : the name of the estimator's method
         in_memory : validation rows by the name of their argument; Dask collections are taken out
         """
-        params, held_out = self._parameters(), {}
+        params = self._parameters()
+        held_out = {}
         if any(map(is_dask_collection, in_memory.values())):
             held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.

@@ -144,7 +144,8 @@ class DaskGroup:
         """Give a value to another rank, and take its own."""
         # Else Dask's log has an error for each call to an exchange that is gone.
         self._check_not_cancelled()
-        until, first = time.monotonic() + self._timeout, self.rank < other
+        until = time.monotonic() + self._timeout
+        first = self.rank < other
         key = self._turn, stage, max(self.rank, other)
         try:
             call = self._exchanges[min(self.rank, other)].swap(key, first, value)

@@ -47,7 +47,8 @@ def placed(
                 "The blocks of `X`, `y` and `sample_weight` must have the same rows; got "
                 f"{', '.join(map(str, of_columns))} rows in block {block}. Repartition them alike."
             )
-    first, rows = next(iter(computed.values())), counts[0]
+    first = next(iter(computed.values()))
+    rows = counts[0]
     where = client.who_has(first)
     return computed, rows, place(rows, [where.get(future.key, ()) for future in first], workers)
 
@@ -145,7 +146,8 @@ def shard_map_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> ShardM
     """
     if [block for share in shares for block in share] == list(range(len(rows))):
         return None
-    owner, shift = numpy.zeros(len(rows), "int32"), numpy.cumsum([0, *rows])[:-1]
+    owner = numpy.zeros(len(rows), "int32")
+    shift = numpy.cumsum([0, *rows])[:-1]
     for rank, share in enumerate(shares):
         owner[share] = rank
         shift[share] -= numpy.cumsum([0, *(rows[block] for block in share)])[:-1]

@@ -12,7 +12,8 @@ def _of_block(block: Any, estimator: MLP, method: str) -> Any:
     """Return what a method finds for a block of rows: an array for an array, a series or frame for
     a frame.
     """
-    is_frame, count = hasattr(block, "columns"), rows_of(block)
+    is_frame = hasattr(block, "columns")
+    count = rows_of(block)
     # Estimators refuse no rows; what they find for one row has the dtype and the columns.
     rows = block if count else numpy.zeros((1, block.shape[1]))
     if is_frame and not count:

@@ -102,7 +102,9 @@ def _watch(client: Client, tasks: dict[object, str], ranks: Sequence[str]) -> No
 
     tasks : the worker of each future; ranks : the worker of each rank
     """
-    pending, ended, until = set(tasks), None, 0.0
+    pending = set(tasks)
+    ended = None
+    until = 0.0
     while pending or ended:
         done: set[Future] = set()
         with suppress(TimeoutError):
@@ -128,6 +130,7 @@ def _watch(client: Client, tasks: dict[object, str], ranks: Sequence[str]) -> No
             if (
                 ended is None
             ):  # a rank could not talk to another, whose worker the cluster will soon find lost
-                ended, until = error, time.monotonic() + LOSS_NOTICED_SECONDS
+                ended = error
+                until = time.monotonic() + LOSS_NOTICED_SECONDS
         if ended and time.monotonic() > until:
             raise ended

@@ -44,7 +44,9 @@ def pick_columns(
     Raises DataFileError for columns that are missing, for a target that is not named or stands in
     the file twice, and where no feature is left.
     """
-    file, own_target, names = opened.name, opened.default_target, opened.names
+    file = opened.name
+    own_target = opened.default_target
+    names = opened.names
     if labelled and target is None and own_target is None:
         raise DataFileError(
             f"{file}: --target must name the column that holds the labels, one of {_listed(names)}."

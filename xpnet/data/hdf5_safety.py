@@ -33,7 +33,8 @@ def _follow(file: "File", name: str) -> "Group | Dataset | None":
     """Return what a path in an HDF5 file leads to, without a step outside; None for a dead end."""
     from h5py import h5l
 
-    steps, item = _steps(name), file
+    steps = _steps(name)
+    item = file
     links = 0
     while steps:
         step = steps.pop(0)

@@ -60,7 +60,8 @@ class NumberFormat:
         texts, counts = compute.value_counts(column.drop_null()).flatten()
         texts = texts.cast(pyarrow.string())  # the distinct ones, fewer than rows in most columns
         plain = self.plain(texts)
-        numbers, others = texts.filter(plain.is_valid()), texts.filter(plain.is_null())
+        numbers = texts.filter(plain.is_valid())
+        others = texts.filter(plain.is_null())
         rows = compute.sum(counts, min_count=0).as_py()
         other_rows = compute.sum(counts.filter(plain.is_null()), min_count=0).as_py()
         tolerable = (

@@ -116,7 +116,8 @@ class Source:
         numpy.ndarray, shape (rows, features)
             The matrix, in its dtype.
         """
-        X, filled = numpy.empty(self.shape, self.dtype), 0
+        X = numpy.empty(self.shape, self.dtype)
+        filled = 0
         for block in range(self.blocks):
             for part in self.parts(block):
                 X[filled : filled + len(part)] = part
@@ -352,10 +353,8 @@ class ChunkSource(Source):
     def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
         self.make = make
         chunks = [(X.shape, X.dtype, y) for X, y in self._chunks()]
-        widths, labels = (
-            {shape[1] for shape, *_ in chunks},
-            [numpy.asarray(y) for *_, y in chunks if y is not None],
-        )
+        widths = {shape[1] for shape, *_ in chunks}
+        labels = [numpy.asarray(y) for *_, y in chunks if y is not None]
         if len(widths) != 1:
             raise InputError(
                 "Chunks must be matrices with equally many columns, at least one; got "
@@ -390,7 +389,8 @@ class ChunkSource(Source):
             The rows.
         """
         if block < self._next:
-            self._open, self._next = self._chunks(), 0
+            self._open = self._chunks()
+            self._next = 0
         skipped = block - self._next
         self._next = block + 1
         X = next(islice(self._open, skipped, None), (None, None))[0]

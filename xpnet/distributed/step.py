@@ -137,7 +137,11 @@ class DistributedStep(Step):
             if mean_loss is not None:
                 self.penalty = self.step.penalty
                 return mean_loss
-        loss, penalty, weights, count, done = 0.0, 0.0, 0.0, self.count_rows(X), 0
+        loss = 0.0
+        penalty = 0.0
+        weights = 0.0
+        count = self.count_rows(X)
+        done = 0
         for rows, part in self._shares(X, batch_size, order, sample_weight):
             size = min(batch_size, count - done)
             done += size
@@ -247,10 +251,8 @@ class DistributedStep(Step):
 
         order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
         """
-        weights, total = (
-            None if sample_weight is None else self.backend.to_numpy(sample_weight),
-            self.count_rows(X),
-        )
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        total = self.count_rows(X)
         if self.ranks.sharded:
             rows = range(self._counted[1], self._counted[1] + X.shape[0])
             return _divide_by_owner(self.ranks, rows, total, batch_size, order, weights)
@@ -318,7 +320,9 @@ def _divide_evenly(
     weights: numpy.ndarray | None,
 ) -> Iterator[Share]:
     """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
-    rank, size, sums = group.rank, group.size, None
+    rank = group.rank
+    size = group.size
+    sums = None
     if weights is not None:
         sums = _sums(
             numpy.arange(count) // batch_size, weights if order is None else weights[order]

@@ -27,7 +27,8 @@ class Convertible:
             "nocl": [True, False],
         }
         options = labels if kind.__name__ == "MLPClassifier" else {}
-        shapes, convert = self.onnx_shape_calculator(), self.onnx_converter()
+        shapes = self.onnx_shape_calculator()
+        convert = self.onnx_converter()
         update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
         return lambda scope=None, inputs=None: None
 

@@ -88,7 +88,8 @@ def check_parameters(estimator: "DataclassInstance") -> None:
     Parameters without it are checked where they are used.
     """
     for parameter in fields(estimator):
-        value, allowed = getattr(estimator, parameter.name), parameter.metadata.get("allowed")
+        value = getattr(estimator, parameter.name)
+        allowed = parameter.metadata.get("allowed")
         if allowed is None or value is parameter.default:  # which most are
             continue
         if not any(_is_allowed(value, one) for one in allowed):

@@ -127,7 +127,9 @@ class MemberAffine(Layer):
         inputs, scaled, product, weight, scale_in, scale_out, bias_dimensions, shape = self.cache
         check_same_shape("d_out", d_out, shape)
         over = tuple(range(d_out.ndim - 1)) if bias_dimensions == 1 else 1
-        d_bias, d_product, d_scales = ops.backend.xp.sum(d_out, axis=over), d_out, []
+        d_bias = ops.backend.xp.sum(d_out, axis=over)
+        d_product = d_out
+        d_scales = []
         if scale_out is not None:
             d_product, d_scale_out = ops.member_scale_backward(d_out, product, scale_out)
             d_scales = [d_scale_out]

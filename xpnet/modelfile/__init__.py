@@ -268,7 +268,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
     description, entries = read(path, with_tensors=False)
-    spec, settings = parse(canonical(asdict(description.network))), description.settings
+    spec = parse(canonical(asdict(description.network)))
+    settings = description.settings
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))
         classes = fitted.get("classes_")

@@ -63,7 +63,9 @@ def write_c(path: str | Path, exported: Exported) -> None:
 
 def _sizes(exported: Exported) -> str:
     """Return the definitions of the model's sizes, and of the steps that it has."""
-    spec, classes, encoder = exported.spec, exported.classes, exported.encoder
+    spec = exported.spec
+    classes = exported.classes
+    encoder = exported.encoder
     outputs = spec.widths[-1]
     has_logistic_output = spec.loss == "logistic_cross_entropy"
     is_binary = has_logistic_output and classes is not None and len(classes) <= 2

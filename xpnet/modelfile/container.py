@@ -260,7 +260,8 @@ def _tensors(
     data = numpy.empty(size, dtype=numpy.uint8)
     bytes_read = file.readinto(data)  # type: ignore[attr-defined]
     _require(bytes_read == size, "it was cut short while it was read")
-    digest, tensors = sha256(), {}
+    digest = sha256()
+    tensors = {}
     for name, entry in sorted(entries.items()):
         part = data[slice(*entry.data_offsets)]
         digest.update(part.data)

@@ -107,7 +107,8 @@ def open_file(
     No random numbers are drawn. Raises ValueError for tensors and settings that do not make a
     model, BackendError for a backend that is not usable.
     """
-    spec, settings = description.network, description.settings
+    spec = description.network
+    settings = description.settings
     kind = LogisticRegression if description.kind == "LogisticRegression" else FeedforwardNeuralNet
     if spec.loss != "softmax_cross_entropy" or (kind is LogisticRegression and spec.layers != 1):
         raise ValueError(f"it describes a network that a {description.kind} cannot have")

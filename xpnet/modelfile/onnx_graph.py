@@ -163,7 +163,8 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
             "ONNX files need the package onnx; it is not installed. "
             "Install it: pip install 'xpnet[onnx]'."
         ) from error
-    spec, networks = exported.spec, exported.networks
+    spec = exported.spec
+    networks = exported.networks
     weight_bytes = parameter_count(spec) * numpy.dtype(spec.dtype).itemsize
     if len(networks) * weight_bytes > MAX_FILE_BYTES:
         raise ModelFileError(
@@ -188,7 +189,8 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
 
 def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
     """Sort, scale and calibrate the mean outputs of the networks, as far as the model does."""
-    spec, result = exported.spec, mean
+    spec = exported.spec
+    result = mean
     if exported.rises:
         count = numpy.array([spec.widths[-1]])
         result = graph.add("TopK", result, count, results=2, axis=1, largest=0)

@@ -118,7 +118,8 @@ class Network(PredictingNetwork):
         with self.lock.training():
             X, Y, _ = self.checked(X, Y)
             step = self.trainable(sparse=is_sparse(X))
-            batch_size, learning_rate = max(step.count_rows(X), 1), self.next_learning_rate
+            batch_size = max(step.count_rows(X), 1)
+            learning_rate = self.next_learning_rate
             return self.exclusively(
                 step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size
             )

@@ -367,7 +367,8 @@ class PlacedNetwork(Saved):
             self.check_home(*arrays, host=True)
         else:
             self._adopt(arrays)
-        backend, dtype = self.backend, self.spec.dtype
+        backend = self.backend
+        dtype = self.spec.dtype
         if Y is not None:
             Y = bring(Y, backend)
             Y = Y if Y.ndim == 1 else bring(Y, backend, dtype)
@@ -423,7 +424,8 @@ class PlacedNetwork(Saved):
             if self._step is None:
                 step = make_step(self.spec, self.backend, compiled=self.compiled)
                 step.params.update(self._values)
-                self._step, self._values = step, {}
+                self._step = step
+                self._values = {}
             return self._step
 
     def step_for(self, X: object) -> Step:

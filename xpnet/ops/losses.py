@@ -331,7 +331,8 @@ def huber(
     (1.5, array([[1.]]))
     """
     xp = namespace(outputs)
-    error, limit = outputs - xp.astype(targets, outputs.dtype), number(delta, outputs)
+    error = outputs - xp.astype(targets, outputs.dtype)
+    limit = number(delta, outputs)
     slope = xp.where(error > limit, limit, xp.where(error < -limit, -limit, error))
     d_outputs = slope * _row_scale(outputs, sample_weight)
     return xp.sum((error - 0.5 * slope) * d_outputs), d_outputs
@@ -383,7 +384,8 @@ def quantile(
     (2.0, array([[-0.1, -0.9]]))
     """
     xp = namespace(outputs)
-    error, level = xp.astype(targets, outputs.dtype) - outputs, number(quantile, outputs)
+    error = xp.astype(targets, outputs.dtype) - outputs
+    level = number(quantile, outputs)
     slope = xp.where(error > 0, -level, xp.where(error < 0, 1 - level, error))
     d_outputs = slope * _row_scale(outputs, sample_weight)
     return -xp.sum(error * d_outputs), d_outputs
@@ -480,7 +482,8 @@ def tweedie(
     xp = namespace(outputs)
     targets = xp.astype(targets, outputs.dtype)
     below, above = 1 - number(power, outputs), 2 - number(power, outputs)
-    ratio, mean = targets * xp.exp(below * outputs), xp.exp(above * outputs)
+    ratio = targets * xp.exp(below * outputs)
+    mean = xp.exp(above * outputs)
     minimum = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (
         below * above
     )

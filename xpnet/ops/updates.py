@@ -387,7 +387,9 @@ def nadam_scales(
     The step is p <- p - (scale m + grad_scale g) / (root sqrt(v) + epsilon).
     """
     power = float(t)
-    product, held_back, i = 1.0, 0.5, 0
+    product = 1.0
+    held_back = 0.5
+    i = 0
     while i < t and product > NEGLIGIBLE_PRODUCT:
         held_back *= NADAM_DECAY
         product *= beta1 * (1 - held_back)

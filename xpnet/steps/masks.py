@@ -41,7 +41,8 @@ def keep_mask(
     from numpy.random import Philox
 
     words = Philox(key=seed, counter=[0, 0, layer, t])
-    first, size = first_row * prod(shape[1:]), prod(shape)
+    first = first_row * prod(shape[1:])
+    size = prod(shape)
     before = first % 16  # one count of Philox gives four words of 64 bits: sixteen numbers
     words.advance(first // 16)
     numbers = (

@@ -290,7 +290,8 @@ class ReferenceStep(Step):
 
     def forward_of_each(self, X: Array) -> Array:
         """Compute the predictions of each member, (members, rows, out), or of one, (rows, out)."""
-        logits, activation = self._through(X), OUTPUT_ACTIVATIONS[self.spec.loss]
+        logits = self._through(X)
+        activation = OUTPUT_ACTIVATIONS[self.spec.loss]
         if activation == "exp":
             return self.backend.xp.exp(logits)
         targets = self.spec.loss_arguments if activation == "multi_softmax" else {}

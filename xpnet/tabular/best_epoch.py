@@ -112,7 +112,8 @@ def validation_loss(step: Step, rows: LabeledRows) -> float:
     if step.spec.loss != "softmax_cross_entropy":
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
     to_numpy = step.backend.to_numpy
-    probabilities, Y = to_numpy(step.forward(rows.X)), to_numpy(rows.Y)
+    probabilities = to_numpy(step.forward(rows.X))
+    Y = to_numpy(rows.Y)
     of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
     losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
     weight = None if rows.weight is None else to_numpy(rows.weight)

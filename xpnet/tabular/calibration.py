@@ -84,7 +84,8 @@ def independent_rows(values: numpy.ndarray, groups: numpy.ndarray) -> float:
     values : (rows,); groups : (rows,) int64
     """
     _, numbers, sizes = numpy.unique(groups, return_inverse=True, return_counts=True)
-    rows, count = len(values), len(sizes)
+    rows = len(values)
+    count = len(sizes)
     size = float((sizes**2).sum() / rows)
     means = numpy.bincount(numbers, values) / sizes
     within = float(((values - means[numbers]) ** 2).sum()) / max(rows - count, 1)

@@ -142,12 +142,12 @@ class Timestamps:
     def categories(self) -> CategoryCodes:
         """Return the timestamps as categories, in the text that Python writes."""
         distinct, codes = numpy.unique(self.microseconds, return_inverse=True)
-        moments = distinct.astype("datetime64[us]").tolist()  # None for gaps
+        timestamps = distinct.astype("datetime64[us]").tolist()  # None for gaps
         if self.clock == "utc":
-            moments = [moment and moment.replace(tzinfo=UTC) for moment in moments]
+            timestamps = [timestamp and timestamp.replace(tzinfo=UTC) for timestamp in timestamps]
         if self.unit != "datetime":
-            moments = [moment and getattr(moment, self.unit)() for moment in moments]
-        texts = [None if moment is None else str(moment) for moment in moments]
+            timestamps = [timestamp and getattr(timestamp, self.unit)() for timestamp in timestamps]
+        texts = [None if timestamp is None else str(timestamp) for timestamp in timestamps]
         return codes_of_texts(codes.astype(numpy.int64), texts)
 
 
@@ -346,7 +346,8 @@ class Table:
 
         Raises InputError for a column of another kind.
         """
-        values, name = self.values(index), self.names[index]
+        values = self.values(index)
+        name = self.names[index]
         if values.is_empty:
             return numpy.full(self.rows, numpy.nan)
         if not isinstance(values, Numbers | Words):
@@ -364,7 +365,8 @@ class Table:
 
         Raises InputError for a column of another kind or on another clock.
         """
-        values, name = self.values(index), self.names[index]
+        values = self.values(index)
+        name = self.names[index]
         if values.is_empty:
             return numpy.full(self.rows, numpy.nan)
         if not isinstance(values, Timestamps):

@@ -150,11 +150,11 @@ class _Instant(NamedTuple):
 
 def _instant_by_format(text: str, date_format: str) -> _Instant:
     """Return a text in a format of the user's as a date. Raises ValueError for another text."""
-    moment = datetime.strptime(text, date_format)
-    offset = moment.utcoffset()
+    timestamp = datetime.strptime(text, date_format)
+    offset = timestamp.utcoffset()
     if offset is None:
-        return _Instant((moment - _EPOCH) // _MICROSECOND, "naive")
-    return _Instant((moment.replace(tzinfo=None) - offset - _EPOCH) // _MICROSECOND, "utc")
+        return _Instant((timestamp - _EPOCH) // _MICROSECOND, "naive")
+    return _Instant((timestamp.replace(tzinfo=None) - offset - _EPOCH) // _MICROSECOND, "utc")
 
 
 def _instant_of(text: str, pattern: re.Pattern[str]) -> _Instant:

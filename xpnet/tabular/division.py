@@ -63,7 +63,8 @@ class DividedRows:
         A training on the slice needs no copy of the inputs, which are most of a fit's memory.
         """
         assert isinstance(self.validation, Sequence)
-        rows, fold = self.rows, self.validation[0]
+        rows = self.rows
+        fold = self.validation[0]
         order = numpy.concatenate([fold.training, fold.validation])
         for first in range(0, rows.X.shape[1], COLUMNS_AT_ONCE):
             columns = slice(first, first + COLUMNS_AT_ONCE)
@@ -168,7 +169,9 @@ def times_of(
         index = _index_of(table, time)
         title = f"column {time!r}"
     else:
-        table, index, title = table_of({"time": time}), 0, "the array"
+        table = table_of({"time": time})
+        index = 0
+        title = "the array"
     check_consistent_length(numpy.empty(rows), numpy.empty(table.rows))
     formats = date_format if isinstance(date_format, dict) else {}
     general = date_format if isinstance(date_format, str) else None

@@ -263,7 +263,8 @@ class Ensemble:
     def _train_one(self, number: int) -> None:
         """Train one network, within its part of the time that is left."""
         with self._changed:
-            begun, self._begun = self._begun, self._begun + 1
+            begun = self._begun
+            self._begun += 1
         rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
         end = time.monotonic() + seconds

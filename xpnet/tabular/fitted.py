@@ -68,7 +68,8 @@ class FittedTable:
     @property
     def why(self) -> str:
         """Return what was trained, with which backend, and why."""
-        spec, count = self.spec, len(self.networks)
+        spec = self.spec
+        count = len(self.networks)
         widths = "-".join(map(str, spec.widths))
         plural = "s" if count > 1 else ""
         return (

@@ -403,14 +403,15 @@ def _of_reals(present: Sequence[SupportsFloat], is_gap: numpy.ndarray) -> Number
 
 def _of_datetimes(present: list[datetime], is_gap: numpy.ndarray) -> Timestamps | None:
     """Return timestamps; None for some with and some without a time zone."""
-    is_aware = {moment.tzinfo is not None for moment in present}
+    is_aware = {timestamp.tzinfo is not None for timestamp in present}
     if len(is_aware) > 1:
         return None
-    own_clock = numpy.array([moment.replace(tzinfo=None) for moment in present], "datetime64[us]")
+    without_zone = [timestamp.replace(tzinfo=None) for timestamp in present]
+    own_clock = numpy.array(without_zone, "datetime64[us]")
     local = _with_gaps(own_clock.astype(numpy.int64), is_gap)
     if is_aware == {False}:
         return Timestamps(local, "naive")
-    utc = [moment.astimezone(UTC).replace(tzinfo=None) for moment in present]
+    utc = [timestamp.astimezone(UTC).replace(tzinfo=None) for timestamp in present]
     instants = numpy.array(utc, "datetime64[us]").astype(numpy.int64)
     return Timestamps(_with_gaps(instants, is_gap), "utc", local)
 

@@ -49,7 +49,8 @@ class Sample:
 
     def _loss(self, X: numpy.ndarray) -> float:
         """Return the loss of the rows, computed by this process alone; others may not ask."""
-        network, asarray = self.network, self.network.backend.asarray
+        network = self.network
+        asarray = self.network.backend.asarray
         inputs, targets, _ = network.checked(asarray(X), asarray(self.Y))
         return network.exclusively(network.step_for(inputs).loss, inputs, targets)
 
@@ -114,7 +115,8 @@ def importances_of(
     if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):
         return None
     count = len(trained.validated)
-    inputs, columns = rows.X.shape[1], encoder.n_features_in_
+    inputs = rows.X.shape[1]
+    columns = encoder.n_features_in_
     maximum = min(MAX_ROWS, MAX_KEPT_NUMBERS // inputs, MAX_PREDICTIONS // columns)
     maximum = max(maximum // count, MIN_ROWS)
     rng = numpy.random.default_rng(0)

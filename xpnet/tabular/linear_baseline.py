@@ -77,7 +77,8 @@ def numbers_of_columns(
 
 def _category_as_code(encoding: CategoryEncoding, block: numpy.ndarray) -> numpy.ndarray:
     """Return the block of a category, whose one-hot inputs become one index. block : identity"""
-    hot, index = encoding.hot + encoding.gaps, numpy.arange(len(block))
+    hot = encoding.hot + encoding.gaps
+    index = numpy.arange(len(block))
     return numpy.column_stack([numpy.where(index < hot, index, 0), block[:, hot:]])
 
 
@@ -306,7 +307,8 @@ def _last_weights_of_linear(spec: NetworkSpec, shape: tuple[int, ...]) -> numpy.
 
     shape : (..., hidden units, outputs) of the last weight, of which each member has one
     """
-    outputs, members = spec.widths[-1], spec.members
+    outputs = spec.widths[-1]
+    members = spec.members
     difference = block_diag(*[[[1.0], [-1.0]]] * outputs)  # (2 * outputs, outputs)
     weights = numpy.zeros((members, members, *difference.shape))
     weights[range(members), range(members)] = difference  # of the member's own units alone

@@ -44,9 +44,11 @@ def fit_ridges(
 
     X : (rows, numbers); Y : (rows, outputs); weight : (rows,), None for equal ones
     """
-    X, Y = numpy.asarray(X, numpy.float64), numpy.asarray(Y, numpy.float64)
+    X = numpy.asarray(X, numpy.float64)
+    Y = numpy.asarray(Y, numpy.float64)
     x_mean, y_mean = numpy.average(X, 0, weight), numpy.average(Y, 0, weight)
-    X, Y = X - x_mean, Y - y_mean
+    X = X - x_mean
+    Y = Y - y_mean
     weighted = X if weight is None else X * weight[:, None]
     squares, products = weighted.T @ X, weighted.T @ Y
     models = []

@@ -209,7 +209,8 @@ def with_baselines(
     blend_weight = blend_weight_of(trainings)
     networks = []
     for recipe, training in zip(recipes, trainings, strict=True):
-        trained, values = training.network, training.network.values()
+        trained = training.network
+        values = training.network.values()
         spec = replace(recipe.spec, seed=trained.spec.seed)
         if refitted and training.refitted is not None:
             values = training.refitted

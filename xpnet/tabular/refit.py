@@ -40,7 +40,8 @@ class ParameterMean:
     def add(self, state: StepState) -> StepState:
         """Add the parameters of an epoch; return its state with the mean in their place."""
         self.weights = self.weights * EPOCH_DECAY + 1
-        share, before = 1 / self.weights, self.params or state.params
+        share = 1 / self.weights
+        before = self.params or state.params
         self.params = {
             name: before[name] + (value - before[name]) * share
             for name, value in state.params.items()
@@ -89,7 +90,8 @@ def refit(
 
     seconds : after which the training ends with the epoch under way
     """
-    backend, dtype = network.backend, network.spec.dtype
+    backend = network.backend
+    dtype = network.spec.dtype
     weight = None if rows.weight is None else network.own(bring(rows.weight, backend, dtype))
     owned = LabeledRows(bring(rows.X, backend), network.own(bring(rows.Y, backend)), weight)
     batches = InMemory(owned, batch_size=batch_size, rng=host_generator(network.rng))

@@ -272,7 +272,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         float
             1 for predictions that are all right, 0 for the best constant one, negative for worse.
         """
-        predictions, y = self.predict(X), self._checked_targets(y, "y")
+        predictions = self.predict(X)
+        y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)
         return float(self._score_outputs(y.reshape(len(y), -1), columns, weight))

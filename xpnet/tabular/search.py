@@ -126,7 +126,8 @@ def recipe_of_setting(
     if setting == DEFAULTS:
         return recipe
     dropout = setting.label_dropout if task == "classification" else setting.number_dropout
-    spec, schedule = recipe.spec, recipe.schedule
+    spec = recipe.spec
+    schedule = recipe.schedule
     if dropout is not None:
         hidden = len(spec.widths) - 2
         spec = replace(spec, dropout=(dropout,) * hidden if dropout else ())
