@@ -2,7 +2,7 @@
 wrong usage.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import click
 
 from xpnet import available_backends
 from xpnet.cli.options import OneOf
-from xpnet.errors import did_you_mean
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.measure.pinning import allowed_threads
 from xpnet_bench.settings import CHOICES, Settings
@@ -80,7 +79,7 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     if chosen["suite"] == ACCURACY:
         from xpnet_bench.accuracy import CONTENDERS, run_accuracy, write_accuracy_report
 
-        _check_peers(chosen["peers"], CONTENDERS)
+        _check_peers(ctx, CONTENDERS)
         page = write_accuracy_report(
             run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output
         )
@@ -89,7 +88,7 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     from xpnet_bench.report import write_report
     from xpnet_bench.run import INTERRUPTED, run
 
-    _check_peers(chosen["peers"], [*PEERS, "none"])
+    _check_peers(ctx, [*PEERS, "none"])
     if data:
         from xpnet_bench.jobs.data import mnist
 
@@ -103,12 +102,11 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
         ctx.exit(1 if why == INTERRUPTED else 0)
 
 
-def _check_peers(names: Iterable[str], allowed: Collection[str]) -> None:
-    for name in names:
-        if name not in allowed:
-            hint = did_you_mean(name, allowed)
-            message = f"--peer must be one of {', '.join(allowed)}; got {name!r}. {hint}"
-            raise click.UsageError(message.rstrip())
+def _check_peers(ctx: click.Context, allowed: Collection[str]) -> None:
+    """Fail for a name of ``--peer`` that the chosen suite does not know."""
+    option = next(option for option in ctx.command.params if option.name == "peers")
+    for name in ctx.params["peers"]:
+        OneOf(allowed).convert(name, option, ctx)
 
 
 @bench.command()

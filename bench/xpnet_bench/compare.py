@@ -24,7 +24,7 @@ import numpy
 from scipy.stats import bootstrap, median_abs_deviation
 
 from xpnet_bench.report.units import seconds
-from xpnet_bench.results import Measurement, Results, read_results
+from xpnet_bench.results import Measurement, Results, conditions, read_results
 
 MIN_ROUNDS = 6
 """Minimum number of rounds of a job that is judged."""
@@ -184,7 +184,7 @@ def _remarks(old: Results, new: Results, changes: list[Change]) -> list[str]:
         f"{title}: {run['noise']['verdict']}"
         for title, run in (("Old", old.last), ("New", new.last))
     ]
-    if _conditions(old) != _conditions(new):
+    if conditions(old.last) != conditions(new.last):
         remarks.append(
             "The files come from two machines or numbers of threads: "
             "only large changes are meaningful."
@@ -194,20 +194,16 @@ def _remarks(old: Results, new: Results, changes: list[Change]) -> list[str]:
     remarks.append(
         f"Controls: {', '.join(controls) or 'none, so each drift of the machine shows'}."
     )
-    own = [m for m in (*old.measurements, *new.measurements) if m.role == "xpnet"]
-    disturbed = {m.job.name for m in own if m.disturbed}
-    if disturbed:
-        names = ", ".join(sorted(disturbed))
-        remarks.append(f"Not judged, since other processes used the processors: {names}.")
-    left_out = {m.job.name for m in own} - {c.new.job.name for c in changes} - disturbed
-    if left_out:
-        names = ", ".join(sorted(left_out))
-        remarks.append(f"Not in both files, or fewer than {MIN_ROUNDS} rounds: {names}.")
+    measured = (*old.measurements, *new.measurements)
+    ours = {(m.job.name, m.contender) for m in measured if m.role == "xpnet"}
+    judged = {(change.new.job.name, change.new.contender) for change in changes}
+    if ours != judged:
+        names = ", ".join(sorted({job for job, _ in ours - judged}))
+        remarks.append(
+            f"Not judged, since not in both files, with fewer than {MIN_ROUNDS} rounds, or "
+            f"disturbed by other processes: {names}."
+        )
     return remarks
-
-
-def _conditions(results: Results) -> tuple[object, ...]:
-    return results.machine["processor"], results.last["threads"]
 
 
 def comparison_text(comparison: Comparison, fail_at: float) -> str:

@@ -2,7 +2,8 @@
 
 It is written again after each job, so that an interrupted run loses nothing, and a run into an
 existing file replaces only the jobs that it measures. Of rounds that are single calls, of which
-there are thousands, the file keeps the statistics, the percentiles and one median for each turn.
+there are thousands, the file keeps the statistics, percentiles as a note, and one median for each
+turn.
 """
 
 import json
@@ -20,14 +21,13 @@ from xpnet import InputError
 from xpnet_bench.contenders import find_entry
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.race import Lane
-from xpnet_bench.results import Measurement, Results, Run, read_results
+from xpnet_bench.results import Measurement, Results, Run, conditions, read_results
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 DIGITS = 5
 """Number of significant digits that are kept: rounds scatter from the third on."""
 
 STATISTICS = tuple(name for name in Stats.fields if name not in ("total", "ld15iqr", "hd15iqr"))
-SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")
 
 
 class Record:
@@ -39,10 +39,10 @@ class Record:
     def __init__(self, path: Path, run: Run) -> None:
         self.path, self.run = path, run
         earlier = read_results(path) if path.is_file() else Results([], [])
-        if earlier.runs and _conditions(earlier.last) != _conditions(run):
+        if earlier.runs and conditions(earlier.last) != conditions(run):
             raise InputError(
                 f"The machine and threads of a run must be those of {path}, "
-                f"{_conditions(earlier.last)}; got {_conditions(run)}; choose another folder."
+                f"{conditions(earlier.last)}; got {conditions(run)}; choose another folder."
             )
         self._runs, self._measurements = [*earlier.runs, run], earlier.measurements
 
@@ -85,11 +85,6 @@ class Record:
         os.replace(part, self.path)
 
 
-def _conditions(run: Run) -> dict[str, Any]:
-    machine = {key: run["machine"].get(key, "") for key in SAME_MACHINE}
-    return {**machine, "threads": run["threads"]}
-
-
 def _object(parts: Mapping[str, str]) -> str:
     return "{\n" + ",\n".join(f'"{key}": {text}' for key, text in parts.items()) + "\n}"
 
@@ -103,10 +98,10 @@ def _measured(job: Job, lane: Lane, run: Run) -> Measurement:
     """Make a measurement with its statistics, and rounds for a comparison."""
     stats = Stats()
     stats.data = lane.seconds
-    seconds, percentiles = lane.seconds, []
+    seconds, notes = lane.seconds, lane.notes
     if job.single_calls:
-        values = numpy.percentile(lane.seconds, PERCENTILES)
-        percentiles = numpy.column_stack([PERCENTILES, values]).tolist()
+        values = numpy.percentile(lane.seconds, PERCENTILES) * 1e6
+        notes = [{f"{p:g} % in µs": value for p, value in zip(PERCENTILES, values, strict=True)}]
         turns = numpy.array_split(lane.seconds, lane.turns)
         seconds = [float(numpy.median(turn)) for turn in turns]
     return Measurement(
@@ -116,9 +111,8 @@ def _measured(job: Job, lane: Lane, run: Run) -> Measurement:
         numpy.array(_rounded(seconds)),
         _rounded({name: getattr(stats, name) for name in STATISTICS}),
         lane.calls,
-        lane.notes,
+        _rounded(notes),
         round(lane.others, 3),
-        _rounded(percentiles),
         run,
     )
 

@@ -22,8 +22,16 @@ DISTURBED = 0.15
 PREFERRED = ("xpnet-numba", "xpnet-cupy", "xpnet-numpy")
 """Contenders of which the first that was measured is the one that the report speaks of."""
 
+SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")
+
 Run = dict[str, Any]
 """Facts of a run, see ``xpnet_bench.run``."""
+
+
+def conditions(run: Run) -> dict[str, Any]:
+    """Return the machine and the threads of a run, whose times cannot be compared with others."""
+    machine = {key: run["machine"].get(key, "") for key in SAME_MACHINE}
+    return {**machine, "threads": run["threads"]}
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,8 @@ class Measurement:
         rounds are single calls, the median of each turn
     stats : pytest-benchmark's statistics of all rounds, in seconds
     calls : calls a round
-    notes : what was measured besides the time, one entry a round
+    notes : what was measured besides the time, one entry a round; of single calls, percentiles
     others : share of the processors that other processes used meanwhile
-    percentiles : of single calls, rows of percent and seconds
     run : facts of the run that it comes from
     """
 
@@ -48,7 +55,6 @@ class Measurement:
     calls: int = 1
     notes: list[dict[str, float]] = field(default_factory=list)
     others: float = 0.0
-    percentiles: list[list[float]] = field(default_factory=list)
     run: Run = field(default_factory=dict)
 
     @property
@@ -62,11 +68,6 @@ class Measurement:
         return self.others > DISTURBED
 
     @property
-    def details(self) -> list[dict[str, float]]:
-        """Return what was measured besides the median: notes, or percentiles of single calls."""
-        return self.notes or [{f"{p:g} % in µs": s * 1e6 for p, s, *_ in self.percentiles}]
-
-    @property
     def version(self) -> dict[str, str]:
         """Return the versions that the contender reported when it was measured."""
         return self.run["contenders"].get(self.contender, {})
@@ -76,7 +77,7 @@ class Measurement:
         name = f"{self.job.name}-{self.contender}"
         stats = {**self.stats, "data": list(self.seconds), "iterations": 1}
         extra = {"contender": self.contender, "role": self.role, "run": run, "calls": self.calls}
-        extra |= {"notes": self.notes, "others": self.others, "percentiles": self.percentiles}
+        extra |= {"notes": self.notes, "others": self.others}
         return {
             "group": self.job.name,
             "name": name,

@@ -95,8 +95,11 @@ def test_single_calls_leave_a_line_of_statistics(tmp_path: Path) -> None:
     numpy.testing.assert_allclose(
         measured.seconds, numpy.median(seconds.reshape(12, 250), axis=1), rtol=1e-4
     )
-    for percent, value in measured.percentiles:
-        assert value == pytest.approx(numpy.percentile(seconds, percent), rel=1e-4)
+    (note,) = measured.notes
+    assert len(note) == 4
+    for name, value in note.items():
+        percent = float(name.partition(" ")[0])
+        assert value == pytest.approx(numpy.percentile(seconds, percent) * 1e6, rel=1e-4)
     lines = (tmp_path / "r.json").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if '"stats"' in line]) == 1
     assert max(map(len, lines)) < 2000

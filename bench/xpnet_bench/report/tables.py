@@ -23,7 +23,7 @@ Jobs = dict[Job, list[Measurement]]
 
 def group_tables(caption: str, results: Results, jobs: Jobs) -> list[Table]:
     """The times of a group of jobs, and what was measured besides."""
-    noted = [(job, m) for job, measurements in jobs.items() for m in measurements if m.details[0]]
+    noted = [(job, m) for job, measurements in jobs.items() for m in measurements if m.notes]
     return [time_table(caption, results, jobs), *([note_table(caption, noted)] if noted else [])]
 
 
@@ -71,11 +71,11 @@ def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: 
 
 def note_table(caption: str, noted: list[tuple[Job, Measurement]]) -> Table:
     """A row for each contender and job: median and range over the rounds of what its notes say."""
-    names = list(dict.fromkeys(name for _, m in noted for name in m.details[0]))
+    names = list(dict.fromkeys(name for _, m in noted for name in m.notes[0]))
     rows = [
         [
             Cell(m.contender, job.name),
-            *(_range_cell([note[name] for note in m.details if name in note]) for name in names),
+            *(_range_cell([note[name] for note in m.notes if name in note]) for name in names),
         ]
         for job, m in noted
     ]
@@ -87,5 +87,5 @@ def _range_cell(values: list[float]) -> Cell:
     if not values:
         return EMPTY
     middle = median(values)
-    lower, upper = (significant(value, NOTE_DIGITS) for value in (min(values), max(values)))
-    return Cell(significant(middle, NOTE_DIGITS), f"{lower}–{upper}", middle)
+    ends = dict.fromkeys(significant(value, NOTE_DIGITS) for value in (min(values), max(values)))
+    return Cell(significant(middle, NOTE_DIGITS), "–".join(ends) if len(ends) > 1 else "", middle)
