@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ def first_hour(monkeypatch: pytest.MonkeyPatch) -> Any:
     import first_hour
 
     return first_hour
+
+
+@pytest.fixture
+def run_command(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Runs the command with other parts: ``run_command(parts, *options)`` gives its exit code."""
+
+    def run(parts: list[Any], *options: str, folder: str = "out") -> int:
+        monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
+        monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path / folder), *options])
+        return first_hour.main()
+
+    return run
 
 
 def test_each_part_is_reported_as_it_ended(
@@ -74,23 +89,18 @@ def ends(stat: Path) -> bool:
     return False
 
 
-def test_all_is_on_disk_when_a_part_ends(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = f"print('first' in open({str(tmp_path / 'report.md')!r}).read())"
+def test_all_is_on_disk_when_a_part_ends(first_hour: Any, tmp_path: Path, run_command: Any) -> None:
+    output = tmp_path / "out"
+    look = f"print('first' in open({str(output / 'report.md')!r}).read())"
     parts = [
         first_hour.Part("first", "", ["-c", "print('seen')"]),
         first_hour.Part("second", "", ["-c", look]),
     ]
-    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
-    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
-    assert (
-        first_hour.main() == 0 and (tmp_path / "second.txt").read_text(encoding="utf-8") == "True\n"
-    )
+    assert run_command(parts) == 0
+    assert (output / "second.txt").read_text(encoding="utf-8") == "True\n"
     parts[1] = first_hour.Part("second", "", ["-c", "print('again')"])
-    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path), "--only", "second"])
-    assert first_hour.main() == 0
-    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert run_command(parts, "--only", "second") == 0
+    report = (output / "report.md").read_text(encoding="utf-8")
     assert (
         "## first\n" in report and "again" in report and "True" not in report
     )  # one part's place is taken
@@ -98,17 +108,15 @@ def test_all_is_on_disk_when_a_part_ends(
 
 
 def test_without_a_card_it_says_why_and_ends(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_hour: Any, tmp_path: Path, run_command: Any
 ) -> None:
     code = first_hour.CUPY.replace("'cupy'", "'cupi'")
     parts = [
         first_hour.Part("cupy", "", ["-c", code], required=True),
         first_hour.Part("next", "", ["-c", ""]),
     ]
-    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
-    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
-    assert first_hour.main() == 1 and not (tmp_path / "next.txt").exists()
-    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert run_command(parts) == 1 and not (tmp_path / "out" / "next.txt").exists()
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "got 'cupi'" in report and "Traceback" not in report
 
 
@@ -162,53 +170,30 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
 
 
 def test_a_test_that_is_left_out_is_a_failure(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_hour: Any, tmp_path: Path, run_command: Any
 ) -> None:
-    """Since a package is missing, since there is no time, or since pytest skips it; other parts may
-    be left out.
-    """
-    skips = tmp_path / "test_skips.py"
-    skips.write_text("import pytest\ndef test_a():\n    pytest.skip('no card')\n")
-    pytest_of = [
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(tmp_path),
-        str(skips),
-    ]
-    ended = {}
+    """Since a package is missing, or since there is no time; other parts may be left out."""
+    lacks = {"needs": ("no_such_package",)}
+    exit_codes = {}
     for name, part, seconds in (
-        (
-            "package",
-            first_hour.Part("tests", "", ["-c", ""], needs=("no_such_package",), test=True),
-            60,
-        ),
-        ("time", first_hour.Part("tests", "", ["-c", ""], test=True), 1),
-        ("skipped", first_hour.Part("tests", "", pytest_of, test=True), 60),
-        ("other", first_hour.Part("bench", "", ["-c", ""], needs=("no_such_package",)), 60),
+        ("package", first_hour.Part("tests", "", ["-c", ""], test=True, **lacks), "60"),
+        ("time", first_hour.Part("tests", "", ["-c", ""], test=True), "1"),
+        ("other", first_hour.Part("bench", "", ["-c", ""], **lacks), "60"),
     ):
-        monkeypatch.setattr(first_hour, "parts", lambda output, rehearse, part=part: [part])
-        argv = ["first_hour.py", "-o", str(tmp_path / name), "--seconds", str(seconds)]
-        monkeypatch.setattr(sys, "argv", argv)
-        ended[name] = first_hour.main()
+        exit_codes[name] = run_command([part], "--seconds", seconds, folder=name)
         with tarfile.open(tmp_path / f"{name}.tar.gz") as packed:
             assert packed.getnames()[0] == f"{name}/report.md"
-    assert ended == {"package": 1, "time": 1, "skipped": 1, "other": 0}
+    assert exit_codes == {"package": 1, "time": 1, "other": 0}
 
 
 def test_results_of_two_cards_do_not_meet(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = [first_hour.Part(name, "", ["-c", ""]) for name in ("first", "second")]
-    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
     for card, only in (("GPU 0: H100", []), ("GPU 0: H200", ["--only", "second"])):
         monkeypatch.setattr(first_hour, "card", lambda card=card: card)
-        monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path), *only])
-        assert first_hour.main() == 0
-    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+        assert run_command(parts, *only) == 0
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "## second" in report and "## first" not in report
 
 
@@ -242,17 +227,15 @@ def test_a_bare_interpreter_says_what_to_install(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "code"), [("there is one GPU", 0), ("PyTorch is not installed", 0), ("no card", 1)]
 )
-def test_expected_skips_are_no_failure(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, code: int
+def test_expected_skips_alone_are_no_failure(
+    first_hour: Any, tmp_path: Path, run_command: Any, reason: str, code: int
 ) -> None:
     skips = tmp_path / "test_skips.py"
     text = f"import pytest\ndef test_a():\n    pytest.skip({reason!r})\ndef test_b():\n    pass\n"
     skips.write_text(text)
     options = ["-v", "-rs", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skips)]
     part = first_hour.Part("tests", "", ["-m", "pytest", *options], test=True)
-    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: [part])
-    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path / "out")])
-    assert first_hour.main() == code
+    assert run_command([part]) == code
 
 
 def test_reasons_of_expected_skips_are_those_of_the_tests(first_hour: Any) -> None:

@@ -129,6 +129,12 @@ def both_steps(spec: NetworkSpec, launcher: HostLauncher) -> tuple[CudaStep, Ref
     return step, reference
 
 
+def assert_same_arrays(arrays: Any, wanted: Any, rtol: float) -> None:
+    """Equal arrays under the same names, up to roundings."""
+    for name, array in wanted.items():
+        np.testing.assert_allclose(arrays[name], array, rtol=rtol, atol=rtol, err_msg=name)
+
+
 def weights(spec: NetworkSpec) -> dict[str, Any]:
     rng = np.random.default_rng(7)
     return {
@@ -201,14 +207,13 @@ def assert_parts_agree(
     weight: Any = None,
     *,
     placed: bool = False,
-    rtol: float = 0.0,
-) -> CudaStep:
+) -> None:
     """Batches of which a rank has more of one and less of another: gradients, then updates.
 
     placed : whether the rows of a part stand anywhere in their batch, in place of one after the
         other
     """
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = both_steps(spec, launcher)
     rows = np.split(
         np.random.default_rng(5).permutation(len(X)), [0, 9, 14, 16, 17]
     )  # the first in memory that is NaN
@@ -219,9 +224,7 @@ def assert_parts_agree(
             np.random.default_rng(k).permutation(20)[: len(own)] for k, own in enumerate(rows)
         ]
         parts = [replace(part, places=at) for part, at in zip(parts, places, strict=True)]
-    for one in (step, reference):
-        one.params.update(weights(spec))
-    rtol = rtol or 3e3 * float(np.finfo(spec.dtype).eps)
+    rtol = 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(2):
         for indices, part in list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]:
             how = {"sample_weight": weight, "rows": indices, "part": part}
@@ -231,14 +234,12 @@ def assert_parts_agree(
             )
             for one in (step, reference):
                 one.update(learning_rate=0.05)
-    for name, array in reference.params.items():
-        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol, err_msg=name)
-    return step
+    assert_same_arrays(step.params, reference.params, rtol)
 
 
 def assert_agrees(
     spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any
-) -> CudaStep:
+) -> None:
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers,
     outputs.
     """
@@ -252,15 +253,10 @@ def assert_agrees(
     np.testing.assert_allclose(step.penalty, reference.penalty, rtol=rtol)
     found, wanted = step.state(), reference.state()
     assert found.t == wanted.t and found.buffers.keys() == wanted.buffers.keys()
-    compared = [
-        (found.params, wanted.params),
-        *((found.buffers[b], wanted.buffers[b]) for b in found.buffers),
-    ]
-    for mine, theirs in compared:
-        for name in theirs:
-            np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
+    assert_same_arrays(found.params, wanted.params, rtol)
+    for name, buffers in wanted.buffers.items():
+        assert_same_arrays(found.buffers[name], buffers, rtol)
     np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
-    return step
 
 
 def assert_own_orders(spec: NetworkSpec, launcher: HostLauncher, weight: Any = None) -> None:
@@ -273,8 +269,7 @@ def assert_own_orders(spec: NetworkSpec, launcher: HostLauncher, weight: Any = N
         settings = {"learning_rate": 0.05, "batch_size": BATCH, "order": order}
         losses = [one.epoch(X, Y, sample_weight=weight, **settings) for one in (step, reference)]
         np.testing.assert_allclose(*losses, rtol=rtol)
-    for name, array in reference.params.items():
-        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol)
+    assert_same_arrays(step.params, reference.params, rtol)
 
 
 def assert_agrees_by_rows(
@@ -302,8 +297,7 @@ def assert_agrees_by_rows(
         )
         np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     assert step.state().t == reference.state().t == (7 if weighted else 9)
-    for name, array in reference.params.items():
-        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol, err_msg=name)
+    assert_same_arrays(step.params, reference.params, rtol)
     return step, reference
 
 
@@ -312,12 +306,10 @@ def assert_infers_in_blocks(launcher: HostLauncher) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=launcher.dtype)
     X, Y = data(spec, "indices")
     weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype)
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = both_steps(spec, launcher)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 10)
         patch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
-        for one in (step, reference):
-            one.params.update(weights(spec))
         rtol = 300 * float(np.finfo(spec.dtype).eps)
         np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol)
         for given in (None, weight):
