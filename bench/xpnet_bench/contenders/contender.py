@@ -65,6 +65,11 @@ def first_rows(job: Job) -> numpy.ndarray:
     return data.rows(job).X[:1000]
 
 
+def not_offered(*arguments: Any) -> Any:
+    """What a library lacks; raises BackendError."""
+    raise BackendError("has no such operation")
+
+
 class Network:
     """A network in training, from the weights that all contenders start from. Subclasses define a
     step.
@@ -104,15 +109,17 @@ class Network:
 class Contender:
     """A library in one of its forms. Its constructor raises BackendError where that cannot be used.
 
-    softmax, cross_entropy, relu : functions of arrays, None where the library has none; the second
-        returns the loss and its gradient with respect to the logits
+    softmax, cross_entropy, relu : functions of arrays; the second returns the loss and its gradient
+        with respect to the logits
     adam : takes what ``adam_state`` made, and returns it after the tenth update
+    network : makes a network with the first weights from a job and a seed
     """
 
-    softmax: Callable[..., Any] | None = None
-    cross_entropy: Callable[..., Any] | None = None
-    relu: Callable[..., Any] | None = None
-    adam: Callable[..., Any] | None = None
+    softmax: Callable[..., Any] = staticmethod(not_offered)
+    cross_entropy: Callable[..., Any] = staticmethod(not_offered)
+    relu: Callable[..., Any] = staticmethod(not_offered)
+    adam: Callable[..., Any] = staticmethod(not_offered)
+    network: Callable[..., Any] = staticmethod(not_offered)
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
@@ -137,26 +144,20 @@ class Contender:
         """Bring training rows X and y to where training wants them."""
         return tuple(map(self.enter, rows))
 
-    def bind(self, function: Callable[..., Any] | None, *arrays: Any) -> Callable[[], Any]:
+    def bind(self, function: Callable[..., Any], *arrays: Any) -> Callable[[], Any]:
         """Return a call without arguments, which returns when its work is done, or is timed by
         ``stopwatch``.
         """
-        if function is None:
-            raise BackendError("has no such operation")
         return lambda: function(*arrays)
 
     def synchronize(self) -> None:
         """Wait until the work that was asked for is done."""
 
-    def network(self, job: Job, seed: int) -> Network:
-        """Make a network with the first weights."""
-        raise BackendError("has no such operation")
-
     def task(self, job: Job) -> Task:
-        """Prepare a job; raises BackendError where the contender does not do it."""
-        make = getattr(self, f"make_{job.operation}", None)
-        if make is None:
-            raise BackendError("has no such operation")
+        """Prepare a job; this or the first call raises BackendError where the contender does not do
+        it.
+        """
+        make: Callable[[Job], Task] = getattr(self, f"make_{job.operation}", not_offered)
         return make(job)
 
     def sample(self, result: Any) -> list[float]:
@@ -187,16 +188,14 @@ class Contender:
 
     def make_adam(self, job: Job) -> Task:
         """One update of Adam."""
-        update, first = self.adam, data.flat(job, 4)
-        if update is None:
-            raise BackendError("has no such operation")
+        first = data.flat(job, 4)
         state: list[Any] = []
 
         def reset() -> None:
             state[:] = self.adam_state(*(array.copy() for array in first))
 
         def call() -> Any:
-            state[:] = update(*state)
+            state[:] = self.adam(*state)
             return state[0]
 
         return Task(call, self.sample, reset)

@@ -5,7 +5,6 @@ scikit-learn's data sets and searches are imported where they are needed: they a
 library's first use.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +27,6 @@ class EstimatorTasks:
         return self._estimator(self.classifier, job, **settings)
 
     def _estimator(self, kind: Any, job: Job, **settings: Any) -> Any:
-        from sklearn.exceptions import ConvergenceWarning
-
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         sizes = job.sizes
         return kind(
             hidden_layer_sizes=(sizes["hidden"],) * sizes.get("layers", 1),

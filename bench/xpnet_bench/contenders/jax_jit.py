@@ -175,10 +175,9 @@ class Jax(Contender):
     def enter(self, array: numpy.ndarray) -> Any:
         return _enter(array)
 
-    def bind(self, function: Callable[..., Any] | None, *arrays: Any) -> Callable[[], Any]:
-        call = super().bind(function, *arrays)
-        if self.variant == "cuda" or function is None:
-            return call
+    def bind(self, function: Callable[..., Any], *arrays: Any) -> Callable[[], Any]:
+        if self.variant == "cuda":
+            return super().bind(function, *arrays)
         return lambda: jax.block_until_ready(function(*arrays))
 
     def network(self, job: Job, seed: int) -> Network:

@@ -1,19 +1,15 @@
 """scikit-learn's estimators, started from the same weights."""
 
-import warnings
 from typing import Any
 
 import numpy
 import sklearn
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from xpnet_bench.contenders.contender import Contender, Network
 from xpnet_bench.contenders.estimators import EstimatorTasks
 from xpnet_bench.contenders.plain_numpy import ADAM_RATE, SGD_RATE
 from xpnet_bench.jobs import Job, data
-
-warnings.filterwarnings("ignore", category=ConvergenceWarning)
 
 
 class EstimatorNetwork(Network):

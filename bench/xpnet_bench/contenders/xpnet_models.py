@@ -125,14 +125,8 @@ class Xpnet(EstimatorTasks, Contender):
 
     def make_fit_many(self, job: Job) -> Task:
         """xpnet.fit_many."""
-        arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
-        return Task(lambda: xpnet.fit_many(self._models(job), *arrays, **settings))
-
-    def make_fit_each(self, job: Job) -> Task:
-        """FeedforwardNeuralNet.fit of one network after the other."""
-        arrays, settings = self.place(data.rows(job), job), _fit_settings(job)
-        return Task(lambda: [model.fit(*arrays, **settings) for model in self._models(job)])
-
-
-def _fit_settings(job: Job) -> dict[str, Any]:
-    return {"epochs": job.sizes["epochs"], "batch_size": job.sizes["batch"]}
+        arrays = self.place(data.rows(job), job)
+        epochs, batch = job.sizes["epochs"], job.sizes["batch"]
+        return Task(
+            lambda: xpnet.fit_many(self._models(job), *arrays, epochs=epochs, batch_size=batch)
+        )
