@@ -162,16 +162,16 @@ def _instant_of(text: str, pattern: re.Pattern[str]) -> _Instant:
     match = pattern.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no such date")
-    parts = match.groupdict()
-    microseconds = _time_of(parts) if parts.get("hour") else 0
-    if "year" in parts:
-        month = parts.get("month") or _MONTH_OF_NAME.get(parts["name"].lower(), 0)
-        microseconds += _day_of(parts["year"], month, parts.get("day", 1)) * MICROSECONDS_PER_DAY
-    if parts.get("utc"):
+    fields = match.groupdict()
+    microseconds = _time_of(fields) if fields.get("hour") else 0
+    if "year" in fields:
+        month = fields.get("month") or _MONTH_OF_NAME.get(fields["name"].lower(), 0)
+        microseconds += _day_of(fields["year"], month, fields.get("day", 1)) * MICROSECONDS_PER_DAY
+    if fields.get("utc"):
         return _Instant(microseconds, "utc")
-    if parts.get("sign"):
-        minutes = 60 * int(parts["zone_hour"]) + int(parts["zone_minute"] or 0)
-        offset = minutes if parts["sign"] == "+" else -minutes
+    if fields.get("sign"):
+        minutes = 60 * int(fields["zone_hour"]) + int(fields["zone_minute"] or 0)
+        offset = minutes if fields["sign"] == "+" else -minutes
         return _Instant(microseconds - offset * 60_000_000, "utc")
     return _Instant(microseconds, "naive")
 
@@ -182,13 +182,16 @@ def _day_of(year: str, month: str | int, day: str | int) -> int:
     return date(int(year), int(month), int(day)).toordinal() - _EPOCH.toordinal()
 
 
-def _time_of(parts: dict[str, str]) -> int:
-    """Return the microseconds since midnight. Raises ValueError for a time that no clock shows."""
-    hour = int(parts["hour"])
-    minute = int(parts["minute"])
-    second = int(parts["second"] or 0)
-    microsecond = int((parts["fraction"] or "0").ljust(6, "0")[:6])
-    half = parts["half"]
+def _time_of(fields: dict[str, str]) -> int:
+    """Return the microseconds since midnight. Raises ValueError for a time that no clock shows.
+
+    fields : the groups of the form's pattern, by name
+    """
+    hour = int(fields["hour"])
+    minute = int(fields["minute"])
+    second = int(fields["second"] or 0)
+    microsecond = int((fields["fraction"] or "0").ljust(6, "0")[:6])
+    half = fields["half"]
     if hour > 23 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
         raise ValueError("no such time")
     if half:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # few trainings show a bar
 class Progress(Callback):
     """A callback that shows epoch, loss and rows per second on stderr or in a notebook.
 
-    Both move within a long epoch; elsewhere nothing is shown. Where several processes train
-    together, one shows it.
+    It is updated within a long epoch, too. Without a terminal or a notebook nothing is shown. Of
+    several processes that train together, one shows it.
 
     Examples
     --------
@@ -37,32 +37,29 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        first = training.leads
-        ipython = sys.modules.get("IPython")
-        self.in_line: bool = (
-            first
-            and ipython is not None
-            and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
-        )
-        if (
-            first and not self.in_line and sys.stderr and sys.stderr.isatty()
-        ):  # pythonw has no stderr
-            from rich.console import Console  # imported late: few trainings show a bar
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        self.in_line: bool = training.leads and _is_in_notebook()
+        has_terminal = sys.stderr is not None and sys.stderr.isatty()  # pythonw has no stderr
+        if training.leads and has_terminal and not self.in_line:
+            self._open_bar(training)
 
-            numbers = (
-                MofNCompleteColumn(),
-                "{task.fields[loss]}",
-                "{task.fields[speed]}",
-                TimeRemainingColumn(),
-            )
-            self.bar = Progress(
-                "{task.description}", BarColumn(), *numbers, console=Console(stderr=True)
-            )
-            self.task: TaskID = self.bar.add_task(
-                "training", total=training.epochs, completed=training.done, loss="", speed=""
-            )
-            self.bar.start()
+    def _open_bar(self, training: "Training") -> None:
+        """Show a bar on the terminal of stderr."""
+        from rich.console import Console  # imported late: few trainings show a bar
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = (
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            "{task.fields[loss]}",
+            "{task.fields[speed]}",
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=Console(stderr=True))
+        self.task: TaskID = self.bar.add_task(
+            "training", total=training.epochs, completed=training.done, loss="", speed=""
+        )
+        self.bar.start()
 
     def within_epoch(self, training: "Training") -> None:
         """Move the bar or the line.
@@ -111,8 +108,12 @@ class Progress(Callback):
             self.bar = None
 
 
+def _is_in_notebook() -> bool:
+    """Return whether the program runs in a notebook of Jupyter."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
 def _write_over(text: str) -> None:
-    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times
-    a second.
-    """
+    """Write over the last line of a notebook's cell; the kernel sends it a few times a second."""
     sys.stdout.write(f"\r{text:<79}")

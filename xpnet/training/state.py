@@ -149,17 +149,7 @@ class Training:
         self.epochs = epochs
         self.history: History = History() if history is None else history
         self.callbacks: list[Callback] = as_callbacks(callbacks)
-        self.brief_callbacks: list[Callback] = [
-            callback for callback in self.callbacks if callback.brief
-        ]
-        methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
-        self._listeners = {
-            event: [callback for callback, names in methods if event in names] for event in HOOKS
-        }
-        self.brief_with_end: list[Callback] = [c for c in self._listeners["epoch_end"] if c.brief]
-        self.brief_with_state: list[Callback] = [
-            c for c, names in methods if c.brief and "state" in names
-        ]
+        self._sort_callbacks()
         self.lock: NetworkLock = NetworkLock() if lock is None else lock
         self.stop: bool = False
         self.done: int = 0
@@ -167,15 +157,28 @@ class Training:
         self.reported_at: float = 0.0
         self.epoch_seconds: float = inf
         self._max_epochs_at_once: int = 1
-        seeing = [
+
+    def _sort_callbacks(self) -> None:
+        """Sort the callbacks by when the loop calls them: by their methods, and by being brief."""
+        methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
+        self._listeners: dict[str, list[Callback]] = {
+            event: [callback for callback, names in methods if event in names] for event in HOOKS
+        }
+        brief = [(callback, names) for callback, names in methods if callback.brief]
+        self.brief_callbacks: list[Callback] = [callback for callback, _ in brief]
+        self.brief_with_end: list[Callback] = [c for c, names in brief if "epoch_end" in names]
+        self.brief_with_state: list[Callback] = [c for c, names in brief if "state" in names]
+        observers = [
             (callback, names)
             for callback, names in methods
             if callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
         ]
+        self.brief_for_each: list[Callback] = [
+            callback for callback, _ in observers if callback.brief
+        ]
         self._must_see_each_epoch: bool = not all(
-            callback.brief and "max_epochs_at_once" in names for callback, names in seeing
+            callback.brief and "max_epochs_at_once" in names for callback, names in observers
         )
-        self.brief_for_each: list[Callback] = [callback for callback, _ in seeing if callback.brief]
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"

@@ -18,9 +18,7 @@ from xpnet.training.batches import EpochSettings, InMemory, LabeledRows
 from xpnet.training.orders import ChainedOrders
 
 PART_BYTES = 2**22
-"""Bytes of a piece whose gradient is computed at once. Adding up the gradients takes little time
-beside it.
-"""
+"""Bytes of the rows on which a loss is measured at a time."""
 
 
 class BlockOrder(NamedTuple):
