@@ -97,8 +97,8 @@ class NetworkSpec:
         Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ... A network with
         several members must have these default names.
     members : int, default 1
-        Number of networks that share the hidden layers' weights. With more than one, each has a
-        last layer of its own, and factors of its own for the inputs and outputs of hidden layers.
+        Number of networks that share the hidden layers' weights. With more than one, each has
+        its own last layer, and its own factors for the inputs and outputs of hidden layers.
         Training minimizes the mean of their losses; a prediction is the mean of theirs.
     member_scales : {"all", "first"}, default "all"
         The hidden layers that have factors: ``"all"``, each also with a bias for each member (TabM,

@@ -161,7 +161,7 @@ WORDS = Listed(click.STRING)
 
 
 class OneOf(Choice):
-    """One of some names; a name that is none of them gets a suggestion."""
+    """One of several names; the error for another name suggests one of them."""
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None

@@ -100,7 +100,8 @@ class OnCluster:
         BackendError
             When a worker is lost.
         InputError
-            For what is no Dask collection, or is cut into other blocks than ``X``.
+            For an argument that is not a Dask collection, or is cut into other blocks than
+            ``X``.
         """
         return self._train_on_cluster("fit", X, y, sample_weight, validation)
 

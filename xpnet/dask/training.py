@@ -110,9 +110,8 @@ def _watch(client: Client, tasks: dict[object, str], ranks: Sequence[str]) -> No
         with suppress(TimeoutError):
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
         alive = client.nthreads()
-        for rank, worker in enumerate(
-            ranks
-        ):  # first, since what is lost with a worker has errors of its own
+        # Lost workers are looked for first, since their tasks fail with other errors.
+        for rank, worker in enumerate(ranks):
             if worker not in alive:
                 raise BackendError(
                     f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. "

@@ -10,7 +10,7 @@
 ``frames``           the rows of a file as Arrow columns, at once or block by block
 ``column_choice``    which columns a model takes
 ``labels``           labels of a frame
-``number_format``    texts that are numbers in a format of their own
+``number_format``    texts that are numbers with units or marks
 ``sources``          matrices of numbers, read block by block as the estimators take them
 ``buffers``          shuffled rows of sources
 ``file_errors``      one error for what the libraries raise

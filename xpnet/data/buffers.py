@@ -148,7 +148,7 @@ def rows_of(
 
     Two buffers take turns: one is used while the other is filled.
 
-    seed : of the orders within the buffers; None for rows as they lie
+    seed : of the orders within the buffers; None for rows in the source's order
     piece_bytes : bytes of the rows that are yielded at a time, which are at least one batch
     division : of the blocks among processes, each of which gets its own rows of every piece
     """
@@ -159,7 +159,7 @@ def rows_of(
     rng = None if seed is None else numpy.random.default_rng(seed)
     row_bytes = source.shape[1] * numpy.dtype(dtype).itemsize
     piece_rows = max(1, piece_bytes // row_bytes // batch_size) * batch_size
-    room = piece_rows  # rows as they lie are not mixed: a buffer holds one piece
+    room = piece_rows  # rows that are not shuffled need no larger buffer
     if rng is not None:
         room = max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
     room = min(room, max(1, division.rows.sum()))
@@ -193,7 +193,7 @@ def _pieces(
     """Yield the rows of a filled buffer in the dtype, ``rows`` at a time.
 
     rank : the process whose rows are in the buffer
-    rng : shuffles the rows; None for rows as they lie
+    rng : shuffles the rows; None for rows in the source's order
     """
     positions = numpy.cumsum(filled.owner == rank) - 1  # of this rank's rows in the buffer
     order = numpy.arange(len(filled.owner))

@@ -1,4 +1,4 @@
-"""Texts that are numbers in a format of their own: ``1.234,50 €``, ``12 %``."""
+"""Texts that are numbers with units or marks: ``1.234,50 €``, ``12 %``."""
 
 import re
 from collections.abc import Iterable

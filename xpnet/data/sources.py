@@ -71,7 +71,7 @@ class Source:
     def read(self, block: int) -> numpy.ndarray:
         """Read the rows of a block. It is called from one thread at a time.
 
-        A source has a method of its own for this or for `parts`.
+        A subclass overrides this method or `parts`.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class ArraySource(Source):
     Raises
     ------
     InputError
-        For what is no matrix of numbers.
+        For an array that is not a matrix of numbers.
 
     Examples
     --------

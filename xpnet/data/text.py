@@ -252,7 +252,7 @@ class TextFile:
             return frame
 
     def _convert_numbers(self, frame: Frame, columns: Sequence[str]) -> None:
-        """Read columns of text as numbers where they hold numbers in a format of their own."""
+        """Read columns of text as numbers where they hold numbers with units or marks."""
         for name in columns:
             cells = (batch.column(0) for batch in frame.all_batches([name]))
             number_format = number_format_of(cells, self.decimal, self.thousands)

@@ -179,7 +179,7 @@ def using(ranks: Ranks) -> Iterator[None]:
 
 
 def using_shard_map(shard_map: ShardMap | None) -> AbstractContextManager[None]:
-    """Number the rows of all ranks by a shard map inside a ``with`` block; by none, as they lie."""
+    """Number the rows of all ranks by a shard map inside a ``with`` block; None changes nothing."""
     return using(replace(_context.get(), shard_map=shard_map)) if shard_map else nullcontext()
 
 

@@ -249,7 +249,7 @@ class DistributedStep(Step):
     ) -> Iterator[Share]:
         """Yield this rank's share of one batch after the other.
 
-        order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
+        order : (n,) int64, indices into the rows of all ranks; None for all, in their order
         """
         weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
         total = self.count_rows(X)

@@ -44,7 +44,7 @@ def check_matrix(
     estimator: "BaseEstimator", X: Any, *, dtype: str | Sequence[str], reset: bool
 ) -> Rows | Source:
     """Check that X is a matrix of numbers with the columns of an estimator, and return it: host
-    data as an array of NumPy or a sparse matrix, what lies elsewhere as it is.
+    data as an array of NumPy or a sparse matrix, an array of another library unchanged.
 
     The values may still not be finite.
 
@@ -160,8 +160,8 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
     sparse (CSR).
 
-    Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what
-    is not finite.
+    Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for
+    values that are not finite.
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch

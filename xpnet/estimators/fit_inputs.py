@@ -63,7 +63,7 @@ class OpenedRows:
 def open_rows(estimator: "MLP", rows: RawRows, coordinator: Coordinator) -> OpenedRows:
     """Return rows with targets and weights on the host, and X in memory or as a source.
 
-    Raises InputError for what lies neither in this process's memory nor in a source.
+    Raises InputError for rows that are neither in this process's memory nor in a source.
     """
     check_in_memory((rows.X, rows.y))
     y = to_host(rows.y)
@@ -79,7 +79,7 @@ def open_matrix(estimator: "MLP", X: Any, coordinator: Coordinator) -> ArrayLike
     """
     takes_all_rows = estimator.solver == "lbfgs"
     if takes_all_rows and isinstance(X, numpy.ndarray):
-        return X  # L-BFGS takes all rows of a memory map as they lie
+        return X  # L-BFGS reads all rows of a memory map in place
     # Rows that are split off for validation are copied.
     source = as_source(X, dtype=estimator.dtype, copied=bool(estimator.early_stopping))
     if source is None and (takes_all_rows or coordinator.has_all_rows):

@@ -144,8 +144,7 @@ def check_rows(
     ):
         columns = Columns(X.shape[1])
     else:
-        # An estimator of its own learns the columns: the one that is fitted changes when all is
-        # checked.
+        # Another estimator learns the columns, since this one changes only after all checks.
         learner = _learner(estimator, expected_columns)
         dtype = estimator.dtype or FLOATING
         X = check_matrix(learner, X, dtype=dtype, reset=expected_columns is None)

@@ -51,8 +51,8 @@ SAVABLE_LABELS = (
 
 
 def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
-    """Raise InputError for labels that model files do not hold: of another type, such as dates, or
-    text that is none.
+    """Raise InputError for labels that model files do not hold: labels of another type, such as
+    dates, and text that is not valid Unicode.
 
     y : (rows,)
     """

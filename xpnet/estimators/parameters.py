@@ -232,8 +232,8 @@ class EstimatorParameters(BaseEstimator):
         2013).
     members : int, default 1
         How many networks are trained as one: they share the weights of the hidden layers, and each
-        has factors of its own for what goes into these layers and what comes out, and a last layer
-        of its own. The mean of their losses is trained, and the mean of their outputs predicted
+        has its own factors for the inputs and the outputs of these layers, and its own last layer.
+        The mean of their losses is trained, and the mean of their outputs predicted
         (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
     scoring : str, callable or None, default None
         What ``early_stopping=True`` measures: a name of a scorer of scikit-learn's, such as

@@ -93,8 +93,8 @@ def open_checkpoints(
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"`checkpoint` must hold checkpoints of fits; got one in {folder} that is none: "
-                f"{error!r}; choose another folder."
+                f"`checkpoint` must name a folder with checkpoints of fits; got another one in "
+                f"{folder}: {error!r}; choose another folder."
             ) from error
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(rng_state(random_state)))
 

@@ -346,7 +346,7 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
 
 
 def _details_of_levels(x: Value, encoding: LevelEncoding) -> "Value":
-    """Return the details of the level that each number is, 0 for a number that is none."""
+    """Return the details of the level that each number is, 0 for a number that is no level."""
     is_level = x.graph.add("Equal", x, encoding.levels[None, :]).to("float32")
     return x.graph.add("MatMul", is_level, encoding.details)
 

@@ -57,7 +57,7 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
 
 
 def check_activation(activation: object) -> None:
-    """Raise InputError for what is not the name of an activation."""
+    """Raise InputError for anything but the name of an activation."""
     if not isinstance(activation, str):
         raise InputError(
             f"`activation` must be a name, one of {', '.join(ACTIVATIONS)}; got {activation!r}; "

@@ -75,7 +75,7 @@ class PlacedNetwork(Saved):
         self.settled: bool = isinstance(backend, Choice)
         self.choice: Choice = backend if isinstance(backend, Choice) else choose(backend=backend)
         self.named: bool = backend is not None and not self.settled
-        self.how_trained: str = ""  # a sentence: on which processes, or by which method of its own
+        self.how_trained: str = ""  # a sentence about the processes that trained it; "" for one
         self.lock: NetworkLock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
 

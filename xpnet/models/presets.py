@@ -123,9 +123,9 @@ class FeedforwardNeuralNet(Network):
         one for each.
     members : int, default 1
         How many networks are trained as one: they share the weights of the hidden layers, and each
-        has factors of its own for what goes into these layers and what comes out, and a last layer
-        of its own. The mean of their losses is trained, and the mean of their probabilities
-        predicted (BatchEnsemble, TabM).
+        has its own factors for the inputs and the outputs of these layers, and its own last layer.
+        The mean of their losses is trained, and the mean of their probabilities predicted
+        (BatchEnsemble, TabM).
     member_scales : {"all", "first"}, default "all"
         Which hidden layers have factors: all, or the inputs of the first alone (TabM-mini).
     compiled : bool, default True

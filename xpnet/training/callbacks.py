@@ -191,7 +191,7 @@ def as_callbacks(
 
 
 def _callback_of(function: object) -> Callback:
-    """Return the callback that calls a function. Raises InputError for what is no function."""
+    """Return the callback that calls a function. Raises InputError for another object."""
     if not callable(function) or isinstance(function, type):
         raise InputError(
             "`callbacks` must hold instances of xpnet.training.Callback, or functions; "

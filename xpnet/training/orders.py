@@ -158,7 +158,7 @@ class ChainedOrders:
             )
 
     def set_state(self, state: SavedState) -> None:
-        """Go on from a state. Raises ValueError for what is no state."""
+        """Go on from a state. Raises ValueError for another object."""
         generator = {name: value for name, value in state.items() if name != "last"}
         self.random_state.set_state(generator)
         self.last = state["last"]

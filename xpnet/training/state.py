@@ -295,7 +295,7 @@ class Training:
         Returns
         -------
         int
-            Their number. The first epoch, which shows how long an epoch takes, is made by itself.
+            Their number. The first epoch is made alone, since it shows how long an epoch takes.
         """
         if self._max_epochs_at_once == 1:
             return 1

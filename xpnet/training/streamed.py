@@ -25,7 +25,7 @@ class BlockOrder(NamedTuple):
     """The order of the rows in an epoch over a source.
 
     blocks : (blocks,) int64, the numbers of the blocks as they are read
-    seed : of the orders within buffers; None for rows as they lie
+    seed : of the orders within buffers; None for rows in the source's order
     """
 
     blocks: numpy.ndarray
