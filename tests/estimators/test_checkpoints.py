@@ -194,5 +194,6 @@ def test_a_checkpoint_that_is_none_is_told(
     monkeypatch.setattr("xpnet.estimators.resume.FitStart.state", Callback.state)
     model.fit(data.X, data.labels)
     monkeypatch.undo()
-    with pytest.raises(xpnet.InputError, match="`checkpoint` must hold checkpoints of fits"):
+    with pytest.raises(xpnet.InputError, match="`checkpoint`") as refused:
         model.fit(data.X, data.labels)
+    assert str(tmp_path) in str(refused.value)

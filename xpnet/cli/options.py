@@ -64,11 +64,11 @@ def claim(
 
     Raises click.UsageError where an output would replace an input or another output.
     """
-    is_no_file = {
+    names_no_file = {
         "data": value in DATASETS,
         "target": not str(value).endswith(".npy"),  # most targets are columns
     }
-    if value is None or is_no_file.get(str(param.name)):
+    if value is None or names_no_file.get(str(param.name)):
         return value
     path = Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
@@ -89,9 +89,9 @@ def _replaces(output: Path, claim: Claim) -> bool:
     """Return whether writing an output would replace, or add to, a file that is claimed."""
     if str(claim.path) == STDIN:
         return not claim.written and _is_stdin(output)
-    place = Path(os.path.realpath(output))
+    target = Path(os.path.realpath(output))
     folder = Path(os.path.realpath(claim.path))
-    if place == folder or (place.is_relative_to(folder) and place.match(claim.inside)):
+    if target == folder or (target.is_relative_to(folder) and target.match(claim.inside)):
         return True
     files = (claim.path, *claim.path.rglob(claim.inside)) if output.exists() else ()
     return any(file.exists() and file.samefile(output) for file in files)
@@ -246,7 +246,7 @@ class Grouped(click.Command):
 
 
 def options_of(group: str) -> Callable[..., Decorator]:
-    """Return what ``click.option`` is, for options in a group of the help page."""
+    """Return a ``click.option`` whose options are in a group of the help page."""
     return partial(click.option, cls=type("GroupedOption", (click.Option,), {"group": group}))
 
 

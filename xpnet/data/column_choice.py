@@ -31,14 +31,14 @@ def pick_columns(
     target: str | None,
     features: Sequence[str] = (),
     drop: Sequence[str] = (),
-    text: Sequence[str] = (),
+    named: Sequence[str] = (),
     *,
     labelled: bool,
 ) -> ChosenColumns:
     """Choose the columns that a model takes, and the labels' column.
 
     opened : a Frame or TextFile; features : all others than the target and ``drop`` if empty
-    text : columns that are named for another reason, and must be in the file
+    named : columns that are named for another reason, and must be in the file
     labelled : whether a target is needed
 
     Raises DataFileError for columns that are missing, for a target that is not named or stands in
@@ -52,7 +52,7 @@ def pick_columns(
             f"{file}: --target must name the column that holds the labels, one of {_listed(names)}."
         )
     target = (target or own_target) if labelled else None
-    _check_names(opened, [target or "", *features, *drop, *text])
+    _check_names(opened, [target or "", *features, *drop, *named])
     excluded = {target, own_target, *drop}
     chosen = list(dict.fromkeys(features)) or [name for name in names if name not in excluded]
     if not chosen:

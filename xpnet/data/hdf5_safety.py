@@ -30,7 +30,10 @@ def own_dataset(file: "File", name: str) -> "Dataset | None":
 
 
 def _follow(file: "File", name: str) -> "Group | Dataset | None":
-    """Return what a path in an HDF5 file leads to, without a step outside; None for a dead end."""
+    """Return the group or array at a path in an HDF5 file; None if there is none.
+
+    Raises ValueError for a link to another file, and for a circle of links.
+    """
     from h5py import h5l
 
     steps = _steps(name)

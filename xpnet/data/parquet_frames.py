@@ -1,4 +1,4 @@
-"""Frames of Parquet files, of which one group of rows after the other is in memory."""
+"""Frames of Parquet files, which are read one group of rows at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -74,7 +74,7 @@ def _rows_of_group(
             batch_rows,
             row_groups=[group.row_groups[0].id],
             columns=stored,
-            use_threads=len(stored) > 1,  # each takes memory, and one column leaves them no work
+            use_threads=len(stored) > 1,  # a thread takes memory, and one column keeps one busy
         ):
             cells = [
                 batch.column(name).cast(kind, safe=False)
@@ -85,7 +85,7 @@ def _rows_of_group(
             missing_rows -= batch.num_rows
             yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
         if missing_rows:
-            raise ValueError("a group has another number of rows than it says")
+            raise ValueError("a group must have as many rows as its metadata say")
 
 
 def _partition_keys(fragment: pyarrow.dataset.Fragment) -> dict[str, object]:

@@ -7,7 +7,7 @@ _openers: list[Callable[[], object]] = []
 
 
 def register_model_files(opener: Callable[[], object]) -> None:
-    """Say how the room that writes files is reached.
+    """Register how the room that writes files is reached.
 
     opener : returns a module with ``save``, ``export_model`` and ``Checkpoint``; it is called when
         one is needed
