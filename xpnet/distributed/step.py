@@ -33,6 +33,31 @@ class Share(NamedTuple):
     part: BatchPart
 
 
+class RowCounts(NamedTuple):
+    """How many rows the ranks have. Ranks are asked once for the same X.
+
+    X : the rows of this rank that were counted; None before any were
+    before : number of rows of the ranks before this one; 0 where all have the same rows
+    total : number of rows of all ranks
+    """
+
+    X: Array | None = None
+    before: int = 0
+    total: int = 0
+
+
+class StepRows(NamedTuple):
+    """Rows as the methods of a step take them.
+
+    rows : (n,) int64, the rows of X that are used; None for all
+    """
+
+    X: Array
+    Y: Array
+    sample_weight: Array | None
+    rows: numpy.ndarray | None
+
+
 def distributed_step(step: Step) -> Step:
     """Return the step on the ranks that ``use_group`` asked for; the step itself where this process
     is alone.
@@ -64,11 +89,7 @@ class DistributedStep(Step):
         self.group: Group = ranks.group
         self.spec: NetworkSpec = step.spec
         self.params: Parameters = step.params
-        self._counted: tuple[Array | None, int, int] = (
-            None,
-            0,
-            0,
-        )  # X, the rows of the ranks before this one, and of all
+        self._counts: RowCounts = RowCounts()
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -98,7 +119,7 @@ class DistributedStep(Step):
         """
         ranks = replace(self.ranks, data="own", shard_map=shard_map)
         step = DistributedStep(self.step, ranks)
-        step._counted = X, 0, len(shard_map.rank)
+        step._counts = RowCounts(X, 0, len(shard_map.rank))
         return step
 
     def broadcast_state(self) -> None:
@@ -185,11 +206,15 @@ class DistributedStep(Step):
             else self.backend.to_numpy(sample_weight)
         )
         own = float(weights[mine].sum())
-        x, y, w, indices = _taken(X, Y, sample_weight, mine)
-        mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
-        penalty = self.step.penalty if own else 0.0
-        # A penalty over the rows is for those of this rank; every rank with rows knows the same
-        # one.
+        mean = 0.0
+        penalty = 0.0
+        if own:
+            taken = _taken(X, Y, sample_weight, mine)
+            mean = self.step.loss(
+                taken.X, taken.Y, sample_weight=taken.sample_weight, rows=taken.rows
+            )
+            penalty = self.step.penalty
+        # A penalty over the rows is for those of this rank; each rank with rows knows the same one.
         per_row = own if self.spec.l2_over_batch else 1.0
         total, penalties, knowing = self._sums(
             own * (mean - penalty), per_row * penalty, float(own > 0)
@@ -235,14 +260,11 @@ class DistributedStep(Step):
 
     def count_rows(self, X: Array) -> int:
         """See :class:`xpnet.backend.Step`."""
-        if self._counted[0] is not X:  # ranks are asked once for the same X
+        if self._counts.X is not X:
             counts = self.ranks.allgather(X.shape[0])
-            self._counted = (
-                X,
-                sum(counts[: self.ranks.rank]) if self.ranks.sharded else 0,
-                sum(counts),
-            )
-        return self._counted[2]
+            before = sum(counts[: self.ranks.rank]) if self.ranks.sharded else 0
+            self._counts = RowCounts(X, before, sum(counts))
+        return self._counts.total
 
     def _shares(
         self, X: Array, batch_size: int, order: numpy.ndarray | None, sample_weight: Array | None
@@ -254,7 +276,8 @@ class DistributedStep(Step):
         weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
         total = self.count_rows(X)
         if self.ranks.sharded:
-            rows = range(self._counted[1], self._counted[1] + X.shape[0])
+            before = self._counts.before
+            rows = range(before, before + X.shape[0])
             return _divide_by_owner(self.ranks, rows, total, batch_size, order, weights)
         return _divide_evenly(
             self.group, total if order is None else len(order), batch_size, order, weights
@@ -280,8 +303,10 @@ class DistributedStep(Step):
         """Make the gradients those of a batch, of which these rows are the share; returns their
         part of the loss.
         """
-        x, y, w, indices = _taken(X, Y, sample_weight, rows)
-        loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
+        taken = _taken(X, Y, sample_weight, rows)
+        loss = self.step.gradient(
+            taken.X, taken.Y, sample_weight=taken.sample_weight, rows=taken.rows, part=part
+        )
         gradients = self.step.gradients
         gradients.replace_groups([self._sum(array) for array in gradients.groups])
         return loss
@@ -303,13 +328,12 @@ class DistributedStep(Step):
 
 def _taken(
     X: Array, Y: Array, sample_weight: Array | None, rows: numpy.ndarray | slice
-) -> tuple[Array, Array, Array | None, numpy.ndarray | None]:
-    """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left
-    to the step.
-    """
+) -> StepRows:
+    """Return rows as a step takes them: a slice is taken here, indices are left to the step."""
     if not isinstance(rows, slice):
-        return X, Y, sample_weight, rows
-    return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
+        return StepRows(X, Y, sample_weight, rows)
+    weight = None if sample_weight is None else sample_weight[rows]
+    return StepRows(X[rows, ...], Y[rows, ...], weight, None)
 
 
 def _divide_evenly(

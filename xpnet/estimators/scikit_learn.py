@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import sklearn.utils
     import sklearn.utils.metadata_routing
 
-    from xpnet.typing import ArrayLike
-
     class BaseEstimator:
         """Parameters, tags and metadata routing of an estimator."""
 

@@ -27,7 +27,7 @@ from importlib.metadata import version
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, BinaryIO, Literal, NamedTuple, overload
 
 import numpy
 
@@ -114,7 +114,7 @@ def write(
         ) from None
     try:
         content = _content(save, description, tensors)
-        check(_header(BytesIO(content))[0])
+        check(_header(BytesIO(content)).description)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"A model file must return the model unchanged; this one would not: {error}. "
@@ -163,8 +163,10 @@ def read(
     """
     with open_plain(path) as file:
         try:
-            description, entries, checksum = _header(file)
-            return description, _tensors(file, entries, checksum) if with_tensors else entries
+            header = _header(file)
+            tensors: dict[str, numpy.ndarray] | dict[str, Tensor]
+            tensors = _tensors(file, header) if with_tensors else header.entries
+            return header.description, tensors
         except (
             ValueError,
             TypeError,
@@ -180,8 +182,21 @@ def read(
             ) from error
 
 
-def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
-    """Return description, entries and checksum of the tensors; the file is then at the tensors."""
+class FileHeader(NamedTuple):
+    """The header of a model file.
+
+    description : the model
+    entries : the dtypes, shapes and places of the tensors, by name
+    checksum : the checksum of the tensors' bytes
+    """
+
+    description: Description
+    entries: dict[str, Tensor]
+    checksum: str
+
+
+def _header(file: BinaryIO) -> FileHeader:
+    """Read the header of a file, which is then at the tensors."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
@@ -203,7 +218,7 @@ def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
     tensors = {name: typed(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
     description, checksum = _unseal(metadata["xpnet"], tensors)
-    return description, tensors, checksum
+    return FileHeader(description, tensors, checksum)
 
 
 def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
@@ -252,25 +267,22 @@ def _seal(
     ).hexdigest()
 
 
-def _tensors(
-    file: BinaryIO, entries: dict[str, Tensor], checksum: object
-) -> dict[str, numpy.ndarray]:
+def _tensors(file: BinaryIO, header: FileHeader) -> dict[str, numpy.ndarray]:
     """Return the tensors of a file. Raises ValueError where their checksum does not hold."""
-    size = max((entry.data_offsets[1] for entry in entries.values()), default=0)
+    size = max((entry.data_offsets[1] for entry in header.entries.values()), default=0)
     data = numpy.empty(size, dtype=numpy.uint8)
     bytes_read = file.readinto(data)  # type: ignore[attr-defined]
     _require(bytes_read == size, "it was cut short while it was read")
     digest = sha256()
     tensors = {}
-    for name, entry in sorted(entries.items()):
+    for name, entry in sorted(header.entries.items()):
         part = data[slice(*entry.data_offsets)]
         digest.update(part.data)
         stored = part.view(DTYPES[entry.dtype]).reshape(entry.shape)
         # An array of its own, in this machine's byte order.
         tensors[name] = stored.astype(stored.dtype.newbyteorder("="))
-    _require(
-        digest.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged"
-    )
+    is_intact = digest.hexdigest() == header.checksum
+    _require(is_intact, "the checksum of its tensors does not hold; it is damaged")
     return tensors
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from numpy.random import RandomState
@@ -17,9 +17,6 @@ from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike
-
-if TYPE_CHECKING:
-    from numpy.random import RandomState
 
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
@@ -93,7 +90,7 @@ class RowLinks:
         groups = None if self.groups is None else self.groups[indices]
         return RowLinks(groups, None if self.time is None else self.time[indices])
 
-    def parts(self, count: int, rows: int, random_state: "RandomState") -> numpy.ndarray:
+    def parts(self, count: int, rows: int, random_state: RandomState) -> numpy.ndarray:
         """Divide rows for means over other rows: (rows,) int, numbers from 0 to count - 1.
 
         The parts are random, of random whole groups, or of time, from the earliest to the latest;
@@ -244,7 +241,7 @@ def joined(first: LabeledRows, second: LabeledRows) -> LabeledRows:
 
 
 def random_folds(
-    rows: int, labels: numpy.ndarray | None, count: int, random_state: "RandomState"
+    rows: int, labels: numpy.ndarray | None, count: int, random_state: RandomState
 ) -> list[Fold]:
     """Divide rows at random, with classes in proportion. labels : (rows,) class indices or None"""
     division = StratifiedKFold if can_be_stratified(labels, count) else KFold
