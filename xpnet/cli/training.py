@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -224,25 +224,33 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
         y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
+    rows = TableRows(frame, features, labelled, y, classes, date_formats=dates.formats)
+    report = _first_report(rows, target, task, settings)
+    lines.say("data", data_line(report["data"]))
+    lines.say("task", task_line(report["task"]))
+    rows = replace(rows, links=read_links(frame, settings, labelled))
+    return with_weights(rows, settings.weight), report
+
+
+def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:
+    """Return what a report says before the training.
+
+    rows : those with a label; target : the column of labels
+    """
     data: DataFacts = {
-        "name": frame.name,
-        "rows": len(labels),
-        "features": len(features),
+        "name": rows.frame.name,
+        "rows": len(rows),
+        "features": len(rows.features),
         "target": target,
     }
-    if classes is not None:
-        data["classes"] = classes.tolist()
-    report: Report = {
+    if rows.classes is not None:
+        data["classes"] = rows.classes.tolist()
+    return {
         "xpnet": __version__,
         "settings": asdict(settings),
         "data": data,
         "task": task._asdict(),
     }
-    lines.say("data", data_line(data))
-    lines.say("task", task_line(task._asdict()))
-    links = read_links(frame, settings, labelled)
-    rows = TableRows(frame, features, labelled, y, classes, links=links, date_formats=dates.formats)
-    return with_weights(rows, settings.weight), report
 
 
 def _check_options_of_task(task: Task, settings: TrainSettings) -> None:

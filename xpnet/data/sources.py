@@ -260,8 +260,6 @@ class ParquetSource(Source):
         dtype: str = "float32",
     ) -> None:
         # pyarrow is installed with the extra `tables` only.
-        from pyarrow import types
-
         from xpnet.data.column_choice import pick_columns
         from xpnet.data.labels import read_labels
         from xpnet.data.parquet_frames import parquet_frame
@@ -272,16 +270,7 @@ class ParquetSource(Source):
             self.frame, target, list(features or ()), list(drop), (), labelled=True
         )
         self.features: list[str] = columns
-        numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-        kinds = {name: self.frame.schema.field(name).type for name in self.features}
-        text = [
-            name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)
-        ]
-        if text:
-            raise DataFileError(
-                f"{path}: the columns of a matrix must hold numbers; {', '.join(map(repr, text))} "
-                "hold none. Leave them out, encode them first, or use xpnet train."
-            )
+        self._check_numeric(path)
         labels, labelled = read_labels(self.frame, target)
         self.labels: numpy.ndarray = labels
         if not labelled.all():
@@ -292,6 +281,22 @@ class ParquetSource(Source):
             )
         self.starts: numpy.ndarray = self.frame.starts
         self.shape: tuple[int, int] = (self.frame.rows, len(self.features))
+
+    def _check_numeric(self, path: str | Path) -> None:
+        """Raise DataFileError for features that are not numbers."""
+        from pyarrow import types
+
+        numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+        kinds = {name: self.frame.schema.field(name).type for name in self.features}
+        others = [
+            name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)
+        ]
+        if others:
+            raise DataFileError(
+                f"{path}: the columns of a matrix must hold numbers; "
+                f"{', '.join(map(repr, others))} hold none. Leave them out, encode them first, or "
+                "use xpnet train."
+            )
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Read the rows of a group, some thousand at a time.

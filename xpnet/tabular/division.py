@@ -161,32 +161,18 @@ def times_of(
 
     Raises ValueError for another length, InputError for gaps and for other values.
     """
-    if isinstance(time, str):
-        table = table_of(X)
-        index = _index_of(table, time)
-        title = f"column {time!r}"
-    else:
-        table = table_of({"time": time})
-        index = 0
-        title = "the array"
+    is_column = isinstance(time, str)
+    table = table_of(X if is_column else {"time": time})
+    index = _index_of(table, str(time)) if is_column else 0
     check_consistent_length(numpy.empty(rows), numpy.empty(table.rows))
     formats = date_format if isinstance(date_format, dict) else {}
     general = date_format if isinstance(date_format, str) else None
     name = (table.labels or table.names)[index]
     values, note = learn_dates(table.values(index), name, formats.get(name), general)
-    if note and not isinstance(time, str):  # the encoder warns of a column
+    if note and not is_column:  # the encoder warns of a column
         warnings.warn(f"`time` {note}.", UserWarning, stacklevel=4)
-    table = table.with_values({index: values})
-    kind, type_name = table.kind(index)
-    if kind not in ("number", "timestamp"):
-        raise InputError(
-            f"`time` must hold numbers or dates; got {title} of {type_name}. Convert it, for "
-            "example by pandas.to_datetime."
-        )
-    if kind == "number":
-        times = table.numbers(index)
-    else:
-        times = table.timestamps(index, table.clock(index))
+    title = f"column {time!r}" if is_column else "the array"
+    times = _seconds_of(table.with_values({index: values}), index, title)
     gaps = int((~numpy.isfinite(times)).sum())
     if gaps:
         raise InputError(
@@ -194,6 +180,24 @@ def times_of(
             "Leave such rows out."
         )
     return times
+
+
+def _seconds_of(table: Table, index: int, title: str) -> numpy.ndarray:
+    """Return a column of numbers or dates: (rows,) float64, dates as seconds since 1970.
+
+    title : of the column, for the message
+
+    Raises InputError for a column of another kind.
+    """
+    kind, type_name = table.kind(index)
+    if kind == "number":
+        return table.numbers(index)
+    if kind == "timestamp":
+        return table.timestamps(index, table.clock(index))
+    raise InputError(
+        f"`time` must hold numbers or dates; got {title} of {type_name}. Convert it, for example "
+        "by pandas.to_datetime."
+    )
 
 
 def _index_of(table: Table, name: str) -> int:
