@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from xpnet_cupy.step import CudaStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
-_CUDA_DEVICES = (
-    2,
-    13,
-)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
+_CUDA_DEVICES = (2, 13)
+"""DLPack's device types for memory on a GPU, and for memory that moves there by itself."""
 
 
 class CupyBackend:
@@ -144,6 +142,7 @@ class CupyBackend:
 
     @contextmanager
     def _launching(self, array: Array) -> Iterator[Launcher]:
+        """Enter the device of an array; gives the launcher for its dtype."""
         with array.device:
             yield Launcher(self._cupy, str(array.dtype), self.precision)
 

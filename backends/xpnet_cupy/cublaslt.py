@@ -42,14 +42,16 @@ class Matrix(NamedTuple):
     shape: tuple[int, ...]
 
 
-MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
+MASK_BITS = 128
+"""The leading dimension of ReLU's bits is a multiple of this."""
 
-ALGORITHM_BYTES = (
-    32 << 20
-)  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
-WORKSPACE_BYTES = (
-    ALGORITHM_BYTES + 16
-)  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
+ALGORITHM_BYTES = 32 << 20
+"""Maximum bytes of workspace of an algorithm: what NVIDIA recommends for Hopper."""
+
+WORKSPACE_BYTES = ALGORITHM_BYTES + 16
+"""Bytes of the workspace. Epilogues write beyond what they ask for; nvmath-python leaves them 16
+bytes, too.
+"""
 
 _EPILOGUES = {
     "none": 1,
@@ -192,6 +194,7 @@ class CublasLt:
         call = (self.handle, operation, one, at_a, of_a, at_b, of_b, *result, *space)
 
         def launch() -> None:
+            """Ask for the product on the current stream."""
             self.call("cublasLtMatmul", *call, ctypes.c_void_p(self.stream()))
 
         if product.epilogue != "none":
@@ -305,11 +308,11 @@ def find_cublaslt(major: int) -> Any:
 
 
 def _candidates(major: int) -> Iterator[str]:
+    """Yield the names and paths under which cuBLASLt may be loaded, in the order they are tried."""
     name = f"libcublasLt.so.{major}"
     yield name
-    with suppress(
-        ImportError, RuntimeError, OSError
-    ):  # pathfinder, the library, and its dependencies may be missing
+    # pathfinder, the library, and its dependencies may be missing
+    with suppress(ImportError, RuntimeError, OSError):
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         library = Path(load_nvidia_dynamic_lib("cublasLt").abs_path)

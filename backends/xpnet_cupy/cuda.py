@@ -120,5 +120,6 @@ def kernel(cupy: Any, dtype: str, name: str, device: int) -> Any:
 
 @cache
 def _module(cupy: Any, dtype: str) -> Any:
+    """Return the kernels of a dtype, compiled at their first use."""
     real = "double" if dtype == "float64" else "float"
     return cupy.RawModule(code=SOURCE, options=(f"-DREAL={real}", "--std=c++17"))

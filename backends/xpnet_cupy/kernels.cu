@@ -235,10 +235,11 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
 //               which the losses of a batch count beside their weights, 0 for a batch that changes nothing; CLIP, by
 //               which gradients are scaled, and the norm that they may have; TOTAL, the sum of the weights of all
 //               batches so far; GRAD_SCALE, by which Nadam scales the gradient
-//   data (8,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
-//               several processes share the batch, PLACES, or null, where each row of the order stands in its whole batch;
-//               OUT, where predictions go; BY_ROWS, 1 where the losses of batches are averaged by their rows and not by
-//               their weights; STEP, how far the order of a member is from that of the member before, 0 for one order
+//   data (8,)   addresses of the epoch's arrays, so that a graph trains on others without being captured again: X, LABELS,
+//               WEIGHT, ORDER; POSITIONS, where several processes share a batch, the index of each row of the order in the
+//               whole batch, or null; OUT, where predictions go. And two numbers: BY_ROWS, 1 where the losses of batches
+//               are averaged by their rows and not by their weights; STEP, from the order of a member to that of the next,
+//               0 for one order
 // Members are networks that share weights. A batch has `rows` rows of each of them, one member after the other.
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
@@ -246,7 +247,7 @@ enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL, GRAD_SCALE };
 // The updates, in the order of `xpnet.ops.UPDATES`.
 enum Update { SGD, ADAM, RMSPROP, NADAM, LION };
-enum Data { X, LABELS, WEIGHT, ORDER, PLACES, OUT, BY_ROWS, STEP, DATA };
+enum Data { X, LABELS, WEIGHT, ORDER, POSITIONS, OUT, BY_ROWS, STEP, DATA };
 
 // Which rows of the data a batch is made of: row i of a member is row order[i] of the data, or none where that is -1.
 struct Rows {
@@ -288,18 +289,18 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 
 // out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where number i,
 // of 16 bits, in the stream that starts at the counter (0, 0, layer, updates made) is not below 65536 rate. NumPy counts
-// before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
-// PLACES in it. Member m draws as layer + m layers. A thread takes the items of a row that share a word. out may be x.
+// before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or have their
+// POSITIONS in it. Member m draws as layer + m layers. A thread takes the items of a row that share a word. out may be x.
 KERNEL dropout(const real *x, real *out, const long long *data, const int *clock, long long key0, long long key1,
                int layer, int layers, double rate, int rows, int members, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
   const int limit = min(int(rate * 65536 + 0.5), 65535);
-  const int *places = (const int *)data[PLACES];
+  const int *positions = (const int *)data[POSITIONS];
   const int fours = cols % 4 ? (cols + 6) / 4 : cols / 4;  // that a row may have a part of
   FOR_EACH(at, (long long)rows * members * fours) {
     const long long row = at / fours, member = row / rows, own_row = row - member * rows;
-    const long long first = (places ? places[own_row] : clock[FIRST_ROW] + own_row) * cols;
+    const long long first = (positions ? positions[own_row] : clock[FIRST_ROW] + own_row) * cols;
     const long long four = first / 4 + at % fours;
     const unsigned long long stream = layer + member * layers;
     const Words words = philox({{four / 4 + 1ull, 0, stream, updates}}, key0, key1);
@@ -389,11 +390,11 @@ struct KeptRow {
   int cols;
 
   __device__ KeptRow(const real *row, int cols) : cols(cols) {
-    each([&](int col, real &item) { item = load(row + col); });
+    for_each_item([&](int col, real &item) { item = load(row + col); });
   }
 
   template <class F>
-  __device__ void each(F f) {
+  __device__ void for_each_item(F f) {
 #pragma unroll
     for (int k = 0; k < Group::KEPT; k++) {
       const int col = Group::rank() + k * Group::size();
@@ -403,9 +404,9 @@ struct KeptRow {
 
   __device__ RowSum sum() {
     real max = lowest(), sum = 0;
-    each([&](int, real x) { max = fmax(max, x); });
+    for_each_item([&](int, real x) { max = fmax(max, x); });
     max = Group::template reduce<Max>(max);
-    each([&](int, real x) { sum += exp(x - max); });
+    for_each_item([&](int, real x) { sum += exp(x - max); });
     return {max, Group::template reduce<Sum<real>>(sum)};
   }
 };
@@ -419,7 +420,7 @@ struct StreamedRow {
   int cols;
 
   template <class F>
-  __device__ void each(F f) {
+  __device__ void for_each_item(F f) {
     for (int col = Group::rank(); col < cols; col += Group::size()) f(col, load(row + col));
   }
 
@@ -461,7 +462,7 @@ __device__ void softmax_rows(const real *__restrict__ x, real *__restrict__ out,
     with_row<Group>(x + row * cols, cols, [&](auto &items) {
       const RowSum total = items.sum();
       const real scale = 1 / total.sum;
-      items.each([&](int col, real item) { out[row * cols + col] = exp(item - total.max) * scale; });
+      items.for_each_item([&](int col, real item) { out[row * cols + col] = exp(item - total.max) * scale; });
     });
 }
 
@@ -516,15 +517,15 @@ __device__ void cross_entropy_indices(const real *__restrict__ logits, const lon
       continue;
     }
     const long long label = labels[source];
-    const bool known = 0 <= label && label < cols;
+    const bool is_class = 0 <= label && label < cols;
     with_row<Group>(logits + row * cols, cols, [&](auto &items) {
       const RowSum total = items.sum();
-      const real share = (known ? 1 : 0) / total.sum, scale = batch.scale(source);
+      const real share = (is_class ? 1 : 0) / total.sum, scale = batch.scale(source);
       if (d_logits)
-        items.each([&](int col, real x) {
+        items.for_each_item([&](int col, real x) {
           d_logits[row * cols + col] = (exp(x - total.max) * share - (col == label ? 1 : 0)) * scale;
         });
-      if (known && Group::rank() == 0)
+      if (is_class && Group::rank() == 0)
         batch.add(row_loss, row, source, log(total.sum) - (logits[row * cols + label] - total.max));
     });
   }
@@ -549,7 +550,7 @@ __device__ void cross_entropy_shares(const real *__restrict__ logits, const real
       const RowSum total = items.sum();
       const real log_sum = log(total.sum), share = mass / total.sum, scale = batch.scale(source);
       real loss = 0;
-      items.each([&](int col, real x) {
+      items.for_each_item([&](int col, real x) {
         const real shifted = x - total.max, label = y[col];
         if (d_logits) d_logits[row * cols + col] = (exp(shifted) * share - label) * scale;
         if (label != 0) loss -= label * (shifted - log_sum);
@@ -619,8 +620,8 @@ struct Gamma {
 
 struct Tweedie {
   static __device__ real value(real out, real target, real power) {
-    const real below = 1 - power, above = 2 - power, least = target > 0 ? exp(above * log(target)) : real(0);
-    return least / (below * above) - target * exp(below * out) / below + exp(above * out) / above;
+    const real below = 1 - power, above = 2 - power, of_target = target > 0 ? exp(above * log(target)) : real(0);
+    return of_target / (below * above) - target * exp(below * out) / below + exp(above * out) / above;
   }
   static __device__ real gradient(real out, real target, real power) {
     return exp((2 - power) * out) - target * exp((1 - power) * out);
@@ -943,9 +944,9 @@ struct Penalty {
 
   __device__ real slope() const { return !over_batch ? lambda : batch_weight == 0 ? 0 : lambda / batch_weight; }
   __device__ bool holds(long long i) const {
-    bool found = false;
-    for (int k = 0; k < matrices; k++) found |= bounds[2 * k] <= i && i < bounds[2 * k + 1];
-    return found;
+    bool inside = false;
+    for (int k = 0; k < matrices; k++) inside |= bounds[2 * k] <= i && i < bounds[2 * k + 1];
+    return inside;
   }
   // A block's part of sum W^2, times the weight of the batch, as row_loss is; a batch without weight has none.
   __device__ double share(double square) const {
@@ -955,7 +956,8 @@ struct Penalty {
 
 __device__ inline double weight_of(const real *total_weight, int rows) { return total_weight ? *total_weight : rows; }
 
-// How a parameter follows its gradient; BUFFERS: how many arrays of the optimizer's it carries along.
+// How a parameter follows its gradient. BUFFERS: how many arrays of the optimizer it reads and writes; b1, b2: the decays
+// of its moving averages; gain1, gain2: 1 - b1 and 1 - b2, subtracted in double.
 struct Descent {
   static const int BUFFERS = 0;
   real learning_rate;
@@ -975,40 +977,40 @@ struct Momentum {
 
 struct Adam {
   static const int BUFFERS = 2;
-  real b1, rest1, b2, rest2, epsilon, scale, root, keep;
+  real b1, gain1, b2, gain2, epsilon, scale, root, keep;
   __device__ void step(real &param, real g, real &m, real &v) const {
-    m = b1 * m + rest1 * g;
-    v = b2 * v + rest2 * g * g;
+    m = b1 * m + gain1 * g;
+    v = b2 * v + gain2 * g * g;
     param = keep * param - scale * m / (sqrt(v) * root + epsilon);
   }
 };
 
 struct RmsProp {
   static const int BUFFERS = 1;
-  real b2, rest2, epsilon, learning_rate, keep;
+  real b2, gain2, epsilon, learning_rate, keep;
   __device__ void step(real &param, real g, real &v, real &) const {
-    v = b2 * v + rest2 * g * g;
+    v = b2 * v + gain2 * g * g;
     param = keep * param - learning_rate * g / (sqrt(v) + epsilon);
   }
 };
 
 struct Nadam {
   static const int BUFFERS = 2;
-  real b1, rest1, b2, rest2, epsilon, scale, grad_scale, root, keep;
+  real b1, gain1, b2, gain2, epsilon, scale, grad_scale, root, keep;
   __device__ void step(real &param, real g, real &m, real &v) const {
-    m = b1 * m + rest1 * g;
-    v = b2 * v + rest2 * g * g;
+    m = b1 * m + gain1 * g;
+    v = b2 * v + gain2 * g * g;
     param = keep * param - (scale * m + grad_scale * g) / (sqrt(v) * root + epsilon);
   }
 };
 
 struct Lion {
   static const int BUFFERS = 1;
-  real b1, rest1, b2, rest2, learning_rate, keep;
+  real b1, gain1, b2, gain2, learning_rate, keep;
   __device__ void step(real &param, real g, real &m, real &) const {
-    const real direction = b1 * m + rest1 * g;
+    const real direction = b1 * m + gain1 * g;
     const real sign = direction > 0 ? real(1) : direction < 0 ? real(-1) : direction;  // NaN stays NaN
-    m = b2 * m + rest2 * g;
+    m = b2 * m + gain2 * g;
     param = keep * param - learning_rate * sign;
   }
 };
@@ -1166,6 +1168,6 @@ KERNEL clip(const double *parts, int blocks, double *rates) {
   double sum = 0;
   for (int i = thread_rank(); i < blocks; i += thread_count()) sum += parts[i];
   sum = reduce_block<Sum<double>>(sum);
-  const double norm = sqrt(sum), most = rates[MAX_NORM];
-  if (thread_rank() == 0) rates[CLIP] = norm > most ? most / norm : 1;
+  const double norm = sqrt(sum), max_norm = rates[MAX_NORM];
+  if (thread_rank() == 0) rates[CLIP] = norm > max_norm ? max_norm / norm : 1;
 }

@@ -206,6 +206,7 @@ class Launcher:
         return lambda: kernel(grid, block, checked)
 
     def _checked(self, name: str, parameter: Parameter, argument: Any) -> Any:
+        """Return an argument of a kernel as CuPy passes it on; InputError where it does not fit."""
         dtype = numpy.dtype(self.dtype if parameter.kind == "real" else _SCALARS[parameter.kind])
         if not parameter.is_array:
             return dtype.type(argument)

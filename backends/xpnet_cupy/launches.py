@@ -94,19 +94,19 @@ def backward_bias(
 ) -> list[Launch]:
     """d_x (rows, cols), may be d_out, and d_bias (cols,), the sums of its columns."""
     rows, cols = d_out.shape
-    chunks, chunk = _chunks(rows, cols)
+    chunks, chunk_rows = _chunks(rows, cols)
     sums = d_bias if chunks == 1 else launcher.xp.empty((chunks, cols), dtype=launcher.dtype)
-    place, block = (_ceil(cols, 32), chunks), (32, 8)
+    grid, block = (_ceil(cols, 32), chunks), (32, 8)
     if activation == "identity":
-        first = launcher.prepare("column_sum", place, block, d_out, sums, rows, cols, chunk)
+        first = launcher.prepare("column_sum", grid, block, d_out, sums, rows, cols, chunk_rows)
     else:
-        first = launcher.prepare(
-            f"{activation}_backward_bias", place, block, d_out, kept, d_x, sums, rows, cols, chunk
-        )
+        arrays = (d_out, kept, d_x, sums)
+        name = f"{activation}_backward_bias"
+        first = launcher.prepare(name, grid, block, *arrays, rows, cols, chunk_rows)
     if chunks == 1:
         return [first]
     second = (sums, d_bias, chunks, cols, chunks)
-    return [first, launcher.prepare("column_sum", (place[0], 1), block, *second)]
+    return [first, launcher.prepare("column_sum", (grid[0], 1), block, *second)]
 
 
 def dropout(
@@ -376,6 +376,7 @@ def update(
 
 
 def _ceil(a: int, b: int) -> int:
+    """Return a / b, rounded up."""
     return -(-a // b)
 
 
@@ -385,10 +386,12 @@ def _signed(word: int) -> int:
 
 
 def _update_grid(size: int) -> Grid:
+    """Return the blocks of 256 threads of a sum over parameters, four items a thread or more."""
     return (max(1, min(_ceil(size, 1024), UPDATE_BLOCKS)),)
 
 
 def _flat(size: int) -> tuple[Grid, Grid]:
+    """Return grid and block for a flat array, an item a thread or more."""
     return (min(_ceil(size, 256), FLAT_BLOCKS),), (256,)
 
 
@@ -411,6 +414,7 @@ def _pack(launcher: Launcher) -> int:
 
 
 def _warps(rows: int) -> tuple[Grid, Grid]:
+    """Return grid and block for rows that have a warp each, four warps a block."""
     return (min(_ceil(rows, 4), 4 * FLAT_BLOCKS),), (32, 4)
 
 
@@ -428,8 +432,8 @@ def _member_columns(rows: int, members: int, cols: int) -> tuple[Grid, Grid]:
 
 
 def _chunks(rows: int, cols: int) -> tuple[int, int]:
-    """Into how many chunks of how many rows a sum over rows is cut: enough blocks, yet no chunk
-    below 256 rows.
+    """Return the number of chunks that a sum over rows is cut into, and the rows of a chunk: enough
+    blocks, yet no chunk below 256 rows.
     """
     chunks = max(1, min(SUM_BLOCKS // max(1, _ceil(cols, 32)), rows // 256))
     return chunks, max(1, _ceil(rows, chunks))

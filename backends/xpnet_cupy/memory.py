@@ -18,9 +18,14 @@ from xpnet.ops import ACTIVATIONS, Array
 from xpnet_cupy.cublaslt import mask_stride
 from xpnet_cupy.launcher import UPDATE_BLOCKS, Launcher
 
-ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
-RATES = 10  # numbers in `rates`
-ADDRESSES = 8  # in `data`
+ALIGNMENT = 256
+"""Bytes that divide the address of each parameter: what cuBLASLt's fastest kernels ask for."""
+
+RATES = 10
+"""Number of items of ``rates``, as in kernels.cu."""
+
+ADDRESSES = 8
+"""Number of items of ``data``, as in kernels.cu."""
 
 
 class EpochData(NamedTuple):
@@ -190,6 +195,7 @@ class NetworkMemory(EpochMemory):
         return "buffers" in vars(self)
 
     def _zeros(self) -> Parameters:
+        """Return zeros in the layout of the parameters."""
         return Parameters.zeros(self._spec, self._backend, align=self.align)
 
 
@@ -218,6 +224,7 @@ class BatchMemory:
         self.rows, self.trains = rows, trains
 
         def empty(width: int, needed: bool = trains, dtype: str = spec.dtype) -> Any:
+            """Return memory of a width for all rows, or None where it is not needed."""
             return xp.empty((rows, width), dtype=dtype) if needed else None
 
         self.x = empty(spec.widths[0], True)
@@ -258,6 +265,9 @@ class MemberMemory:
         self.rows, self.trains = rows, trains
 
         def empty(width: int, needed: bool = True) -> Any:
+            """Return memory of a width for the rows of all members, or None where it is not
+            needed.
+            """
             return xp.empty((spec.members * rows, width), dtype=spec.dtype) if needed else None
 
         hidden = range(len(spec.activations))

@@ -127,12 +127,12 @@ def _loss(
 
 
 def _contiguous(launcher: Launcher, *arrays: Array) -> list[Array]:
-    return [
-        launcher.xp.ascontiguousarray(array).reshape(array.shape) for array in arrays
-    ]  # a 0-d array stays one
+    """Return each array itself or a C-contiguous copy, of the same shape also where that is 0-d."""
+    return [launcher.xp.ascontiguousarray(array).reshape(array.shape) for array in arrays]
 
 
 def _empty(launcher: Launcher, shape: tuple[int, ...]) -> Array:
+    """Return an array for a kernel to fill."""
     return launcher.xp.empty(shape, dtype=launcher.dtype)
 
 

@@ -39,6 +39,8 @@ class Work:
 
     warm_up : launches of the same kernels and products that change no parameter; they load the
         kernels before anything changes. None for the launches themselves, which change no parameter
+    warm : whether the kernels have been loaded
+    changes : whether the launches change parameters
     """
 
     def __init__(self, launches: Sequence[Launch], warm_up: Sequence[Launch] | None = None) -> None:
@@ -58,9 +60,9 @@ def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Ar
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
-def counted(weight: Array | None) -> Literal["rows", "summed", "given"]:
-    """Return by what the losses of rows with these weights are divided: see :class:`Shape`."""
-    return "rows" if weight is None else "summed"
+def weight_kind(sample_weight: Array | None) -> Literal["rows", "summed", "given"]:
+    """Return how the weight of a batch is known, ``weight`` of :class:`Shape`."""
+    return "rows" if sample_weight is None else "summed"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Shape:
         update; ``clipped`` does the same, with gradients scaled to a norm before the update;
         ``update`` makes an update alone, of no rows; ``prediction`` copies outputs to the result;
         ``loss`` adds to the losses
-    weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of
-        the whole batch
+    weight : of a batch, by which its losses are divided: the number of its ``rows``; ``summed``
+        over its sample weights; or ``given`` by the caller, where a rank has a part of the batch
     penalized : whether the penalty is added
     """
 
@@ -207,6 +209,9 @@ class BatchPlan(ABC):
         return [*prediction, launches.put(self.launcher, self.epoch, outputs, self.spec.members)]
 
     def _loss(self) -> Launch:
+        """The losses of the rows, and where rows go back, the gradient with respect to the
+        outputs.
+        """
         epoch, spec = self.epoch, self.spec
         batch = LossBatch(
             self.shape.indices,
@@ -236,11 +241,11 @@ class DensePlan(BatchPlan):
         memory = self.memory
         self.masks, self.kept = self.first_of(memory.masks), self.first_of(memory.kept)
         self.dropped = self.first_of(memory.dropped)
-        below = [
+        after_dropout = [
             out if dropped is None else dropped
             for out, dropped in zip(self.outputs, self.dropped, strict=True)
         ]
-        self.inputs = [self.x, *below[:-1]]  # what each layer reads
+        self.inputs = [self.x, *after_dropout[:-1]]  # of each layer
         self.layers = layers_of(self.spec, self.network.params)
         self.d_layers = layers_of(self.spec, self.network.gradients) if memory.trains else []
 

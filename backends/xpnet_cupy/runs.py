@@ -147,19 +147,24 @@ class Runs:
         graph = self.graphs.get(sequel)
         if graph is not None:
             return Call(graph, times)
-        capture = sequel in self.graphs or times > 1
-        cold = [
-            part.work for part in sequel if not part.work.warm and (capture or part.work.changes)
-        ]
+        comes_again = sequel in self.graphs or times > 1
+        # A capture loads no kernel, and what changes parameters must not end in the middle.
+        self._warm_up([part.work for part in sequel if comes_again or part.work.changes])
+        graph = self.launcher.capture(partial(_run, sequel)) if comes_again else None
+        self.graphs[sequel] = graph
+        return Call(graph or partial(_run, sequel), times)
+
+    def _warm_up(self, works: Sequence[Work]) -> None:
+        """Load the kernels and products of works that have not run yet, without a change of
+        parameters.
+        """
+        cold = [work for work in works if not work.warm]
         if cold:
             self.run([Call(self.begin.run, 1)])
         for work in cold:
             for launch in work.warm_up:
                 launch()
             work.warm = True
-        graph = self.launcher.capture(partial(_run, sequel)) if capture else None
-        self.graphs[sequel] = graph
-        return Call(graph or partial(_run, sequel), times)
 
 
 _living_runs: WeakSet[Runs] = WeakSet()
@@ -175,6 +180,7 @@ def forget_all() -> None:
 
 
 def _run(sequel: Sequel) -> None:
+    """Run a sequel launch by launch."""
     for work, times in sequel:
         for _ in range(times):
             work.run()

@@ -23,7 +23,7 @@ from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import EpochData, EpochMemory, EpochSums, NetworkMemory, as_read
-from xpnet_cupy.plan import Shape, batches_of, block_rows, counted
+from xpnet_cupy.plan import Shape, batches_of, block_rows, weight_kind
 from xpnet_cupy.runs import BATCHES_PER_GRAPH, Call, Runs
 
 NEXT_UPDATES = 2
@@ -137,7 +137,9 @@ class CudaStep(Step):
             return 0.0
         block = block_rows(self.spec, count)
         with self._memory(f"The loss of {count} rows"), self.launcher.stream():
-            batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
+            batches = batches_of(
+                count, Shape(block, Y.ndim == 1, "loss", weight_kind(sample_weight))
+            )
             read = partial(self._read, X, Y, sample_weight, rows)
             sums = self._request(read, batches, {}, infers=True).sums()
             weight = count if sample_weight is None else sums.weight
@@ -157,7 +159,7 @@ class CudaStep(Step):
         if not count:  # a row of index -1 has no gradient: only the penalty is left
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0) if part is None else replace(part, places=None)
-        weight = counted(sample_weight)
+        weight = weight_kind(sample_weight)
         arguments: dict[str, Any] = {}
         if part is not None:
             weight = "given"
@@ -182,9 +184,8 @@ class CudaStep(Step):
         network = self._network
         with self._on_device():
             self._follow_lane()
-            used = (
-                network.buffers if network.trains else {}
-            )  # they are zero before the first update
+            # Before the first update they are zero.
+            used = network.buffers if network.trains else {}
             buffers = {name: network.values_of(arrays) for name, arrays in used.items()}
             params = network.values_of(network.params)
             return StepState(params, buffers, int(network.clock[NEXT_UPDATES]))
@@ -210,6 +211,7 @@ class CudaStep(Step):
         network = self._network
 
         def copied() -> list[tuple[Array, Array]]:
+            """Return each array of the state with a copy."""
             kept = [network.clock, *(p.flat for p in (network.params, *network.buffers.values()))]
             return [(array, array.copy()) for array in kept]
 
@@ -217,6 +219,7 @@ class CudaStep(Step):
             copies = self._free_and_retry(copied)
 
         def restore() -> None:
+            """Put the copies back."""
             with self._on_device(), self.launcher.stream():
                 for array, copy in copies:
                     array[...] = copy
@@ -246,7 +249,7 @@ class CudaStep(Step):
             kind: Literal["clipped", "training"] = (
                 "clipped" if "max_norm" in arguments else "training"
             )
-            shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight))
+            shape = Shape(size, Y.ndim == 1, kind, weight_kind(sample_weight))
             arguments["learning_rate"] = learning_rate
             read = partial(self._read, X, Y, sample_weight, order)
             with self.launcher.stream():
@@ -277,6 +280,7 @@ class CudaStep(Step):
         """
 
         def prepare() -> tuple[Runs, EpochData, list[Call]]:
+            """Take all memory and capture all graphs, before anything changes."""
             runs = self._inference_runs if infers else self._training_runs
             runs.reserve(batches[0][0].rows)
             data = read()

@@ -224,7 +224,7 @@ MUTATIONS: dict[str, tuple[Any, ...]] = {
     "the cursor stands still": ("clock[CURSOR] + rows;\n  }\n}", "clock[CURSOR];\n  }\n}"),
     "the next cursor is taken for this batch's": ("clock[CURSOR] = clock[NEXT_CURSOR];", ""),
     "updates are not counted": ("clock[UPDATES] + counts;", "clock[UPDATES];"),
-    "the update penalizes biases": ("bool found = false;", "bool found = matrices > 0;"),
+    "the update penalizes biases": ("bool inside = false;", "bool inside = matrices > 0;"),
     "a pack is updated once for all its items": (
         "for (int k = 0; k < width; k++)",
         "for (int k = 0; k < 1; k++)",
@@ -236,7 +236,7 @@ MUTATIONS: dict[str, tuple[Any, ...]] = {
         "counts = true;",
     ),
     "losses of a batch count by its weight": ("rows / sum;", "1;"),
-    "gradients are made longer": ("norm > most ? most / norm : 1", "most / norm"),
+    "gradients are made longer": ("norm > max_norm ? max_norm / norm : 1", "max_norm / norm"),
     "gradients are not scaled": ("clock ? rates[CLIP] : 1", "1"),
     "predictions go to the first rows": ("+ (long long)clock[CURSOR] * cols;", ";"),
     "a loss reads the first rows again": ("if (moves && first_thread())", "if (false)"),
@@ -249,7 +249,7 @@ MUTATIONS: dict[str, tuple[Any, ...]] = {
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + own_row", "own_row"),
     "dropout knows no places": (
         "data[i] = arguments[i];",
-        "data[i] = i == PLACES ? 0 : arguments[i];",
+        "data[i] = i == POSITIONS ? 0 : arguments[i];",
     ),
     "dropout leaves out what is left of a row": (
         "cols % 4 ? (cols + 6) / 4 : cols / 4",
