@@ -362,9 +362,8 @@ def _load(code: bytes) -> tuple[str, int | None, int]:
 
     head, _, object_file = code.partition(b"\n")
     symbol, environment, needs = json.loads(head)
-    rtsys.initialize(
-        cpu_target.target_context
-    )  # starts LLVM once, and adds the names of Numba's runtime
+    # This starts LLVM once, and adds the names of Numba's runtime.
+    rtsys.initialize(cpu_target.target_context)
     if not all(map(binding.address_of_symbol, needs)):
         return symbol, None, 0
     machine = binding.Target.from_default_triple().create_target_machine(

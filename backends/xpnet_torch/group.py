@@ -103,9 +103,8 @@ class TorchGroup:
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).partition("] ")[2].partition(". ")[0] or str(
-                error
-            )  # the text between gloo's source location and its advice
+            # The reason stands between gloo's source location and its advice.
+            reason = str(error).partition("] ")[2].partition(". ")[0] or str(error)
             raise BackendError(
                 f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost "
                 f"another ({reason}). Look in the output of the others for one that failed, was "

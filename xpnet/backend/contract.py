@@ -342,9 +342,8 @@ def all_within(labels: Labels, classes: int) -> bool:
     """
     if isinstance(labels, numpy.ndarray):
         unsigned, maximum = _unsigned(labels.dtype)
-        if (
-            classes <= maximum
-        ):  # As an unsigned integer, a negative number is larger than any class.
+        # As an unsigned integer, a negative number is larger than any class.
+        if classes <= maximum:
             numbers = labels.view(unsigned)
             largest: int = numbers.item(numbers.argmax())  # argmax is faster than max
             return largest < classes

@@ -42,14 +42,13 @@ def _fit(
     parts: BlocksByName,
     watch: Callable[[Training], None],
 ) -> MLP:
-    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to
-    validate on
+    """Fit a worker's estimator to its rows.
 
+    in_memory : the client's arguments; rank 0 alone keeps validation rows among them
     watch : called after each epoch
     """
-    estimator = deepcopy(
-        estimator
-    )  # workers may be threads of one process, which are given the same one
+    # Workers may be threads of one process, which get the same estimator.
+    estimator = deepcopy(estimator)
     if rank:
         in_memory = in_memory | {
             name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None
@@ -119,16 +118,16 @@ class OnCluster:
         in_memory : validation rows by the name of their argument; Dask collections are taken out
         """
         params = self._parameters()
-        held_out = {}
+        validation = {}
         if any(map(is_dask_collection, in_memory.values())):
-            held_out = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
+            validation = partitions({name: in_memory.pop(name, None) for name in VALIDATION})
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
         goes_on = method == "partial_fit" or params["warm_start"]
         local = self.to_local() if goes_on else self._plain(**params)
         rows = partitions({"X": X, "y": y, "sample_weight": sample_weight})
         client = get_client() if self.client is None else self.client
         fitted = train(
-            client, rows, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout
+            client, rows, validation, partial(_fit, local, method, in_memory), timeout=self.timeout
         )
         vars(self).update(
             {name: value for name, value in vars(fitted).items() if name not in params}

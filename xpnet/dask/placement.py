@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import getitem
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy
 from dask import is_dask_collection
@@ -26,14 +26,21 @@ or their blocks.
 """
 
 
-def placed(
-    client: Client, columns: BlocksByName, workers: Sequence[str]
-) -> tuple[BlocksByName, list[int], dict[str, list[int]]]:
-    """Compute blocks, and choose a worker for each.
+class PlacedBlocks(NamedTuple):
+    """Blocks that workers compute, and the worker that takes each.
 
-    returns a future of every block of each collection, the rows of each block, and each worker's
-    blocks by number
+    columns : for each collection, by name, a future of each block
+    rows : the number of rows of each block
+    shares : the numbers of the blocks that each worker takes, by its address
     """
+
+    columns: BlocksByName
+    rows: list[int]
+    shares: dict[str, list[int]]
+
+
+def placed(client: Client, columns: BlocksByName, workers: Sequence[str]) -> PlacedBlocks:
+    """Compute blocks, and choose a worker for each."""
     persisted = iter(client.persist([block for column in columns.values() for block in column]))
     computed = {
         name: [futures_of(next(persisted))[0] for _ in column] for name, column in columns.items()
@@ -50,13 +57,16 @@ def placed(
     first = next(iter(computed.values()))
     rows = counts[0]
     where = client.who_has(first)
-    return computed, rows, place(rows, [where.get(future.key, ()) for future in first], workers)
+    holders = [where.get(future.key, ()) for future in first]
+    return PlacedBlocks(computed, rows, place(rows, holders, workers))
 
 
-def joined(client: Client, columns: BlocksByName, share: Sequence[int], at: str) -> BlocksByName:
-    """A future of each collection's rows that one worker takes, put together there.
+def joined(
+    client: Client, columns: BlocksByName, share: Sequence[int], worker: str
+) -> BlocksByName:
+    """Return a future of each collection's rows that one worker takes, put together there.
 
-    A worker without a block is present the first one, cut to no rows.
+    A worker without a block gets the first one, cut to no rows.
     """
     if not share:
         return {
@@ -64,14 +74,15 @@ def joined(client: Client, columns: BlocksByName, share: Sequence[int], at: str)
             for name, column in columns.items()
         }
     return {
-        name: client.submit(together, [column[k] for k in share], workers=[at], pure=False)
+        name: client.submit(together, [column[k] for k in share], workers=[worker], pure=False)
         for name, column in columns.items()
     }
 
 
 def partitions(collections: BlocksByName) -> BlocksByName:
-    """The blocks of collections of the same rows, as delayed values, by name; weights may be None,
-    and are left out.
+    """Return the blocks of collections of the same rows, as delayed values, by name.
+
+    Weights that are None are left out.
 
     collections : first a Dask array (rows, features) or data frame, then Dask arrays, series or
         frames with its rows

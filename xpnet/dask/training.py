@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from distributed import Client, Future, secede, wait
 
@@ -29,10 +29,10 @@ def train(
     *,
     timeout: float,
 ) -> "MLP":
-    """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
+    """Run ``fit`` on every worker that gets rows, in one group; return what rank 0 returns.
 
-    training, validation : the blocks of rows of each collection, delayed, by the argument that they
-    are for timeout : seconds that a rank waits for another
+    training, validation : the delayed blocks of each collection, by the argument they are for
+    timeout : seconds that a rank waits for another
 
     Raises what ``fit`` raises on some rank, BackendError where a worker is lost.
     """
@@ -44,37 +44,63 @@ def train(
     workers = sorted(client.nthreads())
     if not workers:
         raise BackendError("The cluster must have workers; got none. Add some: cluster.scale(2).")
-    # No rank begins before all blocks are there: on a worker's only thread it would keep them from
-    # being computed.
-    columns, rows, shares = placed(client, training, workers)
-    if not sum(rows):
-        raise InputError("`X` must have at least one row to train on; got none.")
-    ranks = list(shares)
-    parts = {at: joined(client, columns, share, at) for at, share in shares.items()}
-    if validation:
-        columns, _, held_out = placed(client, validation, ranks)
-        for at in ranks:
-            parts[at] |= joined(client, columns, held_out.get(at, []), at)
-    del columns  # the workers keep what was put together, and blocks that someone else holds
-    joining = {part: at for at, own in parts.items() for part in own.values()}
+    parts, shard_map = _data_of_ranks(client, training, validation, workers)
+    ranks = list(parts)  # the worker of each rank
+    joining = {part: worker for worker, own in parts.items() for part in own.values()}
     started = list(joining)
     try:
+        # No rank begins before its rows are put together: on a worker's only thread it would keep
+        # them from being computed.
         _watch(client, joining, ranks)
-        exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
+        exchanges = [
+            client.submit(Exchange, actor=True, workers=[worker], pure=False) for worker in ranks
+        ]
         started += exchanges
-        arguments = (
-            fit,
-            client.gather(exchanges),
-            shard_map_of(list(shares.values()), rows),
-            timeout,
-        )
-        for rank, (at, own) in enumerate(parts.items()):
-            started.append(client.submit(_rank, rank, *arguments, own, workers=[at], pure=False))
-        begun = started[-len(ranks) :]
-        _watch(client, dict(zip(begun, ranks, strict=True)), ranks)
-        return begun[0].result()
+        arguments = (fit, client.gather(exchanges), shard_map, timeout)
+        for rank, (worker, own) in enumerate(parts.items()):
+            fit_of_rank = client.submit(_rank, rank, *arguments, own, workers=[worker], pure=False)
+            started.append(fit_of_rank)
+        fits = started[-len(ranks) :]
+        _watch(client, dict(zip(fits, ranks, strict=True)), ranks)
+        return fits[0].result()
     finally:
         client.cancel(started[::-1])  # ranks that still run notice it when they next meet
+
+
+class RankData(NamedTuple):
+    """The data of the ranks of a fit.
+
+    parts : by the worker of each rank, in the order of the ranks, a future of each argument
+    shard_map : the rank of each row; None where the rows of one rank follow those before
+    """
+
+    parts: dict[str, BlocksByName]
+    shard_map: ShardMap | None
+
+
+def _data_of_ranks(
+    client: Client, training: BlocksByName, validation: BlocksByName, workers: Sequence[str]
+) -> RankData:
+    """Compute the blocks, and have each worker that gets rows put its own together.
+
+    The futures of the blocks are released on return, so that the workers keep only what was put
+    together, and blocks that someone else holds.
+
+    Raises InputError for no rows.
+    """
+    blocks = placed(client, training, workers)
+    if not sum(blocks.rows):
+        raise InputError("`X` must have at least one row to train on; got none.")
+    shard_map = shard_map_of(list(blocks.shares.values()), blocks.rows)
+    parts = {
+        worker: joined(client, blocks.columns, share, worker)
+        for worker, share in blocks.shares.items()
+    }
+    if validation:
+        blocks = placed(client, validation, list(parts))
+        for worker, own in parts.items():
+            own |= joined(client, blocks.columns, blocks.shares.get(worker, []), worker)
+    return RankData(parts, shard_map)
 
 
 def _rank(
@@ -126,9 +152,8 @@ def _watch(client: Client, tasks: dict[object, str], ranks: Sequence[str]) -> No
                     f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}."
                 )
                 raise error
-            if (
-                ended is None
-            ):  # a rank could not talk to another, whose worker the cluster will soon find lost
+            # A rank could not talk to another, whose worker the cluster will soon find lost.
+            if ended is None:
                 ended = error
                 until = time.monotonic() + LOSS_NOTICED_SECONDS
         if ended and time.monotonic() > until:

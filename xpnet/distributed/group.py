@@ -108,9 +108,8 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 def divided_threads(group: Group) -> Iterator[None]:
     """Let this rank, and BLAS, use its part of the cores that several ranks may run on."""
     all_ranks = allgather(group, (platform.node(), cores(), allowed_threads(), os.getpid()))
-    if (
-        len({(host, process) for host, *_, process in all_ranks}) < 2
-    ):  # one rank, or ranks that are threads of one process
+    processes = {(host, process) for host, *_, process in all_ranks}
+    if len(processes) < 2:  # one rank, or ranks that are threads of one process
         yield
         return
     from threadpoolctl import threadpool_limits

@@ -47,9 +47,8 @@ def drop(
     key = u8(seed[0]), u8(seed[1])
     from_x, to_out, part = pointer_to(x), pointer_to(out), stack(pointer_to(x), DRAWN)
     for count in range(first // DRAWN, (first + x.size + DRAWN - 1) // DRAWN):
-        words = philox(
-            (u8(count + 1), u8(0), u8(layer), u8(t)), key
-        )  # NumPy counts before it draws
+        # NumPy counts before it draws.
+        words = philox((u8(count + 1), u8(0), u8(layer), u8(t)), key)
         at = count * DRAWN - first
         if at >= 0 and at + DRAWN <= x.size:
             drop_by_bits(shift(from_x, at), shift(to_out, at), words, limit, scale)
