@@ -5,6 +5,7 @@ say.
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,24 +59,20 @@ def _prepared(contender: Any, job: Job) -> tuple[Network, Any, Any]:
     return network, contender.place(data.rows(job), job), predict
 
 
-@needs_compiler
-@pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
-def test_jax_has_the_same_losses(ours: dict[Job, list[float]], job: Job) -> None:
-    pytest.importorskip("jax", reason="JAX is not installed")
-    from xpnet_bench.contenders.jax_jit import Jax
-
-    prepared = _prepared(Jax("cpu"), job)
-    assert losses(*prepared) == pytest.approx(ours[job], rel=TOLERANCES[job])
+CONTENDERS = {"jax": ("jax_jit", "Jax", "scan"), "torch": ("pytorch", "Torch", "eager")}
+"""The module, class and way of computing of the contender that needs a package."""
 
 
 @needs_compiler
+@pytest.mark.parametrize("package", CONTENDERS)
 @pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
-def test_pytorch_has_the_same_losses(ours: dict[Job, list[float]], job: Job) -> None:
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    from xpnet_bench.contenders.pytorch import Torch
-
-    prepared = _prepared(Torch("eager"), job)
-    assert losses(*prepared) == pytest.approx(ours[job], rel=TOLERANCES[job])
+def test_other_libraries_have_the_same_losses(
+    ours: dict[Job, list[float]], job: Job, package: str
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    module, name, computes = CONTENDERS[package]
+    contender = getattr(import_module(f"xpnet_bench.contenders.{module}"), name)(computes)
+    assert losses(*_prepared(contender, job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
 
 
 def test_a_captured_step_is_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.checks import BATCH, RULES, data, train, weights
+from helpers.cuda.checks import BATCH, RULES, data, train, weights, with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
 from helpers.cuda.host import needs_compiler
@@ -23,11 +23,9 @@ from helpers.cuda.streams import CudaError, Event, Failing, Graph, Stream
 from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import Launcher
-from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import BackendError, DeviceMemoryError
-from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
 
@@ -40,15 +38,6 @@ def backend(cuda: Any) -> CupyBackend:
 def spec_and_data(dtype: str) -> tuple[NetworkSpec, Any, Any]:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.01)
     return (spec, *data(spec, "indices"))
-
-
-def both_steps(backend: CupyBackend, spec: NetworkSpec) -> tuple[Any, ReferenceStep]:
-    """The compiled step over the stand-in and the reference step, with the same parameters."""
-    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-    assert not isinstance(step, str)
-    for one in (step, reference):
-        one.params.update(weights(spec))
-    return step, reference
 
 
 def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
@@ -128,7 +117,7 @@ def test_a_step_that_is_dropped_waits_for_what_it_requested(
 def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtype: str) -> None:
     widths, activations = (7, 6, 5, 4), ("relu", "relu")
     spec = NetworkSpec(widths, activations, rule=RULES["adam"], dtype=dtype, l2=0.01)
-    step, reference = both_steps(backend, spec)
+    step, reference = with_reference(backend.compile_step(spec))
     X, Y = data(spec, "indices")
     device_data = backend.asarray(X), backend.asarray(Y)
     rtol = 3e3 * np.finfo(dtype).eps
@@ -181,8 +170,8 @@ class TestPredictions:
 
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
-        step, reference = both_steps(backend, spec)
-        assert not isinstance(step, str) and "; predictions and losses in CUDA graphs" in step.why
+        step, reference = with_reference(backend.compile_step(spec))
+        assert "; predictions and losses in CUDA graphs" in step.why
         rng = np.random.default_rng(0)
         counts = []
         for k in range(5):
@@ -219,7 +208,7 @@ class TestPredictions:
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 5)
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, _ = spec_and_data("float32")
-        step, reference = both_steps(backend, spec)
+        step, reference = with_reference(backend.compile_step(spec))
         X = np.concatenate([X, X])
         for count in range(2):
             made, replayed = Graph.made, Graph.launched
@@ -258,7 +247,7 @@ class TestLosses:
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 23 if blocks == 1 else 10)
         monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, Y = spec_and_data("float32")
-        step, reference = both_steps(backend, spec)
+        step, reference = with_reference(backend.compile_step(spec))
         rng = np.random.default_rng(0)
         for k in range(4):
             X, order = (
@@ -302,7 +291,7 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
         (7, 60, 4), ("relu",), dtype="float32"
     )  # the inputs fit, the hidden outputs do not
     X, Y = data(spec, "indices")
-    step, reference = both_steps(backend, spec)
+    step, reference = with_reference(backend.compile_step(spec))
     many = [backend.asarray(np.tile(array, (50, 1) if array.ndim == 2 else 50)) for array in (X, Y)]
     with cupy.pool.limited(200_000), pytest.raises(DeviceMemoryError, match="of 1150 rows"):
         getattr(step, kind)(*many[: 1 if kind == "forward" else 2])
@@ -462,9 +451,7 @@ class TestOutOfMemory:
         """A recording takes its memory on the card before anything of its epoch has changed a
         parameter.
         """
-        reference = ReferenceStep(step.spec, NumpyBackend(), "")
-        for one in (step, reference):
-            one.params.update(weights(step.spec))
+        step, reference = with_reference(step)
         told(**{place: 2})
         _, X, Y = spec_and_data("float32")
         for _ in range(3):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.checks import weights
+from helpers.cuda.checks import with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array, OutOfMemoryError
 from helpers.cuda.host import needs_compiler
@@ -15,7 +15,6 @@ from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
-from xpnet.steps import ReferenceStep
 
 pytestmark = [needs_compiler, pytest.mark.usefixtures("cuda")]
 
@@ -124,10 +123,8 @@ def test_a_prediction_has_other_numbers_where_a_stream_does_not_wait(
 ) -> None:
     """Its rows come on the caller's stream, on which its outputs are read."""
     spec, wait_event = NetworkSpec((6, 5, 4), ("relu",)), Stream.wait_event
-    backend, reference = CupyBackend(), ReferenceStep(spec, NumpyBackend(), "")
-    step: Any = backend.compile_step(spec)
-    for one in (step, reference):
-        one.params.update(weights(spec))
+    backend = CupyBackend()
+    step, reference = with_reference(backend.compile_step(spec))
     Device().synchronize()
     monkeypatch.setattr(
         Stream,
@@ -144,16 +141,13 @@ def test_a_prediction_has_other_numbers_where_a_stream_does_not_wait(
 def test_a_state_has_the_update_that_another_stream_asked_for() -> None:
     """A model may be saved on another stream than the one on which it was trained."""
     spec, backend = NetworkSpec((6, 5, 4), ("relu",)), CupyBackend()
-    step: Any = backend.compile_step(spec)
+    step, reference = with_reference(backend.compile_step(spec))
     other: Any = backend.compile_step(spec)
-    step.params.update(weights(spec))
     X, Y = HOST.reshape(1, 6), np.array([2])
     with Stream(non_blocking=True):
         step.gradient(backend.asarray(X), backend.asarray(Y))
         step.update(learning_rate=0.1)
     state = step.state()
-    reference = ReferenceStep(spec, NumpyBackend(), "")
-    reference.params.update(weights(spec))
     reference.gradient(X, Y)
     reference.update(learning_rate=0.1)
     assert state.t == 1

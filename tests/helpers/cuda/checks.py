@@ -122,10 +122,15 @@ def make(spec: NetworkSpec, launcher: HostLauncher) -> CudaStep:
 
 
 def both_steps(spec: NetworkSpec, launcher: HostLauncher) -> tuple[CudaStep, ReferenceStep]:
-    """The compiled step and the reference step, with the same parameters."""
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    """The compiled step on the host and the reference step, with the same parameters."""
+    return with_reference(make(spec, launcher))
+
+
+def with_reference(step: Any) -> tuple[Any, ReferenceStep]:
+    """A step and the reference step of its network, with the same parameters."""
+    reference = ReferenceStep(step.spec, NumpyBackend(), "")
     for one in (step, reference):
-        one.params.update(weights(spec))
+        one.params.update(weights(step.spec))
     return step, reference
 
 
@@ -165,12 +170,19 @@ def train(
     batch: int,
     weight: Any = None,
     shuffled: bool = True,
+    own_orders: bool = False,
     rows: int = 0,
 ) -> list[float]:
-    """The losses of a few epochs; rows : of all ranks, where X has those of one"""
+    """The losses of a few epochs.
+
+    own_orders : whether each member has an order of its own; rows : of all ranks, where X has those
+        of one
+    """
     rng, losses = np.random.default_rng(9), []
     for epoch in range(EPOCHS):
         order = rng.permutation(rows or len(X)) if shuffled else None
+        if own_orders:
+            order = np.stack([rng.permutation(len(X)) for _ in range(step.spec.members)])
         options = {
             "learning_rate": 0.05 / (1 + epoch),
             "batch_size": batch,
@@ -257,19 +269,6 @@ def assert_agrees(
     for name, buffers in wanted.buffers.items():
         assert_same_arrays(found.buffers[name], buffers, rtol)
     np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
-
-
-def assert_own_orders(spec: NetworkSpec, launcher: HostLauncher, weight: Any = None) -> None:
-    """Epochs in which each member has an order of its own, from the same weights by both steps."""
-    X, Y = data(spec, "indices")
-    step, reference = both_steps(spec, launcher)
-    rng, rtol = np.random.default_rng(9), 3e3 * float(np.finfo(spec.dtype).eps)
-    for _ in range(EPOCHS):
-        order = np.stack([rng.permutation(ROWS) for _ in range(spec.members)])
-        settings = {"learning_rate": 0.05, "batch_size": BATCH, "order": order}
-        losses = [one.epoch(X, Y, sample_weight=weight, **settings) for one in (step, reference)]
-        np.testing.assert_allclose(*losses, rtol=rtol)
-    assert_same_arrays(step.params, reference.params, rtol)
 
 
 def assert_agrees_by_rows(
