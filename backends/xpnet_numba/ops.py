@@ -315,12 +315,12 @@ def _gradient_kernel(name: str) -> Callable[[ndarray, ndarray], ndarray]:
     return kernel
 
 
-BENT = [name for name in activations.ACTIVATIONS if name != "identity"]
-"""The activations that do something."""
+NONLINEAR = [name for name in activations.ACTIVATIONS if name != "identity"]
+"""Names of the activations but the identity."""
 
 ACTIVATIONS: dict[str, Callable[..., ndarray]] = {
-    **{name: _activation_kernel(name) for name in BENT},
-    **{f"{name}_backward": _gradient_kernel(name) for name in BENT},
+    **{name: _activation_kernel(name) for name in NONLINEAR},
+    **{f"{name}_backward": _gradient_kernel(name) for name in NONLINEAR},
 }
 """Their kernels, forward and back, by the name of the operation."""
 

@@ -89,10 +89,11 @@ def _facts(examined: list[BackendFacts]) -> list[tuple[str, str]]:
     """Return a fact to show for each backend."""
     return [
         (
-            f"backend {one['name']}",
-            one["reason"] or ", ".join(f"{name} {fact}" for name, fact in one["facts"].items()),
+            f"backend {backend['name']}",
+            backend["reason"]
+            or ", ".join(f"{name} {fact}" for name, fact in backend["facts"].items()),
         )
-        for one in examined
+        for backend in examined
     ]
 
 

@@ -114,7 +114,7 @@ def evaluate(
     if opened.classes is not None:
         show_table(
             ("class", "precision", "recall", "F1", "rows"),
-            [one.values() for one in scores["classes"]],
+            [of_class.values() for of_class in scores["classes"]],
         )
 
 
@@ -157,4 +157,4 @@ def explain(
     if as_json:
         click.echo(to_json({"importance": measure, "columns": columns}))
         return
-    show_table(("column", measure, "spread"), [one.values() for one in columns])
+    show_table(("column", measure, "spread"), [column.values() for column in columns])

@@ -132,7 +132,7 @@ def _header(opened: "TableModel", proba: bool) -> list[str]:
     if opened.classes is None:
         names = ["prediction"]
         if opened.outputs > 1:
-            names = [f"prediction_{one}" for one in opened.levels or range(opened.outputs)]
+            names = [f"prediction_{suffix}" for suffix in opened.levels or range(opened.outputs)]
         return names if opened.coverage is None else [*names, "low", "high"]
     header = [str(label) for label in opened.classes] if opened.several else ["prediction"]
     return header + [f"p_{label}" for label in opened.classes] if proba else header

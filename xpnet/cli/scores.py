@@ -120,8 +120,8 @@ def class_scores(
         "log_loss": -float(numpy.average(numpy.log(of_labels), weights=weight)),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         "classes": [
-            dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True))
-            for one in columns
+            dict(zip(("class", "precision", "recall", "f1", "rows"), values, strict=True))
+            for values in columns
         ],
     }
 
@@ -206,6 +206,9 @@ def show_scores(scores: dict[str, Scores]) -> None:
     names = [name for name in first if name not in ("rows", "classes", "f1_class")]
     positive = first.get("f1_class")
     titles = {**_TITLES, "f1": "F1" if positive is None else f"F1 of {positive}"}
-    lines = [(part, one["rows"], *(one[name] for name in names)) for part, one in scores.items()]
+    lines = [
+        (part, of_part["rows"], *(of_part[name] for name in names))
+        for part, of_part in scores.items()
+    ]
     columns = [titles.get(name, name.replace("_", " ")) for name in names]
     show_table(("rows of", "rows", *columns), lines)

@@ -51,8 +51,12 @@ class TableModel:
             return
         names = self.features
         encodings = encoder.encodings_
-        self.text = {names[one.column] for one in encodings if isinstance(one, _TEXT)}
-        self.features = [names[place] for place in sorted({one.column for one in encodings})]
+        self.text = {
+            names[encoding.column] for encoding in encodings if isinstance(encoding, _TEXT)
+        }
+        self.features = [
+            names[place] for place in sorted({encoding.column for encoding in encodings})
+        ]
 
     def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host.

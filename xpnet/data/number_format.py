@@ -110,7 +110,9 @@ def number_format_of(
 
     def format_of(column: pyarrow.ChunkedArray) -> NumberFormat | None:
         """Return the first format in which a column's text can be read, or None."""
-        return next(filter(None, (one.of(column, strictly=strictly) for one in formats)), None)
+        return next(
+            filter(None, (candidate.of(column, strictly=strictly) for candidate in formats)), None
+        )
 
     parts = iter(parts)
     first = next((part for part in parts if part.null_count < len(part)), None)

@@ -45,7 +45,10 @@ def parquet_frame(path: str | Path, name: str) -> Frame:
             for key in _partition_keys(fragment)
         }
         schema = pyarrow.unify_schemas(
-            [*(_data_schema(one.physical_schema) for one in fragments), pyarrow.schema(keys)],
+            [
+                *(_data_schema(fragment.physical_schema) for fragment in fragments),
+                pyarrow.schema(keys),
+            ],
             promote_options="permissive",
         )
         starts = numpy.cumsum([0, *(group.row_groups[0].num_rows for group in groups)])

@@ -56,7 +56,7 @@ def check_zarr_file(array: StoredArray, path: Path) -> None:
 
 def _check_links(path: Path, folder: Path) -> None:
     """Raise ValueError for a link in the folder of an array, or on the way to it from a group."""
-    above = [one for one in folder.parents if one.is_relative_to(path) and one != path]
+    above = [parent for parent in folder.parents if parent.is_relative_to(path) and parent != path]
     for entry in (*above, folder, *folder.rglob("*")):
         if entry.is_symlink():
             raise ValueError(f"{entry.relative_to(path)} must lie in the group; it is a link")

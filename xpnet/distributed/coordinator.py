@@ -85,10 +85,10 @@ class Coordinator:
 
         Raises InputError for other columns, and where no process has rows.
         """
-        facts = [facts for facts in self.ranks.allgather(own) if len(facts.targets)]
-        if not facts:
+        of_ranks = [facts for facts in self.ranks.allgather(own) if len(facts.targets)]
+        if not of_ranks:
             raise InputError("`X` must have at least one row on one rank; got none on every rank.")
-        columns = {(one.features, one.dtype) for one in facts}
+        columns = {(facts.features, facts.dtype) for facts in of_ranks}
         if len(columns) > 1:
             received = " and ".join(
                 f"{features} features of {dtype}" for features, dtype in sorted(columns)
@@ -97,7 +97,8 @@ class Coordinator:
                 f"`X` must have the same columns on all ranks, in one dtype; got {received}; "
                 "check what each rank reads."
             )
-        return replace(facts[0], targets=numpy.concatenate([one.targets for one in facts]))
+        targets = numpy.concatenate([facts.targets for facts in of_ranks])
+        return replace(of_ranks[0], targets=targets)
 
     def begin_alike(self, rng: RandomState) -> RandomState:
         """Put a random generator into the same state on every process, and return it."""

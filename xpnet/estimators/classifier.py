@@ -220,7 +220,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """Return what `predict_proba` does, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
         if isinstance(self.classes_, list):
-            return [like_input(outputs[:, one], X, backend) for one in self._targets()]
+            return [like_input(outputs[:, columns], X, backend) for columns in self._targets()]
         if self.n_outputs_ == 1:
             with on_device(backend):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)

@@ -90,11 +90,11 @@ def check_parameters(estimator: "DataclassInstance") -> None:
     for parameter in fields(estimator):
         value = getattr(estimator, parameter.name)
         allowed = parameter.metadata.get("allowed")
-        if allowed is None or value is parameter.default:  # which most are
+        if allowed is None or value is parameter.default:  # as most are
             continue
-        if not any(_is_allowed(value, one) for one in allowed):
-            sets = [one for one in allowed if isinstance(one, set)]
-            names = sorted(name for one in sets for name in one if isinstance(name, str))
+        if not any(_is_allowed(value, kind) for kind in allowed):
+            sets = [kind for kind in allowed if isinstance(kind, set)]
+            names = sorted(name for choices in sets for name in choices if isinstance(name, str))
             hint = did_you_mean(value, names)
             # With a suggestion, the types that are possible besides say nothing new.
             possible = _listed(names) if hint else " or ".join(map(_words, allowed))

@@ -340,7 +340,7 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     blocks += [_category(inputs[category.column], category) for category in categories]
     # The blocks are those of numbers, of levels and of categories; sort them as encodings are.
     kinds = [NumberEncoding, LevelEncoding, CategoryEncoding]
-    indices = numpy.argsort([kinds.index(type(one)) for one in encodings], kind="stable")
+    indices = numpy.argsort([kinds.index(type(encoding)) for encoding in encodings], kind="stable")
     encoding_of_output = numpy.repeat(indices, [len(encodings[k].labels) for k in indices])
     return concat(*blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
 

@@ -83,7 +83,7 @@ def to_export(estimator: Tabular) -> Exported:
     text.
     """
     exported = _exported(estimator.get_fitted_state())
-    if any(isinstance(one, TextEncoding) for one in exported.encoder.encodings_):
+    if any(isinstance(encoding, TextEncoding) for encoding in exported.encoder.encodings_):
         raise InputError(
             "A model in C or ONNX must have no free text; got text_features='on'. Save it by "
             "`save`, or train it with text_features='off'."

@@ -93,9 +93,9 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
     require(len(numbers) in ((0, 1, outputs) if takes_numbers else (0,)), rule, numbers)
     if takes_numbers:
         name, _, (low, high) = LOSS_NUMBERS[spec.loss]
-        right = all(low < number < high for number in numbers)
+        are_in_range = all(low < number < high for number in numbers)
         require(
-            right,
+            are_in_range,
             f"The {name} of loss={spec.loss!r} must lie between {low:g} and {high:g}",
             numbers,
         )

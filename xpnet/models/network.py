@@ -188,9 +188,9 @@ class Network(PredictingNetwork):
                 rows = step.count_rows(X)
                 check_some_rows(rows)
                 check_finite(Y=Y, sample_weight=sample_weight)
-                counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
+                are_counts = epochs >= 0 and (batch_size is None or batch_size >= 1)
                 require(
-                    counts,
+                    are_counts,
                     "`epochs` must be at least 0 and `batch_size` at least 1",
                     (epochs, batch_size),
                 )

@@ -111,8 +111,8 @@ def multi_softmax_cross_entropy(
     (1.3863, array([[-0.5,  0.5,  0.5, -0.5]]))
     """
     of_each = [
-        softmax_cross_entropy(logits[:, one], labels[:, one], sample_weight)
-        for one in targets_of(target, logits.shape[1])
+        softmax_cross_entropy(logits[:, columns], labels[:, columns], sample_weight)
+        for columns in targets_of(target, logits.shape[1])
     ]
     losses, d_logits = zip(*of_each, strict=True)
     return sum(losses[1:], start=losses[0]), namespace(logits).concat(d_logits, axis=1)

@@ -157,7 +157,7 @@ def multi_softmax(x: Array, *, target: float | Sequence[float] = 0.0) -> Array:
     array([[0.5 , 0.5 , 0.33, 0.33, 0.33]])
     """
     return namespace(x).concat(
-        [softmax(x[..., one]) for one in targets_of(target, x.shape[-1])], axis=-1
+        [softmax(x[..., columns]) for columns in targets_of(target, x.shape[-1])], axis=-1
     )
 
 

@@ -76,7 +76,7 @@ def _rows_of_setting(
 def _loss_of_mean(predicted: Sequence[PredictedRows]) -> float:
     """Return the loss of the mean of several predictions of the same rows."""
     rows = predicted[0]
-    outputs = numpy.stack([one.outputs for one in predicted])
+    outputs = numpy.stack([prediction.outputs for prediction in predicted])
     mean = outputs.mean(axis=0, dtype=numpy.float64)
     if rows.Y.ndim == 1:
         losses = -numpy.log(mean[numpy.arange(len(mean)), rows.Y].clip(MIN_PROBABILITY))

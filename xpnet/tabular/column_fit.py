@@ -165,7 +165,7 @@ class ColumnFit:
         timestamps = self.table.timestamps(index, clock)
         encodings = fit_numbers(timestamps, self.scaling, index, "timestamp")
         date_format = getattr(self.table.values(index), "date_format", "")
-        return [replace(one, clock=clock, date_format=date_format) for one in encodings]
+        return [replace(encoding, clock=clock, date_format=date_format) for encoding in encodings]
 
     def _category(self, index: int) -> list[Encoding] | str:
         """Return the encoding of a category or of free text, or why the column is left out."""

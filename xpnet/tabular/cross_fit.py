@@ -143,7 +143,9 @@ class CrossFit:
 
     def _choices_of_others(self, number: int) -> Choices:
         """Return what validation rows have chosen, without those of a fold if there are others."""
-        trainings = [one for one in self.ensemble.trainings.values() if one.best_epoch]
+        trainings = [
+            training for training in self.ensemble.trainings.values() if training.best_epoch
+        ]
         others = [
             training
             for index, training in self.ensemble.trainings.items()
@@ -154,7 +156,9 @@ class CrossFit:
         blend_weight = blend_weight_of(others)
         penalty = 0.0
         if blend_weight:
-            penalties = [one.linear.penalty for one in others if one.linear is not None]
+            penalties = [
+                training.linear.penalty for training in others if training.linear is not None
+            ]
             penalty = float(numpy.median(penalties))
         return Choices(max(1, epochs), blend_weight, penalty)
 

@@ -42,8 +42,8 @@ def with_dates(
     """
     formats = date_format if isinstance(date_format, dict) else {}
     general = date_format if isinstance(date_format, str) else None
-    for one in [*formats.values(), *filter(None, [general])]:
-        check_date_format(one)
+    for form in [*formats.values(), *filter(None, [general])]:
+        check_date_format(form)
     unknown = sorted(formats.keys() - {*table.names, *table.labels})
     if unknown:
         raise InputError(

@@ -373,9 +373,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         table = self._in_order_of_training(table)
         formats = {
-            one.column: one.date_format
-            for one in self.encodings_
-            if isinstance(one, NumberEncoding) and one.part
+            encoding.column: encoding.date_format
+            for encoding in self.encodings_
+            if isinstance(encoding, NumberEncoding) and encoding.part
         }
         return with_dates_as_in_training(table, formats) if formats else table
 

@@ -330,7 +330,7 @@ def _of_objects(values: list[Any], name: object) -> Values:
     types = set(map(type, present))
     has_one_kind = bool not in types or types <= {bool, numpy.bool_}
     for classes, read in _READERS.items():
-        if has_one_kind and all(issubclass(one, classes) for one in types):
+        if has_one_kind and all(issubclass(kind, classes) for kind in types):
             column = read(present, is_gap)
             if column is not None:
                 return column
@@ -368,8 +368,8 @@ def _gaps_of(values: list[object]) -> numpy.ndarray:
     Each type is looked at once, and only numbers of floating point one by one.
     """
     types = set(map(type, values))
-    float_types = {one for one in types if issubclass(one, float | numpy.floating | Decimal)}
-    gap_types = {one for one in types if one.__name__ in _GAP_TYPES}
+    float_types = {kind for kind in types if issubclass(kind, float | numpy.floating | Decimal)}
+    gap_types = {kind for kind in types if kind.__name__ in _GAP_TYPES}
     if not float_types and not gap_types:
         return numpy.zeros(len(values), bool)
     is_gap = [
@@ -425,7 +425,10 @@ def _of_dates(present: list[object], is_gap: numpy.ndarray) -> Timestamps:
 def _of_times(present: list[time], is_gap: numpy.ndarray) -> Timestamps:
     """Return times of day."""
     midnight = datetime.min.date()
-    spans = [datetime.combine(midnight, one.replace(tzinfo=None)) - datetime.min for one in present]
+    spans = [
+        datetime.combine(midnight, clock_time.replace(tzinfo=None)) - datetime.min
+        for clock_time in present
+    ]
     microseconds = numpy.array(spans, "timedelta64[us]").astype(numpy.int64)
     return Timestamps(_with_gaps(microseconds, is_gap), "naive", unit="time")
 

@@ -64,7 +64,9 @@ def rows_of_folds(
         fold = validation[indices[networks[0]]]
         X = backend.asarray(validation_inputs(rows.X, fold))
         predicted = [trained.validated[k].predict(X) for k in networks]
-        outputs.append(numpy.mean([backend.to_numpy(one) for one in predicted], axis=0))
+        outputs.append(
+            numpy.mean([backend.to_numpy(of_network) for of_network in predicted], axis=0)
+        )
         folds.append(fold)
     chosen = numpy.concatenate([fold.validation for fold in folds])
     groups = [fold.groups for fold in folds if fold.groups is not None]

@@ -92,7 +92,7 @@ def usable_settings(estimator: "Tabular", recipe: Recipe) -> list[NetworkSetting
     has_hidden = len(recipe.spec.widths) > 2
     may_change_dropout = has_hidden and estimator.dropout == type(estimator)().dropout
     chosen = estimator.learning_rate_init, estimator.weight_decay
-    may_change_updates = all(isinstance(one, str) for one in chosen)
+    may_change_updates = all(isinstance(value, str) for value in chosen)
     settings = [
         setting
         for setting in SETTINGS
