@@ -144,7 +144,7 @@ def doctor(as_json: bool, group: str | None) -> None:
 
 
 def _machine_facts() -> dict[str, str]:
-    """Return what computes on this machine, and why."""
+    """Return the facts of this machine, and the backend that computes, with the reason."""
     from xpnet import FeedforwardNeuralNet
 
     try:  # what would train a small network
@@ -162,7 +162,7 @@ def _machine_facts() -> dict[str, str]:
 
 
 def _blas_libraries() -> list[dict[str, object]]:
-    """Return what threadpoolctl says about the BLAS libraries of NumPy and SciPy."""
+    """Return the facts of the BLAS libraries of NumPy and SciPy, from threadpoolctl."""
     import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it is listed
     from threadpoolctl import threadpool_info
 

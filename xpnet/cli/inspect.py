@@ -37,7 +37,7 @@ def inspect(model: Path, tensors: bool, as_json: bool) -> None:
 
 
 def _facts(description: dict[str, Any]) -> dict[str, object]:
-    """Return what a person asks about a model: for what, by what, how well, how large."""
+    """Return the facts of a model: its task, its training, its scores and its size."""
     extra = _dict_of(description["extra"])  # a file of unknown origin may hold anything
     parameters = _entries(description["settings"], "params")
     fitted = _entries(description["settings"], "fitted")
@@ -70,7 +70,7 @@ def _facts(description: dict[str, Any]) -> dict[str, object]:
 
 
 def _learned_facts(fitted: dict[str, object]) -> dict[str, object]:
-    """Return what an estimator knows of its training, by the names that the commands write.
+    """Return the facts of an estimator on its training, by the names that the commands write.
 
     MLPClassifier and MLPRegressor know the rows that all their fits have seen together, so that
     the rows are known where there was one fit.
@@ -105,7 +105,7 @@ def _epochs(fitted: dict[str, object]) -> str | None:
 
 
 def _training_facts(training: dict[str, object]) -> dict[str, object]:
-    """Return what was trained on, the losses, and the scores on other rows."""
+    """Return the training rows, the losses and the scores on other rows, as text."""
     rows = training.get("rows")
     data = training.get("data")
     source = f" of {data}" if data is not None else ""

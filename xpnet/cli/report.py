@@ -89,7 +89,7 @@ class Written(NamedTuple):
 
 
 def describe_model(model: Tabular, name: str) -> TrainedFacts:
-    """Return what the report says about a model and its training, as JSON values.
+    """Return the facts of a report on a model and its training, as JSON values.
 
     name : of the kind of model, as --model has it
     """
@@ -139,7 +139,7 @@ def write_files(model: Tabular, settings: TrainSettings, report: Report) -> list
 
 
 def describe_training(model: Tabular, report: Report) -> dict[str, object]:
-    """Return what a model file says about its training, as JSON values.
+    """Return the facts of a model file on its training, as JSON values.
 
     ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;
     ``test``, the scores

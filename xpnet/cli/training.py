@@ -233,7 +233,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
 
 
 def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:
-    """Return what a report says before the training.
+    """Return the report as far as it is known before the training.
 
     rows : those with a label; target : the column of labels
     """

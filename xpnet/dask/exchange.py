@@ -43,8 +43,9 @@ class Exchange:
         self._pairs: dict[object, tuple[asyncio.Future[object], asyncio.Future[object]]] = {}
 
     async def swap(self, key: object, first: bool, value: object) -> object:
-        """Return what the other rank brings under the same key. first : whether the caller is the
-        first of the two.
+        """Return the value that the other rank brings under the same key.
+
+        first : whether the caller is the first of the two
         """
         future = asyncio.get_running_loop().create_future
         pair = self._pairs.setdefault(key, (future(), future()))

@@ -9,8 +9,8 @@ from xpnet.estimators.mlp import MLP
 
 
 def _of_block(block: Any, estimator: MLP, method: str) -> Any:
-    """Return what a method finds for a block of rows: an array for an array, a series or frame for
-    a frame.
+    """Return the result of a method for a block of rows: an array for an array, a series or frame
+    for a frame.
     """
     is_frame = hasattr(block, "columns")
     count = rows_of(block)

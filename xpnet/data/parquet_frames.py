@@ -92,7 +92,7 @@ def _rows_of_group(
 
 
 def _partition_keys(fragment: pyarrow.dataset.Fragment) -> dict[str, object]:
-    """Return what the name of a file's folder says about its rows (year=2024)."""
+    """Return the values that the name of a file's folder gives its rows (year=2024)."""
     return dataset.get_partition_keys(fragment.partition_expression)
 
 

@@ -345,7 +345,7 @@ class TextFile:
     def _retried(
         self, open_reader: OpenReader, kinds: dict[str, object], take: Callable[..., Result]
     ) -> Result:
-        """Return what is taken of a reader.
+        """Return the result of ``take`` for a reader.
 
         It begins again with another type where a cell does not fit a column's, and with larger
         blocks for rows that do not fit into one.

@@ -357,7 +357,7 @@ def get_backend(name: str) -> Backend:
 
 
 def _advice(name: str, registered: Iterable[str]) -> str:
-    """Return what to do about the name of a backend that is not installed."""
+    """Return the advice on the name of a backend that is not installed."""
     if name in _WITHOUT_BACKEND:
         return f"Pass arrays of {name} and no backend: they are computed by {name}."
     hint = did_you_mean(name, registered)

@@ -62,7 +62,7 @@ def distributed_step(step: Step) -> Step:
     """Return the step on the ranks that ``use_group`` asked for; the step itself where this process
     is alone.
 
-    step : what computes on this rank
+    step : the step that computes on this rank
     returns one whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks
     """
     ranks = current_ranks()
@@ -78,7 +78,7 @@ class DistributedStep(Step):
     """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows
     are.
 
-    step : what computes on this rank
+    step : the step that computes on this rank
     ranks : all that take part, two at least
     """
 

@@ -217,7 +217,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self._probabilities(X, "predict_proba")
 
     def _probabilities(self, X: ArrayLike | Source, method: str) -> Array | list[Array]:
-        """Return what `predict_proba` does, for a public method of this name."""
+        """Return the result of `predict_proba`, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
         if isinstance(self.classes_, list):
             return [like_input(outputs[:, columns], X, backend) for columns in self._targets()]

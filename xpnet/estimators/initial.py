@@ -22,7 +22,7 @@ _ZERO_SEED = _ZeroSeed(0)
 
 
 def random_state_of(seed: RandomState | int | None) -> RandomState:
-    """Return what scikit-learn's ``check_random_state`` returns.
+    """Return a random generator, as scikit-learn's ``check_random_state`` does.
 
     ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as
     long as some epochs of a small network.

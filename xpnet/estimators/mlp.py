@@ -89,8 +89,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _learn_targets(
         self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
     ) -> Targets:
-        """Return what the targets mean. Raises ValueError where they do not fit those seen before,
-        or the classes.
+        """Return the meaning of the targets.
+
+        Raises ValueError where they do not fit those seen before, or the classes.
         """
 
     @abstractmethod

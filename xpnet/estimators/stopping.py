@@ -32,7 +32,7 @@ def validation_loss(training: Training) -> float:
 class Improvement(Callback):
     """Measures each epoch, and counts the epochs without improvement.
 
-    record : what is known of the training; measure : how good an epoch is
+    record : the record of the training; measure : returns how good an epoch is
     tol : an epoch improves if it is better than the best by this at least
     patience : training stalls after more than this many epochs in a row without improvement
     parameters : returns the network's parameters, which are kept for the best score

@@ -9,8 +9,8 @@ from xpnet.training import Callback, Training
 class Verbose(Callback):
     """Prints what scikit-learn's networks print after an epoch.
 
-    improvement : what has measured the epoch, and knows whether training stalls
-    adaptive : what lowers the learning rate; None where nothing does
+    improvement : the callback that measures epochs, and knows whether training stalls
+    adaptive : the callback that lowers the learning rate; None where none does
     silent : whether nothing is printed; sink : called with each line
     """
 

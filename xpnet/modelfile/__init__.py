@@ -307,7 +307,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
-    """Return what each column holds that the encoder of a file uses, by name.
+    """Return the kind of each column that the encoder of a file uses, by name.
 
     It is empty for settings that no encoder writes, which a file of unknown origin may hold.
     """

@@ -65,7 +65,7 @@ def kept_parameters(estimator: BaseEstimator) -> dict[str, object]:
 
 
 def to_export(estimator: MLP) -> Exported:
-    """Return what other runtimes compute of a fitted estimator.
+    """Return a fitted estimator as other runtimes compute it.
 
     Raises NotFittedError before ``fit``, InputError for several targets of classes.
     """

@@ -95,7 +95,7 @@ class Exported:
 
 
 def to_export(network: Network) -> Exported:
-    """Return what other runtimes compute of a network."""
+    """Return a network as other runtimes compute it."""
     return Exported(network.spec, [network.values()])
 
 

@@ -77,7 +77,7 @@ def parts(estimator: Tabular) -> FileParts:
 
 
 def to_export(estimator: Tabular) -> Exported:
-    """Return what other runtimes compute of a fitted estimator.
+    """Return a fitted estimator as other runtimes compute it.
 
     Raises NotFittedError before ``fit``, InputError for an encoder of another kind, and for free
     text.
@@ -92,7 +92,7 @@ def to_export(estimator: Tabular) -> Exported:
 
 
 def _exported(fitted: FittedTable) -> Exported:
-    """Return what other runtimes compute of a fit. Raises InputError for another encoder."""
+    """Return a fit as other runtimes compute it. Raises InputError for another encoder."""
     if type(fitted.encoder) is not xpnet.TableEncoder:
         kind = type(fitted.encoder).__name__
         raise InputError(
@@ -159,7 +159,7 @@ def _take_targets(
     *,
     flat: bool,
 ) -> dict[str, numpy.ndarray]:
-    """Return what ``fit`` learned of a regressor's targets, by the names of the record's fields."""
+    """Return the facts about a regressor's targets, by the names of the record's fields."""
     outputs = spec.widths[-1]
     rows = len(tensors["residuals"])
     has_outputs = not flat or outputs == max(1, len(spec.loss_numbers))

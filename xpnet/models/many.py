@@ -141,7 +141,7 @@ class _Training:
 
     @property
     def bit_generator(self) -> object:
-        """Return what the network's orders are drawn from; None for NumPy's global generator."""
+        """Return the source of the network's orders; None for NumPy's global generator."""
         return getattr(self.network.rng, "bit_generator", None)
 
     def own_arrays(self) -> tuple[Array, Labels]:
@@ -245,7 +245,7 @@ def _indices(
 def _common_form(
     training: _Training, batch_size: int | None, shuffle: bool, generators: Counter[int]
 ) -> _CommonForm | None:
-    """Return what networks must have in common to train side by side; None for a network that
+    """Return the settings that networks must share to train side by side; None for a network that
     trains alone.
 
     That is one whose orders only NumPy can draw, in their turn, or one that several processes

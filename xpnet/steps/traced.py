@@ -71,7 +71,7 @@ class Form(NamedTuple):
     """The settings that are compiled in. Batches of one form and equal shapes share the code.
 
     spec : the network; its seed, and the strength of its penalty if it has one, have no effect
-    backend : what computes in compiled functions
+    backend : the backend that computes in compiled functions
     batch_rows : rows of a member's batch
     has_order : whether the rows of a batch are indices
     each_member_has_rows : whether the members have different rows
@@ -208,7 +208,7 @@ class TracedStep(ReferenceStep):
     ) -> tuple[TrainingArrays, numpy.ndarray]:
         """Call `train_on_batch` for all batches of all epochs, one after the other.
 
-        forms : what is compiled for each shape of a batch
+        forms : the compiled form for each shape of a batch
         rows : all rows, from which each batch takes its own
         inputs : for each form NumPy arrays for its batches in all epochs
 
@@ -407,7 +407,7 @@ class TracedStep(ReferenceStep):
         return {}
 
     def _form(self, plan: EpochsPlan, max_grad_norm: float | None) -> Form:
-        """Return what is compiled for the batches of a plan, which have one size."""
+        """Return the compiled form for the batches of a plan, which have one size."""
         order_dimensions = 0 if plan.orders is None else plan.orders[0].ndim
         key = (plan.sizes[0], order_dimensions, max_grad_norm)
         if key not in self._forms:
@@ -427,7 +427,7 @@ class TracedStep(ReferenceStep):
         return self.backend
 
     def _inputs(self, plan: EpochsPlan) -> BatchInputs:
-        """Return what differs between the batches of a plan."""
+        """Return the inputs that differ between the batches of a plan."""
         rule = self.spec.rule
         dtype = self.spec.dtype
         shape = plan.updates.shape

@@ -81,7 +81,7 @@ class Tabular(FittedAttributes, TabularParameters):
 
     @abstractmethod
     def _learned_targets(self, y: numpy.ndarray) -> TargetCoding:
-        """Return what the targets of the training rows say."""
+        """Return the coding of the targets, learned from those of the training rows."""
 
     @abstractmethod
     def _record(self, coding: Any, encoder: Transformer, trained: TrainedNetworks) -> FittedTable:
@@ -411,7 +411,7 @@ class Tabular(FittedAttributes, TabularParameters):
         return random_folds(len(rows.X), labels, count, random_state)
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
-        """Return what watches this fit, and forget what `watch` was given for it."""
+        """Return the callbacks and lines of this fit; the arguments of `watch` hold for one fit."""
         watching: Watching = self.__dict__.pop("_watching", Watching())
         say = PrintedLines() if watching.say is None and self.verbose else watching.say
         return replace(watching, say=say, callbacks=callbacks)

@@ -54,7 +54,7 @@ class CategoryEncoding:
 
     @property
     def labels(self) -> list[str]:
-        """Return what is added to the column's name to name each output."""
+        """Return the ending of the name of each output, which follows the column's name."""
         labels = [f"_{value}" for value in self.values[: self.frequent]]
         labels += ["_rare"] * (self.hot - self.frequent) + ["_missing"] * self.gaps
         return labels + [f"_{label}" for label in self.detail_labels]

@@ -109,7 +109,7 @@ class Timestamps:
     microseconds : (rows,) float64 since 1970 on the clock of the column, or since midnight of
         times of day; NaN for gaps
     clock : the clock; local : the same on the clock of the time zone, where that is another one
-    unit : what the column holds; date_format : of dates that were read from text
+    unit : "datetime", "date" or "time"; date_format : of dates that were read from text
     """
 
     microseconds: numpy.ndarray
@@ -334,7 +334,7 @@ class Table:
         return self.columns[index].values
 
     def kind(self, index: int) -> ColumnKind:
-        """Return what a column holds; text that holds durations counts as numbers."""
+        """Return the kind of a column; text that holds durations counts as numbers."""
         return self.values(index).kind
 
     def clock(self, index: int) -> Clock:

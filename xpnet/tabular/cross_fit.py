@@ -142,7 +142,7 @@ class CrossFit:
         return LabeledRows(rows.X[chosen], rows.Y[chosen], weight)
 
     def _choices_of_others(self, number: int) -> Choices:
-        """Return what validation rows have chosen, without those of a fold if there are others."""
+        """Return the choices by validation rows, without those of a fold if there are others."""
         trainings = [
             training for training in self.ensemble.trainings.values() if training.best_epoch
         ]

@@ -99,7 +99,7 @@ class FittedTable:
         return self.in_units(numpy.concatenate(list(blocks), axis=1))
 
     def network_outputs(self, encoded: numpy.ndarray, method: str) -> list[numpy.ndarray]:
-        """Return what a method of each network returns for encoded rows: (..., rows, outputs)."""
+        """Return the results of a method of each network on encoded rows: (..., rows, outputs)."""
         rows = len(encoded)
         padded = numpy.pad(encoded, ((0, -rows % BATCH_MULTIPLE), (0, 0)))
         moved = self.networks[0].backend.asarray(padded)  # once for all networks

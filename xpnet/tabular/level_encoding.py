@@ -54,7 +54,7 @@ class LevelEncoding:
 
     @property
     def labels(self) -> list[str]:
-        """Return what is added to the column's name to name each output."""
+        """Return the ending of the name of each output, which follows the column's name."""
         return [f"_level_{label}" for label in self.detail_labels]
 
     def write(

@@ -71,7 +71,7 @@ class NumberEncoding:
 
     @property
     def labels(self) -> list[str]:
-        """Return what is added to the column's name to name each output."""
+        """Return the ending of the name of each output, which follows the column's name."""
         ending = f"_{self.part}" if self.part else ""
         labels = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
         labels += [f"{ending}_sin", f"{ending}_cos"] * self.cycle

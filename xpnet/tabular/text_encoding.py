@@ -43,7 +43,7 @@ class TextEncoding:
 
     @property
     def labels(self) -> list[str]:
-        """Return what is added to the column's name to name each output."""
+        """Return the ending of the name of each output, which follows the column's name."""
         return [f"_text{index}" for index in range(self.components.shape[1])]
 
     def write(self, codes: CategoryCodes, out: numpy.ndarray) -> None:

@@ -349,7 +349,7 @@ class InMemory(Batches):
         self._orders = self._order_drawer(rows) if shuffled else None
 
     def _order_drawer(self, rows: int) -> OrderDrawer:
-        """Return what draws the orders of the rows."""
+        """Return the drawer of the orders of the rows."""
         return OrderDrawer(self.rng, rows, self.members)
 
     def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:
