@@ -75,8 +75,11 @@ class MpiGroup:
     library = "numpy"
 
     def __init__(self, comm: Any, watch: Watch, MPI: Any) -> None:
-        self._comm, self._watch, self._MPI = comm, watch, MPI
-        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self._comm = comm
+        self._watch = watch
+        self._MPI = MPI
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
         # The name and the version, such as "Open MPI v5.0.11". Text after a comma and further lines
         # are left out.
         self.why = " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip(

@@ -30,9 +30,12 @@ class Watch:
     """
 
     def __init__(self, MPI: Any, timeout: float) -> None:
-        self._MPI, self._world, self._timeout = MPI, MPI.COMM_WORLD, timeout
+        self._MPI = MPI
+        self._world = MPI.COMM_WORLD
+        self._timeout = timeout
         self._tick = min(timeout / 4, 1.0)
-        self._until, self._what = inf, ""
+        self._until = inf
+        self._what = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="xpnet-mpi-watch", daemon=True)
 
@@ -49,7 +52,8 @@ class Watch:
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Limit the time that this rank waits for the others in a collective call."""
-        self._what, self._until = what, time.monotonic() + self._timeout
+        self._what = what
+        self._until = time.monotonic() + self._timeout
         try:
             yield
         finally:
@@ -73,7 +77,8 @@ class Watch:
 
     def _end(self) -> None:
         """Print which ranks did not come, and end all ranks."""
-        rank, size = self._world.Get_rank(), self._world.Get_size()
+        rank = self._world.Get_rank()
+        size = self._world.Get_size()
         missing = ", ".join(map(str, self._missing()))
         who = f"rank {missing}, which did not come" if missing else "the other ranks"
         sys.stderr.write(

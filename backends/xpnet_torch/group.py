@@ -72,11 +72,11 @@ class TorchGroup:
     library = "torch"
 
     def __init__(self, torch: Any, group: object) -> None:
-        self._torch, self._distributed, self._group = torch, torch.distributed, group
-        self.rank, self.size = (
-            self._distributed.get_rank(group),
-            self._distributed.get_world_size(group),
-        )
+        self._torch = torch
+        self._distributed = torch.distributed
+        self._group = group
+        self.rank = self._distributed.get_rank(group)
+        self.size = self._distributed.get_world_size(group)
         self.why = f"gloo of PyTorch {torch.__version__}"
 
     def allreduce(self, array: Any) -> Any:
@@ -121,7 +121,8 @@ class TorchGroup:
 
 def _connected(torch: ModuleType, timeout: float) -> Any:
     """Return a process group of all ranks: the default group first, and a new group after that."""
-    distributed, limit = torch.distributed, timedelta(seconds=timeout)
+    distributed = torch.distributed
+    limit = timedelta(seconds=timeout)
     try:
         if distributed.is_initialized():
             return distributed.new_group(backend="gloo", timeout=limit)

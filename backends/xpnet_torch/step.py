@@ -38,7 +38,8 @@ class TorchStep(TracedStep):
         inputs: list[BatchInputs],
     ) -> tuple[TrainingArrays, Any]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
-        device, sums = rows.X.device, []
+        device = rows.X.device
+        sums = []
         loss: Any
         squares: Any
         largest = max(form.batch_rows for form in forms)

@@ -51,7 +51,8 @@ def filled_in(
     """
     template = unwrap(template)
     copy = FunctionType(template.__code__, {**template.__globals__, **values}, name)
-    copy.__qualname__, copy.__doc__ = name, template.__doc__
+    copy.__qualname__ = name
+    copy.__doc__ = template.__doc__
     return copy
 
 
@@ -126,7 +127,8 @@ def _compiler() -> Iterator[None]:
     global _compiling
     if reason := internals.why_no_function_can_wait():
         _say(f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
-    begin, collected = time.perf_counter(), gc.isenabled()
+    begin = time.perf_counter()
+    collected = gc.isenabled()
     gc.disable()
     try:
         with nullcontext() if reason else internals.functions_wait():
@@ -236,7 +238,8 @@ def _keep(name: str, code: Callable[[], bytes | None]) -> None:
         if content := code():
             code_cache().store(name, content)
     except Exception as error:  # the disk is full, say, or Numba has changed
-        folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
+        folder = code_cache().folder
+        reason = getattr(error, "strerror", None) or error
         _say(
             f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), "
             "so each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written."

@@ -60,21 +60,24 @@ def read(
             sample_weight if order is None else sample_weight[order], dtype
         )
     y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
-    width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
+    width = 1 if y.ndim == 1 else y.shape[1]
+    rows = X.shape[0] if order is None else order.shape[-1]
     return CallData(x, x_row, y, width, order, sample_weight, rows, sparsity)
 
 
 def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
     """Set the fields of a job that follow from its data."""
-    dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
+    dtype = spec.dtype
+    loss = str(spec.loss)
+    indexed = data.y.ndim == 1
     if loss == "softmax_cross_entropy":
         loss += "_indices" if indexed else "_rows"
-    job.loss_at, job.indexed, job.label_width = (
-        functions.address(loss, dtype),
-        indexed,
-        data.label_width,
-    )
-    job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
+    job.loss_at = functions.address(loss, dtype)
+    job.indexed = indexed
+    job.label_width = data.label_width
+    job.x_rows = data.x.shape[0]
+    job.x_row = data.x_row
+    job.rows = data.rows
     job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
     if data.order is not None:
         job.gather_at = functions.address("gather", dtype)
@@ -88,7 +91,8 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
     }
     if data.sparsity is not None:
         arrays["starts_at"], arrays["columns_at"] = starts, columns = data.sparsity
-        job.x_rows, job.filled = starts.size - 1, data.x.size
+        job.x_rows = starts.size - 1
+        job.filled = data.x.size
         for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
     arrays |= {
@@ -113,7 +117,8 @@ def by_rows(
             numpy.ascontiguousarray(indices, wide) for indices in (X.indptr, X.indices)
         )
         return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
-    (step, item), width = X.strides, X.shape[1]
+    step, item = X.strides
+    width = X.shape[1]
     one_by_one = X.dtype == dtype and item == X.itemsize and X.flags.aligned
     if one_by_one and step % item == 0 and step >= item * width:
         return X, step // item, None

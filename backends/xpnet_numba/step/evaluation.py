@@ -118,7 +118,8 @@ class Evaluator:
 
     def _predict(self, X: Rows, result: numpy.ndarray) -> None:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
-        dtype, rows = self.spec.dtype, len(result)
+        dtype = self.spec.dtype
+        rows = len(result)
         x, _, sparsity = by_rows(X, dtype)
         if sparsity is not None:
             data = CallData(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, sparsity)

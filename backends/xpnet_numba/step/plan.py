@@ -110,7 +110,8 @@ def make_plan(
     workers = _workers(work, cores)
     rounds = -(-batch_rows // (workers * MAX_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
-    blocks, max_blocks = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
+    blocks = -(-batch_rows // round_rows)
+    max_blocks = BLOCKS_PER_CORE * cores
     block_gradients = blocks > 1 and _keeps_block_gradients(
         spec, batch_rows, min(blocks, max_blocks), sparse=sparse
     )
@@ -172,7 +173,8 @@ def _member_slices(
     """Return a layer's slices: the shared weight cut by rows, with a shared bias, and the members'
     own parameters.
     """
-    weight, members = layer.fan_in * layer.fan_out, spec.members
+    weight = layer.fan_in * layer.fan_out
+    members = spec.members
     if layer.weight_step:
         slices = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
     else:
@@ -180,7 +182,8 @@ def _member_slices(
         # The factors between weight and bias, or the bias itself, are not shared.
         if layer.bias_step or layer.scale_in >= 0:
             last = slices[-1]
-            last.takes_bias, last.size = 0, last.weights
+            last.takes_bias = 0
+            last.size = last.weights
     own = [(layer.scale_in, layer.fan_in), (layer.scale_out, layer.fan_out)]
     runs = [(offset, members * size) for offset, size in own if offset >= 0]
     if layer.bias_step:
@@ -217,7 +220,8 @@ def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
     """
     parts = sum(piece.layer == 0 for piece in slices)
     fan_in, fan_out = spec.widths[:2]
-    by_rows, in_parts = fan_in * (fan_out + batch_rows), 2 * batch_rows * fan_out
+    by_rows = fan_in * (fan_out + batch_rows)
+    in_parts = 2 * batch_rows * fan_out
     return parts if parts > 1 and by_rows >= FEATURES * in_parts else 0
 
 

@@ -19,10 +19,11 @@ from xpnet_numba.step.job import Job, aligned, bytes_for, carve
 from xpnet_numba.step.layout import buffer_size
 from xpnet_numba.step.workspace import Workspace, set_buffers
 
-GRADIENT, UPDATE = 2, 3
-"""Numbers of the phase that computes the gradients of slices, and may update the slices, and of the
-phase that only updates them.
-"""
+GRADIENT = 2
+"""Number of the phase that computes the gradients of slices, and may update the slices."""
+
+UPDATE = 3
+"""Number of the phase that only updates slices."""
 
 
 class SharedMemoryTraining:
@@ -36,7 +37,10 @@ class SharedMemoryTraining:
     def __init__(
         self, spec: NetworkSpec, group: SharedMemoryGroup, workspace: Workspace, job: Job
     ) -> None:
-        self.spec, self.group, self.job, self.workspace = spec, group, job, workspace
+        self.spec = spec
+        self.group = group
+        self.job = job
+        self.workspace = workspace
         self.plan = plan = workspace.plan
         self.label_width = workspace.label_width
         names = "params", "gradients", *spec.rule.buffers
@@ -44,8 +48,10 @@ class SharedMemoryTraining:
             spec.dtype, {**dict.fromkeys(names, buffer_size(spec)), "squares": group.size}
         )
         self._memory: numpy.ndarray | None = None
-        rank, cores = group.rank, plan.cores // group.size
-        job.penalized, job.first_thread = spec.l2 > 0, rank * cores
+        rank = group.rank
+        cores = plan.cores // group.size
+        job.penalized = spec.l2 > 0
+        job.first_thread = rank * cores
         # The phases of a batch, each with the first and the end of this rank's pieces.
         slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
         blocks = plan.blocks * rank // group.size, plan.blocks * (rank + 1) // group.size
@@ -72,7 +78,8 @@ class SharedMemoryTraining:
             of all ranks are written afterwards
         max_grad_norm : maximum norm of the gradient, to which larger gradients are scaled, or None
         """
-        job, clips = self.job, max_grad_norm is not None
+        job = self.job
+        clips = max_grad_norm is not None
         job.updating = not clips
         kept = "params", *self.spec.rule.buffers
         self.group.barrier()  # other ranks may still read the memory for the epoch before
@@ -97,7 +104,8 @@ class SharedMemoryTraining:
             job.updates_made += 1
         for name in kept:
             flat[name][:] = self.flat[name]
-        totals, blocks = self.workspace.arrays["totals_at"][:: LINE // 8], self.plan.blocks
+        totals = self.workspace.arrays["totals_at"][:: LINE // 8]
+        blocks = self.plan.blocks
         weight = float(weights.sum())
         penalty = float(totals[blocks:].sum()) / weight if weight else 0.0
         return (float(totals[:blocks].sum()) / weight + penalty if weight else 0.0), penalty
