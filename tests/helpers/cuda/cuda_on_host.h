@@ -7,36 +7,15 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
-#define __global__
-#define __device__
-#define __launch_bounds__(...)
+#include "cuda_names.h"
+
 #define __shared__ static
 
-using std::exp;
-using std::expm1;
-using std::fabs;
-using std::fmax;
-using std::log;
-using std::log1p;
-using std::max;
-using std::min;
-using std::pow;
-using std::sqrt;
-using std::tanh;
-
 #define COUNT(size) (host::counts[0] += (size), host::counts[1]++)
-
-struct Index {
-  unsigned x, y, z;
-};
-static Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host {
 
@@ -165,22 +144,6 @@ static const char *launch(void (*kernel)(void **), void **args, const unsigned *
 }
 
 }  // namespace host
-
-static unsigned __float_as_uint(float x) {
-  unsigned bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-static float __uint_as_float(unsigned bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-  return (unsigned long long)((unsigned __int128)a * b >> 64);
-}
 
 // Gives what has been counted since it was last asked.
 extern "C" void take_counts(unsigned long long *to) {

@@ -5,32 +5,11 @@
 #include <sanitizer/tsan_interface.h>
 #include <ucontext.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <cstring>
 
-#define __global__
-#define __device__
-#define __launch_bounds__(...)
+#include "cuda_names.h"
+
 #define UNSEEN __attribute__((no_sanitize("thread"), noinline))  // by ThreadSanitizer
-
-using std::exp;
-using std::expm1;
-using std::fabs;
-using std::fmax;
-using std::log;
-using std::log1p;
-using std::max;
-using std::min;
-using std::pow;
-using std::sqrt;
-using std::tanh;
-
-struct Index {
-  unsigned x, y, z;
-};
-static Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host {
 
@@ -167,22 +146,6 @@ UNSEEN static void barrier(int number) {
 #define __syncthreads() host::barrier(__COUNTER__)
 extern "C" UNSEEN void remove_barrier(int number) { host::removed = number; }
 
-UNSEEN static unsigned __float_as_uint(float x) {
-  unsigned bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-UNSEEN static float __uint_as_float(unsigned bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-  return (unsigned long long)((unsigned __int128)a * b >> 64);
-}
-
 template <class T>
 UNSEEN T __shfl_xor_sync(unsigned, T value, int distance) {
   using namespace host;
@@ -193,5 +156,3 @@ UNSEEN T __shfl_xor_sync(unsigned, T value, int distance) {
   wait(AT_WARP);
   return value;
 }
-
-extern "C" UNSEEN void take_counts(unsigned long long *to) { to[0] = to[1] = 0; }
