@@ -73,11 +73,13 @@ def test_the_compiler_that_cupy_uses_takes_the_source(options: tuple[str, ...]) 
     assert_no_spills(nvrtc("sm_80", "float", NVRTC or "", *options))
 
 
-def accesses(real: str, kernel: str, kind: str = r"[.\w]+") -> str:
+def accesses(
+    real: str, kernel: str, kind: str = r"[.\w]+", space: str = r"\.global(?:\.nc)?"
+) -> str:
     """A kernel's loads and stores of a kind, in the order of its PTX: ``ld ld st ``."""
     if NVRTC is None:
         pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
-    found = re.findall(rf"\b(ld|st)\.global(?:\.nc)?\.{kind}\b", ptx(real, NVRTC)[kernel])
+    found = re.findall(rf"\b(ld|st){space}\.{kind}\b", ptx(real, NVRTC)[kernel])
     return "".join(f"{access} " for access in found)
 
 
@@ -104,12 +106,7 @@ def test_rows_are_gathered_sixteen_bytes_at_a_time(real: str) -> None:
     """Where they lie is read from memory, so that NVRTC does not say of their loads that they are
     global.
     """
-    if NVRTC is None:
-        pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
-    found = re.findall(
-        rf"\b(ld|st)(?:\.global)?\.{SIXTEEN_BYTES[real]}\b", ptx(real, NVRTC)["next_batch"]
-    )
-    assert found[:2] == ["ld", "st"]
+    assert accesses(real, "next_batch", SIXTEEN_BYTES[real], r"(?:\.global)?").startswith("ld st ")
 
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
