@@ -73,8 +73,8 @@ class TorchNetwork(Network):
                     buffer.zero_()
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return the logits. Where products take bfloat16, CUDA is fastest under autocast, and a
-        CPU without it.
+        """Return the logits. Where products take bfloat16, CUDA runs under autocast; a CPU follows
+        ``MATMUL_PRECISION``, which was faster there.
         """
         if not self.halved:
             return self.model(X)
