@@ -2,10 +2,9 @@
 
 A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of
 small networks, and need no library that must be limited to one thread. With vectors of 32 bytes
-BLAS is faster for large weights, since it has a copy of both operands (``xpnet bench --held-to
-avx2``). The threads of the team each call BLAS on their part of the work. The threads of BLAS would
-compete with them, so BLAS is limited to one thread in the whole process while a step computes with
-it.
+BLAS is faster for large weights, since it has a copy of both operands. The threads of the team each
+call BLAS on their part of the work. The threads of BLAS would compete with them, so BLAS is limited
+to one thread in the whole process while a step computes with it.
 """
 
 import os
