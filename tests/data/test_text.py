@@ -109,7 +109,7 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: st
     assert len(str(caught.value)) < 400
 
 
-COMMA = "commas are read as decimal marks; --decimal . if they part thousands"
+COMMA = "commas are read as decimal marks; --decimal . if they separate thousands"
 
 
 @pytest.mark.parametrize(

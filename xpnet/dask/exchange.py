@@ -89,7 +89,7 @@ class DaskGroup:
         self._turn += 1
         # Ranks beyond a power of two hand their array to a rank that is paired.
         paired = 1 << (self.size.bit_length() - 1)
-        # A copy, which nobody writes to: a worker in this process is given it as it is.
+        # A copy that nobody writes to, since a worker in this process gets this very array.
         total = numpy.array(array)
         if self.rank >= paired:
             self._swap(self.rank - paired, "in", total)
@@ -105,8 +105,8 @@ class DaskGroup:
         return total
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
-        """See :class:`xpnet.backend.Group`: those who have the value hand it to as many others (a
-        binomial tree).
+        """See :class:`xpnet.backend.Group`: each rank that has the value sends it to another one,
+        so that their number doubles (a binomial tree).
         """
         self._turn += 1
         position = (self.rank - rank) % self.size
@@ -143,7 +143,7 @@ class DaskGroup:
 
     def _swap(self, other: int, stage: object, value: object) -> Any:
         """Give a value to another rank, and take its own."""
-        # Else Dask's log has an error for each call to an exchange that is gone.
+        # Otherwise Dask logs an error for each call to an exchange that is gone.
         self._check_not_cancelled()
         until = time.monotonic() + self._timeout
         first = self.rank < other

@@ -14,7 +14,7 @@ def _of_block(block: Any, estimator: MLP, method: str) -> Any:
     """
     is_frame = hasattr(block, "columns")
     count = rows_of(block)
-    # Estimators refuse no rows; what they find for one row has the dtype and the columns.
+    # Estimators refuse an input without rows; the result for one row has the dtype and the columns.
     rows = block if count else numpy.zeros((1, block.shape[1]))
     if is_frame and not count:
         rows = type(block)(rows, columns=block.columns)
@@ -29,7 +29,7 @@ def _of_block(block: Any, estimator: MLP, method: str) -> Any:
 
 
 def predict_blocks(estimator: MLP, method: str, X: Any) -> Any:
-    """A Dask array, series or frame of what a method finds for each block of rows of X."""
+    """Return the results of a method for the blocks of X, as a Dask array, series or frame."""
     if not hasattr(X, "chunks"):
         return X.map_partitions(
             _of_block, estimator, method, meta=_of_block(X._meta, estimator, method)

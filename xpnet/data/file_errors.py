@@ -1,4 +1,4 @@
-"""One error for whatever the libraries raise when a data file cannot be read."""
+"""One error in place of all that libraries raise when a data file cannot be read."""
 
 import re
 from collections.abc import Iterator

@@ -126,7 +126,7 @@ class TextFile:
         if self.decimal is None and has_decimal_commas(rows[1:], self.separator):
             self.decimal = ","
             self.notes.append(
-                "commas are read as decimal marks; --decimal . if they part thousands"
+                "commas are read as decimal marks; --decimal . if they separate thousands"
             )
 
     @property

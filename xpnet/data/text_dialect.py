@@ -29,7 +29,7 @@ class Header(NamedTuple):
 
 
 def find_separator(text: str, candidates: str) -> tuple[str, list[list[str]]]:
-    """Return the separator that parts the first lines best, and their cells.
+    """Return the separator that divides the first lines most regularly, and their cells.
 
     text : the first lines, the last of which may be cut; candidates : characters
     """
@@ -39,7 +39,7 @@ def find_separator(text: str, candidates: str) -> tuple[str, list[list[str]]]:
 
 def header_of(cells: Sequence[str]) -> Header:
     """Return the names of columns that the first row holds."""
-    copies: dict[str, int] = {}  # by name, how often it has come again
+    copies: dict[str, int] = {}  # by name, the number of its later copies
     groups: dict[str, list[str]] = {}
     for place, cell in enumerate(cells):
         name = plain = cell.strip() or f"Unnamed: {place}"
@@ -52,7 +52,7 @@ def header_of(cells: Sequence[str]) -> Header:
 
 
 def has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
-    """Return whether commas are decimal marks for certain: no number has a point."""
+    """Return whether commas are certainly decimal marks: no number has a decimal point."""
     cells = [cell.strip() for row in rows for cell in row]
     three_digits = "" if separator == ";" else r"(?!\d{3}$)"
     commas = re.compile(rf"[+-]?\d*,{three_digits}\d+([eE][+-]?\d+)?")
@@ -70,6 +70,6 @@ def _cells(text: str, separator: str) -> list[list[str]]:
 
 
 def _regularity(rows: list[list[str]]) -> tuple[bool, int]:
-    """Return whether all rows have equally many cells, several, and how many the first has."""
+    """Return whether all rows have one number of cells, above 1, and that of the first row."""
     widths = [len(row) for row in rows[:_ROWS_COMPARED]]
     return widths[0] > 1 and len(set(widths)) == 1, widths[0]
