@@ -94,6 +94,7 @@ IN_A_CAPTURE: dict[str, Callable[[Any, Event], Any]] = {
     "a wait for the stream": lambda array, _: cupy_on_host.current().synchronize(),
     "a wait for the device": lambda array, _: Device().synchronize(),
     "a wait for an event": lambda array, event: event.synchronize(),
+    "a wait for another stream": lambda array, event: Stream().wait_event(event),
     "a kernel that is loaded": lambda array, _: _module().get_function("finish"),
     "a capture": lambda array, _: cupy_on_host.current().begin_capture(),
 }

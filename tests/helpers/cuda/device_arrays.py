@@ -76,9 +76,6 @@ class Pool:
         self.used -= memory.items.size
         self._free[memory.arena].append(memory.items)
 
-    def get_limit(self) -> int:
-        return self.limit
-
     def set_limit(self, size: int = 0) -> None:
         self.limit = size
 

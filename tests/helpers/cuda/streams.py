@@ -8,7 +8,6 @@ where something is still to be read, gets other numbers than the tests expect.
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 from weakref import WeakSet
 
@@ -69,65 +68,14 @@ class Device:
                 stream.synchronize()
 
 
-@dataclass(eq=False)
-class Node:
-    """A call in a graph.
-
-    after : the nodes it waits for; alone : what no two may use at once, or 0
-    """
-
-    call: Callable[[], object]
-    after: set["Node"]
-    alone: int
-
-    def follows(self) -> set["Node"]:
-        """All nodes that are sure to be done before this one."""
-        done: set[Node] = set()
-        waiting = list(self.after)
-        while waiting:
-            node = waiting.pop()
-            if node not in done:
-                done.add(node)
-                waiting += node.after
-        return done
-
-
-@dataclass(eq=False)
-class Capture:
-    """A capture under way, and the streams that are in it."""
-
-    origin: "Stream"
-    nodes: list[Node] = field(default_factory=list)
-    streams: list["Stream"] = field(default_factory=list)
-
-    def end(self) -> None:
-        """The streams go on as before; the refusals of a real capture."""
-        last = self.origin.tip
-        done = set(last).union(*(node.follows() for node in last))
-        unjoined = any(not stream.tip <= done for stream in self.streams)
-        for stream in self.streams:
-            stream.capture, stream.tip = None, set()
-        assert not unjoined, (
-            "CUDA_ERROR_STREAM_CAPTURE_UNJOINED: a stream has not been joined to the first"
-        )
-        for k, node in enumerate(self.nodes):
-            before = node.follows()
-            for other in self.nodes[:k]:
-                shared = node.alone and node.alone == other.alone
-                assert not shared or other in before, (
-                    "two calls at the same time with one workspace"
-                )
-
-
 class Graph:
-    """cupy.cuda.Graph: the calls that were captured, each after those it waits for."""
+    """cupy.cuda.Graph: the calls that were captured, one after the other."""
 
     made = launched = 0  # how many there have been, and how often one was launched
-    late = False  # of the calls that may run, the one asked for last runs first
 
-    def __init__(self, nodes: list[Node]) -> None:
+    def __init__(self, calls: list[Callable[[], object]]) -> None:
         Graph.made += 1
-        self.calls = nodes
+        self.calls = calls
 
     def upload(self, stream: Any = None) -> None:
         if Failing.upload:
@@ -138,14 +86,8 @@ class Graph:
         (stream or current()).ask(self._run)
 
     def _run(self) -> None:
-        done: set[Node] = set()
-        waiting = list(self.calls)
-        while waiting:
-            ready = [node for node in waiting if node.after <= done]
-            node = ready[-1 if Graph.late else 0]
-            waiting.remove(node)
-            node.call()
-            done.add(node)
+        for call in self.calls:
+            call()
 
 
 class Stream:
@@ -159,8 +101,7 @@ class Stream:
         Stream.living.add(self)
         self.device = Device().id
         self.non_blocking, self.ptr = non_blocking, id(self)
-        self.capture: Capture | None = None
-        self.tip: set[Node] = set()  # what the next call waits for
+        self.capture: list[Callable[[], object]] | None = None  # the calls so far
         self._queue: deque[Callable[[], object]] = deque()
         self.asked = self.done_calls = 0
 
@@ -181,29 +122,14 @@ class Stream:
         make_current(self)
         return self
 
-    @property
-    def done(self) -> bool:
-        """Return whether nothing is left to do."""
-        assert self.capture is None, "a stream was queried while capturing"
-        return self.done_calls == self.asked
-
     def record(self) -> "Event":
         event = Event()
         event.record(self)
         return event
 
     def wait_event(self, event: "Event") -> None:
-        if event.capture is None:
-            assert self.capture is None, "an event outside of the capture"
-            self._enqueue(event.wait)
-            return
-        assert self.capture in (None, event.capture) and event.capture.origin.capture, (
-            "an event of another capture"
-        )
-        if self.capture is None:
-            self.capture = event.capture
-            self.capture.streams.append(self)
-        self.tip = self.tip | event.after
+        assert self.capture is None and not event.captured, "a capture waits for no other stream"
+        self._enqueue(event.wait)
 
     def synchronize(self) -> None:
         assert self.capture is None, "synchronised while capturing"
@@ -212,29 +138,22 @@ class Stream:
     def begin_capture(self) -> None:
         assert self.non_blocking, "the default stream cannot be captured"
         assert self.capture is None, "a capture in a capture"
-        self.capture = Capture(self)
-        self.capture.streams.append(self)
+        self.capture = []
 
     def end_capture(self) -> Graph:
-        capture = self.capture
-        assert capture is not None and capture.origin is self
-        capture.end()
+        calls, self.capture = self.capture, None
+        assert calls is not None, "no capture was begun"
         if Failing.instantiate:
             raise CudaError(Failing.instantiate)
-        return Graph(capture.nodes)
+        return Graph(calls)
 
-    def ask(self, call: Callable[[], object], alone: int = 0) -> None:
-        """Put it into the queue, or into the graph.
-
-        alone : what no two calls may use at once, or 0
-        """
+    def ask(self, call: Callable[[], object]) -> None:
+        """Put it into the queue, or into the graph."""
         assert self.device == Device().id, "a stream of another device"
         if self.capture is None:
             self._enqueue(call)
-            return
-        node = Node(call, self.tip, alone)
-        self.capture.nodes.append(node)
-        self.tip = {node}
+        else:
+            self.capture.append(call)
 
     def ask_outside(self, what: str, call: Callable[[], object]) -> None:
         """Put into the queue what no capture takes."""
@@ -257,24 +176,16 @@ class Stream:
 class Event:
     """cupy.cuda.Event."""
 
-    capture: Capture | None = None
-
     def record(self, stream: Stream | None = None) -> None:
         self.stream = stream or current()
-        self.capture, self.after = self.stream.capture, set(self.stream.tip)
+        self.captured = self.stream.capture is not None
         self._count = self.stream.asked
-
-    @property
-    def done(self) -> bool:
-        """Return whether what was asked for before is done."""
-        assert self.capture is None, "an event of a capture was queried"
-        return self.stream.done_calls >= self._count
 
     def synchronize(self) -> None:
         """A relaxed capture, which is CuPy's, lets a thread wait for an event outside of it: a step
         may be collected then.
         """
-        assert self.capture is None, "an event of a capture was waited for"
+        assert not self.captured, "an event of a capture was waited for"
         self.wait()
 
     def wait(self) -> None:
