@@ -1,5 +1,9 @@
-"""Docstrings that tools can read: numpydoc finds every part of them, and their examples run."""
+"""Docstrings that tools can read: numpydoc finds every part of them, and their examples run.
 
+Functions that are not public have a sentence each.
+"""
+
+import ast
 import doctest
 import inspect
 from collections.abc import Iterator
@@ -7,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import NamedTuple
 
 import pytest
 from helpers import public_rooms
@@ -113,3 +118,63 @@ def test_examples_run(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         examples += runner.tries
     assert reports == []
     assert examples >= len(NAMES[room])
+
+
+SOURCE = Path(__file__).resolve().parents[1]
+
+FOLDERS = "xpnet", "backends"
+"""The folders whose functions all have docstrings."""
+
+
+class Method(NamedTuple):
+    """A function and the class whose method it is, or None."""
+
+    owner: ast.ClassDef | None
+    function: ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions_of(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[Method]:
+    """Yield all functions of a module, those within functions included."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield Method(owner, child)
+            yield from functions_of(child)
+        else:
+            yield from functions_of(child, child if isinstance(child, ast.ClassDef) else owner)
+
+
+def needs_no_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Tell whether a function is one of Python's protocols, a declaration, or a setter."""
+    is_special = function.name.startswith("__") and function.name.endswith("__")
+    is_declaration = [ast.unparse(statement) for statement in function.body] == ["..."]
+    is_setter = any(ast.unparse(mark).endswith(".setter") for mark in function.decorator_list)
+    return is_special or is_declaration or is_setter
+
+
+def test_each_function_says_what_it_does() -> None:
+    """A method without a docstring overrides one of a class of xpnet."""
+    paths = [path for folder in FOLDERS for path in (SOURCE / folder).rglob("*.py")]
+    modules = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    methods = [(path, method) for path, tree in modules.items() for method in functions_of(tree)]
+    names: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for _, (owner, function) in methods:
+        if owner is not None:
+            names.setdefault(owner.name, set()).add(function.name)
+            written = (ast.unparse(base) for base in owner.bases)
+            bases[owner.name] = {base.partition("[")[0].rpartition(".")[2] for base in written}
+
+    def inherits(kind: str, name: str) -> bool:
+        """Tell whether a base of a class, or one of its bases, has a method."""
+        return any(
+            name in names.get(base, ()) or inherits(base, name) for base in bases.get(kind, ())
+        )
+
+    without = [
+        f"{path.relative_to(SOURCE)}:{function.lineno} {function.name}"
+        for path, (owner, function) in methods
+        if not (ast.get_docstring(function) or needs_no_docstring(function))
+        and not (owner is not None and inherits(owner.name, function.name))
+    ]
+    assert len(methods) > 1000
+    assert not without
