@@ -255,10 +255,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self, inputs, coordinator, begins_anew=begins_anew, incremental=incremental
         )
         random_state = random_state_of(self.random_state)
-        checkpoints = Checkpoints()
-        if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
-            start = () if begins_anew else (*self.coefs_, *self.intercepts_)
-            checkpoints = open_checkpoints(self, data, start, random_state)
+        checkpoints = self._open_checkpoints(
+            data, random_state, begins_anew=begins_anew, incremental=incremental
+        )
         coordinator.begin_alike(random_state)
         plan = self._plan_network(
             data, random_state, begins_anew=begins_anew, incremental=incremental
@@ -315,6 +314,15 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         y : the targets as the user has them; encoded : as the loss takes them
         """
         return None if sample_weight is None else check_weights(sample_weight, len(encoded))
+
+    def _open_checkpoints(
+        self, data: FitData, random_state: RandomState, *, begins_anew: bool, incremental: bool
+    ) -> Checkpoints:
+        """Return the checkpoints of the fit; ``partial_fit`` and L-BFGS have none."""
+        if self.checkpoint is None or incremental or self.solver not in STOCHASTIC:
+            return Checkpoints()
+        start = () if begins_anew else (*self.coefs_, *self.intercepts_)
+        return open_checkpoints(self, data, start, random_state)
 
     def _plan_network(
         self, data: FitData, random_state: RandomState, *, begins_anew: bool, incremental: bool
