@@ -109,4 +109,4 @@ def _takes_part(entry: Entry, job: Job) -> bool:
     """The floor is no library that is imported, and it does not train."""
     if entry.role == "floor" and (job.suite in PER_PROCESS or job.operation == "accuracy"):
         return False
-    return job.suite in entry.suites
+    return job.suite in entry.suites and entry.bits in (0, job.sizes.get("bits"))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from xpnet import InputError
 from xpnet_bench.contenders.contender import Contender
-from xpnet_bench.jobs import USUAL
+from xpnet_bench.jobs import BFLOAT16_BITS, USUAL
 
 Role = Literal["xpnet", "peer", "floor"]
 
@@ -26,6 +26,7 @@ class Entry:
     statement : what a user types to import it
     suites : those in which it takes part
     environment : variables of its process
+    bits : those of the fraction in products of the jobs in which it takes part, 0 for all jobs
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     statement: str = ""
     suites: tuple[str, ...] = CPU
     environment: tuple[tuple[str, str], ...] = ()
+    bits: int = 0
 
     def load(self) -> Contender:
         """Import the library; raises BackendError where the contender cannot be used."""
@@ -54,14 +56,15 @@ IMPORTS = {
 }
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
 FLOAT64_OF_JAX = (("JAX_ENABLE_X64", "1"),)
-GPU, RANKS, ALSO_RANKS = ("gpu",), ("distributed",), (*CPU, "distributed")
+TRAINING, GPU, RANKS = ("training",), ("gpu",), ("distributed",)
+ALSO_RANKS = (*CPU, *RANKS)
 
 ENTRIES = (
     Entry("xpnet-numba", MODELS, "numba", "numba", "xpnet", IMPORTS["numba"], (*CPU, *RANKS)),
     Entry("xpnet-numpy", MODELS, "numpy", "numpy", "xpnet", IMPORTS["numpy"], CPU),
     Entry("xpnet-cupy", MODELS, "cupy", "cupy", "xpnet", IMPORTS["cupy"], (*CPU, *GPU)),
-    Entry("xpnet-jax", MODELS, "jax", "jax", "xpnet", "", ("training",), FLOAT64_OF_JAX),
-    Entry("xpnet-torch", MODELS, "torch", "torch", "xpnet", "", ("training",)),
+    Entry("xpnet-jax", MODELS, "jax", "jax", "xpnet", "", TRAINING, FLOAT64_OF_JAX),
+    Entry("xpnet-torch", MODELS, "torch", "torch", "xpnet", "", TRAINING),
     Entry(
         "scikit-learn",
         "scikit_learn:ScikitLearn",
@@ -75,6 +78,7 @@ ENTRIES = (
     Entry("torch", TORCH, "eager", "torch", "peer", IMPORTS["torch"], ALSO_RANKS),
     Entry("torch-ddp", RANKED, "ddp", "torch", "peer", "", RANKS),
     Entry("torch.compile", TORCH, "compile", "torch", "peer", IMPORTS["torch"]),
+    Entry("torch.autocast", TORCH, "autocast", "torch", "peer", "", TRAINING, (), BFLOAT16_BITS),
     Entry("torch-cuda", TORCH, "cuda", "torch", "peer", IMPORTS["cuda"], (*CPU, *GPU)),
     Entry("torch-cuda.captured", TORCH, "cuda-captured", "torch", "peer", "", GPU),
     Entry("jax", JAX, "cpu", "jax", "peer", IMPORTS["jax"]),

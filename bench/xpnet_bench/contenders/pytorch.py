@@ -26,19 +26,26 @@ class TorchNetwork(Network):
     """A Sequential with its fused optimizer.
 
     compiled : whether the model is compiled
+    autocast : whether products that take bfloat16 do so under ``torch.autocast``
     capturable : whether the optimizer may be part of a CUDA graph
     """
 
     capturable = False
 
     def __init__(
-        self, job: Job, seed: int, device: torch.device, *, compiled: bool = False
+        self,
+        job: Job,
+        seed: int,
+        device: torch.device,
+        *,
+        compiled: bool = False,
+        autocast: bool = False,
     ) -> None:
         super().__init__(job, seed)
         self.device = device
         bits = job.sizes.get("bits", FLOAT32_BITS)
         torch.set_float32_matmul_precision(MATMUL_PRECISION[bits])
-        self.halved = bits == BFLOAT16_BITS and device.type == "cuda"
+        self.halved = bits == BFLOAT16_BITS and autocast
         dropout = job.sizes.get("dropped_per_cent", 0) / 100
         layers: list[torch.nn.Module] = []
         widths = widths_of(job)
@@ -73,9 +80,7 @@ class TorchNetwork(Network):
                     buffer.zero_()
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return the logits. Where products take bfloat16, CUDA runs under autocast; a CPU follows
-        ``MATMUL_PRECISION``, which was faster there.
-        """
+        """Return the logits."""
         if not self.halved:
             return self.model(X)
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
@@ -156,8 +161,8 @@ NETWORKS: dict[str, type[TorchNetwork]] = {"cuda-captured": CapturedNetwork, "dd
 
 
 class Torch(Contender):
-    """PyTorch; the variant is ``eager``, ``compile``, ``cuda``, ``cuda-captured``, or ``ddp`` in a
-    process of ranks.
+    """PyTorch; the variant is ``eager``, ``compile``, ``autocast``, ``cuda``, ``cuda-captured``, or
+    ``ddp`` in a process of ranks.
     """
 
     def __init__(self, variant: str) -> None:
@@ -231,7 +236,8 @@ class Torch(Contender):
             self._network.restart(seed)
             return self._network
         kind = NETWORKS.get(self.variant, TorchNetwork)
-        self._network = kind(job, seed, self.device, compiled=self.compiled)
+        autocast = self.variant == "autocast" or self.device.type == "cuda"
+        self._network = kind(job, seed, self.device, compiled=self.compiled, autocast=autocast)
         return self._network
 
     def make_fit_weighted(self, job: Job) -> Task:
