@@ -209,9 +209,9 @@ class DistributedStep(Step):
         mean = 0.0
         penalty = 0.0
         if own:
-            taken = _taken(X, Y, sample_weight, mine)
+            step_rows = _rows_for_step(X, Y, sample_weight, mine)
             mean = self.step.loss(
-                taken.X, taken.Y, sample_weight=taken.sample_weight, rows=taken.rows
+                step_rows.X, step_rows.Y, sample_weight=step_rows.sample_weight, rows=step_rows.rows
             )
             penalty = self.step.penalty
         # A penalty over the rows is for those of this rank; each rank with rows knows the same one.
@@ -303,9 +303,13 @@ class DistributedStep(Step):
         """Make the gradients those of a batch, of which these rows are the share; returns their
         part of the loss.
         """
-        taken = _taken(X, Y, sample_weight, rows)
+        step_rows = _rows_for_step(X, Y, sample_weight, rows)
         loss = self.step.gradient(
-            taken.X, taken.Y, sample_weight=taken.sample_weight, rows=taken.rows, part=part
+            step_rows.X,
+            step_rows.Y,
+            sample_weight=step_rows.sample_weight,
+            rows=step_rows.rows,
+            part=part,
         )
         gradients = self.step.gradients
         gradients.replace_groups([self._sum(array) for array in gradients.groups])
@@ -326,7 +330,7 @@ class DistributedStep(Step):
         return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
 
 
-def _taken(
+def _rows_for_step(
     X: Array, Y: Array, sample_weight: Array | None, rows: numpy.ndarray | slice
 ) -> StepRows:
     """Return rows as a step takes them: a slice is taken here, indices are left to the step."""
