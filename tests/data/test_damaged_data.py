@@ -56,7 +56,7 @@ def test_a_group_of_rows_that_counts_them_wrongly_is_told(tmp_path: Path) -> Non
         except (OSError, pyarrow.ArrowInvalid):  # this byte is another's
             continue
         if counted != ROWS:
-            with pytest.raises(DataFileError, match="another number of rows"):
+            with pytest.raises(DataFileError, match="as many rows as its metadata"):
                 look(path)
             told += 1
     assert told

@@ -170,7 +170,7 @@ class OneOf(Choice):
         if value not in self.choices:
             names = ", ".join(self.choices)
             hint = did_you_mean(value, self.choices)
-            self.fail(f"it must be one of {names}; got {value!r}. {hint}".rstrip(), param, ctx)
+            self.fail(f"must be one of {names}; got {value!r}. {hint}".rstrip(), param, ctx)
         return str(value)
 
 
