@@ -16,6 +16,7 @@ from xpnet_bench.accuracy.contenders import (
     one_hot,
     text_prepared,
 )
+from xpnet_bench.accuracy.report import geometric_means
 from xpnet_bench.accuracy.run import errors, measure_errors
 from xpnet_bench.accuracy.tables import MIN_ROWS_OF_A_CLASS, TABLES, available, split_of
 from xpnet_bench.cli import bench
@@ -88,6 +89,7 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
             "contender": name,
             "task": "regression",
             "role": "quoted" if table == "easy" else "choosing",
+            "rows": 300,
             "error": error,
             "loss": error,
             "cpu_seconds": 1.0,
@@ -107,6 +109,18 @@ def test_the_report_says_where_xpnet_is_behind(tmp_path: Path) -> None:
     quoted, choosing = page.index("| xpnet | 0.510"), page.index("| xpnet | 2.010")
     assert quoted < choosing
     assert "<svg" in (tmp_path / "tables.svg").read_text()
+
+
+def test_no_error_on_few_rows_counts_as_half_a_row() -> None:
+    """300 training rows are three quarters of a table, 100 measure: half a row of them is 0.005."""
+    row = {"table": "few", "seed": 0, "task": "classification", "rows": 300, "loss": 0.1}
+    times = {"cpu_seconds": 1.0, "predict_cpu_seconds": 1.0}
+    errors_of = {"xpnet": 0.0, "HistGradientBoosting": 0.02}
+    scores = [
+        {**row, **times, "contender": name, "error": error} for name, error in errors_of.items()
+    ]
+    means = geometric_means(pandas.DataFrame(scores))
+    assert means.loc["xpnet", "error"] == pytest.approx(0.005 / 0.02)
 
 
 @pytest.mark.slow
