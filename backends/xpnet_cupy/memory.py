@@ -46,7 +46,7 @@ class EpochData(NamedTuple):
 
 
 class EpochSums(NamedTuple):
-    """What an epoch adds up on the device.
+    """The sums of an epoch, which the device adds up.
 
     loss : sum of the losses of all rows, times their weights
     squares : sum of the squared weights of the network, of each batch times its weight; of a single

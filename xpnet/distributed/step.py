@@ -34,7 +34,7 @@ class Share(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """How many rows the ranks have. Ranks are asked once for the same X.
+    """The numbers of rows of the ranks, which are asked once for the same X.
 
     X : the rows of this rank that were counted; None before any were
     before : number of rows of the ranks before this one; 0 where all have the same rows

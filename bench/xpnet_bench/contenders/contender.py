@@ -66,7 +66,7 @@ def first_rows(job: Job) -> numpy.ndarray:
 
 
 def not_offered(*arguments: Any) -> Any:
-    """What a library lacks; raises BackendError."""
+    """Stand for an operation that a library lacks: raise BackendError."""
     raise BackendError("has no such operation")
 
 
@@ -234,7 +234,10 @@ class Contender:
         seeds = itertools.count()
 
         def reach() -> list[Round]:
-            network, seconds, accuracy, epoch = self.network(job, next(seeds)), 0.0, 0.0, 0
+            network = self.network(job, next(seeds))
+            seconds = 0.0
+            accuracy = 0.0
+            epoch = 0
             while epoch < job.sizes["epochs_at_most"] and accuracy < target:
                 start = time.perf_counter()
                 network.epochs(*arrays)

@@ -198,7 +198,8 @@ class Jax(Contender):
 
     def make_fit_many(self, job: Job) -> Task:
         """All networks by vmap, over batches that all networks share."""
-        arrays, count = self.place(data.rows(job), job), job.sizes["networks"]
+        arrays = self.place(data.rows(job), job)
+        count = job.sizes["networks"]
         epoch = partial(_epoch, batch=job.sizes["batch"], form=Form(uses_adam=True))
         epoch_of_all = jax.jit(jax.vmap(epoch, (0, None, None, None)), donate_argnums=0)
 

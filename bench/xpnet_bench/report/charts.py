@@ -112,7 +112,8 @@ def _draw_speeds(
 ) -> None:
     """Draw the speeds of a contender, in its colour, in the rows of the jobs that it did."""
     number = _number(contender)
-    colour, marker = PALETTE[number], MARKERS[number % len(MARKERS)]
+    colour = PALETTE[number]
+    marker = MARKERS[number % len(MARKERS)]
     rows = {job: -row for row, job in enumerate(jobs)}
     width, size, order = (2.5, 8, 4) if is_ours else (1.2, 5, 3)
     points = [(rows[job], speed) for job, speed in against_best_peer(jobs, contender)]
@@ -122,7 +123,8 @@ def _draw_speeds(
             place, label = (speed.median, row), times(speed.median)
             axes.annotate(label, place, (0, 6), textcoords="offset points", ha="center")
     if points:
-        medians, heights = [speed.median for _, speed in points], [row for row, _ in points]
+        medians = [speed.median for _, speed in points]
+        heights = [row for row, _ in points]
         look: Any = {"color": colour, "markersize": size, "zorder": order, "label": contender}
         axes.plot(medians, heights, marker, **look)
 
