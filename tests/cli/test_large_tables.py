@@ -114,7 +114,7 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     found = trained(run, "--model", "tabular", "--epochs", "3")
     said = "the table is read again for each epoch, since its encoded rows would take much memory"
     assert found["data"]["notes"] == [said]
-    assert (found["model"]["networks"], found["model"]["members"]) == (3, 4)
+    assert (found["model"]["networks"], found["model"]["members"]) == (2, 4)
     by_blocks = run("predict", "m", "rows", "--proba", "--id", "when").stdout
     assert by_blocks.splitlines()[1].startswith("2020-01-01,")
     frame = pandas.read_parquet("rows")

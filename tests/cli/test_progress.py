@@ -20,7 +20,7 @@ def test_data_task_and_each_network_get_a_line_on_stderr(run: Run) -> None:
     lines = result.stderr.splitlines()
     assert lines[0] == "data      iris: 150 rows, 4 features, 3 classes"
     assert lines[1].startswith("task      classify")
-    assert [line[:9] for line in lines[2:]] == [f"network {number}" for number in (1, 2, 3)]
+    assert [line[:9] for line in lines[2:]] == [f"network {number}" for number in (1, 2)]
     for line in lines[2:]:
         assert re.search(r"4 epochs, loss \d\.\d+, validation loss \d\.\d+, \d+ s$", line)
     assert "network 1" not in result.stdout

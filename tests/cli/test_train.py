@@ -102,7 +102,7 @@ def test_the_models_differ_in_what_they_are_told_to(run: Run) -> None:
         made[name] = json.loads(Path("m.json").read_text())["model"]
         assert made[name]["name"] == name
     assert [len(made[name]["widths"]) for name in made] == [4, 3, 2]
-    assert [made[name]["networks"] for name in made] == [3, 1, 1]
+    assert [made[name]["networks"] for name in made] == [2, 1, 1]
     assert made["mlp"]["widths"] == [4, 100, 3]
     assert made["tabular"]["widths"][0] > 4
 

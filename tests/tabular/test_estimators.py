@@ -23,6 +23,7 @@ from xpnet import TabularClassifier, TabularRegressor
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
 from xpnet.tabular import fitted, linear_solvers, network_training, recipe
+from xpnet.tabular.best_epoch import Patience
 from xpnet.training import Callback
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -262,6 +263,40 @@ def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_l
     small = TabularRegressor(quality=1, **settings).fit(X, X[:, 0])
     assert small.n_iter_ == quality.max_epochs
     assert set(small.networks_[0].history.learning_rate) == {quality.number_rate}
+
+
+def test_a_training_that_ends_at_the_last_epoch_of_a_small_table_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recipe, "MAX_EPOCHS", 3)
+    monkeypatch.setitem(recipe.QUALITIES, 3, replace(recipe.QUALITIES[3], max_epochs=3))
+    X = numpy.random.default_rng(0).normal(size=(200, 3))
+    with pytest.warns(ConvergenceWarning, match=r"of 3 epochs\. Set a larger `max_iter`\.$"):
+        model = TabularRegressor(networks=1, random_state=0).fit(X, numpy.sin(3 * X[:, 0]))
+    assert model.best_epochs_ == [3]
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(2, 0.0), (2, 0.5), (1, 1.0)])
+def test_a_training_waits_longer_after_a_late_best_epoch(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, share: float
+) -> None:
+    patience = Patience(epochs, share)
+    quality = replace(recipe.QUALITIES[3], patience=patience)
+    monkeypatch.setitem(recipe.QUALITIES, 3, quality)
+    rng = numpy.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
+    model = TabularRegressor(networks=4, refit=False, random_state=0).fit(X, y)
+    best = numpy.array(model.best_epochs_)
+    made = [network.history.epochs for network in model.networks_]
+    assert made == list(best + epochs + (share * best).round().astype(int))
+
+
+def test_a_number_of_epochs_without_a_lower_loss_is_kept_as_it_is() -> None:
+    rng = numpy.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
+    model = TabularRegressor(n_iter_no_change=7, networks=3, refit=False, random_state=0).fit(X, y)
+    made = [network.history.epochs for network in model.networks_]
+    assert made == [best + 7 for best in model.best_epochs_]
 
 
 def test_the_rows_of_a_very_large_table_share_its_work() -> None:

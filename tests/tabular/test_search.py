@@ -44,7 +44,14 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
     rows = LabeledRows(X, y[:, None] if model._task == "regression" else y)
     outputs = 1 if model._task == "regression" else 2
     made = recipe.make_recipe(
-        model, encoder, rows, outputs=outputs, networks=1, deadline=numpy.inf, watch=None
+        model,
+        encoder,
+        rows,
+        outputs=outputs,
+        networks=1,
+        has_validation=True,
+        deadline=numpy.inf,
+        watch=None,
     )
     return encoder, rows, made
 
@@ -118,7 +125,7 @@ def test_settings_change_nothing_that_the_user_has_chosen(kind: Any) -> None:
 @pytest.mark.parametrize(("kind", "y"), CASES)
 def test_networks_take_settings_in_turn(trained: Any, kind: Any, y: Any) -> None:
     model = kind(quality=4, members=2, max_iter=1, random_state=0).fit(TABLE, y)
-    assert trained == [(k % 4, k) for k in range(8)]
+    assert trained == [(k % 4, k) for k in range(6)]
     # A file describes all networks at once.
     specs = {replace(network.spec, seed=0) for network in model.networks_}
     assert len(specs) == 1

@@ -328,6 +328,7 @@ class Tabular(FittedAttributes, TabularParameters):
             divided.rows,
             outputs=coding.outputs,
             networks=minimum,
+            has_validation=divided.validation is not None,
             deadline=started + (self.time_limit or inf),
             watch=watching.of_network,
         )
@@ -355,7 +356,7 @@ class Tabular(FittedAttributes, TabularParameters):
             fitted = self._whole_record(coding, encoder, trained, divided, predicted)
             interrupted = interrupted or interrupts.pending
             if not interrupted:
-                self._warn_of_unfinished_trainings(fitted, recipe.epochs)
+                self._warn_of_unfinished_trainings(fitted, recipe.epochs, divided)
         # No function is called after this: what is raised later does not come from this fit.
         if self._fitted is None or not interrupted:
             self._fitted = fitted
@@ -383,15 +384,21 @@ class Tabular(FittedAttributes, TabularParameters):
         )
         return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
 
-    def _warn_of_unfinished_trainings(self, fitted: FittedTable, epochs: int) -> None:
-        """Warn of networks whose validation loss still fell at the limit of a large table."""
-        is_limited = isinstance(self.max_iter, str) and epochs < QUALITIES[self.quality].max_epochs
+    def _warn_of_unfinished_trainings(
+        self, fitted: FittedTable, epochs: int, divided: DividedRows
+    ) -> None:
+        """Warn of validation losses that still fell at a limit that the user has not set."""
+        is_capped = epochs < QUALITIES[self.quality].max_epochs
+        may_warn = is_capped or divided.validation is not None
+        is_limited = isinstance(self.max_iter, str) and may_warn
         unfinished = sum(epoch == epochs for epoch in fitted.best_epochs)
+        remedy = "Set a larger `max_iter`."
+        if is_capped:
+            remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
         if is_limited and unfinished:
             warnings.warn(
                 f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
-                f"fell at the limit of {epochs} epochs, which the number of rows sets. Raise "
-                "`quality`, or set `max_iter`.",
+                f"fell at the limit of {epochs} epochs. {remedy}",
                 ConvergenceWarning,
                 stacklevel=3,
             )

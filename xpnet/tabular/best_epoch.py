@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy
 
@@ -18,6 +19,24 @@ from xpnet.typing import Array, SavedState
 
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
+
+
+class Patience(NamedTuple):
+    """How many epochs a training goes on without a lower validation loss.
+
+    Losses that fall slowly fall with longer breaks: what is enough where the best epoch is the
+    fifth one ends the training too soon where it would be the hundredth one.
+
+    epochs : smallest number of these epochs
+    share : of the best epoch's number, which is added to them
+    """
+
+    epochs: int
+    share: float = 0.0
+
+    def after(self, best_epoch: int) -> int:
+        """Return the number of epochs for a best epoch."""
+        return self.epochs + round(self.share * best_epoch)
 
 
 @dataclass(frozen=True)
@@ -42,9 +61,14 @@ class BestEpoch(EarlyStopping):
     """
 
     def __init__(
-        self, network: Network, validation: LabeledRows | None, patience: int, seconds: float
+        self,
+        network: Network,
+        validation: LabeledRows | None,
+        growing_patience: Patience,
+        seconds: float,
     ) -> None:
-        super().__init__(patience, tol=0.0)
+        super().__init__(growing_patience.epochs, tol=0.0)
+        self.growing_patience = growing_patience
         self.network: Network = network
         self.validation = validation
         self.seconds: float = seconds
@@ -75,6 +99,8 @@ class BestEpoch(EarlyStopping):
         current = training.step.state()
         training.step.load_state(self.mean.add(current))
         training.history.validation_loss.append(validation_loss(training.step, validation))
+        best_epoch = training.history.epochs - 1 - self.waited
+        self.patience = self.growing_patience.after(best_epoch)
         super().epoch_end(training)
         training.step.load_state(current)
 

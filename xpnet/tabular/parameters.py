@@ -49,12 +49,12 @@ class TabularParameters(BaseEstimator):
         Number of members of each network. They share weights, and have scales and outputs of their
         own; ``"auto"`` is 2 at qualities 1 and 2, else 4.
     networks : int or "auto", default "auto"
-        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 3 or 8 by quality
+        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 2 or 6 by quality
         for fewer than 10,000 rows; more rows have fewer networks. Several networks differ in
         dropout, learning rate, weight decay and factors of the inputs, as far as these are not set;
         a single network that predicts numbers has smaller factors of the inputs of bins. At quality
         5, fewer than 10,000 rows have a search for the best of these settings: networks of four
-        settings are trained on three folds, those of the best three on four more, and the settings
+        settings are trained on two folds, those of the best three on four more, and the settings
         whose mean predicts validation rows best are kept.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It
@@ -83,12 +83,14 @@ class TabularParameters(BaseEstimator):
         Rows of a batch; ``"auto"`` is 64, or 128 from 500 rows of labels and 3,000 of numbers
         (500 at quality 1).
     max_iter : int or "auto", default "auto"
-        Maximum number of epochs. ``"auto"`` is 100 to 200 by quality, enough for the validation
-        loss to stop falling; from 10,000 rows on it is less where an epoch takes long, and a
-        ``ConvergenceWarning`` reports a training that this limit ended.
+        Maximum number of epochs. ``"auto"`` is 400, with which the validation loss nearly always
+        stops falling before; from 10,000 rows on it is at most 100 to 200 by quality, and less
+        where an epoch takes long, and without validation rows it is 100 to 200. A
+        ``ConvergenceWarning`` reports a training that such a limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` is 4, 9, 9 or 12 by quality.
+        keeps its best epoch. ``"auto"`` grows with the number of the best epoch *b*: 3 + 0.15 *b*
+        at quality 1, then 4 + 0.3 *b*, 4 + 0.4 *b*, and 4 + 0.5 *b* at qualities 4 and 5.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
         other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.

@@ -17,6 +17,7 @@ from xpnet.data.sources import Source
 from xpnet.estimators.parameters import hidden_sizes
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Constant, Optimizer, Schedule
+from xpnet.tabular.best_epoch import Patience
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.linear_baseline import (
     MAX_OUTPUTS,
@@ -52,7 +53,7 @@ class Quality:
     label_rate : learning rate of classifiers
     number_rate : learning rate of regressors
     number_batches : batches of regressors, as LABEL_BATCHES
-    max_epochs : largest number of epochs
+    max_epochs : largest number of epochs of a large table, and where no validation loss ends them
     patience : epochs without a lower validation loss after which a training ends
     label_decay : weight decay of classifiers
     number_decay : weight decay of regressors
@@ -72,7 +73,7 @@ class Quality:
     number_rate: float
     number_batches: tuple[tuple[int, int], ...]
     max_epochs: int
-    patience: int
+    patience: Patience
     label_decay: float
     number_decay: float
     work_of_a_row: int
@@ -100,7 +101,7 @@ QUALITIES = {
         number_rate=0.008,
         number_batches=LABEL_BATCHES,
         max_epochs=100,
-        patience=4,
+        patience=Patience(3, 0.15),
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=6_000_000,
@@ -116,7 +117,7 @@ QUALITIES = {
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
         max_epochs=150,
-        patience=9,
+        patience=Patience(4, 0.3),
         label_decay=0.03,
         number_decay=0.01,
         work_of_a_row=18_000_000,
@@ -128,12 +129,12 @@ QUALITIES = {
     3: Quality(
         hidden_widths=(128, 128),
         members=4,
-        network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 3, 3)),
+        network_counts=((50_000, 1, 1), (10_000, 1, 3), (0, 2, 2)),
         label_rate=0.006,
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
         max_epochs=150,
-        patience=9,
+        patience=Patience(4, 0.4),
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=36_000_000,
@@ -145,12 +146,12 @@ QUALITIES = {
     4: Quality(
         hidden_widths=(128, 128),
         members=4,
-        network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 8, 8)),
+        network_counts=((50_000, 1, 2), (10_000, 2, 4), (0, 6, 6)),
         label_rate=0.006,
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
         max_epochs=200,
-        patience=12,
+        patience=Patience(4, 0.5),
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=100_000_000,
@@ -167,7 +168,7 @@ QUALITIES = {
         number_rate=0.004,
         number_batches=NUMBER_BATCHES,
         max_epochs=200,
-        patience=12,
+        patience=Patience(4, 0.5),
         label_decay=0.05,
         number_decay=0.01,
         work_of_a_row=300_000_000,
@@ -175,10 +176,12 @@ QUALITIES = {
         rows_of_trees=5000,
         refit_share=0.4,
         settings=4,
-        search=(Rung(4, 3), Rung(3, 4)),
+        search=(Rung(4, 2), Rung(3, 4)),
     ),
 }
 """The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""
+MAX_EPOCHS = 400
+"""Largest number of epochs of a table that is not large: few need more to stop falling."""
 LARGE_ROWS = 10_000
 """Number of rows from which a table is large: only then does the work of a row limit the epochs."""
 USUAL_COLUMNS = 30
@@ -239,7 +242,7 @@ class Recipe:
     epochs: int
     schedule: Schedule
     learning_rate: float
-    patience: int
+    patience: Patience
     label_smoothing: float
     refit: bool
     refit_share: float
@@ -257,13 +260,14 @@ def make_recipe(
     *,
     outputs: int,
     networks: int,
+    has_validation: bool,
     deadline: float,
     watch: Watch | None,
 ) -> Recipe:
     """Return the recipe of an estimator's parameters for encoded rows.
 
     encoder : the fitted encoder; outputs : of each network; networks : the smallest number that is
-    trained
+    trained; has_validation : whether a validation loss ends the trainings
     """
     quality = QUALITIES[estimator.quality]
     spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
@@ -273,7 +277,7 @@ def make_recipe(
     epochs = estimator.max_iter
     is_capped = False
     if isinstance(epochs, str):
-        epochs = quality.max_epochs
+        epochs = MAX_EPOCHS if has_validation else quality.max_epochs
         if len(rows.X) >= LARGE_ROWS:
             work = networks * work_of_an_epoch(spec)
             allowed = allowed_work(quality, len(rows.X), encoder.n_features_in_)
@@ -282,9 +286,9 @@ def make_recipe(
             is_capped = epochs < quality.max_epochs
     if is_capped:
         schedule = falling(learning_rate, epochs)
-    patience = estimator.n_iter_no_change
-    if isinstance(patience, str):
-        patience = quality.patience
+    patience = quality.patience
+    if not isinstance(estimator.n_iter_no_change, str):
+        patience = Patience(estimator.n_iter_no_change)
     input_scales, input_sums = helpers_of(estimator, encoder, spec, rows)
     return Recipe(
         spec=spec,
