@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_consistent_length
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import check_parameters, check_together
+from xpnet.tabular.best_epoch import still_falls
 from xpnet.tabular.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.division import (
     DividedRows,
@@ -389,19 +390,27 @@ class Tabular(FittedAttributes, TabularParameters):
     ) -> None:
         """Warn of validation losses that still fell at a limit that the user has not set."""
         is_capped = epochs < QUALITIES[self.quality].max_epochs
-        may_warn = is_capped or divided.validation is not None
-        is_limited = isinstance(self.max_iter, str) and may_warn
-        unfinished = sum(epoch == epochs for epoch in fitted.best_epochs)
+        if not isinstance(self.max_iter, str) or not (is_capped or divided.validation is not None):
+            return
+        at_the_limit = [
+            network
+            for network, epoch in zip(fitted.networks, fitted.best_epochs, strict=True)
+            if epoch == epochs
+        ]
+        unfinished = sum(
+            is_capped or still_falls(network.history.validation_loss) for network in at_the_limit
+        )
+        if not unfinished:
+            return
         remedy = "Set a larger `max_iter`."
         if is_capped:
             remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
-        if is_limited and unfinished:
-            warnings.warn(
-                f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
-                f"fell at the limit of {epochs} epochs. {remedy}",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        warnings.warn(
+            f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
+            f"fell at the limit of {epochs} epochs. {remedy}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     def _folds(
         self, rows: LabeledRows, random_state: RandomState, groups: numpy.ndarray | None = None

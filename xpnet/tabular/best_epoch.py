@@ -1,7 +1,7 @@
 """The epoch that a network keeps: the one with the lowest validation loss."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,10 @@ from xpnet.typing import Array, SavedState
 
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken."""
+LAST_SHARE = 0.1
+"""The share of the epochs, at the end, that must still have lowered a loss for it to be falling."""
+SMALL_FALL = 0.01
+"""The share of a loss's whole fall up to which a fall in the last epochs is of no use."""
 
 
 class Patience(NamedTuple):
@@ -37,6 +41,13 @@ class Patience(NamedTuple):
     def after(self, best_epoch: int) -> int:
         """Return the number of epochs for a best epoch."""
         return self.epochs + round(self.share * best_epoch)
+
+
+def still_falls(losses: Sequence[float]) -> bool:
+    """Return whether the last epochs lowered the loss by more than a small share of its fall."""
+    last = max(1, round(LAST_SHARE * len(losses)))
+    before = min(losses[:-last], default=losses[0])
+    return before - min(losses[-last:]) > SMALL_FALL * (losses[0] - before)
 
 
 @dataclass(frozen=True)
