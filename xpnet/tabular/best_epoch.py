@@ -107,13 +107,14 @@ class BestEpoch(EarlyStopping):
 
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         """Compare the validation loss of the mean parameters with the best one so far."""
-        current = training.step.state()
-        training.step.load_state(self.mean.add(current))
+        params = training.step.params
+        current = params.to_host()
+        params.update(self.mean.add(current))
         training.history.validation_loss.append(validation_loss(training.step, validation))
         best_epoch = training.history.epochs - 1 - self.waited
         self.patience = self.growing_patience.after(best_epoch)
         super().epoch_end(training)
-        training.step.load_state(current)
+        params.update(current)
 
     def state(self) -> dict[str, object]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""

@@ -340,8 +340,10 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
             min_impurity_decrease=min_decrease,
             random_state=0,
         )
-        return fit_unlogged(tree, x[:, None], y).tree_
+        # These numbers need no check, which would take as long as the tree.
+        return fit_unlogged(tree, column, y, check_input=False).tree_
 
+    column = x.astype(numpy.float32)[:, None]
     min_decrease = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
     min_leaf_rows = int(min(64, max(MIN_LEAF_ROWS, len(x) // 40)))
     nodes = nodes_of_tree(scaling.max_bins, min_leaf_rows, min_decrease)

@@ -6,11 +6,9 @@ measured on the validation rows, such as intervals and temperatures, is measured
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy
 
-from xpnet.backend import StepState
 from xpnet.distributed import distributed_batches
 from xpnet.models import Network
 from xpnet.models.inputs import bring
@@ -37,16 +35,15 @@ class ParameterMean:
         self.params: dict[str, numpy.ndarray] = {}
         self.weights: float = 0.0
 
-    def add(self, state: StepState) -> StepState:
-        """Add the parameters of an epoch; return its state with the mean in their place."""
+    def add(self, params: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+        """Add the parameters of an epoch; return the mean."""
         self.weights = self.weights * EPOCH_DECAY + 1
         share = 1 / self.weights
-        before = self.params or state.params
+        before = self.params or params
         self.params = {
-            name: before[name] + (value - before[name]) * share
-            for name, value in state.params.items()
+            name: before[name] + (value - before[name]) * share for name, value in params.items()
         }
-        return replace(state, params=self.params)
+        return self.params
 
 
 class LastMean(Callback):
@@ -55,17 +52,15 @@ class LastMean(Callback):
     def train_begin(self, training: Training) -> None:
         """Start a new mean."""
         self.mean: ParameterMean = ParameterMean()
-        self.last: StepState | None = None
 
     def epoch_end(self, training: Training) -> None:
         """Add the parameters of the epoch."""
-        self.last = self.mean.add(training.step.state())
+        self.mean.add(training.step.params.to_host())
 
     def train_end(self, training: Training) -> None:
         """Replace the parameters by their mean."""
-        if self.last is not None:
-            with training.lock.calls:
-                training.step.load_state(self.last)
+        with training.lock.calls:
+            training.step.params.update(self.mean.params)
 
 
 def refit_epochs(best_epoch: int, share: float) -> int:
