@@ -97,7 +97,8 @@ def test_a_table_with_text_and_gaps_is_classified(
 def test_a_target_of_any_size_is_learned_and_its_range_kept(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
-    regressor = TabularRegressor(networks=1, random_state=0).fit(table[:400], target[:400])
+    regressor = TabularRegressor(networks=1, max_iter=60, random_state=0)
+    regressor.fit(table[:400], target[:400])
     assert regressor.score(table[400:], target[400:]) > 0.9
     far = regressor.predict(table.assign(x=1e9, gappy=1e9))
     assert target[:400].min() <= far.min() and far.max() <= target[:400].max()
@@ -518,7 +519,7 @@ def test_several_targets_are_learned_together(
     table: pandas.DataFrame, target: numpy.ndarray
 ) -> None:
     both = numpy.column_stack([target, -target])
-    regressor = TabularRegressor(networks=1, random_state=0).fit(table, both)
+    regressor = TabularRegressor(networks=1, max_iter=60, random_state=0).fit(table, both)
     assert regressor.predict(table).shape == (600, 2)
     assert regressor.score(table, both) > 0.9
 
