@@ -54,7 +54,7 @@ class TabularParameters(BaseEstimator):
         dropout, learning rate, weight decay and factors of the inputs, as far as these are not set;
         a single network that predicts numbers has smaller factors of the inputs of bins. At quality
         5, fewer than 10,000 rows have a search for the best of these settings: networks of four
-        settings are trained on two folds, those of the best three on four more, and the settings
+        settings are trained on two folds, those of the best two on four more, and the settings
         whose mean predicts validation rows best are kept.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It

@@ -176,7 +176,7 @@ QUALITIES = {
         rows_of_trees=5000,
         refit_share=0.4,
         settings=4,
-        search=(Rung(4, 2), Rung(3, 4)),
+        search=(Rung(4, 2), Rung(2, 4)),
     ),
 }
 """The qualities by number. The error falls and the CPU time of a fit grows from 1 to 5."""
