@@ -89,7 +89,7 @@ class TabularParameters(BaseEstimator):
         ``ConvergenceWarning`` reports a training that such a limit ended.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
-        keeps its best epoch. ``"auto"`` grows with the number of the best epoch *b*: 3 + 0.15 *b*
+        keeps its best epoch. ``"auto"`` grows with the number of the best epoch *b*: 3 + 0.25 *b*
         at quality 1, then 4 + 0.3 *b*, 4 + 0.4 *b*, and 4 + 0.5 *b* at qualities 4 and 5.
     validation_fraction : float, default 0.125
         The share of the rows on which a network is validated and not trained; each network has
