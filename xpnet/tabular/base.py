@@ -47,7 +47,7 @@ from xpnet.tabular.fitted import FittedAttributes, FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.predicted_rows import PredictedRows, predicted_rows
-from xpnet.tabular.recipe import QUALITIES, Recipe, Watch, make_recipe, network_counts
+from xpnet.tabular.recipe import Recipe, Watch, make_recipe, network_counts
 from xpnet.tabular.search import make_ensemble
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
@@ -357,7 +357,7 @@ class Tabular(FittedAttributes, TabularParameters):
             fitted = self._whole_record(coding, encoder, trained, divided, predicted)
             interrupted = interrupted or interrupts.pending
             if not interrupted:
-                self._warn_of_unfinished_trainings(fitted, recipe.epochs, divided)
+                self._warn_of_unfinished_trainings(fitted, recipe, divided)
         # No function is called after this: what is raised later does not come from this fit.
         if self._fitted is None or not interrupted:
             self._fitted = fitted
@@ -386,28 +386,29 @@ class Tabular(FittedAttributes, TabularParameters):
         return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
 
     def _warn_of_unfinished_trainings(
-        self, fitted: FittedTable, epochs: int, divided: DividedRows
+        self, fitted: FittedTable, recipe: Recipe, divided: DividedRows
     ) -> None:
         """Warn of validation losses that still fell at a limit that the user has not set."""
-        is_capped = epochs < QUALITIES[self.quality].max_epochs
-        if not isinstance(self.max_iter, str) or not (is_capped or divided.validation is not None):
+        may_still_fall = recipe.is_capped or divided.validation is not None
+        if not isinstance(self.max_iter, str) or not may_still_fall:
             return
         at_the_limit = [
             network
             for network, epoch in zip(fitted.networks, fitted.best_epochs, strict=True)
-            if epoch == epochs
+            if epoch == recipe.epochs
         ]
         unfinished = sum(
-            is_capped or still_falls(network.history.validation_loss) for network in at_the_limit
+            recipe.is_capped or still_falls(network.history.validation_loss)
+            for network in at_the_limit
         )
         if not unfinished:
             return
         remedy = "Set a larger `max_iter`."
-        if is_capped:
+        if recipe.is_capped:
             remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
         warnings.warn(
             f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
-            f"fell at the limit of {epochs} epochs. {remedy}",
+            f"fell at the limit of {recipe.epochs} epochs. {remedy}",
             ConvergenceWarning,
             stacklevel=3,
         )

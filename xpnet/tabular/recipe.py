@@ -223,6 +223,7 @@ class Recipe:
     spec : the network, without a seed
     batch_size : rows of a batch
     epochs : largest number of epochs
+    is_capped : whether the number of rows limits them
     schedule : the learning rate of each epoch
     learning_rate : the learning rate of the first epoch
     patience : epochs without a lower validation loss after which a training ends
@@ -240,6 +241,7 @@ class Recipe:
     spec: NetworkSpec
     batch_size: int
     epochs: int
+    is_capped: bool
     schedule: Schedule
     learning_rate: float
     patience: Patience
@@ -294,6 +296,7 @@ def make_recipe(
         spec=spec,
         batch_size=int(batch_size),
         epochs=int(epochs),
+        is_capped=is_capped,
         schedule=schedule,
         learning_rate=learning_rate,
         patience=patience,
