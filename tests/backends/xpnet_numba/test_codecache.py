@@ -210,7 +210,14 @@ sys.stdin.readline()
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("more", ["", "import xpnet_numba.scalars", "import xpnet_numba.step.step"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        pytest.param("import xpnet_numba.scalars", marks=pytest.mark.exhaustive),
+        "import xpnet_numba.step.step",
+    ],
+)
 def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(
     tmp_path: Path, more: str
 ) -> None:
