@@ -272,7 +272,6 @@ def test_a_training_that_ends_at_the_last_epoch_of_a_small_table_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recipe, "MAX_EPOCHS", 3)
-    monkeypatch.setitem(recipe.QUALITIES, 3, replace(recipe.QUALITIES[3], max_epochs=3))
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     with pytest.warns(ConvergenceWarning, match=r"of 3 epochs\. Set a larger `max_iter`\.$"):
         model = TabularRegressor(networks=1, random_state=0).fit(X, numpy.sin(3 * X[:, 0]))

@@ -26,10 +26,10 @@ SMALL_FALL = 0.01
 
 
 class Patience(NamedTuple):
-    """How many epochs a training goes on without a lower validation loss.
+    """The number of epochs without a lower validation loss after which a training ends.
 
-    Losses that fall slowly fall with longer breaks: what is enough where the best epoch is the
-    fifth one ends the training too soon where it would be the hundredth one.
+    It grows with the number of the best epoch, since a loss that falls slowly also stands still for
+    longer. After the fifth epoch a few epochs are enough, after the hundredth they are too few.
 
     epochs : smallest number of these epochs
     share : of the best epoch's number, which is added to them

@@ -331,6 +331,7 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
     """
     classifies = scaling.target is not None and scaling.target.task == "classification"
     tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
+    column = x.astype(numpy.float32)[:, None]
 
     def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> "Tree":
         """Fit a tree to the column; return its nodes."""
@@ -340,10 +341,9 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
             min_impurity_decrease=min_decrease,
             random_state=0,
         )
-        # These numbers need no check, which would take as long as the tree.
+        # The column is finite and of the tree's dtype, so that nothing is left to check.
         return fit_unlogged(tree, column, y, check_input=False).tree_
 
-    column = x.astype(numpy.float32)[:, None]
     min_decrease = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
     min_leaf_rows = int(min(64, max(MIN_LEAF_ROWS, len(x) // 40)))
     nodes = nodes_of_tree(scaling.max_bins, min_leaf_rows, min_decrease)

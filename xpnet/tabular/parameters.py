@@ -86,7 +86,7 @@ class TabularParameters(BaseEstimator):
         Maximum number of epochs. ``"auto"`` is 400, with which the validation loss nearly always
         stops falling before; from 10,000 rows on it is at most 100 to 200 by quality, and less
         where an epoch takes long, and without validation rows it is 100 to 200. A
-        ``ConvergenceWarning`` reports a training that such a limit ended.
+        ``ConvergenceWarning`` reports trainings whose validation loss still fell at the limit.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
         keeps its best epoch. ``"auto"`` grows with the number of the best epoch *b*: 3 + 0.25 *b*
