@@ -222,7 +222,7 @@ def test_epochs_that_something_must_see_are_made_one_by_one(epochs_take_no_time,
 class StopAfter(Callback):
     """Stops a training after some epochs, which may be made at once; notes what it finds."""
 
-    brief = True
+    transactional = True
 
     def __init__(self, epochs):
         self.epochs = epochs
@@ -236,7 +236,7 @@ class StopAfter(Callback):
         return self.epochs - len(self.seen)
 
 
-def test_a_brief_callback_limits_the_epochs_at_once_and_takes_note_of_each(epochs_take_no_time):
+def test_a_transactional_callback_limits_a_batch_of_epochs(epochs_take_no_time):
     step, one_by_one = StepOfSeveralEpochs(), new_step()
     stopping = StopAfter(8)
     history, state = trained_at_once(step, callbacks=[stopping])
@@ -247,14 +247,34 @@ def test_a_brief_callback_limits_the_epochs_at_once_and_takes_note_of_each(epoch
     assert stopping.seen == [(k, expected.loss[:k]) for k in range(1, 9)]
 
 
-def test_a_callback_that_is_not_brief_takes_note_of_each_epoch_before_the_next(
-    epochs_take_no_time,
-):
+def test_other_callbacks_are_called_before_the_next_epoch(epochs_take_no_time):
     step, stopping = StepOfSeveralEpochs(), StopAfter(8)
-    stopping.brief = False
+    stopping.transactional = False
     trained_at_once(step, callbacks=[stopping])
     assert step.calls == []
     assert len(stopping.seen) == 8
+
+
+@pytest.mark.parametrize("attribute", ["transactional", "brief"])
+def test_a_callback_is_rolled_back_under_both_names_of_the_attribute(attribute):
+    class FailsInSecondEpoch(StopAfter):
+        transactional = False
+
+        def epoch_end(self, training):
+            super().epoch_end(training)
+            if training.done == 2:
+                raise KeyboardInterrupt
+
+        def state(self):
+            return {"seen": list(self.seen)}
+
+        def load_state(self, state):
+            self.seen = state["seen"]
+
+    callback = FailsInSecondEpoch(8)
+    setattr(callback, attribute, True)
+    history, _ = trained_at_once(new_step(), callbacks=[callback])
+    assert history.epochs == len(callback.seen) == 1
 
 
 def test_epochs_at_once_take_no_longer_than_ctrl_c_may_wait(monkeypatch):

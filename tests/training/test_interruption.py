@@ -246,7 +246,7 @@ def test_a_brief_callback_is_whole():
     ended = []
 
     class Brief(Callback):
-        brief = True
+        transactional = True
 
         def epoch_end(self, training):
             _thread.interrupt_main()

@@ -52,7 +52,7 @@ class DrawingStep(ReferenceStep):
 class Seen(Callback):
     """Keeps the training that it sees."""
 
-    brief = True
+    transactional = True
 
     def train_begin(self, training):
         self.training = training

@@ -43,7 +43,7 @@ class Sharded(Batches):
     def __init__(self, batches: InMemory, ranks: Ranks) -> None:
         self.batches = batches
         self.ranks = ranks
-        self.leads: bool = ranks.rank == 0
+        self.is_main_process: bool = ranks.rank == 0
         self.rng: RandomGenerator | None = batches.rng
         batches.count_rows(ranks.count(batches.data.count))
         self.rows: int = batches.rows

@@ -105,7 +105,7 @@ def prepare_fit_data(
     """
     network = None if begins_anew else estimator._network  # the one that goes on, if any
     if network is not None:
-        network.check_home(inputs.training.X)
+        network.check_same_namespace(inputs.training.X)
     check_has_targets(estimator, inputs.training.y)
     opened = open_rows(estimator, inputs.training, coordinator)
     # A user may have set `coefs_` alone.

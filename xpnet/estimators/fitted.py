@@ -271,7 +271,7 @@ class FittedNetwork(Saved, EstimatorParameters):
     def _check_library(self, network: Network, X: ArrayLike | Source, method: str) -> None:
         """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
-            network.check_home(X)
+            network.check_same_namespace(X)
         except MixedArraysError as error:
             raise MixedArraysError(
                 f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "

@@ -39,7 +39,7 @@ class FitStart(Callback):
     rng_state : the state, as NumPy gives it; None where there are no checkpoints
     """
 
-    brief = True
+    transactional = True
 
     def __init__(self, rng_state: SavedState | None = None) -> None:
         self.rng_state = rng_state

@@ -200,7 +200,7 @@ class EarlyEnd(Callback):
     Attributes: early, whether one has
     """
 
-    brief = True
+    transactional = True
 
     def __init__(self) -> None:
         self.early: bool = False

@@ -1,7 +1,7 @@
 """When a fit ends: callbacks that measure each epoch, lower the learning rate, and stop, by
 scikit-learn's rules.
 
-They are brief: an epoch is whole only with what they note of it. `Improvement` comes first; the
+They are transactional: their state is rolled back with the epoch. `Improvement` comes first; the
 others ask it.
 """
 
@@ -40,7 +40,7 @@ class Improvement(Callback):
     Attributes: measured, of the last epoch; stalled, whether training stalls
     """
 
-    brief = True
+    transactional = True
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Improvement(Callback):
 class StopWhenStalled(Callback):
     """Ends the training when it stalls."""
 
-    brief = True
+    transactional = True
 
     def __init__(self, improvement: Improvement) -> None:
         self.improvement = improvement
@@ -133,7 +133,7 @@ class AdaptiveLearningRate(Callback):
     Attributes: lowered, the learning rate to which the last epoch has lowered it, or None
     """
 
-    brief = True
+    transactional = True
 
     def __init__(self, improvement: Improvement, learning_rate: LearningRate) -> None:
         self.improvement = improvement
@@ -159,7 +159,7 @@ class LearningRateState(Callback):
     inversely.
     """
 
-    brief = True
+    transactional = True
 
     def __init__(self, learning_rate: LearningRate, record: TrainingRecord) -> None:
         self.learning_rate = learning_rate
@@ -189,7 +189,7 @@ class LearningRateState(Callback):
 class Counters(Callback):
     """Counts the epochs and the rows of a fit, and notes the last loss."""
 
-    brief = True
+    transactional = True
 
     def __init__(self, record: TrainingRecord) -> None:
         self.record = record

@@ -14,7 +14,7 @@ class Verbose(Callback):
     silent : whether nothing is printed; sink : called with each line
     """
 
-    brief = True
+    transactional = True
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class Checkpoint(Callback):
         ModelFileError
             When the folder cannot be made.
         """
-        if not training.leads:
+        if not training.is_main_process:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class Checkpoint(Callback):
             When the checkpoint cannot be written.
         """
         last = training.stop or training.done >= training.epochs
-        if not training.leads or (training.done % self.every and not last):
+        if not training.is_main_process or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         paths = set(self.directory.glob(PATTERN))

@@ -328,7 +328,7 @@ class PlacedNetwork(Saved):
             )
         return rows, labels, weight
 
-    def check_home(self, *arrays: object, host: bool = False) -> None:
+    def check_same_namespace(self, *arrays: object, host: bool = False) -> None:
         """Check that arrays belong where the network lives, if it converts no others.
 
         Parameters
@@ -356,6 +356,9 @@ class PlacedNetwork(Saved):
                 f"{others.pop()}. Convert them, or move the network with .to(X)."
             )
 
+    check_home = check_same_namespace
+    """An earlier name of `check_same_namespace`."""
+
     def _coerce(
         self, X: ArrayLike, Y: Any = None, sample_weight: ArrayLike | None = None
     ) -> tuple[Array, Any, Any]:
@@ -364,7 +367,7 @@ class PlacedNetwork(Saved):
         """
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if self.settled:
-            self.check_home(*arrays, host=True)
+            self.check_same_namespace(*arrays, host=True)
         else:
             self._adopt(arrays)
         backend = self.backend

@@ -117,7 +117,7 @@ class Batches(ABC):
         Number of rows in an epoch.
     rng : numpy.random.Generator or RandomState, or None
         The random generator that the orders of the rows are drawn from; checkpoints hold its state.
-    leads : bool
+    is_main_process : bool
         Whether this process shows progress and writes checkpoints: True, unless several processes
         train together.
 
@@ -151,7 +151,12 @@ class Batches(ABC):
 
     rows: int
     rng: RandomGenerator | None = None
-    leads: bool = True
+    is_main_process: bool = True
+
+    @property
+    def leads(self) -> bool:
+        """Return `is_main_process`, of which this is an earlier name."""
+        return self.is_main_process
 
     @abstractmethod
     def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:

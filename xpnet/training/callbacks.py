@@ -18,9 +18,10 @@ class Callback:
 
     Attributes
     ----------
-    brief : bool, default False
+    transactional : bool, default False
         Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it
-        undoes the epoch; ``load_state`` then gets back what ``state`` returned before.
+        rolls the epoch back; ``load_state`` then gets what ``state`` returned before. A callback
+        that sets ``brief``, an earlier name of this attribute, is transactional, too.
     sees_each_epoch : bool, default True
         Whether ``epoch_end`` and ``between_epochs`` must be called after each epoch. If no callback
         of a training must see each, several short epochs may be made at once, in a tenth of a
@@ -42,7 +43,7 @@ class Callback:
     2
     """
 
-    brief = False
+    transactional = False
     sees_each_epoch = True
 
     def train_begin(self, training: "Training") -> None:
@@ -66,12 +67,12 @@ class Callback:
         """
 
     def max_epochs_at_once(self) -> float:
-        """Tell how many of the next epochs may be made before ``epoch_end`` takes note of them.
+        """Return how many of the next epochs may be made before ``epoch_end`` is called for them.
 
-        The loop asks brief callbacks that override it. Afterwards ``epoch_end`` is called for each
-        of these epochs in turn: it finds the history and ``training.done`` as after that epoch, and
-        the network as after the last one. It must not stop the training, nor change the learning
-        rate, before the last one.
+        The loop asks transactional callbacks that override it. Afterwards ``epoch_end`` is called
+        for each of these epochs in turn: it finds the history and ``training.done`` as after that
+        epoch, and the network as after the last one. It must not stop the training, nor change the
+        learning rate, before the last one.
 
         Returns
         -------
@@ -177,8 +178,8 @@ HOOK_LIKE = re.compile(r"(on|before|after)_.*|.*_(begin|start|end)")
 def as_callbacks(
     callbacks: Iterable[Callback | Callable[["Training"], None]],
 ) -> list[Callback]:
-    """Return callbacks, and functions as callbacks, in the order in which they are called: brief
-    ones first.
+    """Return callbacks, and functions as callbacks, in the order in which they are called:
+    transactional ones first.
 
     Raises InputError for other objects.
     """
@@ -186,8 +187,12 @@ def as_callbacks(
         callback if isinstance(callback, Callback) else _callback_of(callback)
         for callback in callbacks
     ]
-    brief = [callback for callback in checked if callback.brief]
-    return [*brief, *(callback for callback in checked if not callback.brief)]
+    return sorted(checked, key=is_transactional, reverse=True)
+
+
+def is_transactional(callback: Callback) -> bool:
+    """Return whether the state of a callback is rolled back with an epoch."""
+    return bool(callback.transactional or getattr(callback, "brief", False))
 
 
 def _callback_of(function: object) -> Callback:

@@ -43,8 +43,8 @@ def train(
         ``history``, 0 for the first, and the list of their training losses. It returns the learning
         rate of the epoch, a float.
     callbacks : iterable of Callback or callable, default ()
-        Called in their order, brief ones first. A plain function is called with the `Training`
-        after each epoch.
+        Called in their order, transactional ones first. A plain function is called with the
+        `Training` after each epoch.
     history : History, optional
         The history that the epochs are added to; None for a new one.
     lock : NetworkLock, optional
@@ -73,7 +73,7 @@ def train(
 
     Where no callback, validation rows or schedule must look at each epoch before the next one, and
     the step makes several short epochs in less time than one by one, those of a tenth of a second
-    are made at once, and undone at once.
+    are run, and rolled back, as one batch of epochs.
 
     Examples
     --------
@@ -115,9 +115,10 @@ def begin(training: Training, resume_from: TrainingState | None) -> None:
 
 
 def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interrupts) -> None:
-    """Make an epoch, or several at once, with the brief callbacks, or leave everything as it was.
+    """Make an epoch, or several at once, as a whole, or leave everything as it was.
 
-    Other threads wait. Callbacks may use the network, whose parameters are whole by then.
+    The transactional callbacks belong to it. Other threads wait. Callbacks may use the network,
+    whose parameters are whole by then.
     """
     lock = training.lock
     interrupts.pending = False
@@ -126,7 +127,7 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
     with lock.calls:
         if lock.busy:
             lock.refuse()
-        undo = remember(training)
+        undo = snapshot(training)
         is_whole = False
         try:
             lock.busy = True
@@ -137,7 +138,7 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
                 epochs = [run_epoch(training, schedule)]
             lock.busy = False
             interrupts.held = True
-            take_note(training, epochs)
+            record_epochs(training, epochs)
             is_whole = True
         except BaseException:
             interrupts.held = True
@@ -187,14 +188,19 @@ def run_epochs_at_once(training: Training, schedule: Schedule, count: int) -> li
     ]
 
 
-def take_note(training: Training, epochs: Sequence[MadeEpoch]) -> None:
-    """Add epochs to the history, and call the brief callbacks: some for each, all for the last."""
+def record_epochs(training: Training, epochs: Sequence[MadeEpoch]) -> None:
+    """Add epochs to the history, and call the transactional callbacks.
+
+    Some are called for each epoch, and all for the last.
+    """
     training.epoch_seconds = epochs[-1].seconds
     last = len(epochs) - 1
     for k, epoch in enumerate(epochs):
         training.history.add(*epoch)
         training.done += 1
-        for callback in training.brief_with_end if k == last else training.brief_for_each:
+        for callback in (
+            training.transactional_with_end if k == last else training.transactional_for_each
+        ):
             callback.epoch_end(training)
 
 
@@ -202,7 +208,7 @@ def end_epochs(training: Training, interrupts: Interrupts) -> None:
     """Call the callbacks that follow whole epochs; raise the Ctrl-C that waited for their end."""
     interrupts.held = False
     interrupted = interrupts.pending  # pressed while it was held, or lost in a destructor
-    for callback in training.callbacks[len(training.brief_callbacks) :]:
+    for callback in training.callbacks[len(training.transactional_callbacks) :]:
         callback.epoch_end(training)
     training.stop = training.batches.any_stops(training.stop)
     if interrupted:
@@ -210,17 +216,17 @@ def end_epochs(training: Training, interrupts: Interrupts) -> None:
     training.notify("between_epochs")
 
 
-def remember(training: Training) -> Callable[[], None]:
-    """Note the state of a training before an epoch; return a function that goes back to it."""
+def snapshot(training: Training) -> Callable[[], None]:
+    """Copy the state of a training before an epoch; return a function that restores it."""
     done = training.done
     stop = training.stop
-    states = [(callback, callback.state()) for callback in training.brief_with_state]
+    states = [(callback, callback.state()) for callback in training.transactional_with_state]
     lengths = [(values, len(values)) for values in vars(training.history).values()]
-    has_other_callbacks = len(training.brief_callbacks) < len(training.callbacks)
+    has_other_callbacks = len(training.transactional_callbacks) < len(training.callbacks)
     restore = training.batches.snapshot(training.step, rng_is_shared=has_other_callbacks)
 
     def undo() -> None:
-        """Go back to the noted state."""
+        """Restore that state."""
         restore()
         training.done = done
         training.stop = stop

@@ -37,9 +37,9 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        self.in_line: bool = training.leads and _is_in_notebook()
+        self.in_line: bool = training.is_main_process and _is_in_notebook()
         has_terminal = sys.stderr is not None and sys.stderr.isatty()  # pythonw has no stderr
-        if training.leads and has_terminal and not self.in_line:
+        if training.is_main_process and has_terminal and not self.in_line:
             self._open_bar(training)
 
     def _open_bar(self, training: "Training") -> None:

@@ -15,6 +15,7 @@ from xpnet.training.callbacks import (
     HOOKS_OF_AN_EPOCH,
     Callback,
     as_callbacks,
+    is_transactional,
     own_methods,
 )
 from xpnet.training.history import History
@@ -102,12 +103,12 @@ class Training:
     Attributes
     ----------
     callbacks : list of Callback
-        The callbacks in the order in which they are called, brief ones first.
-    brief_callbacks, brief_with_end, brief_with_state : list of Callback
+        The callbacks in the order in which they are called, transactional ones first.
+    transactional_callbacks, transactional_with_end, transactional_with_state : list of Callback
         Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of
         their own.
-    brief_for_each : list of Callback
-        The brief ones that are called for each of several epochs that are made at once.
+    transactional_for_each : list of Callback
+        The transactional ones that are called for each of several epochs that are made at once.
     stop : bool
         Whether the training ends after this epoch; callbacks set it.
     done : int
@@ -159,25 +160,30 @@ class Training:
         self._max_epochs_at_once: int = 1
 
     def _sort_callbacks(self) -> None:
-        """Sort the callbacks by when the loop calls them: by their methods, and by being brief."""
+        """Sort the callbacks by when the loop calls them."""
         methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
         self._listeners: dict[str, list[Callback]] = {
             event: [callback for callback, names in methods if event in names] for event in HOOKS
         }
-        brief = [(callback, names) for callback, names in methods if callback.brief]
-        self.brief_callbacks: list[Callback] = [callback for callback, _ in brief]
-        self.brief_with_end: list[Callback] = [c for c, names in brief if "epoch_end" in names]
-        self.brief_with_state: list[Callback] = [c for c, names in brief if "state" in names]
+        transactional = [entry for entry in methods if is_transactional(entry[0])]
+        self.transactional_callbacks: list[Callback] = [callback for callback, _ in transactional]
+        self.transactional_with_end: list[Callback] = [
+            callback for callback, names in transactional if "epoch_end" in names
+        ]
+        self.transactional_with_state: list[Callback] = [
+            callback for callback, names in transactional if "state" in names
+        ]
         observers = [
             (callback, names)
             for callback, names in methods
             if callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
         ]
-        self.brief_for_each: list[Callback] = [
-            callback for callback, _ in observers if callback.brief
+        self.transactional_for_each: list[Callback] = [
+            callback for callback, _ in observers if is_transactional(callback)
         ]
         self._must_see_each_epoch: bool = not all(
-            callback.brief and "max_epochs_at_once" in names for callback, names in observers
+            is_transactional(callback) and "max_epochs_at_once" in names
+            for callback, names in observers
         )
 
     def __repr__(self) -> str:
@@ -194,9 +200,14 @@ class Training:
         return self.batches.rng
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Return whether this process, of several, shows progress and writes files."""
-        return self.batches.leads
+        return self.batches.is_main_process
+
+    @property
+    def leads(self) -> bool:
+        """Return `is_main_process`, of which this is an earlier name."""
+        return self.is_main_process
 
     def state(self) -> TrainingState:
         """Copy all that this training needs to go on.
@@ -300,7 +311,7 @@ class Training:
         if self._max_epochs_at_once == 1:
             return 1
         in_time = int(MAX_SECONDS_AT_ONCE / max(self.epoch_seconds, 1e-9))
-        limits = (callback.max_epochs_at_once() for callback in self.brief_for_each)
+        limits = (callback.max_epochs_at_once() for callback in self.transactional_for_each)
         allowed = min(in_time, self._max_epochs_at_once, self.epochs - self.done, *limits)
         return max(int(allowed), 1)
 

@@ -38,7 +38,7 @@ class TimeLimit(Callback):
     True
     """
 
-    brief = True
+    transactional = True
     sees_each_epoch = False
 
     def __init__(self, seconds: float | None = None) -> None:
