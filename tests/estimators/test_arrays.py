@@ -151,7 +151,9 @@ def test_a_named_backend_converts(data: Any, foreign: Any) -> None:
         (lambda X: X[:0], "empty"),
     ],
 )
-def test_what_is_refused(data: Any, foreign: Any, spoil: Any, word: str) -> None:
+def test_bad_rows_of_other_libraries_are_refused(
+    data: Any, foreign: Any, spoil: Any, word: str
+) -> None:
     """The same rules as for NumPy arrays."""
     model = xpnet.MLPRegressor(**SETTINGS).fit(foreign.make(data.X), foreign.make(data.numbers))
     with pytest.raises(ValueError, match=word):

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from helpers.estimators import Killed, fitted_attributes
 from sklearn.model_selection import GridSearchCV
 
 import xpnet
-from xpnet.training import Callback, engine
+from xpnet.training import engine
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -21,10 +22,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"random_state": None, "early_stopping": True, "dropout": 0.2},
     {"solver": "adamw", "max_grad_norm": 0.5, "batch_size": 130},
 ]
-
-
-class Killed(Exception):
-    """Stands for kill -9: nothing that would tidy up runs."""
 
 
 def killed_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
@@ -40,17 +37,16 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 
 
 def found(model: Any) -> dict[str, Any]:
-    """All that a fit finds, as far as it can be compared."""
-    ended = {name: value for name, value in vars(model).items() if name.endswith("_")}
+    """All that a fit finds, with the state of the generator that an unseeded fit draws from."""
     return {
-        **ended,
+        **fitted_attributes(model),
         "rate": model._optimizer.learning_rate,
-        "stream": model._random_state.get_state()[1],
+        "stream": np.random.get_state()[1],  # type: ignore[index]  # a tuple
     }
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_it_goes_on_bit_for_bit(
+def test_a_killed_fit_continues_to_the_same_bits(
     data: Any, backend: str, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(folder: str) -> Any:
@@ -73,7 +69,7 @@ def test_it_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
-def test_weights_validation_rows_and_sparse_ones(
+def test_a_killed_fit_with_weights_and_validation_rows_continues(
     data: Any, kind: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     def fit(folder: str) -> Any:
@@ -98,7 +94,7 @@ def test_weights_validation_rows_and_sparse_ones(
 
 
 @pytest.mark.attack
-def test_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_a_fit_of_a_killed_process_continues(tmp_path: Path) -> None:
     program = """
 import os, sys, warnings, numpy, xpnet
 warnings.simplefilter("ignore")
@@ -132,9 +128,7 @@ def test_a_fit_that_has_ended_is_not_made_again(
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-def test_a_fit_that_a_limit_of_time_has_ended_goes_on_with_more_time(
-    data: Any, tmp_path: Path
-) -> None:
+def test_a_fit_out_of_time_continues_with_more_time(data: Any, tmp_path: Path) -> None:
     def fit(seconds: float | None, folder: str = "limited") -> Any:
         how: dict[str, Any] = {
             "max_iter": 6,
@@ -151,7 +145,7 @@ def test_a_fit_that_a_limit_of_time_has_ended_goes_on_with_more_time(
     assert len(list((tmp_path / "limited").iterdir())) == 1
 
 
-def test_other_data_and_settings_are_other_fits(data: Any, tmp_path: Path) -> None:
+def test_other_data_or_settings_have_other_folders(data: Any, tmp_path: Path) -> None:
     def fits() -> int:
         return len(list(tmp_path.iterdir()))
 
@@ -179,7 +173,7 @@ def test_a_search_keeps_its_checkpoints_in_one_place(data: Any, tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2 * 2 + 1
 
 
-def test_it_is_saved_as_any_other(data: Any, tmp_path: Path) -> None:
+def test_a_model_file_keeps_no_checkpoint_folder(data: Any, tmp_path: Path) -> None:
     model = xpnet.MLPClassifier(
         5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path / "runs"
     )
@@ -187,13 +181,14 @@ def test_it_is_saved_as_any_other(data: Any, tmp_path: Path) -> None:
     assert xpnet.load(tmp_path / "model").checkpoint is None
 
 
-def test_a_checkpoint_that_is_none_is_told(
-    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_another_training_is_refused(data: Any, tmp_path: Path) -> None:
     model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path)
-    monkeypatch.setattr("xpnet.estimators.resume.FitStart.state", Callback.state)
     model.fit(data.X, data.labels)
-    monkeypatch.undo()
+    (folder,) = tmp_path.iterdir()
+    for own in folder.iterdir():
+        own.unlink()
+    network = xpnet.FeedforwardNeuralNet(64, 5, 5, rng=0, backend="numpy")
+    network.fit(data.X, data.counts, epochs=1, callbacks=[xpnet.Checkpoint(folder)])
     with pytest.raises(xpnet.InputError, match="`checkpoint`") as refused:
         model.fit(data.X, data.labels)
     assert str(tmp_path) in str(refused.value)

@@ -11,7 +11,7 @@ KINDS = [xpnet.MLPClassifier, xpnet.MLPRegressor]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
+def test_missing_attributes_raise_attribute_error_before_fit(kind: Any) -> None:
     """Tab completion, notebooks and getmembers read them all: a missing one raises AttributeError,
     nothing else.
     """
@@ -35,7 +35,7 @@ def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
     ],
     ids=["no y_val", "no X_val", "weights alone", "L-BFGS"],
 )
-def test_validation_rows_are_whole_and_used(
+def test_validation_rows_need_targets_and_a_solver_with_epochs(
     data: Any, kind: Any, settings: Any, given: Any, sentence: str
 ) -> None:
     rows = {"X_val": data.X[:9], "y_val": data.binary[:9], "sample_weight_val": data.weight[:9]}
@@ -53,7 +53,7 @@ def test_validation_rows_are_whole_and_used(
     ],
     ids=str,
 )
-def test_settings_without_effect_are_told(data: Any, settings: Any) -> None:
+def test_settings_without_effect_are_warned_of(data: Any, settings: Any) -> None:
     name = list(settings)[-1]
     with pytest.warns(UserWarning, match=f"`{name}` .* solver"):
         xpnet.MLPRegressor(hidden_layer_sizes=3, max_iter=2, **settings).fit(data.X, data.numbers)

@@ -122,7 +122,7 @@ def test_hidden_activations() -> None:
     assert model.transform(X).shape == (60, 15) == (60, len(model.get_feature_names_out()))
 
 
-def test_a_network_stands_before_another_model() -> None:
+def test_a_pipeline_transforms_rows_for_another_model() -> None:
     _, X = fitted("logistic")
     y = X[:, 0] * X[:, 1] > 0
     first = xpnet.MLPClassifier((16,), max_iter=300, learning_rate_init=0.01, random_state=0, tol=0)
@@ -140,7 +140,7 @@ def test_a_network_stands_before_another_model() -> None:
         (lambda model, X: model.transform(X[:, :2]), "features"),
     ],
 )
-def test_what_is_not_there_is_refused(call: Any, sentence: str) -> None:
+def test_missing_layers_and_outputs_are_refused(call: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         call(*fitted("softmax"))
 

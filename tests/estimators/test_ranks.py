@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.estimators import CutOff, Killed
 from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from scipy import sparse
 
@@ -13,7 +14,6 @@ import xpnet
 from xpnet.distributed import Ranks
 from xpnet.distributed.fingerprint import fingerprint_of_rows
 from xpnet.errors import InputError
-from xpnet.estimators.stopping import Improvement
 
 SHARDS = {2: (113, 7), 3: (100, 20, 0), 4: (0, 60, 59, 1)}
 ITERATIONS = {"max_iter": 4, "batch_size": 13, "random_state": 3, "alpha": 0.5}
@@ -251,15 +251,11 @@ def test_batches_without_weight() -> None:
         )
 
 
-class CutOffError(Exception):
-    """What ends a fit in its middle."""
-
-
 @pytest.mark.parametrize("sizes", [(2, 3), (4, 1)])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("kind", ["dense", "sparse", "weighted", "validated"])
-def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
-    kind: str, own: bool, sizes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_fit_continues_on_another_number_of_ranks(
+    kind: str, own: bool, sizes: tuple[int, int], tmp_path: Path
 ) -> None:
     X, y, weight = rows()
     X = sparse.csr_matrix(X) if kind == "sparse" else X
@@ -273,20 +269,13 @@ def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
         ):  # ranks that have rows of their own have some to validate on, or none
             mine = slice(20) if not (own and rank) else slice(0)
             how |= {"X_val": X[mine], "y_val": y[mine]}
-        return xpnet.MLPClassifier(**settings).fit(*given, **how)
+        return xpnet.MLPClassifier(**settings).fit(*given, **how, callbacks=[cut_off])
 
     settings = {**ITERATIONS, "early_stopping": True, "checkpoint": tmp_path}
-    epoch_end = Improvement.epoch_end
-
-    def cut_off(self: Improvement, training: Any) -> None:
-        if training.done == 3:
-            raise CutOffError
-        epoch_end(self, training)
-
-    monkeypatch.setattr(Improvement, "epoch_end", cut_off)
-    with pytest.raises(CutOffError):
+    cut_off = CutOff(3)
+    with pytest.raises(Killed):
         on_ranks(sizes[0], fit, data="own" if own else "same")
-    monkeypatch.setattr(Improvement, "epoch_end", epoch_end)
+    cut_off.after = 0
     assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
     resumed = on_ranks(sizes[1], lambda group: facts(fit(group)), data="own" if own else "same")
     assert len(list(tmp_path.iterdir())) == 1

@@ -28,7 +28,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         "wrong", [{"shuffle": 1}, {"alpha": -1.0}, {"max_iter": 2.0}, {"solver": "newton"}]
     )
-    def test_what_is_wrong_stays_wrong(self, wrong: dict[str, Any]) -> None:
+    def test_wrong_parameters_are_refused_after_a_valid_fit(self, wrong: dict[str, Any]) -> None:
         """A fit that was right changes nothing about it, also where an equal value of another type
         was right.
         """

@@ -356,7 +356,7 @@ def test_gaps_are_refused_as_scikit_learn_refuses_them(data: Any) -> None:
     assert any("TabularClassifier" in message for message in raised)
 
 
-def test_same_words(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_scikit_learns_lines(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What verbose prints."""
     said = []
     for model in pair(

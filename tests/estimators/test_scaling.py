@@ -75,7 +75,7 @@ def test_without_rows_of_their_own_it_is_the_scalers_fit() -> None:
         assert np.array_equal(fitted.center_, RobustScaler().fit(X).center_)
 
 
-def test_a_value_that_is_missing_counts_for_no_rank() -> None:
+def test_missing_values_are_left_out_on_every_rank() -> None:
     X = np.where(rows() > 30, np.nan, rows())
     expected = StandardScaler().fit(X)
     for fitted in on_ranks(
@@ -96,7 +96,9 @@ def test_a_value_that_is_missing_counts_for_no_rank() -> None:
         (StandardScaler(), lambda X, rank: X[:0], "at least one row on one rank"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused_by_all_ranks(scaler: Any, change: Any, said: str) -> None:
+def test_unsuitable_scalers_and_rows_are_refused_by_all_ranks(
+    scaler: Any, change: Any, said: str
+) -> None:
     def work(group: ThreadsGroup) -> None:
         with pytest.raises(ValueError, match=said):
             xpnet.fit_scaler(scaler, change(rows(), group.rank))

@@ -129,7 +129,7 @@ def test_compiled_training_is_the_references_and_files_keep_it(
             export_model(opened, tmp_path / name)
 
 
-def test_weights_of_classes_and_sparse_rows_and_validation_rows() -> None:
+def test_class_weights_sparse_rows_and_validation_rows() -> None:
     X, y = made()
     for weights in ("balanced", [{1: 3.0}, {2: 5.0}]):
         weighted = xpnet.MLPClassifier(**QUICK, class_weight=weights).fit(X, y)
@@ -184,7 +184,7 @@ def test_targets_that_do_not_fit_are_refused(call: Any, sentence: str) -> None:
         call(xpnet.MLPClassifier(**QUICK), *made())
 
 
-def test_an_indicator_matrix_stays_one_and_other_targets_come_after_it() -> None:
+def test_a_refit_changes_the_kind_of_targets() -> None:
     X, y = made()
     model = xpnet.MLPClassifier(**QUICK).fit(X, (y > 0).astype(int))
     assert model.out_activation_ == "logistic" and model.predict_proba(X).shape == (60, 2)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from helpers.estimators import CutOff, Killed
 from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from sklearn.exceptions import ConvergenceWarning
 
@@ -18,7 +19,6 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
-from xpnet.estimators.stopping import Improvement
 from xpnet.training import Callback, Training, state
 
 ROWS = 3000
@@ -192,7 +192,7 @@ def test_narrow_numbers_are_widened_block_by_block(
     ],
     ids=str,
 )
-def test_a_memory_map_is_a_source_where_it_or_its_copy_would_be_large(
+def test_a_large_memory_map_is_read_by_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: dict[str, Any], is_source: bool
 ) -> None:
     monkeypatch.setattr(sources, "LARGE_MAP_BYTES", 1000 * 4)
@@ -230,7 +230,7 @@ def test_files(tmp_path: Path, data: Any) -> None:
         (np.inf, ["Input X contains infinity", "drop their rows"]),
     ],
 )
-def test_what_is_not_finite_is_named_with_one_remedy(
+def test_values_that_are_not_finite_are_named_with_a_remedy(
     data: Any, value: float, facts: list[str]
 ) -> None:
     X, y = data
@@ -304,7 +304,7 @@ def test_a_function_that_yields_chunks(data: Any) -> None:
 
 
 @pytest.mark.usefixtures("small_buffers")
-def test_what_cannot_be_is_told(data: Any) -> None:
+def test_invalid_sources_are_refused(data: Any) -> None:
     X, y = data
     bad = X.copy()
     bad[1234, 2] = np.nan
@@ -360,7 +360,7 @@ def test_an_interrupt_leaves_whole_buffers(data: Any) -> None:
 
 
 @pytest.mark.usefixtures("small_buffers")
-def test_ctrl_c_ends_the_reading_of_a_slow_source_with_little_to_compute(data: Any) -> None:
+def test_ctrl_c_ends_the_reading_of_a_slow_source(data: Any) -> None:
     X, y = data
 
     class Slow(ArraySource):
@@ -506,37 +506,25 @@ def test_chunks_of_a_function_on_ranks(data: Any, own: bool) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
 
 
-class CutOffError(Exception):
-    """What ends a fit in its middle."""
-
-
 @pytest.mark.usefixtures("small_buffers")
 @pytest.mark.parametrize("ranks", [(1, 1), (2, 3)], ids=["alone", "on ranks"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_fit_of_a_source_that_was_cut_off_goes_on(
-    data: Any,
-    weighted: bool,
-    ranks: tuple[int, int],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_killed_fit_of_a_source_continues(
+    data: Any, weighted: bool, ranks: tuple[int, int], tmp_path: Path
 ) -> None:
     X, y = data
     settings = {"dtype": "float64", "early_stopping": True, "checkpoint": tmp_path}
     weight = np.linspace(0.5, 2, ROWS) if weighted else None
-    ended = Improvement.epoch_end
+    cut_off = CutOff(3)
 
     def fit(group: Any = None) -> Any:
-        return classifier(**settings).fit(ArraySource(X), y, sample_weight=weight).coefs_[0].copy()
+        model = classifier(**settings)
+        model.fit(ArraySource(X), y, sample_weight=weight, callbacks=[cut_off])
+        return model.coefs_[0].copy()
 
-    def cut_off(self: Improvement, training: Training) -> None:
-        if training.done == 3:
-            raise CutOffError
-        ended(self, training)
-
-    monkeypatch.setattr(Improvement, "epoch_end", cut_off)
-    with pytest.raises(CutOffError):
+    with pytest.raises(Killed):
         on_ranks(ranks[0], fit)
-    monkeypatch.setattr(Improvement, "epoch_end", ended)
+    cut_off.after = 0
     assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
     resumed = on_ranks(ranks[1], fit)
     assert len(list(tmp_path.iterdir())) == 1

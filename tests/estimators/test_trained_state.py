@@ -24,7 +24,7 @@ def test_copies_train_on_alone(data: Any, backend: str, how: Any) -> None:
     assert_close(model, twin.coefs_)
 
 
-def test_assigned_parameters_count(data: Any, backend: str) -> None:
+def test_assigned_parameters_change_predictions_and_training(data: Any, backend: str) -> None:
     """Predictions and further training follow what a user writes into coefs_ or puts in its
     place.
     """

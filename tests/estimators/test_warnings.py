@@ -47,7 +47,7 @@ def test_the_line_is_the_callers(call: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", [SklearnClassifier, xpnet.MLPClassifier])
-def test_what_silences_scikit_learn_silences_xpnet(kind: Any) -> None:
+def test_filters_for_scikit_learn_silence_xpnet(kind: Any) -> None:
     def silence() -> None:
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
 
@@ -64,7 +64,7 @@ def test_a_warning_can_be_an_error(call: Callable[[], Any]) -> None:
             call()
 
 
-def test_settings_without_effect_are_told_where_they_are_set() -> None:
+def test_warnings_of_settings_name_the_calling_line() -> None:
     found = heard(lambda: xpnet.MLPRegressor(max_iter=2, weight_decay=0.5).fit(X, X[:, 0]))
     told = [warning for warning in found if "weight_decay" in str(warning.message)]
     assert [warning.filename for warning in told] == [__file__]
