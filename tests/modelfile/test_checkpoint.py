@@ -292,11 +292,11 @@ def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
 def test_a_callbacks_state_is_json_and_arrays(tmp_path: Path) -> None:
     fit(tmp_path, 5)
     state = xpnet.Checkpoint.latest(tmp_path)
-    state.callbacks["2"] = {
+    state.callbacks["Cut"] = {
         "nested": {"array": np.arange(3), "text": "a", "texts": np.array(["b"]), "a/b": (1, "c")}
     }
     write_checkpoint(tmp_path / "mine", state)
-    found = read_checkpoint(tmp_path / "mine").callbacks["2"]["nested"]
+    found = read_checkpoint(tmp_path / "mine").callbacks["Cut"]["nested"]
     assert found["text"] == "a" and found["array"].tolist() == [0, 1, 2]
     assert found["texts"].tolist() == ["b"] and found["a/b"] == (1, "c")
     refused: list[tuple[dict[str, Any], str]] = [
@@ -305,7 +305,7 @@ def test_a_callbacks_state_is_json_and_arrays(tmp_path: Path) -> None:
         ({"a": np.array(["2026"], dtype="datetime64[Y]")}, "an array of datetime64"),
     ]
     for wrong, match in refused:
-        state.callbacks["2"] = wrong
+        state.callbacks["Cut"] = wrong
         with pytest.raises(xpnet.InputError, match=match):
             write_checkpoint(tmp_path / "mine", state)
 

@@ -1,5 +1,7 @@
 """The training loop over batches of any kind, and what it asks of callbacks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from xpnet_numpy import NumpyBackend
@@ -8,7 +10,15 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.optimizers import Constant, Exponential, Plateau
 from xpnet.steps import ReferenceStep
-from xpnet.training import Batches, Callback, InMemory, LabeledRows, TimeLimit, train
+from xpnet.training import (
+    Batches,
+    Callback,
+    EarlyStopping,
+    InMemory,
+    LabeledRows,
+    TimeLimit,
+    train,
+)
 
 X = np.random.default_rng(0).normal(size=(30, 2))
 Y = (X[:, 0] > 0).astype(int)
@@ -303,3 +313,60 @@ def _generator_in(state):
     rng = np.random.default_rng()
     rng.bit_generator.state = state
     return rng
+
+
+class KeepState(Callback):
+    """Keeps the state of the training after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.kept = None
+
+    def between_epochs(self, training):
+        if training.done == self.epoch:
+            self.kept = training.state()
+
+
+def fit_with(*callbacks, resume_from=None):
+    net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    net.fit(np.eye(2), np.array([0, 1]), epochs=4, callbacks=callbacks, resume_from=resume_from)
+
+
+def test_states_of_callbacks_are_found_by_name_in_any_order():
+    keep, first, second = KeepState(2), EarlyStopping(patience=9), EarlyStopping(9, tol=1.0)
+    fit_with(keep, first, TimeLimit(60), second)
+    assert keep.kept.callbacks.keys() == {
+        "TimeLimit",
+        "KeepState",
+        "EarlyStopping",
+        "EarlyStopping 2",
+    }
+    resumed, counted = EarlyStopping(patience=9), EarlyStopping(9, tol=1.0)
+    fit_with(resumed, counted, TimeLimit(60), KeepState(9), resume_from=keep.kept)
+    # The losses fall by less than 1 after the first epoch.
+    assert (first.waited, second.waited) == (resumed.waited, counted.waited) == (0, 3)
+
+
+def test_a_callback_without_its_state_is_refused_by_name():
+    keep = KeepState(2)
+    fit_with(keep, TimeLimit(60))
+    with pytest.raises(xpnet.InputError, match="EarlyStopping as number 2, .*'best'"):
+        fit_with(KeepState(9), EarlyStopping(), resume_from=keep.kept)
+
+
+def test_a_numbered_state_of_an_earlier_checkpoint_is_read():
+    state = xpnet.Checkpoint.latest(Path(__file__).parent / "earlier")
+    assert state.callbacks.keys() == {"0", "1", "2"}
+    assert (state.done, state.callbacks["0"]["waited"]) == (3, 2)
+    rows = np.random.RandomState(0).uniform(-1, 1, size=(60, 4))
+    net = xpnet.FeedforwardNeuralNet(4, 3, 2, rng=1, backend="numpy")
+    history = net.fit(
+        rows,
+        (rows[:, 0] > 0).astype(int),
+        epochs=9,
+        batch_size=20,
+        rng=np.random.RandomState(2),
+        callbacks=[EarlyStopping(patience=3, tol=0.5), Callback(), Callback()],
+        resume_from=state,
+    )
+    assert history.epochs == 4  # the third epoch in a row without a fall by 0.5

@@ -17,7 +17,14 @@ from xpnet.errors import InputError
 from xpnet.estimators.fit_data import FitData
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
-from xpnet.training import Callback, LabeledRows, TrainingState, rng_state, set_rng_state
+from xpnet.training import (
+    Callback,
+    LabeledRows,
+    TimeLimit,
+    TrainingState,
+    rng_state,
+    set_rng_state,
+)
 from xpnet.typing import SavedState, SparseMatrix
 
 if TYPE_CHECKING:
@@ -26,11 +33,8 @@ if TYPE_CHECKING:
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not change the numbers of an epoch."""
 
-FIT_START = "6"
-"""The key of `FitStart` in the state of a training: its place among the callbacks."""
-
-TIME_LIMIT = "4"
-"""The key of the time limit in the state of a training."""
+EARLIER_KEYS = {"FitStart": "6", "TimeLimit": "4"}
+"""The keys of callbacks in checkpoints of earlier versions, which numbered them by their places."""
 
 
 class FitStart(Callback):
@@ -40,6 +44,7 @@ class FitStart(Callback):
     """
 
     transactional = True
+    state_key = "FitStart"
 
     def __init__(self, rng_state: SavedState | None = None) -> None:
         self.rng_state = rng_state
@@ -86,8 +91,8 @@ def open_checkpoints(
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
         try:
-            set_rng_state(random_state, state.callbacks[FIT_START]["rng"])
-            time_limit = state.callbacks[TIME_LIMIT]
+            set_rng_state(random_state, _state_of_callback(state, FitStart)["rng"])
+            time_limit = _state_of_callback(state, TimeLimit)
             limit = inf if estimator.time_limit is None else estimator.time_limit
             if time_limit["reached"] and time_limit["seconds"] <= limit:
                 state = replace(state, stop=False)  # there is more time now
@@ -97,6 +102,15 @@ def open_checkpoints(
                 f"{folder}: {error!r}; choose another folder."
             ) from error
     return Checkpoints([checkpoint(folder, keep=1)], state, FitStart(rng_state(random_state)))
+
+
+def _state_of_callback(state: TrainingState, kind: type[Callback]) -> SavedState:
+    """Return the state of the callback of a class, also from a checkpoint of an earlier version.
+
+    Raises KeyError where the checkpoint has none.
+    """
+    key = kind.state_key
+    return state.callbacks[key if key in state.callbacks else EARLIER_KEYS[key]]
 
 
 def _name(estimator: "MLP", data: FitData, start: Sequence[numpy.ndarray]) -> str:

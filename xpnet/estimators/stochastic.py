@@ -138,8 +138,7 @@ def make_batches(
 def make_rules(
     estimator: "MLP", validation: Validation | None, checkpoints: Checkpoints, *, silent: bool
 ) -> list[Callback]:
-    """Make the callbacks that apply scikit-learn's rules; `open_checkpoints` finds two by their
-    places.
+    """Make the callbacks that apply scikit-learn's rules.
 
     silent : whether another process prints
     """

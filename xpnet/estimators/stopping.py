@@ -113,6 +113,7 @@ class StopWhenStalled(Callback):
     """Ends the training when it stalls."""
 
     transactional = True
+    state_key = "Stopping"
 
     def __init__(self, improvement: Improvement) -> None:
         self.improvement = improvement
@@ -134,6 +135,7 @@ class AdaptiveLearningRate(Callback):
     """
 
     transactional = True
+    state_key = "Stopping"
 
     def __init__(self, improvement: Improvement, learning_rate: LearningRate) -> None:
         self.improvement = improvement

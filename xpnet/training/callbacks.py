@@ -1,6 +1,7 @@
 """The base class of callbacks, whose methods the training loop calls as it goes on."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -26,6 +27,9 @@ class Callback:
         Whether ``epoch_end`` and ``between_epochs`` must be called after each epoch. If no callback
         of a training must see each, several short epochs may be made at once, in a tenth of a
         second, and the methods are called after the last of them. See also `max_epochs_at_once`.
+    state_key : str, default ""
+        The key under which checkpoints hold what ``state`` returns; empty for the name of the
+        class. Several callbacks with one key are numbered in the order in which they are called.
 
     Examples
     --------
@@ -45,6 +49,7 @@ class Callback:
 
     transactional = False
     sees_each_epoch = True
+    state_key = ""
 
     def train_begin(self, training: "Training") -> None:
         """Prepare, before the first epoch.
@@ -150,6 +155,8 @@ class FunctionCallback(Callback):
     function : called with the `Training`
     """
 
+    state_key = "function"
+
     def __init__(self, function: Callable[["Training"], None]) -> None:
         self.function = function
 
@@ -193,6 +200,17 @@ def as_callbacks(
 def is_transactional(callback: Callback) -> bool:
     """Return whether the state of a callback is rolled back with an epoch."""
     return bool(callback.transactional or getattr(callback, "brief", False))
+
+
+def by_state_key(callbacks: Iterable[Callback]) -> dict[str, Callback]:
+    """Return callbacks by the keys of their states: the second of one key is ``key 2``."""
+    callbacks_by_key: dict[str, Callback] = {}
+    counts: Counter[str] = Counter()
+    for callback in callbacks:
+        key = callback.state_key or type(callback).__name__
+        counts[key] += 1
+        callbacks_by_key[key if counts[key] == 1 else f"{key} {counts[key]}"] = callback
+    return callbacks_by_key
 
 
 def _callback_of(function: object) -> Callback:

@@ -15,6 +15,7 @@ from xpnet.training.callbacks import (
     HOOKS_OF_AN_EPOCH,
     Callback,
     as_callbacks,
+    by_state_key,
     is_transactional,
     own_methods,
 )
@@ -51,7 +52,8 @@ class TrainingState:
         The state of the random generator that orders are drawn from, as NumPy gives it; None
         without a generator.
     callbacks : dict of str to dict
-        The state of each callback, by its place in the list.
+        The state of each callback, by its `Callback.state_key`. States of earlier versions are
+        numbered instead, by the place of the callback in the list.
 
     See Also
     --------
@@ -227,7 +229,9 @@ class Training:
             done=self.done,
             stop=self.stop,
             rng=rng_state(self.rng),
-            callbacks={str(k): callback.state() for k, callback in enumerate(self.callbacks)},
+            callbacks={
+                key: callback.state() for key, callback in by_state_key(self.callbacks).items()
+            },
         )
 
     def load_state(self, state: TrainingState) -> None:
@@ -279,9 +283,10 @@ class Training:
                 f"A resumed training must have the callbacks it began with, {len(state.callbacks)} "
                 f"of them; got {len(self.callbacks)}; pass the same callbacks."
             )
-        for k, callback in enumerate(self.callbacks):
+        are_numbered = all(key.isdecimal() for key in state.callbacks)
+        for k, (key, callback) in enumerate(by_state_key(self.callbacks).items()):
             try:
-                callback.load_state(state.callbacks[str(k)])
+                callback.load_state(state.callbacks.get(str(k) if are_numbered else key, {}))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
                     "A resumed training must have the callbacks it began with, in their order; got "

@@ -40,6 +40,7 @@ class TimeLimit(Callback):
 
     transactional = True
     sees_each_epoch = False
+    state_key = "TimeLimit"
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds: float = inf if seconds is None else seconds
