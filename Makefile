@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
+# Extras of the package that its tests use. A Python or a processor without wheels for some of them names fewer.
+EXTRAS ?= bench,dask,data,mpi,plot,tables
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Bytecode is kept, also where the environment forbids it: tests and pages start many processes.
 export PYTHONDONTWRITEBYTECODE :=
@@ -17,7 +19,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-threads test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 .PHONY: snapshots fuzz coverage mutants
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
@@ -74,8 +76,13 @@ fuzz: .venv/ready  ## inputs that reach new branches, for an hour each: make fuz
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
-	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
+	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --group test --editable '.[$(EXTRAS)]'
 	build/oldest/$(notdir $(BIN))/python -m pytest $(PARALLEL) $(BOUNDED) -m "$(ORDINARY)"
+
+test-threads: .venv/ready  ## each test of models, estimators and tables in four threads at once
+	$(BIN)/python -m pip install --quiet 'pytest-run-parallel>=0.9'
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BOUNDED) --parallel-threads=4 -m "$(QUICK)" \
+		tests/models tests/estimators tests/tabular
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
@@ -142,12 +149,13 @@ gpu-first:  ## all measurements and tests of a new card, in out/gpu-first
 	@echo "Creating .venv and installing xpnet with its packages: a minute or two, once."
 	@$(PYTHON) -m venv --clear .venv || \
 		{ echo "$(PYTHON) cannot create an environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+		$(BIN)/python -m pip install --quiet --group test --editable '.[$(EXTRAS)]' || \
 		{ echo "The packages of pyproject.toml could not be installed. Check the network, and the index in pip's settings." >&2; exit 1; }
 	@touch $@
 
 .venv/docs: .venv/ready
-	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@$(BIN)/python -m pip install --quiet --group docs --editable '.[$(EXTRAS),onnx]'
 	@touch $@
 
 clean:  ## remove all files that can be created again

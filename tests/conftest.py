@@ -22,6 +22,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch.compile takes seconds for each network: a test that wants it runs in a process of its own.
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
+# No test sees a backend that the environment names.
+os.environ.pop("XPNET_BACKEND", None)
+
 # Kernels compile inside the first example, which no deadline foresees, and an emulated or busy
 # processor draws slowly.
 settings.register_profile(
@@ -128,12 +131,6 @@ def _with_uncompiled_in_the_middle(items: list[pytest.Item]) -> list[pytest.Item
     while 0 < middle < len(others) and others[middle].path == others[middle - 1].path:
         middle -= 1
     return [*others[:middle], *uncompiled, *others[middle:]]
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a backend that the environment names."""
-    monkeypatch.delenv("XPNET_BACKEND", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,9 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+
 import xpnet
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +39,42 @@ def test_the_recipe_for_conda_has_the_bounds_of_the_package() -> None:
     listed = re.findall(r"^    - (\S+) (\S+)$", text(".ci/conda/recipe.yaml"), flags=re.MULTILINE)
     bounds = {name + bound for name, bound in listed}
     assert {bound for bound in wanted if not bound.startswith("numba")} <= bounds
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "python", "bound"),
+    [
+        ("Linux", "x86_64", "3.15", ">=0.62"),
+        ("Linux", "aarch64", "3.11", ">=0.62"),
+        ("Linux", "riscv64", "3.13", None),
+        ("Windows", "AMD64", "3.15", ">=0.62"),
+        ("Windows", "ARM64", "3.11", None),
+        ("Windows", "ARM64", "3.12", ">=0.68"),
+        ("Windows", "ARM64", "3.14", ">=0.68"),
+        ("Windows", "ARM64", "3.15", None),
+        ("Darwin", "arm64", "3.15", ">=0.62"),
+        ("Darwin", "x86_64", "3.13", "<0.63,>=0.62"),
+        ("Darwin", "x86_64", "3.14", None),
+        ("Emscripten", "wasm32", "3.13", None),
+    ],
+)
+def test_numba_is_required_where_it_has_wheels(
+    system: str, machine: str, python: str, bound: str | None
+) -> None:
+    environment = {
+        "platform_system": system,
+        "platform_machine": machine,
+        "python_version": python,
+    }
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    requirements = [Requirement(dependency) for dependency in project["dependencies"]]
+    numba = [
+        str(requirement.specifier)
+        for requirement in requirements
+        if requirement.name == "numba"
+        and (requirement.marker is None or requirement.marker.evaluate(environment))
+    ]
+    assert numba == ([] if bound is None else [bound])
 
 
 def test_an_excluded_version_has_its_reason() -> None:

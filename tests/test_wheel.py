@@ -16,7 +16,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names of the files in a freshly built wheel."""
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip(
-            "hatchling, which builds the wheel, is not installed (it is in the extra 'test')"
+            "hatchling, which builds the wheel, is not installed (it is in the group 'test')"
         )
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]

@@ -2,6 +2,7 @@
 missing is named.
 """
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+"""
+QUIET = """
 import warnings
 warnings.simplefilter("ignore")
 """
@@ -50,12 +53,27 @@ except xpnet.ModelFileError as error:
 """
 
 
-def run(program: str, folder: Path) -> str:
-    """The output of a program that finds none of those packages."""
+WARNED = """
+import xpnet
+for _ in range(2):
+    xpnet.softmax([1.0, 2.0])
+    xpnet.FeedforwardNeuralNet(1, 2, 2).fit([[0.0], [1.0]], [0, 1], epochs=1)
+"""
+
+COMMAND = "import sys; from xpnet.cli import main; sys.argv = ['xpnet', *{}]; main()"
+
+
+def complete(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds none of those packages."""
     command = [sys.executable, "-c", WITHOUT + program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def run(program: str, folder: Path) -> str:
+    """The output of a program that finds none of those packages, and whose warnings are off."""
+    return complete(QUIET + program, folder).stdout
 
 
 def test_layers_models_and_estimators_work_on_numpy_alone(tmp_path: Path) -> None:
@@ -65,5 +83,19 @@ def test_layers_models_and_estimators_work_on_numpy_alone(tmp_path: Path) -> Non
 
 
 def test_the_notebook_is_reproduced(tmp_path: Path) -> None:
-    program = "import sys; from xpnet.cli import main; sys.argv = ['xpnet', 'reproduce']; main()"
+    program = COMMAND.format(["reproduce"])
     assert "All 24 numbers are the notebook's." in run(program, tmp_path)
+
+
+def test_a_program_is_warned_once_that_numpy_computes_and_what_is_missing(tmp_path: Path) -> None:
+    warned = complete(WARNED, tmp_path).stderr
+    assert warned.count("NumPy computes") == 1
+    assert warned.count("No module named 'numba'") == 1
+    assert f"Python {platform.python_version()} on {platform.system()}" in warned
+
+
+def test_the_doctor_reports_once_that_numpy_computes_and_what_is_missing(tmp_path: Path) -> None:
+    done = complete(COMMAND.format(["doctor"]), tmp_path)
+    assert done.stdout.count("NumPy arrays run on NumPy") == 1
+    assert done.stdout.count("No module named 'numba'") == 1
+    assert done.stderr == ""

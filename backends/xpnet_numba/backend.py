@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
+from platform import machine, python_version, system
 from typing import Literal, get_args
 
 from xpnet_numpy import NumpyBackend
@@ -64,9 +65,16 @@ class NumbaBackend(NumpyBackend):
         """Return the kernels by name. Numba is imported at the first access, and compiles each
         kernel when it first runs.
 
-        Raises BackendError if Numba's compiler is switched off.
+        Raises BackendError if Numba is not installed, or if its compiler is switched off.
         """
-        from numba import config
+        try:
+            from numba import config
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"Backend numba needs Numba, which is not installed ({error}). Install it with "
+                f"pip install numba if Numba has a build for Python {python_version()} on "
+                f"{system()} {machine()}."
+            ) from error
 
         if config.DISABLE_JIT:  # code in LLVM's instructions has no form for Python
             raise BackendError(

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     """Headless Chromium."""
-    pytest.importorskip("selenium", reason="selenium is not installed (it is in the extra 'test')")
+    pytest.importorskip("selenium", reason="selenium is not installed (it is in the group 'test')")
     from helpers.browser import CHROMIUM, DRIVER, Browser
 
     if not (CHROMIUM and DRIVER):

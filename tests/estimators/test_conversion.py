@@ -29,7 +29,7 @@ def fitted(model: Any, y: Any) -> Any:
 @pytest.mark.parametrize("classes", [3, 2])
 def test_skl2onnx_converts_a_classifier(classes: int) -> None:
     skl2onnx = pytest.importorskip(
-        "skl2onnx", reason="converts pipelines to ONNX; in the extra 'test'"
+        "skl2onnx", reason="converts pipelines to ONNX; in the group 'test'"
     )
     model = fitted(
         xpnet.MLPClassifier((5,), max_iter=20, random_state=0, backend="numpy"), Y % classes
@@ -45,7 +45,7 @@ def test_skl2onnx_converts_a_classifier(classes: int) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_skl2onnx_converts_a_regressor() -> None:
     skl2onnx = pytest.importorskip(
-        "skl2onnx", reason="converts pipelines to ONNX; in the extra 'test'"
+        "skl2onnx", reason="converts pipelines to ONNX; in the group 'test'"
     )
     model = fitted(
         xpnet.MLPRegressor(hidden_layer_sizes=(5,), max_iter=20, random_state=0, backend="numpy"),
@@ -74,7 +74,7 @@ def test_skops_keeps_an_estimator_whose_classes_are_trusted(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     skops = pytest.importorskip(
-        "skops.io", reason="keeps estimators in files of its own; in the extra 'test'"
+        "skops.io", reason="keeps estimators in files of its own; in the group 'test'"
     )
     model = fitted(
         xpnet.MLPClassifier((5,), max_iter=5, random_state=0, backend="numpy", **settings), Y

@@ -106,7 +106,7 @@ def test_a_trial_suggests_what_the_space_holds() -> None:
 
 
 def test_optuna_searches_in_threads(data: Any) -> None:
-    optuna = pytest.importorskip("optuna", reason="searches for settings; in the extra 'test'")
+    optuna = pytest.importorskip("optuna", reason="searches for settings; in the group 'test'")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     X, y = data.X, data.labels
 

@@ -42,7 +42,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     """Headless Chromium."""
     if not SITE.is_dir():
         pytest.skip("the pages are not built (make docs)")
-    pytest.importorskip("selenium", reason="selenium is not installed (it is in the extra 'test')")
+    pytest.importorskip("selenium", reason="selenium is not installed (it is in the group 'test')")
     from helpers.browser import CHROMIUM, DRIVER, Browser
 
     if not (CHROMIUM and DRIVER):

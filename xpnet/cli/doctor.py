@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+import warnings
 from importlib.metadata import distributions
 from typing import TypedDict
 
@@ -85,16 +86,16 @@ def _examine(name: str) -> BackendFacts:
     return {"name": name, "usable": True, "facts": facts, "reason": reason}
 
 
-def _facts(examined: list[BackendFacts]) -> list[tuple[str, str]]:
-    """Return a fact to show for each backend."""
-    return [
-        (
-            f"backend {backend['name']}",
-            backend["reason"]
-            or ", ".join(f"{name} {fact}" for name, fact in backend["facts"].items()),
-        )
-        for backend in examined
-    ]
+def _facts(examined: list[BackendFacts], shown: str = "") -> list[tuple[str, str]]:
+    """Return a fact to show for each backend; a reason that ``shown`` contains is not repeated."""
+    return [(f"backend {backend['name']}", _fact(backend, shown)) for backend in examined]
+
+
+def _fact(backend: BackendFacts, shown: str) -> str:
+    """Return the versions of a backend, or the reason why it cannot be used."""
+    if backend["reason"]:
+        return "cannot be used, see arrays" if backend["reason"] in shown else backend["reason"]
+    return ", ".join(f"{name} {fact}" for name, fact in backend["facts"].items())
 
 
 @click.command()
@@ -136,7 +137,7 @@ def doctor(as_json: bool, group: str | None) -> None:
     show_facts(
         [
             *facts["machine"].items(),
-            *_facts(facts["backends"]),
+            *_facts(facts["backends"], shown=facts["machine"]["arrays"]),
             *(("BLAS", blas.format_map(library)) for library in facts["blas"]),
             ("packages", packages),
         ]
@@ -147,10 +148,12 @@ def _machine_facts() -> dict[str, str]:
     """Return the facts of this machine, and the backend that computes, with the reason."""
     from xpnet import FeedforwardNeuralNet
 
-    try:  # what would train a small network
-        why = FeedforwardNeuralNet(64, 32, 10, dtype="float32").why_
-    except BackendError as error:
-        why = str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the reason is one of the facts
+        try:  # what would train a small network
+            why = FeedforwardNeuralNet(64, 32, 10, dtype="float32").why_
+        except BackendError as error:
+            why = str(error)
     return {
         "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
