@@ -35,6 +35,16 @@ PLOTS = (".png", ".svg", ".pdf")
 PATH = click.Path(path_type=Path)
 """The type of an argument that is a path."""
 
+
+def option_name(name: str) -> str:
+    """Return the option of the command under way that sets an argument, such as ``--lr``."""
+    context = click.get_current_context(silent=True)
+    for param in context.command.params if context else ():
+        if param.name == name:
+            return max(param.opts, key=len) if len(param.opts[0]) == 2 else param.opts[0]
+    return f"--{name.replace('_', '-')}"
+
+
 _FILES_KEY = "xpnet.files"
 """Key of the files of a command among click's values."""
 

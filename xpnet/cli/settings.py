@@ -1,7 +1,16 @@
 """The options of each command, as records that a type checker knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+CHANGEABLE = "changeable"
+"""Key in the metadata of an option that a resumed run may change."""
+
+
+def changeable(default: Any) -> Any:
+    """Return the field of an option that does not change what an epoch of a training computes."""
+    return field(default=default, metadata={CHANGEABLE: True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +71,7 @@ class MeasuringSettings(ReadingSettings):
 class TrainSettings(MeasuringSettings):
     """The options of ``xpnet train``; None where the model or the data decide."""
 
-    data: str
+    data: str = field(metadata={CHANGEABLE: True})
     date_format: str | None = None
     text_features: str | None = None
     task: str | None = None
@@ -80,22 +89,22 @@ class TrainSettings(MeasuringSettings):
     dropout: float | None = None
     loss: str | None = None
     quantile: tuple[float, ...] | None = None
-    epochs: int | None = None
+    epochs: int | None = changeable(None)
     patience: int | None = None
     validation_size: float = 0.125
-    time_limit: float | None = None
+    time_limit: float | None = changeable(None)
     batch_size: int | None = None
     optimizer: str = "adamw"
     lr: float | None = None
     weight_decay: float | None = None
-    jobs: int = 1
+    jobs: int = changeable(1)
     seed: int = 0
     dtype: str = "float32"
-    output: Path | None = None
-    metrics_json: Path | None = None
-    plot: Path | None = None
-    checkpoint_dir: Path | None = None
-    resume: bool = False
+    output: Path | None = changeable(None)
+    metrics_json: Path | None = changeable(None)
+    plot: Path | None = changeable(None)
+    checkpoint_dir: Path | None = changeable(None)
+    resume: bool = changeable(False)
     quiet: bool = False
     verbose: bool = False
     backend: str | None = None

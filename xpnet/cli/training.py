@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import click
-import joblib
 import numpy
 import pyarrow
 from pyarrow import types
@@ -35,6 +34,7 @@ from xpnet.cli.report import (
     task_line,
     write_files,
 )
+from xpnet.cli.resuming import SameRun
 from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
@@ -68,9 +68,6 @@ PARAMETER_OPTIONS = {
     "n_jobs": "jobs",
 }
 """Options by the parameters of an estimator that they set; others have the parameter's name."""
-
-FINGERPRINT_BLOCKS = 64
-"""Maximum blocks of a table that show whether a run is resumed with the same rows."""
 
 LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
 """Learning rate of a network without hidden layers, unless an option names one."""
@@ -264,28 +261,6 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
         )
 
 
-class SameRows(Callback):
-    """Keeps a fingerprint of the training rows in checkpoints, and resumes with no others."""
-
-    def __init__(self, rows: TableRows) -> None:
-        blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
-        values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
-        links = [rows.links.groups, rows.links.time]
-        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
-
-    def state(self) -> dict[str, object]:
-        """Return the fingerprint."""
-        return {"rows": self.fingerprint}
-
-    def load_state(self, state: dict[str, object]) -> None:
-        """Raise XpnetError for the fingerprint of other rows."""
-        if state["rows"] != self.fingerprint:
-            raise XpnetError(
-                "The checkpoints belong to a run on other rows or columns. Give data and options "
-                "as before, or choose another --checkpoint-dir."
-            )
-
-
 def build(settings: TrainSettings, *, classify: bool) -> Tabular:
     """Return the estimator that the options describe; it has its defaults otherwise."""
     plain = {
@@ -322,10 +297,10 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
     model.set_params(date_format=rows.date_formats or None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
-    same_rows = None if settings.checkpoint_dir is None else SameRows(rows)
+    same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)
     say = None if settings.quiet else lines.say
     model.watch(
-        lambda number: _callbacks(settings, same_rows, number), say, every_epoch=settings.verbose
+        lambda number: _callbacks(settings, same_run, number), say, every_epoch=settings.verbose
     )
     # A loss that overflows is reported once, after the training.
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
@@ -404,16 +379,18 @@ def _encoder_of(
 
 
 def _callbacks(
-    settings: TrainSettings, same_rows: SameRows | None, number: int
+    settings: TrainSettings, same_run: SameRun | None, number: int
 ) -> tuple[list[Callback], TrainingState | None]:
     """Make the callbacks of a network's training, and open the checkpoint that it resumes from.
 
-    same_rows : the check of the rows in checkpoints; None without checkpoints
+    same_run : the check of rows and options in checkpoints; None without checkpoints
     number : of the network, from 0
     """
     shown: list[Callback] = [] if settings.quiet or settings.verbose else [Progress()]
-    if same_rows is None or settings.checkpoint_dir is None:
+    if same_run is None or settings.checkpoint_dir is None:
         return shown, None
     folder = settings.checkpoint_dir / f"member-{number}"
     state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
-    return [*shown, same_rows, Checkpoint(folder)], state
+    if state is not None:
+        same_run.check(state)
+    return [*shown, same_run, Checkpoint(folder)], state

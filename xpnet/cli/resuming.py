@@ -1,0 +1,97 @@
+"""Whether a run that continues from checkpoints has the rows, columns and options it began with."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import joblib
+
+from xpnet.backend.precision import get_precision
+from xpnet.cli.options import option_name
+from xpnet.cli.reading import TableRows
+from xpnet.cli.settings import CHANGEABLE, TrainSettings
+from xpnet.dispatch import choose
+from xpnet.errors import XpnetError
+from xpnet.training import Callback, TrainingState
+
+FINGERPRINT_BLOCKS = 64
+"""Maximum blocks of a table that show whether a run is resumed with the same rows."""
+
+REMEDY = "Give data and options as before, or choose another --checkpoint-dir."
+
+
+class SameRun(Callback):
+    """Keeps rows, columns and options of a training in checkpoints, and resumes with no others.
+
+    rows : that are trained on
+    """
+
+    def __init__(self, rows: TableRows, settings: TrainSettings) -> None:
+        blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
+        values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
+        links = [rows.links.groups, rows.links.time]
+        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
+        self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
+        self.options: dict[str, str] = _options_of(settings)
+
+    def state(self) -> dict[str, object]:
+        """Return the fingerprint of the rows, the columns in their order, and the options."""
+        return {"rows": self.fingerprint, "columns": self.columns, "options": self.options}
+
+    def load_state(self, state: Mapping[str, object]) -> None:
+        """Raise XpnetError for other options, columns or rows.
+
+        Checkpoints of earlier versions have neither columns nor options.
+        """
+        options = state.get("options")
+        if isinstance(options, dict):
+            self._check_options(options)
+        columns = state.get("columns", self.columns)
+        if columns != self.columns:
+            same = isinstance(columns, list) and sorted(columns) == sorted(self.columns)
+            found = "the same columns in another order" if same else "other columns"
+            raise XpnetError(f"The checkpoints belong to a run on {found}. {REMEDY}")
+        if state["rows"] != self.fingerprint:
+            raise XpnetError(f"The checkpoints belong to a run on other rows or columns. {REMEDY}")
+
+    def check(self, state: TrainingState) -> None:
+        """Raise XpnetError for the state of a training with other options, columns or rows.
+
+        A training checks the number of its callbacks first, and --quiet decides on that.
+        """
+        for own in state.callbacks.values():
+            if "options" in own and "rows" in own:
+                self.load_state(own)
+
+    def _check_options(self, before: Mapping[str, str]) -> None:
+        """Raise XpnetError for an option with another value than before."""
+        defaults = _options_of(TrainSettings(data=""))  # an option that was not known then
+        for name, value in self.options.items():
+            value_before = before.get(name, defaults[name])
+            if value != value_before:
+                option = option_name(name)
+                raise XpnetError(
+                    f"The checkpoints belong to a run with {option} {value_before}; got {value}. "
+                    f"{REMEDY}"
+                )
+
+
+def _options_of(settings: TrainSettings) -> dict[str, str]:
+    """Return the options that a resumed run must have as before: their values as text, by name."""
+    options = {
+        field.name: _shown(getattr(settings, field.name))
+        for field in fields(settings)
+        if CHANGEABLE not in field.metadata
+    }
+    backend = choose(backend=settings.backend).backend.name
+    return options | {"backend": backend, "precision": get_precision()}
+
+
+def _shown(value: object) -> str:
+    """Return the value of an option as a message shows it."""
+    if value is None:
+        return "by default"
+    if isinstance(value, dict):
+        return ",".join(f"{label}={weight:g}" for label, weight in sorted(value.items()))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
