@@ -1,6 +1,7 @@
 """The training step on PyTorch: the graph of an update, compiled by ``torch.compile``."""
 
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from xpnet.ops import Array
 from xpnet.steps.traced import BatchInputs, Form, Rows, TracedStep, TrainingArrays, train_on_batch
+from xpnet_torch.handler_errors import HandlerErrors
 
 Update = Callable[..., Any]
 """A function of the tensors of an update, in the order of `_tensors`."""
@@ -47,31 +49,45 @@ class TorchStep(TracedStep):
             _map(lambda array: torch.asarray(array, device=device), of_form) for of_form in inputs
         ]
         epochs = len(inputs[0].l2)
-        for epoch, form, batches in (
-            (k, form, of_form)
-            for k in range(epochs)
-            for form, of_form in zip(forms, on_device, strict=True)
-        ):
-            for k in range(len(batches.l2[epoch])):
-                one = _map(itemgetter((epoch, k)), batches)
-                batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
-                run = self._run_compiled if form.batch_rows == largest else train_on_batch
-                state, loss, squares = run(form, state, batch, one)
-                sums.append(torch.stack((loss, squares)))
+        with HandlerErrors() as handler_errors:
+            run_compiled = partial(self._run_compiled, handler_errors)
+            for epoch, form, batches in (
+                (k, form, of_form)
+                for k in range(epochs)
+                for form, of_form in zip(forms, on_device, strict=True)
+            ):
+                run = run_compiled if form.batch_rows == largest else train_on_batch
+                for k in range(len(batches.l2[epoch])):
+                    one = _map(itemgetter((epoch, k)), batches)
+                    batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
+                    state, loss, squares = run(form, state, batch, one)
+                    sums.append(torch.stack((loss, squares)))
         stacked: Any = torch.stack(sums)
         return state, self.backend.to_numpy(stacked.T).reshape(2, epochs, -1)
 
     def _run_compiled(
-        self, form: Form, state: TrainingArrays, rows: Rows, inputs: BatchInputs
+        self,
+        handler_errors: HandlerErrors,
+        form: Form,
+        state: TrainingArrays,
+        rows: Rows,
+        inputs: BatchInputs,
     ) -> tuple[TrainingArrays, Array, Array]:
-        """Call `train_on_batch`, compiled if PyTorch can compile it."""
+        """Call `train_on_batch`, compiled if PyTorch can compile it.
+
+        handler_errors : raises exceptions of signal handlers that the compiler has swallowed
+        """
         kind = rows.X.device.type
         if kind not in _failures:
             try:
-                return _call(form, state, rows, inputs)
+                results = _call(form, state, rows, inputs)
+                handler_errors.check()
+                return results
             except (MemoryError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as error:  # compilers and their drivers raise anything
+                if handler_errors.first is not None:
+                    raise handler_errors.first from None
                 _failures[kind] = str(error).partition("\n")[0]
         self.why = (
             f"the reference step, operation by operation on {rows.X.device}, since torch.compile "
@@ -86,10 +102,12 @@ def _call(
     """Call the compiled update of a form, which is compiled at its first call."""
     tensors = _tensors(state, rows, inputs)
     key = form, rows.sample_weight is None, tuple((t.shape, t.dtype) for t in tensors)
-    if key not in _compiled:
+    compiled = _compiled.get(key)
+    if compiled is None:
         function = _function_of_tensors(form, state, rows, inputs)
-        _compiled[key] = torch.compile(make_fx(function)(*tensors), mode=_mode(rows.X))
-    loss, squares, *arrays = _compiled[key](*tensors)
+        compiled = torch.compile(make_fx(function)(*tensors), mode=_mode(rows.X))
+    loss, squares, *arrays = compiled(*tensors)
+    _compiled[key] = compiled  # An exception may have ended the first call, which compiles.
     if rows.X.device.type == "cuda":  # the next replay of the graph overwrites its results
         loss, squares, *arrays = (tensor.clone() for tensor in (loss, squares, *arrays))
     return _state_of(arrays, state), loss, squares
