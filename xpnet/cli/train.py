@@ -263,8 +263,8 @@ _writing = options.together(
     options.writing_option(
         "--resume",
         is_flag=True,
-        help="Continue from the last checkpoint, if there is one. Rows, columns in their order, and "
-        "options must be as before, but for --epochs, --time-limit, --jobs and outputs.",
+        help="Continue from the last checkpoint, if there is one. Rows, columns in their order "
+        "and options must be as before, but for --epochs, --time-limit, --jobs and outputs.",
     ),
     options.quiet_option,
     options.verbose_option,
