@@ -1,4 +1,4 @@
-"""Exceptions of signal handlers, told from those of a compiler that they interrupt.
+"""Exceptions of signal handlers, kept apart from those of a compiler that they interrupt.
 
 Python calls a signal handler between any two instructions of the main thread. Where that is within
 ``torch.compile``, the compiler takes the handler's exception for one of its own: it wraps it, or

@@ -1,5 +1,9 @@
 """The commands in one group, and what becomes of errors."""
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from xpnet import __version__
@@ -8,7 +12,7 @@ from xpnet.cli.evaluate import evaluate, explain
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
 from xpnet.cli.inspect import export, inspect
 from xpnet.cli.interruption import ABORTED, INTERRUPTED
-from xpnet.cli.output import visible
+from xpnet.cli.output import echo, encodable, use_escapes, visible
 from xpnet.cli.predict import predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
@@ -29,6 +33,11 @@ class Commands(click.Group):
 
     Commands that other packages add are imported when they are called or listed.
     """
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Any:
+        """Run a command; its output is escaped where a stream's encoding lacks a character."""
+        use_escapes()
+        return super().main(args, *others, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of xpnet's own commands and of those that other packages add."""
@@ -52,28 +61,33 @@ class Commands(click.Group):
             message = error.format_message()
             if SUGGESTION not in message:  # one remedy is enough
                 message += f" See {(error.ctx or ctx).command_path} --help."
-            raise click.UsageError(visible(message)) from error
+            raise click.UsageError(_shown(message)) from error
         except ModuleNotFoundError as error:
             extension = find_extensions().get(ctx.invoked_subcommand or "")
             if extension is not None:
-                raise click.ClickException(visible(explain_failure(extension, error))) from error
+                raise click.ClickException(_shown(explain_failure(extension, error))) from error
             if (error.name or "").partition(".")[0] != "pyarrow":
                 raise
             raise click.ClickException(
                 "pyarrow must be installed to read tables. Run pip install 'xpnet[tables]'."
             ) from error
         except KeyboardInterrupt:
-            click.echo(ABORTED, err=True)
+            echo(ABORTED, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # as in ``xpnet ... | head``; click ends the command
             raise
         except (XpnetError, OSError, MemoryError) as error:
             message = (
-                visible(" ".join(str(error).split()))
+                _shown(" ".join(str(error).split()))
                 or "The machine has not enough memory for this."
             )
             kind = click.UsageError if isinstance(error, BackendError) else click.ClickException
             raise kind(message) from error
+
+
+def _shown(message: str) -> str:
+    """Return a message as stderr can show it."""
+    return encodable(visible(message), sys.stderr)
 
 
 @click.group(

@@ -13,7 +13,7 @@ from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import cores
 from xpnet.cli.options import computing, json_option
-from xpnet.cli.output import show_facts, show_table, to_json
+from xpnet.cli.output import echo, show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
 from xpnet.errors import BackendError
@@ -61,7 +61,7 @@ def backends(as_json: bool) -> None:
     """List the installed backends: their versions, and if one cannot be used here, the reason."""
     examined = _examined()
     if as_json:
-        click.echo(to_json(examined))
+        show_json(examined)
     else:
         show_facts(_facts(examined))
 
@@ -105,7 +105,7 @@ def warmup(backend: str | None) -> None:
     chosen = choose(backend=backend).backend
     if hasattr(chosen, "warmup"):  # others compile nothing
         chosen.warmup()
-    click.echo(f"{chosen.name} is warm.")
+    echo(f"{chosen.name} is warm.")
 
 
 @click.command()
@@ -130,7 +130,7 @@ def doctor(as_json: bool, group: str | None) -> None:
         },
     }
     if as_json:
-        click.echo(to_json(facts))
+        show_json(facts)
         return
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     blas = "{internal_api} {version}, {num_threads} threads, {filepath}"
@@ -191,6 +191,6 @@ def _show_ranks(name: str, as_json: bool) -> None:
         if group.rank:
             return
     if as_json:
-        click.echo(to_json({"ranks": ranks}))
+        show_json({"ranks": ranks})
     else:
         show_table(tuple(own), [tuple(rank.values()) for rank in ranks])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from xpnet.cli import options
-from xpnet.cli.output import show_table, to_json
+from xpnet.cli.output import show_json, show_table
 from xpnet.cli.settings import MeasuringSettings
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def evaluate(
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
-        click.echo(to_json(scores))
+        show_json(scores)
         return
     show_scores({data: scores})
     if opened.classes is not None:
@@ -155,6 +155,6 @@ def explain(
     ]
     columns.sort(key=lambda one: -one["importance"])
     if as_json:
-        click.echo(to_json({"importance": measure, "columns": columns}))
+        show_json({"importance": measure, "columns": columns})
         return
     show_table(("column", measure, "spread"), [column.values() for column in columns])

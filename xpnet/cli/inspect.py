@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from xpnet.cli.options import PATH, json_option, output_path, reads
-from xpnet.cli.output import as_options, few, show_facts, show_table, to_json
+from xpnet.cli.output import as_options, echo, few, show_facts, show_json, show_table
 
 EXPORT_SUFFIXES = (".onnx", ".c")
 """Endings of the formats of `xpnet export`, in lower case."""
@@ -22,7 +22,7 @@ def inspect(model: Path, tensors: bool, as_json: bool) -> None:
 
     description = describe(model)
     if as_json:
-        click.echo(to_json(description))
+        show_json(description)
         return
     facts = _facts(description) | {"predict": f"xpnet predict {model} DATA"}
     show_facts((name, _shown(value)) for name, value in facts.items() if value)
@@ -174,4 +174,4 @@ def export(model: Path, output: Path) -> None:
     from xpnet.modelfile import export_model
 
     export_model(xpnet.load(model, backend="numpy"), output)
-    click.echo(f"Written: {output}")
+    echo(f"Written: {output}")

@@ -1,11 +1,13 @@
 """Commands show tables and facts on stdout by these functions, and write JSON."""
 
+import io
 import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from shutil import get_terminal_size
+from typing import TextIO
 
 import click
 
@@ -27,6 +29,32 @@ def visible(text: str, *, keep: str = "") -> str:
     )
 
 
+def use_escapes() -> None:
+    """Have standard output and standard error escape what their encoding lacks.
+
+    Python would raise an error, and end a command within its output: cp1252, which Windows uses for
+    files and pipes, lacks most letters.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not with pythonw, nor where it was replaced
+            stream.reconfigure(errors="backslashreplace")
+
+
+def encodable(text: str, stream: TextIO | None) -> str:
+    """Return the text with characters escaped that the encoding of a stream lacks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def echo(text: str, *, err: bool = False, end: str = "\n") -> None:
+    """Print text on stdout, or on stderr, whatever their encoding.
+
+    click would write UTF-8 to a stream of ASCII.
+    """
+    stream = sys.stderr if err else sys.stdout
+    click.echo(encodable(text, stream) + end, err=err, nl=False)
+
+
 def as_options(note: str) -> str:
     """Return a note of the encoder in the words of the command line."""
     note = note.replace("date_format=", "--date-format ")
@@ -44,14 +72,24 @@ def working(what: str) -> AbstractContextManager[object]:
     return Console(stderr=True).status(Text(visible(what)))
 
 
-def to_json(value: object) -> str:
-    """Return the document as text; NaN and infinities, which JSON lacks, become null."""
+def to_json(value: object, *, ensure_ascii: bool = False) -> str:
+    """Return the document as text; NaN and infinities, which JSON lacks, become null.
+
+    ensure_ascii : whether other characters are escaped as JSON has it
+    """
     exact = json.dumps(value, default=lambda one: one.item() if hasattr(one, "item") else str(one))
     finite = json.loads(exact, parse_constant=lambda _: None)
-    text = json.dumps(finite, indent=2, ensure_ascii=False)
+    text = json.dumps(finite, indent=2, ensure_ascii=ensure_ascii)
     return _CONTROLS.sub(
         lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text
     )
+
+
+def show_json(value: object) -> None:
+    """Print the document on stdout, in JSON's own escapes where its encoding lacks a character."""
+    text = to_json(value)
+    is_encodable = text == encodable(text, sys.stdout)
+    echo(text if is_encodable else to_json(value, ensure_ascii=True))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -63,7 +101,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
-        table.add_column(Text(visible(name)), justify="right" if place else "left", overflow="fold")
+        table.add_column(Text(_cell(name)), justify="right" if place else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     Console(highlight=False, width=_width()).print(table, "")
@@ -73,7 +111,8 @@ def _cell(value: object) -> str:
     """Return the text of one value of a table: numbers with four decimals, ``-`` for None."""
     if value is None:
         return "-"
-    return f"{value:,.4f}" if isinstance(value, float) else visible(str(value))
+    text = f"{value:,.4f}" if isinstance(value, float) else visible(str(value))
+    return encodable(text, sys.stdout)
 
 
 def few(names: Sequence[object], maximum: int = 8) -> str:
@@ -86,7 +125,7 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values on stdout, a line each."""
     formatter = click.HelpFormatter(width=_width())
     formatter.write_dl([(visible(name), visible(str(value))) for name, value in facts])
-    click.echo(formatter.getvalue())
+    echo(formatter.getvalue())
 
 
 def _width() -> int:

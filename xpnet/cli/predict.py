@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xpnet.cli import options
-from xpnet.cli.output import visible
+from xpnet.cli.output import echo, visible
 from xpnet.cli.settings import PredictSettings
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     kept = file.read(ids, ids, gaps=False).all_batches(ids) if ids else None
     lines = _lines(opened, frame.all_batches(features), ids, kept, settings.proba)
     for note in frame.notes:
-        click.echo(visible(f"Note: {note}"), err=True)
+        echo(visible(f"Note: {note}"), err=True)
     if settings.output is not None:
         write_whole(settings.output, (part.encode(errors="surrogatepass") for part in lines))
         return
     for part in lines:
-        click.echo(visible(part, keep="\n\t"), nl=False)
+        echo(visible(part, keep="\n\t"), end="")
 
 
 def _check_model(opened: "TableModel", settings: PredictSettings) -> None:

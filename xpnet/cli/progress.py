@@ -6,9 +6,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-import click
-
-from xpnet.cli.output import as_options, visible
+from xpnet.cli.output import as_options, echo, visible
 from xpnet.distributed import current_ranks
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -48,7 +46,7 @@ class ProgressLines:
         """Print a name and a value, on the first of several ranks."""
         self._printed = monotonic()
         if not self.quiet and not current_ranks().rank:
-            click.echo(visible(f"{name:<9} {as_options(value)}"), err=True)
+            echo(visible(f"{name:<9} {as_options(value)}"), err=True)
 
     def _print_while_silent(self) -> None:
         """Print a line whenever there has been none for some seconds."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xpnet.cli.options import computing
+from xpnet.cli.output import echo
 
 if TYPE_CHECKING:
     import numpy
@@ -84,8 +85,8 @@ def reproduce(backend: str | None) -> None:
     These are three gradient checks and two trainings on scikit-learn's digits. The command fails if
     one of the 24 printed numbers differs from the notebook's.
     """
-    if not run_notebook(backend, click.echo):
+    if not run_notebook(backend, echo):
         raise click.ClickException(
             "The numbers must be the notebook's; some differ. Compare the lines above."
         )
-    click.echo("All 24 numbers are the notebook's.")
+    echo("All 24 numbers are the notebook's.")

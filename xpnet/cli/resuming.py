@@ -48,8 +48,8 @@ class SameRun(Callback):
         columns = state.get("columns", self.columns)
         if columns != self.columns:
             same = isinstance(columns, list) and sorted(columns) == sorted(self.columns)
-            found = "the same columns in another order" if same else "other columns"
-            raise XpnetError(f"The checkpoints belong to a run on {found}. {REMEDY}")
+            difference = "the same columns in another order" if same else "other columns"
+            raise XpnetError(f"The checkpoints belong to a run on {difference}. {REMEDY}")
         if state["rows"] != self.fingerprint:
             raise XpnetError(f"The checkpoints belong to a run on other rows or columns. {REMEDY}")
 
