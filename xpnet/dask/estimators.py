@@ -19,7 +19,7 @@ from xpnet.dask.prediction import predict_blocks
 from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.estimators.mlp import MLP
-from xpnet.estimators.parameters import with_documentation_of
+from xpnet.learning.parameters import with_documentation_of
 from xpnet.training import Training
 from xpnet.typing import ArrayLike
 

@@ -18,7 +18,7 @@ The modules, in the order in which to read them:
 - ``parameters``: the parameters of the constructor, and the values that each may have;
 - ``fit_data``: from the arguments of ``fit`` to rows where the network computes;
   ``fit_inputs``: these arguments, and the checks of their rows; ``checks``: the checks of single
-  arrays; ``targets``: the meaning of targets;
+  arrays;
 - ``fit_network``: the network that a fit trains; ``initial``: the random generator and the first
   weights;
 - ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
@@ -29,8 +29,9 @@ The modules, in the order in which to read them:
 - ``fitted``: the network that computes, and its parameters under scikit-learn's names;
   ``predicted``: the estimator as scorers see it; ``inspection``: the parts of a prediction;
 - ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses;
-  ``search_spaces``: parameters that are worth a search; ``scikit_learn``: its base classes with
-  types.
+  ``search_space``: parameters that are worth a search.
+
+`xpnet.learning` holds what these estimators share with those of tables.
 """
 
 from xpnet.estimators.classifier import MLPClassifier

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy
@@ -13,14 +12,14 @@ from sklearn.utils.validation import validate_data
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.labels import check_label_types, check_savable_labels
+from xpnet.learning.labels import check_label_types, check_savable_labels
 from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP
-    from xpnet.estimators.scikit_learn import BaseEstimator
+    from xpnet.learning.scikit_learn import BaseEstimator
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
@@ -171,37 +170,3 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     if not (numeric or issparse(y)):
         check_savable_labels(y.ravel(), name)
     return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
-
-
-def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> numpy.ndarray:
-    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
-    for others.
-    """
-    if isinstance(weights, Real) or not rows:
-        return numpy.full(rows, float(weights) if rows else 0.0)
-    weights = check_array(weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name)
-    if weights.shape != (rows,):
-        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}!")
-    if not weights.any():
-        raise InputError(
-            f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct "
-            "it."
-        )
-    return weights
-
-
-def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.ndarray:
-    """Return weights of rows in a dtype.
-
-    Raises InputError for weights that the dtype takes for 0 or for infinity.
-    """
-    with numpy.errstate(over="ignore", under="ignore"):
-        converted = weights.astype(dtype)
-    lost = weights[((converted == 0) & (weights != 0)) | ~numpy.isfinite(converted)]
-    if len(lost):
-        limits = numpy.finfo(dtype)
-        raise InputError(
-            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
-            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
-        )
-    return converted

@@ -17,17 +17,11 @@ from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
-from xpnet.estimators.parameters import (
-    ARRAY_LIKE,
-    COUNT,
-    FRACTION,
-    EstimatorParameters,
-    allowing,
-    with_documentation_of,
-)
-from xpnet.estimators.scikit_learn import ClassifierMixin
+from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.stochastic import is_stochastic
-from xpnet.estimators.targets import ClassTargets, Targets, classes_of, declared_classes
+from xpnet.learning.parameters import ARRAY_LIKE, COUNT, FRACTION, allowing, with_documentation_of
+from xpnet.learning.scikit_learn import ClassifierMixin
+from xpnet.learning.targets import ClassTargets, Targets, classes_of, declared_classes
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.losses import smoothed

@@ -10,6 +10,7 @@ from sklearn.metrics import get_scorer
 from xpnet.backend import NetworkSpec, Step
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.predicted import PredictedEstimator
+from xpnet.learning.validation import total_loss
 from xpnet.ops import Array
 from xpnet.training import LabeledRows, Training
 from xpnet.training.batches import OrderedBatches
@@ -68,25 +69,6 @@ def run_epochs(
         reported_loss(loss, penalty, step.spec)
         for loss, penalty in zip(losses, step.penalties, strict=True)
     ]
-
-
-def total_loss(step: Step, rows: LabeledRows) -> tuple[float, float]:
-    """Return the sum of the losses of rows times their weights, without the penalty, and the sum of
-    the weights.
-    """
-    total = 0.0
-    weights = 0.0
-    with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
-        for part in parts:
-            if part.weight is None:
-                weight = float(part.count)
-            else:
-                weight = float(step.backend.to_numpy(part.weight).sum())
-            if weight:
-                loss = step.loss(part.X, part.Y, sample_weight=part.weight) - step.penalty
-                total += weight * loss
-                weights += weight
-    return total, weights
 
 
 class Validation:

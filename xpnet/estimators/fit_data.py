@@ -12,7 +12,6 @@ from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed.coordinator import Coordinator
-from xpnet.estimators.checks import weights_in_dtype
 from xpnet.estimators.fit_inputs import FitInputs, open_rows
 from xpnet.estimators.fit_rows import (
     Columns,
@@ -20,7 +19,8 @@ from xpnet.estimators.fit_rows import (
     check_training_rows,
     check_validation_rows,
 )
-from xpnet.estimators.targets import Targets
+from xpnet.learning.targets import Targets
+from xpnet.learning.weights import weights_in_dtype
 from xpnet.models.inputs import bring, is_host, own, to_host
 from xpnet.models.network import by_rows
 from xpnet.training import LabeledRows

@@ -11,7 +11,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
-from xpnet.estimators.parameters import hidden_sizes
+from xpnet.learning.parameters import hidden_sizes
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
 

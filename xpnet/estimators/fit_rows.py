@@ -18,13 +18,14 @@ from xpnet.estimators.checks import (
     check_matrix,
     check_targets,
     check_values,
-    check_weights,
     dtypes_of_training,
     is_plain,
 )
 from xpnet.estimators.fit_inputs import OpenedRows, RawRows, open_rows
-from xpnet.estimators.parameters import STOCHASTIC, check_together
-from xpnet.estimators.targets import Targets
+from xpnet.estimators.parameters import STOCHASTIC
+from xpnet.learning.parameters import check_together
+from xpnet.learning.targets import Targets
+from xpnet.learning.weights import check_weights
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, Rows
 

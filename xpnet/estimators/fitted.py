@@ -19,8 +19,9 @@ from xpnet.data.sources import Source, as_source
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.learning_rate import LearningRate
-from xpnet.estimators.parameters import EstimatorParameters, check_parameters
+from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.record import Recorded, TrainingRecord
+from xpnet.learning.parameters import check_parameters
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, is_on_host
 from xpnet.models.saving import Saved

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.display import axes_for
-from xpnet.estimators.scikit_learn import BaseEstimator
+from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.models.inputs import to_host
 from xpnet.typing import ArrayLike
 

@@ -12,7 +12,6 @@ from sklearn.metrics import get_scorer
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import Source
 from xpnet.distributed.coordinator import Coordinator, current_coordinator
-from xpnet.estimators.checks import check_weights
 from xpnet.estimators.conversion import Convertible
 from xpnet.estimators.fit_data import FitData, prepare_fit_data
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
@@ -20,12 +19,14 @@ from xpnet.estimators.fit_network import NetworkPlan, new_network, renewed_netwo
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.initial import random_state_of
 from xpnet.estimators.lbfgs import fit_lbfgs
-from xpnet.estimators.parameters import STOCHASTIC, check_parameters, hidden_sizes
+from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.record import TrainingRecord
 from xpnet.estimators.resume import Checkpoints, open_checkpoints
-from xpnet.estimators.scikit_learn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from xpnet.estimators.stochastic import fit_by_epochs
-from xpnet.estimators.targets import Targets
+from xpnet.learning.parameters import check_parameters, hidden_sizes
+from xpnet.learning.scikit_learn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from xpnet.learning.targets import Targets
+from xpnet.learning.weights import check_weights
 from xpnet.models.inputs import require
 from xpnet.training import Callback, LabeledRows, Training, TrainingState
 from xpnet.typing import Array, ArrayLike

@@ -1,30 +1,31 @@
 """The constructor's parameters, what each may be, and the network that they describe."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
-from inspect import cleandoc, signature
-from itertools import cycle, pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy
 from numpy.random import RandomState
-from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
-from xpnet.errors import InputError, did_you_mean
-from xpnet.estimators.scikit_learn import BaseEstimator
 from xpnet.estimators.warnings import warn_caller
-from xpnet.models.inputs import one_each, require
+from xpnet.learning.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FLAG,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RANDOM_STATE,
+    Interval,
+    allowing,
+)
+from xpnet.learning.scikit_learn import BaseEstimator
+from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Schedule
-from xpnet.typing import Array, ArrayLike, Namespace
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 STOCHASTIC = tuple(OPTIMIZERS)
 """Solvers that train by epochs of minibatches: the optimizers."""
@@ -33,124 +34,8 @@ DECAYING = tuple(name for name in OPTIMIZERS if "weight_decay" in OPTIMIZERS[nam
 """Solvers with decoupled weight decay."""
 
 
-Default = TypeVar("Default")
-"""The type of a parameter's default."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An interval of numbers of a kind, ``Integral`` or ``Real``.
-
-    closed : whether it has its bounds: ``"left"``, ``"both"`` or ``"neither"``
-    """
-
-    kind: Any
-    low: float
-    high: float = inf
-    closed: str = "left"
-
-    def __contains__(self, value: object) -> bool:
-        ends = {"left": (self.low,), "both": (self.low, self.high)}.get(self.closed, ())
-        return isinstance(value, self.kind) and bool(self.low < value < self.high or value in ends)
-
-    def __str__(self) -> str:
-        kind = "an int" if self.kind is Integral else "a float"
-        left = "(" if self.closed == "neither" else "["
-        right = "]" if self.closed == "both" else ")"
-        return f"{kind} in the range {left}{self.low}, {self.high}{right}"
-
-
 RATES = {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}
 """Names of learning rates that follow a rule."""
-
-ARRAY_LIKE = "an array-like"
-"""Stands for what has elements; what these may be is checked where they are used."""
-
-FLAG = bool, numpy.bool_
-COUNT = Interval(Integral, 1)
-FRACTION = Interval(Real, 0, 1)
-POSITIVE = Interval(Real, 0, closed="neither")
-NOT_NEGATIVE = Interval(Real, 0)
-RANDOM_STATE = Interval(Integral, 0, 2**32), numpy.random.RandomState, None
-
-
-def allowing(default: Default, *allowed: object) -> Default:
-    """Return the default of a parameter, and what it may be: an interval, a set, a type,
-    ``ARRAY_LIKE`` or None.
-    """
-    parameter: Default = field(default=default, metadata={"allowed": allowed})
-    return parameter
-
-
-def check_parameters(estimator: "DataclassInstance") -> None:
-    """Raise InputError for the first parameter that is nothing of what `allowing` lists for it.
-
-    Parameters without it are checked where they are used.
-    """
-    for parameter in fields(estimator):
-        value = getattr(estimator, parameter.name)
-        allowed = parameter.metadata.get("allowed")
-        if allowed is None or value is parameter.default:  # as most are
-            continue
-        if not any(_is_allowed(value, kind) for kind in allowed):
-            sets = [kind for kind in allowed if isinstance(kind, set)]
-            names = sorted(name for choices in sets for name in choices if isinstance(name, str))
-            hint = did_you_mean(value, names)
-            # With a suggestion, the types that are possible besides say nothing new.
-            possible = _listed(names) if hint else " or ".join(map(_words, allowed))
-            raise InputError(
-                f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
-                f"{possible}. Got {value!r} instead. {hint}".rstrip()
-            )
-
-
-def _is_allowed(value: object, allowed: Any) -> bool:
-    """Tell whether a value is in an interval or a set, or of a type, or an array-like."""
-    if isinstance(allowed, Interval):
-        return value in allowed
-    if isinstance(allowed, set):
-        return isinstance(value, (str, Real)) and value in allowed
-    if allowed == ARRAY_LIKE:
-        return hasattr(value, "__len__") and not isinstance(value, str)
-    return value is None if allowed is None else isinstance(value, allowed)
-
-
-def _listed(names: list[str]) -> str:
-    """Return names as in a sentence: 'a', 'b' or 'c'."""
-    *others, last = map(repr, names)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _words(allowed: object) -> str:
-    """Describe the values that a parameter may have, for an error."""
-    if isinstance(allowed, set):
-        return f"one of {', '.join(map(repr, sorted(allowed)))}"
-    return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
-
-
-def check_together(X_val: object, y_val: object, weight: object) -> None:
-    """Raise InputError for validation rows without targets, and for targets or weights without
-    rows.
-    """
-    if X_val is None and y_val is None and weight is None:
-        return
-    for name, array in (("X_val", X_val), ("y_val", y_val)):
-        if array is None:
-            raise InputError(
-                f"`X_val` and `y_val` must come together; got no {name}. Pass both, or neither."
-            )
-
-
-def hidden_sizes(sizes: Iterable[int] | int) -> tuple[int, ...]:
-    """Return the widths of hidden layers, of one number or several. Raises InputError unless all
-    are positive.
-    """
-    widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-    if widths and min(widths) <= 0:
-        raise InputError(
-            f"hidden_layer_sizes must be > 0, got {widths}. Pass () for no hidden layer."
-        )
-    return tuple(map(int, widths))
 
 
 @dataclass(eq=False, repr=False)
@@ -343,118 +228,3 @@ class EstimatorParameters(BaseEstimator):
                 )
         if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class LossParameters:
-    """The numbers that the loss of a regressor takes.
-
-    Parameters
-    ----------
-    quantile : float or sequence of float, default 0.5
-        For ``"quantile"``: the level, between 0 and 1, or several that rise, each with a column of
-        predictions. Predictions of several levels do not cross: they are sorted.
-    delta : float, default 1.0
-        For ``"huber"``: the error, greater than 0, from which on the loss is a line.
-    power : float, default 1.5
-        For ``"tweedie"``: the power of the mean that the variance grows with, between 1 and 2.
-    """
-
-    quantile: float | Sequence[float] = allowing(
-        0.5, Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE
-    )
-    delta: float = allowing(1.0, POSITIVE)
-    power: float = allowing(1.5, Interval(Real, 1, 2, closed="neither"))
-
-    if TYPE_CHECKING:  # The subclasses have it, each in its order of arguments.
-        loss: str = "squared_error"
-
-    def _loss_numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the loss takes. Raises InputError for levels that do not rise
-        between 0 and 1.
-        """
-        if self.loss != "quantile":
-            return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(
-                self.loss, ()
-            )
-        levels = tuple(numpy.ravel(self.quantile).tolist())
-        if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
-            raise InputError(
-                f"The 'quantile' parameter of {type(self).__name__} must hold levels that rise "
-                f"between 0 and 1; got {levels}. Sort them, and leave out repeated levels."
-            )
-        return levels
-
-    def _repeated(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Targets (rows, out) as the loss takes them: one target in a column for each of several
-        levels.
-
-        Raises InputError for targets that the loss is not for.
-        """
-        levels = self._loss_numbers() if self.loss == "quantile" else ()
-        require(
-            len(levels) < 2 or y.shape[1] == 1,
-            "`y` must have one target for several quantiles",
-            y.shape[1],
-        )
-        low = float(y.min()) if y.size else 1.0
-        if self.loss == "gamma":
-            require(low > 0, "`y` must be greater than 0 with loss='gamma'", low)
-        elif self.loss in ("poisson", "tweedie"):
-            require(low >= 0, f"`y` must not be negative with loss={self.loss!r}", low)
-        return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
-
-    def _in_order(self, outputs: Array, xp: Namespace) -> Array:
-        """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
-        return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
-
-    def _score_outputs(
-        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y :
-        (rows, out)
-        """
-        if self.loss != "quantile":
-            return r2_score(y, outputs, sample_weight=sample_weight)
-        columns = zip(
-            cycle(self._loss_numbers()),
-            numpy.broadcast_to(y, outputs.shape).T,
-            outputs.T,
-            strict=False,
-        )
-        scores = [
-            d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns
-        ]
-        return float(numpy.mean(scores))
-
-
-Estimator = TypeVar("Estimator")
-
-
-def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[Estimator]]:
-    """Decorate a class: put sections that two estimators share into the docstring of each.
-
-    sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose
-        docstring it stands; it takes the place of ``<parameters of both estimators>`` or
-        ``<attributes of both estimators>``; with ``Loss`` the section ``Parameters`` takes that of
-        ``<loss of both estimators>``
-    """
-
-    def document(estimator: type[Estimator]) -> type[Estimator]:
-        """Put the sections into the docstring of an estimator."""
-        text = cleandoc(estimator.__doc__ or "") + "\n"
-        for name, source in sources.items():
-            section = "Parameters" if name == "Loss" else name
-            _, _, shared = cleandoc(source.__doc__ or "").partition(
-                f"{section}\n{'-' * len(section)}\n"
-            )
-            shared, *_ = re.split(r"\n\n\w+\n-+\n", shared)
-            text = text.replace(f"<{name.lower()} of both estimators>", shared)
-        if estimator.__doc__:  # python -OO leaves docstrings out
-            estimator.__doc__ = text
-        # scikit-learn asks for it whenever it clones, and to find it takes longer than all the
-        # rest.
-        vars(estimator)["__init__"].__signature__ = signature(vars(estimator)["__init__"])
-        return estimator
-
-    return document

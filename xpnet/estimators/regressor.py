@@ -13,17 +13,12 @@ from xpnet.data.sources import Source
 from xpnet.estimators.fit_inputs import FitInputs, RawRows
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
-from xpnet.estimators.parameters import (
-    ARRAY_LIKE,
-    COUNT,
-    EstimatorParameters,
-    LossParameters,
-    allowing,
-    with_documentation_of,
-)
-from xpnet.estimators.scikit_learn import RegressorMixin
+from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.stochastic import is_stochastic
-from xpnet.estimators.targets import Targets
+from xpnet.learning.losses import LossParameters
+from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
+from xpnet.learning.scikit_learn import RegressorMixin
+from xpnet.learning.targets import Targets
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import Callback, Training

@@ -11,8 +11,8 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.mlp import MLP
-from xpnet.estimators.parameters import check_parameters
-from xpnet.estimators.scikit_learn import BaseEstimator
+from xpnet.learning.parameters import check_parameters
+from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json

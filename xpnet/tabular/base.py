@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_consistent_length
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import check_parameters, check_together
+from xpnet.learning.parameters import check_parameters, check_together
+from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.tabular.best_epoch import still_falls
 from xpnet.tabular.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.division import (
@@ -37,11 +38,9 @@ from xpnet.tabular.fit_rows import (
     TargetCoding,
     WeightedTargets,
     check_row_weights,
-    counted,
     encode_rows,
     fit_encoder,
     select,
-    unequal,
 )
 from xpnet.tabular.fitted import FittedAttributes, FittedTable
 from xpnet.tabular.importance import importances_of
@@ -167,7 +166,7 @@ class Tabular(FittedAttributes, TabularParameters):
         y = self._checked_targets(y, "y")
         links = links_of(X, groups, time, len(y), self.date_format)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
-        coding = self._learned_targets(select(y, counted(weight)))
+        coding = self._learned_targets(select(y, nonzero_rows(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")
         training = CountedRows(X, len(y), targets, links.take(targets.indices))
         validation = None
@@ -254,13 +253,15 @@ class Tabular(FittedAttributes, TabularParameters):
         self, coding: TargetCoding, y: numpy.ndarray, weight: numpy.ndarray | None, name: str
     ) -> WeightedTargets:
         """Return the rows whose weight is not 0, with their targets as the loss takes them."""
-        indices = counted(weight)
+        indices = nonzero_rows(weight)
         Y = coding.encode(select(y, indices), name)
         weight = self._with_class_weights(coding, Y, select(weight, indices))
-        remaining = counted(weight)  # Classes may have weight 0, too.
+        remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             indices = remaining if indices is None else indices[remaining]
-        return WeightedTargets(indices, select(Y, remaining), unequal(select(weight, remaining)))
+        return WeightedTargets(
+            indices, select(Y, remaining), none_if_uniform(select(weight, remaining))
+        )
 
     def _encoded_and_divided(
         self,
@@ -306,7 +307,7 @@ class Tabular(FittedAttributes, TabularParameters):
         Y = coding.encode(self._checked_targets(y, name), name) if encode else numpy.asarray(y)
         check_consistent_length(X, Y)
         weight = check_row_weights(weight, len(Y), self.dtype, f"sample_weight{ending}")
-        return LabeledRows(X, Y, unequal(self._with_class_weights(coding, Y, weight)))
+        return LabeledRows(X, Y, none_if_uniform(self._with_class_weights(coding, Y, weight)))
 
     def _train(
         self,

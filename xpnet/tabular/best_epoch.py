@@ -10,7 +10,7 @@ import numpy
 from xpnet.backend import StepState
 from xpnet.backend.step import Step
 from xpnet.data.sources import Source
-from xpnet.estimators.epochs import total_loss
+from xpnet.learning.validation import total_loss
 from xpnet.models import Network
 from xpnet.tabular.refit import ParameterMean
 from xpnet.training import EarlyStopping, LabeledRows, Training

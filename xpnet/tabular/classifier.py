@@ -10,9 +10,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError
-from xpnet.estimators.labels import check_label_types, check_savable_labels
-from xpnet.estimators.parameters import FRACTION, allowing, with_documentation_of
-from xpnet.estimators.scikit_learn import ClassifierMixin
+from xpnet.learning.labels import check_label_types, check_savable_labels
+from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from xpnet.errors import InputError, did_you_mean
-from xpnet.estimators.parameters import (
+from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,
     RANDOM_STATE,
@@ -26,7 +26,7 @@ from xpnet.estimators.parameters import (
     allowing,
     check_parameters,
 )
-from xpnet.estimators.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from xpnet.learning.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names

@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.errors import InputError
-from xpnet.estimators.checks import check_weights, weights_in_dtype
+from xpnet.learning.weights import check_weights, weights_in_dtype
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import Table
 from xpnet.tabular.division import RowLinks, latest_rows
@@ -121,19 +121,9 @@ Selected = TypeVar("Selected", bound="numpy.ndarray | None")
 """Values of rows, or None."""
 
 
-def counted(weight: numpy.ndarray | None) -> numpy.ndarray | None:
-    """Return the indices of the rows whose weight is not 0, None for all rows."""
-    return None if weight is None or weight.all() else numpy.flatnonzero(weight)
-
-
 def select(values: Selected, indices: numpy.ndarray | None) -> Selected:
     """Return a selection of values. indices : None for all"""
     return values if values is None or indices is None else values[indices]
-
-
-def unequal(weight: numpy.ndarray | None) -> numpy.ndarray | None:
-    """Return weights, None for equal ones, which have no effect."""
-    return None if weight is None or (weight == weight[:1]).all() else weight
 
 
 def fit_encoder(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from xpnet.backend import Backend
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import (
+from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,
     FLAG,
@@ -22,7 +22,7 @@ from xpnet.estimators.parameters import (
     Interval,
     allowing,
 )
-from xpnet.estimators.scikit_learn import BaseEstimator
+from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.recipe import DEFAULT_QUALITY, QUALITIES

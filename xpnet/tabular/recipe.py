@@ -14,7 +14,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
-from xpnet.estimators.parameters import hidden_sizes
+from xpnet.learning.parameters import hidden_sizes
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Constant, Optimizer, Schedule
 from xpnet.tabular.best_epoch import Patience

@@ -10,13 +10,9 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import (
-    FRACTION,
-    LossParameters,
-    allowing,
-    with_documentation_of,
-)
-from xpnet.estimators.scikit_learn import RegressorMixin
+from xpnet.learning.losses import LossParameters
+from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.models.inputs import require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble import TrainedNetworks

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scipy.stats import loguniform
 
-from xpnet.estimators.search_spaces import Distribution
+from xpnet.learning.search_spaces import Distribution
 
 TABULAR_SEARCH_SPACE: dict[str, Sequence[object] | Distribution] = {
     "learning_rate_init": loguniform(1e-3, 2e-2),

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
-from xpnet.estimators.labels import check_label_types, check_savable_labels
+from xpnet.learning.labels import check_label_types, check_savable_labels
 
 
 class Targets(ABC):

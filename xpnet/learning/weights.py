@@ -1,0 +1,54 @@
+"""Weights of rows."""
+
+from numbers import Real
+
+import numpy
+from sklearn.utils import check_array
+
+from xpnet.errors import InputError
+
+
+def check_weights(weights: object, rows: int, name: str = "sample_weight") -> numpy.ndarray:
+    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
+    for others.
+    """
+    if isinstance(weights, Real) or not rows:
+        return numpy.full(rows, float(weights) if rows else 0.0)
+    checked: numpy.ndarray = check_array(
+        weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name
+    )
+    if checked.shape != (rows,):
+        raise ValueError(f"sample_weight.shape == {checked.shape}, expected {(rows,)}!")
+    if not checked.any():
+        raise InputError(
+            f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct "
+            "it."
+        )
+    return checked
+
+
+def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.ndarray:
+    """Return weights of rows in a dtype.
+
+    Raises InputError for weights that the dtype takes for 0 or for infinity.
+    """
+    with numpy.errstate(over="ignore", under="ignore"):
+        converted = weights.astype(dtype)
+    lost = weights[((converted == 0) & (weights != 0)) | ~numpy.isfinite(converted)]
+    if len(lost):
+        limits = numpy.finfo(dtype)
+        raise InputError(
+            f"`{name}` must hold 0 or numbers from {limits.tiny:.2g} to {limits.max:.2g}, the "
+            f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
+        )
+    return converted
+
+
+def nonzero_rows(weight: numpy.ndarray | None) -> numpy.ndarray | None:
+    """Return the indices of the rows whose weight is not 0, None for all rows."""
+    return None if weight is None or weight.all() else numpy.flatnonzero(weight)
+
+
+def none_if_uniform(weight: numpy.ndarray | None) -> numpy.ndarray | None:
+    """Return weights, None for equal ones, which have no effect."""
+    return None if weight is None or (weight == weight[:1]).all() else weight
