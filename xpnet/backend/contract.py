@@ -299,14 +299,14 @@ def _overlay(name: str, kernel: Kernel | None) -> Operation:
         """Call the function for the dtype of the first array."""
         return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 
-    def by_all(*args: Array, **kwargs: object) -> object:
+    def by_all(first: Array, /, *args: Array | None, **kwargs: object) -> object:
         """Call the function for the dtype of all arrays, the reference where they differ."""
-        dtype = args[0].dtype
+        dtype = first.dtype
         function = by_dtype.get(dtype) or choose(dtype)
-        for array in args[1:arrays]:
+        for array in args[: arrays - 1]:
             if array is not None and array.dtype != dtype:
                 function = reference
-        return function(*args, **kwargs)
+        return function(first, *args, **kwargs)
 
     # `by_first` is measurably faster in calls with small arrays.
     operation: Operation = by_first if arrays == 1 else by_all

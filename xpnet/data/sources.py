@@ -407,9 +407,7 @@ class ChunkSource(Source):
         return X
 
 
-def as_source(
-    X: ArrayLike | Source | None, *, dtype: str | None = None, copied: bool = False
-) -> Source | None:
+def as_source(X: object, *, dtype: str | None = None, copied: bool = False) -> Source | None:
     """Return X as a source, if it is one or must be read as one.
 
     Arrays in memory and small memory maps give None.

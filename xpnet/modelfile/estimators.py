@@ -134,15 +134,16 @@ def with_parameters(kind: str, params: object) -> Any:
     return estimator
 
 
-def _check_facts(facts: SavedState, types: Mapping[str, type | tuple[type, ...]]) -> None:
+def _check_facts(facts: object, types: Mapping[str, type | tuple[type, ...]]) -> None:
     """Raise ValueError unless these are attributes that ``fit`` sets.
 
     types : of all attributes that it may set, by name
     """
-    is_valid = isinstance(facts, dict) and facts.keys() <= types.keys()
-    is_valid = is_valid and types.keys() & LABEL_FACTS.keys() <= facts.keys()
-    is_valid = is_valid and all(isinstance(value, types[name]) for name, value in facts.items())
-    if not is_valid or _COUNTED & facts.keys() not in (set(), _COUNTED):
+    if not isinstance(facts, dict):
+        raise ValueError(_OTHER_FACTS)
+    has_names = types.keys() & LABEL_FACTS.keys() <= facts.keys() <= types.keys()
+    has_types = has_names and all(isinstance(value, types[key]) for key, value in facts.items())
+    if not has_types or _COUNTED & facts.keys() not in (set(), _COUNTED):
         raise ValueError(_OTHER_FACTS)
 
 

@@ -1,6 +1,6 @@
 """The models of ``xpnet.models`` as files, and the parameters of networks in files of any kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ def take_parameters(
     return parameters
 
 
-def check_parameters_of(spec: NetworkSpec, arrays: dict[str, numpy.ndarray]) -> None:
+def check_parameters_of(spec: NetworkSpec, arrays: Mapping[str, numpy.ndarray | None]) -> None:
     """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
     expected = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
     received = {

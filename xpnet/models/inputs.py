@@ -42,7 +42,7 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
     )
     members = spec.members
     require(
-        isinstance(members, int) and _is_count(members),
+        _is_whole_count(members),
         "`members` must be a whole number of at least 1",
         members,
     )
@@ -80,6 +80,11 @@ def require(holds: bool, rule: str, received: object) -> None:
 def _is_count(number: object) -> bool:
     """Return whether an object is an integer, not a bool, and at least 1."""
     return hasattr(number, "__index__") and not isinstance(number, bool) and int(number) >= 1
+
+
+def _is_whole_count(number: object) -> bool:
+    """Return whether an object is Python's own integer, and at least 1."""
+    return isinstance(number, int) and _is_count(number)
 
 
 def _check_loss_numbers(spec: NetworkSpec) -> None:

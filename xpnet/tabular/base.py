@@ -160,9 +160,7 @@ class Tabular(FittedAttributes, TabularParameters):
         watching = self._watching_with(callbacks)
         check_parameters(self)
         check_together(X_val, y_val, sample_weight_val)
-        if y is None:
-            name = type(self).__name__
-            raise InputError(f"{name} requires y to be passed, but the target y is None.")
+        _check_is_passed(self, y)
         y = self._checked_targets(y, "y")
         links = links_of(X, groups, time, len(y), self.date_format)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
@@ -481,3 +479,11 @@ def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
     """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
     has_folds = isinstance(divided.validation, Sequence)
     return divided.are_own and has_folds and networks == 1 and not recipe.refit
+
+
+def _check_is_passed(estimator: Tabular, y: object) -> None:
+    """Raise InputError, in scikit-learn's words, for targets that are None."""
+    if y is None:
+        raise InputError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )

@@ -100,7 +100,7 @@ class Dates(NamedTuple):
         return not any(f"%{letter}" in self.date_format for letter in "YymbBdjUWGVcxs")
 
 
-def check_date_format(date_format: str, name: str = "date_format") -> None:
+def check_date_format(date_format: object, name: str = "date_format") -> None:
     """Raise InputError for a text that ``datetime.strptime`` does not take as a format.
 
     name : of the argument

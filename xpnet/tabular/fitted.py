@@ -213,7 +213,9 @@ class FittedRegressor(FittedTable):
             residual_groups=groups,
         )
 
-    def interval(self, X: ArrayLike, coverage: float, predictions: ArrayLike) -> numpy.ndarray:
+    def interval(
+        self, X: ArrayLike, coverage: float, predictions: ArrayLike | None
+    ) -> numpy.ndarray:
         """Return the ends of an interval for each row: (rows, 2) or (rows, targets, 2).
 
         predictions : what was predicted for these rows, None to predict them

@@ -70,10 +70,11 @@ def peak_mib() -> float:
     if sys.platform == "linux":
         with open("/proc/self/status", encoding="utf-8") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    import psutil
+    else:
+        import psutil
 
-    held = psutil.Process().memory_info()
-    return getattr(held, "peak_wset", held.rss) / 2**20
+        held = psutil.Process().memory_info()
+        return getattr(held, "peak_wset", held.rss) / 2**20
 
 
 if __name__ == "__main__":
