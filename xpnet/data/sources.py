@@ -9,7 +9,6 @@ import numpy
 
 from xpnet.data.zarr_safety import check_zarr
 from xpnet.errors import DataFileError, InputError
-from xpnet.typing import ArrayLike
 
 __all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
 
