@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from helpers.command_line import Run, check_one_line
 from helpers.damage import sealed
@@ -141,3 +142,13 @@ def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.Mo
     whole = run("predict", "m.safetensors", "iris", "--proba").stdout
     monkeypatch.setattr("xpnet.data.frames.BATCH_ROWS", 40)
     assert run("predict", "m.safetensors", "iris", "--proba").stdout == whole
+
+
+def test_predictions_have_names_that_no_column_of_the_file_has(run: Run, flowers: Path) -> None:
+    run("train", str(flowers), "--target", "kind", "--quality", "1", "--epochs", "2", "-o", "m")
+    run("predict", "m", str(flowers), "--keep-columns", "-o", "p.csv")
+    again = run("predict", "m", "p.csv", "--keep-columns", "-o", "q.csv")
+    assert "p.csv has a column 'prediction'; what is predicted is 'prediction_2'" in again.stderr
+    first, second = pandas.read_csv("p.csv"), pandas.read_csv("q.csv")
+    assert list(second.columns) == [*first.columns, "prediction_2"]
+    assert (second["prediction_2"] == first["prediction"]).all()

@@ -172,3 +172,27 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
     assert ended.stderr.strip() == (
         "Error: pyarrow must be installed to read tables. Run pip install 'xpnet[tables]'."
     )
+
+
+WITHOUT_EFFECT = [
+    (("--test", "iris", "--test-size", "0.9"), "--test-size has no effect with --test"),
+    (("--test", "iris", "--holdout", "random"), "--holdout has no effect with --test"),
+    (("--model", "linear", "--activation", "tanh"), "--activation has no effect with --model"),
+    (("--model", "linear", "--dropout", "0.5"), "--dropout has no effect with --model linear"),
+    (("--model", "linear", "--members", "3"), "--members has no effect with --model linear"),
+    (("--validation-size", "0", "--patience", "3"), "--patience has no effect with --validation"),
+    (("--optimizer", "adam", "--weight-decay", "1"), "--weight-decay has no effect with an --opt"),
+    (("--timeout", "9"), "--timeout must go with --distributed"),
+    (("--jobs", "0"), "must be at least 1, or -1 for one for each core; got 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), WITHOUT_EFFECT)
+def test_an_option_without_effect_is_refused(run: Run, options: tuple[str, ...], said: str) -> None:
+    assert said in run("train", "iris", *options, code=2).stderr
+
+
+def test_an_option_without_effect_is_refused_in_a_configuration_file_too(run: Run) -> None:
+    Path("c.toml").write_text('holdout = "last"\ntest = "iris"\n')
+    said = run("train", "iris", "--config", "c.toml", code=2).stderr
+    assert "--holdout has no effect with --test" in said

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import oracles
 
+import xpnet
 from xpnet import ops
 from xpnet.backend import UpdateRule
 
@@ -179,3 +180,11 @@ def test_every_update_keeps_dtype_and_shape(rng: np.random.Generator) -> None:
         assert [(array.dtype, array.shape) for array in results] == [(np.float32, (2, 3))] * (
             1 + len(rule.buffers)
         ), name
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam"])
+@pytest.mark.parametrize("t", [0, -1])
+def test_steps_count_from_one(name: str, t: int) -> None:
+    arrays = [np.ones(2), np.ones(2), np.zeros(2), np.zeros(2)]
+    with pytest.raises(xpnet.InputError, match=f"`t` must count steps from 1; got {t}"):
+        getattr(ops, f"{name}_update")(*arrays, t=t, learning_rate=0.1)

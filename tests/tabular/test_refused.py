@@ -136,3 +136,23 @@ def test_columns_that_say_the_same_give_no_warning_of_a_solver() -> None:
     first = numpy.random.default_rng(0).normal(size=4000)
     same = first[:, None] * numpy.linspace(1, 2, 40)
     TabularRegressor(networks=1, max_iter=1, random_state=0).fit(same, first)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame(index=range(60)),
+        pandas.DataFrame(),
+        {},
+        pandas.DataFrame().convert_dtypes(),
+    ],
+)
+def test_a_table_without_columns_is_refused_for_that(table: Any) -> None:
+    with pytest.raises(xpnet.InputError, match="A table must have a column or more; got none"):
+        TabularClassifier(**SMALL).fit(table, Y)
+
+
+@pytest.mark.parametrize("estimator", [TabularClassifier, TabularRegressor])
+def test_no_jobs_are_refused_by_name(estimator: type) -> None:
+    with pytest.raises(xpnet.InputError, match="'n_jobs' parameter of .* Got 0 instead"):
+        estimator(**SMALL, n_jobs=0).fit(X, Y)

@@ -89,9 +89,34 @@ def test_validation_rows_of_weight_zero_are_as_rows_that_are_not_there() -> None
 
 
 def test_classes_of_weight_zero_are_known_and_not_learned() -> None:
-    model = TabularClassifier(**SMALL, class_weight={"low": 0.0}).fit(TABLE, LABELS)
-    assert model.classes_.tolist() == ["high", "low"]
-    assert model.predict_proba(TABLE)[:, 0].mean() > 0.5
+    labels = numpy.where(NUMBERS > 1.5, "top", LABELS)
+    model = TabularClassifier(**SMALL, class_weight={"low": 0.0}).fit(TABLE, labels)
+    assert model.classes_.tolist() == ["high", "low", "top"]
+    assert model.predict_proba(TABLE)[:, [0, 2]].sum(axis=1).mean() > 0.6
+
+
+def test_weights_of_classes_that_leave_one_class_are_refused() -> None:
+    for model in (TabularClassifier(**SMALL), xpnet.MLPClassifier(max_iter=2)):
+        X = TABLE if isinstance(model, TabularClassifier) else TABLE[["x"]]
+        with pytest.raises(xpnet.InputError, match="`class_weight` must leave two .*'high' alone"):
+            model.set_params(class_weight={"low": 0}).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_of_sixty_orders_of_magnitude_are_those_of_the_heavy_rows(seed: int) -> None:
+    rng = numpy.random.default_rng(seed)
+    X = pandas.DataFrame({"a": rng.normal(size=60), "c": rng.choice(["u", "v"], 60)})
+    y = rng.normal(size=60)
+    is_heavy = rng.random(60) < 0.5
+    settings: dict[str, Any] = {"random_state": 0, "quality": 1, "max_iter": 2}
+    losses = [
+        TabularRegressor(**settings)
+        .fit(X, y, numpy.where(is_heavy, heavy, 1 / heavy))
+        .networks_[0]
+        .history.loss
+        for heavy in (1e10, 1e30)
+    ]
+    numpy.testing.assert_allclose(*losses, rtol=1e-6)  # 1e-20 and 1e-60 are both as good as 0
 
 
 def test_an_encoder_of_the_users_own_sees_no_rows_of_weight_zero() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from xpnet.backend.precision import use_precision
 from xpnet.backend.threads import get_threads, set_threads
@@ -43,6 +44,12 @@ def option_name(name: str) -> str:
         if param.name == name:
             return max(param.opts, key=len) if len(param.opts[0]) == 2 else param.opts[0]
     return f"--{name.replace('_', '-')}"
+
+
+def is_set(name: str) -> bool:
+    """Return whether the user has set an argument of the command under way."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, ParameterSource.DEFAULT)
 
 
 _FILES_KEY = "xpnet.files"
@@ -195,6 +202,19 @@ class Number(click.FloatRange):
         if number != number:
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+class Jobs(click.ParamType):
+    """A number of jobs: positive, or negative to count from the number of cores."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fail for 0."""
+        number = click.INT.convert(value, param, ctx)
+        if not number:
+            self.fail("must be at least 1, or -1 for one for each core; got 0.", param, ctx)
+        return int(number)
 
 
 LEVEL = Number(0, 1, min_open=True, max_open=True)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from xpnet.cli.table_model import TableModel
+    from xpnet.data.frames import Frame
 
 
 @click.command(
@@ -64,8 +65,9 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     _check_model(opened, settings)
     file, frame, features, _ = read_columns(data, settings, opened, labelled=False)
     ids = _columns_to_keep(file.names, opened, settings)
+    header = _unused_names(_header(opened, settings.proba), ids, frame)
     kept = file.read(ids, ids, gaps=False).all_batches(ids) if ids else None
-    lines = _lines(opened, frame.all_batches(features), ids, kept, settings.proba)
+    lines = _lines(opened, frame.all_batches(features), [*ids, *header], kept, settings.proba)
     for note in frame.notes:
         echo(visible(f"Note: {note}"), err=True)
     if settings.output is not None:
@@ -98,20 +100,37 @@ def _columns_to_keep(
     return list(dict.fromkeys(name for name in [*settings.ids, *opened.ids] if name in names))
 
 
+def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str]:
+    """Return names of the columns with predictions that no column before them has.
+
+    A note reports each name that is changed.
+    """
+    names = list(header)
+    for place, name in enumerate(header):
+        if name in ids:
+            taken = {*ids, *names}
+            names[place] = next(new for k in count(2) if (new := f"{name}_{k}") not in taken)
+            frame.notes.append(
+                f"{frame.name} has a column {name!r}; what is predicted is {names[place]!r}"
+            )
+    return names
+
+
 def _lines(
     opened: "TableModel",
     batches: Iterable[object],
-    ids: list[str],
+    names: list[str],
     kept: "Iterable[pyarrow.RecordBatch] | None",
     proba: bool,
 ) -> Iterator[str]:
     """Yield the table to write, some rows at a time, as they are predicted. The header is first.
 
+    names : of all columns
     kept : batches of the columns before the predictions, as they stand in the file; None for none
     """
     import pyarrow
 
-    header: list[Sequence[object]] = [[*ids, *_header(opened, proba)]]
+    header: list[Sequence[object]] = [names]
     cells: Iterator[Sequence[object]] = repeat(())
     if kept is not None:
         cells = (

@@ -1,7 +1,8 @@
 """``xpnet train``: a model from a data file, with its scores, model file, metrics and plot."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,6 +50,54 @@ def _check_together(settings: TrainSettings) -> None:
         raise click.UsageError("--quiet and --verbose must not come together. Leave one out.")
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile must go with --loss quantile. Add it.")
+
+
+class WithoutEffect(NamedTuple):
+    """Options that change nothing beside another one.
+
+    names : of the options; other : the other option, and why they change nothing
+    holds : says whether the other option is set so
+    """
+
+    names: tuple[str, ...]
+    other: str
+    holds: Callable[[TrainSettings], bool]
+
+
+WITHOUT_EFFECT = (
+    WithoutEffect(
+        ("test_size", "holdout"),
+        "--test, which names the rows that are tested on",
+        lambda settings: settings.test is not None,
+    ),
+    WithoutEffect(
+        ("activation", "dropout", "members"),
+        "--model linear, which has no hidden layer",
+        lambda settings: settings.model == "linear",
+    ),
+    WithoutEffect(
+        ("patience",),
+        "--validation-size 0, with which there is no validation loss",
+        lambda settings: not settings.validation_size,
+    ),
+    WithoutEffect(
+        ("weight_decay",),
+        "an --optimizer that has no weight decay",
+        lambda settings: "weight_decay" not in OPTIMIZERS[settings.optimizer].numbers(),
+    ),
+)
+"""What is refused, since the user would expect an effect."""
+
+
+def _check_all_have_effect(settings: TrainSettings, distributed: str | None) -> None:
+    """Raise click.UsageError for an option that the user has set and that changes nothing."""
+    for names, other, holds in WITHOUT_EFFECT:
+        for name in filter(options.is_set, names if holds(settings) else ()):
+            raise click.UsageError(
+                f"{options.option_name(name)} has no effect with {other}. Leave it out."
+            )
+    if distributed is None and options.is_set("timeout"):
+        raise click.UsageError("--timeout must go with --distributed. Leave it out.")
 
 
 def _strptime_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -229,8 +278,9 @@ _the_training = options.together(
     ),
     _training(
         "--jobs",
-        type=int,
+        type=options.Jobs(),
         default=1,
+        metavar="NUMBER",
         help="Networks that are trained at the same time; -1 means one for each core.",
     ),
     _training(
@@ -342,6 +392,7 @@ def train(distributed: str | None, timeout: float, **arguments: Any) -> None:
     # Every rank runs the command, which lets rank 0 alone print and write.
     with nullcontext() if distributed is None else use_group(distributed, timeout=timeout):
         _check_together(settings)
+        _check_all_have_effect(settings, distributed)
         from xpnet.cli.training import run  # takes two seconds to import
 
         run(settings)

@@ -19,6 +19,7 @@ from xpnet.estimators.fitted import like_input
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.stochastic import is_stochastic
+from xpnet.learning.labels import check_class_weights
 from xpnet.learning.parameters import ARRAY_LIKE, COUNT, FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.learning.targets import ClassTargets, Targets, classes_of, declared_classes
@@ -355,8 +356,10 @@ class MLPClassifier(ClassifierMixin, MLP):
         if self.class_weight is None:
             return weight
         class_weight: object = self.class_weight
+        assert isinstance(targets, ClassTargets)
+        if not isinstance(targets.classes, list):
+            check_class_weights(class_weight, targets.classes)
         if class_weight == "balanced" and not coordinator.has_all_rows:
-            assert isinstance(targets, ClassTargets)
             counts = coordinator.class_counts(encoded, len(targets.classes))
             balanced = counts.sum() / (len(counts) * counts)
             class_weight = dict(zip(targets.classes, balanced, strict=True))

@@ -1,5 +1,7 @@
 """Rules that labels of classes must hold, besides those of scikit-learn."""
 
+from collections.abc import Mapping
+
 import numpy
 
 from xpnet.errors import InputError
@@ -86,3 +88,18 @@ def _check_encodable(y: numpy.ndarray, name: str) -> None:
                 f"`{name}` must hold labels whose text can be written to a file; got {label!r}, "
                 "which has half of a surrogate pair; decode the text again."
             )
+
+
+def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
+    """Raise InputError for weights by label that leave rows of one class alone.
+
+    class_weight : dict of weights by label; others are not looked at; classes : (classes,)
+    """
+    if not isinstance(class_weight, Mapping) or len(classes) < 2:
+        return
+    remaining = [label for label in classes.tolist() if class_weight.get(label, 1.0) != 0]
+    if len(remaining) == 1:
+        raise InputError(
+            "`class_weight` must leave two classes or more whose weight is not 0; got "
+            f"{remaining[0]!r} alone. Give other classes a weight above 0."
+        )

@@ -47,6 +47,7 @@ ARRAY_LIKE = "an array-like"
 
 FLAG = bool, numpy.bool_
 COUNT = Interval(Integral, 1)
+NEGATIVE_COUNT = Interval(Integral, -inf, 0, closed="neither")
 FRACTION = Interval(Real, 0, 1)
 POSITIVE = Interval(Real, 0, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from xpnet.errors import InputError
 from xpnet.ops.namespace import Array, namespace
 
 
@@ -149,6 +150,7 @@ def adam_update(
     >>> param.round(4), m.round(4), v.round(4)
     (array([0.9]), array([0.2]), array([0.004]))
     """
+    check_step_number(t)
     return scaled_adam_update(
         param,
         grad,
@@ -182,6 +184,14 @@ def scaled_adam_update(
     v = beta2 * v + (1 - beta2) * grad * grad
     step = scale * m / (namespace(v).sqrt(v) * root + epsilon)
     return (1 - learning_rate * weight_decay) * param - step, m, v
+
+
+def check_step_number(t: int) -> None:
+    """Raise InputError for a number of a step below 1, for which means of gradients have no
+    correction.
+    """
+    if t < 1:
+        raise InputError(f"`t` must count steps from 1; got {t}. Pass t=1 with the first gradient.")
 
 
 def adam_scales(
@@ -344,6 +354,7 @@ def nadam_update(
     >>> param.round(4), m.round(4), v.round(4)
     (array([0.8944]), array([0.2]), array([0.004]))
     """
+    check_step_number(t)
     return scaled_nadam_update(
         param,
         grad,

@@ -10,7 +10,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError
-from xpnet.learning.labels import check_label_types, check_savable_labels
+from xpnet.learning.labels import (
+    check_class_weights,
+    check_label_types,
+    check_savable_labels,
+)
 from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import to_host
@@ -122,6 +126,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     ) -> numpy.ndarray | None:
         if self.class_weight is None:
             return weight
+        check_class_weights(self.class_weight, coding.labels)
         of_classes = compute_sample_weight(self.class_weight, coding.labels[Y])
         converted = check_row_weights(of_classes, len(Y), self.dtype, "class_weight")
         if weight is None or converted is None:

@@ -66,6 +66,8 @@ def table_of(X: Any) -> Table:
         arrays = [column.to_native() for column in frame.iter_columns()]
     else:
         arrays = _columns_of_matrix(X)
+    if not arrays:
+        raise InputError("A table must have a column or more; got none. Pass features as columns.")
     shown_names = names or _numbered(arrays)
     arrays = [_checked(array, name) for array, name in zip(arrays, shown_names, strict=True)]
     _check_lengths([len(array) for array in arrays])

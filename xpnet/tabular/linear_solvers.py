@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 import numpy
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
 from scipy.optimize import minimize
 
 from xpnet.typing import SparseMatrix
@@ -53,10 +53,21 @@ def fit_ridges(
     squares, products = weighted.T @ X, weighted.T @ Y
     models = []
     for penalty in penalties:
-        factor = cho_factor(squares + penalty * numpy.eye(len(squares)), check_finite=False)
-        weights = cho_solve(factor, products, check_finite=False)
+        weights = _solution(squares + penalty * numpy.eye(len(squares)), products)
         models.append(LinearModel(weights, y_mean - x_mean @ weights, float(penalty)))
     return models
+
+
+def _solution(matrix: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
+    """Return the solution of the normal equations of a ridge regression.
+
+    Beside weights of 1e30 a penalty of 1 is rounded away, and the matrix may be singular. Then the
+    smallest solution is returned.
+    """
+    try:
+        return cho_solve(cho_factor(matrix, check_finite=False), right, check_finite=False)
+    except LinAlgError:
+        return lstsq(matrix, right, check_finite=False)[0]
 
 
 def fit_logistic(

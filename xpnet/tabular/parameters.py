@@ -16,6 +16,7 @@ from xpnet.learning.parameters import (
     COUNT,
     FLAG,
     FRACTION,
+    NEGATIVE_COUNT,
     NOT_NEGATIVE,
     POSITIVE,
     RANDOM_STATE,
@@ -110,7 +111,7 @@ class TabularParameters(BaseEstimator):
         trained, and one for a network that takes long every ten seconds.
     n_jobs : int or None, default None
         Number of networks that are trained at the same time, in threads; None for 1, -1 for the
-        number of cores.
+        number of cores, -2 for one less, and so on.
     backend : str, Backend or None, default None
         The backend that computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
@@ -140,7 +141,7 @@ class TabularParameters(BaseEstimator):
     time_limit: float | None = allowing(None, POSITIVE, None)
     random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
     verbose: bool | int = allowing(False, NOT_NEGATIVE, *FLAG)
-    n_jobs: int | None = allowing(None, Integral, None)
+    n_jobs: int | None = allowing(None, COUNT, NEGATIVE_COUNT, None)
     backend: str | Backend | None = None
     dtype: str = allowing("float32", {"float32", "float64"})
 
