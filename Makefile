@@ -100,10 +100,10 @@ types-complete: wheel  ## whether a checker knows the type of each public name, 
 	build/typed/$(notdir $(BIN))/python -m pip install --quiet pyright "$$(ls -t dist/*.whl | head -n 1)[dask,data,onnx,plot]"
 	PATH="$$PWD/build/typed/$(notdir $(BIN)):$$PATH" build/typed/$(notdir $(BIN))/pyright --ignoreexternal --verifytypes xpnet
 
-lint: .venv/ready  ## the linter, the word list, and whether the formatter would change a file
+lint: .venv/ready  ## the linter, the spelling, and whether the formatter would change a file
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
-	$(BIN)/python .ci/check-words
+	$(BIN)/codespell --dictionary - --dictionary docs/contributing/words.txt
 
 format: .venv/ready  ## format all Python files
 	$(BIN)/python -m ruff format

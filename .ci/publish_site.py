@@ -17,7 +17,7 @@ VERSION = re.compile(r"\d+(\.\d+)+")
 
 
 def newest_first(published: Path) -> list[str]:
-    """The released versions whose folders stand there."""
+    """The released versions that have folders."""
     versions = [folder.name for folder in published.iterdir() if VERSION.fullmatch(folder.name)]
     return sorted(
         versions, key=lambda version: [int(part) for part in version.split(".")], reverse=True

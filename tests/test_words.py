@@ -1,53 +1,46 @@
-"""The check of words finds what it should find; `make lint` makes it on the repository."""
+"""The list of phrases that `make lint` replaces: codespell finds each of them, and nothing else."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
-CHECK = ROOT / ".ci" / "check-words"
+LIST = ROOT / "docs" / "contributing" / "words.txt"
+PHRASES = [line.partition("->")[0] for line in LIST.read_text(encoding="utf-8").splitlines()]
+
+pytest.importorskip("codespell_lib", reason="checks the spelling; in the group 'test'")
 
 
-def check(*paths: Path) -> subprocess.CompletedProcess[str]:
-    """Run the check on files."""
-    command = [sys.executable, str(CHECK), *map(str, paths)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-def test_a_name_a_comment_and_a_message_are_reported_with_their_lines(tmp_path: Path) -> None:
-    module = tmp_path / "module.py"
-    module.write_text(
-        "MOST_ROWS = 5\n"
-        "def f(given):\n"
-        "    # The gradient\n"
-        "    # by the inputs.\n"
-        "    found, text = given, 'with so many rows'\n"
-        "    return found\n"
+def check(file: Path) -> subprocess.CompletedProcess[str]:
+    """Run codespell on a file as `make lint` does."""
+    command = [sys.executable, "-m", "codespell_lib", "--dictionary", "-", "--dictionary"]
+    return subprocess.run(
+        [*command, str(LIST), str(file)], capture_output=True, text=True, timeout=120, cwd=ROOT
     )
-    outcome = check(module)
-    assert outcome.returncode == 1
-    lines = [line.removeprefix(f"{module}:") for line in outcome.stdout.splitlines()]
-    assert [line.split(";")[0] for line in lines] == [
-        "1: 'MOST_ROWS'",
-        "2: 'given'",
-        "3: 'gradient by'",
-        "5: 'found'",
-        "5: 'so many'",
-    ]
-    assert "MAX_ROWS" in lines[0]
-    assert "gradient with respect to" in lines[2]
 
 
-def test_a_page_is_checked_outside_its_code(tmp_path: Path) -> None:
+def test_each_phrase_is_reported_with_its_line(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("One.\n\n```python\n# told\n```\n\nWho is `told`\nis told.\n")
+    page.write_text("".join(f"Words {phrase} words.\n" for phrase in PHRASES), encoding="utf-8")
     outcome = check(page)
-    assert [line.removeprefix(f"{page}:") for line in outcome.stdout.splitlines()] == [
-        "8: 'told'; write: passed, reported, named"
-    ]
+    reported = re.findall(r":(\d+): (.*) ==> ", outcome.stdout)
+    assert reported == [(str(line), phrase) for line, phrase in enumerate(PHRASES, 1)]
+    assert outcome.returncode != 0
 
 
-def test_plain_text_passes(tmp_path: Path) -> None:
+def test_a_misspelt_word_is_reported_and_plain_text_is_not(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("The gradient with respect to the inputs. It is computed by hand.\n")
-    assert check(page).returncode == 0
+    misspelt = "recieved"  # codespell:ignore recieved
+    page.write_text(f"The gradient with respect to the inputs.\nIt is {misspelt}.\n")
+    outcome = check(page)
+    assert outcome.stdout == f"{page}:2: {misspelt} ==> received\n"
+
+
+def test_a_phrase_with_a_space_is_one_word_for_the_checker() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    words = re.compile(settings["tool"]["codespell"]["regex"])
+    assert [words.match(phrase)[0] for phrase in PHRASES] == PHRASES

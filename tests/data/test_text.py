@@ -416,7 +416,7 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
 def test_a_large_file_is_kept_in_few_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever opens the Parquet file holds what it tells of each group: many small ones would take
+    """A reader of the Parquet file holds the metadata of each group: many small ones would take
     much memory.
     """
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)

@@ -1,4 +1,4 @@
-"""Hidden activations, gradients by the inputs, shares of features, importances."""
+"""Hidden activations, gradients with respect to the inputs, shares of features, importances."""
 
 import warnings
 from typing import Any

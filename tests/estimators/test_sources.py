@@ -1,4 +1,4 @@
-"""Rows that are read block by block, held against the same rows in memory."""
+"""Rows that are read block by block, compared with the same rows in memory."""
 
 import signal
 import time

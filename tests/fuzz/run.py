@@ -1,7 +1,7 @@
 """Run a harness under atheris, which makes new inputs from those that reach new branches.
 
 ``PYTHONPATH=tests python -m fuzz.run encoder --seconds 3600`` ends after an hour, or at the first
-input that fails, which it leaves in out/fuzz. The inputs that it finds useful are kept there, too,
+input that fails, which it leaves in out/fuzz. The inputs that it finds useful are also kept there,
 and the next run begins with them. ``--keep`` copies some of them to tests/fuzz/corpus.
 """
 

@@ -3,7 +3,7 @@
 Part after part, each in a process of its own and under ten minutes, those that say most first: what
 the machine is, what a step consists of, every way to train, times, tests; then sizes of batches,
 NVIDIA's checkers over the smallest cases, and the benchmarks beside PyTorch and JAX. What a part
-says is on disk when it ends, ``report.md`` tells what there is so far, and all of it is packed
+says is on disk when it ends, ``report.md`` shows the parts that have ended, and all of it is packed
 beside the folder. It needs what ``INSTALL`` names; a part that lacks a package is left out.
 ``--wheels FOLDER`` installs what else is there, without an index. ``--seconds`` is what all may
 take together. A test that was left out is a failure, but for the reasons in ``EXPECTED_SKIPS``.

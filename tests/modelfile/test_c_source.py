@@ -76,7 +76,7 @@ def test_two_classes_several_labels_and_a_network(tmp_path: Path) -> None:
 
 
 def table(rows: int) -> tuple[pandas.DataFrame, np.ndarray]:
-    """Numbers, gaps, text that C has to escape, truths and moments."""
+    """Numbers, gaps, text that C has to escape, booleans and timestamps."""
     rng = np.random.default_rng(0)
     names = np.array(["red", 'q"uote\\', "été", "what??/", "tab\t"])
     frame = pandas.DataFrame(

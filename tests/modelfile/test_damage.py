@@ -243,7 +243,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(
         Path, "open", refuse
-    )  # whoever runs the tests may be allowed to read everything
+    )  # the user of the tests may be allowed to read everything
     with pytest.raises(xpnet.ModelFileError, match="Permission denied"):
         xpnet.load(tmp_path / "secret")
 

@@ -64,7 +64,7 @@
     const scrolls = "pre, table, .highlight, .cell_output, .math-wrapper, .bd-sidebar-primary, .bd-sidebar-secondary";
     if ((ends.right > innerWidth + 1 || ends.left < -1) && !element.closest(scrolls))
       problems.push(`beyond the page, up to ${Math.round(ends.right)} px: ${named(element)}`);
-    // Whoever clips text hides its end, unless it can be scrolled to.
+    // An element that clips text hides its end, unless it can be scrolled to.
     for (let box = element; box !== null && box !== document.body; box = box.parentElement) {
       const clips = ["hidden", "clip"].includes(getComputedStyle(box).overflowX);
       if (clips && box.scrollWidth > box.clientWidth + 1 && box.clientWidth > 1 && !clipping.has(box)) {

@@ -1,4 +1,4 @@
-"""What rows that were set apart tell: intervals of predictions, and the temperature of
+"""What validation rows give: intervals of predictions, and the temperature of
 probabilities.
 """
 
@@ -58,7 +58,7 @@ def test_intervals_hold_their_share_of_new_targets(
 ) -> None:
     regressor = TabularRegressor(**QUICK, **settings).fit(*noisy(2400, 0))
     X, y = noisy(4000, 1)
-    # Of 600 rows set apart the share has a standard deviation of 0.02 and less, the network has
+    # Of 600 validation rows the share has a standard deviation of 0.02 and less, the network has
     # seen none of them.
     assert share_within(regressor.predict_interval(X, coverage), y) == pytest.approx(
         coverage, abs=0.05

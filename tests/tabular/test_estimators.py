@@ -57,7 +57,7 @@ def test_check_of_a_regressor(estimator: Any, check: Callable[[Any], None]) -> N
 
 @pytest.fixture(scope="module")
 def table() -> pandas.DataFrame:
-    """Numbers with gaps, text and truths."""
+    """Numbers with gaps, text and booleans."""
     rng = numpy.random.default_rng(0)
     return pandas.DataFrame(
         {

@@ -1,5 +1,5 @@
-"""A fit of a tabular estimator is made as a whole or not at all, whatever ends it and whoever
-looks.
+"""A fit of a tabular estimator is made as a whole or not at all, whatever ends it, and for
+every thread that looks.
 """
 
 import copy

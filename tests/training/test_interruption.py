@@ -1,6 +1,4 @@
-"""Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and
-it goes on.
-"""
+"""Ctrl-C at any moment of a training leaves a training of whole epochs, which can go on."""
 
 import _thread
 import ctypes

@@ -248,7 +248,7 @@ class FittedNetwork(Saved, EstimatorParameters):
         return network
 
     def _show(self) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
-        """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
+        """Synchronise ``coefs_`` and ``intercepts_`` with the network, and return both."""
         network = self._fitted
         spec = network.spec
         is_elsewhere = not is_host(network.backend)

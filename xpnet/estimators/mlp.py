@@ -346,7 +346,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _adopt(
         self, data: FitData, plan: NetworkPlan, random_state: RandomState, *, learns_columns: bool
     ) -> None:
-        """Become the estimator of a fit whose arguments were checked."""
+        """Set the fitted attributes of a fit whose arguments were checked."""
         if learns_columns:
             self.n_features_in_: int = data.columns.count
             self.__dict__.pop("feature_names_in_", None)

@@ -132,7 +132,7 @@ def open_file(
     elif spec.loss != "softmax_cross_entropy" or len(fields["classes"]) != spec.widths[-1]:
         raise ValueError("its classes are not those of its networks")
     elif not 0.01 < fields["temperature"] < 100:
-        raise ValueError("its temperature is none that fit finds")
+        raise ValueError("temperature must be in (0.01, 100)")
     encoder = _encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
@@ -351,5 +351,5 @@ def _category_of(
     )
     _check(details, "float32", (len(values), len(category.detail_labels)))
     if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
-        raise ValueError("values must be different, and no more of them frequent than there are")
+        raise ValueError("values must be different, and frequent must be at most len(values)")
     return category

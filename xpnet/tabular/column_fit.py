@@ -152,7 +152,7 @@ class ColumnFit:
         if not numbers:
             return "holds one value only"
         if self.scaling.max_bins == 0:
-            return numbers  # Beyond no bins at all, the values of any number tell something.
+            return numbers  # Levels are for more values than bins: without bins, for every column.
         levels = fit_levels(x, numbers[0], self.target)
         if levels is None:
             return numbers

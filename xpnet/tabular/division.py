@@ -231,7 +231,7 @@ def latest_rows(time: numpy.ndarray, share: float) -> numpy.ndarray:
 def latest_fold(earlier: int, later: int) -> Fold:
     """Return the only fold of rows of which the later ones are last. earlier, later : numbers"""
     validation = earlier + numpy.arange(later)
-    # Every network predicts the same rows, which are no more rows for that.
+    # All networks predict the same rows: their predictions of a row are one group.
     return Fold(numpy.arange(earlier), validation, groups=numpy.arange(later))
 
 

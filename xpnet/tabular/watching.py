@@ -63,7 +63,7 @@ class Watching:
 
 
 class NetworkLines(Callback):
-    """Says a line about a network every ten seconds, or each epoch, and one at its end.
+    """Logs the progress of a network every ten seconds, or each epoch, and at its end.
 
     number : of the network, from 1; say : called with each line
     """

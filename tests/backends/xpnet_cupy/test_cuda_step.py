@@ -272,7 +272,7 @@ def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, d
 def test_widths_and_batches_of_one(
     fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str
 ) -> None:
-    """cuBLASLt has no epilogues on the way back where the sum has one term."""
+    """cuBLASLt has no epilogues in the backward pass where the sum has one term."""
     spec = NetworkSpec(
         widths, ("relu",) * (len(widths) - 2), loss="squared_error", rule=RULES["adam"], dtype=dtype
     )

@@ -1,4 +1,4 @@
-"""Buffers: arrays that begin at a cache line, and lie apart."""
+"""Buffers: arrays that begin at a cache line, and are separate."""
 
 import numpy
 from xpnet_numba.step.job import GAP, LINE, PAGE, aligned, bytes_for, carve

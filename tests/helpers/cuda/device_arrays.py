@@ -1,7 +1,7 @@
 """Arrays of the stand-in for CuPy, and the pools that their memory comes from.
 
 An array wraps an array of NumPy and is none: what NumPy reads of it by accident is a TypeError, as
-for CuPy's. Memory that is given back is the next array's at once, so that whoever still reads it
+for CuPy's. Memory that is given back is the next array's at once, so that a later reader of it
 has wrong numbers.
 """
 

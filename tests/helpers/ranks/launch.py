@@ -72,7 +72,7 @@ def torchrun(ranks: int, *command: str | Path) -> Ended:
 def run(command: list[str], *, cwd: Path | None = None) -> Ended:
     """Run a command to its end; fails where it hangs."""
     token = secrets.token_hex(8)
-    # Into files: a process that is left over would hold a pipe open, and whoever reads it would
+    # Into files: a process that is left over would hold a pipe open, and who reads it would
     # wait for that process.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
