@@ -17,7 +17,15 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
+from xpnet.backend import (
+    Backend,
+    BatchPart,
+    NetworkSpec,
+    Parameters,
+    PrefetchedOrders,
+    StepState,
+    WeightedEpochs,
+)
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import cuda
@@ -57,14 +65,12 @@ class RequestedWork(NamedTuple):
         return self.epoch.read()
 
 
-class CudaStep(Step):
+class CudaStep(PrefetchedOrders, WeightedEpochs):
     """A training step over preallocated buffers; see :class:`xpnet.backend.Step`.
 
     launcher : runs the launches, on a GPU or, in the tests, on the host
     on_device : context manager around all work on the device
     """
-
-    prefetches_orders = True
 
     def __init__(
         self,

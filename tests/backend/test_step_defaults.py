@@ -1,16 +1,19 @@
-"""What the base class of steps gives: every ability of a step that writes only what it must, with
-the right answers.
+"""A step that writes only what it must: what it has from the base class, and what generic functions
+compute with it.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpnet
-from xpnet.backend import EpochRows, NetworkSpec, Step, UpdateRule
+from xpnet.backend import NetworkSpec, Step, UpdateRule
 from xpnet.backend.spec import Loss
-from xpnet.steps import ReferenceStep, make_step
+from xpnet.optimizers import Constant
+from xpnet.steps import ReferenceStep, forward_finite, make_step, weighted_epoch
+from xpnet.training import InMemory, LabeledRows, TimeLimit, train
 
 RNG = np.random.default_rng(0)
 X, LABELS, WEIGHTS = RNG.normal(size=(30, 5)), RNG.integers(0, 3, 30), RNG.random(30)
@@ -117,7 +120,7 @@ def test_weighted_epochs_are_those_of_the_compiled_step(
         "max_grad_norm": max_grad_norm,
     }
     found = [
-        (step.weighted_epoch(X, targets, order=np.arange(30), **how), step.penalty)
+        (weighted_epoch(step, X, targets, order=np.arange(30), **how), step.penalty)
         for step in steps
     ]
     np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-12)
@@ -128,20 +131,21 @@ def test_weighted_epochs_are_those_of_the_compiled_step(
 @pytest.mark.parametrize("kind", ["plain", "reference", "compiled"])
 def test_predictions_that_look_for_nan(kind: str) -> None:
     step, rows = made(kind), np.tile(X, (400, 1))
-    np.testing.assert_allclose(step.forward_finite(rows), step.forward(rows), rtol=1e-14)
+    np.testing.assert_allclose(forward_finite(step, rows), step.forward(rows), rtol=1e-14)
     rows[-1, -1] = np.nan
-    assert step.forward_finite(rows) is None
+    assert forward_finite(step, rows) is None
 
 
-def test_what_a_step_cannot_do_is_not_done() -> None:
-    step = made("plain")
-    before = step.state()
-    settings = {"learning_rate": 0.1, "by_rows": False, "max_grad_norm": None, "group": None}
-    rows = EpochRows(X, LABELS, batch_size=8)
-    assert step.shared_memory_epoch(rows, **settings) is None  # type: ignore[arg-type]
-    np.testing.assert_equal(step.state().params, before.params)
-    assert (
-        step.report is step.prefetch_order is None
-        and not step.prefetches_orders
-        and not step.takes_sparse
-    )
+def test_a_network_trains_with_a_step_that_has_no_ability() -> None:
+    """Weights, clipping and a callback need no ability of the step."""
+    losses = []
+    for step in (made("plain"), made("reference")):
+        batches = InMemory(
+            LabeledRows(X, LABELS, WEIGHTS),
+            batch_size=8,
+            rng=np.random.default_rng(3),
+            run_epoch=partial(weighted_epoch, max_grad_norm=0.05),
+        )
+        history = train(step, batches, epochs=3, schedule=Constant(0.1), callbacks=[TimeLimit(60)])
+        losses.append(history.loss)
+    assert losses[0] == losses[1]

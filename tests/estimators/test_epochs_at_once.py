@@ -46,7 +46,7 @@ def fitted(
     monkeypatch: pytest.MonkeyPatch, estimator: Any, seconds: float, *data: Any, **options: Any
 ) -> Any:
     """The estimator, fitted twice if it goes on, with this limit of the time of epochs at once."""
-    monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", seconds)
+    monkeypatch.setattr("xpnet.training.epoch_batches.MAX_BATCH_SECONDS", seconds)
     estimator.fit(*data, **options)
     return estimator.fit(*data, **options) if estimator.warm_start else estimator
 

@@ -17,7 +17,7 @@ from xpnet_numpy import NumpyBackend
 from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
 from xpnet.optimizers import Constant
-from xpnet.steps import ReferenceStep
+from xpnet.steps import ReferenceStep, weighted_epoch
 from xpnet.training import InMemory, LabeledRows
 from xpnet.training import train as training_loop
 
@@ -211,20 +211,22 @@ def test_epochs_as_scikit_learn_counts_them(
     )
     how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 128, "max_grad_norm": norm}
     for _ in range(3):
-        found = step.weighted_epoch(X, Y, sample_weight=device, **how)
-        wanted = reference.weighted_epoch(host_X, host_Y, sample_weight=host, **how)
+        found = weighted_epoch(step, X, Y, sample_weight=device, **how)
+        wanted = weighted_epoch(reference, host_X, host_Y, sample_weight=host, **how)
         assert found == pytest.approx(wanted, rel=1e4 * float(np.finfo(dtype).eps))
     assert step.state().t == reference.state().t
 
 
-def test_orders_drawn_ahead_give_the_same_numbers(backend: Any) -> None:
+def test_prefetched_orders_give_the_same_numbers(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bit for bit, over many epochs that are shorter than what the host does beside them."""
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 1000)
     found = []
-    for ahead in (True, False):
+    for min_prefetched_rows in (0, len(X) + 1):
+        monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", min_prefetched_rows)
         step = make(spec, backend)
-        step.prefetches_orders = ahead
         batches = InMemory(LabeledRows(X, Y), batch_size=128, rng=np.random.default_rng(4))
         history = training_loop(step, batches, epochs=30, schedule=Constant(0.01))
         found.append((history.loss, backend.to_numpy(step.params.flat)))

@@ -11,12 +11,13 @@ import pytest
 from helpers import libraries
 
 import xpnet
+from xpnet.backend import SeveralEpochs
 from xpnet.backend.rule import UpdateRule
 from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS, NetworkSpec
 from xpnet.dispatch import choose
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.updates import UPDATES
-from xpnet.steps import make_step
+from xpnet.steps import make_step, weighted_epoch
 
 LIBRARIES = [parameter for parameter in libraries.params() if parameter.id in ("jax", "torch")]
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -125,10 +126,22 @@ def test_three_epochs_are_those_of_the_reference_step(library, name, data, dtype
     np.testing.assert_allclose(results[0][:3], results[1][:3], rtol=TOLERANCE[dtype], atol=0)
 
 
+def epochs(step, X, Y, *, learning_rates, orders=None, **settings):
+    """The losses of several epochs, in one call where the step can do that."""
+    if isinstance(step, SeveralEpochs):
+        return step.epochs(X, Y, learning_rates=learning_rates, orders=orders, **settings)
+    orders = [None] * len(learning_rates) if orders is None else orders
+    return [
+        step.epoch(X, Y, learning_rate=learning_rate, order=order, **settings)
+        for learning_rate, order in zip(learning_rates, orders, strict=True)
+    ]
+
+
 def test_several_epochs_at_once_are_those_of_the_reference_step(library, data, rng):
     orders = [rng.permutation(ROWS) for _ in range(3)]
     losses = [
-        step.epochs(
+        epochs(
+            step,
             make(data["X"]),
             make(data["labels"]),
             learning_rates=[0.01, 0.02, 0.005],
@@ -143,8 +156,12 @@ def test_several_epochs_at_once_are_those_of_the_reference_step(library, data, r
 
 def test_a_batch_of_all_rows_trains_as_the_reference_step_does(library, data):
     losses = [
-        step.epochs(
-            make(data["X"]), make(data["labels"]), learning_rates=[0.1] * 4, batch_size=ROWS
+        epochs(
+            step,
+            make(data["X"]),
+            make(data["labels"]),
+            learning_rates=[0.1] * 4,
+            batch_size=ROWS,
         )
         for step, make in runs(library, spec_of("float64", rule=UpdateRule("sgd")))
     ]
@@ -155,10 +172,10 @@ def test_a_network_trains_alike_however_many_epochs_are_made_at_once(library, da
     X, y = library.make(data["X"]), library.make(data["labels"])
     losses = []
     for seconds, parts in ((1e9, (7,)), (0.0, (7,)), (1e9, (3, 4))):
-        monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", seconds)
+        monkeypatch.setattr("xpnet.training.epoch_batches.MAX_BATCH_SECONDS", seconds)
         net = xpnet.FeedforwardNeuralNet(INPUTS, 4, OUTPUTS, 0.1, rng=0, optimizer="adam")
-        for epochs in parts:
-            history = net.fit(X, y, epochs=epochs, batch_size=BATCH)
+        for count in parts:
+            history = net.fit(X, y, epochs=count, batch_size=BATCH)
         losses.append(history.loss)
     assert losses[0] == losses[1] == losses[2]
 
@@ -182,7 +199,8 @@ def test_weighted_epochs_clip_and_leave_out_batches_without_weight(library, data
     results = []
     for step, make in runs(library, spec):
         for max_grad_norm in (None, 0.01):
-            loss = step.weighted_epoch(
+            loss = weighted_epoch(
+                step,
                 make(data["X"]),
                 make(data["labels"]),
                 learning_rate=0.1,
@@ -217,7 +235,7 @@ def test_an_epoch_without_batches_changes_nothing(library, data):
     settings = {"learning_rate": 0.1, "batch_size": BATCH}
     assert step.epoch(X[:0, :], labels[:0], **settings) == 0.0
     nothing = make(np.zeros(ROWS))
-    assert step.weighted_epoch(X, labels, sample_weight=nothing, **settings) == 0.0
+    assert weighted_epoch(step, X, labels, sample_weight=nothing, **settings) == 0.0
     assert step.state().t == before.t
     np.testing.assert_equal(step.state().params, before.params)
 

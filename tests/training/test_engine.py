@@ -7,7 +7,7 @@ import pytest
 from xpnet_numpy import NumpyBackend
 
 import xpnet
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, SeveralEpochs
 from xpnet.optimizers import Constant, Exponential, Plateau
 from xpnet.steps import ReferenceStep
 from xpnet.training import (
@@ -156,7 +156,7 @@ def test_a_limit_of_time_that_is_over_ends_the_training_after_an_epoch(monkeypat
     assert limit.reached and 1 < history.epochs < 12
 
 
-class StepOfSeveralEpochs(ReferenceStep):
+class StepOfSeveralEpochs(ReferenceStep, SeveralEpochs):
     """A step that makes up to four epochs at once."""
 
     def __init__(self, fails_in_call: int = 0):
@@ -197,7 +197,7 @@ def trained_at_once(step, *, schedule=None, epochs=12, measure=None, rng=None, c
 
 @pytest.fixture
 def epochs_take_no_time(monkeypatch):
-    monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", 1e9)
+    monkeypatch.setattr("xpnet.training.epoch_batches.MAX_BATCH_SECONDS", 1e9)
 
 
 @pytest.mark.parametrize("callbacks", [[], [TimeLimit(1e9)]])
@@ -288,7 +288,7 @@ def test_a_callback_is_rolled_back_under_both_names_of_the_attribute(attribute):
 
 
 def test_epochs_at_once_take_no_longer_than_ctrl_c_may_wait(monkeypatch):
-    monkeypatch.setattr("xpnet.training.state.MAX_SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr("xpnet.training.epoch_batches.MAX_BATCH_SECONDS", 0.0)
     step = StepOfSeveralEpochs()
     assert trained_at_once(step)[0].epochs == 12
     assert step.calls == []

@@ -9,7 +9,7 @@ import pytest
 from xpnet_numpy import NumpyBackend
 
 import xpnet
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, PrefetchedOrders
 from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
 from xpnet.training import Callback, InMemory, LabeledRows, rng_state, train
@@ -31,19 +31,25 @@ def however_few_rows(monkeypatch):
         monkeypatch.setattr(f"xpnet.training.orders.{name}", 0)
 
 
-class DrawingStep(ReferenceStep):
-    """Draws ahead, as a step does whose device works by itself."""
+class StepInTurn(ReferenceStep):
+    """A step that has no order drawn within an epoch.
 
-    prefetches_orders = True
+    drawn : the orders that it had drawn; reused : how many of them an epoch received
+    """
 
-    def __init__(self, *, ahead: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(SPEC, NumpyBackend(), "")
-        self.prefetches_orders, self.prefetch_order, self.drawn, self.reused = ahead, None, [], 0
+        self.drawn = []
+        self.reused = 0
 
-    def epoch(self, X, Y, *, order=None, **how):
+
+class PrefetchingStep(StepInTurn, PrefetchedOrders):
+    """A step that has the next order drawn within an epoch, as one does whose device works."""
+
+    def epoch(self, X, Y, *, order=None, **settings):
         self.reused += any(order is one for one in self.drawn)
         draw, self.prefetch_order = self.prefetch_order, None
-        loss = super().epoch(X, Y, order=order, **how)
+        loss = super().epoch(X, Y, order=order, **settings)
         if draw is not None:
             self.drawn.append(draw())
         return loss
@@ -60,7 +66,8 @@ class Seen(Callback):
 
 def trained(rng, *, ahead=True, step=None, callbacks=(), epochs=6, **how):
     """The step of a training, the training and what it ended with, if it did not end by itself."""
-    step = DrawingStep(ahead=ahead) if step is None else step
+    if step is None:
+        step = PrefetchingStep() if ahead else StepInTurn()
     batches = InMemory(LabeledRows(X, Y), batch_size=8, rng=rng)
     seen = Seen()
     try:
@@ -148,7 +155,7 @@ def test_ctrl_c(stream, place, monkeypatch):
 
         _, found, error = trained(rng, ahead=True, callbacks=[interrupt])
     else:
-        step, epochs = DrawingStep(ahead=True), []
+        step, epochs = PrefetchingStep(), []
         draw_from = step.epoch
 
         def epoch(*data, **how):
@@ -199,4 +206,4 @@ def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
 def test_a_network_on_the_host_draws_in_turn():
     net = xpnet.FeedforwardNeuralNet(5, 4, 3, backend="numpy", rng=0)
     net.fit(X, Y, epochs=2, batch_size=8)
-    assert not net.trainable().prefetches_orders and net.trainable().prefetch_order is None
+    assert not isinstance(net.trainable(), PrefetchedOrders)

@@ -10,6 +10,16 @@
 ``threads``   the number of threads that this process may use
 """
 
+from xpnet.backend.capabilities import (
+    EpochRows,
+    FinitePredictions,
+    PrefetchedOrders,
+    ProgressReports,
+    SeveralEpochs,
+    SharedMemoryEpochs,
+    SideBySide,
+    WeightedEpochs,
+)
 from xpnet.backend.contract import (
     Backend,
     Kernel,
@@ -24,22 +34,29 @@ from xpnet.backend.group import Group
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.rule import UpdateRule
 from xpnet.backend.spec import NetworkSpec
-from xpnet.backend.step import BatchPart, EpochRows, Step, StepState
+from xpnet.backend.step import BatchPart, Step, StepState
 from xpnet.backend.threads import get_threads, set_threads
 
 __all__ = [
     "Backend",
     "BatchPart",
     "EpochRows",
+    "FinitePredictions",
     "GenericBackend",
     "Group",
     "Kernel",
     "NetworkSpec",
     "Operations",
     "Parameters",
+    "PrefetchedOrders",
+    "ProgressReports",
+    "SeveralEpochs",
+    "SharedMemoryEpochs",
+    "SideBySide",
     "Step",
     "StepState",
     "UpdateRule",
+    "WeightedEpochs",
     "all_within",
     "dtype_name",
     "floating_dtype",

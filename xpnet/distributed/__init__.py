@@ -14,12 +14,20 @@ one process and for many.
 from xpnet.distributed.batches import Sharded, distributed_batches
 from xpnet.distributed.group import use_group
 from xpnet.distributed.ranks import Ranks, current_ranks
-from xpnet.distributed.step import DistributedStep, distributed_step, how_distributed
+from xpnet.distributed.step import (
+    DistributedStep,
+    broadcast_state,
+    count_rows,
+    distributed_step,
+    how_distributed,
+)
 
 __all__ = [
     "DistributedStep",
     "Ranks",
     "Sharded",
+    "broadcast_state",
+    "count_rows",
     "current_ranks",
     "distributed_batches",
     "distributed_step",

@@ -8,6 +8,7 @@ import numpy
 from xpnet.backend import Step
 from xpnet.backend.group import Value
 from xpnet.distributed.ranks import Ranks, current_ranks
+from xpnet.distributed.step import broadcast_state
 from xpnet.errors import InputError
 from xpnet.training.batches import Batches, InMemory
 from xpnet.training.rng import rng_state, set_rng_state
@@ -82,6 +83,14 @@ class Sharded(Batches):
     def snapshot(self, step: Step, *, rng_is_shared: bool) -> Callable[[], None]:
         """See `Batches.snapshot`."""
         return self.batches.snapshot(step, rng_is_shared=rng_is_shared)
+
+    def report_to(self, step: Step, report: Callable[[int], None] | None) -> None:
+        """See `Batches.report_to`."""
+        self.batches.report_to(step, report)
+
+    def share_state(self, step: Step) -> None:
+        """See `Batches.share_state`."""
+        broadcast_state(step)
 
     def agree(self, value: Value) -> Value:
         """See `Batches.agree`."""

@@ -15,11 +15,23 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import BatchPart, EpochRows, Group, NetworkSpec, Parameters, Step, StepState
+from xpnet.backend import (
+    BatchPart,
+    EpochRows,
+    Group,
+    NetworkSpec,
+    Parameters,
+    ProgressReports,
+    SharedMemoryEpochs,
+    Step,
+    StepState,
+    WeightedEpochs,
+)
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.dispatch.choose import library_of
 from xpnet.distributed.ranks import Ranks, ShardMap, current_ranks
 from xpnet.ops import Array
+from xpnet.steps import clip_gradients, report_rows
 
 
 class Share(NamedTuple):
@@ -69,12 +81,23 @@ def distributed_step(step: Step) -> Step:
     return DistributedStep(step, ranks) if ranks.several else step
 
 
+def count_rows(step: Step, X: Array) -> int:
+    """Return the number of rows to train on, in all processes that train together."""
+    return step.count_rows(X) if isinstance(step, DistributedStep) else int(X.shape[0])
+
+
+def broadcast_state(step: Step) -> None:
+    """Copy the parameters and the optimizer state of rank 0 to all processes that train."""
+    if isinstance(step, DistributedStep):
+        step.broadcast_state()
+
+
 def how_distributed(step: Step) -> str:
-    """Say on which processes a step trains; the text is empty for this process alone."""
+    """Describe on which processes a step trains; the text is empty for this process alone."""
     return step.why_distributed if isinstance(step, DistributedStep) else ""
 
 
-class DistributedStep(Step):
+class DistributedStep(ProgressReports, WeightedEpochs):
     """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows
     are.
 
@@ -103,7 +126,7 @@ class DistributedStep(Step):
 
     @property
     def why_distributed(self) -> str:
-        """Say on which ranks the step trains, and where their gradients are added up."""
+        """Describe on which ranks the step trains, and where their gradients are added up."""
         if self._is_added_in_place(next(iter(self.params.values()))):
             return self.ranks.why
         return f"{self.ranks.why}, whose gradients are added up on the host"
@@ -123,16 +146,20 @@ class DistributedStep(Step):
         return step
 
     def broadcast_state(self) -> None:
-        """See :class:`xpnet.backend.Step`."""
+        """Copy the parameters and the optimizer state of rank 0 to all ranks."""
         state = self.ranks.broadcast(self.step.state())
         if self.ranks.rank:
             self.step.load_state(state)
 
     def epoch(self, X: Array, Y: Array, **settings: Any) -> float:
         """See :class:`xpnet.backend.Step`."""
-        return self.weighted_epoch(X, Y, **settings, by_rows=False)
+        return self._epoch(X, Y, **settings, is_row_mean=False)
 
-    def weighted_epoch(
+    def weighted_epoch(self, X: Array, Y: Array, **settings: Any) -> float:
+        """See :class:`xpnet.backend.WeightedEpochs`."""
+        return self._epoch(X, Y, **settings, is_row_mean=True)
+
+    def _epoch(
         self,
         X: Array,
         Y: Array,
@@ -142,22 +169,17 @@ class DistributedStep(Step):
         order: numpy.ndarray | None = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
-        by_rows: bool = True,
+        is_row_mean: bool,
     ) -> float:
-        """See :class:`xpnet.backend.Step`. by_rows : whether losses are averaged by rows; ``epoch``
-        does by weights
-        """
-        if not self.ranks.sharded and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
-            mean_loss = self.step.shared_memory_epoch(
-                EpochRows(X, Y, batch_size, order, sample_weight),
-                learning_rate=learning_rate,
-                by_rows=by_rows,
-                max_grad_norm=max_grad_norm,
-                group=self.group,
-            )
-            if mean_loss is not None:
-                self.penalty = self.step.penalty
-                return mean_loss
+        """Make an epoch. is_row_mean : whether batches count by their rows, not by their weights"""
+        mean_loss = self._shared_memory_epoch(
+            EpochRows(X, Y, batch_size, order, sample_weight),
+            learning_rate=learning_rate,
+            is_row_mean=is_row_mean,
+            max_grad_norm=max_grad_norm,
+        )
+        if mean_loss is not None:
+            return mean_loss
         loss = 0.0
         penalty = 0.0
         weights = 0.0
@@ -166,18 +188,17 @@ class DistributedStep(Step):
         for rows, part in self._shares(X, batch_size, order, sample_weight):
             size = min(batch_size, count - done)
             done += size
-            if by_rows and not part.total_weight:
+            if is_row_mean and not part.total_weight:
                 continue
-            weight = size if by_rows else part.total_weight
+            weight = size if is_row_mean else part.total_weight
             loss += weight * self._add_up(X, Y, sample_weight, rows, part)
             penalty += weight * self.step.penalty
             weights += weight
             if max_grad_norm is not None:
-                self.clip_gradients(max_grad_norm)
+                clip_gradients(self.gradients, max_grad_norm)
             self.step.update(learning_rate=learning_rate)
-            if self.report is not None:
-                self.report(done)
-        weights = count if by_rows else weights
+            report_rows(self, done)
+        weights = count if is_row_mean else weights
         loss, self.penalty = (
             total / weights if weights else 0.0 for total in self._sums(loss, penalty)
         )
@@ -185,6 +206,22 @@ class DistributedStep(Step):
         # now.
         self.params.update(self.ranks.broadcast(self.step.state().params))
         return loss
+
+    def _shared_memory_epoch(self, rows: EpochRows, **settings: Any) -> float | None:
+        """Make an epoch in memory that all ranks share; None where they have no such memory.
+
+        settings : the further arguments of ``SharedMemoryEpochs.shared_memory_epoch``
+        """
+        group = self.group
+        step = self.step
+        if not isinstance(group, SharedMemoryGroup) or not isinstance(step, SharedMemoryEpochs):
+            return None
+        if self.ranks.sharded or not rows.X.shape[0]:
+            return None
+        mean_loss = step.shared_memory_epoch(rows, group=group, **settings)
+        if mean_loss is not None:
+            self.penalty = step.penalty
+        return mean_loss
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`: outputs for these rows, on this rank alone."""
@@ -259,7 +296,7 @@ class DistributedStep(Step):
         return self.step.snapshot()
 
     def count_rows(self, X: Array) -> int:
-        """See :class:`xpnet.backend.Step`."""
+        """Return the number of rows of all ranks. X : (own, in), the rows of this rank"""
         if self._counts.X is not X:
             counts = self.ranks.allgather(X.shape[0])
             before = sum(counts[: self.ranks.rank]) if self.ranks.sharded else 0

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy
 from sklearn.metrics import get_scorer
 
-from xpnet.backend import NetworkSpec, Step
+from xpnet.backend import NetworkSpec, SeveralEpochs, Step
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.predicted import PredictedEstimator
 from xpnet.learning.validation import total_loss
 from xpnet.ops import Array
+from xpnet.steps import weighted_epoch
 from xpnet.training import LabeledRows, Training
 from xpnet.training.batches import OrderedBatches
 
@@ -45,14 +46,14 @@ def run_epoch(
     if sample_weight is None and max_grad_norm is None:
         loss = step.epoch(X, Y, **settings)
     else:
-        loss = step.weighted_epoch(
-            X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **settings
+        loss = weighted_epoch(
+            step, X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **settings
         )
     return reported_loss(loss, step.penalty, step.spec)
 
 
 def run_epochs(
-    step: Step,
+    step: SeveralEpochs,
     X: Array,
     Y: Array,
     *,
@@ -62,7 +63,7 @@ def run_epochs(
     """Make several epochs of rows without weights; return their losses as scikit-learn reports
     them.
 
-    settings : the further arguments of ``Step.epochs``
+    settings : the further arguments of ``SeveralEpochs.epochs``
     """
     losses = step.epochs(X, Y, **settings)
     return [

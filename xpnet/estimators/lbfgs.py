@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Backend, Step
+from xpnet.distributed import broadcast_state
 from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.warnings import warn_caller
@@ -50,7 +51,7 @@ def _minimize(
     def loss_of(vector: numpy.ndarray) -> float:
         """Return the loss for these parameters, and keep its gradient."""
         write(step, vector)
-        step.broadcast_state()
+        broadcast_state(step)
         loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
         gradients.clear()
         gradients[vector.tobytes()] = joined(step.gradients.groups, step.backend)

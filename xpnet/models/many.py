@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy
 
-from xpnet.backend import NetworkSpec, Step, UpdateRule, get_threads
+from xpnet.backend import NetworkSpec, SideBySide, Step, UpdateRule, get_threads
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse
@@ -282,8 +282,11 @@ def _fit_side_by_side(trainings: list[_Training], form: _CommonForm, epochs: int
         for network in in_order:
             stack.enter_context(network.lock.calls)
         steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
+        first = steps[0]
+        if not isinstance(first, SideBySide):
+            return False
         run_networks = stack.enter_context(
-            steps[0].side_by_side(
+            first.side_by_side(
                 steps,
                 X,
                 Y,
@@ -294,7 +297,7 @@ def _fit_side_by_side(trainings: list[_Training], form: _CommonForm, epochs: int
         )
         if run_networks is not None:
             batches = _SideBySide(networks, run_networks)
-            train(steps[0], batches, epochs=epochs, schedule=lambda epoch, losses: 0.0)
+            train(first, batches, epochs=epochs, schedule=lambda epoch, losses: 0.0)
     return run_networks is not None
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy
 
-from xpnet.distributed import distributed_batches, distributed_step
+from xpnet.distributed import count_rows, distributed_batches, distributed_step
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, require
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
@@ -118,7 +118,7 @@ class Network(PredictingNetwork):
         with self.lock.training():
             X, Y, _ = self.checked(X, Y)
             step = self.trainable(sparse=is_sparse(X))
-            batch_size = max(step.count_rows(X), 1)
+            batch_size = max(count_rows(step, X), 1)
             learning_rate = self.next_learning_rate
             return self.exclusively(
                 step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size
@@ -185,7 +185,7 @@ class Network(PredictingNetwork):
             X, Y, sample_weight = self.checked(X, Y, sample_weight)
             with self.on_device():
                 step = self.trainable(sparse=is_sparse(X))
-                rows = step.count_rows(X)
+                rows = count_rows(step, X)
                 check_some_rows(rows)
                 check_finite(Y=Y, sample_weight=sample_weight)
                 are_counts = epochs >= 0 and (batch_size is None or batch_size >= 1)

@@ -1,7 +1,5 @@
 """A network's predictions, hidden units, and gradients with respect to the inputs."""
 
-from typing import Any
-
 import numpy
 
 from xpnet.backend.step import PREDICTION_ROWS
@@ -9,7 +7,7 @@ from xpnet.errors import InputError
 from xpnet.models.inputs import check_inputs, is_host, is_sparse, require
 from xpnet.models.placement import PlacedNetwork
 from xpnet.ops import Array
-from xpnet.steps import ReferenceStep, locked
+from xpnet.steps import ReferenceStep, forward_finite, locked
 from xpnet.typing import ArrayLike
 
 
@@ -185,8 +183,7 @@ class PredictingNetwork(PlacedNetwork):
         """
         if not self.settled:
             self._adopt([X])
-        step: Any = self._ready()
-        outputs: numpy.ndarray | None = step.forward_finite(X)
+        outputs: numpy.ndarray | None = forward_finite(self._ready(), X)
         return outputs
 
     def _walker(self, X: object) -> ReferenceStep:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from array_api_compat import device, is_numpy_array
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
+from xpnet.backend import (
+    Backend,
+    BatchPart,
+    NetworkSpec,
+    Operations,
+    Parameters,
+    ProgressReports,
+    StepState,
+)
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
@@ -40,7 +48,7 @@ class Measurement(NamedTuple):
     weight: float = 1.0
 
 
-class ReferenceStep(Step):
+class ReferenceStep(ProgressReports):
     """A training step on any backend that walks through the layers forward and backward.
 
     why : the reason for the choice of this step, for the user

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec
+from xpnet.backend import Backend, BatchPart, NetworkSpec, SeveralEpochs, WeightedEpochs
 from xpnet.ops import Array
 from xpnet.steps.masks import layer_masks
 from xpnet.steps.reference import ReferenceStep
@@ -193,7 +193,7 @@ MAX_ORDER_BYTES = 2**18
 """Largest size of the orders of the rows, in bytes, of several epochs in a call."""
 
 
-class TracedStep(ReferenceStep):
+class TracedStep(ReferenceStep, SeveralEpochs, WeightedEpochs):
     """A step that trains by `train_on_batch`, compiled by the library of the arrays."""
 
     t: int
@@ -217,7 +217,7 @@ class TracedStep(ReferenceStep):
         """
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
-        """See :class:`xpnet.backend.Step`. The maximum limits the memory of the inputs."""
+        """See :class:`xpnet.backend.SeveralEpochs`. The maximum limits the memory of the inputs."""
         if any(self.rates):
             return 1  # masks need much memory
         order_bytes = ORDER_ITEM_BYTES * self.spec.members * rows if batch_size < rows else 0

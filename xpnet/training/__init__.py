@@ -3,6 +3,7 @@ knows a model.
 
 ``engine``          the training loop: read it first
 ``batches``         what an epoch runs over: the base class, and rows in memory
+``epoch_batches``   how many epochs are made before a callback looks at them
 ``streamed``        rows that a source reads block by block
 ``state``           a training under way, and its state in a checkpoint
 ``history``         the numbers of each epoch

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 
 import numpy
 
-from xpnet.backend import Backend, Operations, Step
+from xpnet.backend import Backend, Operations, ProgressReports, SeveralEpochs, Step
 from xpnet.ops import Array, namespace
 from xpnet.training.orders import OrderDrawer
 from xpnet.typing import RandomGenerator
@@ -21,7 +21,8 @@ the loss.
 """
 
 RunEpochs = Callable[..., list[float]]
-"""A function that makes several epochs: it is called as `Step.epochs` is, and returns the losses.
+"""A function that makes several epochs: it is called as `SeveralEpochs.epochs` is, and
+returns the losses.
 """
 
 
@@ -195,7 +196,7 @@ class Batches(ABC):
         return [self.epoch(step, learning_rate) for learning_rate in learning_rates]
 
     def epochs_at_once(self, step: Step) -> int:
-        """Tell how many epochs a call of `epochs` may make in less time than as many calls.
+        """Return how many epochs a call of `epochs` may make in less time than as many calls.
 
         Parameters
         ----------
@@ -250,6 +251,30 @@ class Batches(ABC):
         """
         return step.snapshot()
 
+    def report_to(self, step: Step, report: Callable[[int], None] | None) -> None:
+        """Have the progress within an epoch reported, where the step can do that.
+
+        Parameters
+        ----------
+        step : Step
+            The training step.
+        report : callable or None
+            Called a few times a second with the number of rows that have been trained on in this
+            epoch. None ends the reports.
+        """
+        if isinstance(step, ProgressReports):
+            step.report = report
+
+    def share_state(self, step: Step) -> None:
+        """Give all processes the parameters and the optimizer state of the first one.
+
+        Parameters
+        ----------
+        step : Step
+            The training step.
+        """
+        return
+
     def agree(self, value: Value) -> Value:
         """Return the value that all processes go on with.
 
@@ -301,8 +326,8 @@ class InMemory(Batches):
     run_epoch : callable, optional
         Called in place of `Step.epoch`, with the step and the arguments of that method.
     run_epochs : callable, optional
-        Called in place of `Step.epochs` in the same way. None with ``run_epoch`` for epochs that
-        are made one by one.
+        Called in place of `SeveralEpochs.epochs` in the same way. None with ``run_epoch`` for
+        epochs that are made one by one.
     check : callable, optional
         Called without arguments when the first epoch has left a loss or a parameter that is not
         finite; it raises an error if the data are to blame.
@@ -370,6 +395,7 @@ class InMemory(Batches):
         return self._run_epoch(step, settings)
 
     def epochs(self, step: Step, learning_rates: Sequence[float]) -> list[float]:
+        assert isinstance(step, SeveralEpochs)
         orders = None
         if self._orders is not None:
             orders = [self._orders.draw(step, last=True) for _ in learning_rates]
@@ -385,7 +411,8 @@ class InMemory(Batches):
         )
 
     def epochs_at_once(self, step: Step) -> int:
-        if self.measure or (self.run_epoch and not self.run_epochs):
+        runs_singly = self.measure or (self.run_epoch and not self.run_epochs)
+        if runs_singly or not isinstance(step, SeveralEpochs):
             return 1
         return step.epochs_at_once(self.rows, self.batch_size)
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from xpnet.errors import InputError
@@ -180,6 +180,49 @@ HOOKS_OF_AN_EPOCH = ("epoch_end", "within_epoch", "between_epochs")
 
 HOOK_LIKE = re.compile(r"(on|before|after)_.*|.*_(begin|start|end)")
 """Names that other libraries give to methods of callbacks."""
+
+
+class CallOrder(NamedTuple):
+    """Callbacks by when the training loop calls them.
+
+    listeners : for the name of each of the loop's methods the callbacks that override it
+    transactional : those whose state is rolled back with an epoch
+    at_end : the transactional ones with an ``epoch_end``, for the end of a batch of epochs
+    with_state : the transactional ones with a ``state``
+    for_each_epoch : those of ``at_end`` that are called for each epoch of a batch
+    need_each_epoch : whether a callback must be called after an epoch before the next one is made
+    """
+
+    listeners: dict[str, list[Callback]]
+    transactional: list[Callback]
+    at_end: list[Callback]
+    with_state: list[Callback]
+    for_each_epoch: list[Callback]
+    need_each_epoch: bool
+
+
+def call_order(callbacks: list[Callback]) -> CallOrder:
+    """Return when the training loop calls which callbacks, each kind in the given order."""
+    methods = [(callback, own_methods(type(callback))) for callback in callbacks]
+    transactional = [entry for entry in methods if is_transactional(entry[0])]
+    observers = [
+        (callback, names)
+        for callback, names in methods
+        if callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
+    ]
+    return CallOrder(
+        listeners={
+            hook: [callback for callback, names in methods if hook in names] for hook in HOOKS
+        },
+        transactional=[callback for callback, _ in transactional],
+        at_end=[callback for callback, names in transactional if "epoch_end" in names],
+        with_state=[callback for callback, names in transactional if "state" in names],
+        for_each_epoch=[callback for callback, _ in observers if is_transactional(callback)],
+        need_each_epoch=not all(
+            is_transactional(callback) and "max_epochs_at_once" in names
+            for callback, names in observers
+        ),
+    )
 
 
 def as_callbacks(

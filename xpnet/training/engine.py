@@ -12,9 +12,25 @@ from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
 from xpnet.training.callbacks import Callback
+from xpnet.training.epoch_batches import EpochBatches
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
 from xpnet.training.state import Training, TrainingState
+
+
+class MadeEpoch(NamedTuple):
+    """An epoch that was made, as the history takes it.
+
+    loss : the training loss
+    learning_rate : of all its updates
+    seconds : its wall-clock time
+    validation_loss : the loss on validation rows; None without them
+    """
+
+    loss: float
+    learning_rate: float
+    seconds: float
+    validation_loss: float | None = None
 
 
 def train(
@@ -92,9 +108,10 @@ def train(
     training = Training(step, batches, epochs, history=history, callbacks=callbacks, lock=lock)
     with Interrupts() as interrupts, step.running(), closing(training):
         begin(training, resume_from)
-        training.allow_epochs_at_once(schedule)
+        epoch_batches = EpochBatches(training, schedule)
         while training.done < epochs and not training.stop:
-            make_whole_epochs(training, schedule, interrupts)
+            made = make_whole_epochs(training, schedule, interrupts, epoch_batches.next_size())
+            epoch_batches.seconds = made[-1].seconds
             end_epochs(training, interrupts)
         training.notify("train_end")
     return training.history
@@ -110,15 +127,19 @@ def begin(training: Training, resume_from: TrainingState | None) -> None:
     if resume_from is not None:
         training.load_callbacks(resume_from)
     with training.lock.calls:
-        training.step.broadcast_state()
-    training.step.report = training.report
+        training.batches.share_state(training.step)
+    training.batches.report_to(training.step, training.report)
 
 
-def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interrupts) -> None:
-    """Make an epoch, or several at once, as a whole, or leave everything as it was.
+def make_whole_epochs(
+    training: Training, schedule: Schedule, interrupts: Interrupts, count: int
+) -> list[MadeEpoch]:
+    """Make a batch of epochs as a whole, or leave everything as it was.
 
     The transactional callbacks belong to it. Other threads wait. Callbacks may use the network,
     whose parameters are whole by then.
+
+    count : number of epochs in the batch
     """
     lock = training.lock
     interrupts.pending = False
@@ -131,9 +152,8 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
         is_whole = False
         try:
             lock.busy = True
-            count = training.epochs_at_once()
             if count > 1:
-                epochs = run_epochs_at_once(training, schedule, count)
+                epochs = run_epochs(training, schedule, count)
             else:
                 epochs = [run_epoch(training, schedule)]
             lock.busy = False
@@ -147,21 +167,7 @@ def make_whole_epochs(training: Training, schedule: Schedule, interrupts: Interr
             raise
         finally:
             lock.busy = False
-
-
-class MadeEpoch(NamedTuple):
-    """An epoch that was made, as the history takes it.
-
-    loss : the training loss
-    learning_rate : of all its updates
-    seconds : its wall-clock time
-    validation_loss : the loss on validation rows; None without them
-    """
-
-    loss: float
-    learning_rate: float
-    seconds: float
-    validation_loss: float | None = None
+    return epochs
 
 
 def run_epoch(training: Training, schedule: Schedule) -> MadeEpoch:
@@ -175,7 +181,7 @@ def run_epoch(training: Training, schedule: Schedule) -> MadeEpoch:
     return MadeEpoch(loss, learning_rate, seconds, batches.validation_loss())
 
 
-def run_epochs_at_once(training: Training, schedule: Schedule, count: int) -> list[MadeEpoch]:
+def run_epochs(training: Training, schedule: Schedule, count: int) -> list[MadeEpoch]:
     """Train on all batches several times."""
     past = training.history.loss
     learning_rates = [schedule(len(past) + k, past) for k in range(count)]
@@ -193,14 +199,12 @@ def record_epochs(training: Training, epochs: Sequence[MadeEpoch]) -> None:
 
     Some are called for each epoch, and all for the last.
     """
-    training.epoch_seconds = epochs[-1].seconds
+    order = training.order
     last = len(epochs) - 1
     for k, epoch in enumerate(epochs):
         training.history.add(*epoch)
         training.done += 1
-        for callback in (
-            training.transactional_with_end if k == last else training.transactional_for_each
-        ):
+        for callback in order.at_end if k == last else order.for_each_epoch:
             callback.epoch_end(training)
 
 
@@ -208,7 +212,7 @@ def end_epochs(training: Training, interrupts: Interrupts) -> None:
     """Call the callbacks that follow whole epochs; raise the Ctrl-C that waited for their end."""
     interrupts.held = False
     interrupted = interrupts.pending  # pressed while it was held, or lost in a destructor
-    for callback in training.callbacks[len(training.transactional_callbacks) :]:
+    for callback in training.callbacks[len(training.order.transactional) :]:
         callback.epoch_end(training)
     training.stop = training.batches.any_stops(training.stop)
     if interrupted:
@@ -220,9 +224,9 @@ def snapshot(training: Training) -> Callable[[], None]:
     """Copy the state of a training before an epoch; return a function that restores it."""
     done = training.done
     stop = training.stop
-    states = [(callback, callback.state()) for callback in training.transactional_with_state]
+    states = [(callback, callback.state()) for callback in training.order.with_state]
     lengths = [(values, len(values)) for values in vars(training.history).values()]
-    has_other_callbacks = len(training.transactional_callbacks) < len(training.callbacks)
+    has_other_callbacks = len(training.order.transactional) < len(training.callbacks)
     restore = training.batches.snapshot(training.step, rng_is_shared=has_other_callbacks)
 
     def undo() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy
 
-from xpnet.backend import Step
+from xpnet.backend import PrefetchedOrders, Step
 from xpnet.errors import InputError
 from xpnet.training.rng import put_state, rng_state, set_rng_state
 from xpnet.typing import SavedState
@@ -45,10 +45,10 @@ class OrderDrawer:
 
     rng : a random generator of NumPy's, or an object with its method ``permutation`` and a state
     rows : number of rows in an order; members : number of orders drawn for an epoch, each for one
-    member of a network
+    member of a network; prefetches : whether a step may have the next order drawn
     """
 
-    def __init__(self, rng: Any, rows: int, members: int = 1) -> None:
+    def __init__(self, rng: Any, rows: int, members: int = 1, *, prefetches: bool = True) -> None:
         self.rng = rng
         self.rows = rows
         self.members = members
@@ -60,7 +60,7 @@ class OrderDrawer:
             if isinstance(rng, numpy.random.Generator)
             else MIN_PREFETCHED_ROWS_LEGACY
         )
-        self._can_prefetch = members == 1 and rows >= minimum
+        self._can_prefetch = prefetches and members == 1 and rows >= minimum
 
     def draw(self, step: Step, *, last: bool) -> numpy.ndarray:
         """Draw the order of an epoch: (rows,) int64, or (members, rows); let the step prefetch the
@@ -71,7 +71,7 @@ class OrderDrawer:
         self._drawn_since += self.members
         if self.members > 1:
             return numpy.stack([self.rng.permutation(self.rows) for _ in range(self.members)])
-        if not (self._can_prefetch and step.prefetches_orders):
+        if not (self._can_prefetch and isinstance(step, PrefetchedOrders)):
             return self._drawn()
         order = self._take_prefetched()
         if not last:

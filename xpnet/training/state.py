@@ -3,21 +3,17 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from math import inf
 
 from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.errors import InputError
-from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
 from xpnet.training.callbacks import (
-    HOOKS,
-    HOOKS_OF_AN_EPOCH,
     Callback,
+    CallOrder,
     as_callbacks,
     by_state_key,
-    is_transactional,
-    own_methods,
+    call_order,
 )
 from xpnet.training.history import History
 from xpnet.training.rng import rng_state, set_rng_state
@@ -25,9 +21,6 @@ from xpnet.typing import RandomGenerator, SavedState
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum seconds between two reports of the progress within an epoch."""
-
-MAX_SECONDS_AT_ONCE = 0.1
-"""Seconds of the epochs that are made at once. Ctrl-C and other threads wait for their end."""
 
 
 @dataclass
@@ -106,11 +99,8 @@ class Training:
     ----------
     callbacks : list of Callback
         The callbacks in the order in which they are called, transactional ones first.
-    transactional_callbacks, transactional_with_end, transactional_with_state : list of Callback
-        Those that belong to an epoch; of these, those with the methods `epoch_end` and `state` of
-        their own.
-    transactional_for_each : list of Callback
-        The transactional ones that are called for each of several epochs that are made at once.
+    order : CallOrder
+        Which of them are called when.
     stop : bool
         Whether the training ends after this epoch; callbacks set it.
     done : int
@@ -120,8 +110,6 @@ class Training:
     reported_at : float
         The time, in seconds of a clock, of the last report of progress, or of the beginning of the
         epoch.
-    epoch_seconds : float
-        The wall-clock time of the last epoch of this run; infinity before the first.
 
     Examples
     --------
@@ -152,41 +140,12 @@ class Training:
         self.epochs = epochs
         self.history: History = History() if history is None else history
         self.callbacks: list[Callback] = as_callbacks(callbacks)
-        self._sort_callbacks()
+        self.order: CallOrder = call_order(self.callbacks)
         self.lock: NetworkLock = NetworkLock() if lock is None else lock
         self.stop: bool = False
         self.done: int = 0
         self.rows_done: int = 0
         self.reported_at: float = 0.0
-        self.epoch_seconds: float = inf
-        self._max_epochs_at_once: int = 1
-
-    def _sort_callbacks(self) -> None:
-        """Sort the callbacks by when the loop calls them."""
-        methods = [(callback, own_methods(type(callback))) for callback in self.callbacks]
-        self._listeners: dict[str, list[Callback]] = {
-            event: [callback for callback, names in methods if event in names] for event in HOOKS
-        }
-        transactional = [entry for entry in methods if is_transactional(entry[0])]
-        self.transactional_callbacks: list[Callback] = [callback for callback, _ in transactional]
-        self.transactional_with_end: list[Callback] = [
-            callback for callback, names in transactional if "epoch_end" in names
-        ]
-        self.transactional_with_state: list[Callback] = [
-            callback for callback, names in transactional if "state" in names
-        ]
-        observers = [
-            (callback, names)
-            for callback, names in methods
-            if callback.sees_each_epoch and not names.isdisjoint(HOOKS_OF_AN_EPOCH)
-        ]
-        self.transactional_for_each: list[Callback] = [
-            callback for callback, _ in observers if is_transactional(callback)
-        ]
-        self._must_see_each_epoch: bool = not all(
-            is_transactional(callback) and "max_epochs_at_once" in names
-            for callback, names in observers
-        )
 
     def __repr__(self) -> str:
         return f"Training({self.done} of {self.epochs} epochs, {self.rows} rows, {self.history})"
@@ -294,32 +253,6 @@ class Training:
                     f"kept for it: {error!r}; pass the same callbacks."
                 ) from error
 
-    def allow_epochs_at_once(self, schedule: Schedule) -> None:
-        """Find out how many epochs may be made before anything looks at them.
-
-        Parameters
-        ----------
-        schedule : callable
-            What computes the learning rates.
-        """
-        if not self._must_see_each_epoch and not getattr(schedule, "sees_losses", True):
-            self._max_epochs_at_once = self.batches.epochs_at_once(self.step)
-
-    def epochs_at_once(self) -> int:
-        """Choose how many epochs are made next, before anything looks at them.
-
-        Returns
-        -------
-        int
-            Their number. The first epoch is made alone, since it shows how long an epoch takes.
-        """
-        if self._max_epochs_at_once == 1:
-            return 1
-        in_time = int(MAX_SECONDS_AT_ONCE / max(self.epoch_seconds, 1e-9))
-        limits = (callback.max_epochs_at_once() for callback in self.transactional_for_each)
-        allowed = min(in_time, self._max_epochs_at_once, self.epochs - self.done, *limits)
-        return max(int(allowed), 1)
-
     def report(self, rows: int) -> None:
         """Report the progress within an epoch to the callbacks, a few times a second.
 
@@ -336,7 +269,7 @@ class Training:
 
     def close(self) -> None:
         """Call `close` of the callbacks, however the training ended."""
-        self.step.report = None
+        self.batches.report_to(self.step, None)
         self.notify("close")
 
     def notify(self, event: str) -> None:
@@ -347,5 +280,5 @@ class Training:
         event : {"train_begin", "epoch_end", "within_epoch", "between_epochs", "train_end", "close"}
             The name of the method.
         """
-        for callback in self._listeners[event]:
+        for callback in self.order.listeners[event]:
             getattr(callback, event)(self)

@@ -2,7 +2,7 @@
 in a buffer.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.dispatch.choose import library_of_backend
 from xpnet.ops import Array
 from xpnet.training.batches import EpochSettings, InMemory, LabeledRows
-from xpnet.training.orders import ChainedOrders
+from xpnet.training.orders import ChainedOrders, OrderDrawer
 
 PART_BYTES = 2**22
 """Bytes of the rows on which a loss is measured at a time."""
@@ -157,9 +157,17 @@ class Streamed(InMemory):
     """
 
     data: SourceRows
+    _report: Callable[[int], None] | None = None
+
+    def _order_drawer(self, rows: int) -> OrderDrawer:
+        """Return the drawer of the orders of the rows, which are not prefetched."""
+        return OrderDrawer(self.rng, rows, self.members, prefetches=False)
 
     def epochs_at_once(self, step: Step) -> int:
         return 1  # each epoch reads the rows
+
+    def report_to(self, step: Step, report: Callable[[int], None] | None) -> None:
+        self._report = report  # the step would report the rows of a piece
 
     def _run_epoch(self, step: Step, settings: EpochSettings) -> float:
         """Make an epoch, buffer by buffer. settings : the keyword arguments of ``Step.epoch``"""
@@ -176,21 +184,15 @@ class Streamed(InMemory):
             piece_bytes=PIECE_BYTES if is_on_host else BUFFER_BYTES,
             division=data.division(order.blocks),
         )
-        report = step.report
-        step.report = None  # the step would report rows of a buffer
-        step.prefetch_order = None
         total = 0.0
         done = 0
-        try:
-            with closing(pieces):
-                for piece in pieces:
-                    rows_in_piece = len(piece.owner)
-                    total += rows_in_piece * self._train_on(step, piece, settings)
-                    done += rows_in_piece
-                    if report is not None:
-                        report(done)
-        finally:
-            step.report = report
+        with closing(pieces):
+            for piece in pieces:
+                rows_in_piece = len(piece.owner)
+                total += rows_in_piece * self._train_on(step, piece, settings)
+                done += rows_in_piece
+                if self._report is not None:
+                    self._report(done)
         return total / done
 
     def _train_on(self, step: Step, piece: Piece, settings: EpochSettings) -> float:

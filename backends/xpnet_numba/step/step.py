@@ -19,15 +19,22 @@ import numpy
 from xpnet.backend import (
     BatchPart,
     EpochRows,
+    FinitePredictions,
     NetworkSpec,
     Parameters,
+    ProgressReports,
+    SeveralEpochs,
+    SharedMemoryEpochs,
+    SideBySide,
     Step,
     StepState,
+    WeightedEpochs,
     get_threads,
 )
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import allowed_threads, training_in_this_process
 from xpnet.ops import Array, Labels
+from xpnet.steps.generic import weighted_epoch_by_batches
 from xpnet.typing import SparseMatrix
 from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
@@ -93,7 +100,14 @@ def warmup(precision: str = "fp32") -> None:
     functions.address(choose_products(precision, "float32", 0).function, "float32")
 
 
-class NumbaStep(Step):
+class NumbaStep(
+    SeveralEpochs,
+    WeightedEpochs,
+    FinitePredictions,
+    ProgressReports,
+    SideBySide,
+    SharedMemoryEpochs,
+):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     X may be a SciPy matrix of compressed rows. Then the first layer's products are loops over the
@@ -267,9 +281,15 @@ class NumbaStep(Step):
                 data.shares = batch_sizes(data.rows, batch_size)
                 if data.sums.all():
                     return self._train(data, batch_size, learning_rate)
-        options: Any = {"sample_weight": sample_weight, "max_grad_norm": max_grad_norm}
-        return super().weighted_epoch(
-            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, **options
+        return weighted_epoch_by_batches(
+            self,
+            X,
+            Y,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            order=order,
+            sample_weight=sample_weight,
+            max_grad_norm=max_grad_norm,
         )
 
     def shared_memory_epoch(
@@ -277,7 +297,7 @@ class NumbaStep(Step):
         rows: EpochRows,
         *,
         learning_rate: float,
-        by_rows: bool,
+        is_row_mean: bool,
         max_grad_norm: float | None,
         group: SharedMemoryGroup,
     ) -> float | None:
@@ -286,8 +306,8 @@ class NumbaStep(Step):
             data = read(self.spec.dtype, rows.X, rows.Y, rows.order, rows.sample_weight)
             data.sums = batch_weights(data, rows.batch_size)
             sizes = batch_sizes(data.rows, rows.batch_size)
-            data.shares = sizes if by_rows else data.sums
-            if by_rows and not data.sums.all():
+            data.shares = sizes if is_row_mean else data.sums
+            if is_row_mean and not data.sums.all():
                 return None
             common = self._shared_memory_training(data, rows.batch_size, group)
             if not common.bind():

@@ -20,6 +20,7 @@ from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 
 from xpnet.backend import NetworkSpec
+from xpnet.steps import weighted_epoch
 
 pytestmark = needs_compiler
 
@@ -134,7 +135,7 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
     options = {"learning_rate": 0.05, "batch_size": BATCH, "sample_weight": weight}
     for norm in (None, 0.01):
         losses = [
-            one.weighted_epoch(X, Y, max_grad_norm=norm, order=np.arange(ROWS), **options)
+            weighted_epoch(one, X, Y, max_grad_norm=norm, order=np.arange(ROWS), **options)
             for one in (step, reference)
         ]
         np.testing.assert_allclose(*losses, rtol=10 * LOSS_TOLERANCES[dtype])

@@ -35,21 +35,20 @@ def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", 0)
 
 
-def fit(*, prefetch: bool = True) -> tuple[Any, list[float]]:
-    """A step after a training in random orders, and the losses; prefetch : whether orders are drawn
-    ahead
-    """
+def fit() -> tuple[Any, list[float]]:
+    """A step after a training in random orders, and the losses."""
     backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
-    step.prefetches_orders = prefetch
     step.params.update(weights(SPEC))
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     batches = InMemory(LabeledRows(X, Y), batch_size=8, rng=np.random.default_rng(0))
     return step, train(step, batches, epochs=EPOCHS, schedule=Constant(0.1)).loss
 
 
-def test_the_numbers_are_those_without() -> None:
-    (step, found), (plain, wanted) = fit(), fit(prefetch=False)
+def test_the_numbers_are_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, found = fit()
+    monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", ROWS + 1)
+    plain, wanted = fit()
     assert found == wanted
     np.testing.assert_array_equal(step.params.flat.get(), plain.params.flat.get())
 

@@ -16,7 +16,7 @@ from xpnet_numpy import NumpyBackend
 from helpers.cuda.host import HostLauncher, launching
 from xpnet import ops
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
-from xpnet.steps import ReferenceStep
+from xpnet.steps import ReferenceStep, weighted_epoch
 
 RULES = {
     "sgd": UpdateRule(),
@@ -292,7 +292,7 @@ def assert_agrees_by_rows(
             "sample_weight": weight,
         }
         found, wanted = (
-            one.weighted_epoch(X, Y, max_grad_norm=norm, **how) for one in (step, reference)
+            weighted_epoch(one, X, Y, max_grad_norm=norm, **how) for one in (step, reference)
         )
         np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     assert step.state().t == reference.state().t == (7 if weighted else 9)
