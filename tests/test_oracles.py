@@ -75,5 +75,5 @@ def test_updates_are_pytorchs(
             gradient = rng.normal(size=11)
             theirs.grad = torch.tensor(gradient)
             optimizer.step()
-            oracles.UPDATES[rule.name](rule, t, 0.05, p, gradient, state)
+            oracles.UPDATES[rule.name].formula(rule, t, 0.05, p, gradient, state)
     np.testing.assert_allclose(p, theirs.detach().numpy(), 1e-11, 1e-13)

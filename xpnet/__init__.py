@@ -22,7 +22,7 @@ from xpnet.functional import ACTIVATION_FUNCTIONS
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, fit_many, xavier_init
 from xpnet.models.files import register_model_files
-from xpnet.optimizers import SGD, Adam, AdamW, Lion, Nadam, RMSprop
+from xpnet.optimizers.rules import *
 
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
@@ -57,9 +57,6 @@ register_model_files(lambda: import_module("xpnet.modelfile"))
 __all__ = [
     "MLP_SEARCH_SPACE",
     "TABULAR_SEARCH_SPACE",
-    "SGD",
-    "Adam",
-    "AdamW",
     "Affine",
     "BackendError",
     "CategoricalCrossEntropy",
@@ -69,7 +66,6 @@ __all__ = [
     "FeedforwardNeuralNet",
     "ImportanceDisplay",
     "InputError",
-    "Lion",
     "LogisticRegression",
     "LossCurveDisplay",
     "MLPClassifier",
@@ -77,8 +73,6 @@ __all__ = [
     "MixedArraysError",
     "ModelFileError",
     "ModelInUseError",
-    "Nadam",
-    "RMSprop",
     "ReLU",
     "TableEncoder",
     "TabularClassifier",
@@ -109,6 +103,7 @@ __all__ = [
     "xavier_init",
 ]
 __all__ += ACTIVATION_FUNCTIONS
+__all__ += optimizers.rules.__all__
 
 
 if not TYPE_CHECKING:  # a type checker reads the imports above and rejects other names

@@ -245,8 +245,8 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL, GRAD_SCALE };
-// The updates, in the order of `xpnet.ops.UPDATES`.
-enum Update { SGD, ADAM, RMSPROP, NADAM, LION };
+// The formulas of the factors that are common to all items of an update; other updates have none.
+enum Factors { NO_FACTORS, ADAM_FACTORS, NADAM_FACTORS };
 enum Data { X, LABELS, WEIGHT, ORDER, POSITIONS, OUT, BY_ROWS, STEP, DATA };
 
 // Which rows of the data a batch is made of: row i of a member is row order[i] of the data, or none where that is -1.
@@ -869,23 +869,23 @@ __device__ inline void nadam_scales(double *rates, double t, double beta1, doubl
 }
 
 // The clock goes on to the next batch, and the numbers that depend on the count of updates follow. One thread.
-__device__ inline void tick(int *clock, double *rates, int update, double beta1, double beta2, double weight_decay,
+__device__ inline void tick(int *clock, double *rates, int factors, double beta1, double beta2, double weight_decay,
                             int epsilon_hat) {
   clock[UPDATES] = clock[NEXT_UPDATES];
   clock[CURSOR] = clock[NEXT_CURSOR];
   const double t = clock[UPDATES] + 1;
-  if (update == ADAM) adam_scales(rates, t, beta1, beta2, epsilon_hat);
-  if (update == NADAM) nadam_scales(rates, t, beta1, beta2);
+  if (factors == ADAM_FACTORS) adam_scales(rates, t, beta1, beta2, epsilon_hat);
+  if (factors == NADAM_FACTORS) nadam_scales(rates, t, beta1, beta2);
   rates[KEEP] = 1 - rates[LEARNING_RATE] * weight_decay;
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch, times the scales of the members, are gathered
 // into out (members rows, cols), if there is one.
-KERNEL next_batch(const long long *data, int *clock, double *rates, int update, double beta1, double beta2,
+KERNEL next_batch(const long long *data, int *clock, double *rates, int factors, double beta1, double beta2,
                   double weight_decay, int epsilon_hat, const real *OR_NULL scale, real *OR_NULL out, int rows,
                   int members, int cols) {
   if (out) gather_rows((const real *)data[X], rows_at(data, clock[NEXT_CURSOR], rows, members), scale, out, cols);
-  if (first_thread()) tick(clock, rates, update, beta1, beta2, weight_decay, epsilon_hat);
+  if (first_thread()) tick(clock, rates, factors, beta1, beta2, weight_decay, epsilon_hat);
 }
 
 // total[0] = the sum of the weights of a batch, of members their mean, and by how much its losses count. One block.

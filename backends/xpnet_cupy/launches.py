@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from xpnet.backend import NetworkSpec, UpdateRule
-from xpnet.ops import UPDATES, Array
+from xpnet.ops import Array
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import UPDATE_BLOCKS, Grid, Launcher, update_kernel, update_numbers
 from xpnet_cupy.memory import EpochMemory
@@ -29,6 +29,10 @@ SUM_BLOCKS = 256
 
 PACK_BYTES = 16
 """Bytes that a thread loads at once."""
+
+FACTORS = ("", "adam", "nadam")
+"""The updates with factors that are common to all items, in the order of kernels.cu; "" for others.
+"""
 
 
 class LossBatch(NamedTuple):
@@ -193,8 +197,8 @@ def next_batch(
     scale : (members, cols), by which the rows of each member are scaled, or None
     """
     rows, cols = (1, 1) if out is None else out.shape
-    update = list(UPDATES).index(rule.name)  # kernels.cu counts them in this order
-    numbers = (update, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
+    factors = FACTORS.index(rule.name if rule.name in FACTORS else "")
+    numbers = (factors, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
     grid, block = _packed_tiles(launcher, rows, cols)
     sizes = (rows // members, members, cols)
     arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, scale, out, *sizes)

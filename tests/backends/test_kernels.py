@@ -4,13 +4,16 @@ import inspect
 import itertools
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import product
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from helpers.updates import buffers_of, numbers_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xpnet_cupy import launcher, operations
+from xpnet_cupy.launches import FACTORS
 from xpnet_numba.loops import activations as loops
 from xpnet_numba.ops import KERNELS
 
@@ -120,6 +123,8 @@ class Example:
             return [([self.matrix()], {})]
         if name.removesuffix("_backward") in ops.ACTIVATIONS:
             return [([self.matrix(), self.matrix()], {})]
+        if name.removesuffix("_update") in ops.UPDATES:
+            return self.update(name.removesuffix("_update"))
         return getattr(self, name)()
 
     def bias_relu(self) -> list[Call]:
@@ -151,49 +156,17 @@ class Example:
             ([logits, soft * 2, weight], {}),
         ]
 
-    def sgd_update(self) -> list[Call]:
-        param, grad, velocity = self.matrix(), self.matrix(), self.matrix()
-        momentum = {"learning_rate": 0.1, "momentum": 0.9}
-        return [
-            ([param, grad], {"learning_rate": 0.1}),
-            ([param, grad, velocity], momentum),
-            ([param, grad, velocity], momentum | {"nesterov": True}),
-        ]
-
-    def adam_update(self) -> list[Call]:
-        arrays = [self.matrix(), self.matrix(), self.matrix(), self.matrix() ** 2]
-        rule = {"t": 3, "learning_rate": 0.1}
-        return [
-            (arrays, rule),
-            (arrays, rule | {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3}),
-            (arrays, rule | {"epsilon_hat": True}),
-        ]
-
-    def rmsprop_update(self) -> list[Call]:
-        arrays = [self.matrix(), self.matrix(), self.matrix() ** 2]
-        rule = {"learning_rate": 0.1}
-        return [
-            (arrays, rule),
-            (arrays, rule | {"weight_decay": 0.1, "beta2": 0.8, "epsilon": 1e-3}),
-        ]
-
-    def nadam_update(self) -> list[Call]:
-        arrays = [self.matrix(), self.matrix(), self.matrix(), self.matrix() ** 2]
-        rule = {"t": 3, "learning_rate": 0.1}
-        return [
-            (arrays, rule),
-            (arrays, rule | {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3}),
-            (arrays, rule | {"t": 500}),
-        ]
-
-    def lion_update(self) -> list[Call]:
-        param, grad = self.matrix(), self.matrix()
-        mean = grad * self.vector(1)  # of the gradient's sign: their sum never cancels
-        rule = {"learning_rate": 0.1}
-        return [
-            ([param, grad, mean], rule),
-            ([param, grad, mean], rule | {"weight_decay": 0.1, "beta1": 0.5, "beta2": 0.9}),
-        ]
+    def update(self, name: str) -> list[Call]:
+        """Calls of an update: with all of its numbers, and at several steps."""
+        calls: list[Call] = []
+        steps = [{"t": 3}, {"t": 500}] if ops.UPDATES[name].counts_steps else [{}]
+        for numbers, step in product(numbers_of(name), steps):
+            grad = self.matrix()
+            buffers = buffers_of(name, numbers, grad, self.matrix() ** 2)
+            calls.append(
+                ([self.matrix(), grad, *buffers], {"learning_rate": 0.1, **step, **numbers})
+            )
+        return calls
 
 
 def run(backend: Backend, function: Callable[..., Any], call: Call) -> list[Any]:
@@ -246,6 +219,11 @@ def test_every_backend_has_every_activation() -> None:
 @pytest.mark.parametrize("table", [KERNELS, operations.table(lambda array: None)])  # type: ignore[arg-type, return-value]
 def test_every_backend_has_every_update(table: Any) -> None:
     assert set(UPDATES) <= set(table)
+
+
+def test_the_card_computes_the_factors_of_every_update_that_has_some() -> None:
+    with_factors = {name for name, update in ops.UPDATES.items() if update.scales is not None}
+    assert with_factors | {""} == set(FACTORS)
 
 
 def test_signatures_are_the_references() -> None:

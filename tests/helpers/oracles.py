@@ -7,9 +7,9 @@ tests/test_oracles.py holds the two against each other. A new activation, loss o
 one entry in each table.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
@@ -212,14 +212,51 @@ def _lion(rule: Any, t: int, learning_rate: float, p: Any, g: Any, state: list[A
     mean[...] = rule.beta2 * mean + (1 - rule.beta2) * g
 
 
-UPDATES: dict[str, Callable[..., None]] = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "rmsprop": _rmsprop,
-    "nadam": _nadam,
-    "lion": _lion,
+class UpdateOracle(NamedTuple):
+    """What an update is compared with.
+
+    formula : what a rule does to a parameter and its two buffers in step t, in place
+    pytorch : numbers of the update, and PyTorch's optimizer with the same formula and its settings
+    """
+
+    formula: Callable[..., None]
+    pytorch: Sequence[tuple[dict[str, Any], str, dict[str, Any]]] = ()
+
+
+UPDATES: dict[str, UpdateOracle] = {
+    "sgd": UpdateOracle(
+        _sgd,
+        [
+            ({}, "SGD", {}),
+            ({"momentum": 0.9}, "SGD", {"momentum": 0.9}),
+            ({"momentum": 0.9, "nesterov": True}, "SGD", {"momentum": 0.9, "nesterov": True}),
+        ],
+    ),
+    "adam": UpdateOracle(
+        _adam, [({}, "Adam", {}), ({"weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1})]
+    ),
+    "rmsprop": UpdateOracle(
+        _rmsprop,
+        [
+            ({}, "RMSprop", {}),
+            ({"beta2": 0.8, "epsilon": 1e-3}, "RMSprop", {"alpha": 0.8, "eps": 1e-3}),
+        ],
+    ),
+    "nadam": UpdateOracle(
+        _nadam,
+        [
+            ({}, "NAdam", {}),
+            ({"beta1": 0.5, "beta2": 0.9}, "NAdam", {"betas": (0.5, 0.9)}),
+            ({"beta1": 0.0}, "NAdam", {"betas": (0.0, 0.999)}),
+            (
+                {"weight_decay": 0.1},
+                "NAdam",
+                {"weight_decay": 0.1, "decoupled_weight_decay": True},
+            ),
+        ],
+    ),
+    "lion": UpdateOracle(_lion),
 }
-"""What a rule does to a parameter and its two buffers in step t, in place."""
 
 
 class PlainStep:
@@ -260,7 +297,7 @@ class PlainStep:
     def update(self, gradients: Mapping[str, Any], learning_rate: float) -> None:
         """One step of the specification's rule."""
         self.t += 1
-        update = UPDATES[self.spec.rule.name]
+        update = UPDATES[self.spec.rule.name].formula
         for name, g in gradients.items():
             update(self.spec.rule, self.t, learning_rate, self.params[name], g, self.state[name])
 

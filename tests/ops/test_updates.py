@@ -15,24 +15,7 @@ from xpnet.backend import UpdateRule
 
 LEARNING_RATE = 0.05
 
-TORCH_CASES = [
-    ("sgd", {}, "SGD", {}),
-    ("sgd", {"momentum": 0.9}, "SGD", {"momentum": 0.9}),
-    ("sgd", {"momentum": 0.9, "nesterov": True}, "SGD", {"momentum": 0.9, "nesterov": True}),
-    ("adam", {}, "Adam", {}),
-    ("adam", {"weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
-    ("rmsprop", {}, "RMSprop", {}),
-    ("rmsprop", {"beta2": 0.8, "epsilon": 1e-3}, "RMSprop", {"alpha": 0.8, "eps": 1e-3}),
-    ("nadam", {}, "NAdam", {}),
-    ("nadam", {"beta1": 0.5, "beta2": 0.9}, "NAdam", {"betas": (0.5, 0.9)}),
-    ("nadam", {"beta1": 0.0}, "NAdam", {"betas": (0.0, 0.999)}),
-    (
-        "nadam",
-        {"weight_decay": 0.1},
-        "NAdam",
-        {"weight_decay": 0.1, "decoupled_weight_decay": True},
-    ),
-]
+PYTORCH_CASES = [(name, *case) for name in ops.UPDATES for case in oracles.UPDATES[name].pytorch]
 """Name and numbers of an update, and the optimizer of PyTorch with the same formulas."""
 
 
@@ -46,7 +29,7 @@ def torch() -> Iterator[Any]:
 
 def run_update(name: str, start: Any, gradients: Any, **numbers: float) -> Any:
     """Parameters after one step for each gradient."""
-    rule = UpdateRule(name, **numbers)  # type: ignore[arg-type]
+    rule = UpdateRule(name, **numbers)
     param, buffers = start.copy(), [np.zeros_like(start) for _ in rule.buffers]
     for t, grad in enumerate(gradients, start=1):
         arguments = rule.arguments(t)
@@ -57,7 +40,7 @@ def run_update(name: str, start: Any, gradients: Any, **numbers: float) -> Any:
     return param
 
 
-@pytest.mark.parametrize(("name", "numbers", "theirs", "settings"), TORCH_CASES, ids=str)
+@pytest.mark.parametrize(("name", "numbers", "theirs", "settings"), PYTORCH_CASES, ids=str)
 def test_updates_are_pytorchs(
     name: str,
     numbers: dict[str, Any],
@@ -140,34 +123,15 @@ def test_the_two_forms_of_epsilon_meet_where_gradients_are_large() -> None:
     np.testing.assert_allclose(plain, hat, rtol=1e-12)
 
 
-NUMBERS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
-    "sgd": (("velocity",), {"momentum": 0.0, "nesterov": False}),
-    "adam": (
-        ("m", "v"),
-        {
-            "beta1": 0.9,
-            "beta2": 0.999,
-            "epsilon": 1e-8,
-            "weight_decay": 0.0,
-            "epsilon_hat": False,
-        },
-    ),
-    "rmsprop": (("v",), {"beta2": 0.99, "epsilon": 1e-8, "weight_decay": 0.0}),
-    "nadam": (
-        ("m", "v"),
-        {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
-    ),
-    "lion": (("m",), {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}),
-}
+def test_an_update_reads_buffers_and_numbers_from_its_signature() -> None:
+    def function(
+        param: Any, grad: Any, v: Any, *, t: int, learning_rate: float, beta2: float = 0.9
+    ) -> tuple[Any, Any]:
+        return param, v
 
-
-def test_the_table_reads_buffers_and_numbers_from_the_signatures() -> None:
-    table: dict[str, Any] = {
-        name: (update.buffers, update.numbers) for name, update in ops.UPDATES.items()
-    }
-    assert table == NUMBERS
-    counting = {name for name, update in ops.UPDATES.items() if update.counts_steps}
-    assert counting == {"adam", "nadam"}
+    update = ops.Update(function)
+    assert (update.buffers, update.numbers, update.counts_steps) == (("v",), {"beta2": 0.9}, True)
+    assert not ops.Update(lambda param, grad, *, learning_rate: (param,)).counts_steps
 
 
 def test_every_update_keeps_dtype_and_shape(rng: np.random.Generator) -> None:

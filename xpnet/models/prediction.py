@@ -1,5 +1,7 @@
 """A network's predictions, hidden units, and gradients with respect to the inputs."""
 
+from typing import cast
+
 import numpy
 
 from xpnet.backend.step import PREDICTION_ROWS
@@ -183,8 +185,8 @@ class PredictingNetwork(PlacedNetwork):
         """
         if not self.settled:
             self._adopt([X])
-        outputs: numpy.ndarray | None = forward_finite(self._ready(), X)
-        return outputs
+        # A network on the host has outputs of NumPy.
+        return cast("numpy.ndarray | None", forward_finite(self._ready(), X))
 
     def _walker(self, X: object) -> ReferenceStep:
         """A step with the parameters of this network that walks the layers one by one."""

@@ -7,10 +7,91 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from xpnet.errors import InputError
 from xpnet.ops.namespace import Array, namespace
+
+UpdateName = str
+"""The name of an update in `UPDATES`."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The range of a number of an update.
+
+    text : the range, as the end of a sentence for the user
+    contains : whether a number is in the range; false for NaN
+    """
+
+    text: str
+    contains: Callable[[float], bool]
+
+
+FRACTION = Range("lie in [0, 1)", lambda number: 0 <= number < 1)
+
+UPDATE_RANGES: dict[str, Range] = {
+    "momentum": Range("lie in [0, 1]", lambda number: 0 <= number <= 1),
+    "beta1": FRACTION,
+    "beta2": FRACTION,
+    "epsilon": Range("be greater than 0", lambda number: number > 0),
+    "weight_decay": Range("be at least 0", lambda number: number >= 0),
+}
+"""The ranges of the numbers of updates, by name; flags are not listed."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """An entry of `UPDATES`; its properties follow from the signature of the function.
+
+    Parameters
+    ----------
+    function : callable
+        The update. Its arrays are the parameters, their gradient, and the buffers that it keeps for
+        them. Its keyword arguments are ``learning_rate``, ``t`` if it counts the steps, and its
+        numbers, which have defaults.
+    scales : callable, optional
+        Computes the factors of all items of a step from ``t``, ``learning_rate`` and numbers of the
+        update: ``scale``, ``root`` and, if the update adds the gradient to the mean,
+        ``grad_scale``. Compiled backends call it once per step.
+    scaled : callable, optional
+        The update with these factors as a positional argument in place of ``t``, for backends
+        that compile the update for all steps at once.
+    buffers_need : str, optional
+        The number without which the update has no buffers.
+
+    Examples
+    --------
+    >>> from xpnet.ops.updates import UPDATES
+    >>> UPDATES["lion"].buffers, UPDATES["lion"].numbers
+    (('m',), {'beta1': 0.9, 'beta2': 0.99, 'weight_decay': 0.0})
+    """
+
+    function: Callable[..., tuple[Array | None, ...]]
+    scales: Callable[..., tuple[float, ...]] | None = None
+    scaled: Callable[..., tuple[Array, ...]] | None = None
+    buffers_need: str = ""
+
+    @cached_property
+    def _parameters(self) -> list[inspect.Parameter]:
+        """The parameters of the reference function, in their order."""
+        return list(inspect.signature(self.function).parameters.values())
+
+    @cached_property
+    def buffers(self) -> tuple[str, ...]:
+        """Return the names of the arrays that are kept for each parameter, in order."""
+        arrays = [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        return tuple(arrays[2:])
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers of the update and their defaults, in the order of the arguments."""
+        options = [p for p in self._parameters if p.kind is p.KEYWORD_ONLY]
+        return {p.name: p.default for p in options if p.default is not p.empty}
+
+    @cached_property
+    def counts_steps(self) -> bool:
+        """Return whether the update takes the number of the step, ``t``."""
+        return any(p.name == "t" for p in self._parameters)
 
 
 def sgd_update(
@@ -476,87 +557,6 @@ def lion_update(
     m = beta2 * m + (1 - beta2) * grad
     return (1 - learning_rate * weight_decay) * param - learning_rate * direction, m
 
-
-@dataclass(frozen=True)
-class Range:
-    """The range of a number of an update.
-
-    text : the range, as the end of a sentence for the user
-    contains : whether a number is in the range; false for NaN
-    """
-
-    text: str
-    contains: Callable[[float], bool]
-
-
-FRACTION = Range("lie in [0, 1)", lambda number: 0 <= number < 1)
-
-UPDATE_RANGES: dict[str, Range] = {
-    "momentum": Range("lie in [0, 1]", lambda number: 0 <= number <= 1),
-    "beta1": FRACTION,
-    "beta2": FRACTION,
-    "epsilon": Range("be greater than 0", lambda number: number > 0),
-    "weight_decay": Range("be at least 0", lambda number: number >= 0),
-}
-"""The ranges of the numbers of updates, by name; flags are not listed."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """An entry of `UPDATES`; its properties follow from the signature of the function.
-
-    Parameters
-    ----------
-    function : callable
-        The update. Its arrays are the parameters, their gradient, and the buffers that it keeps for
-        them. Its keyword arguments are ``learning_rate``, ``t`` if it counts the steps, and its
-        numbers, which have defaults.
-    scales : callable, optional
-        Computes the factors of all items of a step from ``t``, ``learning_rate`` and numbers of the
-        update: ``scale``, ``root`` and, if the update adds the gradient to the mean,
-        ``grad_scale``. Compiled backends call it once per step.
-    scaled : callable, optional
-        The update with these factors as a positional argument in place of ``t``, for backends
-        that compile the update for all steps at once.
-    buffers_need : str, optional
-        The number without which the update has no buffers.
-
-    Examples
-    --------
-    >>> from xpnet.ops.updates import UPDATES
-    >>> UPDATES["lion"].buffers, UPDATES["lion"].numbers
-    (('m',), {'beta1': 0.9, 'beta2': 0.99, 'weight_decay': 0.0})
-    """
-
-    function: Callable[..., tuple[Array | None, ...]]
-    scales: Callable[..., tuple[float, ...]] | None = None
-    scaled: Callable[..., tuple[Array, ...]] | None = None
-    buffers_need: str = ""
-
-    @cached_property
-    def _parameters(self) -> list[inspect.Parameter]:
-        """The parameters of the reference function, in their order."""
-        return list(inspect.signature(self.function).parameters.values())
-
-    @cached_property
-    def buffers(self) -> tuple[str, ...]:
-        """Return the names of the arrays that are kept for each parameter, in order."""
-        arrays = [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        return tuple(arrays[2:])
-
-    @cached_property
-    def numbers(self) -> dict[str, float]:
-        """Return the numbers of the update and their defaults, in the order of the arguments."""
-        options = [p for p in self._parameters if p.kind is p.KEYWORD_ONLY]
-        return {p.name: p.default for p in options if p.default is not p.empty}
-
-    @cached_property
-    def counts_steps(self) -> bool:
-        """Return whether the update takes the number of the step, ``t``."""
-        return any(p.name == "t" for p in self._parameters)
-
-
-UpdateName = Literal["sgd", "adam", "rmsprop", "nadam", "lion"]
 
 UPDATES: dict[UpdateName, Update] = {
     "sgd": Update(sgd_update, buffers_need="momentum"),

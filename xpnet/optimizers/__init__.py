@@ -1,20 +1,15 @@
 """Optimizers as a user names them, and schedules of the learning rate.
 
-``rules``      the optimizers, with their numbers and defaults, and the table of their names
+``rules``      the optimizers, with their numbers and defaults
+``optimizer``  their base
+``names``      the table of their names
 ``schedules``  the learning rate of each epoch
 """
 
-from xpnet.optimizers.rules import (
-    OPTIMIZERS,
-    SGD,
-    Adam,
-    AdamW,
-    Lion,
-    Nadam,
-    Optimizer,
-    RMSprop,
-    update_rule,
-)
+from xpnet.optimizers import rules
+from xpnet.optimizers.names import OPTIMIZERS, update_rule
+from xpnet.optimizers.optimizer import Optimizer
+from xpnet.optimizers.rules import *
 from xpnet.optimizers.schedules import (
     Constant,
     Cosine,
@@ -27,19 +22,14 @@ from xpnet.optimizers.schedules import (
 
 __all__ = [
     "OPTIMIZERS",
-    "SGD",
-    "Adam",
-    "AdamW",
     "Constant",
     "Cosine",
     "Exponential",
-    "Lion",
-    "Nadam",
     "OneCycle",
     "Optimizer",
     "Plateau",
-    "RMSprop",
     "Schedule",
     "StepDecay",
     "update_rule",
 ]
+__all__ += rules.__all__

@@ -1,45 +1,14 @@
 """Optimizers as a user names them: the numbers of an update rule, with their defaults.
 
-An optimizer holds only its numbers. Its formulas are an update of ``xpnet.ops.UPDATES``. The
-learning rate belongs to the model, since it may change from epoch to epoch.
+An optimizer holds only its numbers. Its formulas are the update in ``xpnet.ops.UPDATES`` that has
+the name of the class in small letters. The learning rate belongs to the model, since it may change
+from epoch to epoch.
 """
 
-from dataclasses import dataclass, fields
-from functools import cache
-from typing import ClassVar
+from dataclasses import dataclass
 
-from xpnet.backend import UpdateRule
-from xpnet.errors import InputError, did_you_mean
-from xpnet.ops import UpdateName
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """The base of the optimizers: an update of ``xpnet.ops.UPDATES`` and its numbers.
-
-    Examples
-    --------
-    >>> from xpnet.optimizers import Adam
-    >>> Adam(beta2=0.99).rule.beta2
-    0.99
-    """
-
-    update: ClassVar[UpdateName]
-    """The name of the update in ``xpnet.ops.UPDATES``."""
-
-    def __post_init__(self) -> None:
-        _ = self.rule  # checks the numbers
-
-    @classmethod
-    @cache
-    def numbers(cls) -> tuple[str, ...]:
-        """Return the names of the numbers that a user may set."""
-        return tuple(field.name for field in fields(cls))
-
-    @property
-    def rule(self) -> UpdateRule:
-        """Return the rule that a training step is made from."""
-        return UpdateRule(self.update, **vars(self))
+from xpnet.errors import InputError
+from xpnet.optimizers.optimizer import Optimizer
 
 
 @dataclass(frozen=True)
@@ -69,7 +38,6 @@ class SGD(Optimizer):
     >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=0.1, optimizer=optimizer)
     """
 
-    update: ClassVar[UpdateName] = "sgd"
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -113,7 +81,6 @@ class Adam(Optimizer):
     >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
     """
 
-    update: ClassVar[UpdateName] = "adam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -183,7 +150,6 @@ class RMSprop(Optimizer):
     >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
     """
 
-    update: ClassVar[UpdateName] = "rmsprop"
     beta2: float = 0.99
     epsilon: float = 1e-8
     weight_decay: float = 0.0
@@ -220,7 +186,6 @@ class Nadam(Optimizer):
     >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=optimizer)
     """
 
-    update: ClassVar[UpdateName] = "nadam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -260,55 +225,16 @@ class Lion(Optimizer):
     >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-4, optimizer=optimizer)
     """
 
-    update: ClassVar[UpdateName] = "lion"
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.0
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-    "nadam": Nadam,
-    "lion": Lion,
-}
-"""Every optimizer by the name that a user may pass instead."""
-
-
-def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
-    """Return the update rule of an optimizer or of its name.
-
-    Parameters
-    ----------
-    optimizer : str, Optimizer or None
-        The optimizer, or its name in `OPTIMIZERS`; None for plain gradient descent.
-
-    Returns
-    -------
-    UpdateRule
-        The rule that a training step is made from.
-
-    Raises
-    ------
-    InputError
-        For an unknown name.
-
-    Examples
-    --------
-    >>> from xpnet.optimizers import update_rule
-    >>> update_rule("adam").buffers
-    ('m', 'v')
-    """
-    if optimizer is None:
-        return UpdateRule()
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            names = ", ".join(OPTIMIZERS)
-            raise InputError(
-                f"`optimizer` must be one of {names}, or an instance of their classes; got "
-                f"{optimizer!r}. {did_you_mean(optimizer, OPTIMIZERS)}".rstrip()
-            )
-        return OPTIMIZERS[optimizer]().rule
-    return optimizer.rule
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "Nadam",
+    "Lion",
+]

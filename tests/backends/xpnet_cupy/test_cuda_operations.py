@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers.cuda.checks import assert_close, assert_row_losses, backward_bias, draw, run
 from helpers.cuda.host import HostLauncher, launching, needs_compiler
+from helpers.updates import buffers_of, numbers_of
 from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
@@ -229,28 +230,17 @@ def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
     assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
 
 
-UPDATES: dict[str, list[dict[str, Any]]] = {
-    "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
-    "adam": [{}, {"weight_decay": 0.1}, {"epsilon_hat": True}, {"beta1": 0.5, "epsilon": 0.1}],
-    "rmsprop": [{}, {"weight_decay": 0.1, "beta2": 0.8}],
-    "nadam": [{}, {"weight_decay": 0.1, "beta2": 0.8}],
-    "lion": [{}, {"weight_decay": 0.1, "beta2": 0.8}],
-}
-
-
 @pytest.mark.parametrize("t", [1, 3, 500])
 @pytest.mark.parametrize(
-    ("name", "options"), [(name, options) for name in UPDATES for options in UPDATES[name]]
+    ("name", "options"),
+    [(name, options) for name in ops.UPDATES for options in numbers_of(name)],
 )
 def test_updates(
     launcher: HostLauncher, name: Any, options: dict[str, Any], t: int, dtype: str
 ) -> None:
     update = ops.UPDATES[name]
     param, grad, positive = (draw((rows, 33), dtype)[:30] for rows in (30, 31, 32))
-    mean = 0.5 * grad  # a sum that cancels has a sign by rounding
-    buffers = {"m": mean, "v": np.abs(positive), "velocity": mean}
-    has_buffers = name != "sgd" or options
-    arrays = [param, grad, *(buffers[buffer] for buffer in update.buffers if has_buffers)]
+    arrays = [param, grad, *buffers_of(name, options, grad, np.abs(positive))]
     steps = {"t": t} if update.counts_steps else {}
     found, wanted = run(launcher, f"{name}_update", *arrays, learning_rate=0.01, **steps, **options)
     for one, other in zip(found, wanted, strict=True):

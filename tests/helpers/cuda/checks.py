@@ -14,6 +14,7 @@ from xpnet_cupy.step import CudaStep
 from xpnet_numpy import NumpyBackend
 
 from helpers.cuda.host import HostLauncher, launching
+from helpers.updates import rule_with_decay
 from xpnet import ops
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 from xpnet.steps import ReferenceStep, weighted_epoch
@@ -25,10 +26,8 @@ RULES = {
     "adam": UpdateRule("adam"),
     "adam, epsilon hat": UpdateRule("adam", beta1=0.8, epsilon=1e-3, epsilon_hat=True),
     "adamw": UpdateRule("adam", weight_decay=0.05),
-    "rmsprop": UpdateRule("rmsprop", weight_decay=0.05),
-    "nadam": UpdateRule("nadam", weight_decay=0.05),
-    "lion": UpdateRule("lion", weight_decay=0.05),
 }
+RULES |= {name: rule_with_decay(name) for name in ops.UPDATES if name not in RULES}
 ROWS, BATCH, EPOCHS = 23, 9, 3
 LOSS_TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 """Relative difference of losses from those of the reference step."""
