@@ -12,7 +12,7 @@ from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.learning.parameters import hidden_sizes
-from xpnet.models import Network
+from xpnet.models import Network, Placement
 from xpnet.models.inputs import is_host
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def new_network(
     learning_rate = LearningRate(estimator)
     seeded = _with_seed(spec, random_state)
     network = Network(seeded, values, learning_rate, backend=data.choice, dtype=data.dtype)
-    network.named = estimator.backend is not None
+    network.placement = Placement.INFERRED if estimator.backend is None else Placement.EXPLICIT
     return NetworkPlan(network, None, learning_rate, keeps_optimizer=False)
 
 

@@ -57,9 +57,9 @@ class Network(PredictingNetwork):
         Losses and learning rates of every epoch so far.
     choice : Choice
         The backend the network lives on, and why.
-    named, settled : bool
-        Whether the user named the backend, so that arrays of any library are brought there, and
-        whether the network stays where it is; else the first arrays decide.
+    placement : Placement
+        What decides where the network lives: the user, who named the backend, so that arrays of any
+        library are brought there, the arrays that came first, or those that will come.
     lock : NetworkLock
         What lets threads share the network.
     extra : dict of str to JSON values

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from enum import Enum
 from typing import Any, Self, TypeVar
 
 import numpy
@@ -41,6 +42,19 @@ from xpnet.typing import ArrayLike, RandomNumbers, RandomSource, SavedState
 Result = TypeVar("Result")
 
 
+class Placement(Enum):
+    """What decides where a network lives.
+
+    UNDECIDED : the first arrays will decide
+    INFERRED : arrays have decided; arrays of other libraries are refused
+    EXPLICIT : the user named the backend; arrays of any library are brought there
+    """
+
+    UNDECIDED = "undecided"
+    INFERRED = "inferred"
+    EXPLICIT = "explicit"
+
+
 class PlacedNetwork(Saved):
     """A network's parameters on one backend, and how arrays get there; see `Network` for what the
     arguments mean.
@@ -71,10 +85,12 @@ class PlacedNetwork(Saved):
         )
         self.history: History = History()
         self.compiled = compiled
-        self._fixed_dtype = dtype is not None
-        self.settled: bool = isinstance(backend, Choice)
+        self._fixed_dtype = dtype is not None or isinstance(backend, Choice)
         self.choice: Choice = backend if isinstance(backend, Choice) else choose(backend=backend)
-        self.named: bool = backend is not None and not self.settled
+        if isinstance(backend, Choice):
+            self.placement: Placement = Placement.INFERRED
+        else:
+            self.placement = Placement.UNDECIDED if backend is None else Placement.EXPLICIT
         self.how_trained: str = ""  # a sentence about the processes that trained it; "" for one
         self.lock: NetworkLock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
@@ -82,9 +98,20 @@ class PlacedNetwork(Saved):
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.spec.widths))
         names = dict.fromkeys(self.spec.activations)
-        place = f"{self.dtype_} on {self.backend_}" if self.settled or self.named else self.dtype_
+        is_undecided = self.placement is Placement.UNDECIDED
+        place = self.dtype_ if is_undecided else f"{self.dtype_} on {self.backend_}"
         facts = [widths, *names, self.spec.rule.name, place, f"{self.history.epochs} epochs"]
         return f"{type(self).__name__}({', '.join(facts)})"
+
+    @property
+    def named(self) -> bool:
+        """Whether the user named the backend, so that arrays of any library are brought there."""
+        return self.placement is Placement.EXPLICIT
+
+    @property
+    def settled(self) -> bool:
+        """Whether the network stays where it is, with its dtype; else the first arrays decide."""
+        return self._fixed_dtype and self.placement is not Placement.UNDECIDED
 
     @property
     def params(self) -> Parameters:
@@ -118,7 +145,7 @@ class PlacedNetwork(Saved):
 
     @property
     def why_(self) -> str:
-        """Say which backend and step run, and why, and how many processes trained it."""
+        """Describe which backend and step run, and why, and how many processes trained it."""
         parts = (
             f"backend {self.backend_} ({self.choice.reason})",
             self._ready().why,
@@ -162,8 +189,8 @@ class PlacedNetwork(Saved):
             target: Any = backend
             choice = choose(target) if library_of(target) else choose(backend=target)
             self.exclusively(self._move, choice, dtype or self.spec.dtype)
-            self.settled = True
-            self.named = True
+            self.placement = Placement.EXPLICIT
+            self._fixed_dtype = True
         return self
 
     @locked
@@ -245,14 +272,15 @@ class PlacedNetwork(Saved):
         state["_values"], state["_pending"] = self._state_on_host()
         state["history"] = History(**self.history.to_dict())
         state["choice"] = self.backend_ if self.named else None
-        for name in ("lock", "settled", "_step"):
+        for name in ("lock", "placement", "_step"):
             del state[name]
         return {**state, "_fixed_dtype": True}
 
     def __setstate__(self, state: SavedState) -> None:
         vars(self).update(state)
-        self.choice = choose(backend=state["choice"])
-        self.settled = False
+        named = state["choice"]
+        self.choice = choose(backend=named)
+        self.placement = Placement.UNDECIDED if named is None else Placement.EXPLICIT
         self.lock = NetworkLock()
         self._hold(state["_values"], state["_pending"])
 
@@ -346,7 +374,7 @@ class PlacedNetwork(Saved):
         if is_host(self.backend) and all_numpy(arrays):
             return
         check_in_memory(arrays)
-        if self.named or not self.settled:
+        if self.placement is not Placement.INFERRED:
             return
         libraries = {library_of(array) or "numpy" for array in arrays if not is_sparse(array)}
         others = libraries - {library_of_backend(self.backend), "numpy" if host else ""}
@@ -386,7 +414,9 @@ class PlacedNetwork(Saved):
             choice,
             self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend),
         )
-        self.settled = True
+        if self.placement is Placement.UNDECIDED:
+            self.placement = Placement.INFERRED
+        self._fixed_dtype = True
 
     def _move(self, choice: Choice, dtype: str) -> None:
         """Move to a choice of backend and a dtype; parameters and optimizer state come along."""

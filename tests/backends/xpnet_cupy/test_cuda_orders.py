@@ -45,10 +45,15 @@ def fit() -> tuple[Any, list[float]]:
     return step, train(step, batches, epochs=EPOCHS, schedule=Constant(0.1)).loss
 
 
-def test_the_numbers_are_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    step, found = fit()
-    monkeypatch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", ROWS + 1)
-    plain, wanted = fit()
+def fit_without_prefetching() -> tuple[Any, list[float]]:
+    """A step after the same training, whose orders are drawn in turn, and the losses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpnet.training.orders.MIN_PREFETCHED_ROWS", ROWS + 1)
+        return fit()
+
+
+def test_prefetched_orders_give_the_same_numbers() -> None:
+    (step, found), (plain, wanted) = fit(), fit_without_prefetching()
     assert found == wanted
     np.testing.assert_array_equal(step.params.flat.get(), plain.params.flat.get())
 
@@ -156,7 +161,7 @@ class TestMistakes:
 
     @pytest.fixture
     def wanted(self) -> list[float]:
-        return fit(prefetch=False)[1]
+        return fit_without_prefetching()[1]
 
     def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
         self, wanted: list[float], monkeypatch: pytest.MonkeyPatch
