@@ -19,7 +19,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-threads test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
 .PHONY: snapshots fuzz coverage mutants
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
@@ -83,6 +83,21 @@ test-threads: .venv/ready  ## each test of models, estimators and tables in four
 	$(BIN)/python -m pip install --quiet 'pytest-run-parallel>=0.9'
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BOUNDED) --parallel-threads=4 -m "$(QUICK)" \
 		tests/models tests/estimators tests/tabular
+
+TESTS ?= tests
+SELECTED ?= $(QUICK)
+test-wheel: wheel sdist  ## the tests of the source distribution on the installed wheel, far from the sources
+	rm -rf build/installed
+	mkdir -p build/installed/sdist
+	tar -xzf "$$(ls -t dist/*.tar.gz | head -n 1)" --strip-components 1 -C build/installed/sdist
+	$(PYTHON) -m venv build/installed/venv
+	build/installed/$(BIN:.%=%)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	build/installed/$(BIN:.%=%)/python -m pip install --quiet --group build/installed/sdist/pyproject.toml:test "$$(ls -t dist/*.whl | head -n 1)[$(EXTRAS)]"
+	mkdir build/installed/only
+	mv build/installed/sdist/tests build/installed/sdist/pyproject.toml build/installed/only
+	rm -rf build/installed/sdist
+	cd build/installed/only && OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 ../$(BIN:.%=%)/python -m pytest $(PARALLEL) $(BOUNDED) \
+		-m "$(SELECTED) and not repository" $(TESTS)
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python

@@ -39,10 +39,24 @@ settings.load_profile("xpnet")
 TESTS = Path(__file__).parent
 MARKERS = {
     "attacks": pytest.mark.attack,
+    "attacks/test_code_cache.py": pytest.mark.repository,
     "backends/xpnet_cupy": pytest.mark.cuda_host,
+    "bench/test_page.py": pytest.mark.repository,
+    "bench/test_tabarena.py": pytest.mark.repository,
     "dask": pytest.mark.slow,
     "gpu": pytest.mark.gpu,
+    "site": pytest.mark.repository,
+    "test_architecture.py": pytest.mark.repository,
+    "test_changed.py": pytest.mark.repository,
+    "test_contributing.py": pytest.mark.repository,
+    "test_docs.py": pytest.mark.repository,
     "test_docstrings.py": pytest.mark.docstrings,
+    "test_mutants.py": pytest.mark.repository,
+    "test_readme.py": pytest.mark.repository,
+    "test_release.py": pytest.mark.repository,
+    "test_site.py": pytest.mark.repository,
+    "test_wheel.py": pytest.mark.repository,
+    "test_words.py": pytest.mark.repository,
 }
 """The marker of all tests in a folder or in a file."""
 

@@ -151,6 +151,7 @@ def needs_no_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool
     return is_special or is_declaration or is_setter
 
 
+@pytest.mark.repository
 def test_each_function_says_what_it_does() -> None:
     """A method without a docstring overrides one of a class of xpnet."""
     paths = [path for folder in FOLDERS for path in (SOURCE / folder).rglob("*.py")]

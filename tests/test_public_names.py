@@ -66,6 +66,7 @@ def check(*files: Path) -> str:
     return printed
 
 
+@pytest.mark.repository
 @pytest.mark.parametrize("room", ["xpnet", "xpnet.optimizers", "xpnet.training", "xpnet.layers"])
 def test_the_api_reference_lists_every_name(room: str) -> None:
     index = (ROOT / "docs/api/index.md").read_text()

@@ -175,6 +175,7 @@ except BackendError:
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=600)
 
 
+@pytest.mark.repository
 @pytest.mark.parametrize("extra", ["cuda12", "cuda13"])
 def test_extras_bring_nvrtc_and_cublas(extra: str) -> None:
     """CuPy asks for NVIDIA's libraries by its own extra ``ctk``, which CuPy 13 does not have."""

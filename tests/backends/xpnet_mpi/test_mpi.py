@@ -71,6 +71,7 @@ def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
         assert place >= 0, ended.stderr
 
 
+@pytest.mark.repository
 def test_the_page_holds_what_it_shows(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "user_guide" / "distributed.md").read_text(
         encoding="utf-8"

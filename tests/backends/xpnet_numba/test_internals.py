@@ -211,6 +211,7 @@ UNDOCUMENTED = re.compile(
 )
 
 
+@pytest.mark.repository
 def test_what_is_undocumented_is_used_in_one_file_alone() -> None:
     root = Path(__file__).parents[3]
     users = [

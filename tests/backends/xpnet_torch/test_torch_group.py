@@ -96,6 +96,7 @@ def test_without_a_launcher(monkeypatch: Any) -> None:
         pass
 
 
+@pytest.mark.repository
 @pytest.mark.parametrize(
     "package, page", [("ray.train", "train_on_ray"), ("pyspark", "train_on_spark")]
 )
