@@ -1,6 +1,7 @@
 """No output takes the place of an input or of another output, whatever name it is given."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -197,7 +198,7 @@ def test_a_model_whose_folder_has_gone_is_kept_elsewhere(
     scores = training.baseline_scores
 
     def measure_and_remove(*arguments: Any) -> Any:
-        Path("gone").rmdir()
+        shutil.rmtree("gone")
         return scores(*arguments)
 
     monkeypatch.setattr(training, "baseline_scores", measure_and_remove)

@@ -67,7 +67,7 @@ def test_the_table_is_encoded_by_its_training_rows(run: Run) -> None:
     run(
         "train",
         "iris",
-        *QUICK,
+        "--epochs",
         "1",
         "--model",
         "linear",

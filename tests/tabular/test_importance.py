@@ -96,21 +96,93 @@ def test_what_a_fit_keeps_and_measures_is_limited() -> None:
     assert len(samples[0].X) >= importance.MIN_ROWS
 
 
-@pytest.mark.parametrize("copy", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_have_the_values_and_no_rows(regressor: TabularRegressor, copy: Any) -> None:
+def test_pickles_have_the_values_and_no_rows(regressor: TabularRegressor) -> None:
     fitted = TabularRegressor(**QUICK).fit(TABLE, NUMBERS)
-    copied = copy(fitted)
+    copied = pickle.loads(pickle.dumps(fitted))
     assert not copied.get_fitted_state().importances._samples
     numpy.testing.assert_array_equal(copied.feature_importances_, regressor.feature_importances_)
 
 
-def test_a_file_has_the_values(regressor: TabularRegressor, tmp_path: Any) -> None:
+def test_a_copy_measures_when_it_is_asked(regressor: TabularRegressor) -> None:
+    copied = deepcopy(TabularRegressor(**QUICK).fit(TABLE, NUMBERS))
+    assert copied.get_fitted_state().importances.computed is None
+    numpy.testing.assert_array_equal(copied.feature_importances_, regressor.feature_importances_)
+
+
+def test_a_file_has_the_values_that_were_asked_for(
+    regressor: TabularRegressor, tmp_path: Any
+) -> None:
+    importances = regressor.feature_importances_
     regressor.save(tmp_path / "model.safetensors")
     opened = xpnet.load(tmp_path / "model.safetensors")
-    numpy.testing.assert_array_equal(opened.feature_importances_, regressor.feature_importances_)
+    numpy.testing.assert_array_equal(opened.feature_importances_, importances)
     opened.save(tmp_path / "again.safetensors")
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("model", "again")]
     assert files[0] == files[1]
+
+
+def test_saving_measures_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    model = TabularRegressor(**QUICK | {"max_iter": 2}).fit(TABLE, NUMBERS)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(importance.Sample, "rises", fail)
+    model.save(tmp_path / "model.safetensors")
+    opened = xpnet.load(tmp_path / "model.safetensors")
+    numpy.testing.assert_array_equal(opened.predict(TABLE), model.predict(TABLE))
+    with pytest.raises(AttributeError, match="must be asked for before a model is saved"):
+        opened.feature_importances_  # noqa: B018  the attribute is a property
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"members": 1},
+        {"hidden_layer_sizes": ()},
+        {"hidden_layer_sizes": (9, 7), "activation": ("gelu", "tanh"), "dtype": "float64"},
+        {"loss": "quantile", "quantile": [0.1, 0.9]},
+    ],
+)
+def test_a_column_is_worth_what_whole_predictions_lose_without_it(
+    settings: dict[str, Any],
+) -> None:
+    """The loss of each shuffled table is that of the network on all inputs."""
+    model = TabularRegressor(**QUICK | {"max_iter": 3} | settings).fit(TABLE, NUMBERS)
+    fitted = model.get_fitted_state()
+    columns = fitted.importances._inputs_of_columns
+    rng = numpy.random.default_rng(0)
+    rises = numpy.zeros(4)
+    for sample in fitted.importances._samples:
+        network = sample.network
+
+        def loss(X: numpy.ndarray, network: Any = network, Y: Any = sample.Y) -> float:
+            return float(network.step_for(X).loss(X, Y))
+
+        for k, inputs in enumerate(columns):
+            if len(inputs):
+                X = sample.X.copy()
+                X[:, inputs] = sample.X[rng.permutation(len(X))][:, inputs]
+                rises[k] += loss(X) - loss(sample.X)
+    shares = numpy.maximum(rises, 0) / numpy.maximum(rises, 0).sum()
+    numpy.testing.assert_allclose(model.feature_importances_, shares, atol=2e-6)  # float32
+
+
+def test_many_columns_multiply_each_input_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work grows with the number of columns, and not with its square."""
+    X = RNG.normal(size=(400, 600))
+    settings = {"hidden_layer_sizes": (), "max_iter": 1, "networks": 1, "random_state": 0}
+    model = TabularRegressor(**settings, encoder=xpnet.TableEncoder(bins=None)).fit(X, X[:, 0])
+    multiplied = []
+    forward = xpnet.Affine.forward
+
+    def count(layer: Any, inputs: Any, *others: Any) -> Any:
+        multiplied.append(inputs.size)
+        return forward(layer, inputs, *others)
+
+    monkeypatch.setattr(xpnet.Affine, "forward", count)
+    assert len(model.feature_importances_) == 600
+    assert sum(multiplied) == 2 * 50 * 600  # an eighth of the rows, for the table and each column
 
 
 def test_own_validation_rows_are_measured_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The commands in one group, and what becomes of errors."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -34,10 +33,10 @@ class Commands(click.Group):
     Commands that other packages add are imported when they are called or listed.
     """
 
-    def main(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Any:
+    def main(self, *args: Any, **settings: Any) -> Any:
         """Run a command; its output is escaped where a stream's encoding lacks a character."""
         use_escapes()
-        return super().main(args, *others, **settings)
+        return super().main(*args, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of xpnet's own commands and of those that other packages add."""

@@ -118,15 +118,30 @@ def _losses(history: History) -> Losses:
     return {"loss": list(history.loss), "validation_loss": list(history.validation_loss)}
 
 
-def write_files(model: Tabular, settings: TrainSettings, report: Report) -> list[Written]:
-    """Write the files that options name: the model, the report, the plot."""
+def write_model(
+    model: Tabular, settings: TrainSettings, report: Report, path: Path | None
+) -> Written | None:
+    """Write a model with the facts of a report on its training; None for no path."""
     extra = {
         "target": report["data"]["target"],
         "ids": list(settings.ids),
         "training": describe_training(model, report),
     }
+    return None if path is None else _write(path, partial(model.save, extra=extra))
+
+
+def replace_model(
+    written: Written, model: Tabular, settings: TrainSettings, report: Report
+) -> Written:
+    """Write a model again, to where it was written, with what is known since."""
+    again = write_model(model, settings, report, written.path)
+    assert again is not None
+    return Written(again.path, written.failure or again.failure)
+
+
+def write_others(settings: TrainSettings, report: Report) -> list[Written]:
+    """Write the other files that options name: the report and the plot."""
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
-        (settings.output, partial(model.save, extra=extra)),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
         (
             settings.plot,
@@ -142,9 +157,9 @@ def describe_training(model: Tabular, report: Report) -> dict[str, object]:
     """Return the facts of a model file on its training, as JSON values.
 
     ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;
-    ``test``, the scores
+    ``test``, the scores, once they are known
     """
-    scores = report["scores"]
+    scores = report.get("scores", {})
     kept_losses = [
         history["validation_loss"][kept - 1]
         for history, kept in zip(report["histories"], model.best_epochs_, strict=True)

@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 CHANGEABLE = "changeable"
 """Key in the metadata of an option that a resumed run may change."""
 
 
-def changeable(default: Any) -> Any:
+Default = TypeVar("Default")
+"""The type of an option's default."""
+
+
+def changeable(default: Default) -> Default:
     """Return the field of an option that does not change what an epoch of a training computes."""
-    return field(default=default, metadata={CHANGEABLE: True})
+    option: Default = field(default=default, metadata={CHANGEABLE: True})
+    return option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,10 +30,12 @@ from xpnet.cli.report import (
     Report,
     data_line,
     describe_model,
+    replace_model,
     show_report,
     suffix_note,
     task_line,
-    write_files,
+    write_model,
+    write_others,
 )
 from xpnet.cli.resuming import SameRun
 from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of
@@ -85,15 +88,30 @@ def run(settings: TrainSettings) -> None:
         _check_losses(model)
         if current_ranks().rank:  # rank 0 writes and shows the results of all
             return
+        _complete(report, model, training, settings)
+        # Ctrl-C loses no model from here on, whatever takes long.
+        written = write_model(model, settings, report, settings.output)
         lines.stage = "measuring"
         report["scores"] = _measure(model, training, test)
-    _write_and_show(model, training, settings, report)
+        if written is not None:
+            lines.stage = "measuring importances"
+            _ask_for_importances(model)
+            written = replace_model(written, model, settings, report)
+    files = [*filter(None, [written]), *write_others(settings, report)]
+    show_report(report, model.why_, [file.path for file in files])
+    failures = " ".join(file.failure for file in files if file.failure)
+    if failures:
+        raise XpnetError(failures)
 
 
-def _write_and_show(
-    model: Tabular, rows: TableRows, settings: TrainSettings, report: Report
-) -> None:
-    """Complete the report, write the files that options name, and show the report.
+def _ask_for_importances(model: Tabular) -> None:
+    """Have the model compute the importances of its columns, which a file then holds."""
+    with suppress(AttributeError):  # a fit without validation rows in memory has none
+        _ = model.feature_importances_
+
+
+def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSettings) -> None:
+    """Complete the report with the facts that are known after the training, but for scores.
 
     rows : the training rows
     """
@@ -112,11 +130,6 @@ def _write_and_show(
     }
     data["notes"] = list(filter(None, notes))
     report.update(describe_model(model, settings.model))
-    written = write_files(model, settings, report)
-    show_report(report, model.why_, [path for path, _ in written])
-    failures = " ".join(failure for _, failure in written if failure)
-    if failures:
-        raise XpnetError(failures)
 
 
 def _check_losses(model: Tabular) -> None:

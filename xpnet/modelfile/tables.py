@@ -66,8 +66,8 @@ def parts(estimator: Tabular) -> FileParts:
         tensors |= {f"{k}/{name}": array for name, array in values.items()}
     target_tensors = {name: getattr(fitted, name, None) for name in _TENSORS}
     tensors |= {name: array for name, array in target_tensors.items() if array is not None}
-    if fitted.importances is not None:
-        tensors["importances"] = fitted.importances.values()
+    if fitted.importances is not None and fitted.importances.computed is not None:
+        tensors["importances"] = fitted.importances.computed
     settings = {
         "params": to_json(kept_parameters(estimator)),
         "fitted": to_json(facts),

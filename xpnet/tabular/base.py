@@ -67,8 +67,8 @@ class Tabular(FittedAttributes, TabularParameters):
     feature_importances_ : numpy.ndarray, shape (columns,)
         How much the predictions need each column: the rise of the loss of validation rows, at most
         1,000 of them, with the values of the column shuffled, as a share of the sum over all
-        columns. It is computed when it is first asked for. Columns that tell the same share their
-        importance.
+        columns. It is computed when it is first asked for, and `save` writes it only then. Columns
+        that tell the same share their importance.
     n_iter_ : int
         The largest number of epochs that a network made.
     why_ : str

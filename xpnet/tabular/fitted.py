@@ -347,8 +347,9 @@ class FittedAttributes(Saved):
         importances = self._attribute("importances")
         if importances is None:
             raise AttributeError(
-                "feature_importances_ needs validation rows in memory and a TableEncoder, which "
-                "this fit did not have. Use sklearn.inspection.permutation_importance."
+                "feature_importances_ must be asked for before a model is saved, and its fit must "
+                "have had validation rows in memory and a TableEncoder; this model has none. Use "
+                "sklearn.inspection.permutation_importance, or xpnet explain."
             )
         return importances.values()
 

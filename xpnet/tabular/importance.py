@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Self
 
 import numpy
 
 from xpnet.data.sources import Source
+from xpnet.dispatch import get_backend
 from xpnet.models import Network
+from xpnet.steps.reference import ReferenceStep
 from xpnet.tabular.division import DividedRows, validation_inputs
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble import TrainedNetworks
@@ -21,6 +24,8 @@ MAX_PREDICTIONS = 1 << 17
 """Maximum number of rows times columns that are predicted, which takes about half a second."""
 MIN_ROWS = 16
 """Minimum number of rows of each network, in spite of both limits."""
+MAX_ROWS_AT_ONCE = 1 << 12
+"""Maximum number of rows with a shuffled column that go through a network at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +43,76 @@ class Sample:
 
         inputs_of_columns : indices of the inputs that each column has
         """
-        loss = self._loss(self.X)
+        layers = _LayersOnHost(self.network)
+        first = layers.first(self.X)
         rises = numpy.zeros(len(inputs_of_columns))
-        for column, inputs in enumerate(inputs_of_columns):
-            if len(inputs):
-                shuffled = self.X.copy()
-                shuffled[:, inputs] = self.X[rng.permutation(len(self.X))][:, inputs]
-                rises[column] = self._loss(shuffled) - loss
+        used = [column for column, inputs in enumerate(inputs_of_columns) if len(inputs)]
+        at_once = max(1, MAX_ROWS_AT_ONCE // len(self.X))
+        for start in range(0, len(used), at_once):
+            columns = used[start : start + at_once]
+            shuffled = [
+                first + self._change_of_first(layers, inputs_of_columns[column], rng)
+                for column in columns
+            ]
+            rises[columns] = layers.losses(numpy.concatenate(shuffled, axis=-2), self.Y)
+        rises[used] -= layers.losses(first, self.Y)
         return rises
 
-    def _loss(self, X: numpy.ndarray) -> float:
-        """Return the loss of the rows, computed by this process alone; others may not ask."""
-        network = self.network
-        asarray = self.network.backend.asarray
-        inputs, targets, _ = network.checked(asarray(X), asarray(self.Y))
-        return network.exclusively(network.step_for(inputs).loss, inputs, targets)
+    def _change_of_first(
+        self, layers: "_LayersOnHost", inputs: numpy.ndarray, rng: numpy.random.Generator
+    ) -> numpy.ndarray:
+        """Return how shuffling some inputs changes the outputs of the first layer.
+
+        Only these inputs are multiplied, so that all columns of a table together take as long as
+        one prediction of all inputs, and not as many predictions as there are columns.
+        """
+        X = self.X[:, inputs]
+        return layers.first(X[rng.permutation(len(X))] - X, inputs)
+
+
+class _LayersOnHost:
+    """The layers of a network on NumPy, one by one, in this process alone."""
+
+    def __init__(self, network: Network) -> None:
+        self.spec = network.spec
+        self.step: ReferenceStep = ReferenceStep(network.spec, get_backend("numpy"), "")
+        self.step.params.update(network.values())
+
+    def first(self, X: numpy.ndarray, inputs: numpy.ndarray | None = None) -> numpy.ndarray:
+        """Return the outputs of the first layer: ([members,] rows, outputs).
+
+        inputs : (inputs of X,) indices of those that X has, which then are changes of inputs, to
+        which no bias belongs; None for all
+        """
+        names = self.spec.layer_names[0]
+        arrays = {key: self.step.params[name] for key, name in names.items()}
+        if inputs is not None:
+            arrays["weight"] = arrays["weight"][inputs]
+            arrays["bias"] = numpy.zeros_like(arrays["bias"])
+            if "scale_in" in arrays:
+                arrays["scale_in"] = arrays["scale_in"][:, inputs]
+        return self.step.affine[0].forward(X, *arrays.values())
+
+    def losses(self, x: numpy.ndarray, Y: numpy.ndarray) -> numpy.ndarray:
+        """Return the mean loss of each run of rows that has the targets Y: (runs,).
+
+        x : ([members,] runs * rows, outputs) of the first layer
+        """
+        step = self.step
+        for k, names in enumerate(self.spec.layer_names[1:]):
+            x, _ = step.activations[k].forward(x)
+            x = step.affine[k + 1].forward(x, *(step.params[name] for name in names.values()))
+        rows = len(Y)
+        starts = range(0, x.shape[-2], rows)
+        losses = [step.measure(x[..., start : start + rows, :], Y, None)[0] for start in starts]
+        return numpy.array([float(loss) for loss in losses])
 
 
 class Importances:
     """The importances of the columns, computed from samples when they are first asked for.
 
-    A pickle holds their values and no rows.
+    A pickle holds their values and no rows: it computes them. A model file holds them if they were
+    asked for before.
 
     samples : of all networks; inputs_of_columns : indices of the inputs that each column has
     values : (columns,) if they are known
@@ -82,17 +136,26 @@ class Importances:
         """
         with self._lock:
             if self._values is None:
-                self._values = self._computed()
+                self._values = self._compute()
                 self._samples = ()
             return self._values.copy()
 
-    def _computed(self) -> numpy.ndarray:
+    @property
+    def computed(self) -> numpy.ndarray | None:
+        """Return the values: (columns,), None until they are asked for."""
+        return self._values
+
+    def _compute(self) -> numpy.ndarray:
         """Return the shares of the columns (columns,), whose sum is 1 unless no column matters."""
         rng = numpy.random.default_rng(0)
         rises = sum(sample.rises(self._inputs_of_columns, rng) for sample in self._samples)
         positive = numpy.maximum(rises, 0.0)
         total = positive.sum()
         return positive / total if total else positive
+
+    def __deepcopy__(self, _: dict[int, object]) -> Self:
+        """Return the same importances, which nobody changes."""
+        return self
 
     def __getstate__(self) -> dict[str, object]:
         return {"values": self.values()}
