@@ -229,3 +229,38 @@ def test_labels_that_are_not_unicode_are_refused(tmp_path: Path, name: str) -> N
     with pytest.raises(xpnet.InputError, match=r"Unicode.*ud800"):
         export_model(model, tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+def test_differences_of_numbers_clock_times_and_dates(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first, delay = rng.integers(0, 1440, 900), rng.integers(-60, 60, 900)
+    second = (first + delay) % 1440
+    price = np.exp(rng.normal(3, 1, 900))
+    rise = np.where(rng.random(900) < 0.05, np.nan, 0.05 * rng.normal(size=900))
+    days = rng.integers(0, 30, 900)
+    day = pandas.Timestamp("2020-01-01") + pandas.to_timedelta(rng.integers(0, 900, 900), "D")
+    frame = pandas.DataFrame(
+        {
+            "planned": first // 60 * 100.0 + first % 60,
+            "actual": second // 60 * 100.0 + second % 60,
+            "open": price,
+            "close": price * np.exp(rise),
+            "from": day,
+            "to": day + pandas.to_timedelta(days, "D"),
+        }
+    )
+    y = 2.0 * (delay > 15) + 2.0 * (np.nan_to_num(rise) > 0) + 2.0 * (days > 10)
+    model = xpnet.TabularRegressor(**QUICK, networks=1).fit(frame, y)
+    assert len(model.encoder_.added_) == 3
+    values = frame.assign(
+        **{name: (frame[name] - pandas.Timestamp(0)).dt.total_seconds() for name in ("from", "to")}
+    )
+    found = compiled(
+        model, values.astype(object).where(values.notna(), None).to_numpy().tolist(), 1, tmp_path
+    )
+    np.testing.assert_allclose(found[:, 0], model.predict(frame), atol=1e-5 * y.std())
+    model.export_onnx(tmp_path / "model.onnx")
+    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "model.onnx")
+    inputs = {name: values[[name]].to_numpy(float) for name in values}
+    (predicted,) = session.run(["predictions"], inputs)
+    np.testing.assert_allclose(predicted[:, 0], model.predict(frame), atol=1e-5 * y.std())

@@ -121,13 +121,13 @@ def test_the_tables_of_an_encoder() -> None:
     encoder.encodings_ = [number, category, number]
     tables = c_source._encodings(encoder)
     flags = [True, False, True]
-    fields = [4, 4, 1.0, 2.0, 3.0, 4.0, 5.0, *flags, 1.0, 31.0, 2]
+    fields = [4, 4, -1, False, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, *flags, 1.0, 31.0, 2]
     assert [row[:-1] for row in tables.numbers] == [[0, *fields], [10, *fields]]
     # The first output, the column, values, columns of values, gaps, details.
     assert [row[:-2] for row in tables.categories] == [[5, 2, 3, 2, True, 2]]
     assert tables.categories[0][-2].tolist() == ["a", "b", "c"]  # type: ignore[attr-defined]
     plain = NumberEncoding(0, "", 0, 0, 1, 0, 1, False, False, False, np.empty(0))
-    fields = [3, 0, 0, 0, 0, 1, 0, 1, False, False, False, 0.0, 1.0, 0]
+    fields = [3, 0, 0, -1, False, 0.0, 0, 0, 1, 0, 1, False, False, False, 0.0, 1.0, 0]
     assert c_source._number(plain, 3)[:-1] == fields
 
 

@@ -54,6 +54,7 @@ def _facts(description: dict[str, Any]) -> dict[str, object]:
         "classes": description["classes"],
         "columns": columns or description["features"],
         "left out": left_out,
+        "added": [f"{name}: {why}" for name, why in _dict_of(description["added"]).items()],
         **_training_facts(training),
         "epochs": _epochs(fitted),
         "quality": parameters.get("quality") if is_tabular else None,

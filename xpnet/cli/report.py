@@ -32,7 +32,7 @@ class DataFacts(TypedDict):
     """The data in a report.
 
     rows, features : numbers of rows with a label and of columns; classes : the labels, if any
-    training_rows, left_out, notes : known after the training
+    training_rows, left_out, added, notes : known after the training
     """
 
     name: str
@@ -42,6 +42,7 @@ class DataFacts(TypedDict):
     classes: NotRequired[list[object]]
     training_rows: NotRequired[int]
     left_out: NotRequired[dict[str, str]]
+    added: NotRequired[dict[str, str]]
     notes: NotRequired[list[str]]
 
 
@@ -195,7 +196,8 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
     facts = [
         ("data", data_line(data)),
         ("task", task_line(report["task"])),
-        ("left out", left_out_line(data["left_out"])),
+        ("left out", reasons_line(data["left_out"])),
+        ("added", reasons_line(data["added"])),
         *(("note", note) for note in data["notes"]),
         ("model", f"{parameters}, {report['settings']['dtype']}"),
         ("trained", why),
@@ -218,9 +220,9 @@ def task_line(task: dict[str, str]) -> str:
     return f"{task['name']}: {task['why']}"
 
 
-def left_out_line(left_out: Mapping[str, str]) -> str:
-    """Return one line about columns that are not used."""
-    return few([f"{column}: {reason}" for column, reason in left_out.items()])
+def reasons_line(reasons: Mapping[str, str]) -> str:
+    """Return one line about columns that are not used, or that are added, and why."""
+    return few([f"{column}: {reason}" for column, reason in reasons.items()])
 
 
 def counted_networks(count: int) -> str:

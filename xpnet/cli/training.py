@@ -128,6 +128,7 @@ def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSe
     data["left_out"] = {
         name: as_options(reason) for name, reason in model.encoder_.left_out_.items()
     }
+    data["added"] = model.encoder_.added_
     data["notes"] = list(filter(None, notes))
     report.update(describe_model(model, settings.model))
 

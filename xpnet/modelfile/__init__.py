@@ -248,8 +248,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         ``parameters``, the number of parameters of all networks; ``classes`` and ``features``, an
         estimator's labels and names of the columns that it uses, None where it has none;
         ``columns``, what each of these columns holds, of an estimator of tables;
-        ``left_out``, the reason for each column that it does not use; ``tensors``, dtype and shape
-        by name; ``network``, all fields of its `NetworkSpec`; ``settings`` and ``extra``;
+        ``left_out``, the reason for each column that it does not use, and ``added``, that for each
+        difference of columns; ``tensors``, dtype and shape by name; ``network``, all fields of its `NetworkSpec`; ``settings`` and ``extra``;
         ``format``, its version; ``writer``, the version of xpnet that wrote the file; ``bytes``,
         its size.
 
@@ -299,6 +299,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "features": features or None,
         "columns": columns,
         "left_out": left_out,
+        "added": encoder.get("added", {}),
         "tensors": {
             n: {"dtype": DTYPES[e.dtype].name, "shape": list(e.shape)} for n, e in entries.items()
         },

@@ -21,7 +21,7 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import PARTS, PERIODS, NumberEncoding
+from xpnet.tabular.number_encoding import PARTS, PERIODS, Difference, NumberEncoding
 
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is
@@ -76,6 +76,7 @@ def _sizes(exported: Exported) -> str:
         "XPNET_RESULTS": 2 if is_binary else outputs,
         "NUMBERS": len(numbers),
         "TIMESTAMPS": sum(bool(number.part) for number in numbers),
+        "DIFFERENCES": sum(number.difference is not None for number in numbers),
         "LEVELS": sum(isinstance(encoding, LevelEncoding) for encoding in encodings),
         "CATEGORIES": sum(isinstance(encoding, CategoryEncoding) for encoding in encodings),
         "OUTPUTS": outputs,
@@ -139,7 +140,10 @@ def _number(number: NumberEncoding, first_output: int) -> list[object]:
     scaling = [number.fill, number.low, number.high, number.centre, number.scale]
     flags = [number.clip, number.gaps, number.cycle]
     bins = len(number.edges[1:])
-    return [first_output, number.column, part, *scaling, *flags, *period, bins, number.edges]
+    difference = number.difference or Difference(-1, 0.0, False)
+    subtracted = [difference.minus, difference.is_clock_number, difference.period]
+    fields = [first_output, number.column, part, *subtracted, *scaling, *flags, *period]
+    return [*fields, bins, number.edges]
 
 
 def _level(encoding: LevelEncoding, first_output: int) -> list[object]:

@@ -325,6 +325,8 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     else:
         table = graph.input("X", encoder.n_features_in_, "float64")
         x = [table[:, numpy.array([number.column for number in numbers])]]
+        if any(number.difference is not None for number in numbers):
+            x = numbers_of(numbers, lambda number: table[:, numpy.array([number.column])])
         x_of_levels = [table[:, numpy.array([encoding.column])] for encoding in levels]
     xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
     xp.minimum = partial(graph.add, "Min")

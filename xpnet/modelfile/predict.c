@@ -36,6 +36,8 @@ static double clipped(double x, double low, double high) {
 #if NUMBERS
 typedef struct {
   int start, column, part; /* start: the first output */
+  int minus, is_clock_number; /* minus: the column that is subtracted, -1 for none */
+  double period;              /* of the unit of both columns, 0 for none */
   double fill, low, high, centre, scale;
   int clip, gaps, cycle;
   double first, length; /* of the cycle */
@@ -86,6 +88,19 @@ static double part_of(double seconds, int part) {
 static double part_of(double x, int part) {
   (void)part; /* of tables without timestamps */
   return x;
+}
+#endif
+
+#if DIFFERENCES
+/* Minutes since midnight of a clock time such as 1730. */
+static double minutes(double clock_number) {
+  return clock_number - floor(clock_number / 100) * 40;
+}
+
+/* The difference of two columns, the shorter way where their unit has a period. */
+static double difference(const number *n, double x, double y) {
+  const double z = n->is_clock_number ? minutes(x) - minutes(y) : x - y;
+  return n->period > 0 ? z - floor((z + n->period / 2) / n->period) * n->period : z;
 }
 #endif
 
@@ -149,8 +164,12 @@ static void encode(const xpnet_value *row, float *x) {
 #endif
 #if NUMBERS
   for (int k = 0; k < NUMBERS; k++) {
-    const double part = part_of(row[numbers[k].column].number, numbers[k].part);
-    encode_number(&numbers[k], part, x + numbers[k].start);
+    const number *n = &numbers[k];
+    double value = part_of(row[n->column].number, n->part);
+#if DIFFERENCES
+    if (n->minus >= 0) value = difference(n, value, part_of(row[n->minus].number, n->part));
+#endif
+    encode_number(n, value, x + n->start);
   }
 #endif
 #if LEVELS

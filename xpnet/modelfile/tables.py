@@ -211,6 +211,9 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
             values = fields.pop("values")
             fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
             fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
+        if isinstance(encoding, NumberEncoding):
+            difference = fields.pop("difference")
+            fields |= {} if difference is None else {"difference": vars(difference)}
         tensors = {
             name: value for name, value in fields.items() if isinstance(value, numpy.ndarray)
         }
@@ -224,6 +227,7 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
         "labels": list(encoder._labels),
         "left_out": dict(encoder.left_out_),
         "notes": dict(encoder.notes_),
+        "added": dict(encoder.added_),
         "encodings": entries,
     }
     return _DescribedEncoder(settings, arrays)
@@ -240,6 +244,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     labels = typed(described.get("labels", []), tuple[str, ...])  # files of 0.1.0 have none
     left_out = described["left_out"]
     notes = described.get("notes", {})  # the same
+    added = described.get("added", {})  # the same
     encoder.encodings_ = [
         _encoding_of(entry, tensors, f"encoder/{k}/", columns)
         for k, entry in enumerate(described["encodings"])
@@ -256,10 +261,15 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
         for encoding in encoder.encodings_
         if isinstance(encoding, LevelEncoding)
     }
-    is_valid = is_valid and with_levels <= kinds
+    subtracted = {
+        (encoding.difference.minus, NumberEncoding, bool(encoding.part))
+        for encoding in encoder.encodings_
+        if isinstance(encoding, NumberEncoding) and encoding.difference is not None
+    }
+    is_valid = is_valid and with_levels <= kinds and subtracted <= kinds
     for texts in (names, labels):
         is_valid = is_valid and (not texts or len(set(texts)) == len(texts) == columns)
-    sentences = [*left_out.values(), *notes.values()]
+    sentences = [*left_out.values(), *notes.values(), *added.values()]
     if not is_valid or not all(type(sentence) is str for sentence in sentences):
         raise ValueError(
             "each column must have one name, and be encoded in one way or left out for a reason"
@@ -267,6 +277,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     encoder.n_features_in_ = columns
     encoder.left_out_ = left_out
     encoder.notes_ = notes
+    encoder.added_ = added
     encoder._labels = labels
     if names:
         encoder.feature_names_in_ = numpy.array(names, dtype=object)

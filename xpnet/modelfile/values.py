@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from math import isfinite
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy
@@ -194,6 +195,9 @@ def typed(value: object, kind: object, where: str = "a setting") -> Any:
             return kind(**fields)
         except TypeError:
             raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
+    if get_origin(kind) is UnionType:
+        (kind,) = (choice for choice in get_args(kind) if choice is not type(None))
+        return None if value is None else typed(value, kind, where)
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(typed(v, get_args(kind)[0], where) for v in value)
     if get_origin(kind) is Literal and value in get_args(kind):

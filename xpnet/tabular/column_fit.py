@@ -4,17 +4,25 @@
 is numbers, a category or free text, or is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy
 
 from xpnet.tabular.category_encoding import fit_category, with_details
 from xpnet.tabular.columns import CategoryCodes, ColumnKind, Table
+from xpnet.tabular.differences import (
+    FoundDifference,
+    NumberColumn,
+    auditioned_rows,
+    find_differences,
+)
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
-from xpnet.tabular.level_encoding import fit_levels
-from xpnet.tabular.number_encoding import NumberEncoding, Scaling, fit_numbers
+from xpnet.tabular.level_encoding import LevelEncoding, fit_levels
+from xpnet.tabular.number_encoding import NumberEncoding, Scaling, fit_numbers, numbers_of
 from xpnet.tabular.text_encoding import fit_text
 
 MIN_ROWS_PER_BIN = 20
@@ -101,6 +109,13 @@ def encoded_numbers(kinds: Sequence[ColumnKind]) -> int:
     return max(1, sum(numbers_of_kind.get(kind, 0) for kind, _ in kinds))
 
 
+class EncodedDifference(NamedTuple):
+    """The encoding of a difference of columns, and why there is one."""
+
+    encoding: NumberEncoding
+    why: str
+
+
 @dataclass(frozen=True)
 class ColumnFit:
     """Fits the encodings of the columns of a table, one column after the other.
@@ -167,6 +182,40 @@ class ColumnFit:
         date_format = getattr(self.table.values(index), "date_format", "")
         return [replace(encoding, clock=clock, date_format=date_format) for encoding in encodings]
 
+    def differences(self, encodings: Sequence[Encoding]) -> list[EncodedDifference]:
+        """Return the differences of columns that tell the target, and their encodings.
+
+        encodings : of all columns
+        """
+        rows = auditioned_rows(self.target) if self.scaling.max_bins else numpy.empty(0)
+        numbers = _subtracted_numbers(encodings)
+        if not len(rows) or len(numbers) < 2:
+            return []
+        sample = self.table.take(rows)
+        columns = [
+            NumberColumn(number, read_number(sample, number), sample.is_time_of_day(number.column))
+            for number in numbers
+        ]
+        assert self.target.task is not None
+        found = find_differences(columns, self.target.y[rows], self.target.task)
+        return [encoded for each in found for encoded in self._encoded_difference(each)]
+
+    def _encoded_difference(self, found: FoundDifference) -> Iterator[EncodedDifference]:
+        """Yield the encoding of a difference, unless it has one value only."""
+        stub = replace(found.first, difference=found.difference)
+        (x,) = numbers_of([stub], partial(read_number, self.table))
+        for number in fit_numbers(x, self.scaling, found.first.column, "number"):
+            if number.scale:
+                encoding = replace(
+                    number,
+                    part=stub.part,
+                    gaps=False,  # the columns have indicators of their own gaps
+                    clock=stub.clock,
+                    date_format=stub.date_format,
+                    difference=stub.difference,
+                )
+                yield EncodedDifference(encoding, found.why)
+
     def _category(self, index: int) -> list[Encoding] | str:
         """Return the encoding of a category or of free text, or why the column is left out."""
         codes = self.table.categories(index)
@@ -204,6 +253,28 @@ class ColumnFit:
             return "holds text that differs from row to row; text_features='on' uses it"
         encoding = fit_text(codes, index, self.target.random_state)
         return "holds text without n-grams" if encoding is None else [encoding]
+
+
+def _subtracted_numbers(encodings: Sequence[Encoding]) -> list[NumberEncoding]:
+    """Return the numbers that may be part of a difference, and the trends of timestamps.
+
+    Numbers with levels name things, and their differences tell nothing.
+    """
+    with_levels = {encoding.column for encoding in encodings if isinstance(encoding, LevelEncoding)}
+    return [
+        encoding
+        for encoding in encodings
+        if isinstance(encoding, NumberEncoding)
+        and encoding.part in ("", "trend")
+        and encoding.column not in with_levels
+    ]
+
+
+def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
+    """Return the column of a number, or the seconds of timestamps: (rows,) float64."""
+    if number.part:
+        return table.timestamps(number.column, number.clock)
+    return table.numbers(number.column)
 
 
 def is_row_counter(x: numpy.ndarray) -> bool:

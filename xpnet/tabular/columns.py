@@ -341,6 +341,10 @@ class Table:
         """Return the clock of a column of timestamps."""
         return getattr(self.values(index), "clock", "")
 
+    def is_time_of_day(self, index: int) -> bool:
+        """Return whether a column holds times without dates."""
+        return getattr(self.values(index), "unit", "") == "time"
+
     def numbers(self, index: int) -> numpy.ndarray:
         """Return a column of numbers: (rows,) float64, NaN for gaps; durations are in seconds.
 

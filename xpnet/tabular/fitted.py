@@ -72,8 +72,11 @@ class FittedTable:
         count = len(self.networks)
         widths = "-".join(map(str, spec.widths))
         plural = "s" if count > 1 else ""
+        added = getattr(self.encoder, "added_", {})
+        with_added = f" with {', '.join(added)}" if added else ""
         return (
-            f"{count} network{plural} {widths} of {spec.members} members; {self.networks[0].why_}"
+            f"{count} network{plural} {widths} of {spec.members} members{with_added}; "
+            f"{self.networks[0].why_}"
         )
 
     def with_feature_names(self, names: object) -> "FittedTable":

@@ -42,6 +42,49 @@ PARTS = ("trend", "year", *PERIODS)
 """The parts of a timestamp."""
 
 
+Tensor = TypeVar("Tensor")
+"""NumPy's arrays, or the tensors of an ONNX graph."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that is the difference of two columns in one unit.
+
+    minus : index of the column that is subtracted
+    period : after which the unit begins again, such as a day for times of day: the difference is
+        the shorter way, from -period / 2 on and below period / 2; 0 for units that do not
+    is_clock_number : whether the columns hold clock times such as 1730, whose difference is in
+        minutes
+    """
+
+    minus: int
+    period: float
+    is_clock_number: bool
+
+    def of(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the difference of two columns, with NumPy's arrays or in an ONNX graph."""
+        x: Any = first
+        y: Any = second
+        if self.is_clock_number:
+            x = minutes_of_clock_numbers(x)
+            y = minutes_of_clock_numbers(y)
+        with numpy.errstate(invalid="ignore"):  # infinity - infinity is a gap
+            z = x - y
+            if self.period:
+                z = z - (z + self.period / 2) // self.period * self.period
+        return z  # type: ignore[no-any-return]
+
+
+def minutes_of_clock_numbers(x: Any) -> Any:
+    """Return minutes since midnight of clock times such as 1730.
+
+    The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
+    graph's tensors.
+    """
+    with numpy.errstate(invalid="ignore"):
+        return x - x // 100.0 * 40.0
+
+
 @dataclass(frozen=True)
 class NumberEncoding:
     """One number of a row: scaled, an indicator of gaps, its place in a cycle and among bins.
@@ -53,6 +96,7 @@ class NumberEncoding:
     gaps, cycle : whether there are outputs for gaps, and for sine and cosine of the cycle
     edges : (bins + 1,) float64, increasing, or empty; clock : of a timestamp
     date_format : of timestamps that are text, empty for others
+    difference : how another column is subtracted from this one; None for the column itself
     """
 
     column: int
@@ -68,33 +112,41 @@ class NumberEncoding:
     edges: numpy.ndarray
     clock: Clock = ""
     date_format: str = ""
+    difference: Difference | None = None
 
     @property
     def labels(self) -> list[str]:
         """Return the ending of the name of each output, which follows the column's name."""
-        ending = f"_{self.part}" if self.part else ""
+        ending = f"_{self.part}" if self.part and self.difference is None else ""
         labels = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
         labels += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
         return labels + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
 
-Tensor = TypeVar("Tensor")
-"""NumPy's arrays, or the tensors of an ONNX graph."""
-
-
 def numbers_of(
     numbers: Sequence[NumberEncoding], read: Callable[[NumberEncoding], Tensor]
 ) -> list[Tensor]:
-    """Return for each number its column, or the part of a timestamp.
+    """Return for each number its column, the part of a timestamp, or the difference of columns.
 
     read : returns the column of a number; it is called once for each column
     """
     columns: dict[int, dict[str, Tensor]] = {}
-    for number in numbers:
+
+    def values(number: NumberEncoding) -> Tensor:
+        """Return the column of a number, or the part of a timestamp."""
         if number.column not in columns:
             kind: Kind = "timestamp" if number.part else "number"
             columns[number.column] = _parts(read(number), kind)
-    return [columns[number.column][number.part] for number in numbers]
+        return columns[number.column][number.part]
+
+    def difference(number: NumberEncoding, how: Difference) -> Tensor:
+        """Return the difference of the column of a number and another one."""
+        return how.of(values(number), values(replace(number, column=how.minus)))
+
+    return [
+        values(number) if number.difference is None else difference(number, number.difference)
+        for number in numbers
+    ]
 
 
 class EncodedNumbers(NamedTuple):
