@@ -249,9 +249,9 @@ def describe(path: str | Path) -> dict[str, Any]:
         estimator's labels and names of the columns that it uses, None where it has none;
         ``columns``, what each of these columns holds, of an estimator of tables;
         ``left_out``, the reason for each column that it does not use, and ``added``, that for each
-        difference of columns; ``tensors``, dtype and shape by name; ``network``, all fields of its `NetworkSpec`; ``settings`` and ``extra``;
-        ``format``, its version; ``writer``, the version of xpnet that wrote the file; ``bytes``,
-        its size.
+        difference of columns; ``tensors``, dtype and shape by name; ``network``, all fields of its
+        `NetworkSpec`; ``settings`` and ``extra``; ``format``, its version; ``writer``, the version
+        of xpnet that wrote the file; ``bytes``, its size.
 
     Raises
     ------

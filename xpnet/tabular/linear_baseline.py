@@ -19,6 +19,7 @@ from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from xpnet.backend import NetworkSpec
+from xpnet.backend.blas import one_thread
 from xpnet.models import Network
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.encodings import Encoding
@@ -155,25 +156,28 @@ def fit_linear(
 ) -> LinearModel | None:
     """Fit a linear model of sums of the inputs; None where a class has no rows.
 
+    BLAS has one thread meanwhile: more take as long, and keep other cores busy.
+
     sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
     deadline : the monotonic time, in seconds, at which the solver ends
     penalties : of a ridge regression that are compared
     """
-    numbers = sums_of_inputs(rows.X, sums)
-    spread = numbers.std(axis=0, dtype=numpy.float64)
-    factors = 1 / numpy.where(spread > 0, spread, 1.0)
-    numbers *= factors.astype(numbers.dtype)
-    if spec.loss == "softmax_cross_entropy":
-        classes = spec.widths[-1]
-        if len(numpy.unique(rows.Y)) < classes:
-            return None
-        best = fit_logistic(numbers, rows.Y, rows.weight, classes=classes, deadline=deadline)
-    else:
-        numbers_val = sums_of_inputs(validation.X, sums) * factors
-        best = min(
-            fit_ridges(numbers, rows.Y, rows.weight, penalties),
-            key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
-        )
+    with one_thread:
+        numbers = sums_of_inputs(rows.X, sums)
+        spread = numbers.std(axis=0, dtype=numpy.float64)
+        factors = 1 / numpy.where(spread > 0, spread, 1.0)
+        numbers *= factors.astype(numbers.dtype)
+        if spec.loss == "softmax_cross_entropy":
+            classes = spec.widths[-1]
+            if len(numpy.unique(rows.Y)) < classes:
+                return None
+            best = fit_logistic(numbers, rows.Y, rows.weight, classes=classes, deadline=deadline)
+        else:
+            numbers_val = sums_of_inputs(validation.X, sums) * factors
+            best = min(
+                fit_ridges(numbers, rows.Y, rows.weight, penalties),
+                key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
+            )
     return replace(best, weights=sums @ (factors[:, None] * best.weights))
 
 
