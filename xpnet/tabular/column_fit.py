@@ -183,7 +183,7 @@ class ColumnFit:
         return [replace(encoding, clock=clock, date_format=date_format) for encoding in encodings]
 
     def differences(self, encodings: Sequence[Encoding]) -> list[EncodedDifference]:
-        """Return the differences of columns that tell the target, and their encodings.
+        """Return the encodings of the differences of columns that explain the target.
 
         encodings : of all columns
         """
@@ -197,14 +197,18 @@ class ColumnFit:
             for number in numbers
         ]
         assert self.target.task is not None
-        found = find_differences(columns, self.target.y[rows], self.target.task)
-        return [encoded for each in found for encoded in self._encoded_difference(each)]
+        differences = find_differences(columns, self.target.y[rows], self.target.task)
+        return [
+            encoded
+            for difference in differences
+            for encoded in self._encoded_difference(difference)
+        ]
 
-    def _encoded_difference(self, found: FoundDifference) -> Iterator[EncodedDifference]:
+    def _encoded_difference(self, difference: FoundDifference) -> Iterator[EncodedDifference]:
         """Yield the encoding of a difference, unless it has one value only."""
-        stub = replace(found.first, difference=found.difference)
+        stub = replace(difference.first, difference=difference.difference)
         (x,) = numbers_of([stub], partial(read_number, self.table))
-        for number in fit_numbers(x, self.scaling, found.first.column, "number"):
+        for number in fit_numbers(x, self.scaling, difference.first.column, "number"):
             if number.scale:
                 encoding = replace(
                     number,
@@ -214,7 +218,7 @@ class ColumnFit:
                     date_format=stub.date_format,
                     difference=stub.difference,
                 )
-                yield EncodedDifference(encoding, found.why)
+                yield EncodedDifference(encoding, difference.why)
 
     def _category(self, index: int) -> list[Encoding] | str:
         """Return the encoding of a category or of free text, or why the column is left out."""

@@ -1,9 +1,9 @@
 """Differences of two columns in the same unit, such as an opening and a closing price.
 
 Where the target depends on which of two columns is larger, and by how much, bins of each column
-tell little of it: a network would have to learn the difference from many cells of both. A
-difference that tells the target is a number of its own. Each pair of columns with similar ranges is
-auditioned on the training rows, as levels are.
+explain little of it: a network would have to learn the difference from many cells of both. A
+difference that explains the target becomes a number of its own. Each pair of columns with similar
+ranges is auditioned on the training rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ MAX_PAIRS = 500
 MAX_DIFFERENCES = 8
 """Maximum number of differences that a table gets."""
 COLUMN_BINS = 32
-"""Number of bins of each column, within which the rest of the target is compared."""
+"""Number of bins of each column, within which residuals are compared."""
 MAX_TABLE_BINS = 256
 """Maximum number of bins of all columns together."""
 DIFFERENCE_BINS = 16
@@ -51,20 +51,20 @@ DIFFERENCE_BINS = 16
 RIDGE = 1e-8
 """Ridge of the least squares, for each row: bins of different columns may be the same."""
 ADJUSTMENTS = 3
-"""Number of times that what the bins of both columns tell is removed, one after the other."""
+"""Number of times that what the bins of both columns explain is removed, by turns."""
 MIN_DEVIATIONS = 9.0
-"""Smallest excess of what the bins of a difference tell, in standard deviations of what they tell
-by chance. Among a thousand tables of noise none reaches it."""
+"""Smallest excess of what the bins of a difference explain, in standard deviations of what they
+explain by chance. Among a thousand tables of noise none reaches it."""
 MIN_DEVIATIONS_AT_FIRST = 3.0
-"""Smallest excess with bins of equal widths, which decides whether a candidate is looked at in
-full: what the bins of both columns tell is removed then."""
+"""Smallest excess with bins of equal widths, from which a candidate is examined with quantiles and
+without what the bins of both columns explain."""
 BINNED_DEVIATIONS = 2.0
 """Number of standard deviations on each side of the mean that bins of equal widths divide."""
 MIN_EXPLAINED = 0.02
-"""Smallest share of the rest of the target that the bins of a difference tell."""
+"""Smallest share of the squared residuals that the bins of a difference explain."""
 MIN_RATIO_TO_SUM = 2.0
-"""Smallest ratio of what a difference tells to what the sum of both columns tells. Other forms of
-interaction, such as a product, are in both alike."""
+"""Smallest ratio of what a difference explains to what the sum of both columns explains. Both
+explain as much of another interaction, such as a product."""
 MIN_CLOCK_VALUES = 20
 """Minimum number of different values of a column of clock times that are written as numbers."""
 MIN_CLOCK_HOURS = 3
@@ -87,11 +87,11 @@ class NumberColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class FoundDifference:
-    """A difference that tells the target.
+    """A difference that explains the target.
 
     first : how the column is encoded from which the other one is subtracted
     difference : how they are subtracted
-    explained : share of the rest of the target that its bins tell
+    explained : share of the squared residuals that its bins explain
     """
 
     first: NumberEncoding
@@ -101,7 +101,7 @@ class FoundDifference:
     @property
     def why(self) -> str:
         """Return why the difference is encoded."""
-        return f"tells {self.explained:.0%} of what the bins of both columns leave of the target"
+        return f"explains {self.explained:.0%} of what the columns alone do not explain"
 
 
 class _Unit(NamedTuple):
@@ -143,11 +143,11 @@ def auditioned_rows(target: Target) -> numpy.ndarray:
 def find_differences(
     columns: Sequence[NumberColumn], y: numpy.ndarray, task: Task
 ) -> list[FoundDifference]:
-    """Return the differences that tell more of the target than the bins of all columns.
+    """Return the differences that explain what functions of all single columns do not.
 
-    What the bins of the columns tell is removed from the target by least squares; what the bins of
-    a difference tell of the rest is compared with what they tell by chance. The best difference is
-    kept, its bins are removed, too, and so on until none tells enough.
+    Piecewise-linear functions of all columns are fitted to the target. What the bins of a
+    difference explain of the residuals is compared with what they explain by chance. The best
+    difference is kept, its bins are fitted to the residuals, and so on until none explains enough.
 
     columns : the columns, in the auditioned rows; y : (auditioned rows,) numbers or class indices
     """
@@ -159,8 +159,8 @@ def find_differences(
     if not candidates:
         return []
     audition = _Audition.begun(values, _comparable_targets(y, task))
-    found: list[FoundDifference] = []
-    while len(found) < MAX_DIFFERENCES:
+    differences: list[FoundDifference] = []
+    while len(differences) < MAX_DIFFERENCES:
         best = audition.best(candidates, units)
         if best is None:
             break
@@ -170,8 +170,8 @@ def find_differences(
         unit = units[first]
         minus = columns[second].encoding.column
         difference = Difference(minus, unit.period, unit.is_clock_number)
-        found.append(FoundDifference(columns[first].encoding, difference, best.explained))
-    return found
+        differences.append(FoundDifference(columns[first].encoding, difference, best.explained))
+    return differences
 
 
 def _comparable_targets(y: numpy.ndarray, task: Task) -> numpy.ndarray:
@@ -248,7 +248,7 @@ def _overlap(first: tuple[float, float] | None, second: tuple[float, float] | No
 
 
 class _Best(NamedTuple):
-    """The best candidate. x : (rows,) its difference; explained : share of the rest it tells"""
+    """The best candidate. x : (rows,) its difference; explained : share of the residuals"""
 
     candidate: _Candidate
     x: numpy.ndarray
@@ -257,23 +257,23 @@ class _Best(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Audition:
-    """The rest of the target, which the bins of the columns do not tell.
+    """The residuals of the target, which functions of single columns do not explain.
 
     values : of each column, (rows,); bins : of each column, (rows,) int; cells : their number
-    rest : (rows, targets); terms : number of terms that are removed from the target
+    residuals : (rows, targets); terms : number of terms that are removed from the target
     """
 
     values: Sequence[numpy.ndarray]
     bins: Sequence[numpy.ndarray]
-    rest: numpy.ndarray
+    residuals: numpy.ndarray
     terms: int
 
     @classmethod
     def begun(cls, values: Sequence[numpy.ndarray], Y: numpy.ndarray) -> "_Audition":
-        """Remove from the targets what each column tells, by least squares.
+        """Remove from the targets what each column explains, by least squares.
 
-        A column tells a piecewise-linear function of itself: steps would leave what a number tells
-        within its bin, with which the difference to another number may be correlated.
+        Each column has a piecewise-linear function. Steps would leave the slope within each bin,
+        with which the difference to another column may be correlated.
         """
         count = int(min(MAX_TABLE_BINS, len(Y) // 8)) // len(values)
         design = [numpy.ones((len(Y), 1))]
@@ -281,68 +281,68 @@ class _Audition:
         matrix = numpy.concatenate(design, axis=1)
         gram = matrix.T @ matrix
         gram[numpy.diag_indices_from(gram)] += RIDGE * len(Y)
-        rest = Y - matrix @ numpy.linalg.solve(gram, matrix.T @ Y)
+        residuals = Y - matrix @ numpy.linalg.solve(gram, matrix.T @ Y)
         bins = [_bins(x, COLUMN_BINS) for x in values]
-        return cls(values, bins, rest - rest.mean(axis=0), matrix.shape[1])
+        return cls(values, bins, residuals - residuals.mean(axis=0), matrix.shape[1])
 
     def without(self, x: numpy.ndarray) -> "_Audition":
-        """Remove what the bins of a difference tell, too."""
+        """Remove what the bins of a difference explain, too."""
         bins = _bins(x, DIFFERENCE_BINS)
-        rest = self.rest - _means(self.rest, bins)[bins]
-        return _Audition(self.values, self.bins, rest, self.terms + DIFFERENCE_BINS)
+        residuals = self.residuals - _means(self.residuals, bins)[bins]
+        return _Audition(self.values, self.bins, residuals, self.terms + DIFFERENCE_BINS)
 
     def best(self, candidates: Sequence[_Candidate], units: Sequence[_Unit]) -> _Best | None:
-        """Return the candidate whose difference tells most, if it tells enough."""
-        told = list(self._told(candidates, units))
-        return max(told, key=lambda best: best.explained, default=None)
+        """Return the candidate whose difference explains most, if it explains enough."""
+        passed = self._passed(candidates, units)
+        return max(passed, key=lambda best: best.explained, default=None)
 
-    def _told(self, candidates: Sequence[_Candidate], units: Sequence[_Unit]) -> Iterator[_Best]:
-        """Yield the candidates that tell enough."""
+    def _passed(self, candidates: Sequence[_Candidate], units: Sequence[_Unit]) -> Iterator[_Best]:
+        """Yield the candidates that explain enough."""
         for candidate in candidates:
             first, second = self.values[candidate.first], self.values[candidate.second]
             period = units[candidate.first].period
             x = Difference(candidate.second, period, False).of(first, second)
-            if self._effect(self.rest, _equal_bins(x)).deviations < MIN_DEVIATIONS_AT_FIRST:
+            if self._effect(self.residuals, _equal_bins(x)).deviations < MIN_DEVIATIONS_AT_FIRST:
                 continue
-            rest = self._beyond(candidate)
-            told = self._effect(rest, _bins(x, DIFFERENCE_BINS))
-            if told.deviations < MIN_DEVIATIONS or told.explained < MIN_EXPLAINED:
+            residuals = self._beyond(candidate)
+            effect = self._effect(residuals, _bins(x, DIFFERENCE_BINS))
+            if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
                 continue
-            told_by_sum = self._effect(rest, _bins(first + second, DIFFERENCE_BINS))
-            if told.explained >= MIN_RATIO_TO_SUM * told_by_sum.explained:
-                yield _Best(candidate, x, told.explained)
+            effect_of_sum = self._effect(residuals, _bins(first + second, DIFFERENCE_BINS))
+            if effect.explained >= MIN_RATIO_TO_SUM * effect_of_sum.explained:
+                yield _Best(candidate, x, effect.explained)
 
     def _beyond(self, candidate: _Candidate) -> numpy.ndarray:
-        """Return the rest of the target without what the fine bins of both columns tell."""
-        rest = self.rest
+        """Return the residuals without what the fine bins of both columns explain."""
+        residuals = self.residuals
         for index in (candidate.first, candidate.second) * ADJUSTMENTS:
             bins = self.bins[index]
-            rest = rest - _means(rest, bins)[bins]
-        return rest
+            residuals = residuals - _means(residuals, bins)[bins]
+        return residuals
 
-    def _effect(self, rest: numpy.ndarray, bins: numpy.ndarray) -> "_Effect":
-        """Return how much bins tell of the rest of the target.
+    def _effect(self, residuals: numpy.ndarray, bins: numpy.ndarray) -> "_Effect":
+        """Return how much bins explain of the residuals.
 
         By chance, sums of squares of means of bins have the mean (bins - 1) tr(C) and the variance
-        2 (bins - 1) |C|^2, where C is the covariance of the rest.
+        2 (bins - 1) |C|^2, where C is the covariance of the residuals.
 
-        rest : (rows, targets); bins : (rows,) of each row
+        residuals : (rows, targets); bins : (rows,) of each row
         """
         counts = numpy.bincount(bins)
-        squares = float((counts[:, None] * _means(rest, bins) ** 2).sum())
-        free_rows = max(1, len(rest) - self.terms - 2 * COLUMN_BINS)
-        covariance = rest.T @ rest / free_rows
+        squares = float((counts[:, None] * _means(residuals, bins) ** 2).sum())
+        free_rows = max(1, len(residuals) - self.terms - 2 * COLUMN_BINS)
+        covariance = residuals.T @ residuals / free_rows
         total = float(numpy.trace(covariance))
         if total <= 0:
             return _Effect(0.0, 0.0)
         free_bins = max(1, int((counts > 0).sum()) - 1)
         excess = squares - free_bins * total
         chance = numpy.sqrt(2 * free_bins) * float(numpy.linalg.norm(covariance))
-        return _Effect(excess / chance, excess / (total * len(rest)))
+        return _Effect(excess / chance, excess / (total * len(residuals)))
 
 
 class _Effect(NamedTuple):
-    """What bins tell. deviations : excess over chance; explained : share of the rest"""
+    """What bins explain. deviations : excess over chance; explained : share of the residuals"""
 
     deviations: float
     explained: float

@@ -139,12 +139,12 @@ def numbers_of(
             columns[number.column] = _parts(read(number), kind)
         return columns[number.column][number.part]
 
-    def difference(number: NumberEncoding, how: Difference) -> Tensor:
+    def subtracted(number: NumberEncoding, difference: Difference) -> Tensor:
         """Return the difference of the column of a number and another one."""
-        return how.of(values(number), values(replace(number, column=how.minus)))
+        return difference.of(values(number), values(replace(number, column=difference.minus)))
 
     return [
-        values(number) if number.difference is None else difference(number, number.difference)
+        values(number) if number.difference is None else subtracted(number, number.difference)
         for number in numbers
     ]
 
