@@ -146,6 +146,14 @@ def test_products_and_functions_of_one_column_are_no_differences() -> None:
         assert encoder.added_ == {}
 
 
+def test_products_on_few_rows_are_no_differences() -> None:
+    for seed in range(40):
+        rng = numpy.random.default_rng(seed)
+        X = rng.normal(size=(240, 2))
+        y = X[:, 0] * X[:, 1] + rng.normal(size=240) / 5
+        assert xpnet.TableEncoder().fit(X, y).added_ == {}
+
+
 def test_rows_of_one_group_count_once() -> None:
     rng = numpy.random.default_rng(0)
     groups = numpy.repeat(numpy.arange(150), 20)

@@ -309,6 +309,10 @@ class _Audition:
             if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
                 continue
             effect_of_sum = self._effect(residuals, _bins(first + second, DIFFERENCE_BINS))
+            # On few rows the ratio may be large by chance.
+            lead = effect.deviations - effect_of_sum.deviations
+            if lead < MIN_DEVIATIONS:
+                continue
             if effect.explained >= MIN_RATIO_TO_SUM * effect_of_sum.explained:
                 yield _Best(candidate, x, effect.explained)
 

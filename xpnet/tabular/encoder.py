@@ -152,11 +152,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Two columns of numbers with bins, or of dates, whose ranges are alike may have a difference,
     where the target depends on which of two prices is higher, or by how many minutes one time is
     later than another. Piecewise-linear functions of all columns are fitted to the target. What 16
-    bins of the difference explain of the residuals must exceed what they explain by chance by 9
-    standard deviations, be at least 2 % of them, and be twice what the sum of both columns
-    explains. Classes are compared by their indicators and numbers by their ranks. Whole numbers
-    that are clock times, such as 1730, are subtracted in minutes. Tables of at least 100 rows, or
-    groups, and of at most 100 such columns are examined.
+    bins of the difference explain of the residuals must exceed what they explain by chance, and
+    what the sum of both columns explains, by 9 standard deviations; it must be at least 2 % of the
+    residuals, and twice what the sum explains. Classes are compared by their indicators and numbers
+    by their ranks. Whole numbers that are clock times, such as 1730, are subtracted in minutes.
+    Tables of at least 100 rows, or groups, and of at most 100 such columns are examined.
 
     Empty text is a gap, as in CSV files; so are the masked values of NumPy's masked arrays. Whole
     numbers above 2^53 that are different and equal in float64 are categories where they are few.
