@@ -66,7 +66,10 @@ def libraries() -> "list[LibController]":
     from threadpoolctl import ThreadpoolController
 
     assert scipy.linalg.cython_blas
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    controllers: list[LibController] = (
+        ThreadpoolController().select(user_api="blas").lib_controllers
+    )
+    return controllers
 
 
 one_thread = OneThread()

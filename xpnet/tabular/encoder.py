@@ -462,7 +462,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             For names other than those of the training.
         """
         check_is_fitted(self)
-        columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features).tolist()
         names = [
             f"{_title_of(encoding, columns)}{label}"
             for encoding in self.encodings_

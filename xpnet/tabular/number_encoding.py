@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -42,7 +42,16 @@ PARTS = ("trend", "year", *PERIODS)
 """The parts of a timestamp."""
 
 
-Tensor = TypeVar("Tensor")
+class Arithmetic(Protocol):
+    """Numbers that can be added and divided: NumPy's arrays, or the tensors of an ONNX graph."""
+
+    def __add__(self, other: float, /) -> Self: ...
+    def __sub__(self, other: Self, /) -> Self: ...
+    def __mul__(self, other: float, /) -> Self: ...
+    def __floordiv__(self, other: float, /) -> Self: ...
+
+
+Tensor = TypeVar("Tensor", bound=Arithmetic)
 """NumPy's arrays, or the tensors of an ONNX graph."""
 
 
@@ -63,19 +72,18 @@ class Difference:
 
     def of(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the difference of two columns, with NumPy's arrays or in an ONNX graph."""
-        x: Any = first
-        y: Any = second
         if self.is_clock_number:
-            x = minutes_of_clock_numbers(x)
-            y = minutes_of_clock_numbers(y)
+            first = minutes_of_clock_numbers(first)
+            second = minutes_of_clock_numbers(second)
         with numpy.errstate(invalid="ignore"):  # infinity - infinity is a gap
-            z = x - y
+            difference = first - second
             if self.period:
-                z = z - (z + self.period / 2) // self.period * self.period
-        return z  # type: ignore[no-any-return]
+                periods = (difference + self.period / 2) // self.period
+                difference = difference - periods * self.period
+        return difference
 
 
-def minutes_of_clock_numbers(x: Any) -> Any:
+def minutes_of_clock_numbers(x: Tensor) -> Tensor:
     """Return minutes since midnight of clock times such as 1730.
 
     The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
