@@ -184,8 +184,8 @@ _the_model = options.together(
         "--model",
         type=options.OneOf(["tabular", "mlp", "linear"]),
         default="tabular",
-        help="Kind of model: tabular (several networks on binned numbers), mlp (one network on "
-        "scaled numbers) or linear (no hidden layers).",
+        help="Kind of model: tabular (one network on binned numbers or several, by --quality), "
+        "mlp (one network on scaled numbers) or linear (no hidden layers).",
     ),
     _model(
         "--quality",
@@ -202,7 +202,7 @@ _the_model = options.together(
         "--members",
         type=_COUNT,
         help="Members of each network, which share most weights. "
-        "[default: 4 or 8 by quality, else 1]",
+        "[default: 2 or 4 by quality, else 1]",
     ),
     _model(
         "--activation",
@@ -213,7 +213,8 @@ _the_model = options.together(
     _model(
         "--dropout",
         type=_FRACTION,
-        help="Dropout probability of hidden units. [default: 0.1 for tabular classes, else 0]",
+        help="Dropout probability of hidden units. [default: 0.1 for tabular classes, else 0; the "
+        "third of several networks has 0, or 0.05 for numbers]",
     ),
     _model(
         "--loss",
@@ -232,13 +233,15 @@ _the_training = options.together(
     _training(
         "--epochs",
         type=_COUNT,
-        help="Maximum number of passes over the rows. [default: 100 to 300 by quality, else 200]",
+        help="Maximum number of passes over the rows. [default: 400, from 10,000 rows on at most "
+        "100 to 200 by quality; else 200]",
     ),
     _training(
         "--patience",
         type=_COUNT,
         help="Epochs without a better validation loss after which training stops; it keeps the "
-        "best epoch. [default: 4 to 16 by quality, else 10]",
+        "best epoch. [default: 3 + b/4 to 4 + b/2 by quality, b the number of the best epoch; "
+        "else 10]",
     ),
     _training(
         "--validation-size",
@@ -274,7 +277,8 @@ _the_training = options.together(
         "--weight-decay",
         type=options.Number(0),
         help="Decoupled weight decay, of optimizers that have one. "
-        "[default: 0.2 for tabular classes, 0.01 for tabular numbers, else 0.0003]",
+        "[default: 0.05 for tabular classes, 0.03 at quality 2; 0.01 for tabular numbers; "
+        "else 0.0003]",
     ),
     _training(
         "--jobs",
