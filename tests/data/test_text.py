@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from xpnet.data import frames, open_data
+from xpnet.data.cells.forms import TextRules
 from xpnet.data.column_choice import pick_columns
+from xpnet.data.frame_forms import learn_forms
 from xpnet.errors import DataFileError
 
 GOOD = "a,b,y\n1,2,x\n3,4.5,z\n"
@@ -119,34 +121,37 @@ COMMA = "commas are read as decimal marks; --decimal . if they separate thousand
         (
             "a;b;y\n1.234;1,5;p\n999;2,5;q\n",
             [[1234, 1.5], [999, 2.5]],
-            [COMMA, "a: '1.234' is read as 1234.0"],
+            [COMMA, "a: holds text such as '1.234', which is read as 1234.0"],
         ),
         ("a;b;y\n1,234;5;p\n2,000;6;q\n", [[1.234, 5], [2, 6]], [COMMA]),
         (
             "a;b;y\n1,234;5.25;p\n2,000;6;q\n",
             [[1234, 5.25], [2000, 6]],
-            ["a: '1,234' is read as 1234.0"],
+            ["a: holds text such as '1,234', which is read as 1234.0"],
         ),
         (
             'a,b,y\n"1,234",5,p\n"2,000",6,q\n',
             [[1234, 5], [2000, 6]],
-            ["a: '1,234' is read as 1234.0"],
+            ["a: holds text such as '1,234', which is read as 1234.0"],
         ),
         ('a,b,y\n"1,234","5,5",p\n"2,000",6,q\n', [[1.234, 5.5], [2, 6]], [COMMA]),
         (
             "a;b;y\n1'234.5;5;p\n2'000.25;6;q\n",
             [[1234.5, 5], [2000.25, 6]],
-            ['a: "2\'000.25" is read as 2000.25'],
+            ['a: holds text such as "2\'000.25", which is read as 2000.25'],
         ),
         (
             "a;b;y\n12,5 %;7 €;p\n7,25 %;1.234,50 €;q\n",
             [[12.5, 7], [7.25, 1234.5]],
-            ["a: '12,5 %' is read as 12.5", "b: '1.234,50 €' is read as 1234.5"],
+            [
+                "a: holds text such as '12,5 %', which is read as 12.5",
+                "b: holds text such as '1.234,50 €', which is read as 1234.5",
+            ],
         ),
         (
             'a,b,y\n$5.50,1,p\n"-$1,200",2,q\n',
             [[5.5, 1], [-1200, 2]],
-            ["a: '-$1,200' is read as -1200.0"],
+            ["a: holds text such as '-$1,200', which is read as -1200.0"],
         ),
     ],
 )
@@ -184,7 +189,8 @@ def test_words_of_few_kinds_among_numbers_are_gaps_and_told(tmp_path: Path) -> N
     found = read(tmp_path, "\n".join(lines))
     assert found.cells["b"][:3] == [None, 1, 2]
     assert found.frame.notes == [
-        "b: 3 cells hold 'unknown' among numbers, and are gaps; --text reads the column as text"
+        "b: holds 'unknown' among numbers in 3 rows, which are gaps; categorical_features reads "
+        "the column as text"
     ]
     assert found.cells["c"][:2] == ["x", "1"]
     assert read(tmp_path, "\n".join(lines), text=["b"]).cells["b"][:2] == ["unknown", "1"]
@@ -219,14 +225,16 @@ def test_rows_without_a_label_are_known(tmp_path: Path) -> None:
     assert (found.labels.tolist(), found.labelled.tolist()) == ([1.5, 2], [True, False, True])
 
 
-def test_dates_are_moments(tmp_path: Path) -> None:
+def test_dates_have_forms(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 "
         "11:00,q\n",
     )
-    assert all(pyarrow.types.is_temporal(found.frame.schema.field(name).type) for name in "abc")
-    assert found.cells["b"][1] == pandas.Timestamp("2024-02-03")
+    forms = learn_forms(found.frame, ["a", "b", "c"], [], TextRules())
+    assert [form.form.kind for form in forms.values()] == ["date"] * 3
+    seconds = forms["b"].form.read(found.cells["b"]).values / 1e6
+    assert seconds.tolist() == [pandas.Timestamp(f"2024-02-0{day}").timestamp() for day in (1, 3)]
 
 
 def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:

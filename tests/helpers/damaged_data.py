@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from helpers.data_files import Opened, look
-from xpnet.data.text import MISSING
+from xpnet.data.cells.gaps import MISSING
 from xpnet.errors import DataFileError
 
 ROWS = 40

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow
 
 from xpnet.data import open_data
+from xpnet.data.cells.forms import TextRules
 from xpnet.data.column_choice import pick_columns
+from xpnet.data.frame_forms import learn_forms, read_numbers
 from xpnet.data.frames import Frame
 from xpnet.data.labels import read_labels
 
@@ -52,5 +54,8 @@ def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: A
     opened = open_data(path, **dialect)
     features, _ = pick_columns(opened, target, (), (), text, labelled=True)
     frame = opened.read(opened.names, text, target)
-    labels, labelled = read_labels(frame, target, dialect.get("decimal"))
+    decimal = dialect.get("decimal") or getattr(opened, "decimal", None)
+    rules = TextRules(decimal=decimal, thousands=dialect.get("thousands"))
+    read_numbers(frame, learn_forms(frame, features, text, rules))
+    labels, labelled, _ = read_labels(frame, target, dialect.get("decimal"))
     return Opened(frame, contents(frame, features), labels, labelled)

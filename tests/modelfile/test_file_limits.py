@@ -504,8 +504,8 @@ def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
 
 def test_what_columns_hold() -> None:
     encodings = [
-        {"column": 0, "fill": 0.0, "clock": ""},
-        {"column": 1, "fill": 0.0, "clock": "utc"},
+        {"column": 0, "fill": 0.0, "part": ""},
+        {"column": 1, "fill": 0.0, "part": "trend"},
         {"column": 2, "frequent": 1},
         {"column": 3},
     ]

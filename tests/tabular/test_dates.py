@@ -148,15 +148,21 @@ def test_later_text_is_read_in_the_form_of_training(tmp_path: Path) -> None:
     expected = model.predict(days.iloc[certain])
     assert texts[0] == "08/04/2023"
     for reader in model, xpnet.load(tmp_path / "m.safetensors"):
-        for column in ["08/04/2023"] * 2, ["2023-04-08"] * 2, ["8 Apr 2023"] * 2:
+        for column in ["08/04/2023"] * 2, ["2023-04-08"] * 2:
             for frame in pandas.DataFrame({"when": column}), polars.DataFrame({"when": column}):
                 numpy.testing.assert_array_equal(reader.predict(frame), expected)
-        with pytest.raises(xpnet.InputError, match=r"'when'.*'%d/%m/%Y'.*'30/02/2023'"):
-            reader.predict({"when": ["08/04/2023", "30/02/2023"]})
+        for wrong in "30/02/2023", "04/28/2023", "8 Apr 2023", "08.04.2023":
+            message = rf"'when'.*'%d/%m/%Y'.*'{wrong}' in row 1"
+            with pytest.raises(xpnet.InputError, match=message):
+                reader.predict({"when": ["08/04/2023", wrong]})
     model.fit(days, numpy.arange(40.0))
-    with pytest.raises(xpnet.InputError, match=r"'when'.*'3/11/2023'"):
-        model.predict({"when": ["3/11/2023", "4/11/2023"]})
-    assert model.predict({"when": ["13/11/2023", "4/11/2023"]}).shape == (2,)
+    for column in ["13/11/2023", "4/11/2023"], ["4/11/2023", "13/11/2023"]:
+        with pytest.raises(xpnet.InputError, match=rf"'when'.*'{column[0]}' in row 0"):
+            model.predict({"when": column})
+    certain = ["13.11.2022", "29 Feb 2024", "2023/04/08"]
+    numpy.testing.assert_array_equal(
+        model.predict({"when": certain}), model.predict(days.iloc[[1, 2, 0]])
+    )
 
 
 @each_case("form", ["text", "category", "int64", "float64", "Int64"])
@@ -275,9 +281,9 @@ def test_a_file_with_an_impossible_format_is_refused(tmp_path: Path, date_format
     model.save(tmp_path / "m.safetensors")
 
     def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
-        encodings = envelope["description"]["settings"]["encoder"]["encodings"]
-        assert {one["date_format"] for one in encodings} == {"%d/%m/%Y"}
-        encodings[0]["date_format"] = date_format
+        forms = envelope["description"]["settings"]["encoder"]["forms"]
+        assert forms["0"]["date_format"] == "%d/%m/%Y"
+        forms["0"]["date_format"] = date_format
 
     (tmp_path / "other").write_bytes(sealed((tmp_path / "m.safetensors").read_bytes(), change))
     with pytest.raises(xpnet.ModelFileError):

@@ -7,8 +7,8 @@ import pytest
 from helpers.cases import each_case
 
 import xpnet
-from xpnet.tabular import dates
-from xpnet.tabular.dates import (
+from xpnet.data.cells import dates
+from xpnet.data.cells.dates import (
     FORMS,
     TIME_OF_DAY,
     are_whole_dates,

@@ -342,7 +342,7 @@ def test_errors_name_the_column(frame: pandas.DataFrame) -> None:
     encoder = TableEncoder().fit(frame)
     for changed, words in (
         (frame.assign(x="abc"), "'x' must hold numbers.*'abc'"),
-        (frame.assign(when="abc"), "'when' must hold dates.*text"),
+        (frame.assign(when="abc"), "'when' must hold dates.*'abc' in row 0"),
         (frame.assign(when=1.5), "'when' must hold dates.*float64"),
         (frame.drop(columns=["x", "town"]), "'town', 'x' is missing"),
     ):

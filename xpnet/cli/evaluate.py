@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from xpnet.cli import options
-from xpnet.cli.output import show_json, show_table
+from xpnet.cli.output import echo, show_json, show_table, visible
 from xpnet.cli.settings import MeasuringSettings
 
 if TYPE_CHECKING:
@@ -57,13 +57,16 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
             "The model must predict one label or number a row; it predicts several. Measure it in "
             "Python: model.score(X, y)."
         )
-    _, frame, features, target = read_columns(data, settings, opened, labelled=True)
-    labels, labelled = read_labels(frame, target, settings.decimal)
+    _, frame, features, target, forms = read_columns(data, settings, opened, labelled=True)
+    labels, labelled, _ = read_labels(frame, target, settings.decimal, opened.target_format)
     if opened.classes is None:
         y = numbers_of(frame.name, target, labels)
     else:
         y = class_indices(frame.name, labels, opened.classes)
-    rows = TableRows(frame, features, labelled, y, opened.classes)
+    rows = TableRows(frame, features, labelled, y, opened.classes, forms=forms)
+    rows.check_cells(opened.unreadable)
+    for note in frame.notes:
+        echo(visible(f"Note: {note}"), err=True)
     return Measured(opened, with_weights(rows, settings.weight))
 
 
@@ -98,7 +101,7 @@ def evaluate(
     from xpnet.cli.scores import middle, scores_of, show_scores
 
     opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
-    outputs = opened.outputs_of_all(rows.tables())
+    outputs = opened.outputs_of_all(rows)
     scores = scores_of(opened, rows.y, outputs, rows.weight)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
@@ -142,7 +145,7 @@ def explain(
 
     opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
     sample = rows.sample(EXPLAINED_ROWS)
-    importances = importances_of(opened, sample.table(), sample.y)
+    importances = importances_of(opened, sample)
     measure = "fall of R2" if opened.classes is None else "rise of the log loss"
     if plot is not None:
         from xpnet.cli.plot import draw_importances

@@ -387,6 +387,12 @@ reading: Decorator = together(
         help=f"Mark between thousands. {_DETECTED}",
     ),
     reading_option(
+        "--unreadable",
+        type=OneOf(["error", "gap"]),
+        help="A value that does not have the form of its column in training, such as a date in "
+        "another form, is an error, or a gap that is counted. [default: error, or that of MODEL]",
+    ),
+    reading_option(
         "--encoding", help="Encoding of text. [default: utf-8, or what its byte order mark says]"
     ),
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy
     import pyarrow
 
+    from xpnet.cli.reading import TableRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.frames import Frame
 
@@ -55,19 +56,24 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
       xpnet predict model.safetensors new.csv --interval 0.9
     """
+    import numpy
+
     from xpnet import load
-    from xpnet.cli.reading import read_columns
+    from xpnet.cli.reading import TableRows, read_columns
     from xpnet.cli.table_model import TableModel
     from xpnet.modelfile.disk import write_whole
 
     settings = PredictSettings(**arguments)
     opened = TableModel(load(model, backend=backend), settings.interval)
     _check_model(opened, settings)
-    file, frame, features, _ = read_columns(data, settings, opened, labelled=False)
+    file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
     ids = _columns_to_keep(file.names, opened, settings)
     header = _unused_names(_header(opened, settings.proba), ids, frame)
     kept = file.read(ids, ids, gaps=False).all_batches(ids) if ids else None
-    lines = _lines(opened, frame.all_batches(features), [*ids, *header], kept, settings.proba)
+    labelled = numpy.ones(frame.rows, bool)
+    rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
+    rows.check_cells(opened.unreadable)  # before anything is written
+    lines = _lines(opened, rows, [*ids, *header], kept, settings.proba)
     for note in frame.notes:
         echo(visible(f"Note: {note}"), err=True)
     if settings.output is not None:
@@ -118,7 +124,7 @@ def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str
 
 def _lines(
     opened: "TableModel",
-    batches: Iterable[object],
+    rows: "TableRows",
     names: list[str],
     kept: "Iterable[pyarrow.RecordBatch] | None",
     proba: bool,
@@ -128,8 +134,6 @@ def _lines(
     names : of all columns
     kept : batches of the columns before the predictions, as they stand in the file; None for none
     """
-    import pyarrow
-
     header: list[Sequence[object]] = [names]
     cells: Iterator[Sequence[object]] = repeat(())
     if kept is not None:
@@ -138,10 +142,10 @@ def _lines(
             for batch in kept
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         )
-    for batch in batches:
-        outputs = opened.outputs_of(pyarrow.Table.from_batches([batch]))
-        rows = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
-        yield _as_csv([*header, *((*before, *row) for row, before in rows)])
+    for table, numbers in rows.numbered_tables():
+        outputs = opened.outputs_of(table, rows.forms, numbers)
+        lines = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
+        yield _as_csv([*header, *((*before, *line) for line, before in lines)])
         header = []
     yield _as_csv(header)
 

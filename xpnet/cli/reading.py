@@ -1,22 +1,27 @@
 """Rows of a data file with their targets: read, divided, encoded."""
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy
 import pyarrow
+from pyarrow import types
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from xpnet.cli.dates import find_dates
 from xpnet.cli.output import few, working
 from xpnet.cli.settings import ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
+from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules
+from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.column_choice import pick_columns
-from xpnet.data.frames import Frame
+from xpnet.data.frame_forms import decimal_mark_of, learn_forms, read_numbers, text_columns
+from xpnet.data.frames import Frame, is_text
 from xpnet.data.sources import Source
 from xpnet.data.text import TextFile
 from xpnet.errors import DataFileError, InputError
@@ -24,6 +29,7 @@ from xpnet.tabular.columns import Table
 from xpnet.tabular.division import RowLinks, latest_rows, times_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 
 SPLIT_ROWS = 2**18
 """Maximum rows that are divided at a time, since their indices take memory."""
@@ -38,31 +44,41 @@ class ReadColumns(NamedTuple):
 
     opened : the file; frame : its rows, with these columns
     features : names of columns; target : the name of the labels' column, "" without labels
+    forms : how columns are read, by their names
     """
 
     opened: Frame | TextFile
     frame: Frame
     features: list[str]
     target: str
+    forms: dict[str, LearnedForm]
 
 
 def read_columns(
-    data: str, settings: ReadingSettings, model: TableModel | None = None, *, labelled: bool
+    data: str,
+    settings: ReadingSettings,
+    model: TableModel | None = None,
+    known: Mapping[str, ColumnForm] = MappingProxyType({}),
+    *,
+    labelled: bool,
 ) -> ReadColumns:
     """Open a data file and read the columns that a model takes.
 
     model : says what the options leave open; labelled : whether labels are needed
+    known : how columns are read, by their names, where there is no model yet
 
-    Raises DataFileError if columns are missing.
+    Raises DataFileError if columns are missing, and for a format of dates that no column has.
     """
-    opened = open_data(data, settings.target if labelled else None, **settings.dialect)
+    known = with_marks(known if model is None else model.forms, settings)
+    dialect = settings.dialect
+    dialect["decimal"] = settings.decimal or decimal_mark_of(known)
+    opened = open_data(data, settings.target if labelled else None, **dialect)
     drop = [*settings.no_features]
-    text = [*settings.text]
+    text = [*settings.text, *(name for name in text_columns(known) if name in opened.names)]
     features = settings.features
     target = settings.target
     if model is not None:
         drop += [name for name in model.ids if name in opened.names]
-        text += [name for name in model.text if name in opened.names]
         features = features or tuple(model.features)
         target = target or opened.default_target or model.target
     named = [*text, *settings.further_columns]
@@ -74,9 +90,55 @@ def read_columns(
         )
     columns = [*names, *settings.further_columns, *([] if label is None else [label])]
     columns = list(dict.fromkeys(columns))
+    if model is not None and model.target_format is not None and label is not None:
+        text.append(label)
     with working(f"reading {opened.name}"):
         frame = opened.read(columns, [name for name in text if name in columns], label)
-    return ReadColumns(opened, frame, names, label or "")
+        forms = _forms_of_file(opened, frame, names, settings, known)
+    if model is not None:
+        model.use_unreadable(settings.unreadable)
+        if not model.has_encoder:
+            read_numbers(frame, forms)
+    return ReadColumns(opened, frame, names, label or "", forms)
+
+
+def with_marks(
+    forms: Mapping[str, ColumnForm], settings: ReadingSettings
+) -> Mapping[str, ColumnForm]:
+    """Return forms with the marks of numbers that the user names for this file."""
+    if settings.decimal is None and settings.thousands is None:
+        return forms
+    return {
+        name: form.with_marks(settings.decimal, settings.thousands) for name, form in forms.items()
+    }
+
+
+def _forms_of_file(
+    opened: Frame | TextFile,
+    frame: Frame,
+    features: Sequence[str],
+    settings: ReadingSettings,
+    known: Mapping[str, ColumnForm],
+) -> dict[str, LearnedForm]:
+    """Return the forms of a file's columns: those that are known, and others by all of its rows.
+
+    Raises DataFileError for a format of dates that no column has.
+    """
+    decimal = settings.decimal
+    if decimal is None and isinstance(opened, TextFile):
+        decimal = opened.decimal
+    rules = TextRules(settings.date_format, decimal, settings.thousands)
+    unknown = [name for name in features if name not in known]
+    forms = learn_forms(frame, unknown, settings.text, rules)
+    forms |= {name: LearnedForm(form) for name, form in known.items() if name in features}
+    formats = {learned.form.date_format for learned in forms.values()}
+    if settings.date_format is not None and settings.date_format not in formats:
+        raise DataFileError(
+            f"{frame.name}: --date-format must be the format of some column of text or whole "
+            f"numbers; got {settings.date_format!r}, which no column has in all rows. Leave it out."
+        )
+    frame.take_as_text(name for name in features if is_text(frame.schema.field(name).type))
+    return forms
 
 
 @dataclass(frozen=True)
@@ -86,7 +148,8 @@ class TableRows:
     features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
-    date_formats : by the names of columns whose text or whole numbers are dates
+    forms : how columns are read, by their names
+    target_format : of labels that are numbers in text; None for others
     """
 
     frame: Frame
@@ -96,7 +159,8 @@ class TableRows:
     classes: Any
     weight: numpy.ndarray | None = None
     links: RowLinks = RowLinks()
-    date_formats: dict[str, str] = field(default_factory=dict)
+    forms: dict[str, LearnedForm] = field(default_factory=dict)
+    target_format: NumberFormat | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -119,15 +183,60 @@ class TableRows:
         """Return all rows as one table."""
         return pyarrow.concat_tables(self.tables()).unify_dictionaries()
 
+    def table_with_forms(self) -> Table:
+        """Return all rows as one table, which knows the forms of its columns."""
+        return replace(table_of(self.table()), forms=self.forms)
+
+    def check_cells(self, unreadable: str = "error") -> None:
+        """Raise DataFileError for a cell of text that does not have the form of its column.
+
+        unreadable : "error"; with "gap", a note on the gaps that such cells become
+        """
+        schema = self.frame.schema
+        checked = [
+            name
+            for name, (form, *_) in self.forms.items()
+            if form.kind != "category" and types.is_dictionary(schema.field(name).type)
+        ]
+        forms = {place: self.forms[name].form for place, name in enumerate(checked)}
+        rows = replace(self, features=checked)
+        gaps: dict[str, list[UnreadableWarning]] = {}
+        for table, numbers in rows.numbered_tables() if checked else ():
+            read = replace(table_of(table), row_numbers=numbers)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    read_table(read, forms, unreadable)
+                except InputError as error:
+                    raise DataFileError(f"{self.frame.name}: {error}") from error
+            for warning in caught:
+                if isinstance(warning.message, UnreadableWarning):
+                    gaps.setdefault(warning.message.column, []).append(warning.message)
+        for own in gaps.values():
+            count = sum(warning.count for warning in own)
+            self.frame.notes.append(f"{count:,} values became gaps: {own[0].problem}")
+
     def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
         """Yield the rows, some thousand at a time. blocks : of the frame; None for all"""
+        return (rows.table for rows in self.numbered_tables(blocks))
+
+    def numbered_tables(self, blocks: Iterable[int] | None = None) -> Iterator["NumberedRows"]:
+        """Yield the rows with their numbers. blocks : of the frame; None for all"""
         for block in range(self.frame.blocks) if blocks is None else blocks:
             first = int(self.frame.starts[block])
             for batch in self.frame.batches(block, self.features):
-                own = self.chosen[first : first + len(batch)]
-                if own.any():
-                    yield pyarrow.Table.from_batches([batch.filter(pyarrow.array(own))])
+                own = numpy.flatnonzero(self.chosen[first : first + len(batch)])
+                if len(own):
+                    table = pyarrow.Table.from_batches([batch.take(pyarrow.array(own))])
+                    yield NumberedRows(table, self.frame.first_row + first + own)
                 first += len(batch)
+
+
+class NumberedRows(NamedTuple):
+    """Some rows of a file. numbers : (rows,) int, as messages name them"""
+
+    table: pyarrow.Table
+    numbers: numpy.ndarray
 
 
 class EncodedRows(Source):
@@ -234,8 +343,7 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         return RowLinks()
     table = _column_of(frame, settings.time, labelled)
     try:
-        formats = find_dates(frame, [settings.time], settings, settings.date_format).formats
-        return RowLinks(time=times_of(table, settings.time, table.rows, formats))
+        return RowLinks(time=times_of(table, settings.time, table.rows, settings.date_format))
     except InputError as error:
         raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
 
@@ -268,7 +376,7 @@ def read_weights(frame: Frame, column: str, labelled: numpy.ndarray) -> numpy.nd
 
     Raises DataFileError for other values.
     """
-    table = _column_of(frame, column, labelled)
+    table = learn_table(_column_of(frame, column, labelled), ReadingRules()).table
     rule = f"{frame.name}: --weight must name a column of finite numbers, none of them negative"
     kind, type_name = table.kind(0)
     if kind != "number":
@@ -284,7 +392,10 @@ def _column_of(frame: Frame, name: str, labelled: numpy.ndarray) -> Table:
     """Return a column of the rows that have a label, as a table."""
     batches = [batch.column(0) for batch in frame.all_batches([name])]
     column = pyarrow.chunked_array(batches, frame.schema.field(name).type)
-    return table_of(pyarrow.table({name: column.filter(pyarrow.array(labelled))}))
+    own = column.filter(pyarrow.array(labelled))
+    if types.is_dictionary(own.type):
+        own = own.cast(own.type.value_type)
+    return table_of(pyarrow.table({name: own}))
 
 
 def _rows_of_some_groups(groups: numpy.ndarray, fraction: float, seed: int) -> numpy.ndarray:

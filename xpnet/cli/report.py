@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +12,7 @@ from xpnet.cli.output import few, show_facts, to_json, visible
 from xpnet.cli.plot import draw_losses
 from xpnet.cli.scores import Scores, show_scores
 from xpnet.cli.settings import TrainSettings
+from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import parameter_count
@@ -120,22 +122,34 @@ def _losses(history: History) -> Losses:
 
 
 def write_model(
-    model: Tabular, settings: TrainSettings, report: Report, path: Path | None
+    model: Tabular,
+    settings: TrainSettings,
+    report: Report,
+    path: Path | None,
+    target_format: NumberFormat | None,
 ) -> Written | None:
-    """Write a model with the facts of a report on its training; None for no path."""
+    """Write a model with the facts of a report on its training; None for no path.
+
+    target_format : of labels that were numbers in text; None for others
+    """
     extra = {
         "target": report["data"]["target"],
         "ids": list(settings.ids),
+        **({} if target_format is None else {"target_format": asdict(target_format)}),
         "training": describe_training(model, report),
     }
     return None if path is None else _write(path, partial(model.save, extra=extra))
 
 
 def replace_model(
-    written: Written, model: Tabular, settings: TrainSettings, report: Report
+    written: Written,
+    model: Tabular,
+    settings: TrainSettings,
+    report: Report,
+    target_format: NumberFormat | None,
 ) -> Written:
     """Write a model again, to where it was written, with what is known since."""
-    again = write_model(model, settings, report, written.path)
+    again = write_model(model, settings, report, written.path, target_format)
     assert again is not None
     return Written(again.path, written.failure or again.failure)
 

@@ -57,7 +57,7 @@ def middle(outputs: numpy.ndarray) -> numpy.ndarray:
     return columns[:, columns.shape[1] // 2]
 
 
-def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) -> numpy.ndarray:
+def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled: (columns, repeats).
 
     The score is log loss of classes, R2 of numbers.
@@ -67,8 +67,11 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) ->
 
     def badness(rows: pyarrow.Table) -> float:
         """Return the score of predictions for ``rows``, negated if a greater one is better."""
-        return score.sign * float(scores_of(model, y, model.outputs_of(rows))[score.name])
+        outputs = model.outputs_of(rows, sample.forms)
+        return score.sign * float(scores_of(model, y, outputs)[score.name])
 
+    table = sample.table()
+    y = sample.y
     unshuffled = badness(table)
     importances = numpy.empty((table.num_columns, REPEATS))
     for place, name in enumerate(table.column_names):

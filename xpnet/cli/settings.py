@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from xpnet.data.cells.numbers import Decimal
 
 CHANGEABLE = "changeable"
 """Key in the metadata of an option that a resumed run may change."""
@@ -25,6 +28,8 @@ class ReadingSettings:
     features, drop, text, ids : names of columns
     target : the column with labels, if an option names it
     separator, decimal, thousands, encoding : None to recognise them
+    unreadable : what becomes of values that do not have the form of the training
+    date_format : of dates in text, besides the forms that are recognised
     """
 
     features: tuple[str, ...] = ()
@@ -34,9 +39,11 @@ class ReadingSettings:
     target: str | None = None
     no_header: bool = False
     separator: str | None = None
-    decimal: str | None = None
+    decimal: "Decimal | None" = None
     thousands: str | None = None
     encoding: str | None = None
+    unreadable: str | None = None
+    date_format: str | None = None
 
     @property
     def no_features(self) -> tuple[str, ...]:
@@ -77,7 +84,6 @@ class TrainSettings(MeasuringSettings):
     """The options of ``xpnet train``; None where the model or the data decide."""
 
     data: str = field(metadata={CHANGEABLE: True})
-    date_format: str | None = None
     text_features: str | None = None
     task: str | None = None
     class_weight: str | dict[str, float] | None = None

@@ -1,26 +1,33 @@
 """Models of every kind, as a command needs to know them."""
 
-from collections.abc import Iterable
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow
 
+from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
+from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
-from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.text_encoding import TextEncoding
+from xpnet.tabular.frames import table_of
+from xpnet.tabular.reading import UnreadableWarning
 
-_TEXT = CategoryEncoding, TextEncoding
+if TYPE_CHECKING:
+    from xpnet.cli.reading import TableRows
 
 
 class TableModel:
     """A model of any kind that takes tables.
 
     features : names of the columns that it needs, none if it takes any of the right number
-    text : those that are read as text
+    forms : how these columns are read, by their names, as far as the model knows it
+    has_encoder : whether it takes tables, and not only arrays
+    target_format : of labels that were numbers in text; None for others
     classes : the labels, in the order of the probabilities' columns; None for a model of numbers
     outputs : how many numbers or labels a row has
     levels : of the quantiles that it predicts, if these are several
@@ -33,50 +40,85 @@ class TableModel:
         self.model: Any = model
         self.coverage: float | None = coverage
         self.features: list[str] = getattr(model, "feature_names_in_", numpy.array([])).tolist()
-        self.text: set[str] = set()
-        self._use_encoder(getattr(model, "encoder_", None))
+        encoder = getattr(model, "encoder_", None)
+        self.has_encoder: bool = isinstance(encoder, TableEncoder)
+        self.forms: dict[str, ColumnForm] = {}
+        self._use_encoder(encoder)
         self.outputs: int = _output_count(model)
         self.classes: list[object] | None = _classes_of(model)
         self.levels: list[float] = _levels_of(model)
         self.several: bool = self.outputs > 1 and not self.levels
         # A file from anyone may hold anything here.
         target = model.extra.get("target")
+        self.target_format: NumberFormat | None = _format_of(model.extra.get("target_format"))
         ids = model.extra.get("ids")
         self.target: str | None = target if isinstance(target, str) else None
         self.ids: list[object] = ids if isinstance(ids, list) else []
 
     def _use_encoder(self, encoder: TableEncoder | None) -> None:
-        """Take the columns that an encoder reads, and those that it reads as text."""
+        """Take the columns that an encoder reads, and their forms."""
         if encoder is None or not self.features:
             return
         names = self.features
-        encodings = encoder.encodings_
-        self.text = {
-            names[encoding.column] for encoding in encodings if isinstance(encoding, _TEXT)
-        }
+        self.forms = {names[column]: form for column, form in encoder.forms_.items()}
         self.features = [
-            names[place] for place in sorted({encoding.column for encoding in encodings})
+            names[place] for place in sorted({encoding.column for encoding in encoder.encodings_})
         ]
 
-    def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
+    def use_unreadable(self, unreadable: str | None) -> None:
+        """Use another rule for values that do not have the form of the training; None for none."""
+        if unreadable is not None and self.has_encoder:
+            self.model.encoder_.set_params(unreadable=unreadable)
+
+    @property
+    def unreadable(self) -> str:
+        """Return what becomes of values that do not have the form of the training."""
+        return str(self.model.encoder_.unreadable) if self.has_encoder else "error"
+
+    def outputs_of(
+        self,
+        table: pyarrow.Table,
+        forms: Mapping[str, LearnedForm],
+        row_numbers: numpy.ndarray | None = None,
+    ) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host.
+
+        forms : how columns are read, where the model does not know it
+        row_numbers : (rows,) of the rows in their file, for messages
 
         Raises InputError for values that the model does not take.
         """
         model = self.model
+        X: object = numpy.asarray(table) if not self.features else table
+        if self.features and self.has_encoder:
+            X = replace(table_of(table), forms=forms, row_numbers=row_numbers)
         try:
-            predict = getattr(model, "predict_proba", model.predict)
-            outputs = to_host(predict(table if self.features else numpy.asarray(table)))
-            if self.coverage is None:
-                return outputs
-            ends = model.predict_interval(table, self.coverage, predictions=outputs)
-            return numpy.hstack([outputs.reshape(len(table), -1), ends])
+            with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
+                warnings.simplefilter("ignore", UnreadableWarning)
+                outputs = to_host(getattr(model, "predict_proba", model.predict)(X))
+                if self.coverage is None:
+                    return outputs
+                ends = model.predict_interval(X, self.coverage, predictions=outputs)
+                return numpy.hstack([outputs.reshape(len(table), -1), ends])
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
 
-    def outputs_of_all(self, tables: Iterable[pyarrow.Table]) -> numpy.ndarray:
-        """Return the outputs of several tables, one after the other, as one array."""
-        return numpy.concatenate([self.outputs_of(table) for table in tables])
+    def outputs_of_all(self, rows: "TableRows") -> numpy.ndarray:
+        """Return the outputs of all rows as one array."""
+        return numpy.concatenate(
+            [
+                self.outputs_of(part.table, rows.forms, part.numbers)
+                for part in rows.numbered_tables()
+            ]
+        )
+
+
+def _format_of(described: object) -> NumberFormat | None:
+    """Return the format of labels from a file of anyone; None for anything else."""
+    try:
+        return checked_number_format(NumberFormat(**described))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
 
 
 def _classes_of(model: Any) -> list[object] | None:

@@ -104,7 +104,7 @@ def _strptime_format(ctx: click.Context, param: click.Parameter, value: str | No
     """Return a format of dates; fail for one that ``datetime.strptime`` does not take."""
     if value is None:
         return None
-    from xpnet.tabular.dates import check_date_format
+    from xpnet.data.cells.dates import check_date_format
 
     try:
         check_date_format(value, "--date-format")

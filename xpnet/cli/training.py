@@ -9,10 +9,8 @@ from typing import Any
 import click
 import numpy
 import pyarrow
-from pyarrow import types
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
-from xpnet.cli.dates import check_format_is_used, find_dates
 from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.reading import (
@@ -43,7 +41,9 @@ from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import Task, choose_task, numbers_of
 from xpnet.data import frames
-from xpnet.data.frames import is_text
+from xpnet.data.cells.forms import ColumnForm, LearnedForm
+from xpnet.data.cells.numbers import NumberFormat
+from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
@@ -90,13 +90,14 @@ def run(settings: TrainSettings) -> None:
             return
         _complete(report, model, training, settings)
         # Ctrl-C loses no model from here on, whatever takes long.
-        written = write_model(model, settings, report, settings.output)
+        target_format = training.target_format
+        written = write_model(model, settings, report, settings.output, target_format)
         lines.stage = "measuring"
         report["scores"] = _measure(model, training, test)
         if written is not None:
             lines.stage = "measuring importances"
             _ask_for_importances(model)
-            written = replace_model(written, model, settings, report)
+            written = replace_model(written, model, settings, report, target_format)
     files = [*filter(None, [written]), *write_others(settings, report)]
     show_report(report, model.why_, [file.path for file in files])
     failures = " ".join(file.failure for file in files if file.failure)
@@ -151,7 +152,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     scores: dict[str, Scores] = {}
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
-            outputs = opened.outputs_of_all(rows.tables())
+            outputs = opened.outputs_of_all(rows)
             scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
     scores["baseline"] = baseline_scores(training, test if len(test) else training)
     return scores
@@ -186,12 +187,12 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
 
     Raises DataFileError for a file that lacks a column, and for labels that the training lacks.
     """
-    schema = rows.frame.schema
-    text = [name for name in rows.features if types.is_dictionary(schema.field(name).type)]
+    mark = decimal_mark_of({name: form for name, (form, *_) in rows.forms.items()})
+    plain = ColumnForm("number", NumberFormat(mark or "."))
+    known = {name: rows.forms.get(name, LearnedForm(plain)).form for name in rows.features}
     reading = MeasuringSettings(
         features=tuple(rows.features),
         weight=settings.weight,
-        text=tuple(text),
         target=target,
         no_header=settings.no_header,
         separator=settings.separator,
@@ -199,14 +200,15 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         thousands=settings.thousands,
         encoding=settings.encoding,
     )
-    _, frame, features, _ = read_columns(path, reading, labelled=True)
-    labels, labelled = read_labels(frame, target, settings.decimal)
+    _, frame, features, _, forms = read_columns(path, reading, known=known, labelled=True)
+    labels, labelled, _ = read_labels(frame, target, settings.decimal, rows.target_format)
     if rows.classes is None:
         y = numbers_of(frame.name, target, labels)
     else:
         y = class_indices(frame.name, labels, rows.classes.tolist())
-    test = TableRows(frame, features, labelled, y, rows.classes)
+    test = TableRows(frame, features, labelled, y, rows.classes, forms=forms)
     frame.notes.clear()
+    test.check_cells(settings.unreadable or "error")
     test = with_weights(test, settings.weight)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
     return test
@@ -214,16 +216,8 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
 
 def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
-    _, frame, features, target = read_columns(settings.data, settings, labelled=True)
-    labels, labelled = read_labels(frame, target, settings.decimal)
-    dates = find_dates(frame, features, settings, settings.date_format)
-    check_format_is_used(frame, features, dates, settings.date_format)
-    frame.notes += dates.notes
-    frame.take_as_text(
-        name
-        for name in features
-        if is_text(frame.schema.field(name).type) and name not in dates.formats
-    )
+    _, frame, features, target, forms = read_columns(settings.data, settings, labelled=True)
+    labels, labelled, target_format = read_labels(frame, target, settings.decimal)
     task = choose_task(frame.name, target, labels, settings.task, settings.loss)
     _check_options_of_task(task, settings)
     if len(labels) < frame.rows:
@@ -235,7 +229,9 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
         y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    rows = TableRows(frame, features, labelled, y, classes, date_formats=dates.formats)
+    rows = TableRows(
+        frame, features, labelled, y, classes, forms=forms, target_format=target_format
+    )
     report = _first_report(rows, target, task, settings)
     lines.say("data", data_line(report["data"]))
     lines.say("task", task_line(report["task"]))
@@ -308,7 +304,6 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
-    model.set_params(date_format=rows.date_formats or None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)
@@ -324,7 +319,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
         return model.fit(
-            rows.table(),
+            rows.table_with_forms(),  # type: ignore[arg-type]  # a table that is read already
             rows.y if classes is None else classes[rows.y],
             sample_weight=rows.weight,
             groups=rows.links.groups,
@@ -389,7 +384,7 @@ def _encoder_of(
     assert isinstance(encoder, TableEncoder)  # no option of the command names another
     max_categories = max(GUARANTEED_CATEGORIES, MAX_ENCODED // all_rows)
     encoder.max_categories = min(encoder.max_categories, max_categories)
-    return encoder.fit(sample.table(), sample.y)
+    return encoder.fit(sample.table_with_forms(), sample.y)
 
 
 def _callbacks(

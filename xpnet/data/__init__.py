@@ -10,7 +10,8 @@
 ``frames``           the rows of a file as Arrow columns, at once or block by block
 ``column_choice``    which columns a model takes
 ``labels``           labels of a frame
-``number_format``    texts that are numbers with units or marks
+``cells``            how single cells are read: numbers, dates, durations and gaps in text
+``frame_forms``      the forms of a file's columns, which read their cells
 ``sources``          matrices of numbers, read block by block as the estimators take them
 ``buffers``          shuffled rows of sources
 ``file_errors``      one error for what the libraries raise

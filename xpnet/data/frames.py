@@ -26,6 +26,7 @@ class Frame:
     stored : a function that yields some columns of a block as they are stored, in that order, some
         thousand rows at a time; it raises DataFileError if the file cannot be read any more
     default_target : the column of labels, if it is known
+    first_row : number of the first row, for messages: 2 in a text file with a header
     notes : sentences for the user about how the file was read
     converters : by column, a function that makes an array of the schema's type from stored cells
     """
@@ -35,6 +36,7 @@ class Frame:
     starts: numpy.ndarray
     stored: Callable[[int, Sequence[str]], Iterable[pyarrow.RecordBatch]]
     default_target: str | None = None
+    first_row: int = 0
     notes: list[str] = field(default_factory=list)
     converters: dict[str, Callable[[pyarrow.ChunkedArray], pyarrow.ChunkedArray]] = field(
         default_factory=dict

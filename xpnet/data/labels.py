@@ -1,6 +1,5 @@
 """Labels of a frame: read from the target's column, and compared with the classes of a model."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,15 +7,17 @@ import numpy
 import pyarrow
 from pyarrow import compute, types
 
+from xpnet.data.cells.numbers import (
+    Decimal,
+    NumberFormat,
+    TextCounts,
+    numeric_text,
+)
 from xpnet.data.frames import Frame, is_text
-from xpnet.data.number_format import number_format_of
 from xpnet.errors import DataFileError, did_you_mean
 
 _MAX_LISTED = 12
 """Classes that a message lists."""
-
-_CODE = re.compile(r"[+-]?(0[0-9]|[0-9]{16})")
-"""Texts of digits that begin so name things, as 007 and numbers of accounts do; they stay text."""
 
 MAX_EXACT_FLOAT = 2**53
 """Whole numbers below this one are exact in float64."""
@@ -26,18 +27,26 @@ class Labels(NamedTuple):
     """The labels of a frame.
 
     values : (labelled rows,) int64, float64 or str; labelled : (rows,) bool, which rows have one
+    number_format : of labels that are numbers in text; None for others
     """
 
     values: numpy.ndarray
     labelled: numpy.ndarray
+    number_format: NumberFormat | None = None
 
 
-def read_labels(frame: Frame, target: str, decimal: str | None = None) -> Labels:
+def read_labels(
+    frame: Frame,
+    target: str,
+    decimal: Decimal | None = None,
+    number_format: NumberFormat | None = None,
+) -> Labels:
     """Read the labels of a frame.
 
     They are integers if all are whole numbers, floats if all are numbers, otherwise text.
 
     target : the name of their column; decimal : the decimal mark in text, if the user named one
+    number_format : of numbers in text, which the training has learned; None to learn it
 
     Raises DataFileError for labels of another kind, and where no row has one.
     """
@@ -49,7 +58,8 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> Labels
     elif (
         types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
     ):
-        labels = _from_texts(column, decimal, f"{frame.name}: column {target!r}")
+        title = f"{frame.name}: column {target!r}"
+        labels = _from_texts(column, decimal, number_format, title)
     else:
         raise DataFileError(
             f"{frame.name}: labels must be numbers or text; column {target!r} holds {kind}. "
@@ -76,8 +86,16 @@ def _from_numbers(numbers: numpy.ndarray) -> Labels:
     return Labels(values.astype(numpy.int64) if are_integers and are_exact else values, labelled)
 
 
-def _from_texts(column: pyarrow.ChunkedArray, decimal: str | None, title: str) -> Labels:
-    """Return labels from texts, each of which is looked at once. title : of the column"""
+def _from_texts(
+    column: pyarrow.ChunkedArray,
+    decimal: Decimal | None,
+    number_format: NumberFormat | None,
+    title: str,
+) -> Labels:
+    """Return labels from texts, each of which is looked at once. title : of the column
+
+    Raises DataFileError for text that is no number of the format.
+    """
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
     dictionary = [*encoded.dictionary.to_pylist(), None]
@@ -86,14 +104,22 @@ def _from_texts(column: pyarrow.ChunkedArray, decimal: str | None, title: str) -
         raise DataFileError(f"{title} must hold labels that do not end in a zero byte. Remove it.")
     codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
     labelled = numpy.asarray([bool(text) for text in texts])[codes]
-    number_format = None
-    if not any(_CODE.match(text) for text in texts):
-        filled = pyarrow.array(list(filter(None, texts)), pyarrow.string())
-        number_format = number_format_of([filled], decimal, None, strictly=True)
+    filled = list(filter(None, texts))
     if number_format is None:
-        return Labels(numpy.asarray(texts)[codes[labelled]], labelled)
-    numbers = number_format.numbers(pyarrow.array(texts)).to_numpy(zero_copy_only=False)
-    return Labels(_from_numbers(numbers[codes[labelled]]).values, labelled)
+        counts = TextCounts(filled, numpy.ones(len(filled), int))
+        learned = numeric_text([counts], decimal, strictly=True)
+        if learned is None:
+            return Labels(numpy.asarray(texts)[codes[labelled]], labelled)
+        number_format = learned.number_format
+    numbers = [number_format.read(text) if text else None for text in texts]
+    wrong = next((text for text in filled if number_format.read(text) is None), None)
+    if wrong is not None:
+        raise DataFileError(
+            f"{title} must hold numbers as in training ({number_format}); got {wrong!r}. Correct "
+            "it."
+        )
+    values = numpy.array(numbers, numpy.float64)[codes[labelled]]
+    return Labels(_from_numbers(values).values, labelled, number_format)
 
 
 def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[object]) -> numpy.ndarray:

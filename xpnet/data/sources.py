@@ -270,7 +270,7 @@ class ParquetSource(Source):
         )
         self.features: list[str] = columns
         self._check_numeric(path)
-        labels, labelled = read_labels(self.frame, target)
+        labels, labelled, _ = read_labels(self.frame, target)
         self.labels: numpy.ndarray = labels
         if not labelled.all():
             row = int(labelled.argmin()) + 1

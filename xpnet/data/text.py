@@ -21,10 +21,11 @@ from pyarrow import csv, parquet, types
 
 from xpnet.data import frames
 from xpnet.data.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
+from xpnet.data.cells.gaps import MISSING
+from xpnet.data.cells.numbers import Decimal
 from xpnet.data.file_errors import reading
 from xpnet.data.frames import BATCH_ROWS, Frame
 from xpnet.data.names import COMPRESSED, STDIN, format_suffix
-from xpnet.data.number_format import number_format_of
 from xpnet.data.parquet_frames import parquet_frame
 from xpnet.data.text_dialect import find_separator, has_decimal_commas, header_of
 from xpnet.errors import DataFileError
@@ -49,9 +50,6 @@ Few groups take little memory.
 
 PART_BYTES = 2**20
 """Bytes that are read at a time where content is counted."""
-
-MISSING: list[str] = [*csv.ConvertOptions().null_values, "<NA>", "None"]
-"""Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
 REMEDY = "Correct that row, or quote values that hold the separator or a line end"
 """The remedy that an error names for a row that cannot be read."""
@@ -93,7 +91,7 @@ class TextFile:
 
     source: str | Path
     separator: str | None = None
-    decimal: str | None = None
+    decimal: Decimal | None = None
     thousands: str | None = None
     encoding: str | None = None
     no_header: bool = False
@@ -224,7 +222,7 @@ class TextFile:
         *,
         gaps: bool = True,
     ) -> Frame:
-        """Return some columns of all rows: numbers, truth values, timestamps, or text.
+        """Return some columns of all rows: numbers and truth values as Python writes them, or text.
 
         text : columns that are read as text
         target : the column of labels, which is read as text unless it holds fractions
@@ -246,19 +244,8 @@ class TextFile:
             self._check_end(frame, text_columns)
             frame.notes += self.notes
             frame.take_as_text(text_columns)
-            self._convert_numbers(
-                frame, [name for name in text_columns if name not in (*text, target)]
-            )
+            frame.first_row = 1 if self.no_header else 2
             return frame
-
-    def _convert_numbers(self, frame: Frame, columns: Sequence[str]) -> None:
-        """Read columns of text as numbers where they hold numbers with units or marks."""
-        for name in columns:
-            cells = (batch.column(0) for batch in frame.all_batches([name]))
-            number_format = number_format_of(cells, self.decimal, self.thousands)
-            if number_format is not None:
-                frame.notes += [f"{name}: {number_format.note}"] if number_format.note else []
-                frame.convert(name, pyarrow.float64(), number_format.numbers)
 
     @contextmanager
     def _opened(
@@ -283,7 +270,6 @@ class TextFile:
             null_values=MISSING,
             strings_can_be_null=gaps,
             decimal_point=self.decimal or ".",
-            timestamp_parsers=[csv.ISO8601, "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"],
         )
         with (
             self._content() as stream,
@@ -298,7 +284,10 @@ class TextFile:
 
         def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, object]:
             """Return the kinds of the columns as pyarrow infers them, by name."""
-            return {column.name: _kind_to_read(column.type) for column in reader.schema}
+            return {
+                column.name: _kind_to_read(column.type, is_target=column.name == target)
+                for column in reader.schema
+            }
 
         kinds = self._retried(open_reader, dict.fromkeys(text, STRING), kinds_of)
         if target is not None and (
@@ -396,11 +385,12 @@ class TextFile:
                 raise ValueError("a quote is opened and never closed")
 
 
-def _kind_to_read(inferred: pyarrow.DataType) -> pyarrow.DataType:
+def _kind_to_read(inferred: pyarrow.DataType, *, is_target: bool) -> pyarrow.DataType:
     """Return the type in which a column is read whose first cells seem to have another one."""
     if types.is_null(inferred):  # a column of gaps may hold numbers later
         return pyarrow.float64()
-    if types.is_binary(inferred):  # text of another encoding, which is an error when it is read
+    # Dates are read by the form of their column; bytes of another encoding are an error later.
+    if types.is_binary(inferred) or (types.is_temporal(inferred) and not is_target):
         return STRING
     return inferred
 

@@ -324,7 +324,7 @@ def _named_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> Iterato
         column = entry["column"]
         name = encoder["names"][column] if encoder["names"] else str(column)
         if "fill" in entry:
-            yield name, "date" if entry["clock"] else "number"
+            yield name, "date" if entry["part"] else "number"
         elif "frequent" in entry:
             yield name, f"{tensors[f'encoder/{k}/lengths'].shape[0]} categories"
         elif f"encoder/{k}/components" in tensors:

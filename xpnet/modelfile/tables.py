@@ -1,6 +1,6 @@
 """Estimators of tables as files: networks, fitted attributes, and the encoding of each column."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import numpy
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.data.cells.forms import ColumnForm, checked_form
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
@@ -16,12 +17,17 @@ from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.dates import check_date_format
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
 from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import MAX_FINITE, PARTS, PERIODS, NumberEncoding
+from xpnet.tabular.number_encoding import (
+    MAX_FINITE,
+    PARTS,
+    PERIODS,
+    SECONDS_PER_DAY,
+    NumberEncoding,
+)
 from xpnet.tabular.recipe import learning_rate_of
 from xpnet.tabular.text_encoding import HASHES, TextEncoding
 
@@ -44,6 +50,9 @@ _TEXT_TENSORS = "frequencies", "components"
 
 _LEVEL_TENSORS = "levels", "details"
 """Names of the tensors of an encoding of levels."""
+
+_FORM_FIELDS = "clock", "date_format"
+"""Fields of encodings of numbers in files of 0.1.0, which belong to the form of the column."""
 
 _TENSORS = "target", "residuals", "residual_weights", "residual_groups"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
@@ -229,8 +238,54 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
         "notes": dict(encoder.notes_),
         "added": dict(encoder.added_),
         "encodings": entries,
+        "forms": {str(column): _described_form(form) for column, form in encoder.forms_.items()},
     }
     return _DescribedEncoder(settings, arrays)
+
+
+def _described_form(form: ColumnForm) -> dict[str, object]:
+    """Return the form of a column as JSON values, without what every column has."""
+    plain = asdict(ColumnForm(form.kind))
+    fields = {name: value for name, value in asdict(form).items() if value != plain[name]}
+    return {"kind": form.kind, **fields}
+
+
+def _forms_of(
+    described: dict[str, object] | None, encodings: list[Encoding], entries: list[dict[str, object]]
+) -> dict[int, ColumnForm]:
+    """Return the forms of the columns that an encoder of a file uses, by their indices.
+
+    described : None in files of 0.1.0, which hold the forms of dates in the entries of encodings
+
+    Raises ValueError for impossible forms, and unless each column has one.
+    """
+    columns = {encoding.column for encoding in encodings}
+    if described is None:
+        known = {
+            encoding.column: _form_of_entry(encoding, entry)
+            for encoding, entry in reversed(list(zip(encodings, entries, strict=True)))
+        }
+        return {column: form for column, form in known.items() if form is not None}
+    forms = {
+        int(column): checked_form(typed(form, ColumnForm)) for column, form in described.items()
+    }
+    if forms.keys() != columns or len(forms) != len(described):
+        raise ValueError("each column must have one form")
+    return forms
+
+
+def _form_of_entry(encoding: Encoding, entry: dict[str, object]) -> ColumnForm | None:
+    """Return the form of a column from an entry of a file of 0.1.0, None for numbers.
+
+    These files do not hold formats of numbers: each file that is predicted shows its own.
+    """
+    if isinstance(encoding, CategoryEncoding | TextEncoding):
+        return ColumnForm("category")
+    if not isinstance(encoding, NumberEncoding) or not encoding.part:
+        return None
+    fields = {name: entry[name] for name in _FORM_FIELDS if name in entry}
+    is_time = encoding.low >= 0 and encoding.high < SECONDS_PER_DAY and encoding.part == "trend"
+    return checked_form(typed({"kind": "time" if is_time else "date", **fields}, ColumnForm))
 
 
 def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
@@ -245,10 +300,11 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     left_out = described["left_out"]
     notes = described.get("notes", {})  # the same
     added = described.get("added", {})  # the same
+    entries = described["encodings"]
     encoder.encodings_ = [
-        _encoding_of(entry, tensors, f"encoder/{k}/", columns)
-        for k, entry in enumerate(described["encodings"])
+        _encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in enumerate(entries)
     ]
+    encoder.forms_ = _forms_of(described.get("forms"), encoder.encodings_, entries)
     kinds = {
         (encoding.column, type(encoding), bool(getattr(encoding, "part", "")))
         for encoding in encoder.encodings_
@@ -306,9 +362,8 @@ def _encoding_of(
 def _number_of(entry: dict[str, object], edges: numpy.ndarray) -> NumberEncoding:
     """Return the encoding of a number. Raises ValueError for impossible values."""
     _check(edges, "float64", (len(edges),))
-    number: NumberEncoding = typed({**entry, "edges": edges}, NumberEncoding)
-    if number.date_format:
-        check_date_format(number.date_format)
+    fields = {name: value for name, value in entry.items() if name not in _FORM_FIELDS}
+    number: NumberEncoding = typed({**fields, "edges": edges}, NumberEncoding)
     is_part = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
     is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
     is_increasing = not (numpy.diff(edges) <= 0).any()

@@ -167,14 +167,15 @@ class Tabular(FittedAttributes, TabularParameters):
         coding = self._learned_targets(select(y, nonzero_rows(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")
         training = CountedRows(X, len(y), targets, links.take(targets.indices))
+        random_state = check_random_state(self.random_state)
+        encoder = self.new_encoder(random_state)
+        training = training.with_forms(encoder)
         validation = None
         is_by_time = X_val is None and links.time is not None and self.validation_fraction > 0
         if X_val is not None:
             validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
         elif is_by_time:
             training, validation = training.divided_by_time(self.validation_fraction)
-        random_state = check_random_state(self.random_state)
-        encoder = self.new_encoder(random_state)
         divided = self._encoded_and_divided(
             encoder, training, validation, random_state, is_by_time=is_by_time
         )

@@ -176,11 +176,7 @@ class ColumnFit:
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
         """Return the encodings of a column of timestamps; none where it has one value only."""
-        clock = self.table.clock(index)
-        timestamps = self.table.timestamps(index, clock)
-        encodings = fit_numbers(timestamps, self.scaling, index, "timestamp")
-        date_format = getattr(self.table.values(index), "date_format", "")
-        return [replace(encoding, clock=clock, date_format=date_format) for encoding in encodings]
+        return fit_numbers(self.table.timestamps(index), self.scaling, index, "timestamp")
 
     def differences(self, encodings: Sequence[Encoding]) -> list[EncodedDifference]:
         """Return the encodings of the differences of columns that explain the target.
@@ -193,7 +189,12 @@ class ColumnFit:
             return []
         sample = self.table.take(rows)
         columns = [
-            NumberColumn(number, read_number(sample, number), sample.is_time_of_day(number.column))
+            NumberColumn(
+                number,
+                read_number(sample, number),
+                sample.is_time_of_day(number.column),
+                sample.clock(number.column),
+            )
             for number in numbers
         ]
         assert self.target.task is not None
@@ -214,8 +215,6 @@ class ColumnFit:
                     number,
                     part=stub.part,
                     gaps=False,  # the columns have indicators of their own gaps
-                    clock=stub.clock,
-                    date_format=stub.date_format,
                     difference=stub.difference,
                 )
                 yield EncodedDifference(encoding, difference.why)
@@ -277,7 +276,7 @@ def _subtracted_numbers(encodings: Sequence[Encoding]) -> list[NumberEncoding]:
 def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
     """Return the column of a number, or the seconds of timestamps: (rows,) float64."""
     if number.part:
-        return table.timestamps(number.column, number.clock)
+        return table.timestamps(number.column)
     return table.numbers(number.column)
 
 

@@ -10,31 +10,24 @@ for all libraries, so that a frame and the file that it was written to give the 
 - What NumPy's masked arrays mask is a gap.
 """
 
-import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import cached_property, partial
 from typing import Literal, NamedTuple, SupportsInt
 
 import numpy
 
+from xpnet.data.cells.dates import Clock
+from xpnet.data.cells.forms import LearnedForm
+from xpnet.data.cells.numbers import MAX_EXACT_INTEGER, TextCounts
 from xpnet.errors import InputError
-from xpnet.tabular.dates import Clock, Dates
 
 Kind = Literal["number", "category", "timestamp", "other"]
 
 MAX_NAMES_IN_A_MESSAGE = 10
 """Number of columns that an error names; their number stands for the others."""
-MAX_EXACT_INTEGER = 2**53
-"""Largest whole number up to which float64 holds each one."""
-
-_DURATION = re.compile(  # as pandas writes durations to CSV files: "-1 days +23:59:53.5"
-    r"(?P<days>-?\d+) days"
-    r"(?: \+?(?P<hours>\d\d):(?P<minutes>\d\d):(?P<seconds>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?",
-    re.ASCII,
-)
 
 
 class ColumnKind(NamedTuple):
@@ -61,10 +54,12 @@ class Numbers:
 
     values : (rows,) of one of NumPy's dtypes of numbers; NaN for gaps
     gaps : (rows,) bool, whether a whole number is a gap; None for no gaps among them
+    are_durations : whether they are typed durations
     """
 
     values: numpy.ndarray
     gaps: numpy.ndarray | None = None
+    are_durations: bool = False
 
     @property
     def kind(self) -> ColumnKind:
@@ -78,7 +73,8 @@ class Numbers:
 
     def take(self, rows: numpy.ndarray | slice) -> "Numbers":
         """Return some rows. rows : indices or a slice"""
-        return Numbers(self.values[rows], None if self.gaps is None else self.gaps[rows])
+        gaps = None if self.gaps is None else self.gaps[rows]
+        return replace(self, values=self.values[rows], gaps=gaps)
 
     def floats(self) -> numpy.ndarray:
         """Return the numbers as (rows,) float64, NaN for gaps."""
@@ -109,19 +105,18 @@ class Timestamps:
     microseconds : (rows,) float64 since 1970 on the clock of the column, or since midnight of
         times of day; NaN for gaps
     clock : the clock; local : the same on the clock of the time zone, where that is another one
-    unit : "datetime", "date" or "time"; date_format : of dates that were read from text
+    unit : "datetime", "date" or "time"
     """
 
     microseconds: numpy.ndarray
     clock: Clock
     local: numpy.ndarray | None = None
     unit: Literal["date", "time", "datetime"] = "datetime"
-    date_format: str = ""
 
     @property
     def kind(self) -> ColumnKind:
         """Return the kind of the column."""
-        return ColumnKind("timestamp", "dates as text" if self.date_format else "dates")
+        return ColumnKind("timestamp", "times of day" if self.unit == "time" else "dates")
 
     @property
     def is_empty(self) -> bool:
@@ -133,11 +128,14 @@ class Timestamps:
         local = None if self.local is None else self.local[rows]
         return replace(self, microseconds=self.microseconds[rows], local=local)
 
-    def seconds(self, clock: Clock) -> numpy.ndarray:
-        """Return the seconds since 1970, or since midnight: (rows,) float64, NaN for gaps."""
-        if self.local is not None and not clock:
-            return self.local / 1e6
-        return self.microseconds / 1e6
+    def on_clock(self, clock: Clock) -> "Timestamps | None":
+        """Return the timestamps on a clock of the training; None where they are on another one.
+
+        clock : "" for the clock of any zone
+        """
+        if clock == "" and self.local is not None:
+            return replace(self, microseconds=self.local)
+        return self if clock in ("", self.clock) else None
 
     def categories(self) -> CategoryCodes:
         """Return the timestamps as categories, in the text that Python writes."""
@@ -167,9 +165,7 @@ class Words:
 
     @property
     def kind(self) -> ColumnKind:
-        """Return the kind of the column; text that holds durations is numbers."""
-        if self.durations is not None:
-            return ColumnKind("number", "durations as text")
+        """Return the kind of the column."""
         return ColumnKind("category", "text")
 
     @cached_property
@@ -197,45 +193,16 @@ class Words:
         """Return the texts as categories."""
         return CategoryCodes(self.codes, self.texts)
 
-    def _of_rows(self, of_filled_texts: numpy.ndarray) -> numpy.ndarray:
+    def counts(self) -> TextCounts:
+        """Return the texts that are no gaps, and the number of rows of each."""
+        counts = numpy.bincount(self.codes[self.codes >= 0], minlength=len(self.texts))
+        is_filled = numpy.array([text != "" for text in self.texts], bool) & (counts > 0)
+        texts = [self.texts[index] for index in numpy.flatnonzero(is_filled).tolist()]
+        return TextCounts(texts, counts[is_filled])
+
+    def of_rows(self, of_texts: numpy.ndarray) -> numpy.ndarray:
         """Return the numbers of the rows from those of the texts: (rows,) float64, NaN for gaps."""
-        of_texts = numpy.full(len(self.texts) + 1, numpy.nan)
-        of_texts[:-1][[text != "" for text in self.texts]] = of_filled_texts
-        return of_texts[self.codes]
-
-    def floats(self) -> numpy.ndarray:
-        """Return text that spells numbers or durations as (rows,) float64, NaN for gaps.
-
-        Raises ValueError for other text.
-        """
-        if self.durations is not None:
-            return self.durations
-        numbers = [_number_of(text) for text in self.filled_texts]
-        if None in numbers:
-            others = [t for t, x in zip(self.filled_texts, numbers, strict=True) if x is None]
-            wrong = [text for text in others if _DURATION.fullmatch(text) is None]
-            raise ValueError(repr([*wrong, *others][0]))
-        return self._of_rows(numpy.array(numbers, numpy.float64))
-
-    @cached_property
-    def durations(self) -> numpy.ndarray | None:
-        """Return text as seconds where each is a duration as pandas writes them; None otherwise.
-
-        returns (rows,) float64, NaN for gaps
-        """
-        seconds = []
-        for text in self.filled_texts:
-            match = _DURATION.fullmatch(text)
-            if match is None:
-                return None
-            seconds.append(_seconds_of(match))
-        return self._of_rows(numpy.array(seconds)) if seconds else None
-
-    def dated(self, dates: Dates) -> Timestamps:
-        """Return the column as the dates that its texts are."""
-        microseconds = self._of_rows(dates.microseconds.astype(numpy.float64))
-        unit: Literal["time", "datetime"] = "time" if dates.is_time_of_day else "datetime"
-        return Timestamps(microseconds, dates.clock, unit=unit, date_format=dates.date_format)
+        return numpy.append(of_texts, numpy.nan)[self.codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,12 +255,16 @@ class Table:
     columns : of equal length
     named : whether the names are the user's; otherwise they are x0, x1, ...
     labels : the user's names as text where they are of another type than text, else empty
+    forms : how columns are read, by their names, where that is known before they are looked at
+    row_numbers : (rows,) int, of the rows in their source, for messages; None for 0, 1, 2, ...
     """
 
     names: Sequence[str]
     columns: Sequence[Column]
     named: bool
     labels: tuple[str, ...] = ()
+    forms: Mapping[str, LearnedForm] = field(default_factory=dict)
+    row_numbers: numpy.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -315,11 +286,14 @@ class Table:
             )
         rows = self.rows
         gaps = Column(rows, lambda: Numbers(numpy.full(rows, numpy.nan)))
-        return Table(names, [columns.get(name, gaps) for name in names], True)
+        chosen = [columns.get(name, gaps) for name in names]
+        return replace(self, names=names, columns=chosen, named=True, labels=())
 
     def take(self, rows: numpy.ndarray | slice) -> "Table":
         """Return some rows. rows : indices or a slice"""
-        return replace(self, columns=[column.take(rows) for column in self.columns])
+        columns = [column.take(rows) for column in self.columns]
+        numbers = None if self.row_numbers is None else self.row_numbers[rows]
+        return replace(self, columns=columns, row_numbers=numbers)
 
     def with_values(self, values: dict[int, Values]) -> "Table":
         """Return the table with other values in some columns. values : by the column's index"""
@@ -334,7 +308,7 @@ class Table:
         return self.columns[index].values
 
     def kind(self, index: int) -> ColumnKind:
-        """Return the kind of a column; text that holds durations counts as numbers."""
+        """Return the kind of a column."""
         return self.values(index).kind
 
     def clock(self, index: int) -> Clock:
@@ -354,20 +328,14 @@ class Table:
         name = self.names[index]
         if values.is_empty:
             return numpy.full(self.rows, numpy.nan)
-        if not isinstance(values, Numbers | Words):
+        if not isinstance(values, Numbers):
             raise InputError(_changed_kind(name, "numbers", values.kind.type_name))
-        try:
-            return values.floats()
-        except ValueError as error:
-            type_name = f"{values.kind.type_name} such as {error}"
-            raise InputError(_changed_kind(name, "numbers", type_name)) from error
+        return values.floats()
 
-    def timestamps(self, index: int, clock: Clock) -> numpy.ndarray:
+    def timestamps(self, index: int) -> numpy.ndarray:
         """Return a column of timestamps: (rows,) float64, seconds since 1970, NaN for gaps.
 
-        clock : the one of the training, on which the seconds count
-
-        Raises InputError for a column of another kind or on another clock.
+        Raises InputError for a column of another kind.
         """
         values = self.values(index)
         name = self.names[index]
@@ -375,9 +343,7 @@ class Table:
             return numpy.full(self.rows, numpy.nan)
         if not isinstance(values, Timestamps):
             raise InputError(_changed_kind(name, "dates", values.kind.type_name))
-        if clock and clock != values.clock:
-            raise InputError(_changed_clock(name, clock))
-        return values.seconds(clock)
+        return values.microseconds / 1e6
 
     def categories(self, index: int) -> CategoryCodes:
         """Return the values of a column as categories.
@@ -411,7 +377,7 @@ def _changed_kind(name: str, kind: str, type_name: str) -> str:
     return f"Column {name!r} must hold {kind}, as in training; got {type_name}. Convert the column."
 
 
-def _changed_clock(name: str, clock: Clock) -> str:
+def changed_clock(name: str, clock: Clock) -> str:
     """Return the message about a column of timestamps on another clock than in training."""
     if clock == "utc":
         return (
@@ -461,19 +427,3 @@ def codes_of_texts(codes: numpy.ndarray, texts: Iterable[str | None]) -> Categor
     code_of = {text: code for code, text in enumerate(distinct)}
     new_codes = [-1 if text is None else code_of[text] for text in texts]
     return CategoryCodes(numpy.array([*new_codes, -1], numpy.int64)[codes], distinct)
-
-
-def _number_of(text: str) -> float | None:
-    """Return the number that a text spells; None for other text."""
-    try:
-        return None if "_" in text else float(text)  # float takes 1_000 for 1000
-    except ValueError:
-        return None
-
-
-def _seconds_of(match: re.Match[str]) -> float:
-    """Return the seconds of a duration."""
-    days, hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3, 4))
-    microseconds = int((match["fraction"] or "").ljust(6, "0")[:6])
-    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    return (total * 1_000_000 + microseconds) / 1e6

@@ -77,12 +77,13 @@ class NumberColumn(NamedTuple):
 
     encoding : how the column is encoded; of timestamps, their trend
     x : (auditioned rows,) float64, NaN for gaps: the numbers, or seconds of timestamps
-    is_time_of_day : whether the timestamps have no date
+    is_time_of_day : whether the timestamps have no date; clock : of timestamps
     """
 
     encoding: NumberEncoding
     x: numpy.ndarray
     is_time_of_day: bool
+    clock: str
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _unit_of(column: NumberColumn) -> _Unit:
     """Return the unit of a column."""
     if column.encoding.part:
         period = SECONDS_PER_DAY if column.is_time_of_day else 0.0
-        return _Unit(True, column.encoding.clock, False, period)
+        return _Unit(True, column.clock, False, period)
     is_clock_number = are_clock_numbers(column.x)
     return _Unit(False, "", is_clock_number, MINUTES_PER_DAY if is_clock_number else 0.0)
 

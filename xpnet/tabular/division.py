@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from xpnet.errors import InputError, did_you_mean
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import Table
-from xpnet.tabular.date_columns import learn_dates
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.reading import ReadingRules, learn_column, read_table
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike
 
@@ -165,14 +165,14 @@ def times_of(
     table = table_of(X if is_column else {"time": time})
     index = _index_of(table, str(time)) if is_column else 0
     check_consistent_length(numpy.empty(rows), numpy.empty(table.rows))
-    formats = date_format if isinstance(date_format, dict) else {}
-    general = date_format if isinstance(date_format, str) else None
     name = (table.labels or table.names)[index]
-    values, note = learn_dates(table.values(index), name, formats.get(name), general)
-    if note and not is_column:  # the encoder warns of a column
-        warnings.warn(f"`time` {note}.", UserWarning, stacklevel=4)
+    learned = table.forms.get(name)
+    if learned is None:
+        learned = learn_column(table.values(index), name, ReadingRules(date_format))
+        if learned.note and not is_column:  # the encoder warns of a column
+            warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=4)
     title = f"column {time!r}" if is_column else "the array"
-    times = _seconds_of(table.with_values({index: values}), index, title)
+    times = _seconds_of(read_table(table, {index: learned.form}), index, title)
     gaps = int((~numpy.isfinite(times)).sum())
     if gaps:
         raise InputError(
@@ -193,7 +193,7 @@ def _seconds_of(table: Table, index: int, title: str) -> numpy.ndarray:
     if kind == "number":
         return table.numbers(index)
     if kind == "timestamp":
-        return table.timestamps(index, table.clock(index))
+        return table.timestamps(index)
     raise InputError(
         f"`time` must hold numbers or dates; got {title} of {type_name}. Convert it, for example "
         "by pandas.to_datetime."

@@ -1,7 +1,7 @@
 """The encoder of tables: it takes frames and returns float32 arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.errors import InputError, did_you_mean
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -30,13 +31,18 @@ from xpnet.learning.scikit_learn import BaseEstimator, OneToOneFeatureMixin, Tra
 from xpnet.tabular.category_encoding import CategoryEncoding
 from xpnet.tabular.column_fit import ColumnFit, choose_scaling, read_number
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
-from xpnet.tabular.date_columns import with_dates, with_dates_as_in_training
 from xpnet.tabular.division import RowLinks, links_of
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.frames import table_of
 from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
+from xpnet.tabular.reading import (
+    ReadingRules,
+    form_of_later_rows,
+    learn_table,
+    read_table,
+)
 from xpnet.tabular.text_encoding import TextEncoding
 from xpnet.typing import ArrayLike, TableLike
 
@@ -94,6 +100,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         reads, or one for each of some columns by their names. Whole numbers are dates by a format
         without separators, such as ``"%Y%m%d"``. None for the forms that are recognised (see
         Notes).
+    unreadable : {"error", "gap"}, default "error"
+        What becomes of a later value that does not have the form of its column in training, such
+        as a date in another form: an error that names row and column, or a gap; a warning counts
+        these gaps.
     text_features : {"on", "off"}, default "off"
         Whether free text, which differs from row to row, becomes 30 numbers: n-grams of 3 and 4
         characters are hashed, weighted by inverse document frequency, and reduced by a truncated
@@ -111,6 +121,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         why.
     notes_ : dict of str to str
         Columns that may be read in another way than they were meant, and how they are read.
+    forms_ : dict of int to ColumnForm
+        How the cells of each encoded column are read, by its index: number format, form of dates,
+        clock and words for gaps of the training (see Notes).
     encodings_ : list
         How each column is encoded, in the order of the outputs.
     n_features_in_ : int
@@ -192,6 +205,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     )
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    unreadable: str = allowing("error", {"error", "gap"})
     text_features: str = allowing("off", {"on", "off"})
     random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
 
@@ -202,7 +216,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: TableLike | Table, y: ArrayLike | None = None) -> Self:
         """Learn how to encode a table.
 
         Parameters
@@ -271,7 +285,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _fit(
         self,
-        X: TableLike,
+        X: TableLike | Table,
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
@@ -279,8 +293,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Fit; return the table, and the details of its rows by the index of their column."""
         check_parameters(self)
         table = table_of(X)
-        categorical = categorical_columns(self.categorical_features, table)
-        table, notes = with_dates(table, self.date_format, categorical)
+        rules = self._rules_of(table)
+        table, forms, notes = learn_table(table, rules)
         self.notes_: dict[str, str] = notes
         self.n_features_in_: int = len(table.columns)
         self._labels = table.labels
@@ -291,7 +305,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         kinds = [
-            ColumnKind("category", "text") if index in categorical else table.kind(index)
+            ColumnKind("category", "text") if index in rules.categorical else table.kind(index)
             for index in range(len(table.columns))
         ]
         scaling = choose_scaling(
@@ -310,7 +324,36 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             uses_free_text=self.text_features == "on",
         )
         self._fit_columns(column_fit, kinds)
+        self.forms_: dict[int, ColumnForm] = {
+            encoding.column: _form_of(encoding, forms[encoding.column])
+            for encoding in self.encodings_
+        }
         return table, column_fit.row_details
+
+    def _rules_of(self, table: Table) -> ReadingRules:
+        """Return what the parameters say about the columns of a table."""
+        return ReadingRules(self.date_format, categorical_columns(self.categorical_features, table))
+
+    def learned_forms(self, X: TableLike | Table) -> dict[str, LearnedForm]:
+        """Learn how the columns of a table are read, before some of its rows are chosen.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, array or Table, shape (rows, columns)
+            The rows that show how the columns are read.
+
+        Returns
+        -------
+        dict of str to LearnedForm
+            The forms by the names of the columns. `fit` learns no others for a Table with them.
+        """
+        table = table_of(X)
+        learned = learn_table(table, self._rules_of(table))
+        names = table.labels or table.names
+        return {
+            names[index]: LearnedForm(form, learned.notes.get(names[index], ""))
+            for index, form in learned.forms.items()
+        }
 
     def _fit_columns(self, column_fit: ColumnFit, kinds: Sequence[ColumnKind]) -> None:
         """Learn the encodings of all columns, and why columns are left out."""
@@ -385,15 +428,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         Table
-            The columns in the order of the training, with dates in text read as they were then.
+            The columns in the order of the training, with text read as it was then.
         """
         table = self._in_order_of_training(table)
-        formats = {
-            encoding.column: encoding.date_format
+        forms = {
+            encoding.column: form_of_later_rows(
+                self.forms_.get(encoding.column), table.values(encoding.column)
+            )
             for encoding in self.encodings_
-            if isinstance(encoding, NumberEncoding) and encoding.part
         }
-        return with_dates_as_in_training(table, formats) if formats else table
+        return read_table(table, forms, self.unreadable)
 
     def _in_order_of_training(self, table: Table) -> Table:
         """Return a table with the columns of the training: by name, or else by position."""
@@ -511,3 +555,9 @@ def categorical_columns(features: object, table: Table) -> set[int]:
         hint = did_you_mean(unknown[0], names)
         raise InputError(f"{rule}; got {enumerated(map(repr, unknown))}. {hint}".rstrip())
     return set(positions)
+
+
+def _form_of(encoding: Encoding, form: ColumnForm) -> ColumnForm:
+    """Return the form of an encoded column: whole numbers may have become a category."""
+    is_category = isinstance(encoding, CategoryEncoding | TextEncoding)
+    return replace(form, kind="category") if is_category else form

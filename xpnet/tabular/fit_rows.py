@@ -1,6 +1,6 @@
 """The rows of a fit: those whose weight is not 0, with their targets, and how they are encoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Protocol, TypeVar
 
@@ -67,7 +67,7 @@ class CountedRows:
     links : between the rows that count
     """
 
-    X: TableLike
+    X: TableLike | Table
     table_rows: int
     targets: WeightedTargets
     links: RowLinks
@@ -82,6 +82,17 @@ class CountedRows:
         """Return some of these rows. selection : (these rows,) bool"""
         links = self.links.take(selection)
         return CountedRows(self.X, self.table_rows, self.targets.part(selection), links)
+
+    def with_forms(self, encoder: Transformer) -> "CountedRows":
+        """Return the same rows, whose table knows how all of them are read.
+
+        Rows that are divided later, such as the latest ones for validation, are read alike.
+        """
+        if not isinstance(encoder, TableEncoder):
+            return self
+        table = table_of(self.X)
+        forms = encoder.learned_forms(replace(self, X=table).table_for(encoder))
+        return replace(self, X=replace(table, forms=forms))
 
     def table_for(self, encoder: Transformer) -> TableLike | Table:
         """Return the rows as an encoder takes them.

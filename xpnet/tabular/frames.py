@@ -208,7 +208,7 @@ def _of_numpy(array: numpy.ndarray, name: object) -> Values:
         data = numpy.ma.getdata(array).astype(f"{kind}8[us]")
         microseconds = numpy.where(numpy.isnat(data), numpy.nan, data.astype(numpy.int64))
         microseconds[numpy.ma.getmaskarray(array)] = numpy.nan
-        return Numbers(microseconds / 1e6) if kind == "m" else Timestamps(microseconds, "naive")
+        return _durations(microseconds) if kind == "m" else Timestamps(microseconds, "naive")
     if kind == "S":
         return OtherValues(len(array), str(array.dtype))
     return _of_objects(array.tolist(), name)
@@ -268,7 +268,7 @@ def _of_series(series: Any, name: object) -> Values:
     if dtype == narwhals.Date:
         return Timestamps(_floats(series.dt.timestamp("us")), "naive", unit="date")
     if dtype == narwhals.Duration:
-        return Numbers(_floats(series.dt.total_microseconds()) / 1e6)
+        return _durations(_floats(series.dt.total_microseconds()))
     if dtype in (narwhals.Categorical, narwhals.Enum):
         return _words_of_series(series, name, is_category=True)
     if dtype == narwhals.String:
@@ -278,9 +278,21 @@ def _of_series(series: Any, name: object) -> Values:
     return OtherValues(len(series), str(dtype))
 
 
+def _durations(microseconds: numpy.ndarray) -> Numbers:
+    """Return durations in seconds. microseconds : (rows,) float64, NaN for gaps"""
+    return Numbers(microseconds / 1e6, are_durations=True)
+
+
 def _floats(series: narwhals.Series) -> numpy.ndarray:
-    """Return a series of numbers as (rows,) float64, NaN for gaps."""
-    floats: numpy.ndarray = series.cast(narwhals.Float64).to_numpy()
+    """Return a series of numbers as (rows,) float64, NaN for gaps.
+
+    Microseconds more than 285 years from 1970 are rounded, which pyarrow refuses otherwise.
+    """
+    floats: numpy.ndarray
+    if series.implementation.is_pyarrow():
+        floats = series.to_native().cast("float64", safe=False).to_numpy()
+    else:
+        floats = series.cast(narwhals.Float64).to_numpy()
     return floats
 
 
@@ -438,7 +450,7 @@ def _of_times(present: list[time], is_gap: numpy.ndarray) -> Timestamps:
 def _of_spans(present: list[object], is_gap: numpy.ndarray) -> Numbers:
     """Return durations in seconds."""
     microseconds = numpy.array(present, "timedelta64[us]").astype(numpy.int64)
-    return Numbers(_with_gaps(microseconds, is_gap) / 1e6)
+    return _durations(_with_gaps(microseconds, is_gap))
 
 
 def _of_numpy_times(present: list[object], is_gap: numpy.ndarray) -> Timestamps:

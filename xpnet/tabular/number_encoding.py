@@ -8,7 +8,6 @@ import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from xpnet.tabular.columns import Kind
-from xpnet.tabular.dates import Clock
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.unlogged import fit_unlogged
 
@@ -102,8 +101,7 @@ class NumberEncoding:
     centre, scale : the scaled number is (x - centre) scale; scale is 0 where only gaps vary
     clip : whether scaled numbers are clipped smoothly to (-3, 3)
     gaps, cycle : whether there are outputs for gaps, and for sine and cosine of the cycle
-    edges : (bins + 1,) float64, increasing, or empty; clock : of a timestamp
-    date_format : of timestamps that are text, empty for others
+    edges : (bins + 1,) float64, increasing, or empty
     difference : how another column is subtracted from this one; None for the column itself
     """
 
@@ -118,8 +116,6 @@ class NumberEncoding:
     gaps: bool
     cycle: bool
     edges: numpy.ndarray
-    clock: Clock = ""
-    date_format: str = ""
     difference: Difference | None = None
 
     @property

@@ -65,6 +65,9 @@ class TabularParameters(BaseEstimator):
         Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
     date_format : str, dict of str to str, or None, default None
         Format of dates in text, as `TableEncoder` takes it.
+    unreadable : {"error", "gap"}, default "error"
+        What becomes of a later value that does not have the form of its column in training: an
+        error, or a gap that a warning counts, as `TableEncoder` does it.
     text_features : {"on", "off"}, default "off"
         Whether free text is used, as by `TableEncoder`. Such a model has no form in C or ONNX.
     activation : str or sequence of str, default "relu"
@@ -127,6 +130,7 @@ class TabularParameters(BaseEstimator):
         "auto", *CATEGORICAL_FEATURES
     )
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    unreadable: str = allowing("error", {"error", "gap"})
     text_features: str = allowing("off", {"on", "off"})
     activation: str | Sequence[str] = allowing("relu", str, ARRAY_LIKE)
     solver: str = allowing("adamw", set(OPTIMIZERS))
@@ -183,6 +187,7 @@ class TabularParameters(BaseEstimator):
                 task=self._task,
                 categorical_features=self.categorical_features,
                 date_format=self.date_format,
+                unreadable=self.unreadable,
                 text_features=self.text_features,
                 random_state=seed,
             )
@@ -192,7 +197,8 @@ class TabularParameters(BaseEstimator):
                 "categorical_features of the encoder."
             )
         encoder = clone(self.encoder)
-        for name, default in {"date_format": None, "text_features": "off"}.items():
+        table_parameters = {"date_format": None, "unreadable": "error", "text_features": "off"}
+        for name, default in table_parameters.items():
             value = getattr(self, name)
             if value != default and name not in encoder.get_params(deep=False):
                 raise InputError(

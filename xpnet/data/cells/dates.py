@@ -1,11 +1,14 @@
 """Dates in text: the forms in which people write them, and which of them a column has.
 
 A form is named as ``datetime.strptime`` writes it. All texts of a column have one form; a time of
-day may follow each date. Months have their English names, whatever the locale is.
+day may follow each date. Months have their English names, whatever the locale is. Years of the
+forms lie between 1000 and 2999, so that the numbers of parts and deliveries are no dates; the first
+and the last day of the calendar, which stand for "no date" in many tables, are dates, too.
 """
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import combinations
@@ -44,7 +47,11 @@ _CLOCK_TIME = (
     r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
 _TIME = rf"(?:(?:T|,? ){_CLOCK_TIME})?"
-_ZONE = r"(?: ?(?:(?P<utc>Z|UTC)|(?P<sign>[+-])(?P<zone_hour>\d{2})(?::?(?P<zone_minute>\d{2}))?))?"
+_ZONE = (
+    r"(?: ?(?:(?P<utc>Z|UTC)"
+    r"|(?P<sign>[+-])(?P<zone_hour>0\d|1[0-4])(?::?(?P<zone_minute>[0-5]\d))?))?"
+)
+_TIME_IN_ZONE = rf"(?:(?:T|,? ){_CLOCK_TIME}{_ZONE})?"
 
 ISO_DATE = "%Y-%m-%d"
 """The form of ISO 8601, which may have a time zone."""
@@ -52,7 +59,7 @@ TIME_OF_DAY = "%H:%M"
 """The form of times without a date."""
 
 _PATTERNS = {
-    ISO_DATE: f"{_YEAR}-{_MONTH}-{_DAY}{_TIME}{_ZONE}",
+    ISO_DATE: f"{_YEAR}-{_MONTH}-{_DAY}{_TIME_IN_ZONE}",
     "%Y/%m/%d": f"{_YEAR}/{_MONTH}/{_DAY}{_TIME}",
     "%d.%m.%Y": rf"{_DAY}\.{_MONTH}\.{_YEAR}{_TIME}",
     "%m/%d/%Y": f"{_MONTH}/{_DAY}/{_YEAR}{_TIME}",
@@ -75,8 +82,17 @@ _TWO_DIGITS = re.compile(
     r"\d{1,2}[/-](\d{1,2}|[A-Za-z]{3})[/-]\d{2}|\d{2}\.\d{2}\.\d{2}|\d{8}", re.ASCII
 )
 
-_READ_BY_NUMPY = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?", re.ASCII)
-"""Dates of ISO 8601 without a zone, which NumPy reads faster."""
+_CERTAIN_FORMS = (ISO_DATE, "%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%b %d %Y", "%Y-%m", "%b %Y")
+"""Forms in which a text has one meaning, whatever the other texts of its column are."""
+FIRST_YEAR = 1000
+"""First year of a date in one of the forms."""
+LAST_YEAR = 2999
+"""Last year of a date in one of the forms."""
+ENDS_OF_CALENDAR = frozenset({date.min, date.max})
+"""Days that are dates in any form, since many tables write them for "no date"."""
+
+_ISO_LAYOUTS = {10: "dddd-dd-dd", 16: "dddd-dd-dd dd:dd", 19: "dddd-dd-dd dd:dd:dd"}
+"""Dates of ISO 8601 without zone and fraction, by their length, which are read all at once."""
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 MICROSECONDS_PER_DAY = 86_400_000_000
@@ -97,7 +113,7 @@ class Dates(NamedTuple):
     @property
     def is_time_of_day(self) -> bool:
         """Return whether these are times without a date."""
-        return not any(f"%{letter}" in self.date_format for letter in "YymbBdjUWGVcxs")
+        return not has_date(self.date_format)
 
 
 def check_date_format(date_format: object, name: str = "date_format") -> None:
@@ -124,21 +140,103 @@ def read_dates(texts: Sequence[str], date_format: str) -> Dates | None:
 
     texts : not empty, none of them ""
     """
-    try:
-        if date_format == ISO_DATE and all(map(_READ_BY_NUMPY.fullmatch, texts)):
-            microseconds = numpy.array(texts, "datetime64[us]").astype(numpy.int64)
+    if date_format == ISO_DATE:
+        microseconds = _iso_microseconds(texts)
+        if microseconds is not None:
             return Dates(microseconds, "naive", date_format)
-        if date_format in FORMS:
-            instants = [_instant_of(text, FORMS[date_format]) for text in texts]
-        else:
-            instants = [_instant_by_format(text, date_format) for text in texts]
-    except (ValueError, OverflowError):
-        return None
+    instants = [instant for instant in map(_reader_of(date_format), texts) if instant is not None]
     clocks = {instant.clock for instant in instants}
-    if len(clocks) > 1:
+    if len(instants) < len(texts) or len(clocks) > 1:
         return None
     microseconds = numpy.array([instant.microseconds for instant in instants], numpy.int64)
     return Dates(microseconds, clocks.pop(), date_format)
+
+
+def read_each_date(texts: Sequence[str], date_format: str, clock: Clock) -> numpy.ndarray:
+    """Return the microseconds of each text as a later date of a column: (texts,) float64.
+
+    Each text is read for itself: in the form of the training, else in the form of ISO 8601, in
+    which all libraries write dates. Other texts, and those on another clock, are NaN.
+
+    texts : none of them ""
+    date_format : of the training's text; "" where training had typed dates: a text of any form that
+        is certain
+    clock : of the training; "" for any
+    """
+    if date_format in ("", ISO_DATE) and clock != "utc":
+        microseconds = _iso_microseconds(texts)
+        if microseconds is not None:
+            return microseconds.astype(numpy.float64)
+    readers = [_reader_of(form) for form in _later_forms(date_format)]
+    return numpy.array([_microseconds_of(text, readers, clock) for text in texts], numpy.float64)
+
+
+def _later_forms(date_format: str) -> Sequence[str]:
+    """Return the forms in which later text may be, for the form of the training."""
+    if date_format == "":
+        return _CERTAIN_FORMS
+    begins_with_year = date_format not in FORMS and date_format.startswith("%Y-")
+    is_dated = has_date(date_format)
+    return [date_format, ISO_DATE] if is_dated and not begins_with_year else [date_format]
+
+
+def _microseconds_of(text: str, readers: "Sequence[_Reader]", clock: Clock) -> float:
+    """Return a text as a date of the first form that it has, NaN for no form or another clock."""
+    for read in readers:
+        instant = read(text)
+        if instant is not None:
+            return instant.microseconds if clock in ("", instant.clock) else math.nan
+    return math.nan
+
+
+def has_date(date_format: str) -> bool:
+    """Return whether a format has a date, and not only a time of day."""
+    return any(f"%{letter}" in date_format for letter in "YymbBdjUWGVcxs")
+
+
+def _iso_microseconds(texts: Sequence[str]) -> numpy.ndarray | None:
+    """Return dates of ISO 8601 of one length: (texts,) int64; None where one is no such date."""
+    length = len(texts[0]) if texts else 0
+    layout = _ISO_LAYOUTS.get(length)
+    joined = "".join(texts)
+    if layout is None or len(joined) != length * len(texts) or not joined.isascii():
+        return None
+    if any(len(text) != length for text in texts):
+        return None
+    characters = numpy.frombuffer(joined.encode(), numpy.uint8).reshape(-1, length)
+    digits = characters - 48
+    is_digit = numpy.array([mark == "d" for mark in layout])
+    separators = characters[:, ~is_digit]
+    expected = numpy.array([ord(mark) for mark in layout if mark != "d"], numpy.uint8)
+    is_separator = separators == expected
+    is_separator |= (expected == ord(" ")) & (separators == ord("T"))
+    if (digits[:, is_digit] > 9).any() or not is_separator.all():
+        return None
+    return _microseconds_of_digits(digits[:, is_digit].astype(numpy.int64))
+
+
+def _microseconds_of_digits(digits: numpy.ndarray) -> numpy.ndarray | None:
+    """Return dates from the digits of year, month, day, and hour, minute, second if there are any.
+
+    digits : (texts, 8, 12 or 14)
+    returns (texts,) int64; None where one is in no calendar, or its year is none of the forms
+    """
+    year = digits[:, :4] @ numpy.array([1000, 100, 10, 1])
+    month, day, *clock_time = (
+        digits[:, first : first + 2] @ numpy.array([10, 1])
+        for first in range(4, digits.shape[1], 2)
+    )
+    hour, minute, second = [*clock_time, 0, 0, 0][:3]
+    is_date = (year >= FIRST_YEAR) & (year <= LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
+    is_time = numpy.less(hour, 24) & numpy.less(minute, 60) & numpy.less(second, 60)
+    if not (is_date & is_time).all():
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (day - 1)
+    if (days.astype("datetime64[M]") != months).any():
+        return None
+    of_day = ((hour * 60 + minute) * 60 + second) * 1_000_000
+    return days.astype(numpy.int64) * MICROSECONDS_PER_DAY + of_day
 
 
 class _Instant(NamedTuple):
@@ -146,6 +244,25 @@ class _Instant(NamedTuple):
 
     microseconds: int
     clock: Clock
+
+
+_Reader = Callable[[str], _Instant | None]
+
+
+def _reader_of(date_format: str) -> _Reader:
+    """Return the function that reads a text of a form or format as a date, None for others."""
+    pattern = FORMS.get(date_format)
+
+    def read(text: str) -> _Instant | None:
+        """Return the date, None for another text."""
+        try:
+            if pattern is None:
+                return _instant_by_format(text, date_format)
+            return _instant_of(text, pattern)
+        except (ValueError, OverflowError):
+            return None
+
+    return read
 
 
 def _instant_by_format(text: str, date_format: str) -> _Instant:
@@ -178,8 +295,14 @@ def _instant_of(text: str, pattern: re.Pattern[str]) -> _Instant:
 
 @lru_cache(maxsize=1 << 15)
 def _day_of(year: str, month: str | int, day: str | int) -> int:
-    """Return the number of days since 1970. Raises ValueError for a day that is in no calendar."""
-    return date(int(year), int(month), int(day)).toordinal() - _EPOCH.toordinal()
+    """Return the number of days since 1970.
+
+    Raises ValueError for a day that is in no calendar, and for a year that is none of the forms.
+    """
+    calendar_day = date(int(year), int(month), int(day))
+    if not FIRST_YEAR <= calendar_day.year <= LAST_YEAR and calendar_day not in ENDS_OF_CALENDAR:
+        raise ValueError("no such year")
+    return calendar_day.toordinal() - _EPOCH.toordinal()
 
 
 def _time_of(fields: dict[str, str]) -> int:

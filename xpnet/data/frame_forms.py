@@ -1,0 +1,102 @@
+"""The forms of a file's columns: learned from all of its rows, and read from text by them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy
+import pyarrow
+from pyarrow import types
+
+from xpnet.data.cells.dates import read_dates
+from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, date_form, learn_text
+from xpnet.data.cells.numbers import Decimal, NumberFormat, TextCounts
+from xpnet.data.frames import Frame, is_text
+
+
+def learn_forms(
+    frame: Frame, columns: Sequence[str], text: Sequence[str], rules: TextRules
+) -> dict[str, LearnedForm]:
+    """Return the forms of those columns that hold text, as all rows of a file show them.
+
+    Columns of whole numbers have one, too, where they are dates by the format of the rules.
+
+    text : columns that stay text, whatever they hold; rules : what is known about text
+    """
+    forms: dict[str, LearnedForm] = {}
+    for name in columns:
+        kind = frame.schema.field(name).type
+        if name in text:
+            forms[name] = LearnedForm(ColumnForm("category"))
+        elif is_text(kind.value_type if types.is_dictionary(kind) else kind):
+            forms[name] = learn_text(partial(_counts, frame, name), rules)
+        elif types.is_integer(kind) and rules.date_format is not None:
+            form = _form_of_whole_dates(frame, name, rules.date_format)
+            forms |= {} if form is None else {name: LearnedForm(form)}
+        elif rules.decimal == "," and (types.is_floating(kind) or types.is_integer(kind)):
+            forms[name] = LearnedForm(ColumnForm("number", NumberFormat(",")))
+    return forms
+
+
+def decimal_mark_of(forms: Mapping[str, ColumnForm]) -> Decimal | None:
+    """Return the decimal mark with which a file is read, None where no form tells one."""
+    marks = [form.number_format.decimal for form in forms.values() if form.kind == "number"]
+    return marks[0] if marks else None
+
+
+def text_columns(forms: Mapping[str, ColumnForm]) -> list[str]:
+    """Return the columns that pyarrow leaves as text, for their forms to read."""
+    mark = decimal_mark_of(forms)
+    return [
+        name
+        for name, form in forms.items()
+        if form.kind != "number" or form.number_format.decimal != mark
+    ]
+
+
+def read_numbers(frame: Frame, forms: Mapping[str, LearnedForm]) -> None:
+    """Read the columns of text that hold numbers as numbers, and note how."""
+    for name, (form, note, _) in forms.items():
+        kind = frame.schema.field(name).type
+        if form.kind == "number" and types.is_dictionary(kind):
+            frame.convert(name, pyarrow.float64(), _number_reader(form))
+            frame.notes += [f"{name}: {note}"] if note else []
+
+
+def _number_reader(form: ColumnForm) -> Callable[[pyarrow.Array], pyarrow.Array]:
+    """Return a function that makes an array of numbers from one of text."""
+
+    def numbers(column: pyarrow.Array) -> pyarrow.Array:
+        """Return the numbers; other text becomes gaps."""
+        # Encoded again, since a batch may use few words of its dictionary.
+        encoded = column.cast(pyarrow.string()).dictionary_encode()
+        values = form.read(encoded.dictionary.to_pylist()).values
+        return pyarrow.array(values, from_pandas=True).take(encoded.indices)
+
+    return numbers
+
+
+def _counts(frame: Frame, name: str) -> Iterator[TextCounts]:
+    """Yield the different texts of a column, for some thousand rows at a time."""
+    for batch in frame.all_batches([name]):
+        column = batch.column(0)
+        if types.is_dictionary(column.type):
+            codes = column.indices.drop_null().to_numpy()
+            texts = column.dictionary.to_pylist()
+            counts = numpy.bincount(codes, minlength=len(texts))
+        else:
+            distinct, rows = column.drop_null().value_counts().flatten()
+            texts, counts = distinct.to_pylist(), rows.to_numpy()
+        present = numpy.flatnonzero(counts).tolist()
+        yield TextCounts([texts[index] for index in present], counts[present])
+
+
+def _form_of_whole_dates(frame: Frame, name: str, date_format: str) -> ColumnForm | None:
+    """Return the form of a column of whole numbers that are dates of a format; None for others."""
+    form = None
+    for batch in frame.all_batches([name]):
+        texts = [str(number) for number in batch.column(0).unique().drop_null().to_pylist()]
+        dates = read_dates(texts, date_format) if texts else None
+        if texts and dates is None:
+            return None
+        form = form if dates is None else date_form(dates)
+    return form
