@@ -4,6 +4,7 @@ import pickle
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -22,9 +23,17 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
-from xpnet.tabular import fitted, linear_solvers, network_training, recipe
+from xpnet.tabular import (
+    base,
+    best_epoch,
+    ensemble,
+    fitted,
+    linear_solvers,
+    network_training,
+    recipe,
+)
 from xpnet.tabular.best_epoch import Patience, still_falls
-from xpnet.training import Callback
+from xpnet.training import Callback, engine
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
 REPEATED = {
@@ -469,11 +478,37 @@ def test_counts_are_predicted_as_positive_numbers() -> None:
         regressor.fit(X, y - 5)
 
 
-def test_a_time_limit_ends_the_training_with_every_member_usable(
-    table: pandas.DataFrame, target: numpy.ndarray
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("quality", [3, 5])
+def test_without_time_one_epoch_is_made(
+    table: pandas.DataFrame, target: numpy.ndarray, jobs: int, quality: int
 ) -> None:
-    limited = TabularRegressor(time_limit=1e-6, networks=3, random_state=0).fit(table, target)
-    assert [network.history.epochs for network in limited.networks_] == [1, 1, 1]
+    limited = TabularRegressor(time_limit=1e-6, quality=quality, n_jobs=jobs, random_state=0)
+    limited.fit(table, target)
+    epochs = [network.history.epochs for network in limited.networks_]
+    assert epochs == [1] * len(epochs)
+    assert len(epochs) <= jobs  # those that begin together have the same right
+    assert limited.predict_interval(table, 0.5).shape == (len(table), 2)
+
+
+def test_no_epoch_begins_that_would_end_too_late(
+    table: pandas.DataFrame, target: numpy.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this clock an epoch takes 10 s, from 10 to 20 s and from 30 to 40 s."""
+    seconds = [0.0]
+
+    def tick() -> float:
+        seconds[0] += 10
+        return seconds[0]
+
+    clock = SimpleNamespace(monotonic=lambda: seconds[0], perf_counter=tick)
+    for room in (best_epoch, ensemble, recipe, network_training, engine):
+        monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(base, "monotonic", clock.monotonic)
+    settings = {"networks": 1, "max_iter": 9, "refit": False, "random_state": 0}
+    assert TabularRegressor(**settings, time_limit=45).fit(table, target).n_iter_ == 2
+    seconds[0] = 0.0
+    assert TabularRegressor(**settings, time_limit=51).fit(table, target).n_iter_ == 3
 
 
 def test_the_time_that_simple_models_take_counts(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -11,7 +12,7 @@ import pytest
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import network_training, recipe
+from xpnet.tabular import ensemble, network_training, recipe
 from xpnet.tabular.blending import PredictedRows, best_together
 from xpnet.tabular.ensemble import Ensemble
 from xpnet.tabular.linear_baseline import sums_of_inputs
@@ -50,7 +51,7 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
         outputs=outputs,
         networks=1,
         has_validation=True,
-        deadline=numpy.inf,
+        started=0.0,
         watch=None,
     )
     return encoder, rows, made
@@ -253,11 +254,21 @@ def test_a_search_takes_validation_rows_of_any_kind(
     assert len(model.residuals_) == rows[next(iter(arguments))]
 
 
-def test_a_search_without_time_keeps_networks_of_the_first_rung(trained: Any) -> None:
+def test_a_search_without_time_trains_one_network() -> None:
     model = TabularRegressor(**SMALL, time_limit=1e-9).fit(TABLE, NUMBERS)
-    assert trained == [(setting, 0) for setting in range(4)]
-    assert 1 <= len(model.networks_) <= 3
+    assert len(model.networks_) == 1
     assert model.n_iter_ == 1
+
+
+def test_settings_that_the_time_did_not_reach_are_not_kept(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this clock the time ends with the second network of one setting."""
+    clock = SimpleNamespace(monotonic=lambda: 0.0 if len(trained) < 6 else numpy.inf)
+    monkeypatch.setattr(ensemble, "time", clock)
+    model = TabularRegressor(**SMALL, time_limit=1e9).fit(TABLE, NUMBERS)
+    assert [fold for _, fold in trained[:6]] == [0, 0, 0, 0, 1, 1]
+    assert len(model.networks_) == 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -4,6 +4,7 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import asdict, replace
+from math import inf
 from typing import Any
 
 import click
@@ -72,6 +73,10 @@ PARAMETER_OPTIONS = {
 }
 """Options by the parameters of an estimator that they set; others have the parameter's name."""
 
+MAX_OVERRUN = 1.2
+"""Multiple of a limit of time up to which importances are measured after a training: a busy machine
+takes longer than the limit."""
+
 LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
 """Learning rate of a network without hidden layers, unless an option names one."""
 
@@ -96,7 +101,8 @@ def run(settings: TrainSettings) -> None:
         report["scores"] = _measure(model, training, test)
         if written is not None:
             lines.stage = "measuring importances"
-            _ask_for_importances(model)
+            if time.perf_counter() - started < MAX_OVERRUN * (settings.time_limit or inf):
+                _ask_for_importances(model)
             written = replace_model(written, model, settings, report, target_format)
     files = [*filter(None, [written]), *write_others(settings, report)]
     show_report(report, model.why_, [file.path for file in files])

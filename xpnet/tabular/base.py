@@ -4,7 +4,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
 from time import monotonic
 from typing import Any, Self
 
@@ -330,7 +329,7 @@ class Tabular(FittedAttributes, TabularParameters):
             outputs=coding.outputs,
             networks=minimum,
             has_validation=divided.validation is not None,
-            deadline=started + (self.time_limit or inf),
+            started=started,
             watch=watching.of_network,
         )
         seeds = random_state.randint(2**31 - 1, size=maximum).tolist()

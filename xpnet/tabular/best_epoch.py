@@ -98,7 +98,8 @@ class BestEpoch(EarlyStopping):
         if self.validation is not None:
             self._compare(training, self.validation)
         self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
-        training.stop = training.stop or time.monotonic() > self.end
+        # The next epoch will take as long as this one.
+        training.stop = training.stop or time.monotonic() + training.history.seconds[-1] > self.end
 
     def train_end(self, training: Training) -> None:
         """Put the best parameters back, and release the validation rows."""

@@ -260,8 +260,17 @@ class Ensemble:
         epochs = [training.network.history.epochs for training in self.trainings.values()]
         return sum(epochs) / count * (count + 1) <= minimum * self.recipe.epochs
 
+    @property
+    def _is_out_of_time(self) -> bool:
+        """Say whether the time is over and a network has made a whole epoch, so that one can
+        predict.
+        """
+        return time.monotonic() >= self.recipe.deadline and self.whole_epochs
+
     def _train_one(self, number: int) -> None:
-        """Train one network, within its part of the time that is left."""
+        """Train one network, within its part of the time that is left; none without time."""
+        if self._is_out_of_time:
+            return
         with self._changed:
             begun = self._begun
             self._begun += 1
@@ -279,7 +288,7 @@ class Ensemble:
             training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
         )
         seconds = end - time.monotonic()
-        if self._refits and training.best_epoch and seconds > 0:
+        if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
             all_rows = self.shared_rows.all_rows(recipe.input_scales)
             refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 

@@ -104,8 +104,10 @@ class TabularParameters(BaseEstimator):
         3 at least. It does not where ``X_val`` is passed, nor where ``max_iter="auto"`` limits the
         epochs of a large table.
     time_limit : float or None, default None
-        Seconds after which ``fit`` ends with the best epochs so far. Each network makes at least
-        one epoch.
+        Seconds after which ``fit`` ends with the best epochs so far. No epoch begins that would
+        end later, by the time of the one before. One network makes at least one epoch; networks
+        for which no time is left are not trained. Where the encoding takes a third of the time,
+        trees and the linear baseline are left out.
     random_state : int, numpy.random.RandomState or None, default None
         Source of the initial weights, validation rows, orders and dropout. The same int gives the
         same fit with the same ``n_jobs`` and the same number of threads.

@@ -4,6 +4,7 @@ Every number that ``"auto"`` stands for is a constant at the head of this file.
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -193,6 +194,9 @@ MIN_EPOCHS = 16
 """Smallest number of epochs that the work of a row leaves, unless fewer make MIN_UPDATES."""
 MIN_UPDATES = 20_000
 """Number of updates that are enough: a very large table makes fewer than MIN_EPOCHS for them."""
+MAX_SHARE_BEFORE_HELPERS = 1 / 3
+"""Share of a limit of time up to which a fit begins trees and a linear baseline. Later they would
+leave too little time for the networks."""
 SGD_MOMENTUM = 0.9
 """Momentum of ``solver="sgd"``."""
 FALL_BEGIN = 2 / 3
@@ -263,14 +267,16 @@ def make_recipe(
     outputs: int,
     networks: int,
     has_validation: bool,
-    deadline: float,
+    started: float,
     watch: Watch | None,
 ) -> Recipe:
     """Return the recipe of an estimator's parameters for encoded rows.
 
     encoder : the fitted encoder; outputs : of each network; networks : the smallest number that is
     trained; has_validation : whether a validation loss ends the trainings
+    started : the monotonic time, in seconds, when the fit began
     """
+    limit = estimator.time_limit or math.inf
     quality = QUALITIES[estimator.quality]
     spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
     batch_size = batch_size_of(estimator, len(rows.X))
@@ -291,7 +297,9 @@ def make_recipe(
     patience = quality.patience
     if not isinstance(estimator.n_iter_no_change, str):
         patience = Patience(estimator.n_iter_no_change)
-    input_scales, input_sums = helpers_of(estimator, encoder, spec, rows)
+    input_scales, input_sums = None, None
+    if time.monotonic() - started < MAX_SHARE_BEFORE_HELPERS * limit:
+        input_scales, input_sums = helpers_of(estimator, encoder, spec, rows)
     return Recipe(
         spec=spec,
         batch_size=int(batch_size),
@@ -306,7 +314,7 @@ def make_recipe(
         backend=estimator.backend,
         input_scales=input_scales,
         input_sums=input_sums,
-        deadline=deadline,
+        deadline=started + limit,
         watch=watch,
     )
 

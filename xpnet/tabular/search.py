@@ -11,6 +11,7 @@ is lost: networks of the last settings are the networks of the fit.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -222,8 +223,15 @@ class SearchingEnsemble(Ensemble):
 
     def _keep_best(self, count: int) -> None:
         """Keep the settings with the lowest validation losses. count : maximum number of them"""
+        self._keep_comparable()
         self.kept_settings = sorted(self.kept_settings, key=self.loss_of_setting)[:count]
         self._say_settings("go on", self.kept_settings)
+
+    def _keep_comparable(self) -> None:
+        """Keep the settings with the most networks, which the time may have left on all folds."""
+        trained = Counter(self.plans[number].setting for number in self.trainings)
+        most = max(trained[setting] for setting in self.kept_settings)
+        self.kept_settings = [k for k in self.kept_settings if trained[k] == most]
 
     def finished(self, *, interrupted: bool) -> TrainedNetworks:
         """Return the networks of the settings that predict the validation rows best together.
@@ -232,6 +240,7 @@ class SearchingEnsemble(Ensemble):
         """
         if interrupted:
             return super().finished(interrupted=True)
+        self._keep_comparable()
         self.trainings: dict[int, NetworkTraining] = {
             number: training
             for number, training in self.trainings.items()
