@@ -19,7 +19,7 @@ from xpnet_bench.jobs import Job
 DISTURBED = 0.15
 """Share of the processors above which the use by other processes makes a time doubtful."""
 
-PREFERRED = ("xpnet-numba", "xpnet-cupy", "xpnet-numpy")
+PREFERRED = ("xpnet-numba", "xpnet-cupy", "xpnet-numpy", "xpnet-mlp")
 """Contenders of which the first that was measured is the one that the report speaks of."""
 
 SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from xpnet_bench.contenders import ENTRIES, Entry
-from xpnet_bench.jobs import PER_PROCESS, Job
+from xpnet_bench.jobs import Job, is_per_process
 from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
 from xpnet_bench.measure.pinning import set_variables
@@ -107,6 +107,6 @@ def _commit() -> str:
 
 def _takes_part(entry: Entry, job: Job) -> bool:
     """The floor is no library that is imported, and it does not train."""
-    if entry.role == "floor" and (job.suite in PER_PROCESS or job.operation == "accuracy"):
+    if entry.role == "floor" and (is_per_process(job) or job.operation == "accuracy"):
         return False
     return job.suite in entry.suites and entry.bits in (0, job.sizes.get("bits"))

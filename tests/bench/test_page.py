@@ -26,6 +26,7 @@ SECTIONS = (
     "kernels",
     "prediction",
     "cells",
+    "feel",
     "gpu",
     "startup",
     "memory",

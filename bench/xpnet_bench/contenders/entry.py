@@ -54,6 +54,13 @@ IMPORTS = {
     "cuda": "import torch; torch.zeros(1, device='cuda')",
     "jax": "import jax.numpy",
 }
+ESTIMATORS = {
+    "xpnet-mlp": "from xpnet import MLPClassifier",
+    "xpnet-table": "from xpnet import TabularClassifier",
+    "sklearn-mlp": "from sklearn.neural_network import MLPClassifier",
+    "boosting": "from sklearn.ensemble import HistGradientBoostingClassifier",
+}
+FEEL, USERS = "feel:Estimator", ("feel",)
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
 FLOAT64_OF_JAX = (("JAX_ENABLE_X64", "1"),)
 TRAINING, GPU, RANKS = ("training",), ("gpu",), ("distributed",)
@@ -84,6 +91,10 @@ ENTRIES = (
     Entry("jax", JAX, "cpu", "jax", "peer", IMPORTS["jax"]),
     Entry("jax-cuda", JAX, "cuda", "jax", "peer", "", GPU, CUDA_OF_JAX),
     Entry("numpy", "plain_numpy:PlainNumpy", "", "numpy", "peer", "import numpy"),
+    Entry("xpnet-mlp", FEEL, "xpnet-mlp", "numba", "xpnet", ESTIMATORS["xpnet-mlp"], USERS),
+    Entry("xpnet-table", FEEL, "xpnet-table", "numba", "xpnet", ESTIMATORS["xpnet-table"], USERS),
+    Entry("sklearn-mlp", FEEL, "sklearn-mlp", "sklearn", "peer", ESTIMATORS["sklearn-mlp"], USERS),
+    Entry("boosting", FEEL, "boosting", "sklearn", "peer", ESTIMATORS["boosting"], USERS),
     Entry("floor", "floor:Floor", "", "numpy", "floor"),
     Entry("floor-cuda", "gpu_floor:CudaFloor", "", "cupy", "floor", "", GPU),
 )

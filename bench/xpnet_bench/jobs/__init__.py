@@ -2,7 +2,7 @@
 by each contender for itself.
 """
 
-from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
+from xpnet_bench.jobs.catalogue import SUITES, USUAL, is_per_process, jobs_of
 from xpnet_bench.jobs.job import (
     BFLOAT16_BITS,
     FLOAT32_BITS,
@@ -15,12 +15,12 @@ from xpnet_bench.jobs.job import (
 __all__ = [
     "BFLOAT16_BITS",
     "FLOAT32_BITS",
-    "PER_PROCESS",
     "PRECISIONS",
     "SUITES",
     "TF32_BITS",
     "USUAL",
     "Job",
+    "is_per_process",
     "jobs_of",
     "widths_of",
 ]

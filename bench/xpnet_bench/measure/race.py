@@ -11,7 +11,7 @@ import numpy
 import psutil
 
 from xpnet_bench.contenders import find_entry, missing
-from xpnet_bench.jobs import PER_PROCESS, Job
+from xpnet_bench.jobs import Job, is_per_process
 from xpnet_bench.measure.process import ContenderProcess
 from xpnet_bench.measure.worker import ContenderFailed
 
@@ -142,7 +142,7 @@ def race(
 
 def _shares(job: Job, effort: Effort) -> tuple[int, int]:
     """Turns, and rounds a turn."""
-    if job.suite in PER_PROCESS or job.operation == "accuracy":
+    if is_per_process(job) or job.operation == "accuracy":
         return effort.whole_runs, 1
     if job.single_calls:
         return effort.turns, effort.single_calls

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from xpnet_bench.contenders import Contender, Task, find_entry
 from xpnet_bench.contenders.contender import Round
-from xpnet_bench.jobs import PER_PROCESS, Job
+from xpnet_bench.jobs import Job, is_per_process
 from xpnet_bench.measure.fresh import fresh_task
 from xpnet_bench.measure.pinning import end_with_parent, pin_cores
 
@@ -64,7 +64,7 @@ class Worker:
         self.task = None  # frees the arrays of the last job before the next ones are made
         gc.collect()
         self.job = job
-        if job.suite in PER_PROCESS:
+        if is_per_process(job):
             task = fresh_task(find_entry(self.name), job, folder)
         else:
             task = self._loaded().task(job)

@@ -36,6 +36,14 @@ SUITES = {
         "the others for five epochs of Adam on 784-100-10; and searches in as many "
         "processes as threads, in threads, and with one fit after the other.",
     ),
+    "feel": (
+        "What a user notices",
+        "Estimators with their defaults: xpnet's MLPClassifier (xpnet-mlp) and TabularClassifier "
+        "(xpnet-table), scikit-learn's MLPClassifier (sklearn-mlp) and its "
+        "HistGradientBoostingClassifier (boosting). The import and the first fits, on 150 rows of "
+        "4 columns, are new processes; a new machine has compiled nothing yet. A file is xpnet's "
+        "own, for scikit-learn a pickle; an installation includes all that it requires.",
+    ),
     "distributed": (
         "Several processes",
         "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) "
