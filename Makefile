@@ -11,6 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 ORDINARY := not attack and not nvrtc and not cuda_host and not docstrings and not exhaustive and not site
 QUICK := $(ORDINARY) and not slow
+BESIDES := (attack or nvrtc or cuda_host or docstrings or slow) and not exhaustive
 # Each worker begins with one half of the files and takes tests of the other when it is done: so most fixtures of a
 # file are made once, and most kernels are compiled once.
 PARALLEL := -n 2 --dist worksteal
@@ -19,8 +20,8 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-slow test-more test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
-.PHONY: snapshots fuzz coverage mutants
+.PHONY: digits types-complete test test-changed test-slow test-more test-more-changed test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: changelog snapshots fuzz coverage mutants
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -39,7 +40,11 @@ test-slow: test  ## besides: what starts processes, a cluster or a C compiler, o
 	$(PYTEST) $(BOUNDED) -m "$(ORDINARY) and slow"
 
 test-more: test  ## besides: what takes seconds a test, CUDA kernels on the host, docstrings, and a few rounds of each attack
-	$(PYTEST) $(BOUNDED) -m "(attack or nvrtc or cuda_host or docstrings or slow) and not exhaustive"
+	$(PYTEST) $(BOUNDED) -m "$(BESIDES)"
+
+test-more-changed: test  ## of these, the tests of the folders that differ from a commit: make test-more-changed BASE=v0.1.0
+	@tests="$$($(BIN)/python .ci/test-changed $(BASE))" && if [ -z "$$tests" ]; then echo "No test belongs to a changed file."; \
+		else echo "pytest $$tests" && { $(PYTEST) $(BOUNDED) -m "$(BESIDES)" $$tests || [ $$? -eq 5 ]; }; fi
 
 test-all: test-more  ## besides: all cases of what `make test` proves with a few
 	$(PYTEST) $(BOUNDED) -m "exhaustive and not site"
@@ -103,6 +108,9 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend and the estimators on an 
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
 	build/aarch64/python -m pytest $(PARALLEL) -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
 		tests/steps tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators
+
+changelog: .venv/ready  ## the fragments in changes/ become part of CHANGELOG.md; DRAFT=--draft only shows them
+	$(BIN)/python -m towncrier build --yes --version "$$($(BIN)/python -m hatchling version)" $(DRAFT)
 
 snapshots: .venv/ready  ## the bits of 100 short trainings, on record for this kind of processor; changed ones need CHANGE="text in CHANGELOG.md"
 	PYTHONPATH=tests $(BIN)/python -m helpers.snapshots --change "$(CHANGE)"

@@ -1,10 +1,13 @@
 """Sphinx's settings for xpnet's documentation: `make docs` builds it, with warnings as errors."""
 
+import hashlib
 import os
 import re
+import sys
+from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import metadata
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,25 @@ def documented_names() -> dict[str, str]:
                     links[name] = f"{module}.{name}"
                 links[f"{module}.{name}"] = f":obj:`{module}.{name}`"
     return links
+
+
+def examples_cache() -> Path:
+    """Return the folder of what the pages' examples printed: one for the sources, the scripts that
+    they show, and the versions that they ran with.
+
+    XPNET_DOCS_CACHE names a folder outside of the repository, which a fresh clone finds again.
+    """
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256(sys.version.encode())
+    for folder in ("xpnet", "backends", "bench/xpnet_bench"):
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    for package in ("numpy", "scipy", "scikit-learn", "numba", "pandas", "jax", "torch", "dask"):
+        with suppress(PackageNotFoundError):
+            digest.update(f"{package} {version_of(package)}".encode())
+    kept = os.environ.get("XPNET_DOCS_CACHE")
+    folder = Path(kept) if kept else root / "docs" / "_build" / "examples"
+    return folder / digest.hexdigest()[:16]
 
 
 def address_of(name: str) -> str:
@@ -94,6 +116,7 @@ myst_enable_extensions = [
 ]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
+nb_execution_cache_path = str(examples_cache())
 nb_execution_timeout = 600  # seconds a cell; a machine may be busy
 nb_execution_raise_on_error = True
 nb_merge_streams = True
@@ -182,6 +205,22 @@ def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> nodes.referen
     return nodes.reference("", "", content, internal=False, refuri=template.format(name=name))
 
 
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
+"""Folders with the reports of `xpnet bench`, as they were measured for this version."""
+
+
+def show_results(app: Any, page: str, content: list[str], results: Path = RESULTS) -> None:
+    """Replace ``<!-- results: NAME -->`` by the tables of that suite, if they were measured."""
+
+    def tables(match: re.Match[str]) -> str:
+        report = results / match[1] / "report.md"
+        text = report.read_text("utf-8") if report.is_file() else ""
+        found = re.search(rf"^### {match[1].capitalize()}$.*?(?=^## |\Z)", text, re.M | re.S)
+        return found[0].strip() if found else ""
+
+    content[0] = re.sub(r"<!-- results: (\w+) -->", tables, content[0])
+
+
 # What the examples of inherited methods are made with, on the page of each class.
 INHERITED_EXAMPLE = "xpnet.LogisticRegression(4, 3)"
 FITTED_TABLE = "(quality=1).fit({'size': [1.5, 2.5] * 20}, [0, 1] * 20)"
@@ -265,6 +304,7 @@ def divide_notebooks(app: Any, env: Any, docnames: list[str]) -> None:
 def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("missing-reference", link_elsewhere)
+    app.connect("source-read", show_results)
     app.connect("env-before-read-docs", divide_notebooks)
     app.connect("viewcode-find-source", source_of_methods)
     app.connect("autodoc-process-docstring", use_own_class, priority=100)  # before numpydoc

@@ -112,6 +112,38 @@ def test_types_are_links_and_words_are_words(words: str, marked: str) -> None:
     assert make_xref(words, aliases, settings["numpydoc_xref_ignore"]) == marked
 
 
+def test_a_page_shows_the_tables_of_a_suite_where_they_were_measured(tmp_path: Path) -> None:
+    show_results = runpy.run_path(str(DOCS / "conf.py"))["show_results"]
+    page = ["One.\n\n<!-- results: feel -->\n\nTwo."]
+    show_results(None, "page", page, tmp_path)
+    assert page == ["One.\n\n\n\nTwo."]
+    (tmp_path / "feel").mkdir()
+    tables = "### Feel\n\n| a |\n\n### Feel: besides\n\n| b |\n"
+    report = f"# A\n\n## What\n\nText.\n\n{tables}\n## Left out\n"
+    (tmp_path / "feel" / "report.md").write_text(report)
+    page = ["One.\n\n<!-- results: feel -->\n\nTwo."]
+    show_results(None, "page", page, tmp_path)
+    assert page == ["One.\n\n### Feel\n\n| a |\n\n### Feel: besides\n\n| b |\n\nTwo."]
+
+
+def test_what_examples_print_is_kept_until_the_sources_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XPNET_DOCS_CACHE", str(tmp_path / "kept"))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "conf.py").write_bytes((DOCS / "conf.py").read_bytes())
+    (tmp_path / "xpnet").mkdir()
+
+    def folder(source: str) -> Path:
+        (tmp_path / "xpnet" / "one.py").write_text(source)
+        return runpy.run_path(str(tmp_path / "docs" / "conf.py"))["examples_cache"]()
+
+    first = folder("a = 1\n")
+    assert first.parent == tmp_path / "kept"
+    assert folder("a = 2\n") != first
+    assert folder("a = 1\n") == first
+
+
 def test_examples_of_inherited_methods_run_with_the_class_of_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
