@@ -1,6 +1,8 @@
 """The version is written once, and what repeats it agrees."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -75,6 +77,39 @@ def test_numba_is_required_where_it_has_wheels(
         and (requirement.marker is None or requirement.marker.evaluate(environment))
     ]
     assert numba == ([] if bound is None else [bound])
+
+
+def test_fragments_of_the_changelog_have_a_topic_and_a_text() -> None:
+    topics = {
+        topic["directory"]
+        for topic in tomllib.loads(text("pyproject.toml"))["tool"]["towncrier"]["type"]
+    }
+    for fragment in sorted((ROOT / "changes").glob("*.md")):
+        name, topic, _ = fragment.name.rsplit(".", 2)
+        assert re.fullmatch(r"\+[a-z0-9-]+", name) and topic in topics, fragment.name
+        assert fragment.read_text(encoding="utf-8").strip()
+
+
+def test_fragments_become_paragraphs_of_the_section_to_come(tmp_path: Path) -> None:
+    pytest.importorskip("towncrier", reason="builds the changelog; in the group 'test'")
+    for name in ("pyproject.toml", "CHANGELOG.md"):
+        (tmp_path / name).write_text(text(name), encoding="utf-8")
+    changes = tmp_path / "changes"
+    changes.mkdir()
+    (changes / "template.md.jinja").write_text(text("changes/template.md.jinja"), encoding="utf-8")
+    (changes / "+one.speed.md").write_text("A fit\nis faster.\n")
+    (changes / "+two.speed.md").write_text("So is a prediction.\n")
+    (changes / "+other.files.md").write_text("Files are smaller.\n")
+    command = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", "0.1.0"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    marker = "<!-- make changelog adds here -->\n"
+    above, below = text("CHANGELOG.md").split(marker)
+    after = (tmp_path / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert after.startswith(above + marker) and after.endswith(below)
+    added = after.removeprefix(above + marker).removesuffix(below)
+    expected = ["**Speed.** A fit is faster. So is a prediction.", "**Files.** Files are smaller."]
+    assert added.strip().split("\n\n") == expected
+    assert sorted(path.name for path in changes.iterdir()) == ["template.md.jinja"]
 
 
 def test_an_excluded_version_has_its_reason() -> None:

@@ -181,10 +181,12 @@ def main() -> None:
     change = parser.parse_args().change
     record, hashes = read_record(), computed_hashes()
     changed = changed_cases(record, hashes) if record else []
-    if changed and (not change or change not in _joined(ROOT / "CHANGELOG.md")):
+    announcements = [ROOT / "CHANGELOG.md", *sorted((ROOT / "changes").glob("*.md"))]
+    if changed and (not change or not any(change in _joined(path) for path in announcements)):
         sys.exit(
-            f"CHANGE must be a text that stands in CHANGELOG.md, since the bits of {len(changed)} "
-            f"cases differ from those on record; got {change!r}. They are: {', '.join(changed)}"
+            f"CHANGE must be a text of CHANGELOG.md or of a file of changes/, since the bits of "
+            f"{len(changed)} cases differ from those on record; got {change!r}. "
+            f"They are: {', '.join(changed)}"
         )
     new = Record(
         processor(),

@@ -1,6 +1,6 @@
 """Bits of short trainings are those on record for this kind of processor.
 
-``make snapshots`` writes the record. A change of bits is announced in CHANGELOG.md.
+``make snapshots`` writes the record. A change of bits is announced in the changelog.
 """
 
 import json
