@@ -210,11 +210,19 @@ def row_of_table(quality: int) -> str:
     return "| " + " | ".join(map(str, [*cells, "{}, {}".format(*of.hidden_widths)])) + " |"
 
 
+WORK = [quality.work_of_a_row // 1_000_000 for quality in QUALITIES.values()]
+"""Million multiplications for each row, by quality."""
+
 ON_THE_PAGE = [
     *map(row_of_table, QUALITIES),
     f"{PATIENCE[2].epochs} and {WORDS[Fraction(PATIENCE[2].share).limit_denominator(9)]} of the "
     "best epoch's number at the default quality",
     f"more than {MAX_EPOCHS} epochs. From {LARGE} rows on",
+    f"*w* is {', '.join(map(str, WORK[:-1]))} and {WORK[-1]} at the qualities 1 to 5",
+    f"*f* is {recipe.WORK_OF_FEW_ROWS:g} up to {LARGE} rows, falls to 1 as "
+    f"{recipe.WORK_OF_FEW_ROWS * LARGE_ROWS:,.0f} / rows, is 1 up to "
+    f"{recipe.ROWS_OF_FULL_WORK:,} rows",
+    f"*c* is 1 up to {recipe.USUAL_COLUMNS} columns",
     f"at most {cross_fit.MAX_GROUPS} groups, on fewer than {LARGE} rows",
     f"from {linear_baseline.MIN_INPUT_SCALE:g} to {linear_baseline.MAX_INPUT_SCALE:g}",
     f"at most {linear_baseline.MAX_ROWS:,} rows",

@@ -2,6 +2,7 @@
 
 import pickle
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import joblib
 import numpy
 import pandas
 import pytest
+from helpers.cases import each_case
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -287,6 +289,35 @@ def test_a_training_that_ends_at_the_last_epoch_of_a_small_table_is_reported(
     assert model.best_epochs_ == [3]
 
 
+@each_case("rows", [100, 9_999, 10_000, 21_999, 22_000, 200_000, 10**6])
+def test_the_work_of_a_fit_grows_with_the_rows_without_a_jump(rows: int) -> None:
+    quality = recipe.QUALITIES[3]
+    work = [count * recipe.allowed_work(quality, count, 30) for count in (rows, rows + 1)]
+    assert work[0] <= work[1] * (1 + 1e-12)
+    assert work[1] <= work[0] * (1 + 2 / rows)
+
+
+def test_bounded_trainings_of_a_small_table_make_no_more_epochs_than_their_work_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    y = X.sum(axis=1)  # its validation loss falls for hundreds of epochs
+    monkeypatch.setattr(recipe, "WORK_OF_FEW_ROWS", 0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = TabularRegressor(random_state=0).fit(X, y)
+    work = sum(
+        recipe.work_of_an_epoch(network.spec) * network.history.epochs
+        for network in model.networks_
+    )
+    assert model.n_iter_ < recipe.MAX_EPOCHS
+    assert work <= 0.4 * recipe.QUALITIES[3].work_of_a_row * 1.1  # the linear part's units are few
+    rates = model.networks_[0].history.learning_rate
+    assert rates[0] == recipe.QUALITIES[3].number_rate
+    assert rates[-1] < 0.2 * rates[0]
+
+
 @pytest.mark.parametrize(
     ("losses", "falls"),
     [
@@ -331,7 +362,7 @@ def test_a_number_of_epochs_without_a_lower_loss_is_kept_as_it_is() -> None:
 def test_the_rows_of_a_very_large_table_share_its_work() -> None:
     quality = recipe.QUALITIES[1]
     assert recipe.allowed_work(quality, 200_000, 30) == quality.work_of_a_row
-    assert recipe.allowed_work(quality, 20_000, 90) == 3 * quality.work_of_a_row
+    assert recipe.allowed_work(quality, 25_000, 90) == 3 * quality.work_of_a_row
     assert recipe.allowed_work(quality, 1_000_000, 30) == quality.work_of_a_row / 5
 
 

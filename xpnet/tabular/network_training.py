@@ -141,11 +141,15 @@ def refit_network(
     rows : all rows, with scaled inputs; seconds : after these no epoch begins
     """
     network = training.network
+    epochs = refit_epochs(training.best_epoch, recipe.refit_share)
+    epochs = min(epochs, recipe.epochs_with_refit - network.history.epochs)
+    if epochs <= 0:
+        return
     validated = network.values()
     refit(
         network,
         replace(rows, Y=training_targets(recipe, rows, network.backend)),
-        epochs=refit_epochs(training.best_epoch, recipe.refit_share),
+        epochs=epochs,
         batch_size=min(recipe.batch_size, rows.count),
         learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
         seconds=seconds,

@@ -76,8 +76,8 @@ class TabularParameters(BaseEstimator):
         The optimizer, by a name that `xpnet.MLPClassifier` lists; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float or "auto", default "auto"
         The learning rate; ``"auto"`` is 0.008 at quality 1, else 0.006 for labels and 0.004 for
-        numbers. Where ``max_iter="auto"`` limits the epochs of a large table, it falls linearly in
-        the last third of them.
+        numbers. Where the work of an epoch leaves fewer than ``max_iter="auto"`` names, it falls
+        linearly in the last third of them.
     weight_decay : float or "auto", default "auto"
         Every update shrinks all parameters by learning rate times this, but not with ``"sgd"`` and
         ``"adam"``. ``"auto"`` is 0.01 for numbers, and 0.03 (quality 2) or 0.05 for labels.
@@ -89,7 +89,8 @@ class TabularParameters(BaseEstimator):
     max_iter : int or "auto", default "auto"
         Maximum number of epochs. ``"auto"`` is 400, with which the validation loss nearly always
         stops falling before; from 10,000 rows on it is at most 100 to 200 by quality, and less
-        where an epoch takes long, and without validation rows it is 100 to 200. A
+        where an epoch takes long (see "What a fit costs" in the guide), and without validation
+        rows it is 100 to 200. A
         ``ConvergenceWarning`` reports trainings whose validation loss still fell at the limit.
     n_iter_no_change : int or "auto", default "auto"
         Number of epochs without a lower validation loss after which training ends. The network
