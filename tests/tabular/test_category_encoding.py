@@ -1,8 +1,6 @@
 """Categories against counts and means that plain loops over the rows compute."""
 
-import math
 from dataclasses import replace
-from typing import Any
 
 import numpy
 import pytest
@@ -13,8 +11,6 @@ from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
 from xpnet.tabular.columns import CategoryCodes
 from xpnet.tabular.division import RowLinks
 from xpnet.tabular.encoding_target import Target
-
-ROWS = 120
 
 
 def fitted(counts: dict[str, int], min_rows: int, max_columns: int) -> CategoryEncoding | None:
@@ -100,11 +96,6 @@ def test_the_outputs_of_each_row() -> None:
     out = numpy.full((7, 6), 9, numpy.float32)
     category.write(indices, out)
     numpy.testing.assert_array_equal(out, expected)
-    own = numpy.arange(14, dtype=numpy.float32).reshape(7, 2) + 20
-    category.write(indices, out, own)
-    numpy.testing.assert_array_equal(out[:, :4], numpy.array(expected)[:, :4])
-    is_known = indices >= 0
-    numpy.testing.assert_array_equal(out[:, 4:], own * is_known[:, None])
     without_gaps = replace(category, gaps=False, frequent=4)
     assert (without_gaps.hot, len(without_gaps.labels)) == (4, 6)
     without_gaps.write(indices, out)
@@ -117,82 +108,79 @@ def test_texts_that_are_known() -> None:
     assert category.known_texts() == {"": GAP, "a": 0, "7": 1, "7.0": 1, "8": 2, "8.0": 3}
 
 
-def smoothed(targets: list[float], mean: float) -> float:
-    """The mean of some targets and of ten rows with the overall mean."""
-    return (sum(targets) + 10 * mean) / (len(targets) + 10)
+def detailed(
+    y: numpy.ndarray, indices: numpy.ndarray, *, keeps_columns: bool = False
+) -> category_encoding.DetailedCategory:
+    """The details of a category whose values all have columns. indices : (rows,) of values"""
+    count = int(indices.max()) + 1
+    values = tuple(f"v{index:03d}" for index in range(count))
+    category = CategoryEncoding(0, values, count, True, numpy.empty((count, 0)), ())
+    target = Target(y, "regression", RowLinks(), numpy.random.RandomState(0))
+    return category_encoding.with_details(category, indices, target, keeps_columns=keeps_columns)
 
 
-def standardized(of_values: Any, of_rows: Any, indices: numpy.ndarray) -> tuple[Any, Any]:
-    """Details of values and of rows, by the mean of values weighted by rows and by the rows'
-    deviation.
-    """
-    counts = [(indices == k).sum() for k in range(len(of_values))]
-    mean = numpy.average(of_values, weights=counts)
-    present = numpy.array(of_rows)[indices >= 0]
-    deviation = math.sqrt(sum((present - present.mean()) ** 2) / len(present))
-    return (numpy.array(of_values) - mean) / deviation, (numpy.array(of_rows) - mean) / deviation
+RNG = numpy.random.default_rng(0)
+SIZES = numpy.repeat([40, 20, 12, 6, 3], [5, 10, 20, 30, 40])
+"""Rows of the values, the most frequent first."""
+INDICES = numpy.repeat(numpy.arange(len(SIZES)), SIZES)
+EFFECTS = RNG.normal(size=len(SIZES))[INDICES]
+NOISE = RNG.normal(size=len(INDICES))
 
 
-@each_case("in_order", [False, True])
-@each_case("classes", [0, 2, 4])
-@each_case("numbers_at_once", [1 << 20, 1])
-def test_frequency_and_mean_targets(
-    classes: int, in_order: bool, numbers_at_once: int, monkeypatch: pytest.MonkeyPatch
+@each_case(
+    ("effect", "prior_rows", "min_rows"),
+    [
+        (0.0, 30, 20),  # no value of fewer rows has a column, and none has a mean
+        (0.5, 7.8, 20),
+        (1.0, 2.1, 8.4),  # columns from four times the prior rows on
+        (5.0, 0.45, 2),
+    ],
+)
+def test_values_of_many_rows_have_columns_and_the_others_means(
+    effect: float, prior_rows: float, min_rows: float
 ) -> None:
-    monkeypatch.setattr(category_encoding, "MEANS_AT_ONCE", numbers_at_once)
-    rng = numpy.random.default_rng(classes)
-    indices = rng.integers(-1, 4, ROWS)
-    indices[indices == -1] = GAP
-    y = rng.integers(0, classes, ROWS) if classes else rng.normal(size=ROWS)
-    links = RowLinks(time=rng.normal(size=ROWS) if in_order else None)
-    task = "classification" if classes else "regression"
-    folds = links.parts(5, ROWS, numpy.random.RandomState(3))
-    assert set(folds) == set(range(5))
-    target = Target(y, task, links, numpy.random.RandomState(3))
-    category = CategoryEncoding(0, ("a", "b", "c", "d"), 2, True, numpy.empty((4, 0)), ())
-    detailed = category_encoding.with_details(category, indices, target)
+    y = effect * EFFECTS + NOISE
+    target = Target(y, "regression", RowLinks(), numpy.random.RandomState(0))
+    similarity = category_encoding.similarity_of(INDICES, target)
+    assert similarity is not None
+    assert similarity.prior_rows == pytest.approx(prior_rows, abs=0.05)
+    assert similarity.is_certain == (effect > 0)
+    category, means = detailed(y, INDICES)
+    assert category.frequent == (SIZES >= min_rows).sum()
+    assert (means is None) == (effect in (0.0, 5.0))
+    if means is not None:
+        of_values = category.details[:, 1]
+        assert not of_values[: category.frequent].any()
+        assert len(set(of_values[category.frequent :])) == len(SIZES) - category.frequent
+        assert not means.of_training_rows(numpy.flatnonzero(SIZES[INDICES] >= min_rows)).any()
 
-    log_counts = [math.log(1 + (indices == k).sum()) for k in range(4)]
-    of_rows = [log_counts[index] if index >= 0 else 0.0 for index in indices]
-    columns = [standardized(log_counts, of_rows, indices)]
-    for one in range(1, classes) if classes else [None]:
-        t = y if one is None else (y == one).astype(float)
-        mean = float(t.mean())
-        of_values = [smoothed(list(t[indices == k]), mean) for k in range(4)]
-        of_rows = []
-        for index, fold in zip(indices, folds, strict=True):
-            is_other = folds < fold if in_order else folds != fold
-            of_rows.append(smoothed(list(t[(indices == index) & is_other]), mean))
-        columns.append(standardized(of_values, of_rows, indices))
-    is_known = indices >= 0
-    for column, (values, rows) in enumerate(columns):
-        received = detailed.category.details[:, column], detailed.row_details[is_known, column]
-        numpy.testing.assert_allclose(received[0], values, rtol=2e-6, atol=2e-6)
-        numpy.testing.assert_allclose(received[1], rows[is_known], rtol=2e-6, atol=2e-6)
-    targets = [f"target_{one}" for one in range(1, classes)] if classes > 2 else ["target"]
-    assert detailed.category.detail_labels == ("frequency", *targets)
-    assert detailed.category.details.shape == (4, len(columns))
+
+def test_columns_that_the_user_asks_for_are_kept() -> None:
+    category, means = detailed(NOISE + EFFECTS, INDICES, keeps_columns=True)
+    assert (category.frequent, means) == (len(SIZES), None)
+    assert category.detail_labels == ("frequency",)
+
+
+def test_a_target_of_too_many_classes_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", len(INDICES) - 1)
+    category, means = detailed(NOISE, INDICES)
+    assert means is not None
+    assert (category.frequent, means.prior_rows) == ((SIZES >= 20).sum(), 10.0)
 
 
 def test_without_a_task_there_is_the_frequency_alone() -> None:
     target = Target(None, None, RowLinks(), numpy.random.RandomState(0))
     category = CategoryEncoding(0, ("a", "b"), 2, True, numpy.empty((2, 0)), ())
-    detailed = category_encoding.with_details(category, numpy.array([0, 0, 1, GAP]), target)
-    assert detailed.category.detail_labels == ("frequency",)
-    assert detailed.row_details.shape == (4, 1)
+    indices = numpy.array([0, 0, 0, 1, GAP])
+    encoding, means = category_encoding.with_details(category, indices, target, keeps_columns=False)
+    assert (encoding.detail_labels, encoding.frequent, means) == (("frequency",), 2, None)
+    # The logarithm of rows + 1, over the four rows with a value: mean 0, deviation 1.
+    frequency = numpy.log1p([3, 1])
+    rows = numpy.repeat(frequency, [3, 1])
+    expected = (frequency - rows.mean()) / rows.std()
+    numpy.testing.assert_allclose(encoding.details[:, 0], expected, rtol=1e-6)
 
 
-def test_a_detail_that_does_not_vary_is_0() -> None:
-    target = Target(None, None, RowLinks(), numpy.random.RandomState(0))
-    category = CategoryEncoding(0, ("a", "b"), 2, False, numpy.empty((2, 0)), ())
-    detailed = category_encoding.with_details(category, numpy.array([0, 1, 1, 0]), target)
-    assert not detailed.category.details.any() and not detailed.row_details.any()
-
-
-@each_case(("classes", "maximum", "sizes"), [(3, 3, [2]), (7, 3, [3, 3]), (8, 3, [3, 2, 2])])
-def test_classes_come_a_few_columns_at_a_time(classes: int, maximum: int, sizes: list[int]) -> None:
-    y = numpy.arange(classes)
-    target = Target(y, "classification", RowLinks(), numpy.random.RandomState(0))
-    blocks = list(category_encoding._target_blocks(target, maximum))
-    assert [block.shape[1] for block in blocks] == sizes
-    numpy.testing.assert_array_equal(numpy.hstack(blocks), numpy.eye(classes)[:, 1:])
+def test_a_frequency_that_does_not_vary_is_0() -> None:
+    category, _ = detailed(NOISE[:4], numpy.array([0, 1, 1, 0]))
+    assert not category.details.any()

@@ -60,13 +60,14 @@ def calibrated(monkeypatch: pytest.MonkeyPatch) -> list[numpy.ndarray]:
 def parts_of_encoder(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record the parts of the rows between which means of targets are taken."""
     recorded = []
-    mean_targets = category_encoding._mean_targets
+    fit_means = category_encoding.fit_means
 
-    def record(indices: Any, y: Any, values: int, folds: Any, **options: Any) -> Any:
-        recorded.append((folds, options["in_order"]))
-        return mean_targets(indices, y, values, folds, **options)
+    def record(*arguments: Any) -> Any:
+        means = fit_means(*arguments)
+        recorded.append((means.parts, means.target.links.time is not None))
+        return means
 
-    monkeypatch.setattr(category_encoding, "_mean_targets", record)
+    monkeypatch.setattr(category_encoding, "fit_means", record)
     return recorded
 
 
@@ -178,10 +179,16 @@ def test_own_validation_rows_have_precedence_over_times(divisions: Any) -> None:
     numpy.testing.assert_allclose(divisions[0][1], own, rtol=1e-6)
 
 
-TOWNS = pandas.DataFrame({"town": RNG.integers(0, 60, ROWS).astype(str), "x": X[:, 0]})
+TOWN_NUMBERS = RNG.integers(0, 60, ROWS)
+TOWNS = pandas.DataFrame({"town": TOWN_NUMBERS.astype(str), "x": X[:, 0]})
+TOWN_CASES = [
+    (TabularClassifier, numpy.where(RNG.uniform(size=ROWS) < 0.2 + TOWN_NUMBERS / 100, "a", "b")),
+    (TabularRegressor, TOWN_NUMBERS / 40 + RNG.normal(size=ROWS)),
+]
+"""Targets that rows of one town have in common a little, so that towns have mean targets."""
 
 
-@pytest.mark.parametrize(("kind", "y"), CASES)
+@pytest.mark.parametrize(("kind", "y"), TOWN_CASES)
 def test_mean_targets_are_those_of_other_groups(parts_of_encoder: Any, kind: Any, y: Any) -> None:
     kind(**SMALL).fit(TOWNS, y, groups=GROUPS)
     parts, in_order = parts_of_encoder[0]
@@ -191,7 +198,7 @@ def test_mean_targets_are_those_of_other_groups(parts_of_encoder: Any, kind: Any
         assert len(set(parts[GROUPS == group])) == 1
 
 
-@pytest.mark.parametrize(("kind", "y"), CASES)
+@pytest.mark.parametrize(("kind", "y"), TOWN_CASES)
 def test_mean_targets_are_those_of_earlier_rows(parts_of_encoder: Any, kind: Any, y: Any) -> None:
     kind(**SMALL).fit(TOWNS, y, time=DAYS)
     parts, in_order = parts_of_encoder[0]
@@ -201,9 +208,9 @@ def test_mean_targets_are_those_of_earlier_rows(parts_of_encoder: Any, kind: Any
 
 
 def test_mean_targets_of_groups_and_times_by_hand() -> None:
-    """Ten rows of a value more than those with the overall mean are added to its rows."""
-    town = numpy.resize([f"{k:02d}" for k in range(25)], 500)
-    y = RNG.normal(size=500)
+    """Rows with the overall mean are added to those of a value, by the correlation of a value."""
+    town = numpy.resize([f"{k:02d}" for k in range(50)], 500)
+    y = RNG.normal(size=500) + 0.4 * RNG.normal(size=50)[town.astype(int)]
     groups, time = RNG.integers(0, 40, 500), RNG.integers(0, 1000, 500)
     encoder = xpnet.TableEncoder(random_state=0, task="regression")
     for links in ({"groups": groups}, {"time": time}):
@@ -215,8 +222,15 @@ def test_mean_targets_of_groups_and_times_by_hand() -> None:
             numbers = numpy.digitize(time, numpy.quantile(time, [0.2, 0.4, 0.6, 0.8]))
             others = numbers[:, None] > numbers
         others &= town[:, None] == town
-        expected = (others @ y + 10 * y.mean()) / (others.sum(axis=1) + 10)
-        of_values = [(y[town == t].sum() + 10 * y.mean()) / 30 for t in town]
+        pairs = (town[:, None] == town) & ~numpy.eye(500, dtype=bool)
+        if "groups" in links:
+            pairs &= groups[:, None] != groups
+        centred = y - y.mean()
+        correlation = (numpy.outer(centred, centred)[pairs]).mean() / y.var()
+        prior = (1 - correlation) / correlation
+        assert 2.5 < prior < 30  # so that no town has a column of its own
+        expected = (others @ y + prior * y.mean()) / (others.sum(axis=1) + prior)
+        of_values = [(y[town == t].sum() + prior * y.mean()) / (10 + prior) for t in town]
         expected = (expected - numpy.mean(of_values)) / expected.std()
         numpy.testing.assert_allclose(encoded, expected, atol=1e-5)
 
@@ -224,7 +238,8 @@ def test_mean_targets_of_groups_and_times_by_hand() -> None:
 def test_values_of_validation_groups_alone_are_as_unknown_values(divisions: Any) -> None:
     """A column that names the groups has no input that is not 0 in validation rows alone."""
     table = {"x": X[:, 0], "group": GROUPS.astype(str)}
-    TabularRegressor(**SMALL).fit(table, NUMBERS, groups=GROUPS)
+    encoder = xpnet.TableEncoder(binning="tree", min_frequency=2)
+    TabularRegressor(**SMALL, encoder=encoder).fit(table, NUMBERS, groups=GROUPS)
     for training, validation in divisions:
         unseen = ~training.any(axis=0)
         assert unseen.sum() > 1

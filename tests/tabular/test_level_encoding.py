@@ -9,17 +9,18 @@ import pytest
 from helpers.cases import each_case
 from numpy.random import RandomState
 
-from xpnet.tabular import level_encoding
-from xpnet.tabular.category_encoding import details_of_values
+from xpnet.tabular import level_encoding, value_effect
 from xpnet.tabular.division import RowLinks
 from xpnet.tabular.encoding_target import Target, Task
-from xpnet.tabular.level_encoding import LevelEffect, LevelTargets, fit_levels, level_effect
+from xpnet.tabular.level_encoding import fit_levels
 from xpnet.tabular.number_encoding import NumberEncoding
+from xpnet.tabular.target_means import ValuesOfRows, fit_means
+from xpnet.tabular.value_effect import ComparedTargets, ValueEffect, effect_of_values
 
 
 def effect_by_pairs(
     x: numpy.ndarray, edges: numpy.ndarray, Y: numpy.ndarray, groups: numpy.ndarray
-) -> LevelEffect:
+) -> ValueEffect:
     """The effect by a loop over all pairs of rows, as the documentation defines it."""
     rows = range(len(x))
     bins = [sum(value >= edge for edge in edges[1:-1]) for value in x]
@@ -37,7 +38,7 @@ def effect_by_pairs(
         others = sum(a in level for a, _ in pairs) / len(level)
         explained += correlation**2 * others / (1 + max(0.0, others - 1) * correlation) * variance
     chance = math.sqrt(2 * len(pairs) * float((covariance**2).sum()))
-    return LevelEffect(products / chance, correlation, explained / float((centred**2).sum()))
+    return ValueEffect(products / chance, correlation, explained / float((centred**2).sum()))
 
 
 @each_case("outputs", [1, 3])
@@ -49,7 +50,7 @@ def test_the_effect_of_levels(outputs: int, edges: list[float], has_groups: bool
         x = rng.integers(0, 9, 40).astype(float)
         Y = rng.normal(size=(40, outputs)) + strength * numpy.sin(99 * x[:, None])
         groups = rng.integers(0, 6, 40) if has_groups else numpy.arange(40)
-        received = level_effect(x, numpy.array(edges), LevelTargets(Y, groups))
+        received = effect_of_values(x, numpy.array(edges), ComparedTargets(Y, groups))
         expected = effect_by_pairs(x, numpy.array(edges), Y, groups)
         numpy.testing.assert_allclose(received, expected, rtol=1e-9, atol=1e-12)
 
@@ -57,8 +58,8 @@ def test_the_effect_of_levels(outputs: int, edges: list[float], has_groups: bool
 def test_rows_without_partners_or_variance_have_no_effect() -> None:
     x, one_group = numpy.arange(6.0) % 3, numpy.zeros(6, int)
     y = numpy.arange(6.0)[:, None]
-    for targets in (LevelTargets(y, one_group), LevelTargets(0 * y, numpy.arange(6))):
-        assert level_effect(x, numpy.empty(0), targets) == (0.0, 0.0, 0.0)
+    for targets in (ComparedTargets(y, one_group), ComparedTargets(0 * y, numpy.arange(6))):
+        assert effect_of_values(x, numpy.empty(0), targets) == (0.0, 0.0, 0.0)
 
 
 X = numpy.repeat(numpy.arange(20.0), 3)
@@ -73,8 +74,8 @@ def target_of(y: Any, task: Task | None = "regression") -> Target:
 
 def has_levels(monkeypatch: pytest.MonkeyPatch, x: numpy.ndarray = X, **effect: float) -> bool:
     """Whether levels are fitted where their effect has these numbers."""
-    measured = LevelEffect(1e3, 0.5, 0.9)._replace(**effect)
-    monkeypatch.setattr(level_encoding, "level_effect", lambda *_: measured)
+    measured = ValueEffect(1e3, 0.5, 0.9)._replace(**effect)
+    monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
     return fit_levels(x, NUMBER, target_of(numpy.resize(Y, len(x)))) is not None
 
 
@@ -103,13 +104,13 @@ def test_the_limits_of_levels_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_limit_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = LevelEffect(1e3, 0.5, 0.9)
-    monkeypatch.setattr(level_encoding, "level_effect", lambda *_: measured)
+    measured = ValueEffect(1e3, 0.5, 0.9)
+    monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
     classes = target_of(numpy.arange(60) % 4, "classification")
     for numbers, target in ((60, target_of(Y)), (180, classes)):
-        monkeypatch.setattr(level_encoding, "MAX_TARGET_NUMBERS", numbers)
+        monkeypatch.setattr(value_effect, "MAX_TARGET_NUMBERS", numbers)
         assert fit_levels(X, NUMBER, target) is not None
-        monkeypatch.setattr(level_encoding, "MAX_TARGET_NUMBERS", numbers - 1)
+        monkeypatch.setattr(value_effect, "MAX_TARGET_NUMBERS", numbers - 1)
         assert fit_levels(X, NUMBER, target) is None
 
 
@@ -120,14 +121,17 @@ def test_the_limit_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rows_that_are_added_to_a_level(
     correlation: float, prior_rows: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = LevelEffect(1e3, correlation, 0.9)
-    monkeypatch.setattr(level_encoding, "level_effect", lambda *_: measured)
+    measured = ValueEffect(1e3, correlation, 0.9)
+    monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
     levels = fit_levels(X, NUMBER, target_of(Y))
     assert levels is not None
     indices = numpy.repeat(numpy.arange(20), 3)
-    expected = details_of_values(indices, 20, target_of(Y), prior_rows=prior_rows)
-    numpy.testing.assert_allclose(levels.encoding.details, expected.of_values, rtol=1e-6)
-    numpy.testing.assert_allclose(levels.row_details, expected.of_rows, rtol=1e-6)
+    expected = fit_means(ValuesOfRows(indices, 20), target_of(Y), prior_rows)
+    rows = numpy.arange(60)
+    of_values = expected.of_values(rows)
+    numpy.testing.assert_allclose(levels.encoding.details[:, 1:], of_values, rtol=1e-6)
+    of_rows = expected.of_training_rows(rows)
+    numpy.testing.assert_allclose(levels.means.of_training_rows(rows), of_rows, rtol=1e-6)
     assert levels.encoding.column == 4
     assert levels.encoding.levels.tolist() == list(range(20))
     assert levels.encoding.labels == ["_level_frequency", "_level_target"]

@@ -16,12 +16,11 @@ from xpnet.tabular.division import RowLinks
 from xpnet.tabular.encoding_target import Target, Task
 from xpnet.tabular.level_encoding import (
     LevelEncoding,
-    LevelTargets,
     fit_levels,
     indices_of_levels,
-    level_effect,
 )
 from xpnet.tabular.number_encoding import Scaling, fit_numbers
+from xpnet.tabular.value_effect import ComparedTargets, effect_of_values
 
 FIRMS = 60
 YEARS = 8
@@ -53,8 +52,8 @@ def test_the_correlation_of_rows_of_one_level_is_measured(correlation: float) ->
     for seed in range(20):
         table = panel(correlation, seed)
         x, Y = table["firm"].to_numpy(float), table[["y"]].to_numpy()
-        targets = LevelTargets(Y, numpy.arange(len(Y)))
-        effects.append(level_effect(x, numpy.empty(0), targets))
+        targets = ComparedTargets(Y, numpy.arange(len(Y)))
+        effects.append(effect_of_values(x, numpy.empty(0), targets))
     assert numpy.mean([one.correlation for one in effects]) == pytest.approx(correlation, abs=0.05)
     deviations = [one.deviations for one in effects]
     if correlation == 0:
@@ -74,7 +73,7 @@ def test_a_row_gets_the_shrunk_mean_of_other_rows_of_its_level() -> None:
     x, y = table["firm"].to_numpy(float), table["y"].to_numpy()
     levels = fitted(x, target_of(y))
     parts = RowLinks().parts(5, len(y), RandomState(0))
-    of_rows = levels.row_details[:, 1].astype(float)
+    of_rows = levels.means.of_training_rows(numpy.arange(len(y)))[:, 0].astype(float)
     means = numpy.array([_mean_of_others(x, y, parts, row) for row in range(len(y))])
     sums, counts = means.T
     # Standardised, the details are a line through (sum + p mean) / (count + p) for one p.
@@ -132,12 +131,13 @@ def test_rows_of_many_are_compared_and_all_have_details(monkeypatch: pytest.Monk
     table = panel(0.9)
     x, target = table["firm"].to_numpy(float), target_of(table["y"].to_numpy())
     of_all = fitted(x, target)
-    monkeypatch.setattr("xpnet.tabular.level_encoding.MAX_COMPARED_ROWS", 240)
+    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_COMPARED_ROWS", 240)
     of_some = fitted(x, target_of(table["y"].to_numpy()))
     assert of_some.encoding.levels.tolist() == of_all.encoding.levels.tolist()
-    both = [levels.row_details[:, 1] for levels in (of_all, of_some)]
+    rows = numpy.arange(len(x))
+    both = [levels.means.of_training_rows(rows)[:, 0] for levels in (of_all, of_some)]
     assert numpy.corrcoef(both)[0, 1] > 0.99
-    monkeypatch.setattr("xpnet.tabular.level_encoding.MAX_TARGET_NUMBERS", 239)
+    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", 239)
     assert fitted(x, target) is None
 
 

@@ -20,8 +20,8 @@ from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.tabular.best_epoch import still_falls
 from xpnet.tabular.cross_fit import CrossFit, needs_cross_fit
+from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.division import (
-    DividedRows,
     Fold,
     RowLinks,
     group_folds,
@@ -276,10 +276,10 @@ class Tabular(FittedAttributes, TabularParameters):
         is_by_time : whether they are the latest rows of the table, and not the user's own
         """
         are_own = isinstance(encoder, TableEncoder)
-        rows = fit_encoder(encoder, training, self.dtype)
+        rows, means = fit_encoder(encoder, training, self.dtype)
         if validation is None:
             folds = self._folds(rows, random_state, training.links.groups)
-            return DividedRows(rows, folds, are_own)
+            return DividedRows(rows, folds, are_own, means)
         validation_rows = encode_rows(encoder, validation, self.dtype)
         if not is_by_time:
             return DividedRows(rows, validation_rows, are_own)
@@ -346,7 +346,7 @@ class Tabular(FittedAttributes, TabularParameters):
             try:
                 ensemble.train(minimum)
                 if is_cross_fitted:
-                    predicted = CrossFit.of_fit(self, encoder, ensemble, divided).predicted_rows()
+                    predicted = CrossFit(self, encoder, ensemble, divided).predicted_rows()
             except KeyboardInterrupt:
                 if self._fitted is not None or not ensemble.whole_epochs:
                     raise

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy
 
 from xpnet.tabular.best_epoch import MIN_PROBABILITY
-from xpnet.tabular.division import Fold
+from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.predicted_rows import PredictedRows, rows_of_folds
 from xpnet.training import LabeledRows
@@ -14,13 +14,8 @@ MAX_RISE = 0.01
 """Share of its loss by which the mean of more predictions may be worse: few validation rows do not
 show that more networks vary less."""
 
-Validation = Sequence[Fold] | LabeledRows | None
-"""Folds, or validation rows for all networks, or None."""
 
-
-def best_blend(
-    trained: TrainedNetworks, rows: LabeledRows, validation: Validation
-) -> TrainedNetworks:
+def best_blend(trained: TrainedNetworks, divided: DividedRows) -> TrainedNetworks:
     """Return the networks of the settings whose mean predicts the validation rows best.
 
     Losses other than that of classes and squared errors keep all settings.
@@ -28,9 +23,7 @@ def best_blend(
     if trained.validated[0].spec.loss not in ("softmax_cross_entropy", "squared_error"):
         return trained
     settings = trained.settings
-    predicted = [
-        _rows_of_setting(trained.of_settings([setting]), rows, validation) for setting in settings
-    ]
+    predicted = [_rows_of_setting(trained.of_settings([setting]), divided) for setting in settings]
     return trained.of_settings([settings[k] for k in best_together(predicted)])
 
 
@@ -60,13 +53,11 @@ def best_together(predicted: Sequence[PredictedRows]) -> list[int]:
     return chosen
 
 
-def _rows_of_setting(
-    trained: TrainedNetworks, rows: LabeledRows, validation: Validation
-) -> PredictedRows:
+def _rows_of_setting(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
     """Return the predictions of the validation rows by the networks of one setting."""
+    validation = divided.validation
     if not isinstance(validation, LabeledRows):
-        assert validation is not None
-        return rows_of_folds(trained, rows, validation)
+        return rows_of_folds(trained, divided)
     backend = trained.validated[0].backend
     X = backend.asarray(validation.X)
     outputs = [backend.to_numpy(network.predict(X)) for network in trained.validated]

@@ -1,25 +1,39 @@
 """Categories as float32 columns: frequent values, and the frequency and mean target of all."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy
 
 from xpnet.tabular.columns import CategoryCodes
 from xpnet.tabular.encoding_target import Target
+from xpnet.tabular.target_means import (
+    ColumnMeans,
+    ValuesOfRows,
+    details_of_values,
+    fit_means,
+    target_labels,
+)
+from xpnet.tabular.value_effect import (
+    compared_rows,
+    compared_targets,
+    effect_of_values,
+    prior_rows_of,
+)
 
-MEANS_AT_ONCE = 1 << 20
-"""Block size in numbers of the mean targets of values; it bounds temporary memory."""
-FOLDS = 5
-"""Number of parts of the training rows. The mean target of a row's value is taken over the rows of
-the other parts."""
 SMOOTHING_ROWS = 10.0
-"""Number of rows with the overall mean target that are added to the rows of each value."""
-MIN_SPREAD = 1e-12
-"""Smallest standard deviation of a detail, relative to its largest value; one that varies less is 0
-in all rows. So is the mean target of values of which each has rows in one group only."""
+"""Number of rows with the overall mean target that are added to the rows of each value where the
+target has too many classes to measure how far they are alike."""
+MIN_ROWS_OF_COLUMN = 20
+"""Number of rows from which each value keeps its column."""
+COLUMN_ROWS_PER_PRIOR_ROW = 4.0
+"""Number of rows of a value, for each row that its mean is shrunk by, from which it keeps its
+column. In tables whose target is noise and an effect of each value, a column is worse than a mean
+below it, and better from about twice as many rows on; where other columns matter differently for
+each value, it is better from fewer rows on."""
+MIN_DEVIATIONS = 2.0
+"""Smallest excess of what rows of one value have in common, in standard deviations of its value by
+chance, with which values have mean targets. The means of a column that tells nothing are noise."""
 
 UNKNOWN = -1
 """The index of a value that was not seen in training."""
@@ -81,25 +95,15 @@ class CategoryEncoding:
         other_forms = {other_form(value): index for value, index in indices.items()}
         return other_forms | indices
 
-    def write(
-        self, indices: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None
-    ) -> None:
-        """Encode rows.
-
-        indices : (rows,) of values; out : (rows, outputs) float32, overwritten
-        details : of these rows, (rows, columns); None for those of their values
-        """
+    def write(self, indices: numpy.ndarray, out: numpy.ndarray) -> None:
+        """Encode rows. indices : (rows,) of values; out : (rows, outputs) float32, overwritten"""
         out[...] = 0.0
         (known_rows,) = numpy.nonzero(indices >= 0)
         out[known_rows, numpy.minimum(indices[known_rows], self.hot - 1)] = 1.0
         if self.gaps:
             out[:, self.hot] = indices == GAP
         if self.detail_labels:
-            first = self.hot + self.gaps
-            if details is None:
-                out[known_rows, first:] = self.details[indices[known_rows]]
-            else:
-                out[known_rows, first:] = details[known_rows]
+            out[known_rows, self.hot + self.gaps :] = self.details[indices[known_rows]]
 
 
 def other_form(value: str) -> str:
@@ -130,147 +134,81 @@ def fit_category(
     gaps = bool(counts[order].sum() < len(codes.codes))
     if len(values) + gaps < 2:
         return None
-    frequent = min(int((counts[order] >= min_rows).sum()), max_columns)
-    if len(values) - frequent == 1 and len(values) <= max_columns:
-        frequent = len(values)  # a single rare value needs no column for all rare values
+    frequent = count_frequent(counts[order], min_rows, max_columns)
     no_details = numpy.empty((len(values), 0), numpy.float32)
     return CategoryEncoding(column, values, frequent, gaps, no_details, ())
 
 
-class _Details(NamedTuple):
-    """Details of values (values, columns), and of the rows (rows, columns), both float64."""
+def count_frequent(rows_of_values: numpy.ndarray, min_rows: float, max_columns: int) -> int:
+    """Return the number of values with a column of their own.
 
-    of_values: numpy.ndarray
-    of_rows: numpy.ndarray
+    rows_of_values : (values,) falling; min_rows, max_columns : as of ``fit_category``
+    """
+    count = len(rows_of_values)
+    frequent = min(int((rows_of_values >= min_rows).sum()), max_columns)
+    is_one_rare = count - frequent == 1 and count <= max_columns
+    return count if is_one_rare else frequent  # one rare value needs no column for all rare ones
 
 
 class DetailedCategory(NamedTuple):
-    """A category with details, and the details of its training rows: (rows, columns) float32."""
+    """A category with details. means : of its training rows, None for no mean targets"""
 
     category: CategoryEncoding
-    row_details: numpy.ndarray
-
-
-class ValueDetails(NamedTuple):
-    """Details of values (values, columns), and of the rows (rows, columns), both float32.
-
-    labels : (columns,) their names
-    """
-
-    of_values: numpy.ndarray
-    of_rows: numpy.ndarray
-    labels: tuple[str, ...]
+    means: ColumnMeans | None
 
 
 def with_details(
-    category: CategoryEncoding, indices: numpy.ndarray, target: Target
+    category: CategoryEncoding, indices: numpy.ndarray, target: Target, *, keeps_columns: bool
 ) -> DetailedCategory:
-    """Add the frequency of each value and, for a target, its smoothed mean over the value's rows.
+    """Add the frequency of each value, and the mean target of values without their own column.
+
+    A value has either a column or a mean, since both together tell the target of a training row.
+    The column is better where the value has many rows, which also show how other columns matter
+    for it; the mean where it has few. How many are many depends on what its rows have in common: a
+    column learns the effect of a value from more rows than the prior rows that its mean is shrunk
+    by. Where the rows of a value have nothing in common, values of few rows have neither.
+
+    indices : (rows,) of values, negative for gaps
+    keeps_columns : whether all values keep their columns that have one
+    """
+    similarity = similarity_of(indices, target)
+    frequent = category.frequent
+    if similarity is not None and not keeps_columns:
+        rows_of_values = numpy.bincount(indices[indices >= 0], minlength=len(category.values))
+        min_rows = min(MIN_ROWS_OF_COLUMN, COLUMN_ROWS_PER_PRIOR_ROW * similarity.prior_rows)
+        frequent = count_frequent(rows_of_values, max(2, min_rows), frequent)
+    means = None
+    if similarity is not None and similarity.is_certain and frequent < len(category.values):
+        values = ValuesOfRows(numpy.where(indices >= frequent, indices, -1), len(category.values))
+        means = fit_means(values, target, similarity.prior_rows)
+    details = details_of_values(indices, len(category.values), means)
+    detailed = replace(
+        category, frequent=frequent, details=details.of_values, detail_labels=details.labels
+    )
+    return DetailedCategory(detailed, means)
+
+
+class Similarity(NamedTuple):
+    """How far the targets of the rows of one value are alike.
+
+    prior_rows : number of rows with the mean target that are added to those of each value
+    is_certain : whether they are more alike than by chance
+    """
+
+    prior_rows: float
+    is_certain: bool
+
+
+def similarity_of(indices: numpy.ndarray, target: Target) -> Similarity | None:
+    """Return how far the targets of a value are alike; None where no target tells.
 
     indices : (rows,) of values, negative for gaps
     """
-    details = details_of_values(indices, len(category.values), target, prior_rows=SMOOTHING_ROWS)
-    detailed = replace(category, details=details.of_values, detail_labels=details.labels)
-    return DetailedCategory(detailed, details.of_rows)
-
-
-def details_of_values(
-    indices: numpy.ndarray, values: int, target: Target, *, prior_rows: float
-) -> ValueDetails:
-    """Return the frequency of each value and, for a target, its smoothed mean over its rows.
-
-    The training rows get means over other rows (cross-fitting), so that a network cannot read
-    their targets from them.
-
-    indices : (rows,) of values, negative for gaps; values : their number
-    prior_rows : number of rows with the overall mean target that are added to those of each value
-    """
-    labels = ["frequency"]
-    if target.task == "regression":
-        labels.append("target")
-    elif target.task == "classification":
-        classes = int(target.y.max()) + 1
-        names = [f"target_{index}" for index in range(1, classes)]
-        labels += ["target"] if classes == 2 else names
-    counts = numpy.bincount(indices[indices >= 0], minlength=values).astype(numpy.float64)
-    details = numpy.empty((values, len(labels)), numpy.float32)
-    row_details = numpy.empty((len(indices), len(labels)), numpy.float32)
-    first = 0
-    for of_values, of_rows in _detail_blocks(indices, counts, target, prior_rows):
-        columns = slice(first, first + of_values.shape[1])
-        mean = numpy.average(of_values, axis=0, weights=counts)
-        spread = of_rows[indices >= 0].std(axis=0)
-        spread[spread <= MIN_SPREAD * numpy.abs(of_rows).max(axis=0)] = numpy.inf
-        details[:, columns] = (of_values - mean) / spread
-        row_details[:, columns] = (of_rows - mean) / spread
-        first = columns.stop
-    return ValueDetails(details, row_details, tuple(labels))
-
-
-def target_columns(target: Target) -> numpy.ndarray:
-    """Return the target as columns, one for each class but the first: (rows, columns) float64."""
-    return numpy.hstack(list(_target_blocks(target, len(target.y))))
-
-
-def _detail_blocks(
-    indices: numpy.ndarray, counts: numpy.ndarray, target: Target, prior_rows: float
-) -> Iterator[_Details]:
-    """Yield what ``details_of_values`` returns, a few columns at a time to bound memory."""
-    frequency = numpy.log1p(counts)
-    frequencies = _Details(frequency[:, None], frequency[indices, None])
-    if target.task is None:
-        yield frequencies
-        return
-    folds = target.links.parts(FOLDS, len(indices), target.random_state)
-    in_order = target.links.time is not None
-    max_columns = MEANS_AT_ONCE // max(len(indices), FOLDS * len(counts))
-    for block, y in enumerate(_target_blocks(target, max(3, max_columns))):
-        means = _mean_targets(
-            indices, y, len(counts), folds, prior_rows=prior_rows, in_order=in_order
-        )
-        if block == 0:
-            means = _Details(*map(numpy.hstack, zip(frequencies, means, strict=True)))
-        yield means
-
-
-def _target_blocks(target: Target, max_columns: int) -> Iterator[numpy.ndarray]:
-    """Yield the target as columns: (rows, columns) float64; all classes but the first have one."""
-    if target.task == "regression":
-        yield target.y[:, None].astype(numpy.float64)
-        return
-    classes = numpy.arange(1, int(target.y.max()) + 1)
-    for block in numpy.array_split(classes, max(1, -(-len(classes) // max_columns))):
-        yield (target.y[:, None] == block).astype(numpy.float64)
-
-
-def _mean_targets(
-    indices: numpy.ndarray,
-    y: numpy.ndarray,
-    values: int,
-    folds: numpy.ndarray,
-    *,
-    prior_rows: float,
-    in_order: bool,
-) -> _Details:
-    """Return the mean target of each value, and of each row's value over the rows of other folds.
-
-    indices : (rows,) of values, negative for gaps; y : (rows, columns); folds : (rows,)
-    prior_rows : as of ``details_of_values``
-    in_order : whether only folds before that of the row count, not those after it
-    """
-    mean = y.mean(axis=0)
-    value = numpy.where(indices < 0, values, indices)
-    sums = numpy.zeros((values + 1, FOLDS, y.shape[1]))
-    counts = numpy.zeros((values + 1, FOLDS, 1))
-    numpy.add.at(sums, (value, folds), y)
-    numpy.add.at(counts, (value, folds), 1)
-
-    def smoothed(total: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
-        """Return means of ``count`` targets and of ``prior_rows`` times the overall mean."""
-        return (total + prior_rows * mean) / (count + prior_rows)
-
-    total = numpy.cumsum if in_order else partial(numpy.sum, keepdims=True)
-    other_sums = total(sums, axis=1) - sums
-    other_counts = total(counts, axis=1) - counts
-    of_values = smoothed(sums.sum(axis=1), counts.sum(axis=1))[:values]
-    return _Details(of_values, smoothed(other_sums, other_counts)[value, folds])
+    if target.task is None or not target_labels(target):
+        return None
+    rows = compared_rows(numpy.flatnonzero(indices >= 0))
+    targets = compared_targets(target, rows)
+    if targets is None:
+        return Similarity(SMOOTHING_ROWS, is_certain=True)
+    effect = effect_of_values(indices[rows], numpy.empty(0), targets)
+    return Similarity(prior_rows_of(effect.correlation), effect.deviations >= MIN_DEVIATIONS)

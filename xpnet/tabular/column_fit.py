@@ -23,6 +23,7 @@ from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.encodings import Encoding
 from xpnet.tabular.level_encoding import LevelEncoding, fit_levels
 from xpnet.tabular.number_encoding import NumberEncoding, Scaling, fit_numbers, numbers_of
+from xpnet.tabular.target_means import ColumnMeans
 from xpnet.tabular.text_encoding import fit_text
 
 MIN_ROWS_PER_BIN = 20
@@ -125,7 +126,7 @@ class ColumnFit:
     min_frequency : minimum number of rows of a value with a column of its own, or their share
     max_categories : maximum number of such values of a category
     uses_free_text : whether free text is encoded
-    row_details : details of the rows of categories and of levels, by the index of the column;
+    means : mean targets of the values of categories and of levels, by the index of the column;
         `encodings` adds them
     """
 
@@ -135,7 +136,7 @@ class ColumnFit:
     min_frequency: float
     max_categories: int
     uses_free_text: bool
-    row_details: dict[int, numpy.ndarray] = field(default_factory=dict)
+    means: dict[int, ColumnMeans] = field(default_factory=dict)
 
     def encodings(self, index: int, kind: ColumnKind) -> Sequence[Encoding] | str:
         """Return the encodings of a column, or why it is left out."""
@@ -171,7 +172,7 @@ class ColumnFit:
         levels = fit_levels(x, numbers[0], self.target)
         if levels is None:
             return numbers
-        self.row_details[index] = levels.row_details
+        self.means[index] = levels.means
         return [*numbers, levels.encoding]
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
@@ -236,7 +237,11 @@ class ColumnFit:
         if filled_rows >= MIN_ROWS_FOR_IDENTIFIERS and is_free_text:
             return self._free_text(codes, index)
         if len(category.values) > MAX_VALUES_WITHOUT_DETAILS:
-            category, self.row_details[index] = with_details(category, indices, self.target)
+            category, means = with_details(
+                category, indices, self.target, keeps_columns=self.min_frequency >= 1
+            )
+            if means is not None:
+                self.means[index] = means
         return [category]
 
     def _min_rows_of_value(self) -> int:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy
 
 from xpnet.models import Network
-from xpnet.tabular.division import DividedRows, Fold
+from xpnet.tabular.divided_rows import DividedRows
+from xpnet.tabular.division import Fold
 from xpnet.tabular.ensemble import Ensemble
 from xpnet.tabular.fit_rows import select
 from xpnet.tabular.linear_baseline import fit_linear
@@ -71,22 +72,19 @@ class CrossFit:
 
     estimator : what is fitted; encoder : fitted
     ensemble : the networks of the fit, whose training is over
-    rows : of all folds, on the host; folds : all of them
+    divided : the rows of all folds, on the host
     """
 
     estimator: "Tabular"
     encoder: Transformer
     ensemble: Ensemble
-    rows: LabeledRows
-    folds: Sequence[Fold]
+    divided: DividedRows
 
-    @classmethod
-    def of_fit(
-        cls, estimator: "Tabular", encoder: Transformer, ensemble: Ensemble, divided: DividedRows
-    ) -> "CrossFit":
-        """Return the networks for the folds of a fit, which has some."""
-        assert isinstance(divided.validation, Sequence)
-        return cls(estimator, encoder, ensemble, divided.rows, divided.validation)
+    @property
+    def folds(self) -> Sequence[Fold]:
+        """Return the folds of the fit, which has some."""
+        assert isinstance(self.divided.validation, Sequence)
+        return self.divided.validation
 
     def predicted_rows(self) -> PredictedRows | None:
         """Return the predictions of all rows, fold by fold.
@@ -104,9 +102,8 @@ class CrossFit:
             return None
         order = numpy.concatenate([fold.validation for fold in self.folds])
         groups = numpy.concatenate([fold.groups for fold in self.folds if fold.groups is not None])
-        return PredictedRows(
-            predictions, self.rows.Y[order], select(self.rows.weight, order), groups
-        )
+        rows = self.divided.rows
+        return PredictedRows(predictions, rows.Y[order], select(rows.weight, order), groups)
 
     def _outputs_of_fold(self, number: int) -> numpy.ndarray:
         """Return the outputs for the rows of a fold: (rows, outputs)."""
@@ -127,19 +124,12 @@ class CrossFit:
         """Return the recipe of the first setting, without the rows of a fold."""
         recipe = self.ensemble.recipe
         scales, sums = helpers_of(
-            self.estimator, self.encoder, recipe.spec, self._training_rows(fold), trees=TREES
+            self.estimator, self.encoder, recipe.spec, self.divided.training_rows(fold), trees=TREES
         )
         recipe = replace(recipe, input_scales=scales, input_sums=sums)
         (setting,) = settings_of_networks(self.estimator, recipe, 1)
         encodings = getattr(self.encoder, "encodings_", ())
         return recipe_of_setting(recipe, setting, encodings, self.estimator._task)
-
-    def _training_rows(self, fold: Fold) -> LabeledRows:
-        """Return the rows of the other folds, on the host."""
-        chosen = fold.training
-        rows = self.rows
-        weight = None if rows.weight is None else rows.weight[chosen]
-        return LabeledRows(rows.X[chosen], rows.Y[chosen], weight)
 
     def _choices_of_others(self, number: int) -> Choices:
         """Return the choices by validation rows, without those of a fold if there are others."""

@@ -21,8 +21,6 @@ from xpnet.typing import ArrayLike, TableLike
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
 more groups take long to divide so, and a random division hardly differs."""
-COLUMNS_AT_ONCE = 16
-"""Number of columns of inputs that are reordered at once; it bounds temporary memory."""
 
 
 class Fold(NamedTuple):
@@ -39,37 +37,6 @@ class Fold(NamedTuple):
     validation: numpy.ndarray
     unseen_inputs: numpy.ndarray | None = None
     groups: numpy.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class DividedRows:
-    """The encoded rows of a fit, and the rows that end its trainings.
-
-    rows : those of all folds
-    validation : folds, or validation rows for all networks, or None
-    are_own : whether the inputs were made by this fit, which may reorder and scale them in place
-    """
-
-    rows: LabeledRows
-    validation: Sequence[Fold] | LabeledRows | None
-    are_own: bool = False
-
-    def with_training_rows_first(self) -> "DividedRows":
-        """Reorder the rows in place for their first fold, whose training rows become a slice.
-
-        A training on the slice needs no copy of the inputs, which are most of a fit's memory.
-        """
-        assert isinstance(self.validation, Sequence)
-        rows = self.rows
-        fold = self.validation[0]
-        order = numpy.concatenate([fold.training, fold.validation])
-        for first in range(0, rows.X.shape[1], COLUMNS_AT_ONCE):
-            columns = slice(first, first + COLUMNS_AT_ONCE)
-            rows.X[:, columns] = rows.X[order, columns]
-        weight = None if rows.weight is None else rows.weight[order]
-        validation = numpy.arange(len(order) - len(fold.validation), len(order))
-        fold = fold._replace(training=slice(0, validation[0]), validation=validation)
-        return DividedRows(LabeledRows(rows.X, rows.Y[order], weight), [fold], are_own=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,11 +271,3 @@ def unseen_inputs(X: numpy.ndarray, training: "numpy.ndarray | Sequence[int]") -
     rows alone: they belong to values, gaps and bins of other groups.
     """
     return numpy.asarray(~X[training].any(axis=0))
-
-
-def validation_inputs(X: numpy.ndarray, fold: Fold) -> numpy.ndarray:
-    """Return the inputs of the validation rows of a fold, 0 where no training row has an input."""
-    inputs = X[fold.validation]
-    if fold.unseen_inputs is not None:
-        inputs[:, fold.unseen_inputs] = 0
-    return inputs

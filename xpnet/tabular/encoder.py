@@ -43,7 +43,9 @@ from xpnet.tabular.reading import (
     learn_table,
     read_table,
 )
+from xpnet.tabular.target_means import ColumnMeans
 from xpnet.tabular.text_encoding import TextEncoding
+from xpnet.tabular.training_inputs import InputMeans, TrainingInputs
 from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         only together with others.
     min_frequency : int or float, default 0.001
         Minimum number of rows of a value with a column of its own, or their share, at least 2 rows;
-        all rarer values share one column.
+        all rarer values share one column. With a share and a target, a category of more than 20
+        values also needs more rows, up to 20, the less its mean targets are shrunk (see Notes).
     max_categories : int, default 400
         Maximum number of values of a category with a column of their own; 100 where more would make
         the encoded training table hold more than 2^26 numbers.
@@ -156,6 +159,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     hour tells the target, remove the zone and keep the clock: ``dt.tz_localize(None)`` in pandas.
     Both kinds are not mixed: a column that had a zone in training needs one later.
 
+    A category of more than 20 values has the frequency of each value. Its values of few rows have
+    no column of their own, but a mean target, where the targets of rows of one value are more alike
+    than by chance: by 2 standard deviations. The mean is shrunk towards that of all rows by the
+    number of rows that the correlation *r* of these targets asks for, (1 - *r*) / *r*. A value has
+    a column from four times as many rows on, and from 20 rows on at the latest. No value has both:
+    the mean over the other rows of a known value would tell a training row's own target.
+
     A number with bins has levels where it has 5 to 4,096 different values, with 2.5 rows or more on
     average, and the targets of rows of one value have more in common than the number's bins tell:
     by 7 standard deviations of what they have in common by chance, and at least 2 % of the target's
@@ -179,6 +189,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
     2022.
     Robinson, That BLUP Is a Good Thing: The Estimation of Random Effects, 1991.
+    Micci-Barreca, A Preprocessing Scheme for High-Cardinality Categorical Attributes in
+    Classification and Prediction Problems, 2001.
+    Pargent, Pfisterer, Thomas, Bischl, Regularized Target Encoding Outperforms Traditional Methods
+    in Supervised Machine Learning with High Cardinality Features, 2022.
     Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
     Tabular Data, 2024.
 
@@ -252,8 +266,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ) -> numpy.ndarray:
         """Learn how to encode a table, and encode it.
 
-        The mean target of categories of many values is that of other rows here, so that a network
-        cannot read a row's target from it; `transform` gives the mean of all rows.
+        The mean target of a row's value is that of other rows here, so that a network cannot read
+        the row's target from it; `transform` gives the mean of all rows.
 
         Parameters
         ----------
@@ -280,8 +294,30 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         TypeError
             For names of columns of several types.
         """
-        table, details = self._fit(X, y, groups, time)
-        return self._encode(table, details)
+        return self.fit_training(X, y, groups, time).encoded()
+
+    def fit_training(
+        self,
+        X: TableLike | Table,
+        y: ArrayLike | None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+    ) -> TrainingInputs:
+        """Learn how to encode a table; return its rows, encoded, with the means they may have.
+
+        The arguments are those of `fit_transform`.
+        """
+        table, means = self._fit(X, y, groups, time)
+        return TrainingInputs(self._encode(table), self._means_of_inputs(means))
+
+    def _means_of_inputs(self, means: dict[int, ColumnMeans]) -> list[InputMeans]:
+        """Return the outputs that are mean targets. means : by the index of their column"""
+        ends = numpy.cumsum([len(encoding.labels) for encoding in self.encodings_]).tolist()
+        return [
+            InputMeans(slice(end - means[encoding.column].columns, end), means[encoding.column])
+            for encoding, end in zip(self.encodings_, ends, strict=True)
+            if isinstance(encoding, CategoryEncoding | LevelEncoding) and encoding.column in means
+        ]
 
     def _fit(
         self,
@@ -289,8 +325,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
-    ) -> tuple[Table, dict[int, numpy.ndarray]]:
-        """Fit; return the table, and the details of its rows by the index of their column."""
+    ) -> tuple[Table, dict[int, ColumnMeans]]:
+        """Fit; return the table, and the mean targets of values by the index of their column."""
         check_parameters(self)
         table = table_of(X)
         rules = self._rules_of(table)
@@ -328,7 +364,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             encoding.column: _form_of(encoding, forms[encoding.column])
             for encoding in self.encodings_
         }
-        return table, column_fit.row_details
+        return table, column_fit.means
 
     def _rules_of(self, table: Table) -> ReadingRules:
         """Return what the parameters say about the columns of a table."""
@@ -415,7 +451,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             For names of columns of several types.
         """
         check_is_fitted(self)
-        return self._encode(self.prepared(table_of(X)), {})
+        return self._encode(self.prepared(table_of(X)))
 
     def prepared(self, table: Table) -> Table:
         """Bring a table into the form that this encoder encodes.
@@ -454,18 +490,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         validate_data(self, numpy.broadcast_to(True, shape), reset=False, skip_check_array=True)
         return table
 
-    def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
-        """Return the outputs: (rows, outputs) float32. details : of training rows, by column"""
+    def _encode(self, table: Table) -> numpy.ndarray:
+        """Return the outputs: (rows, outputs) float32."""
         widths = [len(encoding.labels) for encoding in self.encodings_]
         out = numpy.empty((table.rows, sum(widths)), numpy.float32)
         outputs = numpy.split(out, numpy.cumsum(widths)[:-1], axis=1)
         for encoding, part in zip(self.encodings_, outputs, strict=True):
             if isinstance(encoding, CategoryEncoding):
                 indices = encoding.indices(table.categories(encoding.column))
-                encoding.write(indices, part, details.get(encoding.column))
+                encoding.write(indices, part)
             elif isinstance(encoding, LevelEncoding):
-                x = table.numbers(encoding.column)
-                encoding.write(x, part, details.get(encoding.column))
+                encoding.write(table.numbers(encoding.column), part)
             elif isinstance(encoding, TextEncoding):
                 encoding.write(table.categories(encoding.column), part)
         self._encode_numbers(table, widths, out)

@@ -14,7 +14,8 @@ from xpnet.backend.threads import sharing_the_machine
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.models import Network
-from xpnet.tabular.division import DividedRows, Fold
+from xpnet.tabular.divided_rows import DividedRows
+from xpnet.tabular.division import Fold
 from xpnet.tabular.network_rows import SharedRows
 from xpnet.tabular.network_training import (
     NetworkTraining,
@@ -138,7 +139,7 @@ class Ensemble:
     ) -> None:
         self.recipe: Recipe = recipe
         self.recipes: Sequence[Recipe] = recipes
-        self.rows: LabeledRows = divided.rows
+        self.divided: DividedRows = divided
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
         backend = choose(backend=recipe.backend).backend
         self.shared_rows: SharedRows = SharedRows(divided, backend)

@@ -1,8 +1,9 @@
 """The rows of a fit: those whose weight is not 0, with their targets, and how they are encoded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy
 from sklearn.utils import _safe_indexing
@@ -16,6 +17,7 @@ from xpnet.tabular.division import RowLinks, latest_rows
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.fitted import dense
 from xpnet.tabular.frames import table_of
+from xpnet.tabular.training_inputs import InputMeans
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
@@ -137,19 +139,30 @@ def select(values: Selected, indices: numpy.ndarray | None) -> Selected:
     return values if values is None or indices is None else values[indices]
 
 
-def fit_encoder(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:
+class FittedRows(NamedTuple):
+    """The encoded rows that an encoder was fitted to. means : the inputs that are mean targets"""
+
+    rows: LabeledRows
+    means: Sequence[InputMeans]
+
+
+def fit_encoder(encoder: Transformer, rows: CountedRows, dtype: str) -> FittedRows:
     """Fit an encoder, and return the encoded rows with their targets and weights.
 
-    An encoder whose ``fit_transform`` has the argument ``groups`` or ``time`` gets it.
+    An encoder of another kind gets ``groups`` or ``time`` where its ``fit_transform`` has them.
     """
     table = rows.table_for(encoder)
     Y = rows.targets.Y
     first_target = Y if Y.ndim == 1 else Y[:, 0]
+    if isinstance(encoder, TableEncoder):
+        inputs = encoder.fit_training(table, first_target, rows.links.groups, rows.links.time)
+        X = dense(inputs.encoded(), encoder, dtype)
+        return FittedRows(labeled(X, rows.targets), inputs.means)
     parameters = signature(encoder.fit_transform).parameters
     links = {"groups": rows.links.groups, "time": rows.links.time}
     used_links = {name: values for name, values in links.items() if name in parameters}
     encoded = encoder.fit_transform(table, first_target, **used_links)
-    return labeled(dense(encoded, encoder, dtype), rows.targets)
+    return FittedRows(labeled(dense(encoded, encoder, dtype), rows.targets), ())
 
 
 def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:

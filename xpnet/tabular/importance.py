@@ -11,7 +11,7 @@ from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
 from xpnet.models import Network
 from xpnet.steps.reference import ReferenceStep
-from xpnet.tabular.division import DividedRows, validation_inputs
+from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.training import LabeledRows
@@ -191,9 +191,9 @@ def importances_of(
             continue
         fold = validation[plan.fold % len(validation)]
         weight = None if rows.weight is None else rows.weight[fold.validation]
-        chosen = fold.validation[_drawn(len(fold.validation), weight, maximum, rng)]
-        X = validation_inputs(rows.X, fold._replace(validation=chosen))
-        samples.append(Sample(network, X, rows.Y[chosen]))
+        drawn = _drawn(len(fold.validation), weight, maximum, rng)
+        sample = divided.validation_rows(fold, drawn)
+        samples.append(Sample(network, sample.X, sample.Y))
     widths = [len(encoding.labels) for encoding in encoder.encodings_]
     column_of_input = numpy.repeat([encoding.column for encoding in encoder.encodings_], widths)
     of_columns = [numpy.flatnonzero(column_of_input == column) for column in range(columns)]

@@ -10,7 +10,8 @@ from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
 from xpnet.models.inputs import to_host
 from xpnet.ops import Array
-from xpnet.tabular.division import DividedRows, Fold
+from xpnet.tabular.divided_rows import DividedRows
+from xpnet.tabular.division import Fold
 from xpnet.training import LabeledRows
 
 
@@ -41,6 +42,7 @@ class SharedRows:
 
     def __init__(self, divided: DividedRows, backend: Backend) -> None:
         self.backend = backend
+        self._divided = divided
         self._dtype = divided.rows.X.dtype
         self.rows: LabeledRows = self._moved(divided.rows)
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
@@ -57,6 +59,10 @@ class SharedRows:
         scales_val = scales
         if fold.unseen_inputs is not None:
             scales_val = numpy.where(fold.unseen_inputs, 0, 1 if scales is None else scales)
+        if self._divided.means:
+            parts = self._divided.training_rows(fold), self._divided.validation_rows(fold)
+            training, validation = map(self._moved, parts)
+            return NetworkRows(self._scaled(training, scales), self._scaled(validation, scales_val))
         return NetworkRows(
             self._selected(fold.training, scales), self._selected(fold.validation, scales_val)
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from xpnet.data.sources import Source
-from xpnet.tabular.division import DividedRows, Fold, validation_inputs
+from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import select
 from xpnet.tabular.fitted import FittedTable
@@ -46,13 +46,13 @@ def predicted_rows(
     if validation is None:
         nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
         return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
-    return rows_of_folds(trained, rows, validation)
+    return rows_of_folds(trained, divided)
 
 
-def rows_of_folds(
-    trained: TrainedNetworks, rows: LabeledRows, validation: Sequence[Fold]
-) -> PredictedRows:
-    """Return the predictions of the validation rows of all networks."""
+def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
+    """Return the predictions of the validation rows of all networks, which are in folds."""
+    validation = divided.validation
+    assert isinstance(validation, Sequence)
     indices = [plan.fold % len(validation) for plan in trained.plans]
     networks_of_part: dict[int, list[int]] = {}
     for network, index in enumerate(indices):
@@ -62,7 +62,7 @@ def rows_of_folds(
     backend = trained.validated[0].backend
     for networks in networks_of_part.values():
         fold = validation[indices[networks[0]]]
-        X = backend.asarray(validation_inputs(rows.X, fold))
+        X = backend.asarray(divided.validation_rows(fold).X)
         predicted = [trained.validated[k].predict(X) for k in networks]
         outputs.append(
             numpy.mean([backend.to_numpy(of_network) for of_network in predicted], axis=0)
@@ -72,7 +72,7 @@ def rows_of_folds(
     groups = [fold.groups for fold in folds if fold.groups is not None]
     return PredictedRows(
         numpy.concatenate(outputs),
-        rows.Y[chosen],
-        select(rows.weight, chosen),
+        divided.rows.Y[chosen],
+        select(divided.rows.weight, chosen),
         numpy.concatenate(groups) if groups else None,
     )

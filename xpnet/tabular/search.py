@@ -21,7 +21,7 @@ import numpy
 from xpnet.data.sources import Source
 from xpnet.tabular.blending import best_blend
 from xpnet.tabular.columns import enumerated
-from xpnet.tabular.division import DividedRows
+from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.encodings import Encoding, NumberEncoding
 from xpnet.tabular.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.network_training import NetworkTraining
@@ -247,7 +247,7 @@ class SearchingEnsemble(Ensemble):
             if self.plans[number].setting in self.kept_settings
         }
         trained = replace(super().finished(interrupted=False), predict_folds_together=True)
-        blend = best_blend(trained, self.rows, self.validation)
+        blend = best_blend(trained, self.divided)
         self._say_settings("blended", blend.settings)
         return blend
 

@@ -1,0 +1,153 @@
+"""Statistics that are learned from targets must not make a fit believe more than is true.
+
+The targets of these tables are noise, or noise and a known effect, so that the right answers are
+known: validation rows must be predicted as well as new rows and no better, intervals must hold
+what they promise, and a column that tells nothing must not matter.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import pandas
+import pytest
+
+from xpnet import TabularClassifier, TabularRegressor
+
+DEVIATIONS = 2.5
+"""Number of standard errors within which two means of independent rows are equal."""
+X_EFFECT = 0.5
+"""The slope of the column of numbers in all tables of this file."""
+NEW_ROWS = 4000
+"""Number of rows that a fit has not seen; their means vary much less than those of its own."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a category ``g`` and a number ``x``, of which ``g`` may tell nothing.
+
+    values : number of values of g; rows_of_value : number of rows of each
+    effect : standard deviation of the effects of the values; the noise has 1
+    as_numbers : whether the values are whole numbers, which name things
+    """
+
+    values: int
+    rows_of_value: int
+    effect: float = 0.0
+    as_numbers: bool = False
+
+    def rows(self, seed: int) -> tuple[pandas.DataFrame, numpy.ndarray]:
+        """Return training rows."""
+        rng = numpy.random.default_rng([seed, 0])
+        return self._drawn(seed, numpy.repeat(numpy.arange(self.values), self.rows_of_value), rng)
+
+    def new_rows(self, seed: int) -> tuple[pandas.DataFrame, numpy.ndarray]:
+        """Return rows of the same values and effects."""
+        rng = numpy.random.default_rng([seed, 1])
+        return self._drawn(seed, rng.integers(0, self.values, NEW_ROWS), rng)
+
+    def _drawn(
+        self, seed: int, g: numpy.ndarray, rng: numpy.random.Generator
+    ) -> tuple[pandas.DataFrame, numpy.ndarray]:
+        """Return rows of some values, in random order."""
+        of_values = numpy.random.default_rng([seed, 2])
+        effects = self.effect * of_values.normal(size=self.values)
+        numbers = of_values.permutation(10 * self.values)[: self.values]
+        g = rng.permutation(g)
+        x = rng.normal(size=len(g))
+        y = X_EFFECT * x + effects[g] + rng.normal(size=len(g))
+        names = numbers[g] if self.as_numbers else [f"v{number}" for number in numbers[g]]
+        return pandas.DataFrame({"x": x, "g": names}), y
+
+    @property
+    def best_error(self) -> float:
+        """Return the squared error on new rows of the best linear prediction of the effects.
+
+        The variance of an effect, given n rows, is 1 / (n + 1 / effect^2). (Robinson, That BLUP Is
+        a Good Thing, 1991.)
+        """
+        return 1 + 1 / (self.rows_of_value + self.effect**-2) if self.effect else 1.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Means over several fits.
+
+    validation, new : squared errors of validation rows and of new rows
+    standard_error : of the former
+    covered : the share of new targets in intervals of 90 %; covered_error : its standard error
+    importance : of the category
+    """
+
+    validation: float
+    new: float
+    standard_error: float
+    covered: float
+    covered_error: float
+    importance: float
+
+
+def measured(table: Table, *, seeds: int, **parameters: Any) -> Measured:
+    """Fit and predict tables of several seeds."""
+    squares, of_new, covered, importances = [], [], [], []
+    for seed in range(seeds):
+        X, y = table.rows(seed)
+        X_new, y_new = table.new_rows(seed)
+        model = TabularRegressor(random_state=seed, **parameters).fit(X, y)
+        low, high = model.predict_interval(X_new, 0.9).T
+        squares.append(model.residuals_[:, 0] ** 2)
+        of_new.append(((model.predict(X_new) - y_new) ** 2).mean())
+        covered.append(((low <= y_new) & (y_new <= high)).mean())
+        importances.append(model.feature_importances_[1])
+    pooled = numpy.concatenate(squares)
+    rows = len(pooled)
+    return Measured(
+        float(pooled.mean()),
+        float(numpy.mean(of_new)),
+        float(pooled.std() / numpy.sqrt(rows)),
+        float(numpy.mean(covered)),
+        float(numpy.sqrt(0.9 * 0.1 / rows)),
+        float(numpy.mean(importances)),
+    )
+
+
+def check_noise(table: Table, *, seeds: int = 4, **parameters: Any) -> None:
+    """Check that validation rows are like new rows, and that the category does not matter."""
+    found = measured(table, seeds=seeds, **parameters)
+    assert found.validation == pytest.approx(found.new, abs=DEVIATIONS * found.standard_error)
+    assert found.covered == pytest.approx(0.9, abs=0.02 + DEVIATIONS * found.covered_error)
+    assert found.importance < 0.05
+
+
+@pytest.mark.parametrize(("values", "rows"), [(100, 3), (100, 5), (60, 10), (40, 25)])
+def test_a_category_of_noise_does_not_predict_validation_rows(values: int, rows: int) -> None:
+    check_noise(Table(values, rows))
+
+
+@pytest.mark.parametrize(("values", "rows"), [(40, 25)])
+def test_a_category_with_an_effect_predicts_as_well_as_a_mixed_model(
+    values: int, rows: int
+) -> None:
+    table = Table(values, rows, effect=1.0)
+    found = measured(table, seeds=4)
+    assert found.new < 1.05 * table.best_error
+    assert found.covered == pytest.approx(0.9, abs=0.02 + DEVIATIONS * found.covered_error)
+    assert found.importance > 0.5
+
+
+def test_labels_of_noise_are_not_predicted_in_validation_rows() -> None:
+    validation, new, errors = [], [], []
+    for seed in range(4):
+        table = Table(100, 5)
+        (X, y), (X_new, y_new) = table.rows(seed), table.new_rows(seed)
+        model = TabularClassifier(random_state=seed).fit(X, y > 0)
+        probabilities = model.predict_proba(X_new)
+        losses = -numpy.log(probabilities[numpy.arange(NEW_ROWS), (y_new > 0).astype(int)])
+        new.append(losses.mean())
+        pairs = zip(model.networks_, model.best_epochs_, strict=True)
+        validation.append(
+            numpy.mean([network.history.validation_loss[k - 1] for network, k in pairs])
+        )
+        errors.append(losses.std() / numpy.sqrt(len(X) / 4))
+    standard_error = numpy.mean(errors) / numpy.sqrt(len(errors))
+    assert numpy.mean(validation) == pytest.approx(numpy.mean(new), abs=DEVIATIONS * standard_error)
