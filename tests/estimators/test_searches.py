@@ -10,6 +10,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
 
 import xpnet
+from xpnet.backend import NetworkSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -47,6 +48,24 @@ class Trial:
         return high
 
 
+INITIAL_LOSS = 1.2
+"""A bound on the loss of two epochs, above that of the constant prediction, ln 2 or 1."""
+
+
+def spec_of(estimator: Any) -> NetworkSpec:
+    """The network of a fitted estimator."""
+    networks = getattr(estimator, "networks_", None)
+    spec: NetworkSpec = networks[0].spec if networks else estimator.get_fitted_state().spec
+    return spec
+
+
+def losses_of(estimator: Any) -> list[float]:
+    """The training losses of a fitted estimator."""
+    networks = getattr(estimator, "networks_", None)
+    losses: list[float] = networks[0].history.loss if networks else estimator.loss_curve_
+    return losses
+
+
 @pytest.mark.parametrize(("estimator", "space"), ESTIMATORS)
 def test_every_recommended_value_is_allowed(estimator: Any, space: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
@@ -55,6 +74,16 @@ def test_every_recommended_value_is_allowed(estimator: Any, space: dict[str, Any
     for name, values in space.items():
         for value in values.support() if hasattr(values, "rvs") else values:
             estimator.set_params(**{name: value}).fit(X, y)
+            spec = spec_of(estimator)
+            measured: dict[str, Any] = {
+                "hidden_layer_sizes": spec.widths[1:-1],
+                "activation": spec.activations[0],
+                "alpha": spec.l2,
+                "weight_decay": spec.rule.weight_decay,
+                "dropout": spec.dropout[0] if spec.dropout else 0.0,
+            }
+            assert measured.get(name, value) == value
+            assert losses_of(estimator)[-1] < INITIAL_LOSS
 
 
 @pytest.mark.parametrize("search_class", [RandomizedSearchCV, HalvingRandomSearchCV])

@@ -128,7 +128,16 @@ def test_a_loss_falls_by_more_than_the_tolerance():
     assert schedule(2, [math.nan, math.nan]) == 0.5
 
 
-@each_case("make", [lambda n: Cosine(1.0, 5, end=n), lambda n: Plateau(1.0, tol=n)])
-def test_the_end_and_the_tolerance_may_be_zero_or_negative(make):
-    for number in (0.0, -1.0):
-        make(number)
+@pytest.mark.parametrize("end", [0.0, -1.0])
+def test_the_end_may_be_zero_or_negative(end):
+    schedule = Cosine(1.0, 4, end=end)
+    assert schedule(4, []) == pytest.approx(end, abs=1e-15)
+    assert schedule(2, []) == pytest.approx((1 + end) / 2, abs=1e-15)
+
+
+def test_the_tolerance_may_be_zero_or_negative():
+    """With -1, a loss that rises by less than 1 counts as one that falls."""
+    losses = [4.0, 4.0, 4.0]
+    assert Plateau(1.0, patience=2, factor=0.5, tol=0.0)(3, losses) == 0.5
+    assert Plateau(1.0, patience=2, factor=0.5, tol=-1.0)(3, losses) == 1.0
+    assert Plateau(1.0, patience=2, factor=0.5, tol=-1.0)(3, [4.0, 5.5, 5.5]) == 0.5

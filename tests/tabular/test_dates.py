@@ -238,7 +238,7 @@ def test_other_text_stays_text(texts: list[str]) -> None:
 
 def test_a_format_that_cannot_be_used_is_refused() -> None:
     texts = written(DAYS, "%d/%m/%y")
-    assert encoded(texts, date_format="%d/%m/%y").shape == encoded(DAYS).shape
+    numpy.testing.assert_array_equal(encoded(texts, date_format="%d/%m/%y"), encoded(DAYS))
     with pytest.raises(xpnet.InputError, match=r"'when'.*'%Y'.*'08/04/23'"):
         TableEncoder(date_format={"when": "%Y"}).fit({"when": texts})
     with pytest.raises(xpnet.InputError, match=r"date_format.*'date'"):

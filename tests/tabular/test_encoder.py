@@ -264,10 +264,19 @@ def test_infinite_numbers_count_as_the_largest_seen() -> None:
 
 def test_numbers_of_any_size_give_finite_ones() -> None:
     huge = numpy.array([-1e308, 0, 1.0, 3.0, 1e308, 5e-324] * 10)[:, None]
-    for scaling in ("robust", "standard"):
-        assert numpy.isfinite(TableEncoder(scaling=scaling).fit_transform(huge)).all()
+    # Those beyond 1e300 count as infinite: as the smallest and the largest of the others.
+    limited = huge.clip(0.0, 3.0)
+    robust = (limited - 0.5) / 1.5  # the median of 0, 1, 3 and 5e-324, and their quartiles
+    wanted = {
+        "robust": robust / numpy.sqrt(1 + (robust / 3) ** 2),
+        "standard": (limited - 1.0) / numpy.sqrt(1.5),
+    }
+    for scaling, scaled in wanted.items():
+        encoded = TableEncoder(scaling=scaling).fit_transform(huge)
+        numpy.testing.assert_allclose(encoded, scaled, rtol=1e-6)
     encoder = TableEncoder(scaling="standard").fit(numpy.arange(9.0)[:, None])
-    assert numpy.isfinite(encoder.transform(huge)).all()
+    scaled = (huge.clip(0.0, 8.0) - 4.0) / numpy.arange(9.0).std()
+    numpy.testing.assert_allclose(encoder.transform(huge), scaled, rtol=1e-6)
 
 
 def test_rare_values_are_together_and_unknown_ones_apart() -> None:

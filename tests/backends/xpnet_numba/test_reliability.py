@@ -87,11 +87,22 @@ def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("label", [-1, 4, 10**9])
-def test_a_label_that_is_no_class_crashes_nothing(label: int) -> None:
-    step = made()
+def test_a_label_that_is_no_class_has_no_loss_and_reads_nothing_outside(label: int) -> None:
     X, Y = data(50)
     Y[7] = label
-    assert np.isfinite(step.epoch(X, Y, learning_rate=0.01, batch_size=10))
+    others = np.arange(50) != 7
+    reference = ReferenceStep(SPEC, numpy_backend, "")
+    reference.load_state(made().state())
+    of_others = reference.loss(X[others], Y[others]) - reference.penalty
+    step = made()
+    mean = step.epoch(X, Y, learning_rate=0.0, batch_size=50)
+    assert mean == pytest.approx(of_others * 49 / 50 + reference.penalty, rel=1e-12)
+    another = made()
+    Y_of_another = np.where(others, Y, -7)
+    for one, labels in ((step, Y), (another, Y_of_another)):
+        one.load_state(made().state())
+        one.epoch(X, labels, learning_rate=0.01, batch_size=10)
+    np.testing.assert_array_equal(step.params.flat, another.params.flat)
 
 
 def test_classes_beyond_what_float32_counts() -> None:
