@@ -90,7 +90,7 @@ def memory_errors(cupy: Any) -> Iterator[None]:
 
 @contextmanager
 def fitting(what: str, remedy: str) -> Iterator[None]:
-    """Say what does not fit into the device's memory where that runs out."""
+    """Name what does not fit into the device's memory in the error for that."""
     try:
         yield
     except MemoryError as error:

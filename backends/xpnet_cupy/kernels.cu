@@ -237,7 +237,7 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
 //               batches so far; GRAD_SCALE, by which Nadam scales the gradient
 //   data (8,)   addresses of the epoch's arrays, so that a graph trains on others without being captured again: X, LABELS,
 //               WEIGHT, ORDER; POSITIONS, where several processes share a batch, the index of each row of the order in the
-//               whole batch, or null; OUT, where predictions go. And two numbers: BY_ROWS, 1 where the losses of batches
+//               whole batch, or null; OUT, where predictions go. And two numbers: ROW_MEAN, 1 where the losses of batches
 //               are averaged by their rows and not by their weights; STEP, from the order of a member to that of the next,
 //               0 for one order
 // Members are networks that share weights. A batch has `rows` rows of each of them, one member after the other.
@@ -247,7 +247,7 @@ enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL, GRAD_SCALE };
 // The formulas of the factors that are common to all items of an update; other updates have none.
 enum Factors { NO_FACTORS, ADAM_FACTORS, NADAM_FACTORS };
-enum Data { X, LABELS, WEIGHT, ORDER, POSITIONS, OUT, BY_ROWS, STEP, DATA };
+enum Data { X, LABELS, WEIGHT, ORDER, POSITIONS, OUT, ROW_MEAN, STEP, DATA };
 
 // Which rows of the data a batch is made of: row i of a member is row order[i] of the data, or none where that is -1.
 struct Rows {
@@ -898,7 +898,7 @@ KERNEL batch_weight(const long long *data, const int *clock, double *rates, real
   if (thread_rank() != 0) return;
   total[0] = sum;
   rates[TOTAL] += sum;
-  rates[SHARE] = !data[BY_ROWS] ? 1 : sum == 0 ? 0 : rows / sum;
+  rates[SHARE] = !data[ROW_MEAN] ? 1 : sum == 0 ? 0 : rows / sum;
 }
 
 // Outputs (members rows, cols) of a prediction, their mean over the members, go where they belong, and the next rows

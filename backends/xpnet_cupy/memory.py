@@ -109,7 +109,7 @@ class EpochMemory:
         data: EpochData,
         *,
         out: Array | None = None,
-        by_rows: bool = False,
+        is_row_mean: bool = False,
         learning_rate: float = 0.0,
         max_norm: float = 0.0,
         total_weight: float = 0.0,
@@ -123,7 +123,7 @@ class EpochMemory:
         arrays = [0 if array is None else self._launcher.address(array) for array in (*data, out)]
         order = data.order
         order_step = 0 if order is None or order.ndim == 1 else order.shape[1]
-        self.arguments[:ADDRESSES] = [*arrays, by_rows, order_step]
+        self.arguments[:ADDRESSES] = [*arrays, is_row_mean, order_step]
         self.arguments[ADDRESSES:].view("float64")[:] = (
             learning_rate,
             max_norm,

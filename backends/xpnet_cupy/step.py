@@ -116,7 +116,7 @@ class CudaStep(PrefetchedOrders, WeightedEpochs):
         on the device.
         """
         clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
-        return self._epoch(X, Y, {"by_rows": True, **clipped}, **options)
+        return self._epoch(X, Y, {"is_row_mean": True, **clipped}, **options)
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`. A lane computes the outputs, which belong to the
@@ -263,8 +263,8 @@ class CudaStep(PrefetchedOrders, WeightedEpochs):
             if draw is not None:
                 self._send(draw)
             sums = requested.sums()
-            by_rows = sample_weight is None or "by_rows" in arguments
-            weight = rows if by_rows else sums.weight
+            is_row_mean = sample_weight is None or "is_row_mean" in arguments
+            weight = rows if is_row_mean else sums.weight
             return self._mean(sums, weight, self.spec.l2 / weight) if weight else 0.0
 
     def _request(

@@ -231,6 +231,19 @@ def test_callbacks_and_early_stopping(blobs):
     assert model.loss(X[60:], y[60:]) == pytest.approx(min(history.validation_loss), abs=1e-4)
 
 
+def test_a_function_may_measure_the_validation_loss(blobs):
+    X, y = blobs
+    model = xpnet.LogisticRegression(7, 4, 0.5, backend="numpy")
+
+    def measure():
+        return float(np.abs(model.params["W"]).sum())
+
+    first = measure()
+    history = model.fit(X, y, epochs=1, validation=measure)
+    assert history.validation_loss == [measure()] != [first]
+    assert model.fit(X, y, epochs=2, validation=measure).validation_loss[-1] == measure()
+
+
 @pytest.mark.parametrize("name", ["StepDecay", "Exponential", "Cosine", "Plateau"])
 def test_schedules_set_the_learning_rate(name, blobs):
     from xpnet import optimizers

@@ -69,7 +69,7 @@ class Coordinator:
         return using(self.ranks)
 
     def read_by_blocks(self, rows: int, buffer_rows: int) -> bool:
-        """Tell whether rows are read block by block, on every process or on none.
+        """Return whether rows are read block by block, on every process or on none.
 
         rows : those of this process; buffer_rows : rows that fit a buffer; 0 for rows in memory
         """

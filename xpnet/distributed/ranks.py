@@ -88,7 +88,7 @@ class Ranks:
 
     @cached_property
     def why(self) -> str:
-        """Say how many ranks there are and how they are joined; the text is empty for one."""
+        """Describe how many ranks there are and how they are joined; empty for one."""
         return (
             f"trained on {self.group.size} ranks, joined by {self.group.why}"
             if self.group and self.several

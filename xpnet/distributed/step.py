@@ -359,7 +359,7 @@ class DistributedStep(ProgressReports, WeightedEpochs):
         return self.backend.asarray(self.group.allreduce(self.backend.to_numpy(array)))
 
     def _is_added_in_place(self, array: Array) -> bool:
-        """Tell whether the group adds up an array where it lives."""
+        """Return whether the group adds up an array where it lives."""
         return library_of(array) in ("numpy", self.group.library)
 
     def _sums(self, *numbers: float) -> list[float]:

@@ -22,7 +22,7 @@ from xpnet.estimators.fit_rows import (
 from xpnet.learning.targets import Targets
 from xpnet.learning.weights import weights_in_dtype
 from xpnet.models.inputs import bring, is_host, own, to_host
-from xpnet.models.network import by_rows
+from xpnet.models.network import contiguous_rows
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
 from xpnet.typing import Array
@@ -169,4 +169,4 @@ def place_rows(
         weight = own(bring(in_dtype, backend, dtype), backend)
     if isinstance(rows.X, Source):
         return source_rows(rows.X, Y, weight)
-    return LabeledRows(by_rows(bring(rows.X, backend, dtype)), Y, weight)
+    return LabeledRows(contiguous_rows(bring(rows.X, backend, dtype)), Y, weight)

@@ -254,7 +254,7 @@ def _check_structure(array: object) -> None:
 
 
 def _has_valid_structure(array: SparseMatrix) -> bool:
-    """Tell whether a matrix of compressed rows or columns points into its own arrays alone.
+    """Return whether a matrix of compressed rows or columns points into its own arrays alone.
 
     The indices are read once, which takes far less time than to compute with them.
     """
@@ -271,7 +271,7 @@ def _has_valid_structure(array: SparseMatrix) -> bool:
 
 
 def is_on_host(array: object) -> bool:
-    """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse
+    """Return whether this is NumPy's, or no array of any library (a list, a frame, a sparse
     matrix).
     """
     return library_of(array) in ("", "numpy")
@@ -288,9 +288,9 @@ def on_device_of(array: Array) -> AbstractContextManager[None]:
 
 
 def is_sparse(array: object) -> TypeGuard[SparseMatrix]:
-    """Tell whether this is a SciPy sparse matrix, without importing SciPy."""
+    """Return whether this is a SciPy sparse matrix, without importing SciPy."""
     return hasattr(array, "tocsr")
 
 
 is_host: Callable[[Any], bool] = cache(lambda backend: library_of_backend(backend) == "numpy")
-"""Tell whether a backend computes NumPy arrays."""
+"""Return whether a backend computes NumPy arrays."""

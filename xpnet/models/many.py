@@ -12,7 +12,7 @@ from xpnet.backend import NetworkSpec, SideBySide, Step, UpdateRule, get_threads
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse
-from xpnet.models.network import Network, by_rows
+from xpnet.models.network import Network, contiguous_rows
 from xpnet.ops import Array, Labels
 from xpnet.training import Batches, History, Interrupts, train
 
@@ -270,7 +270,7 @@ def _common_form(
 def _fit_side_by_side(trainings: list[_Training], form: _CommonForm, epochs: int) -> bool:
     """Train networks that are alike; return whether there is a step that does it."""
     networks = [training.network for training in trainings]
-    X = by_rows(trainings[0].X)
+    X = contiguous_rows(trainings[0].X)
     Y = networks[0].own(trainings[0].Y)
     check_finite(X=X, Y=Y)
     with ExitStack() as stack:

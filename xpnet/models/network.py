@@ -135,7 +135,7 @@ class Network(PredictingNetwork):
         rng: RandomSource = None,
         callbacks: Iterable[Callback | Callable[[Training], None]] = (),
         sample_weight: ArrayLike | None = None,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | Callable[[], float] | None = None,
         resume_from: TrainingState | None = None,
         own_batches: bool = False,
     ) -> History:
@@ -159,8 +159,9 @@ class Network(PredictingNetwork):
             Called at each epoch; a function is called with the `xpnet.training.Training`.
         sample_weight : array, shape (rows,), optional
             Not negative. The training copies them.
-        validation : tuple of X and Y, optional
-            Rows on which the loss is measured after each epoch.
+        validation : tuple of X and Y, or callable, optional
+            Rows on which the loss is measured after each epoch, or a function without arguments
+            that measures a loss by itself. It must not train the network.
         resume_from : TrainingState, optional
             Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as
             the first time: the epochs made before the interruption count among ``epochs``. None
@@ -196,7 +197,7 @@ class Network(PredictingNetwork):
                 )
                 batches = InMemory(
                     LabeledRows(
-                        by_rows(X),
+                        contiguous_rows(X),
                         self.own(Y),
                         None if sample_weight is None else self.own(sample_weight),
                     ),
@@ -204,7 +205,7 @@ class Network(PredictingNetwork):
                     shuffle=shuffle,
                     rng=host_generator(self.rng if rng is None else rng),
                     members=self.spec.members if own_batches else 1,
-                    measure=None if validation is None else self._measure(*validation),
+                    measure=self._validation_measure(validation),
                     check=partial(check_finite, X=X),
                 )
                 return train(
@@ -263,6 +264,14 @@ class Network(PredictingNetwork):
         X, Y, _ = self.checked(X, Y)
         return self.exclusively(self.trainable(sparse=is_sparse(X)).gradient, X, Y)
 
+    def _validation_measure(
+        self, validation: tuple[ArrayLike, ArrayLike] | Callable[[], float] | None
+    ) -> Callable[[], float] | None:
+        """Return the function that measures the validation loss; None without one."""
+        if validation is None or callable(validation):
+            return validation
+        return self._measure(*validation)
+
     def _measure(self, X: ArrayLike, Y: ArrayLike) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread
         computes.
@@ -271,10 +280,8 @@ class Network(PredictingNetwork):
         return lambda: distributed_step(self.step_for(rows)).loss(rows, labels)
 
 
-def by_rows(X: Array) -> Array:
-    """Return X with rows that lie in one piece each, copied once here, not once an epoch by a
-    compiled step.
-    """
+def contiguous_rows(X: Array) -> Array:
+    """Return X with contiguous rows, copied once here, not once an epoch by a compiled step."""
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X

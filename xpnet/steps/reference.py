@@ -163,7 +163,7 @@ class ReferenceStep(ProgressReports):
         for _, batch in self._batches(count, PREDICTION_ROWS, rows):
             x = self._take(X, batch)
             w = self._take(sample_weight, batch)
-            weight = self._weight_of(x, w)
+            weight = self._batch_weight(x, w)
             total += weight * float(self.mean_loss(x, self._take(Y, batch), w))
             weights += weight
         self.penalty = 0.0
@@ -193,7 +193,7 @@ class ReferenceStep(ProgressReports):
             X = self._take(X, indices)
             Y = self._take(Y, indices)
             sample_weight = self._take(sample_weight, indices)
-        weight = self._weight_of(X, sample_weight)
+        weight = self._batch_weight(X, sample_weight)
         batch = part or BatchPart(weight)
         return self._mean([self._backpropagate(X, Y, sample_weight, batch, weight)])
 
@@ -332,7 +332,7 @@ class ReferenceStep(ProgressReports):
         self.penalty: float = penalties / weights
         return losses / weights + self.penalty
 
-    def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
+    def _batch_weight(self, x: Array, sample_weight: Array | None) -> float:
         """Return the weight of a batch: the sum of its sample weights, or its number of rows."""
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
 

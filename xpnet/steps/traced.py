@@ -107,7 +107,7 @@ class EpochsPlan(NamedTuple):
     updates: numpy.ndarray
     learning_rates: Sequence[float]
 
-    def of_batches(self, chosen: list[int]) -> "EpochsPlan":
+    def select_batches(self, chosen: list[int]) -> "EpochsPlan":
         """Return the plan of some of the batches of each epoch."""
         return self._replace(
             starts=[self.starts[k] for k in chosen],
@@ -117,7 +117,7 @@ class EpochsPlan(NamedTuple):
             updates=self.updates[:, chosen],
         )
 
-    def of_epoch(self, k: int) -> "EpochsPlan":
+    def select_epoch(self, k: int) -> "EpochsPlan":
         """Return the plan of one of the epochs."""
         return self._replace(
             orders=None if self.orders is None else self.orders[k : k + 1],
@@ -291,7 +291,7 @@ class TracedStep(ReferenceStep, SeveralEpochs, WeightedEpochs):
         count = X.shape[0]
         rows = Rows(X, Y, sample_weight)
         plan = self._plan(rows, batch_size, None if order is None else [order], [learning_rate])
-        plan = plan.of_batches(list(numpy.flatnonzero(plan.weights[0])))
+        plan = plan.select_batches(list(numpy.flatnonzero(plan.weights[0])))
         plan = plan._replace(updates=self._updates(1, len(plan.starts)))
         losses, penalties = self._train(plan, rows, max_grad_norm)
         shares = numpy.asarray([plan.sizes], dtype=float)
@@ -386,11 +386,11 @@ class TracedStep(ReferenceStep, SeveralEpochs, WeightedEpochs):
             yield list(self._parts_of_equal_batches(plan))
             return
         for k in range(len(plan.learning_rates)):
-            for part in self._parts_of_equal_batches(plan.of_epoch(k)):
+            for part in self._parts_of_equal_batches(plan.select_epoch(k)):
                 maximum = MAX_MASK_BYTES // (self.spec.members * part.sizes[0] * sum(masked)) + 1
                 batches = list(range(len(part.starts)))
                 for first in range(0, len(batches), maximum):
-                    yield [part.of_batches(batches[first : first + maximum])]
+                    yield [part.select_batches(batches[first : first + maximum])]
 
     def _parts_of_equal_batches(self, plan: EpochsPlan) -> Iterator[EpochsPlan]:
         """Cut a plan where the size of a batch changes."""
@@ -399,7 +399,7 @@ class TracedStep(ReferenceStep, SeveralEpochs, WeightedEpochs):
             yield plan
             return
         for size in sizes:
-            yield plan.of_batches([k for k, other in enumerate(plan.sizes) if other == size])
+            yield plan.select_batches([k for k, other in enumerate(plan.sizes) if other == size])
 
     @cached_property
     def _forms(self) -> dict[tuple[int, int, float | None], Form]:

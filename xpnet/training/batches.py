@@ -291,7 +291,7 @@ class Batches(ABC):
         return value
 
     def any_stops(self, stop: bool) -> bool:
-        """Tell whether any process stops the training.
+        """Return whether any process stops the training.
 
         Parameters
         ----------
@@ -460,7 +460,7 @@ class InMemory(Batches):
 
 
 def is_finite(array: Any) -> bool:
-    """Tell whether an array, or a SciPy sparse matrix, holds neither NaN nor infinity."""
+    """Return whether an array, or a SciPy sparse matrix, holds neither NaN nor infinity."""
     if hasattr(array, "tocsr"):
         array = array.data
     if type(array) is numpy.ndarray:

@@ -234,7 +234,7 @@ def as_callbacks(
     Raises InputError for other objects.
     """
     checked = [
-        callback if isinstance(callback, Callback) else _callback_of(callback)
+        callback if isinstance(callback, Callback) else _function_callback(callback)
         for callback in callbacks
     ]
     return sorted(checked, key=is_transactional, reverse=True)
@@ -256,7 +256,7 @@ def by_state_key(callbacks: Iterable[Callback]) -> dict[str, Callback]:
     return callbacks_by_key
 
 
-def _callback_of(function: object) -> Callback:
+def _function_callback(function: object) -> Callback:
     """Return the callback that calls a function. Raises InputError for another object."""
     if not callable(function) or isinstance(function, type):
         raise InputError(

@@ -165,7 +165,7 @@ class ChainedOrders:
 
 
 def _equal_states(one: object, other: Any) -> bool:
-    """Tell whether two states are equal; arrays that are one object are not compared."""
+    """Return whether two states are equal; arrays that are one object are not compared."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(
             _equal_states(one[key], other[key]) for key in one

@@ -133,7 +133,7 @@ class _BitGenerator(Protocol):
 
 
 def _is_legacy(rng: object) -> TypeGuard[_LegacyGenerator]:
-    """Tell whether it is a RandomState or NumPy's global generator."""
+    """Return whether it is a RandomState or NumPy's global generator."""
     return hasattr(rng, "get_state")
 
 

@@ -75,9 +75,9 @@ class SourceRows(LabeledRows):
     @property
     def count(self) -> int:
         """Number of rows that this process reads from its source."""
-        return self.size_of(self.own(self.blocks))
+        return self.count_rows_in(self.own(self.blocks))
 
-    def size_of(self, blocks: numpy.ndarray) -> int:
+    def count_rows_in(self, blocks: numpy.ndarray) -> int:
         """Return the number of rows in blocks."""
         return int(self.sizes[blocks].sum())
 
@@ -116,7 +116,7 @@ class SourceRows(LabeledRows):
         Raises ValueError where there is no block for both parts.
         """
         order = random_state.permutation(self.blocks)
-        target = min(fraction * self.size_of(order), self.X.buffer_rows(dtype))
+        target = min(fraction * self.count_rows_in(order), self.X.buffer_rows(dtype))
         fitting = numpy.searchsorted(numpy.cumsum(self.sizes[order]), target, side="right")
         count = max(1, int(fitting))
         if count >= len(order):
@@ -135,7 +135,7 @@ class SourceRows(LabeledRows):
         are none.
         """
         blocks = self.measured_blocks()
-        if not self.size_of(blocks):
+        if not self.count_rows_in(blocks):
             empty = backend.asarray(numpy.zeros((0, self.X.shape[1])), dtype=dtype)
             weight = None if self.weight is None else self.weight[:0]
             yield LabeledRows(empty, self.Y[:0, ...], weight)

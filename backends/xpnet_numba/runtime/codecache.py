@@ -123,7 +123,7 @@ def user() -> str:
 
 
 def _is_private(folder: Path) -> bool:
-    """Tell whether a folder belongs to this user, and no other user may write into it."""
+    """Return whether a folder belongs to this user, and no other user may write into it."""
     if not hasattr(os, "geteuid"):
         return True
     status = folder.lstat()

@@ -50,7 +50,7 @@ def read(
     dtype: str, X: Array, Y: Labels, order: numpy.ndarray | None, sample_weight: Array | None
 ) -> CallData:
     """Return the arrays of a call in the form that compiled code reads; copied only if needed."""
-    x, x_row, sparsity = by_rows(X, dtype)
+    x, x_row, sparsity = readable_rows(X, dtype)
     if sparsity is not None and order is None:
         order = natural_order(X.shape[0])
     if order is not None:
@@ -103,7 +103,7 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
     set_pointers(job, arrays)
 
 
-def by_rows(
+def readable_rows(
     X: Any, dtype: str
 ) -> tuple[numpy.ndarray, int, tuple[numpy.ndarray, numpy.ndarray] | None]:
     """Return a matrix whose rows compiled code can read, copied only if needed, and the items from

@@ -15,7 +15,7 @@ from xpnet.typing import Rows, SparseMatrix
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.step import functions, plan
-from xpnet_numba.step.arrays import CallData, by_rows, natural_order, read, set_data
+from xpnet_numba.step.arrays import CallData, natural_order, read, readable_rows, set_data
 from xpnet_numba.step.functions import job_function, prediction_entry, run_job
 from xpnet_numba.step.job import Job, set_pointers
 from xpnet_numba.step.memory import StepMemory
@@ -120,7 +120,7 @@ class Evaluator:
         """Predict the rows of an array or of a SciPy matrix into (rows, outputs)."""
         dtype = self.spec.dtype
         rows = len(result)
-        x, _, sparsity = by_rows(X, dtype)
+        x, _, sparsity = readable_rows(X, dtype)
         if sparsity is not None:
             data = CallData(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, sparsity)
             self._evaluate("predict", data, {"result_at": result})

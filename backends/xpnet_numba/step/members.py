@@ -28,12 +28,9 @@ from xpnet_numba.step.forward import (
     RowBlock,
     add_to_total,
     deltas_of,
-    drop,
     forward,
     gather_x,
-    inputs_of,
     integers,
-    kept_of,
     loss_of,
     matrix,
     measure,
@@ -43,7 +40,7 @@ from xpnet_numba.step.forward import (
     vector,
 )
 from xpnet_numba.step.job import Job, LayerRecord, Slice
-from xpnet_numba.step.train import BatchRun, finish_slice
+from xpnet_numba.step.train import BatchRun, GradientPart, finish_slice
 
 # Access to a member's parameters and to the values of its layers.
 
@@ -65,11 +62,19 @@ def member_weight(job: Job, buffer_at: int, layer: LayerRecord, member: int) -> 
 
 
 @njit(**GIVES_ARRAY)
-def bias_gradient(job: Job, layer: LayerRecord, block: int, member: int) -> Vector:
+def bias_gradient(job: Job, layer: LayerRecord, part: GradientPart) -> Vector:
     """Return a bias gradient (fan_out,): the member's own, or a block's part of the shared one."""
     if layer.bias_step:
-        return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
-    return vector(job, job.partials_at, block * job.partial_size + layer.bias, layer.fan_out)
+        offset = layer.bias + part.member * layer.bias_step
+        return vector(job, job.gradients_at, offset, layer.fan_out)
+    return vector(job, job.partials_at, part.block * job.partial_size + layer.bias, layer.fan_out)
+
+
+@njit(**INNER)
+def shared_gradient(job: Job, layer: LayerRecord, block: int) -> Block:
+    """Return a block's part of the gradient of a shared weight (fan_in, fan_out)."""
+    offset = block * job.partial_size + layer.weight
+    return matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
 
 
 scaled_of = rows_of_buffer("scaled_at", "scaled_column", "fan_in")
@@ -146,7 +151,7 @@ def work_block(
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
     for i in range(len(layers)):
         if not layers[i].bias_step:
-            clear(bias_gradient(job, layers[i], block, first))
+            clear(bias_gradient(job, layers[i], GradientPart(block, first, 0, 0)))
     for member in range(first, end):
         clear_member(job, layers, member)
         for begin in range(0, batch.rows, job.round_rows):
@@ -155,84 +160,69 @@ def work_block(
             rows = RowBlock(begins, count, offset, job.first_row + begin, batch.t - 1)
             x, out = gather_dense(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
             forward_member(job, layers, x, rows, out, member, me)
-            d_bias = bias_gradient(job, layers[len(layers) - 1], block, member)
+            add_to_member = ACCUMULATE if begin > 0 else 0
+            add_to_block = add_to_member if member == first else ACCUMULATE
+            part = GradientPart(block, member, add_to_block, add_to_member)
+            d_bias = bias_gradient(job, layers[len(layers) - 1], part)
             loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
             add_to_total(job, block, batch.share * loss)
-            more_rows = ACCUMULATE if begin > 0 else 0
-            more = more_rows if member == first else ACCUMULATE
-            backward_member(job, layers, x, rows, (block, member, more, more_rows), me)
+            backward_member(job, layers, x, rows, part, me)
         if layers[0].scale_in >= 0:
             first_layer_gradient(job, layers[0], block, member, member > first, me)
 
 
 @njit(**INNER)
-def backward_member(
+def weight_gradient(
     job: Job,
-    layers: Sequence[LayerRecord],
-    x: Block,
+    layer: LayerRecord,
+    inputs: Block,
     rows: RowBlock,
-    part: tuple[int, int, int, int],
+    d_out: Block,
+    part: GradientPart,
     me: int,
 ) -> None:
-    """Compute deltas of the hidden layers from those of the last, and the gradients of all
-    parameters.
+    """Compute a member's part of the gradient of a weight, and of the factors of its outputs."""
+    if layer.scale_out >= 0:
+        scales = factors(job, job.params_at, layer.scale_out, layer.fan_out, part.member)
+        d_scales = factors(job, job.gradients_at, layer.scale_out, layer.fan_out, part.member)
+        call(job.scale_backward_at, (d_out, products_of(job, layer, rows), scales, d_scales))
+    if layer.weight_step:
+        own = member_weight(job, job.gradients_at, layer, part.member)
+        multiply(job, inputs, d_out, own, TRANSPOSE_A + part.add_to_member, me)
+    elif layer.input_column < 0:
+        first = first_gradient(job, layer, me)
+        multiply(job, inputs, d_out, first, TRANSPOSE_A + part.add_to_member, me)
+    else:
+        scaled = scaled_of(job, layer, rows) if layer.scale_in >= 0 else inputs
+        shared = shared_gradient(job, layer, part.block)
+        multiply(job, scaled, d_out, shared, TRANSPOSE_A + part.add_to_block, me)
 
-    part : block; member; ``ACCUMULATE`` if shared gradients are added to those of the block, else
-        0; the same for the member's own gradients and those of earlier rows
-    """
-    block, member, more, more_rows = part
-    for i in range(len(layers) - 1, -1, -1):
-        layer, d_out = layers[i], deltas_of(job, layers[i], rows)
-        inputs = inputs_of(job, layer, rows) if i > 0 else x
-        if layer.scale_out >= 0:
-            scales = factors(job, job.params_at, layer.scale_out, layer.fan_out, member)
-            d_scales = factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member)
-            call(job.scale_backward_at, (d_out, products_of(job, layer, rows), scales, d_scales))
-        if layer.weight_step:
-            own = member_weight(job, job.gradients_at, layer, member)
-            multiply(job, inputs, d_out, own, TRANSPOSE_A + more_rows, me)
-        elif i == 0:
-            multiply(
-                job, inputs, d_out, first_gradient(job, layer, me), TRANSPOSE_A + more_rows, me
-            )
-        else:
-            scaled = scaled_of(job, layer, rows) if layer.scale_in >= 0 else inputs
-            shared = matrix(
-                job,
-                job.partials_at,
-                block * job.partial_size + layer.weight,
-                layer.fan_in,
-                layer.fan_out,
-            )
-            multiply(job, scaled, d_out, shared, TRANSPOSE_A + more, me)
-        if i > 0:
-            before = layers[i - 1]
-            d_inputs = deltas_of(job, before, rows)
-            multiply(
-                job,
-                d_out,
-                member_weight(job, job.params_at, layer, member),
-                d_inputs,
-                TRANSPOSE_B,
-                me,
-            )
-            if layer.scale_in >= 0:
-                scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
-                d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
-                call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
-            if before.rate > 0.0:
-                drop(
-                    job,
-                    before,
-                    before.number + member * (len(layers) - 1),
-                    d_inputs,
-                    d_inputs,
-                    rows,
-                )
-            call(
-                before.backward,
-                (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)),
-            )
+
+@njit(**INNER)
+def hidden_deltas(
+    job: Job,
+    layer: LayerRecord,
+    inputs: Block,
+    d_out: Block,
+    d_hidden: Block,
+    part: GradientPart,
+    me: int,
+) -> None:
+    """Compute the gradient with respect to a member's inputs of a layer, and of their factors."""
+    weight = member_weight(job, job.params_at, layer, part.member)
+    multiply(job, d_out, weight, d_hidden, TRANSPOSE_B, me)
+    if layer.scale_in >= 0:
+        scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, part.member)
+        d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, part.member)
+        call(job.scale_backward_at, (d_hidden, inputs, scales, d_scales))
+
+
+backward_member = _of_members(
+    train.backward,
+    weight_gradient=weight_gradient,
+    hidden_deltas=hidden_deltas,
+    bias_gradient=bias_gradient,
+)
 
 
 @njit(**INNER)
@@ -243,9 +233,7 @@ def first_layer_gradient(
     all rows.
     """
     weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
-    shared = matrix(
-        job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out
-    )
+    shared = shared_gradient(job, layer, block)
     scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
     d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
     call(
@@ -264,7 +252,7 @@ def clear_member(job: Job, layers: Sequence[LayerRecord], member: int) -> None:
         if layer.scale_out >= 0:
             clear(factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member))
         if layer.bias_step:
-            clear(bias_gradient(job, layer, 0, member))
+            clear(bias_gradient(job, layer, GradientPart(0, member, 0, 0)))
 
 
 # Phase 2.

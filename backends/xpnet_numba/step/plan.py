@@ -220,9 +220,9 @@ def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
     """
     parts = sum(piece.layer == 0 for piece in slices)
     fan_in, fan_out = spec.widths[:2]
-    by_rows = fan_in * (fan_out + batch_rows)
+    whole_product = fan_in * (fan_out + batch_rows)
     in_parts = 2 * batch_rows * fan_out
-    return parts if parts > 1 and by_rows >= FEATURES * in_parts else 0
+    return parts if parts > 1 and whole_product >= FEATURES * in_parts else 0
 
 
 def _workers(work: int, cores: int) -> int:

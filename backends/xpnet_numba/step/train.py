@@ -76,6 +76,21 @@ class BatchRun(NamedTuple):
     t: int
 
 
+class GradientPart(NamedTuple):
+    """The gradients that some rows are added to.
+
+    block : the block, of rows or of members, whose gradients of shared parameters they are
+    member : the member of whose own parameters they are; 0 for one network
+    add_to_block : ``ACCUMULATE`` if the block has gradients of earlier rows or members, else 0
+    add_to_member : ``ACCUMULATE`` if the member has gradients of earlier rows, else 0
+    """
+
+    block: int
+    member: int
+    add_to_block: int
+    add_to_member: int
+
+
 def train(job_at: Pointer, me: int) -> None:
     """Run a training job: some batches of an epoch; without ``updating``, one batch and its
     gradient.
@@ -206,10 +221,10 @@ def work_block(
         rows = RowBlock(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
         x, out = gather_x(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
         forward(job, layers, x, rows, out, FIRST, me)
-        more = ACCUMULATE if begin > first else 0
-        d_bias = bias_sums_of(job, layers[len(layers) - 1], block, more)
+        part = GradientPart(block, 0, ACCUMULATE if begin > first else 0, 0)
+        d_bias = bias_gradient(job, layers[len(layers) - 1], part)
         add_to_total(job, block, batch.share * loss_of(job, out, rows, batch.weight, d_bias, me))
-        backward(job, layers, x, rows, (block, more), me)
+        backward(job, layers, x, rows, part, me)
 
 
 @njit(**INNER)
@@ -218,46 +233,69 @@ def backward(
     layers: Sequence[LayerRecord],
     x: Block,
     rows: RowBlock,
-    part: tuple[int, int],
+    part: GradientPart,
     me: int,
 ) -> None:
-    """Compute deltas of the hidden layers from those of the last, and the block's part of the
-    gradient of biases and, if blocks keep gradients, of weights.
+    """Compute deltas of the hidden layers from those of the last, and this part of the gradients.
 
-    part : block, and ``ACCUMULATE`` if its gradients of earlier rows are added to, else 0
+    The members have their own versions of the functions that this one calls.
     """
-    block, more = part
     for i in range(len(layers) - 1, -1, -1):
         layer, d_out = layers[i], deltas_of(job, layers[i], rows)
         inputs = inputs_of(job, layer, rows) if i > 0 else x
-        if job.block_gradients:
-            offset = block * job.partial_size + layer.weight
-            partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
-            if i == 0 and job.starts_at:
-                sparse_gradient(job, rows, FIRST, d_out, partial, more)
-            else:
-                multiply(job, inputs, d_out, partial, TRANSPOSE_A + more, me)
+        weight_gradient(job, layer, inputs, rows, d_out, part, me)
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
-            weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
-            multiply(job, d_out, weight, d_hidden, TRANSPOSE_B, me)
+            hidden_deltas(job, layer, inputs, d_out, d_hidden, part, me)
             if before.rate > 0.0:
-                drop(job, before, before.number, d_hidden, d_hidden, rows)
-            call(
-                before.backward,
-                (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)),
-            )
+                number = before.number + part.member * (len(layers) - 1)
+                drop(job, before, number, d_hidden, d_hidden, rows)
+            d_bias = bias_gradient(job, before, part)
+            call(before.backward, (d_hidden, kept_of(job, before, rows), d_bias))
+
+
+@njit(**INNER)
+def weight_gradient(
+    job: Job,
+    layer: LayerRecord,
+    inputs: Block,
+    rows: RowBlock,
+    d_out: Block,
+    part: GradientPart,
+    me: int,
+) -> None:
+    """Compute a block's gradient x^T delta of a weight, if blocks keep gradients."""
+    if job.block_gradients:
+        offset = part.block * job.partial_size + layer.weight
+        partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
+        if layer.input_column < 0 and job.starts_at:
+            sparse_gradient(job, rows, FIRST, d_out, partial, part.add_to_block)
+        else:
+            multiply(job, inputs, d_out, partial, TRANSPOSE_A + part.add_to_block, me)
+
+
+@njit(**INNER)
+def hidden_deltas(
+    job: Job,
+    layer: LayerRecord,
+    inputs: Block,
+    d_out: Block,
+    d_hidden: Block,
+    part: GradientPart,
+    me: int,
+) -> None:
+    """Compute the gradient with respect to a layer's inputs, delta W^T."""
+    weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
+    multiply(job, d_out, weight, d_hidden, TRANSPOSE_B, me)
 
 
 @njit(**GIVES_ARRAY)
-def bias_sums_of(job: Job, layer: LayerRecord, block: int, more: int) -> Vector:
-    """Return the array for a block's part of a bias gradient, set to zero unless ``more`` rows are
-    added.
-    """
-    offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
+def bias_gradient(job: Job, layer: LayerRecord, part: GradientPart) -> Vector:
+    """Return the array for a block's part of a bias gradient, set to zero for its first rows."""
+    offset = part.block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
-    if not more:
+    if not part.add_to_block:
         clear(sums)
     return sums
 

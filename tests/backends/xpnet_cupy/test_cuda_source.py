@@ -14,12 +14,12 @@ import pytest
 from helpers.cuda.checks import (
     RULES,
     assert_agrees,
-    assert_agrees_by_rows,
     assert_close,
     assert_infers_in_blocks,
     assert_parts_agree,
     assert_row_losses,
     assert_same_gradient,
+    assert_weighted_epochs_agree,
     backward_bias,
     data,
     draw,
@@ -29,10 +29,10 @@ from helpers.cuda.compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvr
 from helpers.cuda.host import HostLauncher, build, needs_compiler
 from xpnet_cupy.cuda import SOURCE
 from xpnet_cupy.launcher import KERNELS
+from xpnet_cupy.launches import FACTORS
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
-from xpnet.ops import UPDATES
 from xpnet.ops.updates import NADAM_DECAY
 
 NVRTC = find_nvrtc()
@@ -297,10 +297,12 @@ def battery(library: Any, *, reversed: bool) -> None:
     assert_agrees(
         spec, launcher, *data(spec, "indices"), batch=2, weight=weight
     )  # graphs of eight and of one
-    assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
+    assert_weighted_epochs_agree(spec, launcher, weighted=True, norm=0.2)
     # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left
     # alone.
-    assert_agrees_by_rows(replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0)
+    assert_weighted_epochs_agree(
+        replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0
+    )
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
@@ -339,7 +341,7 @@ def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> No
 
 
 def test_the_updates_have_the_order_and_the_constants_of_the_table() -> None:
-    (order,) = re.findall(r"enum Update \{ (.+) \};", SOURCE)
-    assert order.split(", ") == [name.upper() for name in UPDATES]
+    (names,) = re.findall(r"enum Factors \{ NO_FACTORS, (.+) \};", SOURCE)
+    assert names.split(", ") == [f"{name.upper()}_FACTORS" for name in FACTORS if name]
     (factor,) = re.findall(r"factor = ([\d.]+);", SOURCE)
     assert float(factor) == NADAM_DECAY

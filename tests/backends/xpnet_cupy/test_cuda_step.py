@@ -12,9 +12,9 @@ from helpers.cuda.checks import (
     ROWS,
     RULES,
     assert_agrees,
-    assert_agrees_by_rows,
     assert_parts_agree,
     assert_same_gradient,
+    assert_weighted_epochs_agree,
     both_steps,
     data,
     make,
@@ -351,7 +351,7 @@ def test_epochs_as_scikit_learn_counts_them(
     launcher: HostLauncher, kind: str, weighted: bool, norm: float | None, dtype: str
 ) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, **CLIPPED[kind])
-    step, reference = assert_agrees_by_rows(spec, launcher, weighted=weighted, norm=norm)
+    step, reference = assert_weighted_epochs_agree(spec, launcher, weighted=weighted, norm=norm)
     assert launcher.graphs == 1 and launcher.replays == 2
     step.update(learning_rate=0.05)  # an update by itself counts, whatever the last batch was
     assert step.state().t == reference.state().t + 1

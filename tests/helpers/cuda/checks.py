@@ -270,7 +270,7 @@ def assert_agrees(
     np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
 
 
-def assert_agrees_by_rows(
+def assert_weighted_epochs_agree(
     spec: NetworkSpec, launcher: HostLauncher, *, weighted: bool, norm: float | None
 ) -> tuple[CudaStep, ReferenceStep]:
     """Batches count by their rows, those without weight change nothing, and gradients are scaled to

@@ -14,10 +14,10 @@ from xpnet_cupy.launcher import ACTIVATIONS, KERNELS, LOSSES
 
 from helpers.cuda.checks import (
     RULES,
-    assert_agrees_by_rows,
     assert_infers_in_blocks,
     assert_parts_agree,
     assert_row_losses,
+    assert_weighted_epochs_agree,
     backward_bias,
     data,
     draw,
@@ -102,7 +102,7 @@ def every(launcher: HostLauncher) -> None:
         make(spec, launcher).epoch(*data(spec, "indices"), learning_rate=0.1, batch_size=23)
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1, dropout=(0.5,), seed=3)
-    assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
+    assert_weighted_epochs_agree(spec, launcher, weighted=True, norm=0.2)
     assert_parts_agree(
         replace(spec, rule=RULES["sgd"]), launcher, *data(spec, "indices"), placed=True
     )
