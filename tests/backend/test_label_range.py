@@ -7,7 +7,7 @@ from xpnet.backend import all_within
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", ">i4", "uint8", "uint64"])
-def test_labels_of_any_integer_type_are_told_from_those_out_of_range(dtype):
+def test_labels_out_of_range_are_found_for_any_integer_type(dtype):
     limits = np.iinfo(dtype)
     for classes in (3, 128, 129, 300):
         for label in {limits.min, -1, 0, 1, classes - 1, classes, limits.max}:

@@ -54,18 +54,18 @@ class Plain(Step):
     def why(self) -> str:
         return "a step of the tests"
 
-    def epoch(self, *data: Any, **how: Any) -> float:
-        return self._step.epoch(*data, **how)
+    def epoch(self, *data: Any, **settings: Any) -> float:
+        return self._step.epoch(*data, **settings)
 
     def forward(self, X: Any) -> Any:
         return self._step.forward(X)
 
-    def loss(self, *data: Any, **how: Any) -> float:
-        loss, self.penalty = self._step.loss(*data, **how), self._step.penalty
+    def loss(self, *data: Any, **settings: Any) -> float:
+        loss, self.penalty = self._step.loss(*data, **settings), self._step.penalty
         return loss
 
-    def gradient(self, *data: Any, **how: Any) -> float:
-        loss, self.penalty = self._step.gradient(*data, **how), self._step.penalty
+    def gradient(self, *data: Any, **settings: Any) -> float:
+        loss, self.penalty = self._step.gradient(*data, **settings), self._step.penalty
         return loss
 
     def update(self, *, learning_rate: float) -> None:
@@ -78,7 +78,7 @@ class Plain(Step):
         self._step.load_state(state)
 
 
-def test_a_step_must_be_written_as_far_as_it_is_abstract() -> None:
+def test_a_step_must_write_the_abstract_methods() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Step()  # type: ignore[abstract]
 
@@ -87,14 +87,14 @@ def test_a_step_must_be_written_as_far_as_it_is_abstract() -> None:
 @pytest.mark.parametrize("kind", ["plain", "reference", "compiled"])
 def test_a_snapshot_puts_everything_back(kind: str, trained: int) -> None:
     step, twin = made(kind), made(kind)
-    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
+    settings: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
     for _ in range(trained):
-        step.epoch(X, LABELS, **how), twin.epoch(X, LABELS, **how)
+        step.epoch(X, LABELS, **settings), twin.epoch(X, LABELS, **settings)
     for _ in range(2):  # the second one uses the memory of the first
         restore = step.snapshot()
-        step.epoch(X, LABELS, **how)
+        step.epoch(X, LABELS, **settings)
         restore()
-    assert step.epoch(X, LABELS, **how) == twin.epoch(X, LABELS, **how)
+    assert step.epoch(X, LABELS, **settings) == twin.epoch(X, LABELS, **settings)
     found, wanted = step.state(), twin.state()
     assert found.t == wanted.t
     np.testing.assert_equal(found.params, wanted.params)
@@ -113,14 +113,14 @@ def test_weighted_epochs_are_those_of_the_compiled_step(
 ) -> None:
     targets = LABELS if loss == "softmax_cross_entropy" else RNG.normal(size=(30, 3))
     steps = [made(kind, network(loss)) for kind in ("plain", "reference", "compiled")]
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "learning_rate": 0.1,
         "batch_size": 8,
         "sample_weight": weights,
         "max_grad_norm": max_grad_norm,
     }
     found = [
-        (weighted_epoch(step, X, targets, order=np.arange(30), **how), step.penalty)
+        (weighted_epoch(step, X, targets, order=np.arange(30), **settings), step.penalty)
         for step in steps
     ]
     np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-12)

@@ -63,15 +63,22 @@ def test_a_share_of_the_machine_ends_with_its_context() -> None:
         assert pool.submit(threads.allowed_threads).result(60) == before
 
 
+@pytest.fixture
+def six_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with six cores, whose user names no number of threads."""
+    monkeypatch.setattr(threads, "_allowed", lambda: 6)
+    monkeypatch.setattr(threads, "_named", lambda: 0)
+    monkeypatch.setattr(threads, "_wanted", None)
+
+
+@pytest.mark.usefixtures("six_cores")
 @pytest.mark.parametrize(
     ("wanted", "expected"), [(None, [6, 6, 3, 2, 1, 1, 1, 1]), (2, [2, 2, 1, 1, 1, 1, 1, 1])]
 )
 def test_trainings_at_the_same_time_divide_the_threads(
     wanted: int | None, expected: list[int], monkeypatch: Any, clock: list[float]
 ) -> None:
-    monkeypatch.setattr(threads, "_allowed", lambda: 6)
     monkeypatch.setattr(threads, "_wanted", wanted)
-    monkeypatch.setattr(threads, "_named", lambda: 0)
     counts = [threads.threads_of_training()]
     with ExitStack() as stack:
         for _ in range(7):
@@ -82,13 +89,9 @@ def test_trainings_at_the_same_time_divide_the_threads(
     assert threads.threads_of_training() == expected[0]
 
 
-def test_a_training_keeps_its_threads_between_two_fits_of_another(
-    monkeypatch: Any, clock: list[float]
-) -> None:
+@pytest.mark.usefixtures("six_cores")
+def test_a_training_keeps_its_threads_between_two_fits_of_another(clock: list[float]) -> None:
     """A thread of a search scores between two fits: the fit of the other does not take its core."""
-    monkeypatch.setattr(threads, "_allowed", lambda: 6)
-    monkeypatch.setattr(threads, "_wanted", None)
-    monkeypatch.setattr(threads, "_named", lambda: 0)
     with threads.training_in_this_process():
         for _ in range(3):
             with threads.training_in_this_process():
@@ -99,12 +102,8 @@ def test_a_training_keeps_its_threads_between_two_fits_of_another(
         assert threads.threads_of_training() == 6
 
 
-def test_fewer_trainings_divide_the_threads_after_a_while(
-    monkeypatch: Any, clock: list[float]
-) -> None:
-    monkeypatch.setattr(threads, "_allowed", lambda: 6)
-    monkeypatch.setattr(threads, "_wanted", None)
-    monkeypatch.setattr(threads, "_named", lambda: 0)
+@pytest.mark.usefixtures("six_cores")
+def test_fewer_trainings_divide_the_threads_after_a_while(clock: list[float]) -> None:
     with ExitStack() as of_all:
         for _ in range(3):
             of_all.enter_context(threads.training_in_this_process())
@@ -117,11 +116,9 @@ def test_fewer_trainings_divide_the_threads_after_a_while(
     assert shares == [2, 2, 3]
 
 
-def test_a_share_is_not_divided_again(monkeypatch: Any) -> None:
+@pytest.mark.usefixtures("six_cores")
+def test_a_share_is_not_divided_again() -> None:
     """Two networks of a table train at once, each with half of the threads."""
-    monkeypatch.setattr(threads, "_allowed", lambda: 6)
-    monkeypatch.setattr(threads, "_wanted", None)
-    monkeypatch.setattr(threads, "_named", lambda: 0)
     with (
         threads.sharing_the_machine(3),
         threads.training_in_this_process(),
@@ -130,11 +127,9 @@ def test_a_share_is_not_divided_again(monkeypatch: Any) -> None:
         assert threads.threads_of_training() == 3
 
 
-def test_a_training_that_was_cut_off_does_not_count(monkeypatch: Any) -> None:
+@pytest.mark.usefixtures("six_cores")
+def test_a_training_that_was_cut_off_does_not_count() -> None:
     """An interrupt may come before the mark of a training can be removed."""
-    monkeypatch.setattr(threads, "_allowed", lambda: 6)
-    monkeypatch.setattr(threads, "_wanted", None)
-    monkeypatch.setattr(threads, "_named", lambda: 0)
     mark = threads._Mark()
     threads._trainings.add(mark)
     with threads.training_in_this_process():

@@ -19,9 +19,10 @@ def test_the_group_holds_inside_the_block_alone() -> None:
     assert not current_ranks().several
 
 
-@pytest.mark.parametrize("how", [{"data": "some"}, {"timeout": 0}, {"timeout": -1.0}])
-def test_wrong_arguments(how: dict[str, Any]) -> None:
-    with pytest.raises(xpnet.InputError, match=next(iter(how))), xpnet.use_group("mpi", **how):
+@pytest.mark.parametrize("settings", [{"data": "some"}, {"timeout": 0}, {"timeout": -1.0}])
+def test_wrong_arguments(settings: dict[str, Any]) -> None:
+    (name,) = settings
+    with pytest.raises(xpnet.InputError, match=name), xpnet.use_group("mpi", **settings):
         pass
 
 

@@ -16,7 +16,7 @@ from xpnet.training import EarlyStopping, Training
 SHARDS = {1: (60,), 2: (57, 3), 3: (53, 7, 0), 4: (0, 20, 39, 1)}
 """How many of the rows each rank has, by the number of ranks."""
 
-WAYS = ("near", "same", "own")
+DATA_OF_RANKS = ("near", "same", "own")
 """All ranks have the same rows, and memory in common; the same rows alone; rows of their own."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -126,7 +126,7 @@ def test_dropout(how: dict[str, Any], size: int, way: str) -> None:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", DATA_OF_RANKS)
 @pytest.mark.parametrize(
     "how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}]
 )
@@ -191,7 +191,7 @@ def test_data_that_are_not_finite_are_refused_on_every_rank(near: bool) -> None:
 
 
 @pytest.mark.parametrize("near", [True, False])
-def test_nan_on_one_rank_alone_is_refused_whichever_rank_computes_its_row(near: bool) -> None:
+def test_nan_on_any_rank_is_refused(near: bool) -> None:
     """Rank 0 computes the row in the first epoch, so that only a later loss would not be finite."""
     X, y, _ = data()
     order = np.random.default_rng(1).permutation(60)
@@ -207,7 +207,7 @@ def test_nan_on_one_rank_alone_is_refused_whichever_rank_computes_its_row(near: 
         on_ranks(2, work, near=near)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", DATA_OF_RANKS)
 @pytest.mark.parametrize(
     "what, said",
     [
@@ -373,9 +373,7 @@ def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path)
 
 @pytest.mark.parametrize("near", [True, False])
 @pytest.mark.parametrize("trained", [0, 1])
-def test_ranks_that_have_trained_and_that_have_not_begin_as_rank_0(
-    trained: int, near: bool
-) -> None:
+def test_all_ranks_begin_with_the_state_of_rank_0(trained: int, near: bool) -> None:
     """Whichever of them has made updates before, alone: only one has moments, and all must go on
     with rank 0's.
     """
@@ -419,7 +417,7 @@ def test_a_single_update_and_gradient() -> None:
                 close(other_gradients[name], value)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", DATA_OF_RANKS)
 def test_arrays_of_any_library(library: Library, way: str) -> None:
     def work(X: Any, y: Any, w: Any) -> Any:
         X, y, w = map(library.make, (X, y, w))

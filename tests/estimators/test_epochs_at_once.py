@@ -81,7 +81,7 @@ def test_fits_are_those_of_epochs_one_by_one(
 
 
 @pytest.mark.parametrize("settings", ONE_BY_ONE.values(), ids=list(ONE_BY_ONE))
-def test_epochs_that_something_must_see_are_made_one_by_one(
+def test_epochs_run_singly_where_each_must_be_seen(
     data: Any, monkeypatch: pytest.MonkeyPatch, counts: list[int], settings: Any
 ) -> None:
     classifier = xpnet.MLPClassifier((5,), max_iter=5, random_state=3, **settings)

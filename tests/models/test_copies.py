@@ -10,19 +10,19 @@ import pytest
 
 import xpnet
 
-WAYS = [lambda model: pickle.loads(pickle.dumps(model)), copy.copy, copy.deepcopy]
+COPIES = [lambda model: pickle.loads(pickle.dumps(model)), copy.copy, copy.deepcopy]
 
 
 def trained(backend, **options):
     return xpnet.FeedforwardNeuralNet(7, 5, 4, backend=backend, optimizer="adam", rng=0, **options)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize("make_copy", COPIES, ids=["pickle", "copy", "deepcopy"])
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_a_copy_trains_on_as_the_original_does(backend, way, blobs):
+def test_a_copy_trains_on_as_the_original_does(backend, make_copy, blobs):
     model = trained(backend)
     model.fit(*blobs, epochs=3, batch_size=16)
-    twin = way(model)
+    twin = make_copy(model)
     np.testing.assert_array_equal(twin.predict(blobs[0]), model.predict(blobs[0]))
     for one in (model, twin):
         one.fit(*blobs, epochs=3, batch_size=16, rng=8)

@@ -95,7 +95,7 @@ def test_the_result_is_that_of_a_loop_to_the_bit(
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_any_rows_batches_and_threads_give_the_bits_of_a_loop(data: st.DataObject) -> None:
+def test_fit_many_has_the_bits_of_a_loop(data: st.DataObject) -> None:
     count, batch_size = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 320))
     how = {
         "epochs": data.draw(st.integers(0, 3)),
@@ -252,8 +252,10 @@ def test_an_error_leaves_each_network_after_a_whole_epoch() -> None:
         return 0.01
 
     found, wanted = networks_of(3), networks_of(3)
-    for network in (found[1], wanted[1]):
-        network._schedule = fails
+    for networks in (found, wanted):
+        networks[1] = xpnet.FeedforwardNeuralNet(
+            7, (9, 6), 3, fails, rng=1, optimizer="adam", dtype="float32"
+        )
     with pytest.raises(RuntimeError, match="no rate"):
         xpnet.fit_many(found, X, Y, epochs=3, batch_size=100)
     for one, other in zip(found, wanted, strict=True):
@@ -263,7 +265,7 @@ def test_an_error_leaves_each_network_after_a_whole_epoch() -> None:
         assert one.rng.bit_generator.state == other.rng.bit_generator.state
 
 
-def test_a_callback_may_call_a_network_that_waits_to_be_trained_with_its_own() -> None:
+def test_a_callback_may_call_a_network_that_waits_for_its_training() -> None:
     first, second = sorted(networks_of(2), key=id)
     shapes = []
 

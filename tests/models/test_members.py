@@ -78,7 +78,7 @@ def test_estimators_predict_with_each_member(backend: str) -> None:
         xpnet.MLPRegressor().predict_members(X)
 
 
-def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch() -> None:
+def test_own_batches_change_the_network_and_one_member_has_one_batch() -> None:
     def fitted(members: int, own_batches: bool, backend: str) -> xpnet.FeedforwardNeuralNet:
         network = xpnet.FeedforwardNeuralNet(
             30, 8, 2, members=members, rng=0, dtype="float64", backend=backend
@@ -100,7 +100,7 @@ def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch(
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_drawn_from(
+def test_an_error_restores_the_generator_of_the_members(
     backend: str,
 ) -> None:
     def rate_that_fails_at(last: int) -> Any:

@@ -24,7 +24,7 @@ def network(backend, **settings):
     ],
 )
 @pytest.mark.parametrize("backend", ["numpy", "numba", None])
-def test_sparse_rows_are_trained_on_like_the_same_rows_written_out(backend, count, kind):
+def test_sparse_rows_train_as_dense_ones(backend, count, kind):
     X, Y = rows(count, kind), np.arange(count) % 3
     one, other = network(backend), network(backend)
     held_out = rows(10, kind)
@@ -64,7 +64,7 @@ def test_sparse_rows_with_nan_are_refused(backend, count):
 @pytest.mark.parametrize(
     "call", [lambda m, *d: m.fit(*d, epochs=1), lambda m, *d: m.step(*d)], ids=["fit", "step"]
 )
-def test_a_network_off_the_host_says_that_it_trains_on_dense_rows(call):
+def test_a_network_off_the_host_refuses_sparse_rows(call):
     torch = pytest.importorskip("torch")
     model = network(None)
     model.predict(torch.zeros((1, 4)))

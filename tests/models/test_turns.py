@@ -44,7 +44,7 @@ class Meanwhile(Callback):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_whatever_is_asked_during_a_fit_has_an_answer_of_whole_epochs(backend, tmp_path):
+def test_calls_during_a_fit_see_the_parameters_of_a_whole_epoch(backend, tmp_path):
     model, alone = network(backend), network(backend)
     model.predict(X[:1]), alone.predict(X[:1])
     path = tmp_path / "model"
@@ -130,16 +130,16 @@ def test_a_first_change_beside_first_predictions_is_not_lost(backend, change, im
 def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
     model, begun, answered = network("numpy"), threading.Semaphore(0), []
     model.predict(X[:1])
-    step = model._ready()
+    step = model.trainable()
     epoch = step.epoch
 
-    def awaited(*data, **how):
+    def awaited(*data, **settings):
         begun.release()
         limit = time.monotonic() + 60
         while not model.lock.waiters and len(answered) < model.history.epochs:
             assert time.monotonic() < limit, "the other thread neither waits nor has its answer"
             time.sleep(0.0001)
-        return epoch(*data, **how)
+        return epoch(*data, **settings)
 
     def ask():
         for _ in range(40):
@@ -155,7 +155,7 @@ def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
     assert len(set(answered)) > 10  # answered after so many different epochs, not at the end alone
 
 
-def test_a_thread_that_does_not_wake_in_time_is_let_in_after_the_next_epoch():
+def test_a_thread_that_wakes_late_gets_the_lock_after_the_next_epoch():
     model = network("numpy")
     model.predict(X[:1])
     other = threading.Thread(target=model.predict, args=[X[:1]], daemon=True)
@@ -231,7 +231,7 @@ def test_a_callback_that_writes_into_labels_and_weights_changes_nothing(backend)
     not hasattr(signal, "setitimer"), reason="this system has no timers that signal"
 )
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
+def test_a_signal_handler_predicts_or_gets_an_error(backend):
     model, heard = network(backend), []
     model.predict(X[:1])
 
@@ -267,14 +267,14 @@ def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
 def test_a_forked_process_uses_the_model_of_another_thread(within, monkeypatch):
     model, inside, leave = network("numpy"), threading.Event(), threading.Event()
     model.predict(X[:1])
-    step = model._ready()
+    step = model.trainable()
     update = step.update
 
-    def waits(**how):
+    def waits(**settings):
         if within:
             inside.set()
             leave.wait()
-        update(**how)
+        update(**settings)
 
     monkeypatch.setattr(step, "update", waits)
 

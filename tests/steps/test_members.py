@@ -43,11 +43,14 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 
 
 def spec_of(
-    scales: Any, loss: Any = "softmax_cross_entropy", hidden: tuple[int, ...] = (6, 5), **how: Any
+    scales: Any,
+    loss: Any = "softmax_cross_entropy",
+    hidden: tuple[int, ...] = (6, 5),
+    **settings: Any,
 ) -> NetworkSpec:
-    activations: Any = how.pop("activations", ("relu", "tanh"))[: len(hidden)]
+    activations: Any = settings.pop("activations", ("relu", "tanh"))[: len(hidden)]
     return NetworkSpec(
-        (7, *hidden, 3), activations, loss=loss, members=K, member_scales=scales, **how
+        (7, *hidden, 3), activations, loss=loss, members=K, member_scales=scales, **settings
     )
 
 
@@ -169,10 +172,10 @@ def check_compiled_step(way: str, scales: str, dtype: str) -> None:
     order, rtol = np.random.default_rng(2).permutation(ROWS), 5e3 * np.finfo(dtype).eps
 
     def run(step: Any) -> list[Any]:
-        how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 140}
+        settings: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 140}
         losses = [
-            step.epoch(X, Y, order=order, sample_weight=weight, **how),
-            step.epoch(X, Y, **how),
+            step.epoch(X, Y, order=order, sample_weight=weight, **settings),
+            step.epoch(X, Y, **settings),
         ]
         part = step.gradient(X, Y, rows=order[:50], part=BatchPart(80.0, first_row=20))
         gradients = {name: np.array(array) for name, array in step.gradients.items()}

@@ -154,7 +154,7 @@ def test_several_epochs_at_once_are_those_of_the_reference_step(library, data, r
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
-def test_a_batch_of_all_rows_trains_as_the_reference_step_does(library, data):
+def test_a_batch_of_all_rows_equals_the_reference_step(library, data):
     losses = [
         epochs(
             step,
@@ -168,7 +168,7 @@ def test_a_batch_of_all_rows_trains_as_the_reference_step_does(library, data):
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
-def test_a_network_trains_alike_however_many_epochs_are_made_at_once(library, data, monkeypatch):
+def test_batches_of_epochs_do_not_change_a_training(library, data, monkeypatch):
     X, y = library.make(data["X"]), library.make(data["labels"])
     losses = []
     for seconds, parts in ((1e9, (7,)), (0.0, (7,)), (1e9, (3, 4))):

@@ -57,7 +57,7 @@ def test_the_loop_makes_the_epochs_of_gradient_descent(batch_size):
     assert history.learning_rate == [RATE] * 5
 
 
-def test_a_schedule_is_called_with_the_epoch_and_the_losses_so_far():
+def test_a_schedule_receives_the_epoch_and_the_losses():
     calls = []
 
     def schedule(epoch, losses):
@@ -71,7 +71,7 @@ def test_a_schedule_is_called_with_the_epoch_and_the_losses_so_far():
     assert history.learning_rate == [RATE, RATE / 2, RATE / 3]
 
 
-def test_an_estimator_calls_a_learning_rate_with_the_epochs_of_its_own_fit():
+def test_an_estimator_counts_the_epochs_of_its_own_fit_for_a_schedule():
     calls = []
 
     def learning_rate(epoch, losses):
@@ -147,7 +147,7 @@ def test_other_objects_are_no_callbacks(wrong):
         net.fit(X, Y, epochs=1, callbacks=[wrong])
 
 
-def test_a_limit_of_time_that_is_over_ends_the_training_after_an_epoch(monkeypatch):
+def test_a_time_limit_ends_the_training_after_a_whole_epoch(monkeypatch):
     now = iter(range(100))
     monkeypatch.setattr("xpnet.training.time_limit.monotonic", lambda: next(now))
     limit = TimeLimit(10)
@@ -201,7 +201,7 @@ def epochs_take_no_time(monkeypatch):
 
 
 @pytest.mark.parametrize("callbacks", [[], [TimeLimit(1e9)]])
-def test_several_epochs_at_once_are_those_one_by_one(epochs_take_no_time, callbacks):
+def test_a_batch_of_epochs_equals_single_epochs(epochs_take_no_time, callbacks):
     step, one_by_one = StepOfSeveralEpochs(), new_step()
     history, state = trained_at_once(step, callbacks=callbacks)
     expected, expected_state = trained_at_once(one_by_one)
@@ -222,7 +222,7 @@ def test_several_epochs_at_once_are_those_one_by_one(epochs_take_no_time, callba
         {"measure": lambda: 0.5},
     ],
 )
-def test_epochs_that_something_must_see_are_made_one_by_one(epochs_take_no_time, settings):
+def test_epochs_run_singly_where_each_must_be_seen(epochs_take_no_time, settings):
     step = StepOfSeveralEpochs()
     history, _ = trained_at_once(step, **settings)
     assert step.calls == []
@@ -287,14 +287,14 @@ def test_a_callback_is_rolled_back_under_both_names_of_the_attribute(attribute):
     assert history.epochs == len(callback.seen) == 1
 
 
-def test_epochs_at_once_take_no_longer_than_ctrl_c_may_wait(monkeypatch):
+def test_the_time_of_a_batch_of_epochs_is_limited(monkeypatch):
     monkeypatch.setattr("xpnet.training.epoch_batches.MAX_BATCH_SECONDS", 0.0)
     step = StepOfSeveralEpochs()
     assert trained_at_once(step)[0].epochs == 12
     assert step.calls == []
 
 
-def test_epochs_at_once_are_undone_at_once(epochs_take_no_time):
+def test_a_batch_of_epochs_is_rolled_back_as_one(epochs_take_no_time):
     step, one_by_one = StepOfSeveralEpochs(fails_in_call=2), new_step()
     rng = np.random.default_rng(7)
     history, state = trained_at_once(step, rng=rng)

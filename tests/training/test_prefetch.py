@@ -93,7 +93,7 @@ def assert_equal(found, wanted):
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_numbers_are_the_same_and_all_further_orders_were_drawn_ahead(stream):
+def test_prefetched_orders_are_used_and_give_the_same_numbers(stream):
     (step, found, _), (_, wanted, _) = (
         trained(STREAMS[stream](), ahead=ahead) for ahead in (True, False)
     )
@@ -112,7 +112,7 @@ def test_numpys_global_stream():
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_callbacks_see_the_stream_as_it_was_and_may_draw_from_it(stream):
+def test_callbacks_may_draw_from_the_generator(stream):
     class Drawing(Callback):
         def __init__(self):
             self.seen = []
@@ -132,7 +132,7 @@ def test_callbacks_see_the_stream_as_it_was_and_may_draw_from_it(stream):
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_early_stopping_leaves_the_stream_where_it_was(stream):
+def test_early_stopping_leaves_the_generator_as_without_prefetching(stream):
     def stop(training):
         training.stop = training.done == 3
 
@@ -194,7 +194,7 @@ def test_a_stream_that_cannot_be_copied_is_refused():
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
+def test_orders_of_few_rows_are_not_prefetched(stream, monkeypatch):
     monkeypatch.setattr(
         f"xpnet.training.orders.MIN_PREFETCHED_ROWS{'' if stream == 'generator' else '_LEGACY'}",
         ROWS + 1,
@@ -203,7 +203,7 @@ def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
     assert not step.drawn
 
 
-def test_a_network_on_the_host_draws_in_turn():
+def test_a_step_on_the_host_prefetches_nothing():
     net = xpnet.FeedforwardNeuralNet(5, 4, 3, backend="numpy", rng=0)
     net.fit(X, Y, epochs=2, batch_size=8)
     assert not isinstance(net.trainable(), PrefetchedOrders)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import inf, prod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from xpnet.backend.rule import UpdateRule
 from xpnet.ops import ActivationName
@@ -21,19 +21,19 @@ Loss = Literal[
     "tweedie",
 ]
 
-OUTPUT_ACTIVATIONS: dict[
-    Loss, Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]
-] = {
+OutputActivation = Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]
+"""A function that turns the values of the last layer into predictions."""
+
+_EXCEPT_IDENTITY: dict[Loss, OutputActivation] = {
     "softmax_cross_entropy": "softmax",
     "multi_softmax_cross_entropy": "multi_softmax",
     "logistic_cross_entropy": "logistic",
-    "squared_error": "identity",
     "poisson": "exp",
-    "absolute_error": "identity",
-    "huber": "identity",
-    "quantile": "identity",
     "gamma": "exp",
     "tweedie": "exp",
+}
+OUTPUT_ACTIVATIONS: dict[Loss, OutputActivation] = {
+    loss: _EXCEPT_IDENTITY.get(loss, "identity") for loss in get_args(Loss)
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
 
@@ -42,16 +42,25 @@ NUMERIC_LOSSES = frozenset(
 )
 """Losses of numbers, for regressors."""
 
-LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
-    "multi_softmax_cross_entropy": ("target", 0.0, (-1.0, inf)),
-    "huber": ("delta", 1.0, (0.0, inf)),
-    "quantile": ("quantile", 0.5, (0.0, 1.0)),
-    "tweedie": ("power", 1.5, (1.0, 2.0)),
-}
-"""Losses that take a number for each output.
 
-For each: the argument's name in ``xpnet.ops``, its default, and its exclusive limits.
-"""
+class LossNumber(NamedTuple):
+    """The number that a loss takes for each output.
+
+    argument : its name in ``xpnet.ops``; limits : exclusive, the lower one first
+    """
+
+    argument: str
+    default: float
+    limits: tuple[float, float]
+
+
+LOSS_NUMBERS: dict[Loss, LossNumber] = {
+    "multi_softmax_cross_entropy": LossNumber("target", 0.0, (-1.0, inf)),
+    "huber": LossNumber("delta", 1.0, (0.0, inf)),
+    "quantile": LossNumber("quantile", 0.5, (0.0, 1.0)),
+    "tweedie": LossNumber("power", 1.5, (1.0, 2.0)),
+}
+"""The losses that take a number for each output."""
 
 
 class Slot(NamedTuple):
@@ -140,13 +149,15 @@ class NetworkSpec:
         """Return the number that the loss takes for each output; empty where it takes none."""
         if self.loss not in LOSS_NUMBERS:
             return ()
-        numbers = self.loss_numbers or (LOSS_NUMBERS[self.loss][1],)
+        numbers = self.loss_numbers or (LOSS_NUMBERS[self.loss].default,)
         return numbers * self.widths[-1] if len(numbers) == 1 else numbers
 
     @property
     def loss_arguments(self) -> dict[str, tuple[float, ...]]:
         """Return the further arguments of the loss, by their names in ``xpnet.ops``."""
-        return {LOSS_NUMBERS[self.loss][0]: self.output_numbers} if self.output_numbers else {}
+        if not self.output_numbers:
+            return {}
+        return {LOSS_NUMBERS[self.loss].argument: self.output_numbers}
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:

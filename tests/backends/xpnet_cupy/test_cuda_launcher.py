@@ -302,7 +302,7 @@ def test_what_follows_a_prediction_that_had_no_memory_is_right(
     )
 
 
-def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
+def test_an_epoch_of_all_rows_is_one_graph_launch(cuda: Any) -> None:
     """What it is told and what it leaves go through memory that the device reads and writes by
     itself.
     """

@@ -58,7 +58,7 @@ def test_prefetched_orders_give_the_same_numbers() -> None:
     np.testing.assert_array_equal(step.params.flat.get(), plain.params.flat.get())
 
 
-def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(
+def test_the_next_order_is_drawn_while_the_device_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And before the losses are waited for."""
@@ -82,14 +82,14 @@ def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(
     assert step.prefetch_order is None
 
 
-def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
+def test_an_order_that_was_not_prefetched_is_uploaded() -> None:
     backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     orders = [np.random.default_rng(k).permutation(ROWS) for k in range(3)]
-    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
+    settings: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
     step.prefetch_order = lambda: orders[1]
-    step.epoch(X, Y, order=orders[0], **how)
+    step.epoch(X, Y, order=orders[0], **settings)
     used = step._prefetched[1]
     assert step._order(orders[1]) is used
     np.testing.assert_array_equal(step._order(orders[2]).get(), orders[2])
@@ -108,18 +108,18 @@ def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
     assert not drawn
 
 
-def test_an_order_that_has_no_memory_yet_is_uploaded_by_its_own_epoch() -> None:
+def test_an_order_without_memory_is_uploaded_by_its_own_epoch() -> None:
     """The epoch before has been launched: it must not fail for lack of memory for the next one."""
     backend = CupyBackend()
     step, plain = backend.compile_step(SPEC), backend.compile_step(SPEC)
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     order = np.random.default_rng(0).permutation(ROWS)
-    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
-    losses = [plain.epoch(X, Y, **how), plain.epoch(X, Y, order=order, **how)]
+    settings: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
+    losses = [plain.epoch(X, Y, **settings), plain.epoch(X, Y, order=order, **settings)]
     with ExitStack() as stack:
         step.prefetch_order = lambda: (stack.enter_context(cupy.pool.limited(0)), order)[1]
-        assert step.epoch(X, Y, **how) == losses[0]
-    assert step.epoch(X, Y, order=order, **how) == losses[1]
+        assert step.epoch(X, Y, **settings) == losses[0]
+    assert step.epoch(X, Y, order=order, **settings) == losses[1]
 
 
 def test_an_order_is_kept_as_long_as_the_device_may_read_it(

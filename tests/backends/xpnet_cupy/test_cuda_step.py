@@ -393,7 +393,7 @@ def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
 @pytest.mark.parametrize(
     "rows", [[20, 21, 22, 3, 4], np.random.default_rng(1).permutation(ROWS)], ids=["some", "all"]
 )
-def test_a_loss_is_over_the_weights_of_the_rows_that_are_asked_for(
+def test_a_loss_of_some_rows_counts_their_weights(
     launcher: HostLauncher, rows: Any, dtype: str
 ) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1)

@@ -172,7 +172,7 @@ def check_loss(name: str, largest: int, columns: int, dtype: str, rng: np.random
     given = rng.uniform(1.1, 1.9, columns).astype(dtype) - (name == "quantile")
     if name == "multi_softmax_cross_entropy":
         given = np.sort(rng.integers(0, 3, columns)).astype(dtype)
-    numbers = {LOSS_NUMBERS[name][0]: given.tolist()} if name in LOSS_NUMBERS else {}  # type: ignore[index]
+    numbers = {LOSS_NUMBERS[name].argument: given.tolist()} if name in LOSS_NUMBERS else {}  # type: ignore[index]
     loss, d_z = LOSSES[name](z.astype(wide), wide_labels, scale.astype(wide), **numbers)
     found, d_bias, total = z.copy(), np.zeros(columns, dtype), np.zeros(1)
     run(name, found, labels, scale, given, d_bias, total)

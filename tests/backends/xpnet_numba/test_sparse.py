@@ -16,11 +16,10 @@ from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 ROWS, FEATURES = 600, 50
 
 
-def make_step(widths: tuple[int, ...] = (FEATURES, 30, 20, 5), **how: Any) -> Any:
+def make_step(widths: tuple[int, ...] = (FEATURES, 30, 20, 5), **settings: Any) -> Any:
     """A compiled step with parameters."""
-    spec = NetworkSpec(
-        widths=widths, activations=("relu",) * (len(widths) - 2), rule=UpdateRule("adam"), **how
-    )
+    activations = ("relu",) * (len(widths) - 2)
+    spec = NetworkSpec(widths, activations, rule=UpdateRule("adam"), **settings)
     step: Any = compile_step(spec)
     rng = numpy.random.default_rng(1)
     for array in step.params.values():

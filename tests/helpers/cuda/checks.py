@@ -238,8 +238,8 @@ def assert_parts_agree(
     rtol = 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(2):
         for indices, part in list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]:
-            how = {"sample_weight": weight, "rows": indices, "part": part}
-            found, wanted = (one.gradient(X, Y, **how) for one in (step, reference))
+            settings = {"sample_weight": weight, "rows": indices, "part": part}
+            found, wanted = (one.gradient(X, Y, **settings) for one in (step, reference))
             np.testing.assert_allclose(
                 (found, step.penalty), (wanted, reference.penalty), rtol=rtol, atol=rtol
             )
@@ -284,14 +284,14 @@ def assert_weighted_epochs_agree(
     rtol = 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(3):
         order = np.roll(np.arange(ROWS), -5 * epoch)  # the first batch has no weight, then the last
-        how: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "learning_rate": 0.05,
             "batch_size": BATCH,
             "order": order,
             "sample_weight": weight,
         }
         found, wanted = (
-            weighted_epoch(one, X, Y, max_grad_norm=norm, **how) for one in (step, reference)
+            weighted_epoch(one, X, Y, max_grad_norm=norm, **settings) for one in (step, reference)
         )
         np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
     assert step.state().t == reference.state().t == (7 if weighted else 9)

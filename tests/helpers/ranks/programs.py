@@ -26,12 +26,12 @@ def rows(count: int) -> tuple[Any, Any]:
     return rng.normal(size=(count, 6)), rng.integers(0, 3, count)
 
 
-def fit(X: Any, y: Any, **how: Any) -> xpnet.FeedforwardNeuralNet:
+def fit(X: Any, y: Any, **settings: Any) -> xpnet.FeedforwardNeuralNet:
     """A network that was trained for three epochs, in float64; the last batch holds one row."""
     model = xpnet.FeedforwardNeuralNet(
         6, (9, 5), 3, rng=np.random.default_rng(0), optimizer="adam", l2=0.01
     )
-    model.fit(X, y, epochs=3, batch_size=13, rng=np.random.default_rng(1), **how)
+    model.fit(X, y, epochs=3, batch_size=13, rng=np.random.default_rng(1), **settings)
     return model
 
 
@@ -103,9 +103,9 @@ def failing(name: str, what: str) -> None:
     print("done")
 
 
-def _train(X: Any, y: Any, **how: Any) -> None:
+def _train(X: Any, y: Any, **settings: Any) -> None:
     model = xpnet.FeedforwardNeuralNet(6, 9, 3, rng=np.random.default_rng(0))
-    model.fit(X, y, epochs=4, batch_size=13, rng=np.random.default_rng(1), **how)
+    model.fit(X, y, epochs=4, batch_size=13, rng=np.random.default_rng(1), **settings)
 
 
 def _raise(group: Any) -> None:
