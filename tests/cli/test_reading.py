@@ -1,5 +1,6 @@
 """A value is read the same alone, in any batch, block, order and source: as in the training."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,8 +130,12 @@ def test_a_frame_and_its_files_train_the_same_model(trained: Trained, run: Run) 
         run("train", file, *QUICK, "--test-size", "0", "--seed", "3")
         opened = xpnet.load("m")
         model = xpnet.TabularRegressor(quality=1, max_iter=3, random_state=3)
-        with pytest.warns(UserWarning, match="'words' holds 'unknown' among numbers"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             model.fit(trained.rows, rows["y"])
+        notes = " ".join(str(warning.message) for warning in caught)
+        assert len(caught) == 2
+        assert "'words' holds 'unknown' among numbers" in notes and "9999-12-31 in 27" in notes
         numpy.testing.assert_array_equal(opened.predict(trained.rows), model.predict(trained.rows))
         assert opened.encoder_.forms_ == model.encoder_.forms_
 

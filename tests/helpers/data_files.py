@@ -9,10 +9,12 @@ import pyarrow
 
 from xpnet.data import open_data
 from xpnet.data.cells.forms import TextRules
+from xpnet.data.cells.gaps import GapValues
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import learn_forms, read_numbers
 from xpnet.data.frames import Frame
-from xpnet.data.labels import read_labels
+from xpnet.data.labels import label_gaps, read_labels
+from xpnet.data.text import TextFile
 
 
 class Opened(NamedTuple):
@@ -55,7 +57,17 @@ def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: A
     features, _ = pick_columns(opened, target, (), (), text, labelled=True)
     frame = opened.read(opened.names, text, target)
     decimal = dialect.get("decimal") or getattr(opened, "decimal", None)
-    rules = TextRules(decimal=decimal, thousands=dialect.get("thousands"))
-    read_numbers(frame, learn_forms(frame, features, text, rules))
-    labels, labelled, _ = read_labels(frame, target, dialect.get("decimal"))
-    return Opened(frame, contents(frame, features), labels, labelled)
+    rules = TextRules(
+        decimal=decimal,
+        thousands=dialect.get("thousands"),
+        has_types=not isinstance(opened, TextFile),
+    )
+    forms = learn_forms(frame, features, text, rules)
+    read_numbers(frame, forms)
+    gap_texts = label_gaps(GapValues(), ()) if isinstance(opened, TextFile) else ("",)
+    labels, labelled, _ = read_labels(frame, target, dialect.get("decimal"), gap_texts=gap_texts)
+    cells = contents(frame, features)
+    for name, (form, *_) in forms.items():
+        if form.kind == "category":
+            cells[name] = [None if text in form.gap_texts else text for text in cells[name]]
+    return Opened(frame, cells, labels, labelled)

@@ -49,7 +49,7 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     from xpnet.cli.reading import TableRows, read_columns, with_weights
     from xpnet.cli.table_model import TableModel
     from xpnet.cli.task import numbers_of
-    from xpnet.data.labels import class_indices, read_labels
+    from xpnet.data.labels import class_indices, label_gaps, read_labels
 
     opened = TableModel(load(model, backend=backend))
     if opened.several:
@@ -58,7 +58,10 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
             "Python: model.score(X, y)."
         )
     _, frame, features, target, forms = read_columns(data, settings, opened, labelled=True)
-    labels, labelled, _ = read_labels(frame, target, settings.decimal, opened.target_format)
+    gap_texts = label_gaps(opened.gaps_of_target, opened.classes or ())
+    labels, labelled, _ = read_labels(
+        frame, target, settings.decimal, opened.target_format, gap_texts
+    )
     if opened.classes is None:
         y = numbers_of(frame.name, target, labels)
     else:
@@ -67,7 +70,7 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     rows.check_cells(opened.unreadable)
     for note in frame.notes:
         echo(visible(f"Note: {note}"), err=True)
-    return Measured(opened, with_weights(rows, settings.weight))
+    return Measured(opened, with_weights(rows, settings))
 
 
 @click.command(

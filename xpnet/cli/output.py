@@ -57,9 +57,17 @@ def echo(text: str, *, err: bool = False, end: str = "\n") -> None:
 
 def as_options(note: str) -> str:
     """Return a note of the encoder in the words of the command line."""
+    note = re.sub(r"missing_values=\(([^)]*)\)", _as_missing_option, note)
+    note = note.replace("missing_values=", "--missing ").replace("missing_values", "--missing")
+    note = note.replace("categorical_features", "--text")
     note = note.replace("date_format=", "--date-format ")
     note = note.replace("text_features='on'", "--text-features on")
     return note.replace("date_format", "--date-format")
+
+
+def _as_missing_option(match: re.Match[str]) -> str:
+    """Return values of ``missing_values=(...)`` as an option."""
+    return f"--missing {match[1].replace(' ', '')}"
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -69,7 +69,7 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
     ids = _columns_to_keep(file.names, opened, settings)
     header = _unused_names(_header(opened, settings.proba), ids, frame)
-    kept = file.read(ids, ids, gaps=False).all_batches(ids) if ids else None
+    kept = file.read(ids, ids, keeps_names=False).all_batches(ids) if ids else None
     labelled = numpy.ones(frame.rows, bool)
     rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
     rows.check_cells(opened.unreadable)  # before anything is written

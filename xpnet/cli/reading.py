@@ -14,13 +14,19 @@ from pyarrow import types
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from xpnet.cli.output import few, working
-from xpnet.cli.settings import ReadingSettings, TrainSettings
+from xpnet.cli.settings import MeasuringSettings, ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
-from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules
+from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, category_form
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.column_choice import pick_columns
-from xpnet.data.frame_forms import decimal_mark_of, learn_forms, read_numbers, text_columns
+from xpnet.data.frame_forms import (
+    decimal_mark_of,
+    learn_forms,
+    notes_of_words,
+    read_numbers,
+    text_columns,
+)
 from xpnet.data.frames import Frame, is_text
 from xpnet.data.sources import Source
 from xpnet.data.text import TextFile
@@ -93,7 +99,12 @@ def read_columns(
     if model is not None and model.target_format is not None and label is not None:
         text.append(label)
     with working(f"reading {opened.name}"):
-        frame = opened.read(columns, [name for name in text if name in columns], label)
+        frame = opened.read(
+            columns,
+            [name for name in text if name in columns],
+            label,
+            keeps_names=not known,
+        )
         forms = _forms_of_file(opened, frame, names, settings, known)
     if model is not None:
         model.use_unreadable(settings.unreadable)
@@ -127,9 +138,17 @@ def _forms_of_file(
     decimal = settings.decimal
     if decimal is None and isinstance(opened, TextFile):
         decimal = opened.decimal
-    rules = TextRules(settings.date_format, decimal, settings.thousands)
+    rules = TextRules(
+        settings.date_format,
+        decimal,
+        settings.thousands,
+        settings.gaps,
+        has_types=not isinstance(opened, TextFile),
+    )
     unknown = [name for name in features if name not in known]
     forms = learn_forms(frame, unknown, settings.text, rules)
+    if not known and not rules.has_types:
+        frame.notes += notes_of_words(frame, forms)
     forms |= {name: LearnedForm(form) for name, form in known.items() if name in features}
     formats = {learned.form.date_format for learned in forms.values()}
     if settings.date_format is not None and settings.date_format not in formats:
@@ -331,7 +350,9 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
     Raises DataFileError for gaps, and for times that are neither numbers nor dates.
     """
     if settings.groups is not None:
-        codes = _column_of(frame, settings.groups, labelled).categories(0).codes
+        form = category_form([], settings.gaps)
+        table = read_table(_column_of(frame, settings.groups, labelled), {0: form})
+        codes = table.categories(0).codes
         gaps = numpy.count_nonzero(codes < 0)
         if gaps:
             raise DataFileError(
@@ -343,21 +364,21 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         return RowLinks()
     table = _column_of(frame, settings.time, labelled)
     try:
-        return RowLinks(time=times_of(table, settings.time, table.rows, settings.date_format))
+        rules = ReadingRules(settings.date_format, missing_values=settings.missing_values)
+        return RowLinks(time=times_of(table, settings.time, table.rows, rules))
     except InputError as error:
         raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
 
 
-def with_weights(rows: TableRows, column: str | None) -> TableRows:
+def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
     """Return rows with their weights; those of weight 0 are left out, and a note says so.
-
-    column : with the weights; None for equal ones
 
     Raises DataFileError for weights that are no finite numbers, are negative, or are all 0.
     """
+    column = settings.weight
     if column is None:
         return rows
-    weights = read_weights(rows.frame, column, rows.chosen)
+    weights = read_weights(rows.frame, column, rows.chosen, settings)
     counted = weights > 0
     if not counted.any():
         raise DataFileError(
@@ -371,12 +392,15 @@ def with_weights(rows: TableRows, column: str | None) -> TableRows:
     return replace(rows, weight=weights).take(counted)
 
 
-def read_weights(frame: Frame, column: str, labelled: numpy.ndarray) -> numpy.ndarray:
+def read_weights(
+    frame: Frame, column: str, labelled: numpy.ndarray, settings: ReadingSettings
+) -> numpy.ndarray:
     """Return the weights of the rows that have a label: (rows,) float64, not negative.
 
     Raises DataFileError for other values.
     """
-    table = learn_table(_column_of(frame, column, labelled), ReadingRules()).table
+    rules = ReadingRules(missing_values=settings.missing_values)
+    table = learn_table(_column_of(frame, column, labelled), rules).table
     rule = f"{frame.name}: --weight must name a column of finite numbers, none of them negative"
     kind, type_name = table.kind(0)
     if kind != "number":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from xpnet.data.cells.gaps import GapValues
     from xpnet.data.cells.numbers import Decimal
 
 CHANGEABLE = "changeable"
@@ -30,6 +31,7 @@ class ReadingSettings:
     separator, decimal, thousands, encoding : None to recognise them
     unreadable : what becomes of values that do not have the form of the training
     date_format : of dates in text, besides the forms that are recognised
+    missing_values : that are gaps, besides the usual words; None for no others
     """
 
     features: tuple[str, ...] = ()
@@ -44,6 +46,16 @@ class ReadingSettings:
     encoding: str | None = None
     unreadable: str | None = None
     date_format: str | None = None
+    missing_values: tuple[str, ...] | None = None
+
+    @property
+    def gaps(self) -> "GapValues":
+        """Return the values that are gaps; without any, the usual words are none in text."""
+        from xpnet.data.cells.gaps import GapValues, gap_values
+
+        if self.missing_values is None:
+            return GapValues()
+        return gap_values(self.missing_values or [""])
 
     @property
     def no_features(self) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ import numpy
 import pyarrow
 
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
+from xpnet.data.cells.gaps import GapValues
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.frames import table_of
-from xpnet.tabular.reading import UnreadableWarning
+from xpnet.tabular.reading import ReadingRules, UnreadableWarning
 
 if TYPE_CHECKING:
     from xpnet.cli.reading import TableRows
@@ -69,6 +70,12 @@ class TableModel:
         """Use another rule for values that do not have the form of the training; None for none."""
         if unreadable is not None and self.has_encoder:
             self.model.encoder_.set_params(unreadable=unreadable)
+
+    @property
+    def gaps_of_target(self) -> GapValues:
+        """Return the labels that were gaps in training, besides the usual ones."""
+        missing_values = getattr(self.model, "missing_values", None)
+        return ReadingRules(missing_values=missing_values).gaps_of(self.target or "")
 
     @property
     def unreadable(self) -> str:

@@ -352,6 +352,14 @@ _distributed = options.together(
     "[default: recognised, as the documentation lists]",
 )
 @options.reading_option(
+    "--missing",
+    "missing_values",
+    type=options.WORDS,
+    metavar="VALUES",
+    help="Values that are gaps, separated by commas, such as -999,9999,unknown. Words replace the "
+    "usual ones in text (NA, N/A, null, ...), so that --missing '' makes NA a value.",
+)
+@options.reading_option(
     "--text-features",
     type=options.OneOf(["on", "off"]),
     help="Whether text that differs from row to row is used or left out. [default: off]",

@@ -45,7 +45,8 @@ from xpnet.data import frames
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frame_forms import decimal_mark_of
-from xpnet.data.labels import class_indices, read_labels
+from xpnet.data.labels import class_indices, label_gaps, read_labels
+from xpnet.data.text import TextFile
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
 from xpnet.tabular.base import Tabular
@@ -207,7 +208,13 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         encoding=settings.encoding,
     )
     _, frame, features, _, forms = read_columns(path, reading, known=known, labelled=True)
-    labels, labelled, _ = read_labels(frame, target, settings.decimal, rows.target_format)
+    labels, labelled, _ = read_labels(
+        frame,
+        target,
+        settings.decimal,
+        rows.target_format,
+        label_gaps(settings.gaps, () if rows.classes is None else rows.classes.tolist()),
+    )
     if rows.classes is None:
         y = numbers_of(frame.name, target, labels)
     else:
@@ -215,15 +222,20 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     test = TableRows(frame, features, labelled, y, rows.classes, forms=forms)
     frame.notes.clear()
     test.check_cells(settings.unreadable or "error")
-    test = with_weights(test, settings.weight)
+    test = with_weights(test, settings)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
     return test
 
 
 def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
-    _, frame, features, target, forms = read_columns(settings.data, settings, labelled=True)
-    labels, labelled, target_format = read_labels(frame, target, settings.decimal)
+    opened, frame, features, target, forms = read_columns(settings.data, settings, labelled=True)
+    gap_texts = {"", *settings.gaps.words}
+    if isinstance(opened, TextFile):
+        gap_texts = label_gaps(settings.gaps, ())
+    labels, labelled, target_format = read_labels(
+        frame, target, settings.decimal, gap_texts=gap_texts
+    )
     task = choose_task(frame.name, target, labels, settings.task, settings.loss)
     _check_options_of_task(task, settings)
     if len(labels) < frame.rows:
@@ -242,7 +254,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
     lines.say("data", data_line(report["data"]))
     lines.say("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(frame, settings, labelled))
-    return with_weights(rows, settings.weight), report
+    return with_weights(rows, settings), report
 
 
 def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:

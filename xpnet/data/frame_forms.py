@@ -1,6 +1,7 @@
 """The forms of a file's columns: learned from all of its rows, and read from text by them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy
@@ -8,9 +9,21 @@ import pyarrow
 from pyarrow import types
 
 from xpnet.data.cells.dates import read_dates
-from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, date_form, learn_text
+from xpnet.data.cells.forms import (
+    ColumnForm,
+    LearnedForm,
+    TextRules,
+    category_form,
+    date_form,
+    form_of_kind,
+    learn_text,
+)
+from xpnet.data.cells.gaps import GapValues
 from xpnet.data.cells.numbers import Decimal, NumberFormat, TextCounts
 from xpnet.data.frames import Frame, is_text
+
+MAX_NAMES = 8
+"""Maximum number of columns that a note names."""
 
 
 def learn_forms(
@@ -26,15 +39,36 @@ def learn_forms(
     for name in columns:
         kind = frame.schema.field(name).type
         if name in text:
-            forms[name] = LearnedForm(ColumnForm("category"))
+            parts = _counts(frame, name) if rules.has_types else ()
+            forms[name] = LearnedForm(category_form(parts, rules.gaps))
         elif is_text(kind.value_type if types.is_dictionary(kind) else kind):
             forms[name] = learn_text(partial(_counts, frame, name), rules)
         elif types.is_integer(kind) and rules.date_format is not None:
-            form = _form_of_whole_dates(frame, name, rules.date_format)
+            form = _form_of_whole_dates(frame, name, rules.date_format, rules.gaps)
             forms |= {} if form is None else {name: LearnedForm(form)}
         elif rules.decimal == "," and (types.is_floating(kind) or types.is_integer(kind)):
-            forms[name] = LearnedForm(ColumnForm("number", NumberFormat(",")))
+            form = form_of_kind("number", rules.gaps)
+            forms[name] = LearnedForm(replace(form, number_format=NumberFormat(",")))
     return forms
+
+
+def notes_of_words(frame: Frame, forms: Mapping[str, LearnedForm]) -> list[str]:
+    """Return the note on columns of text in which NA or None is a gap, and could be a value."""
+    words = {"NA", "None"}
+    columns = [
+        name
+        for name, (form, *_) in forms.items()
+        if form.kind == "category"
+        and words & form.gap_texts
+        and any(words.intersection(part.texts) for part in _counts(frame, name))
+    ]
+    if not columns:
+        return []
+    shown = ", ".join(columns[:MAX_NAMES]) + (", ..." if len(columns) > MAX_NAMES else "")
+    return [
+        f"NA and None are gaps in text ({shown}); --missing '' makes them values, and --missing "
+        "names the words that are gaps"
+    ]
 
 
 def decimal_mark_of(forms: Mapping[str, ColumnForm]) -> Decimal | None:
@@ -90,13 +124,16 @@ def _counts(frame: Frame, name: str) -> Iterator[TextCounts]:
         yield TextCounts([texts[index] for index in present], counts[present])
 
 
-def _form_of_whole_dates(frame: Frame, name: str, date_format: str) -> ColumnForm | None:
+def _form_of_whole_dates(
+    frame: Frame, name: str, date_format: str, gaps: GapValues
+) -> ColumnForm | None:
     """Return the form of a column of whole numbers that are dates of a format; None for others."""
     form = None
     for batch in frame.all_batches([name]):
-        texts = [str(number) for number in batch.column(0).unique().drop_null().to_pylist()]
+        numbers = batch.column(0).unique().drop_null().to_pylist()
+        texts = [str(number) for number in numbers if number not in gaps.numbers]
         dates = read_dates(texts, date_format) if texts else None
         if texts and dates is None:
             return None
-        form = form if dates is None else date_form(dates)
+        form = form if dates is None else date_form(dates, gaps)
     return form

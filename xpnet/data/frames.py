@@ -53,7 +53,7 @@ class Frame:
         text: Iterable[str] = (),
         target: str | None = None,
         *,
-        gaps: bool = True,
+        keeps_names: bool = True,
     ) -> "Frame":
         """Return a frame of some columns at least, in which those in ``text`` are text."""
         frame = replace(self, notes=[*self.notes], converters={**self.converters})

@@ -1,12 +1,13 @@
 """Labels of a frame: read from the target's column, and compared with the classes of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy
 import pyarrow
 from pyarrow import compute, types
 
+from xpnet.data.cells.gaps import MISSING, GapValues
 from xpnet.data.cells.numbers import (
     Decimal,
     NumberFormat,
@@ -40,6 +41,7 @@ def read_labels(
     target: str,
     decimal: Decimal | None = None,
     number_format: NumberFormat | None = None,
+    gap_texts: Collection[str] = ("",),
 ) -> Labels:
     """Read the labels of a frame.
 
@@ -47,6 +49,7 @@ def read_labels(
 
     target : the name of their column; decimal : the decimal mark in text, if the user named one
     number_format : of numbers in text, which the training has learned; None to learn it
+    gap_texts : texts that are no labels
 
     Raises DataFileError for labels of another kind, and where no row has one.
     """
@@ -59,7 +62,7 @@ def read_labels(
         types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind)
     ):
         title = f"{frame.name}: column {target!r}"
-        labels = _from_texts(column, decimal, number_format, title)
+        labels = _from_texts(column, decimal, number_format, gap_texts, title)
     else:
         raise DataFileError(
             f"{frame.name}: labels must be numbers or text; column {target!r} holds {kind}. "
@@ -90,6 +93,7 @@ def _from_texts(
     column: pyarrow.ChunkedArray,
     decimal: Decimal | None,
     number_format: NumberFormat | None,
+    gap_texts: Collection[str],
     title: str,
 ) -> Labels:
     """Return labels from texts, each of which is looked at once. title : of the column
@@ -100,6 +104,7 @@ def _from_texts(
     encoded = encoded.unify_dictionaries().combine_chunks()
     dictionary = [*encoded.dictionary.to_pylist(), None]
     texts = ["" if text is None else str(text).strip() for text in dictionary]
+    texts = ["" if text in gap_texts else text for text in texts]
     if any(text.endswith("\0") for text in texts):  # NumPy's texts end before their last zero bytes
         raise DataFileError(f"{title} must hold labels that do not end in a zero byte. Remove it.")
     codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
@@ -120,6 +125,15 @@ def _from_texts(
         )
     values = numpy.array(numbers, numpy.float64)[codes[labelled]]
     return Labels(_from_numbers(values).values, labelled, number_format)
+
+
+def label_gaps(gaps: GapValues, classes: Sequence[object]) -> set[str]:
+    """Return the texts that are no labels: those that the user names, and the usual ones.
+
+    classes : of the model, which are labels in any case
+    """
+    usual = {""} if gaps.replaces_usual else {*MISSING}
+    return {*usual, *gaps.words} - set(map(str, classes))
 
 
 def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[object]) -> numpy.ndarray:

@@ -23,6 +23,7 @@ from xpnet.data import frames
 from xpnet.data.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
 from xpnet.data.cells.gaps import MISSING
 from xpnet.data.cells.numbers import Decimal
+from xpnet.data.digit_names import columns_of_names, large_columns, may_begin_with_zero
 from xpnet.data.file_errors import reading
 from xpnet.data.frames import BATCH_ROWS, Frame
 from xpnet.data.names import COMPRESSED, STDIN, format_suffix
@@ -220,26 +221,31 @@ class TextFile:
         text: Sequence[str] = (),
         target: str | None = None,
         *,
-        gaps: bool = True,
+        keeps_names: bool = True,
     ) -> Frame:
         """Return some columns of all rows: numbers and truth values as Python writes them, or text.
 
         text : columns that are read as text
         target : the column of labels, which is read as text unless it holds fractions
-        gaps : whether words such as NA are gaps in text, too
+        keeps_names : whether columns of digits that name things, such as 0123, are read as text
 
         Raises DataFileError for a file that is no separated text, and if a disk has no room for a
         large one.
         """
         with reading(self.name, self._remedy), self._bad_bytes_located():
-            open_reader = partial(self._opened, list(columns), gaps)
+            open_reader = partial(self._opened, list(columns))
             kinds = self._first_kinds(open_reader, text, target)
             # Counted, since a compressed file may have a thousand times its size.
             sizes = accumulate(map(len, self._parts()))
-            if any(size > frames.LARGE_TABLE_BYTES for size in sizes):
-                frame = self._kept_as_parquet(open_reader, kinds)
-            else:
-                frame = self._in_memory(open_reader, kinds)
+            is_large = any(size > frames.LARGE_TABLE_BYTES for size in sizes)
+            read = self._kept_as_parquet if is_large else self._in_memory
+            if keeps_names:
+                self._take_zeros_as_text(kinds, target)
+            frame = read(open_reader, kinds)
+            floats = [name for name in columns if kinds[name] == pyarrow.float64()]
+            large = [*large_columns(frame.all_batches(floats), floats)] if keeps_names else []
+            if self._take_names_as_text(kinds, [name for name in large if name != target]):
+                frame = read(open_reader, kinds)
             text_columns = [name for name in columns if kinds[name] == STRING]
             self._check_end(frame, text_columns)
             frame.notes += self.notes
@@ -247,9 +253,35 @@ class TextFile:
             frame.first_row = 1 if self.no_header else 2
             return frame
 
+    def _take_zeros_as_text(self, kinds: dict[str, pyarrow.DataType], target: str | None) -> None:
+        """Read columns of numbers as text where some of their cells begin with 0, as 0123 does."""
+        numeric = [
+            name
+            for name, kind in kinds.items()
+            if name != target and (types.is_integer(kind) or types.is_floating(kind))
+        ]
+        separator, encoding = str(self.separator), str(self.encoding)
+        if numeric and may_begin_with_zero(self._parts(), separator, encoding):
+            self._take_names_as_text(kinds, numeric)
+
+    def _take_names_as_text(
+        self, kinds: dict[str, pyarrow.DataType], columns: Sequence[str]
+    ) -> bool:
+        """Read those of some columns as text whose digits name things; return whether any does."""
+        if not columns:
+            return False
+        with self._opened(list(columns), dict.fromkeys(columns, STRING)) as reader:
+            names = columns_of_names(reader)
+        kinds |= dict.fromkeys(names, STRING)
+        self.notes += [
+            f"{name}: holds digits that name things, such as {example!r}, and is read as text"
+            for name, example in names.items()
+        ]
+        return bool(names)
+
     @contextmanager
     def _opened(
-        self, columns: list[str], gaps: bool, kinds: dict[str, pyarrow.DataType]
+        self, columns: list[str], kinds: dict[str, pyarrow.DataType]
     ) -> Iterator[csv.CSVStreamingReader]:
         """Open a reader of some columns.
 
@@ -268,7 +300,6 @@ class TextFile:
             column_types=kinds,
             include_columns=columns,
             null_values=MISSING,
-            strings_can_be_null=gaps,
             decimal_point=self.decimal or ".",
         )
         with (

@@ -8,7 +8,9 @@ import numpy
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.data.cells.forms import ColumnForm, checked_form
+from xpnet.data.cells.forms import ColumnForm, category_form, checked_form
+from xpnet.data.cells.gaps import GapValues
+from xpnet.data.cells.numbers import TextCounts
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
@@ -279,7 +281,9 @@ def _form_of_entry(encoding: Encoding, entry: dict[str, object]) -> ColumnForm |
 
     These files do not hold formats of numbers: each file that is predicted shows its own.
     """
-    if isinstance(encoding, CategoryEncoding | TextEncoding):
+    if isinstance(encoding, CategoryEncoding):
+        return category_form([TextCounts(encoding.values, numpy.empty(0))], GapValues())
+    if isinstance(encoding, TextEncoding):
         return ColumnForm("category")
     if not isinstance(encoding, NumberEncoding) or not encoding.part:
         return None

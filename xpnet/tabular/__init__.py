@@ -1,7 +1,8 @@
 """Tables: an encoder for frames of any library, and estimators that need no other preparation.
 
 ``frames``           tables of any library as columns of NumPy's arrays; ``columns``: these columns
-``reading``          columns read as the training has learned it
+``reading``          columns read as the training has learned it; ``gap_notes``: values that look
+                     like gaps
 ``number_encoding``  numbers and timestamps as float32 columns; ``category_encoding``: categories;
                      ``text_encoding``: free text; ``encodings``: any of these;
                      ``encoding_target``: the target that they are fitted to

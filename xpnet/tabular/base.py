@@ -45,6 +45,7 @@ from xpnet.tabular.fitted import FittedAttributes, FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.predicted_rows import PredictedRows, predicted_rows
+from xpnet.tabular.reading import ReadingRules
 from xpnet.tabular.recipe import Recipe, Watch, make_recipe, network_counts
 from xpnet.tabular.search import make_ensemble
 from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
@@ -161,7 +162,8 @@ class Tabular(FittedAttributes, TabularParameters):
         check_together(X_val, y_val, sample_weight_val)
         _check_is_passed(self, y)
         y = self._checked_targets(y, "y")
-        links = links_of(X, groups, time, len(y), self.date_format)
+        rules = ReadingRules(self.date_format, missing_values=self.missing_values)
+        links = links_of(X, groups, time, len(y), rules)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
         coding = self._learned_targets(select(y, nonzero_rows(weight)))
         targets = self._weighted_targets(coding, y, weight, "y")

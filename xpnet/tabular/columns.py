@@ -121,7 +121,12 @@ class Timestamps:
     @property
     def is_empty(self) -> bool:
         """Return whether all rows are gaps."""
-        return bool(numpy.isnan(self.microseconds).all())
+        return not self.is_present.any()
+
+    @property
+    def is_present(self) -> numpy.ndarray:
+        """Return which rows are no gaps: (rows,) bool."""
+        return ~numpy.isnan(self.microseconds)
 
     def take(self, rows: numpy.ndarray | slice) -> "Timestamps":
         """Return some rows. rows : indices or a slice"""
@@ -177,6 +182,12 @@ class Words:
     def is_empty(self) -> bool:
         """Return whether all rows are gaps."""
         return not self.filled_texts or bool((self.codes < 0).all())
+
+    @property
+    def is_present(self) -> numpy.ndarray:
+        """Return which rows are no gaps: (rows,) bool."""
+        is_filled = numpy.array([*(text != "" for text in self.texts), False], bool)
+        return is_filled[self.codes]
 
     def take(self, rows: numpy.ndarray | slice) -> "Words":
         """Return some rows, and the texts of these. rows : indices or a slice"""
@@ -329,7 +340,7 @@ class Table:
         if values.is_empty:
             return numpy.full(self.rows, numpy.nan)
         if not isinstance(values, Numbers):
-            raise InputError(_changed_kind(name, "numbers", values.kind.type_name))
+            raise InputError(changed_kind(name, "numbers", values.kind.type_name))
         return values.floats()
 
     def timestamps(self, index: int) -> numpy.ndarray:
@@ -342,7 +353,7 @@ class Table:
         if values.is_empty:
             return numpy.full(self.rows, numpy.nan)
         if not isinstance(values, Timestamps):
-            raise InputError(_changed_kind(name, "dates", values.kind.type_name))
+            raise InputError(changed_kind(name, "dates", values.kind.type_name))
         return values.microseconds / 1e6
 
     def categories(self, index: int) -> CategoryCodes:
@@ -353,7 +364,7 @@ class Table:
         values = self.values(index)
         if isinstance(values, OtherValues):
             name = self.names[index]
-            raise InputError(_changed_kind(name, "text or numbers", values.kind.type_name))
+            raise InputError(changed_kind(name, "text or numbers", values.kind.type_name))
         return values.categories()
 
     def is_merged_by_float64(self, index: int) -> bool:
@@ -372,7 +383,7 @@ def _exceeds(low: SupportsInt, high: SupportsInt) -> bool:
     return int(low) < -MAX_EXACT_INTEGER or int(high) > MAX_EXACT_INTEGER
 
 
-def _changed_kind(name: str, kind: str, type_name: str) -> str:
+def changed_kind(name: str, kind: str, type_name: str) -> str:
     """Return the message about a column of another kind than in training."""
     return f"Column {name!r} must hold {kind}, as in training; got {type_name}. Convert the column."
 

@@ -76,12 +76,12 @@ def links_of(
     groups: ArrayLike | None,
     time: ArrayLike | str | None,
     rows: int,
-    date_format: str | dict[str, str] | None = None,
+    rules: ReadingRules | None = None,
 ) -> RowLinks:
     """Return the links between rows that a user names.
 
     X : the table; groups : (rows,) or None; time : (rows,), the name of a column, or None
-    date_format : of dates in text, as `TableEncoder` takes it
+    rules : what the user says about the columns of the table; None for nothing
 
     Raises ValueError for other lengths, InputError for groups and times with gaps, for times that
     are neither numbers nor dates, and for both together.
@@ -93,7 +93,7 @@ def links_of(
         )
     return RowLinks(
         None if groups is None else group_numbers(groups, rows),
-        None if time is None else times_of(X, time, rows, date_format),
+        None if time is None else times_of(X, time, rows, rules),
     )
 
 
@@ -119,12 +119,12 @@ def times_of(
     X: TableLike | Table,
     time: ArrayLike | str,
     rows: int,
-    date_format: str | dict[str, str] | None = None,
+    rules: ReadingRules | None = None,
 ) -> numpy.ndarray:
     """Return the time of each row: (rows,) float64, dates as seconds since 1970.
 
     time : (rows,) numbers or dates, or the name of a column of X
-    date_format : of dates in text, as `TableEncoder` takes it
+    rules : what the user says about the columns of the table; None for nothing
 
     Raises ValueError for another length, InputError for gaps and for other values.
     """
@@ -135,7 +135,7 @@ def times_of(
     name = (table.labels or table.names)[index]
     learned = table.forms.get(name)
     if learned is None:
-        learned = learn_column(table.values(index), name, ReadingRules(date_format))
+        learned = learn_column(table.values(index), name, rules or ReadingRules())
         if learned.note and not is_column:  # the encoder warns of a column
             warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=4)
     title = f"column {time!r}" if is_column else "the array"

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from xpnet.data.cells.forms import ColumnForm, LearnedForm
+from xpnet.data.cells.forms import ColumnForm, LearnedForm, refused_types
 from xpnet.errors import InputError, did_you_mean
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -103,6 +103,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         reads, or one for each of some columns by their names. Whole numbers are dates by a format
         without separators, such as ``"%Y%m%d"``. None for the forms that are recognised (see
         Notes).
+    missing_values : float, str, sequence of these, dict of str to these, or None, default None
+        Values that are gaps besides empty cells, None and NaN: numbers such as -999, or words, of
+        all columns or by the name of the column. In text, words replace the usual ones (NA, N/A,
+        null, ...), so that ``""`` makes NA a value. None for the usual words, as far as no text of
+        the training holds them.
     unreadable : {"error", "gap"}, default "error"
         What becomes of a later value that does not have the form of its column in training, such
         as a date in another form: an error that names row and column, or a gap; a warning counts
@@ -219,6 +224,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     )
     task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    missing_values: object = allowing(None, Real, str, ARRAY_LIKE, dict, None)
     unreadable: str = allowing("error", {"error", "gap"})
     text_features: str = allowing("off", {"on", "off"})
     random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
@@ -368,7 +374,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _rules_of(self, table: Table) -> ReadingRules:
         """Return what the parameters say about the columns of a table."""
-        return ReadingRules(self.date_format, categorical_columns(self.categorical_features, table))
+        categorical = categorical_columns(self.categorical_features, table)
+        return ReadingRules(self.date_format, categorical, self.missing_values)
 
     def learned_forms(self, X: TableLike | Table) -> dict[str, LearnedForm]:
         """Learn how the columns of a table are read, before some of its rows are chosen.
@@ -594,5 +601,8 @@ def categorical_columns(features: object, table: Table) -> set[int]:
 
 def _form_of(encoding: Encoding, form: ColumnForm) -> ColumnForm:
     """Return the form of an encoded column: whole numbers may have become a category."""
-    is_category = isinstance(encoding, CategoryEncoding | TextEncoding)
-    return replace(form, kind="category") if is_category else form
+    if isinstance(encoding, TextEncoding):
+        return replace(form, refuses=("numbers", "dates"))
+    if isinstance(encoding, CategoryEncoding):
+        return replace(form, kind="category", refuses=refused_types(encoding.values))
+    return form

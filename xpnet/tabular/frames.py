@@ -18,6 +18,7 @@ import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
+from xpnet.data.cells.numbers import MAX_EXACT_INTEGER
 from xpnet.errors import InputError
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns import (
@@ -160,7 +161,7 @@ def _checked(values: Any, name: object) -> Any:
     elif library == "pyarrow" and not hasattr(values, "chunks"):
         values = sys.modules["pyarrow"].chunked_array([values])
     elif not hasattr(values, "dtype") and library != "pyarrow":
-        values = numpy.asarray(values)
+        values = _array_of(values)
     if getattr(values, "ndim", 1) != 1:
         raise InputError(
             f"Column {name!r} must have one dimension; got shape {values.shape}. "
@@ -170,6 +171,17 @@ def _checked(values: Any, name: object) -> Any:
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
     return values
+
+
+def _array_of(values: Any) -> numpy.ndarray:
+    """Return a sequence as an array; of several types as objects, of which some may be gaps."""
+    is_list = isinstance(values, list | tuple)
+    types = set(map(type, values)) if is_list else set()
+    if not is_list or (len(types) == 1 and types <= {int, float, bool}) or types & {list, tuple}:
+        return numpy.asarray(values)
+    objects = numpy.empty(len(values), object)
+    objects[:] = values
+    return objects
 
 
 def values_of(array: Any, name: object) -> Values:
@@ -232,8 +244,6 @@ def _of_arrow(array: "pyarrow.Array | pyarrow.ChunkedArray", name: object) -> Va
         array = array.cast(pyarrow.date32())
     elif types.is_time(type_):
         array = array.cast(pyarrow.time64("us"), safe=False)
-    elif types.is_decimal(type_):
-        array = array.cast(pyarrow.float64(), safe=False)
     if not isinstance(array, pyarrow.ChunkedArray):
         array = pyarrow.chunked_array([array])
     return _of_series(narwhals.from_native(array, series_only=True), name)
@@ -262,7 +272,11 @@ def _of_series(series: Any, name: object) -> Values:
             return Numbers(series.to_numpy())
         return Numbers(series.fill_null(0).to_numpy(), series.is_null().to_numpy())
     if dtype.is_numeric() or dtype == narwhals.Boolean:
-        return Numbers(_floats(series))
+        floats = _floats(series)
+        is_exact = dtype.is_decimal() or dtype.is_integer()
+        if is_exact and _are_large_integers(floats[~numpy.isnan(floats)]):
+            return _of_objects(series.to_list(), name)
+        return Numbers(floats)
     if dtype == narwhals.Datetime:
         return _timestamps(series, dtype.time_zone)
     if dtype == narwhals.Date:
@@ -400,19 +414,27 @@ def _with_gaps(numbers: numpy.ndarray, is_gap: numpy.ndarray) -> numpy.ndarray:
     return floats
 
 
-def _of_integers(present: list[int], is_gap: numpy.ndarray) -> Numbers:
-    """Return whole numbers, as float64 where they are beyond 64 bits."""
+def _of_integers(present: list[int], is_gap: numpy.ndarray) -> Numbers | None:
+    """Return whole numbers; None beyond 64 bits, where they name things, and stay text."""
     numbers = numpy.array(present)
     if numbers.dtype.kind not in "iu":
-        return _of_reals(present, is_gap)
+        return None
     values = numpy.zeros(len(is_gap), numbers.dtype)
     values[~is_gap] = numbers
     return Numbers(values, is_gap if is_gap.any() else None)
 
 
-def _of_reals(present: Sequence[SupportsFloat], is_gap: numpy.ndarray) -> Numbers:
-    """Return numbers of any of Python's types."""
-    return Numbers(_with_gaps(numpy.array(list(map(float, present))), is_gap))
+def _of_reals(present: Sequence[SupportsFloat], is_gap: numpy.ndarray) -> Numbers | None:
+    """Return numbers of any of Python's types; None for whole decimals beyond float64."""
+    floats = numpy.array(list(map(float, present)))
+    if all(isinstance(number, Decimal) for number in present) and _are_large_integers(floats):
+        return None
+    return Numbers(_with_gaps(floats, is_gap))
+
+
+def _are_large_integers(floats: numpy.ndarray) -> bool:
+    """Return whether these are whole numbers, of which some are beyond those float64 holds."""
+    return bool((numpy.abs(floats) > MAX_EXACT_INTEGER).any() and (floats % 1 == 0).all())
 
 
 def _of_datetimes(present: list[datetime], is_gap: numpy.ndarray) -> Timestamps | None:

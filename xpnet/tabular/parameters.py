@@ -65,6 +65,9 @@ class TabularParameters(BaseEstimator):
         Columns that are categories whatever they hold, for the `TableEncoder`, which describes it.
     date_format : str, dict of str to str, or None, default None
         Format of dates in text, as `TableEncoder` takes it.
+    missing_values : float, str, sequence of these, dict of str to these, or None, default None
+        Values that are gaps, such as -999 or "unknown", of all columns or by the name of the
+        column, as `TableEncoder` takes them.
     unreadable : {"error", "gap"}, default "error"
         What becomes of a later value that does not have the form of its column in training: an
         error, or a gap that a warning counts, as `TableEncoder` does it.
@@ -133,6 +136,7 @@ class TabularParameters(BaseEstimator):
         "auto", *CATEGORICAL_FEATURES
     )
     date_format: str | dict[str, str] | None = allowing(None, str, dict, None)
+    missing_values: object = allowing(None, Real, str, ARRAY_LIKE, dict, None)
     unreadable: str = allowing("error", {"error", "gap"})
     text_features: str = allowing("off", {"on", "off"})
     activation: str | Sequence[str] = allowing("relu", str, ARRAY_LIKE)
@@ -190,6 +194,7 @@ class TabularParameters(BaseEstimator):
                 task=self._task,
                 categorical_features=self.categorical_features,
                 date_format=self.date_format,
+                missing_values=self.missing_values,
                 unreadable=self.unreadable,
                 text_features=self.text_features,
                 random_state=seed,
@@ -200,15 +205,21 @@ class TabularParameters(BaseEstimator):
                 "categorical_features of the encoder."
             )
         encoder = clone(self.encoder)
-        table_parameters = {"date_format": None, "unreadable": "error", "text_features": "off"}
+        table_parameters = {
+            "date_format": None,
+            "missing_values": None,
+            "unreadable": "error",
+            "text_features": "off",
+        }
         for name, default in table_parameters.items():
             value = getattr(self, name)
-            if value != default and name not in encoder.get_params(deep=False):
+            is_default = value is default or (isinstance(value, str) and value == default)
+            if not is_default and name not in encoder.get_params(deep=False):
                 raise InputError(
                     f"`{name}` must go with a TableEncoder; got encoder={self.encoder!r}. "
                     f"Leave {name} out."
                 )
-            if value != default:
+            if not is_default:
                 encoder.set_params(**{name: value})
         if encoder.get_params(deep=False).get("random_state", seed) is None:
             encoder.set_params(random_state=seed)

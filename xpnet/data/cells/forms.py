@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 import numpy
 
 from xpnet.data.cells.dates import (
+    ENDS_OF_CALENDAR,
     FORMS,
+    TIME_OF_DAY,
     Clock,
     CommonForms,
     Dates,
@@ -22,7 +24,7 @@ from xpnet.data.cells.dates import (
     unlike_date,
 )
 from xpnet.data.cells.durations import duration_of
-from xpnet.data.cells.gaps import MISSING
+from xpnet.data.cells.gaps import MISSING, GapValues
 from xpnet.data.cells.numbers import Decimal, NumberFormat, TextCounts, numeric_text
 
 FormKind = Literal["number", "duration", "date", "time", "category"]
@@ -30,7 +32,11 @@ Parts = Callable[[], Iterable[TextCounts]]
 """Returns the texts of a column, some rows after the others; each call begins again."""
 
 
-MAX_TEXT_LENGTH = 1000
+USUAL_YEARS = 1800, 2200
+"""Year of the first date that is read without a note, and that of the first one after all these."""
+TEXTS_LOOKED_AT = 1000
+"""Number of texts of a category that show which types of values they spell."""
+MAX_WORD_LENGTH = 1000
 """Maximum number of characters of a text in a form, which may come from a file of anyone."""
 MAX_WORDS = 1000
 """Maximum number of words for gaps in a form."""
@@ -44,7 +50,11 @@ class ColumnForm:
     number_format : of numbers in text
     date_format : of dates and times in text; "" where the training had typed dates
     clock : of dates: "utc" with a time zone, "naive" without one, "" in files that do not tell
-    words : texts that are gaps, besides the usual ones in numbers and dates
+    words, codes : texts and numbers that are gaps
+    values : usual words for gaps that are values of this category
+    replaces_usual : whether the usual words for gaps are values of any category
+    refuses : types that a category does not take, since none of its values spells one: "numbers",
+        "dates"
     """
 
     kind: FormKind
@@ -52,6 +62,22 @@ class ColumnForm:
     date_format: str = ""
     clock: Clock = ""
     words: tuple[str, ...] = ()
+    codes: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+    replaces_usual: bool = False
+    refuses: tuple[str, ...] = ()
+
+    @property
+    def gap_texts(self) -> set[str]:
+        """Return the texts that are gaps."""
+        if self.kind == "category" and self.replaces_usual:
+            return {"", *self.words}
+        return {*MISSING, *self.words} - {*self.values}
+
+    @property
+    def gap_microseconds(self) -> numpy.ndarray:
+        """Return the dates that are gaps: (dates,) float64."""
+        return read_each_date([word for word in self.words if word], self.date_format, "")
 
     def with_marks(self, decimal: Decimal | None, thousands: str | None) -> "ColumnForm":
         """Return the same form with other marks of numbers; None for those that it has."""
@@ -65,9 +91,9 @@ class ColumnForm:
 
     def read(self, texts: Sequence[str]) -> "ReadTexts":
         """Return texts as numbers, or dates as microseconds."""
-        words = {*MISSING, *self.words}
-        is_gap = numpy.array([text in words for text in texts], bool)
-        filled = [text for text in texts if text not in words]
+        gap_texts = self.gap_texts
+        is_gap = numpy.array([text in gap_texts for text in texts], bool)
+        filled = [text for text in texts if text not in gap_texts]
         values = numpy.full(len(texts), numpy.nan)
         values[~is_gap] = self._read_filled(filled)
         return ReadTexts(values, numpy.isnan(values) & ~is_gap)
@@ -95,7 +121,11 @@ class ColumnForm:
 def checked_form(form: ColumnForm) -> ColumnForm:
     """Return a form from a file of anyone. Raises ValueError for one that reads no column."""
     checked_number_format(form.number_format)
-    if len(form.words) > MAX_WORDS or max(map(len, form.words), default=0) > MAX_TEXT_LENGTH:
+    words = [*form.words, *form.values, *form.refuses]
+    if (
+        len(words) + len(form.codes) > MAX_WORDS
+        or max(map(len, words), default=0) > MAX_WORD_LENGTH
+    ):
         raise ValueError("a form must have few short words")
     if form.date_format:
         check_date_format(form.date_format)
@@ -105,7 +135,7 @@ def checked_form(form: ColumnForm) -> ColumnForm:
 def checked_number_format(number_format: NumberFormat) -> NumberFormat:
     """Return a format from a file of anyone. Raises ValueError for one that reads no numbers."""
     texts = [number_format.thousands, number_format.unit]
-    are_texts = all(isinstance(text, str) and len(text) <= MAX_TEXT_LENGTH for text in texts)
+    are_texts = all(isinstance(text, str) and len(text) <= MAX_WORD_LENGTH for text in texts)
     if number_format.decimal not in (".", ",") or not are_texts:
         raise ValueError("a format of numbers must have a decimal mark and short texts")
     return number_format
@@ -139,19 +169,21 @@ class TextRules(NamedTuple):
 
     date_format : a format that its dates may have; None for none
     decimal, thousands : marks of its numbers; None for those that the text shows
-    words : texts that are gaps
+    gaps : values that the user calls gaps
+    has_types : whether the source knows gaps by their type, so that NA in text is a value
     """
 
     date_format: str | None = None
     decimal: Decimal | None = None
     thousands: str | None = None
-    words: tuple[str, ...] = ()
+    gaps: GapValues = GapValues()
+    has_types: bool = True
 
 
 def learn_text(parts: Parts, rules: TextRules) -> LearnedForm:
     """Return the form of a column of text: dates, durations, numbers, or else a category."""
-    words = {*MISSING, *rules.words}
-    filled = _without(parts, words)
+    gaps = rules.gaps
+    filled = _without(parts, {*MISSING, *gaps.words})
 
     def texts() -> Iterable[Sequence[str]]:
         """Yield the texts of some rows after those of others."""
@@ -161,14 +193,56 @@ def learn_text(parts: Parts, rules: TextRules) -> LearnedForm:
     for forms in [*formats, FORMS]:
         common = common_forms(texts(), forms)
         if common.dates is not None:
-            return _learned_dates(common, next(filter(None, texts()))[0], rules.words)
+            return _learned_dates(common, next(filter(None, texts())), gaps)
     if _are_durations(texts()):
-        return LearnedForm(ColumnForm("duration", words=rules.words))
+        return LearnedForm(form_of_kind("duration", gaps))
     numbers = numeric_text(filled(), rules.decimal, rules.thousands)
     if numbers is not None:
-        form = ColumnForm("number", numbers.number_format, words=(*rules.words, *numbers.words))
+        words = (*gaps.words, *numbers.words)
+        form = ColumnForm("number", numbers.number_format, words=words, codes=gaps.numbers)
         return LearnedForm(form, numbers.note, is_doubtful=bool(numbers.words))
-    return LearnedForm(ColumnForm("category"), note_of_likeness(next(iter(texts()), [])), True)
+    form = category_form(parts() if rules.has_types else (), gaps)
+    return LearnedForm(form, note_of_likeness(next(iter(texts()), [])), is_doubtful=True)
+
+
+def form_of_kind(kind: FormKind, gaps: GapValues, clock: Clock = "") -> ColumnForm:
+    """Return the form of a column whose values have types. gaps : that the user names"""
+    return ColumnForm(kind, clock=clock, words=gaps.words, codes=gaps.numbers)
+
+
+def category_form(parts: Iterable[TextCounts], gaps: GapValues) -> ColumnForm:
+    """Return the form of a category. Usual words for gaps are values where its rows hold them."""
+    words = set(MISSING) - {""}
+    values: set[str] = set()
+    for texts, _ in parts if not gaps.replaces_usual else ():
+        values |= words.intersection(texts)
+    values -= set(gaps.words)
+    return ColumnForm(
+        "category",
+        words=gaps.words,
+        values=tuple(sorted(values)),
+        replaces_usual=gaps.replaces_usual,
+    )
+
+
+def refused_types(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the types of values that none of a category's texts spells, as forms name them."""
+    looked_at = texts[:TEXTS_LOOKED_AT]
+    refused = []
+    if not any(_spells_number(text) for text in looked_at):
+        refused.append("numbers")
+    readers = ("", TIME_OF_DAY)
+    if not any((~numpy.isnan(read_each_date(looked_at, form, ""))).any() for form in readers):
+        refused.append("dates")
+    return tuple(refused)
+
+
+def _spells_number(text: str) -> bool:
+    """Return whether a text is a number or a truth value as Python writes it."""
+    try:
+        return text in ("True", "False") or float(text) == float(text)
+    except ValueError:
+        return False
 
 
 def _without(parts: Parts, words: set[str]) -> Parts:
@@ -194,18 +268,39 @@ def _are_durations(parts: Iterable[Sequence[str]]) -> bool:
     return any_text
 
 
-def _learned_dates(common: CommonForms, example: str, words: tuple[str, ...]) -> LearnedForm:
-    """Return the form of dates. example : one of the texts"""
+def _learned_dates(common: CommonForms, texts: Sequence[str], gaps: GapValues) -> LearnedForm:
+    """Return the form of dates. texts : some of them"""
     dates = common.dates
     assert dates is not None
-    note = note_of_ambiguity(example, common) if common.is_ambiguous else ""
-    return LearnedForm(date_form(dates, words), note, bool(note))
+    form = date_form(dates, gaps)
+    notes = [
+        note_of_ambiguity(texts[0], common) if common.is_ambiguous else "",
+        _note_of_unusual_years(texts, form) if form.kind == "date" else "",
+    ]
+    note = ", and ".join(filter(None, notes))
+    return LearnedForm(form, note, bool(note))
 
 
-def date_form(dates: Dates, words: tuple[str, ...] = ()) -> ColumnForm:
-    """Return the form of dates that were read from text."""
+def _note_of_unusual_years(texts: Sequence[str], form: ColumnForm) -> str:
+    """Return the note on dates whose year few tables have, "" for none."""
+    days = read_each_date(texts, form.date_format, form.clock).astype("datetime64[us]")
+    days = days.astype("datetime64[D]")
+    is_end = numpy.isin(days, numpy.array([*ENDS_OF_CALENDAR], "datetime64[D]"))
+    first, end = (numpy.datetime64(f"{year}-01-01") for year in USUAL_YEARS)
+    unusual = numpy.flatnonzero(((days < first) | (days >= end)) & ~is_end)
+    if not len(unusual):
+        return ""
+    return (
+        f"holds text such as {texts[unusual[0]]!r}, which is read as the date "
+        f"{days[unusual[0]]}; categorical_features reads the column as text"
+    )
+
+
+def date_form(dates: Dates, gaps: GapValues) -> ColumnForm:
+    """Return the form of dates that were read from text. gaps : that the user names"""
     kind: FormKind = "date" if has_date(dates.date_format) else "time"
-    return ColumnForm(kind, date_format=dates.date_format, clock=dates.clock, words=words)
+    form = form_of_kind(kind, gaps, dates.clock)
+    return replace(form, date_format=dates.date_format)
 
 
 def note_of_likeness(texts: Sequence[str]) -> str:
