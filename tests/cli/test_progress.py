@@ -1,5 +1,7 @@
 """What a training says while it works: lines on stderr, also without a terminal."""
 
+import io
+import logging
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 from helpers.command_line import Run
 
 from xpnet.cli import progress, training
+from xpnet.cli.output import logging_to_stderr
 
 QUICK = ("train", "iris", "--hidden", "3", "--members", "1", "--epochs", "4")
 
@@ -117,3 +120,26 @@ def test_ctrl_c_during_imports_ends_quietly(name: str) -> None:
     assert ended.returncode == 130
     assert ended.stderr.split() == ["Aborted!"]
     assert ended.stdout == ""
+
+
+def test_what_the_library_logs_is_printed_while_a_command_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("xpnet")
+    with logging_to_stderr():
+        logger.info("compiling \x1b for this machine")
+        logger.debug("details")
+    logger.info("later")
+    assert capsys.readouterr().err == "xpnet: compiling \\x1b for this machine\n"
+    assert not logger.handlers and logger.level == logging.NOTSET
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_without_a_stderr_nothing_is_printed(
+    stream: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stream else None)
+    with logging_to_stderr():
+        logging.getLogger("xpnet").info("compiling")

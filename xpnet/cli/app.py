@@ -11,7 +11,7 @@ from xpnet.cli.evaluate import evaluate, explain
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
 from xpnet.cli.inspect import export, inspect
 from xpnet.cli.interruption import ABORTED, INTERRUPTED
-from xpnet.cli.output import echo, encodable, use_escapes, visible
+from xpnet.cli.output import echo, encodable, logging_to_stderr, use_escapes, visible
 from xpnet.cli.predict import predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
@@ -36,7 +36,8 @@ class Commands(click.Group):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run a command; its output is escaped where a stream's encoding lacks a character."""
         use_escapes()
-        return super().main(*args, **settings)
+        with logging_to_stderr():
+            return super().main(*args, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of xpnet's own commands and of those that other packages add."""

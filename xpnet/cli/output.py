@@ -2,10 +2,11 @@
 
 import io
 import json
+import logging
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from shutil import get_terminal_size
 from typing import TextIO
 
@@ -53,6 +54,31 @@ def echo(text: str, *, err: bool = False, end: str = "\n") -> None:
     """
     stream = sys.stderr if err else sys.stdout
     click.echo(encodable(text, stream) + end, err=err, nl=False)
+
+
+class LoggedLines(logging.Handler):
+    """Prints what the library logs on stderr, a line for each message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        if sys.stderr is not None:  # pythonw has none
+            with suppress(OSError, ValueError):  # a closed pipe or file
+                echo(f"{record.name}: {visible(record.getMessage())}", err=True)
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Print what the library logs on stderr, while a command runs."""
+    logger = logging.getLogger("xpnet")
+    lines = LoggedLines()
+    level = logger.level
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(lines)
 
 
 def as_options(note: str) -> str:

@@ -6,13 +6,14 @@ compilation, never a result.
 """
 
 import gc
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from hashlib import sha256
 from inspect import unwrap
@@ -31,6 +32,10 @@ Result = TypeVar("Result")
 
 Entry = TypeVar("Entry")
 """An entry of the cache: a function that Python calls, or the address of a C function."""
+
+LOGGER = logging.getLogger("xpnet")
+"""What the library logs to. The command line prints all of it on stderr; elsewhere Python prints
+warnings alone, unless a program sets up logging."""
 
 PATIENCE = 1.0
 """Total seconds of compilation after which a message explains the wait."""
@@ -118,7 +123,7 @@ _dispatchers: list[object] = []
 
 @contextmanager
 def _compiler() -> Iterator[None]:
-    """Set up Numba's compiler. A message is printed once all compilation so far has taken
+    """Set up Numba's compiler. A message is logged once all compilation so far has taken
     ``PATIENCE``.
 
     Garbage collection is off meanwhile: a compilation creates many objects, most of which live
@@ -126,7 +131,7 @@ def _compiler() -> Iterator[None]:
     """
     global _compiling
     if reason := internals.why_no_function_can_wait():
-        _say(f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
+        _log(logging.WARNING, f"compiling takes longer with Numba {numba.__version__} ({reason}).")
     begin = time.perf_counter()
     collected = gc.isenabled()
     gc.disable()
@@ -138,9 +143,10 @@ def _compiler() -> Iterator[None]:
             gc.enable()
         _compiling += time.perf_counter() - begin
         if _compiling > PATIENCE:
-            _say(
-                "xpnet: compiling for this machine, which it does once for each kind of work; a "
-                "few seconds."
+            _log(
+                logging.INFO,
+                "compiling for this machine, which it does once for each kind of work; a "
+                "few seconds.",
             )
 
 
@@ -220,14 +226,15 @@ def _from_cache(name: str, load: Callable[[bytes], Entry | None]) -> Entry | Non
         return load(entry)
     except Exception as error:  # after any error the function is compiled again
         reason = f"{type(error).__name__}: {error}"
-        _say(
-            f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
+        _log(
+            logging.WARNING,
+            f"compiled code that was kept cannot be loaded and is compiled again ({reason}).",
         )
         return None
 
 
 def _keep(name: str, code: Callable[[], bytes | None]) -> None:
-    """Write an entry; print a message if that fails.
+    """Write an entry; log a message if that fails.
 
     Nothing is written if the package was upgraded while this program runs: the name would not
     identify the compiled sources.
@@ -240,15 +247,14 @@ def _keep(name: str, code: Callable[[], bytes | None]) -> None:
     except Exception as error:  # the disk is full, say, or Numba has changed
         folder = code_cache().folder
         reason = getattr(error, "strerror", None) or error
-        _say(
-            f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), "
-            "so each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written."
+        _log(
+            logging.WARNING,
+            f"compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), so each "
+            "run compiles again; let NUMBA_CACHE_DIR name a folder that can be written.",
         )
 
 
 @cache
-def _say(message: str) -> None:
-    """Print a line on stderr, once in a process; do nothing if there is no stderr."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):  # a closed pipe or file
-            print(message, file=sys.stderr, flush=True)
+def _log(level: int, message: str) -> None:
+    """Log a message, once in a process."""
+    LOGGER.log(level, message)

@@ -3,6 +3,7 @@ files stops anybody.
 """
 
 import ast
+import logging
 import os
 import shutil
 import subprocess
@@ -246,11 +247,14 @@ def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_versio
 
 
 SOFTMAX = """
+import logging
 import numpy
 from xpnet_numba import backend
 from xpnet_numba.runtime import compiling
 
 compiling.PATIENCE = 0.0
+logging.getLogger("xpnet").setLevel(logging.INFO)
+logging.getLogger("xpnet").addHandler(logging.StreamHandler())
 x = numpy.array([[-1.0, 2.0]], "float32")
 print(backend.kernels["softmax"].launch(x).sum())
 """
@@ -275,7 +279,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeCache:
     """An empty cache in place of the process's own, and nothing said yet."""
     cache = CodeCache([tmp_path], "here")
     monkeypatch.setattr(compiling, "code_cache", lambda: cache)
-    compiling._say.cache_clear()
+    compiling._log.cache_clear()
     monkeypatch.setattr(compiling, "_compiling", 0.0)
     return cache
 
@@ -296,12 +300,14 @@ def run_add_rows(address: int, x: np.ndarray, out: np.ndarray) -> None:
 
 
 def test_compiled_code_is_kept_and_announced_only_when_it_is_compiled(
-    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(compiling, "PATIENCE", 0.0)
-    assert gives_zero() and "compiling" in capfd.readouterr().err
-    compiling._say.cache_clear()
-    assert gives_zero() and capfd.readouterr().err == ""
+    caplog.set_level(logging.INFO, "xpnet")
+    assert gives_zero() and "compiling" in caplog.text
+    compiling._log.cache_clear()
+    caplog.clear()
+    assert gives_zero() and caplog.text == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"[", b'["f", "", ["not_a_function"]]\n'])
@@ -320,22 +326,22 @@ def test_what_cannot_be_loaded_is_compiled_again(
 
 
 def test_a_full_disk_costs_one_line(
-    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Path, "write_bytes", half_of(Path.write_bytes))
     for _ in range(2):
         assert gives_zero()
-    (line,) = [line for line in capfd.readouterr().err.splitlines() if "NUMBA_CACHE_DIR" in line]
+    (line,) = [line for line in caplog.text.splitlines() if "NUMBA_CACHE_DIR" in line]
     assert "No space left on device" in line
 
 
 def test_no_folder_costs_one_line(
-    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_cache.folder = None
     for _ in range(2):
         assert gives_zero()
-    assert capfd.readouterr().err.count("NUMBA_CACHE_DIR") == 1
+    assert caplog.text.count("NUMBA_CACHE_DIR") == 1
 
 
 def test_another_formula_that_is_compiled_is_another_environment(

@@ -2,7 +2,7 @@
 
 import ctypes
 import gc
-import io
+import logging
 import os
 import signal
 import subprocess
@@ -25,7 +25,7 @@ from xpnet_numba.step import functions
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test sees what is said for the first time."""
     monkeypatch.setattr(compiling, "_compiling", 0.0)
-    compiling._say.cache_clear()
+    compiling._log.cache_clear()
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -94,17 +94,6 @@ def test_two_functions_of_one_name_are_refused() -> None:
     assert call(compiling.c_function(first, signature), 2.0) == 4.0
     with pytest.raises(RuntimeError, match="must differ in module, name or types"):
         compiling.c_function(other, signature)
-
-
-@pytest.mark.parametrize("stream", [None, "closed"])
-def test_without_a_stderr_nothing_is_said(
-    monkeypatch: pytest.MonkeyPatch, stream: str | None
-) -> None:
-    closed = io.StringIO()
-    closed.close()
-    monkeypatch.setattr(sys, "stderr", closed if stream else None)
-    monkeypatch.setattr(compiling, "PATIENCE", 0.0)
-    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
 
 
 def test_where_no_thread_can_be_started_it_compiles_all_the_same(
@@ -196,14 +185,19 @@ def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None
         compiling.c_function(_twice, types.float64(types.float64))
 
 
-def test_a_long_compilation_is_announced_once(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_long_compilation_is_logged_once_and_not_printed(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(compiling, "PATIENCE", 0.0)
-    for _ in range(2):
-        compiling.c_function(_twice, types.float64(types.float64))
-        compiling.c_function(_thrice, types.float64(types.float64))
-    assert capfd.readouterr().err.count("compiling") == 1
+    with caplog.at_level(logging.INFO, "xpnet"):
+        for _ in range(2):
+            compiling.c_function(_twice, types.float64(types.float64))
+            compiling.c_function(_thrice, types.float64(types.float64))
+    records = [record for record in caplog.records if "compiling" in record.getMessage()]
+    assert [(record.name, record.levelname) for record in records] == [("xpnet", "INFO")]
+    assert capfd.readouterr().err == ""
 
 
 value = 0.0
