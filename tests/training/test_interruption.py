@@ -38,6 +38,8 @@ def assert_whole(model, backend, epochs):
         np.testing.assert_array_equal(model.params[name], array, strict=True)
 
 
+# Python drops an exception in a destructor; the training raises it again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("delay", np.random.default_rng(1).uniform(0, 0.15, 6).round(4))
 def test_ctrl_c_at_any_moment(backend, delay):

@@ -12,8 +12,9 @@ from xpnet.estimators.fit_data import FitData
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.learning.parameters import hidden_sizes
-from xpnet.models import Network, Placement
+from xpnet.models import Network
 from xpnet.models.inputs import is_host
+from xpnet.models.placement import Placement
 
 if TYPE_CHECKING:
     from xpnet.estimators.mlp import MLP

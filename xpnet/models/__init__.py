@@ -4,14 +4,12 @@ once.
 
 from xpnet.models.many import fit_many
 from xpnet.models.network import Network
-from xpnet.models.placement import Placement
 from xpnet.models.presets import FeedforwardNeuralNet, LogisticRegression, xavier_init
 
 __all__ = [
     "FeedforwardNeuralNet",
     "LogisticRegression",
     "Network",
-    "Placement",
     "fit_many",
     "xavier_init",
 ]

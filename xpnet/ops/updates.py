@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 from xpnet.errors import InputError
 from xpnet.ops.namespace import Array, namespace
 
-UpdateName = str
+UpdateName = Annotated[str, "a name in UPDATES"]
 """The name of an update in `UPDATES`."""
 
 
