@@ -71,7 +71,9 @@ class TestArrays:
         ],
     )
     def test_errors_are_scikit_learns(self, X: Any, y: Any) -> None:
-        """Too few columns for a second fit are no error; those of a prediction are."""
+        """Too few columns for a second fit are no error; those of a prediction are. A remedy may
+        follow.
+        """
         messages = []
         for kind in (
             classifier(),
@@ -86,8 +88,9 @@ class TestArrays:
                 except ValueError as error:
                     found[i] = str(error)
             messages.append(found)
-        assert messages[0] == messages[1]
-        assert messages[0] != ["none", "none"]
+        for own, of_scikit_learn in zip(*messages, strict=True):
+            assert own.startswith(of_scikit_learn.removesuffix("."))
+        assert messages[1] != ["none", "none"]
 
     def test_names_of_columns_are_noted_and_forgotten(self) -> None:
         pandas = pytest.importorskip("pandas")
@@ -136,9 +139,7 @@ class TestLabels:
         [
             np.array([1, "a"] * 10, dtype=object),
             np.array(["a", 1] * 10, dtype=object),
-            ["a", None] * 10,
             ["a", 1] * 10,
-            np.array(["a", np.nan] * 10, dtype=object),
         ],
         ids=str,
     )
@@ -150,10 +151,19 @@ class TestLabels:
         with pytest.raises(InputError, match="`y_val` must hold strings alone"):
             classifier().fit(ROWS, LABELS, X_val=ROWS, y_val=labels)
 
+    @pytest.mark.parametrize(
+        "labels", [["a", None] * 10, np.array(["a", np.nan] * 10, dtype=object)], ids=str
+    )
+    def test_missing_labels_are_counted(self, labels: Any) -> None:
+        with pytest.raises(InputError, match="`y` must hold a label .* 10 of 20 .* row 1"):
+            classifier().fit(ROWS, labels)
+        with pytest.raises(InputError, match="`y_val` must hold a label .* 10 of 20 .* row 1"):
+            classifier().fit(ROWS, LABELS, X_val=ROWS, y_val=labels)
+
     def test_gaps_among_strings_are_refused_in_a_sentence(self) -> None:
         pandas = pytest.importorskip("pandas", reason="pandas is not installed")
         labels = pandas.Series(["a", "b"] * 10, dtype="string").where(LABELS > 0)
-        with pytest.raises(InputError, match="strings alone or numbers alone"):
+        with pytest.raises(InputError, match="`y` must hold a label .* of 20 rows have none"):
             classifier().fit(ROWS, labels)
 
     @pytest.mark.parametrize("kind", [list, tuple, lambda labels: np.array(labels, dtype=object)])

@@ -610,7 +610,7 @@ def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
     ("labels", "sentence"),
     [
         (["a", "a\0"], "end in a NUL"),
-        (["a", None], "strings alone or numbers alone"),
+        (["a", None], "10 of 20 rows have none, the first of them row 1"),
         (["a", 1], "strings alone"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy
 import pyarrow
 from sklearn import metrics
 
-from xpnet.cli.output import show_table
+from xpnet.cli.output import few, show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
 
@@ -201,6 +201,14 @@ def rare_class_note(rows: TableRows) -> str:
         f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
         "compare ROC AUC and log loss, or add --class-weight balanced"
     )
+
+
+def single_rows_note(rows: TableRows) -> str:
+    """Return a hint about classes of one training row; otherwise ""."""
+    if rows.classes is None:
+        return ""
+    single = rows.classes[numpy.bincount(rows.y, minlength=len(rows.classes)) == 1].tolist()
+    return f"classes with one training row cannot be validated: {few(single)}" if single else ""
 
 
 def show_scores(scores: dict[str, Scores]) -> None:

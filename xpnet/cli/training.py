@@ -37,7 +37,7 @@ from xpnet.cli.report import (
     write_others,
 )
 from xpnet.cli.resuming import SameRun
-from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of
+from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of, single_rows_note
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.cli.task import Task, choose_task, numbers_of
@@ -129,6 +129,7 @@ def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSe
         for name, note in model.encoder_.notes_.items()
         if name not in settings.text
     ]
+    notes.append(single_rows_note(rows))
     if settings.class_weight is None:
         notes.append(rare_class_note(rows))
     data = report["data"]
@@ -333,7 +334,9 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         # The task has settled that there may be many classes.
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        warnings.filterwarnings("ignore", message="Column ")  # the report has these notes
+        # The report has notes of these.
+        warnings.filterwarnings("ignore", message="Column ")
+        warnings.filterwarnings("ignore", message="`y` has classes of one row")
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
         return model.fit(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.learning.labels import check_label_types, check_savable_labels
+from xpnet.learning.labels import check_label_types, check_numbers, check_savable_labels
 from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
@@ -155,7 +155,7 @@ def _check_values_elsewhere(X: Array) -> None:
         )
 
 
-def check_targets(y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
+def check_targets(estimator: object, y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
     sparse (CSR).
 
@@ -164,7 +164,9 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
-    if not numeric:
+    if numeric:
+        check_numbers(y, name, estimator)
+    else:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
     if not (numeric or issparse(y)):

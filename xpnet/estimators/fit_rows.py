@@ -151,7 +151,7 @@ def check_rows(
         X = check_matrix(learner, X, dtype=dtype, reset=expected_columns is None)
         columns = Columns.learned_by(learner)
     check_values(estimator, X)
-    y = check_targets(y, numeric=estimator._numeric_targets, name=name)
+    y = check_targets(estimator, y, numeric=estimator._numeric_targets, name=name)
     check_consistent_length(X, y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)

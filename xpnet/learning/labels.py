@@ -9,11 +9,14 @@ from xpnet.models.inputs import is_sparse
 
 
 def check_label_types(y: object, name: str = "y") -> None:
-    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
+    r"""Raise InputError for missing labels, for strings among labels of another type, and for
+    strings that end in NUL.
 
     NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0"
     become one label.
     """
+    check_is_no_name(y, name)
+    _check_all_are_labelled(y, name)
     if (
         is_sparse(y)
         or (type(y) is numpy.ndarray and y.dtype.kind != "O")
@@ -34,6 +37,78 @@ def check_label_types(y: object, name: str = "y") -> None:
             f"`{name}` must hold labels that do not end in a NUL character, which NumPy drops; got "
             f"{cut[0]!r}. Remove the character."
         )
+
+
+def check_is_no_name(y: object, name: str) -> None:
+    """Raise InputError for the name of a column in place of its values."""
+    if isinstance(y, str):
+        raise InputError(
+            f"`{name}` must hold a target for each row; got the text {y!r}. Pass the column, such "
+            f"as X[{y!r}], and leave it out of X."
+        )
+
+
+def _check_all_are_labelled(y: object, name: str) -> None:
+    """Raise InputError for labels that are None or NaN."""
+    if is_sparse(y):
+        return
+    labels = numpy.asarray(y)
+    if labels.dtype.kind == "f":
+        is_missing = numpy.isnan(labels)
+    elif labels.dtype.kind in "OU" and not (type(y) is numpy.ndarray and labels.dtype.kind == "U"):
+        # NumPy makes the text "nan" of a NaN beside text.
+        objects = numpy.asarray(y, dtype=object).ravel()
+        is_missing = numpy.array([_is_missing(label) for label in objects], bool)
+    else:
+        return
+    if is_missing.any():
+        raise missing_targets(is_missing, name, "NaN", "a label")
+
+
+def _is_missing(label: object) -> bool:
+    """Return whether a label is None, NaN, or what pandas has for it."""
+    is_nan = isinstance(label, float) and label != label
+    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
+
+
+def missing_targets(is_wrong: numpy.ndarray, name: str, found: str, wanted: str) -> InputError:
+    """Return an error that counts the targets that are none.
+
+    is_wrong : (rows,) or (rows, targets) bool; found : what they hold; wanted : what they must be
+    """
+    rows = is_wrong.reshape(len(is_wrong), -1).any(axis=1) if is_wrong.ndim else is_wrong[None]
+    return InputError(
+        f"Input {name} contains {found}: `{name}` must hold {wanted} for each row, and "
+        f"{numpy.count_nonzero(rows):,} of {len(rows):,} rows have none, the first of them row "
+        f"{int(rows.argmax())}. Leave such rows out."
+    )
+
+
+def check_numbers(y: object, name: str, estimator: object) -> None:
+    """Raise InputError for targets of a regressor that are text, NaN or infinite.
+
+    estimator : the regressor, which the error names
+    """
+    check_is_no_name(y, name)
+    if is_sparse(y):
+        return
+    values = numpy.asarray(y)
+    if values.dtype.kind in "OU":
+        texts = (value for value in values.ravel().tolist() if isinstance(value, str))
+        text = next(texts, None)
+        own = type(estimator).__name__
+        if text is not None:
+            raise InputError(
+                f"`{name}` must hold numbers for {own}; got text such as {text[:60]!r}. Use "
+                f"{own.replace('Regressor', 'Classifier')}, which predicts labels."
+            )
+        return
+    if values.dtype.kind == "f" and not numpy.isfinite(values).all():
+        is_nan = numpy.isnan(values)
+        if is_nan.any():
+            raise missing_targets(is_nan, name, "NaN", "a number")
+        infinite = "infinity or a value too large for dtype('float64')"
+        raise missing_targets(numpy.isinf(values), name, infinite, "a finite number")
 
 
 SAVABLE_LABELS = (

@@ -45,4 +45,10 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
                 f"{optimizer!r}. {did_you_mean(optimizer, OPTIMIZERS)}".rstrip()
             )
         return OPTIMIZERS[optimizer]().rule
-    return optimizer.rule
+    rule = getattr(optimizer, "rule", None)
+    if not isinstance(rule, UpdateRule):  # such as a class, or an optimizer of PyTorch
+        raise InputError(
+            f"`optimizer` must be one of {', '.join(OPTIMIZERS)}, or an instance of their classes, "
+            f"such as xpnet.Adam(); got {' '.join(repr(optimizer).split())[:60]}. Pass its name."
+        )
+    return rule

@@ -1,8 +1,9 @@
 """The classifier of tables."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -20,12 +21,17 @@ from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.calibration import best_temperature
+from xpnet.tabular.columns import enumerated
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import check_row_weights
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.typing import ArrayLike, Transformer
+
+MIN_ROWS_TO_WARN = 20
+"""Number of rows above which a class of one row causes a warning. On fewer rows there is little
+else."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,19 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return labels
 
     def _learned_targets(self, y: numpy.ndarray) -> Classes:
-        labels = numpy.unique(y)
+        labels, counts = numpy.unique(y, return_counts=True)
         if len(labels) < 2:
             raise InputError(
                 "`y` must hold two classes or more; got 1 class or 0 sample(s): "
                 f"{labels.tolist()}. Add rows of another class."
+            )
+        single = labels[counts == 1].tolist()
+        if single and len(y) > MIN_ROWS_TO_WARN:
+            warnings.warn(
+                f"`y` has classes of one row: {enumerated(map(repr, single))}. Such a class cannot "
+                "be validated; add rows of it, or leave it out.",
+                UserWarning,
+                stacklevel=3,
             )
         return Classes(labels)
 
@@ -201,6 +215,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
             For columns that are not those of the training.
         """
         return self.get_fitted_state().labels(X)
+
+    @property
+    def predict_interval(self) -> NoReturn:
+        """Raise AttributeError, since a classifier predicts no numbers."""
+        raise AttributeError(
+            "predict_interval is for numbers; TabularClassifier predicts labels. Use "
+            "predict_proba, or TabularRegressor."
+        )
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure the accuracy of the predicted labels.

@@ -7,6 +7,7 @@ and each attribute belongs to one whole fit, whatever other threads do.
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any, Self
 
 import numpy
@@ -338,6 +339,32 @@ class FittedAttributes(Saved):
     def n_iter_(self) -> int:
         """Return the largest number of epochs that a network made."""
         return self._attribute("n_iter")
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Return the training loss of each epoch, the mean of the networks that made it."""
+        return self._mean_curve("loss")
+
+    @property
+    def validation_loss_curve_(self) -> list[float]:
+        """Return the validation loss of each epoch, the mean of the networks that made it."""
+        return self._mean_curve("validation_loss")
+
+    def _mean_curve(self, name: str) -> list[float]:
+        """Return the mean of the networks' losses by epoch. name : of the list in a history
+
+        Raises AttributeError where no network has such losses.
+        """
+        curves = [getattr(network.history, name) for network in self._attribute("networks")]
+        epochs = max(map(len, curves))
+        if not epochs:
+            raise AttributeError(
+                f"{name}_curve_ is known after fit alone, since no file holds it; this model has "
+                "none. Fit the model."
+            )
+        return [
+            fmean(curve[epoch] for curve in curves if epoch < len(curve)) for epoch in range(epochs)
+        ]
 
     @property
     def why_(self) -> str:

@@ -281,7 +281,8 @@ def _decimal_of(table: Table, rules: ReadingRules) -> Decimal | None:
         if isinstance(values, Words) and not values.is_category and index not in rules.categorical:
             marks |= shown_decimal_marks(values.filled_texts[:TEXTS_LOOKED_AT])
         elif isinstance(values, Numbers) and values.values.dtype.kind == "f":
-            fractions = values.values[:TEXTS_LOOKED_AT] % 1
+            with numpy.errstate(invalid="ignore"):  # infinite numbers have no fraction
+                fractions = values.values[:TEXTS_LOOKED_AT] % 1
             marks |= {"."} if (fractions > 0).any() else set()
     return "," if marks == {","} else None
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
+from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
@@ -127,6 +128,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         y = to_host(y)
+        check_numbers(y, name, self)
         numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
         largest = numpy.abs(numbers).max()
         if largest > MAX_TARGET:

@@ -163,9 +163,10 @@ def host_generator(rng: RandomSource = None) -> RandomNumbers:
         return numpy.random
     if isinstance(rng, int | numpy.integer):
         return numpy.random.default_rng(rng)
-    if not (hasattr(rng, "bit_generator") or hasattr(rng, "get_state")):
+    is_numpy = hasattr(rng, "bit_generator") or hasattr(rng, "get_state")
+    if not (is_numpy and hasattr(rng, "uniform")):  # a torch.Generator has a state, too
         raise InputError(
             "`rng` must be a seed (an integer), a numpy.random.Generator or RandomState, or None; "
-            f"got {rng!r}."
+            f"got {rng!r}. Pass a seed, such as 0."
         )
     return rng
