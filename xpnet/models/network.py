@@ -60,6 +60,8 @@ class Network(PredictingNetwork):
     placement : Placement
         What decides where the network lives: the user, who named the backend, so that arrays of any
         library are brought there, the arrays that came first, or those that will come.
+    settled : bool
+        Whether backend and dtype are final; else the first arrays decide what is open.
     lock : NetworkLock
         What lets threads share the network.
     extra : dict of str to JSON values

@@ -85,12 +85,13 @@ class PlacedNetwork(Saved):
         )
         self.history: History = History()
         self.compiled = compiled
-        self._fixed_dtype = dtype is not None or isinstance(backend, Choice)
+        self._fixed_dtype = dtype is not None
         self.choice: Choice = backend if isinstance(backend, Choice) else choose(backend=backend)
         if isinstance(backend, Choice):
             self.placement: Placement = Placement.INFERRED
         else:
             self.placement = Placement.UNDECIDED if backend is None else Placement.EXPLICIT
+        self.settled: bool = isinstance(backend, Choice)
         self.how_trained: str = ""  # a sentence about the processes that trained it; "" for one
         self.lock: NetworkLock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
@@ -107,11 +108,6 @@ class PlacedNetwork(Saved):
     def named(self) -> bool:
         """Whether the user named the backend, so that arrays of any library are brought there."""
         return self.placement is Placement.EXPLICIT
-
-    @property
-    def settled(self) -> bool:
-        """Whether the network stays where it is, with its dtype; else the first arrays decide."""
-        return self._fixed_dtype and self.placement is not Placement.UNDECIDED
 
     @property
     def params(self) -> Parameters:
@@ -190,7 +186,7 @@ class PlacedNetwork(Saved):
             choice = choose(target) if library_of(target) else choose(backend=target)
             self.exclusively(self._move, choice, dtype or self.spec.dtype)
             self.placement = Placement.EXPLICIT
-            self._fixed_dtype = True
+            self.settled = True
         return self
 
     @locked
@@ -272,7 +268,7 @@ class PlacedNetwork(Saved):
         state["_values"], state["_pending"] = self._state_on_host()
         state["history"] = History(**self.history.to_dict())
         state["choice"] = self.backend_ if self.named else None
-        for name in ("lock", "placement", "_step"):
+        for name in ("lock", "placement", "settled", "_step"):
             del state[name]
         return {**state, "_fixed_dtype": True}
 
@@ -281,6 +277,7 @@ class PlacedNetwork(Saved):
         named = state["choice"]
         self.choice = choose(backend=named)
         self.placement = Placement.UNDECIDED if named is None else Placement.EXPLICIT
+        self.settled = False
         self.lock = NetworkLock()
         self._hold(state["_values"], state["_pending"])
 
@@ -416,7 +413,7 @@ class PlacedNetwork(Saved):
         )
         if self.placement is Placement.UNDECIDED:
             self.placement = Placement.INFERRED
-        self._fixed_dtype = True
+        self.settled = True
 
     def _move(self, choice: Choice, dtype: str) -> None:
         """Move to a choice of backend and a dtype; parameters and optimizer state come along."""
