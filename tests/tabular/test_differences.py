@@ -16,7 +16,7 @@ from xpnet.tabular.differences import are_clock_numbers
 FLIPPED = 0.05
 """Share of the labels of the made-up tables that are wrong."""
 BEST_LOSS = -(FLIPPED * numpy.log(FLIPPED) + (1 - FLIPPED) * numpy.log(1 - FLIPPED))
-"""The log loss of whoever knows the rule of a made-up table."""
+"""The log loss of predictions by the rule of a made-up table."""
 
 
 class Table(NamedTuple):
