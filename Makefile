@@ -20,7 +20,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 # Time out after 10 minutes with a traceback of all threads; the remaining tests go on in a new process.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits types-complete test test-changed test-slow test-more test-more-changed test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs site docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits types-complete test test-changed test-slow test-more test-more-changed test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs links site docs-serve test-gpu bench-gpu gpu-first clean
 .PHONY: changelog snapshots fuzz coverage mutants
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
@@ -137,6 +137,9 @@ bench: .venv/ready  ## a short run of every benchmark
 docs: .venv/docs  ## the documentation site, in docs/_build/html; warnings are errors
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -j 2 -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html, or: make docs-serve"
+
+links: .venv/docs  ## whether every address that the pages name answers; needs a network
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
 
 site:  ## the built documentation in a browser, at two widths, light and dark: half a minute
 	$(BIN)/python -m pytest -m site tests/site

@@ -135,6 +135,27 @@ numpydoc_xref_param_type = True
 numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | documented_names()
 numpydoc_xref_ignore = "all"  # words without an alias are words
 
+# A name that has no page is a warning, and so an error, but for these.
+nitpicky = True
+nitpick_ignore_regex = [
+    # Single backticks around a parameter, an attribute or a command.
+    (r"py:obj", r"[^.]+"),
+    # Methods and attributes: the page of a class lists inherited ones without a page of their own.
+    (r"py:obj", r"(\w+\.)*[A-Z]\w*\.[a-z]\w*"),
+    # Operations, dictionaries and modules, which pages describe in their text.
+    (r"py:(obj|mod)", r"xpnet\.(ops\.\w+|[A-Z_]+|optimizers|training)"),
+    (r"py:class", r"collections\.abc\.\w+"),
+]
+
+# `make links` asks every address of the pages, once a week. The project has no public host yet.
+linkcheck_ignore = [
+    r"https?://[\w.-]*\.example(/.*)?",
+    r"https?://(localhost|127\.0\.0\.1)(:\d+)?(/.*)?",
+]
+linkcheck_anchors = False  # pages that a script fills have none
+linkcheck_retries = 3
+linkcheck_timeout = 30
+
 # What the button at a block of shell text copies has no prompt.
 copybutton_prompt_text = "$ "
 
