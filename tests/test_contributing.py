@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
 
 NEW_FILES = [
+    ("add_a_column_type.md", "xpnet/tabular/log_encoding.py", 0),
+    ("add_a_column_type.md", "tests/tabular/test_log_encoding.py", 1),
     ("add_a_command.md", "xpnet/cli/size.py", 0),
     ("add_a_command.md", "tests/cli/test_size.py", 1),
     ("add_a_file_format.md", "xpnet/data/arrow_files.py", 0),
@@ -87,6 +89,40 @@ for backend in ("numpy", "numba"):
     print(network.loss(X, y))
 """
 
+COLUMN_TYPE = """
+import ctypes, subprocess, sys
+import numpy, onnxruntime, xpnet
+from xpnet.modelfile import export_model
+
+class Value(ctypes.Structure):
+    _fields_ = [("number", ctypes.c_double), ("text", ctypes.c_char_p)]
+
+rng = numpy.random.default_rng(0)
+X = {"noise": rng.normal(size=300), "income": numpy.exp(rng.normal(5, 3, 300))}
+X["income"][::20] = numpy.nan
+y = numpy.nan_to_num(numpy.log(X["income"]))
+model = xpnet.TabularRegressor(quality=1, random_state=0).fit(X, y)
+assert "income_log" in model.encoder_.get_feature_names_out()
+expected = model.predict(X)
+folder = sys.argv[1]
+model.save(f"{folder}/m.safetensors")
+numpy.testing.assert_array_equal(xpnet.load(f"{folder}/m.safetensors").predict(X), expected)
+columns = xpnet.modelfile.describe(f"{folder}/m.safetensors")["columns"]
+assert columns == {"noise": "number", "income": "number"}, columns
+table = numpy.column_stack([*X.values()])
+export_model(model, f"{folder}/m.onnx")
+(output,) = onnxruntime.InferenceSession(f"{folder}/m.onnx").run(None, {"X": table})
+numpy.testing.assert_allclose(output.ravel(), expected, rtol=1e-4, atol=1e-4)
+export_model(model, f"{folder}/m.c")
+flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
+subprocess.run(["cc", *flags, "m.c", "-o", "m.so", "-lm"], cwd=folder, check=True)
+predict = ctypes.CDLL(f"{folder}/m.so").xpnet_predict
+result = ctypes.c_float()
+for row, number in zip(table, expected):
+    predict((Value * 2)(*((value, None) for value in row)), ctypes.byref(result))
+    assert abs(result.value - number) < 1e-3 * max(1, abs(number)), (row, result.value, number)
+"""
+
 
 def python(tree: Path, *arguments: str, timeout: int = 300) -> str:
     """Return the output of Python in a process that imports xpnet from a tree."""
@@ -130,6 +166,14 @@ def test_what_a_recipe_adds_computes_on_both_backends(tree: Path, program: str) 
     """The reference step and the compiled step give the same loss."""
     losses = [float(line) for line in python(tree, "-c", program).split()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_a_new_column_type_is_in_files_onnx_graphs_and_c(tree: Path, tmp_path: Path) -> None:
+    """All of them predict as the model does."""
+    pytest.importorskip("onnxruntime")
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    python(tree, "-c", COLUMN_TYPE, str(tmp_path))
 
 
 def test_the_command_prints_the_number_of_parameters(tree: Path, tmp_path: Path) -> None:

@@ -110,25 +110,23 @@ def test_the_steps_after_the_networks(levels: tuple[float, ...], is_sorted: str)
     assert float(sizes["TEMPERATURE"]) == 0.5
 
 
-def test_the_tables_of_an_encoder() -> None:
+def test_the_fields_of_encodings() -> None:
     number = NumberEncoding(
         4, "day", 1.0, 2.0, 3.0, 4.0, 5.0, True, False, True, np.array([0.0, 1.0, 2.0])
     )
     category = CategoryEncoding(
         2, ("a", "b", "c"), 1, True, np.ones((3, 2), np.float32), ("frequency", "target")
     )
-    encoder = xpnet.TableEncoder()
-    encoder.encodings_ = [number, category, number]
-    tables = c_source._encodings(encoder)
     flags = [True, False, True]
     fields = [4, 4, -1, False, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, *flags, 1.0, 31.0, 2]
-    assert [row[:-1] for row in tables.numbers] == [[0, *fields], [10, *fields]]
-    # The first output, the column, values, columns of values, gaps, details.
-    assert [row[:-2] for row in tables.categories] == [[5, 2, 3, 2, True, 2]]
-    assert tables.categories[0][-2].tolist() == ["a", "b", "c"]  # type: ignore[attr-defined]
+    assert number.c_fields()[:-1] == fields
+    # The column, values, columns of values, gaps, details.
+    *sizes, values, _ = category.c_fields()
+    assert sizes == [2, 3, 2, True, 2]
+    assert isinstance(values, np.ndarray) and values.tolist() == ["a", "b", "c"]
     plain = NumberEncoding(0, "", 0, 0, 1, 0, 1, False, False, False, np.empty(0))
-    fields = [3, 0, 0, -1, False, 0.0, 0, 0, 1, 0, 1, False, False, False, 0.0, 1.0, 0]
-    assert c_source._number(plain, 3)[:-1] == fields
+    fields = [0, 0, -1, False, 0.0, 0, 0, 1, 0, 1, False, False, False, 0.0, 1.0, 0]
+    assert plain.c_fields()[:-1] == fields
 
 
 def test_the_strides_of_members() -> None:

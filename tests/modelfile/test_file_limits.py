@@ -16,8 +16,14 @@ from xpnet.backend import NetworkSpec, StepState
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS
 from xpnet.modelfile import checkpoint, container, estimators, tables
 from xpnet.modelfile.container import Description, Tensor
+from xpnet.modelfile.encodings import column_kinds, opened_encodings, stored_encodings
+from xpnet.modelfile.values import canonical, parse
 from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.number_encoding import NumberEncoding
+from xpnet.tabular.encoding import Encoding
+from xpnet.tabular.encodings import ENCODINGS
+from xpnet.tabular.level_encoding import LevelEncoding
+from xpnet.tabular.number_encoding import Difference, NumberEncoding
+from xpnet.tabular.text_encoding import HASHES, TextEncoding
 
 SPEC = NetworkSpec((3, 2), ())
 
@@ -163,17 +169,26 @@ NUMBER: dict[str, Any] = {
 EDGES = np.array([0.0, 1.0, 2.0])
 
 
+def opened(fields: dict[str, Any], kind: str) -> Encoding:
+    """An encoding from the JSON values and arrays of a file."""
+    tensors = {f"encoder/0/{k}": v for k, v in fields.items() if isinstance(v, np.ndarray)}
+    entry = {k: v for k, v in fields.items() if not isinstance(v, np.ndarray)}
+    (encoding,) = opened_encodings([{**entry, "kind": kind}], tensors, 2)
+    assert tensors == {}
+    return encoding
+
+
 @each_case("part", ["", "trend", "year", "month", "day", "weekday", "hour", "era"])
 @each_case("cycle", [False, True])
 def test_the_parts_of_a_number(part: str, cycle: bool) -> None:
     entry = {**NUMBER, "part": part, "cycle": cycle}
     has_cycle = part in ("month", "day", "weekday", "hour")
     if part != "era" and (has_cycle or not cycle):
-        number = tables._number_of(entry, EDGES)
+        number = opened({**entry, "edges": EDGES}, "number")
         assert isinstance(number, NumberEncoding) and number.part == part
         return
     with pytest.raises(ValueError, match="a known part"):
-        tables._number_of(entry, EDGES)
+        opened({**entry, "edges": EDGES}, "number")
 
 
 @each_case(
@@ -193,12 +208,13 @@ def test_the_parts_of_a_number(part: str, cycle: bool) -> None:
 )
 def test_the_edges_of_a_number(edges: list[float], fits: bool) -> None:
     if fits:
-        assert tables._number_of(NUMBER, np.array(edges)).edges.tolist() == edges
+        number = opened({**NUMBER, "edges": np.array(edges)}, "number")
+        assert isinstance(number, NumberEncoding) and number.edges.tolist() == edges
         return
     with pytest.raises(ValueError, match="edges|finite"):
-        tables._number_of(NUMBER, np.array(edges))
+        opened({**NUMBER, "edges": np.array(edges)}, "number")
     with pytest.raises(ValueError, match="float64"):
-        tables._number_of(NUMBER, EDGES.astype("float32"))
+        opened({**NUMBER, "edges": EDGES.astype("float32")}, "number")
 
 
 def category(**changes: Any) -> CategoryEncoding:
@@ -210,7 +226,9 @@ def category(**changes: Any) -> CategoryEncoding:
         "details": np.ones((3, 1), np.float32),
     }
     arrays |= {name: changes.pop(name) for name in list(changes) if name in arrays}
-    return tables._category_of({**entry, **changes}, *arrays.values())
+    encoding = opened({**entry, **changes, **arrays}, "category")
+    assert isinstance(encoding, CategoryEncoding)
+    return encoding
 
 
 def test_the_values_of_a_category() -> None:
@@ -237,13 +255,49 @@ def test_the_values_of_a_category() -> None:
 @each_case(("column", "fits"), [(-1, False), (0, True), (1, True), (2, False)])
 def test_the_column_of_an_encoding(column: int, fits: bool) -> None:
     entry = {**NUMBER, "column": column}
-    tensors = {"e/edges": EDGES, "other": EDGES}
+    tensors = {"encoder/0/edges": EDGES, "other": EDGES}
     if fits:
-        assert tables._encoding_of(entry, tensors, "e/", 2).column == column
+        (encoding,) = opened_encodings([entry], tensors, 2)
+        assert encoding.column == column
         assert set(tensors) == {"other"}
         return
     with pytest.raises(ValueError, match="one of 2"):
-        tables._encoding_of(entry, tensors, "e/", 2)
+        opened_encodings([entry], tensors, 2)
+
+
+def encodings_of_all_kinds() -> list[Encoding]:
+    """An encoding of each kind, and a difference of two columns."""
+    rng = np.random.default_rng(0)
+    number = NumberEncoding(0, "", 0.5, 0.0, 1.0, 0.5, 2.0, True, False, False, EDGES)
+    return [
+        number,
+        replace(number, part="trend", difference=Difference(1, 24.0, False)),
+        LevelEncoding(0, EDGES, np.ones((3, 1), np.float32), ("frequency",)),
+        category(),
+        TextEncoding(1, np.ones(HASHES), rng.normal(size=(HASHES, 2)).astype("float32")),
+    ]
+
+
+@each_case("names_kinds", [True, False])
+def test_encodings_of_each_kind_open_with_and_without_its_name(names_kinds: bool) -> None:
+    """Files of earlier commits do not name the kinds."""
+    encodings = encodings_of_all_kinds()
+    assert {encoding.kind for encoding in encodings} == set(ENCODINGS)
+    stored = stored_encodings(encodings)
+    entries = [{k: v for k, v in e.items() if names_kinds or k != "kind"} for e in stored.entries]
+    same = opened_encodings(parse(canonical(entries)), dict(stored.tensors), 2)
+    for encoding, other in zip(encodings, same, strict=True):
+        assert type(encoding) is type(other)
+        np.testing.assert_equal(vars(other), vars(encoding))
+
+
+def test_a_class_has_the_name_of_its_kind_in_the_table() -> None:
+    assert {kind: each.kind for kind, each in ENCODINGS.items()} == {k: k for k in ENCODINGS}
+
+
+def test_an_unknown_kind_of_encoding() -> None:
+    with pytest.raises(LookupError, match="wavelet"):
+        opened_encodings([{**NUMBER, "kind": "wavelet"}], {"encoder/0/edges": EDGES}, 2)
 
 
 def test_importances_are_one_for_each_column_and_not_negative() -> None:
@@ -516,14 +570,14 @@ def test_what_columns_hold() -> None:
     held = ["number", "date", "7 categories", "free text"]
     for names, labels in (([], "0123"), (["a", "b", "c", "d"], "abcd")):
         settings = {"encodings": encodings, "names": names}
-        kinds = modelfile._column_kinds(settings, tensors)
+        kinds = column_kinds(settings, tensors)
         assert kinds == dict(zip(labels, held, strict=True))
     for wrong in (5, [5], [{}], [{"column": 4}], [{"column": "a"}], [{"column": 0, "fill": 0}]):
         settings = {"encodings": wrong, "names": ["a"]}
-        assert modelfile._column_kinds(settings, tensors) == {}
+        assert column_kinds(settings, tensors) == {}
     no_tensor = {"encodings": encodings[2:3], "names": []}
-    assert modelfile._column_kinds(no_tensor, {}) == {}
-    assert modelfile._column_kinds({"encodings": encodings}, tensors) == {}
+    assert column_kinds(no_tensor, {}) == {}
+    assert column_kinds({"encodings": encodings}, tensors) == {}
 
 
 @each_case(

@@ -94,11 +94,11 @@ def test_the_outputs_of_each_row() -> None:
         [0, 0, 0, 1, 0, 0],
     ]
     out = numpy.full((7, 6), 9, numpy.float32)
-    category.write(indices, out)
+    category.write_indices(indices, out)
     numpy.testing.assert_array_equal(out, expected)
     without_gaps = replace(category, gaps=False, frequent=4)
     assert (without_gaps.hot, len(without_gaps.labels)) == (4, 6)
-    without_gaps.write(indices, out)
+    without_gaps.write_indices(indices, out)
     numpy.testing.assert_array_equal(out[0], [0, 0, 0, 1, 3.5, 4])
     numpy.testing.assert_array_equal(out[4], 0)
 

@@ -115,7 +115,7 @@ def test_the_outputs_of_texts_are_those_of_all_n_grams() -> None:
     assert (encoding.column, encoding.frequencies.shape) == (7, (4096,))
     assert encoding.components.shape == (4096, 5)
     out = numpy.full((8, 5), 9, numpy.float32)
-    encoding.write(codes, out)
+    encoding.write_texts(codes, out)
 
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4))
     weighted = vectorizer.fit_transform(texts).toarray()
@@ -131,9 +131,9 @@ def test_texts_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     encoding = text_encoding.fit_text(codes, 0, numpy.random.RandomState(0))
     assert encoding is not None
     outs = numpy.empty((2, 9, len(encoding.labels)), numpy.float32)
-    encoding.write(codes, outs[0])
+    encoding.write_texts(codes, outs[0])
     monkeypatch.setattr(text_encoding, "TEXTS_AT_ONCE", 2)
-    encoding.write(codes, outs[1])
+    encoding.write_texts(codes, outs[1])
     numpy.testing.assert_allclose(outs[1], outs[0], rtol=1e-6)
 
 

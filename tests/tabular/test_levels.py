@@ -147,7 +147,7 @@ def test_gaps_and_other_numbers_are_none_of_the_levels() -> None:
     assert indices_of_levels(x, levels).tolist() == [2, 0, -1, -1, -1, -1, 1]
     details = numpy.arange(1, 7, dtype=numpy.float32).reshape(3, 2)
     out = numpy.full((7, 2), numpy.nan, numpy.float32)
-    LevelEncoding(0, levels, details, ("frequency", "target")).write(x, out)
+    LevelEncoding(0, levels, details, ("frequency", "target")).write_numbers(x, out)
     assert out.tolist() == [[5, 6], [1, 2], [0, 0], [0, 0], [0, 0], [0, 0], [3, 4]]
 
 

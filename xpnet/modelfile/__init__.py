@@ -8,6 +8,7 @@
 ``networks``     the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back
 ``tables``       the same for estimators of tables, with their encoders
+``encodings``    the encodings of columns to files and back
 ``c_source``     models as one file of C; ``predict.c`` is its program
 ``onnx_graph``   models as ONNX files, for other runtimes
 ``checkpoint``   a training under way as a file, and the callback that writes it
@@ -283,7 +284,9 @@ def describe(path: str | Path) -> dict[str, Any]:
         features = encoder.get("names", features)
         if isinstance(features, list) and isinstance(left_out, dict):
             features = [name for name in features if name not in left_out]
-        columns = _column_kinds(encoder, entries)
+        columns = {}
+        if encoder:  # The module of encodings takes long to import, and only tables need it.
+            columns = import_module("xpnet.modelfile.encodings").column_kinds(encoder, entries)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(_NO_MODEL.format(path, error)) from error
     # The tensors of several networks begin with their numbers; a single network has no number.
@@ -305,27 +308,3 @@ def describe(path: str | Path) -> dict[str, Any]:
         },
         "bytes": Path(path).stat().st_size,
     }
-
-
-def _column_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
-    """Return the kind of each column that the encoder of a file uses, by name.
-
-    It is empty for settings that no encoder writes, which a file of unknown origin may hold.
-    """
-    try:
-        return dict(_named_kinds(encoder, tensors))
-    except (LookupError, TypeError):
-        return {}
-
-
-def _named_kinds(encoder: dict[str, Any], tensors: dict[str, Tensor]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each column and what it holds."""
-    for k, entry in enumerate(encoder.get("encodings", [])):
-        column = entry["column"]
-        name = encoder["names"][column] if encoder["names"] else str(column)
-        if "fill" in entry:
-            yield name, "date" if entry["part"] else "number"
-        elif "frequent" in entry:
-            yield name, f"{tensors[f'encoder/{k}/lengths'].shape[0]} categories"
-        elif f"encoder/{k}/components" in tensors:
-            yield name, "free text"

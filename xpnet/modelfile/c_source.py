@@ -19,9 +19,9 @@ from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import PARTS, PERIODS, Difference, NumberEncoding
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.encoding import Encoding
+from xpnet.tabular.encodings import indices_by_class
 
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is
@@ -57,7 +57,10 @@ def write_c(path: str | Path, exported: Exported) -> None:
     source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
     source = source.replace("/* SIZES */", _sizes(exported))
     source = source.replace("/* OPERATORS */", _activations(exported.spec))
-    source = source.replace("/* DATA */", _data(exported))
+    tables = _encoding_tables(exported.encoder)
+    source = source.replace("/* ENCODINGS */", "\n".join(table.code for table in tables))
+    source = source.replace("/* DATA */", _data(exported, tables))
+    source = source.replace("/* ENCODE */", "\n".join(table.loop for table in tables))
     write_whole(path, source.encode())
 
 
@@ -69,16 +72,10 @@ def _sizes(exported: Exported) -> str:
     outputs = spec.widths[-1]
     has_logistic_output = spec.loss == "logistic_cross_entropy"
     is_binary = has_logistic_output and classes is not None and len(classes) <= 2
-    encodings = [] if encoder is None else encoder.encodings_
-    numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
     sizes: dict[str, object] = {
         "XPNET_COLUMNS": spec.widths[0] if encoder is None else encoder.n_features_in_,
         "XPNET_RESULTS": 2 if is_binary else outputs,
-        "NUMBERS": len(numbers),
-        "TIMESTAMPS": sum(bool(number.part) for number in numbers),
-        "DIFFERENCES": sum(number.difference is not None for number in numbers),
-        "LEVELS": sum(isinstance(encoding, LevelEncoding) for encoding in encodings),
-        "CATEGORIES": sum(isinstance(encoding, CategoryEncoding) for encoding in encodings),
+        "ENCODED": int(encoder is not None),
         "OUTPUTS": outputs,
         "OUTPUT": f"'{OUTPUT_ACTIVATIONS[spec.loss][0]}'",
         "LAYERS": spec.layers,
@@ -90,73 +87,66 @@ def _sizes(exported: Exported) -> str:
         "SCALED": int(exported.target is not None),
         "SORTED": int(exported.rises),
     }
+    for encoding_class, encodings in _encodings_by_class(encoder).items():
+        sizes |= encoding_class.c_sizes(encodings)
     return "\n".join(f"#define {name} {value}" for name, value in sizes.items())
 
 
-def _data(exported: Exported) -> str:
-    """Return the tables of the model: those that it has."""
-    encodings = _encodings(exported.encoder)
+def _data(exported: Exported, encodings: Sequence["_EncodingTable"]) -> str:
+    """Return the tables of the model: those that it has. encodings : a table for each kind"""
     target = exported.target
-    tables = {
-        "static const number numbers[]": encodings.numbers,
-        "static const level levels[]": encodings.levels,
-        "static const category categories[]": encodings.categories,
+    tables: dict[str, Sequence[object]] = {
+        **{f"static const {table.kind} {table.kind}_rows[]": table.rows for table in encodings},
         "static const layer layers[]": _layers(exported.spec, exported.networks),
         "static const double target[4][OUTPUTS]": [] if target is None else target.tolist(),
     }
     if exported.classes is not None:
         labels = [str(label) for label in numpy.asarray(exported.classes).tolist()]
         tables["const char *const xpnet_classes[]"] = labels
-    return "\n".join(f"{name} = {_literal(rows)};" for name, rows in tables.items() if rows)
+    return "\n".join(f"{name} = {_literal(list(rows))};" for name, rows in tables.items() if rows)
 
 
-class _EncodingTables(NamedTuple):
-    """A row for each encoding of a sort, with the fields of the structures in C."""
+class _EncodingTable(NamedTuple):
+    """The encodings of one kind in C.
 
-    numbers: list[list[object]]
-    levels: list[list[object]]
-    categories: list[list[object]]
+    code : the structure and the functions of the kind
+    rows : the fields of the structure for each encoding
+    loop : the statement that encodes a row
+    """
 
+    kind: str
+    code: str
+    rows: list[list[object]]
 
-def _encodings(encoder: Any) -> _EncodingTables:
-    """Return the tables of an encoder; empty ones for None."""
-    tables = _EncodingTables([], [], [])
-    first_output = 0
-    for encoding in [] if encoder is None else encoder.encodings_:
-        if isinstance(encoding, NumberEncoding):
-            tables.numbers.append(_number(encoding, first_output))
-        elif isinstance(encoding, LevelEncoding):
-            tables.levels.append(_level(encoding, first_output))
-        else:
-            tables.categories.append(_category(encoding, first_output))
-        first_output += len(encoding.labels)
-    return tables
+    @property
+    def loop(self) -> str:
+        """Return the statement that encodes a row by all encodings of the kind."""
+        row = f"{self.kind}_rows[k]"
+        call = f"encode_{self.kind}(&{row}, row, x + {row}.start);"
+        return f"  for (int k = 0; k < {len(self.rows)}; k++) {call}"
 
 
-def _number(number: NumberEncoding, first_output: int) -> list[object]:
-    """Return the fields of a number."""
-    part = ("", *PARTS).index(number.part)
-    period = PERIODS.get(number.part, (0.0, 1.0))
-    scaling = [number.fill, number.low, number.high, number.centre, number.scale]
-    flags = [number.clip, number.gaps, number.cycle]
-    bins = len(number.edges[1:])
-    difference = number.difference or Difference(-1, 0.0, False)
-    subtracted = [difference.minus, difference.is_clock_number, difference.period]
-    fields = [first_output, number.column, part, *subtracted, *scaling, *flags, *period]
-    return [*fields, bins, number.edges]
+def _encodings_by_class(encoder: TableEncoder | None) -> dict[type[Encoding], list[Encoding]]:
+    """Return the encodings of an encoder by their classes; none for None."""
+    encodings = [] if encoder is None else encoder.encodings_
+    return {
+        encoding_class: [encodings[k] for k in indices]
+        for encoding_class, indices in indices_by_class(encodings).items()
+    }
 
 
-def _level(encoding: LevelEncoding, first_output: int) -> list[object]:
-    """Return the fields of a number with levels."""
-    sizes = [len(encoding.levels), len(encoding.detail_labels)]
-    return [first_output, encoding.column, *sizes, encoding.levels, encoding.details]
-
-
-def _category(category: CategoryEncoding, first_output: int) -> list[object]:
-    """Return the fields of a category."""
-    sizes = [len(category.values), category.hot, category.gaps, len(category.detail_labels)]
-    names = numpy.array(category.values, dtype=object)
-    return [first_output, category.column, *sizes, names, category.details]
+def _encoding_tables(encoder: TableEncoder | None) -> list[_EncodingTable]:
+    """Return a table for each kind of encoding that an encoder has; none for None."""
+    encodings = [] if encoder is None else encoder.encodings_
+    starts = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
+    return [
+        _EncodingTable(
+            encoding_class.kind,
+            encoding_class.c_code,
+            [[starts[k], *encodings[k].c_fields()] for k in indices],
+        )
+        for encoding_class, indices in indices_by_class(encodings).items()
+    ]
 
 
 def _layers(spec: NetworkSpec, networks: Sequence[dict[str, numpy.ndarray]]) -> list[list[object]]:

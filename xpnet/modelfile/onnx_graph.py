@@ -4,6 +4,7 @@ A graph has the encoder of a table, layers with activations, and the output acti
 The package ``onnx`` (the extra ``onnx``) writes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,8 @@ from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
-from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
+from xpnet.tabular.encodings import indices_by_class
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -304,69 +303,73 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
     by its name: text, numbers, or seconds since 1970.
     """
     encodings = encoder.encodings_
-    has_names = hasattr(encoder, "feature_names_in_")
-    numbers = [encoding for encoding in encodings if isinstance(encoding, NumberEncoding)]
-    levels = [encoding for encoding in encodings if isinstance(encoding, LevelEncoding)]
-    categories = [encoding for encoding in encodings if isinstance(encoding, CategoryEncoding)]
-    has_timestamps = any(number.part for number in numbers)
-    inputs: dict[int, Value] = {}
-    if categories or has_timestamps or (has_names and encoder.left_out_):
-        names = (
-            encoder.feature_names_in_
-            if has_names
-            else [f"x{column}" for column in range(encoder.n_features_in_)]
-        )
-        for encoding in encodings:
-            if encoding.column not in inputs:
-                dtype = "object" if isinstance(encoding, CategoryEncoding) else "float64"
-                inputs[encoding.column] = graph.input(names[encoding.column], 1, dtype)
-        x = numbers_of(numbers, lambda number: inputs[number.column])
-        x_of_levels = [inputs[encoding.column] for encoding in levels]
-    else:
-        table = graph.input("X", encoder.n_features_in_, "float64")
-        x = [table[:, numpy.array([number.column for number in numbers])]]
-        if any(number.difference is not None for number in numbers):
-            x = numbers_of(numbers, lambda number: table[:, numpy.array([number.column])])
-        x_of_levels = [table[:, numpy.array([encoding.column])] for encoding in levels]
-    xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
-    xp.minimum = partial(graph.add, "Min")
-    xp.maximum = partial(graph.add, "Max")
-    concat = partial(graph.add, "Concat", axis=1)
-    blocks = []
-    if numbers:
-        encoded = encode_numbers(numbers, concat(*x), xp)
-        blocks.append(concat(*encoded.blocks)[:, encoded.order].to("float32"))
-    blocks += [
-        _details_of_levels(column, level) for column, level in zip(x_of_levels, levels, strict=True)
+    table = _table_of(graph, encoder)
+    indices = indices_by_class(encodings)
+    blocks = [
+        block
+        for encoding_class, places in indices.items()
+        for block in encoding_class.onnx_all([encodings[k] for k in places], table)
     ]
-    blocks += [_category(inputs[category.column], category) for category in categories]
-    # The blocks are those of numbers, of levels and of categories; sort them as encodings are.
-    kinds = [NumberEncoding, LevelEncoding, CategoryEncoding]
-    indices = numpy.argsort([kinds.index(type(encoding)) for encoding in encodings], kind="stable")
-    encoding_of_output = numpy.repeat(indices, [len(encodings[k].labels) for k in indices])
-    return concat(*blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
+    # The blocks are in the order of the classes; put them in the order of the encodings.
+    encoding_of_output = [
+        k for places in indices.values() for k in places for _ in encodings[k].labels
+    ]
+    return table.joined(blocks)[:, numpy.argsort(encoding_of_output, kind="stable")]
 
 
-def _details_of_levels(x: Value, encoding: LevelEncoding) -> "Value":
-    """Return the details of the level that each number is, 0 for a number that is no level."""
-    is_level = x.graph.add("Equal", x, encoding.levels[None, :]).to("float32")
-    return x.graph.add("MatMul", is_level, encoding.details)
-
-
-def _category(text: Value, category: CategoryEncoding) -> "Value":
-    """Look up the outputs of a category in a table with a row for each value, unknown and gap."""
-    values = category.values
-    unknown = len(values)
-    row_of = {UNKNOWN: unknown, GAP: unknown + 1}
-    rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
-    category.write(numpy.array([*range(len(values)), UNKNOWN, GAP]), rows)
-    indices = category.known_texts()
-    code = text.graph.add(
-        "LabelEncoder",
-        text,
-        domain="ai.onnx.ml",
-        keys_strings=list(indices),
-        values_int64s=[row_of.get(index, index) for index in indices.values()],
-        default_int64=unknown,
+def _table_of(graph: Graph, encoder: TableEncoder) -> "_Table":
+    """Add the inputs of a fitted ``TableEncoder``, as ``encode_table`` describes them."""
+    encodings = encoder.encodings_
+    has_names = hasattr(encoder, "feature_names_in_")
+    are_numbers = all(encoding.reads == "number" for encoding in encodings)
+    if are_numbers and not (has_names and encoder.left_out_):
+        return _Table(graph, graph.input("X", encoder.n_features_in_, "float64"), {})
+    names = (
+        encoder.feature_names_in_
+        if has_names
+        else [f"x{column}" for column in range(encoder.n_features_in_)]
     )
-    return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)
+    inputs: dict[int, Value] = {}
+    for encoding in encodings:
+        if encoding.column not in inputs:
+            dtype = "object" if encoding.reads == "category" else "float64"
+            inputs[encoding.column] = graph.input(names[encoding.column], 1, dtype)
+    return _Table(graph, None, inputs)
+
+
+class _Table:
+    """The table of a graph, as ``xpnet.tabular.encoding.OnnxTable`` describes it.
+
+    X : all columns, which are numbers; None where columns are inputs of their own
+    inputs : these inputs, by the index of the column
+    """
+
+    def __init__(self, graph: Graph, X: Value | None, inputs: dict[int, Value]) -> None:
+        self.graph = graph
+        self.X = X
+        self.inputs = inputs
+        self.xp = SimpleNamespace(
+            **{name.lower(): partial(graph.add, name) for name in _FUNCTIONS},
+            minimum=partial(graph.add, "Min"),
+            maximum=partial(graph.add, "Max"),
+        )
+
+    def column(self, index: int) -> Value:
+        """Return a column (rows, 1)."""
+        return self.inputs[index] if self.X is None else self.columns([index])
+
+    def columns(self, indices: Sequence[int]) -> Value:
+        """Return columns of numbers side by side."""
+        if self.X is None:
+            return self.joined([self.inputs[index] for index in indices])
+        return self.X[:, numpy.array(indices)]
+
+    def joined(self, tensors: Sequence[Value]) -> Value:
+        """Return tensors (rows, ...) side by side."""
+        return self.graph.add("Concat", *tensors, axis=1)
+
+    def add(
+        self, operator: str, *operands: Operand, domain: str = "", **attributes: object
+    ) -> Value:
+        """Add a node of an operator."""
+        return self.graph.add(operator, *operands, domain=domain, results=1, **attributes)

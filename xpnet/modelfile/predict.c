@@ -27,159 +27,18 @@ typedef struct {
 
 /* OPERATORS */
 
-#if NUMBERS || SCALED
-static double clipped(double x, double low, double high) {
-  return x < low ? low : x > high ? high : x;
-}
-#endif
+/* A number within bounds; NAN stays. */
+#define CLIPPED(x, low, high) ((x) < (low) ? (low) : (x) > (high) ? (high) : (x))
 
-#if NUMBERS
-typedef struct {
-  int start, column, part; /* start: the first output */
-  int minus, is_clock_number; /* minus: the column that is subtracted, -1 for none */
-  double period;              /* of the unit of both columns, 0 for none */
-  double fill, low, high, centre, scale;
-  int clip, gaps, cycle;
-  double first, length; /* of the cycle */
-  int bins;
-  const double *edges;
-} number;
-
-static void encode_number(const number *n, double x, float *out) {
-  const int missing = isnan(x);
-  if (missing) x = n->fill;
-  if (fabs(x) > 1e300) x = clipped(x, n->low, n->high);
-  if (n->scale != 0) {
-    const double z = clipped((x - n->centre) * n->scale, -1e5, 1e5);
-    *out++ = (float)(n->clip ? z / sqrt(1 + z * z / 9) : z);
-  }
-  if (n->gaps) *out++ = (float)missing;
-  if (n->cycle) {
-    const double angle = (x - n->first) * (2 * 3.14159265358979323846 / n->length);
-    *out++ = (float)sin(angle);
-    *out++ = (float)cos(angle);
-  }
-  for (const double *left = n->edges; left < n->edges + n->bins; left++)
-    *out++ = (float)clipped((x - left[0]) / (left[1] - left[0]), 0, 1);
-}
-#endif
-
-#if TIMESTAMPS
-/* A part of a timestamp; the calendar from days is Hinnant's civil_from_days. */
-static double part_of(double seconds, int part) {
-  if (part <= 1) return seconds;
-  if (!isfinite(seconds)) return NAN;
-  const double days = floor(seconds / 86400), from_march = days + 719468;
-  const double era = floor(from_march / 146097);
-  const double of_era = from_march - era * 146097;
-  const double years =
-      floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
-  const double of_year = of_era - (years * 365 + floor(years / 4) - floor(years / 100));
-  const double month = floor((of_year * 5 + 2) / 153), after_december = floor(month / 10);
-  switch (part) {
-    case 2: return years + era * 400 + after_december;
-    case 3: return month + 3 - after_december * 12;
-    case 4: return of_year - floor((month * 153 + 2) / 5) + 1;
-    case 5: return days + 3 - floor((days + 3) / 7) * 7;
-    default: return (seconds - days * 86400) / 3600;
-  }
-}
-#elif NUMBERS
-static double part_of(double x, int part) {
-  (void)part; /* of tables without timestamps */
-  return x;
-}
-#endif
-
-#if DIFFERENCES
-/* Minutes since midnight of a clock time such as 1730. */
-static double minutes(double clock_number) {
-  return clock_number - floor(clock_number / 100) * 40;
-}
-
-/* The difference of two columns, the shorter way where their unit has a period. */
-static double difference(const number *n, double x, double y) {
-  const double z = n->is_clock_number ? minutes(x) - minutes(y) : x - y;
-  return n->period > 0 ? z - floor((z + n->period / 2) / n->period) * n->period : z;
-}
-#endif
-
-#if LEVELS
-typedef struct {
-  int start, column, levels, details;
-  const double *values;
-  const float *table; /* of details, a row for each level */
-} level;
-
-static void encode_level(const level *l, double x, float *out) {
-  for (int k = 0; k < l->details; k++) out[k] = 0;
-  for (int j = 0; j < l->levels; j++)
-    if (l->values[j] == x)
-      for (int k = 0; k < l->details; k++) out[k] = l->table[j * l->details + k];
-}
-#endif
-
-#if CATEGORIES
-typedef struct {
-  int start, column, values, hot, gaps, details;
-  const char *const *names;
-  const float *table; /* of details, a row for each value */
-} category;
-
-/* The length of a whole number that may have the decimal of a float: 2 for "12" and "12.0".
- * 0 for other text. */
-static size_t whole_number(const char *text) {
-  const size_t sign = *text == '-', digits = strspn(text + sign, "0123456789");
-  const char *end = text + sign + digits;
-  if (digits == 0 || (digits > 1 && text[sign] == '0')) return 0;
-  return *end == 0 || strcmp(end, ".0") == 0 ? sign + digits : 0;
-}
-
-/* The index of a value; the number of values for an unknown one. */
-static int index_of(const category *c, const char *text) {
-  for (int k = 0; k < c->values; k++)
-    if (strcmp(c->names[k], text) == 0) return k;
-  const size_t length = whole_number(text);
-  for (int k = 0; k < c->values && length > 0; k++)
-    if (whole_number(c->names[k]) == length && memcmp(c->names[k], text, length) == 0) return k;
-  return c->values;
-}
-
-static void encode_category(const category *c, const char *text, float *out) {
-  const int index = text ? index_of(c, text) : c->values;
-  const int is_known = index < c->values;
-  const int is_gap = !is_known && (text == NULL || *text == 0);
-  for (int k = 0; k < c->hot; k++) out[k] = is_known && k == (index < c->hot ? index : c->hot - 1);
-  out += c->hot;
-  if (c->gaps) *out++ = (float)is_gap;
-  for (int k = 0; k < c->details; k++) out[k] = is_known ? c->table[index * c->details + k] : 0;
-}
-#endif
+/* ENCODINGS */
 
 /* DATA */
 
 static void encode(const xpnet_value *row, float *x) {
-#if NUMBERS + CATEGORIES == 0 /* the columns are numbers, and not encoded */
+#if ENCODED == 0 /* the columns are numbers, and not encoded */
   for (int k = 0; k < XPNET_COLUMNS; k++) x[k] = (float)row[k].number;
 #endif
-#if NUMBERS
-  for (int k = 0; k < NUMBERS; k++) {
-    const number *n = &numbers[k];
-    double value = part_of(row[n->column].number, n->part);
-#if DIFFERENCES
-    if (n->minus >= 0) value = difference(n, value, part_of(row[n->minus].number, n->part));
-#endif
-    encode_number(n, value, x + n->start);
-  }
-#endif
-#if LEVELS
-  for (int k = 0; k < LEVELS; k++)
-    encode_level(&levels[k], row[levels[k].column].number, x + levels[k].start);
-#endif
-#if CATEGORIES
-  for (int k = 0; k < CATEGORIES; k++)
-    encode_category(&categories[k], row[categories[k].column].text, x + categories[k].start);
-#endif
+/* ENCODE */
 }
 
 /* The outputs of one member of a network, before the output activation. */
@@ -241,7 +100,7 @@ static void finish(double *mean, float *result) {
 #endif
 #if SCALED
   for (int k = 0; k < OUTPUTS; k++)
-    mean[k] = clipped(mean[k] * target[1][k] + target[0][k], target[2][k], target[3][k]);
+    mean[k] = CLIPPED(mean[k] * target[1][k] + target[0][k], target[2][k], target[3][k]);
 #endif
 #if SORTED
   for (int k = 1; k < OUTPUTS; k++)

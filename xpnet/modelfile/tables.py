@@ -1,7 +1,6 @@
 """Estimators of tables as files: networks, fitted attributes, and the encoding of each column."""
 
 from dataclasses import asdict, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy
@@ -13,25 +12,17 @@ from xpnet.data.cells.gaps import GapValues
 from xpnet.data.cells.numbers import TextCounts
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Description
+from xpnet.modelfile.encodings import opened_encodings, stored_encodings
 from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
 from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.encodings import Encoding
+from xpnet.tabular.encoding import ColumnUse, Encoding, check_array
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
-from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import (
-    MAX_FINITE,
-    PARTS,
-    PERIODS,
-    SECONDS_PER_DAY,
-    NumberEncoding,
-)
+from xpnet.tabular.number_encoding import SECONDS_PER_DAY
 from xpnet.tabular.recipe import learning_rate_of
-from xpnet.tabular.text_encoding import HASHES, TextEncoding
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -47,14 +38,8 @@ _FACTS: dict[str, dict[str, type]] = {
 _TRAINING_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float}
 """Optional facts about the training, and their types: older files lack them."""
 
-_TEXT_TENSORS = "frequencies", "components"
-"""Names of the tensors of an encoding of free text."""
-
-_LEVEL_TENSORS = "levels", "details"
-"""Names of the tensors of an encoding of levels."""
-
 _FORM_FIELDS = "clock", "date_format"
-"""Fields of encodings of numbers in files of 0.1.0, which belong to the form of the column."""
+"""Fields of the form of a column, which files of 0.1.0 hold in the encodings of numbers."""
 
 _TENSORS = "target", "residuals", "residual_weights", "residual_groups"
 """Attributes of a regressor that are tensors; their names end in an underscore."""
@@ -90,15 +75,13 @@ def parts(estimator: Tabular) -> FileParts:
 def to_export(estimator: Tabular) -> Exported:
     """Return a fitted estimator as other runtimes compute it.
 
-    Raises NotFittedError before ``fit``, InputError for an encoder of another kind, and for free
-    text.
+    Raises NotFittedError before ``fit``, InputError for an encoder of another kind, and for
+    encodings that have no form in other runtimes.
     """
     exported = _exported(estimator.get_fitted_state())
-    if any(isinstance(encoding, TextEncoding) for encoding in exported.encoder.encodings_):
-        raise InputError(
-            "A model in C or ONNX must have no free text; got text_features='on'. Save it by "
-            "`save`, or train it with text_features='off'."
-        )
+    for encoding in exported.encoder.encodings_:
+        if encoding.why_not_exported:
+            raise InputError(encoding.why_not_exported)
     return exported
 
 
@@ -183,7 +166,7 @@ def _take_targets(
     for name, shape in zip(_TENSORS, shapes, strict=True):
         array: Any = tensors.pop(name, None)
         if array is not None or name not in ("residual_weights", "residual_groups"):
-            _check(array, "int64" if name == "residual_groups" else "float64", shape)
+            check_array(array, "int64" if name == "residual_groups" else "float64", shape)
         arrays[name] = array
     return arrays
 
@@ -193,16 +176,10 @@ def _take_importances(tensors: dict[str, numpy.ndarray], columns: int) -> Import
     values = tensors.pop("importances", None)
     if values is None:
         return None
-    _check(values, "float64", (columns,))
+    check_array(values, "float64", (columns,))
     if (values < 0).any():
         raise ValueError("an importance is negative")
     return Importances(values=values)
-
-
-def _check(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless an array has this dtype and shape, and is finite."""
-    if array.dtype != dtype or array.shape != shape or not numpy.isfinite(array).all():
-        raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
 
 
 class _DescribedEncoder(NamedTuple):
@@ -214,22 +191,7 @@ class _DescribedEncoder(NamedTuple):
 
 def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
     """Return a fitted encoder as a file holds it."""
-    entries: list[dict[str, object]] = []
-    arrays: dict[str, numpy.ndarray] = {}
-    for k, encoding in enumerate(encoder.encodings_):
-        fields = dict(vars(encoding))
-        if isinstance(encoding, CategoryEncoding):
-            values = fields.pop("values")
-            fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
-            fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
-        if isinstance(encoding, NumberEncoding):
-            difference = fields.pop("difference")
-            fields |= {} if difference is None else {"difference": vars(difference)}
-        tensors = {
-            name: value for name, value in fields.items() if isinstance(value, numpy.ndarray)
-        }
-        entries.append({name: value for name, value in fields.items() if name not in tensors})
-        arrays |= {f"encoder/{k}/{name}": array for name, array in tensors.items()}
+    stored = stored_encodings(encoder.encodings_)
     names = encoder.feature_names_in_.tolist() if hasattr(encoder, "feature_names_in_") else []
     settings = {
         "params": to_json(kept_parameters(encoder) | {"random_state": None}),
@@ -239,10 +201,10 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
         "left_out": dict(encoder.left_out_),
         "notes": dict(encoder.notes_),
         "added": dict(encoder.added_),
-        "encodings": entries,
+        "encodings": stored.entries,
         "forms": {str(column): _described_form(form) for column, form in encoder.forms_.items()},
     }
-    return _DescribedEncoder(settings, arrays)
+    return _DescribedEncoder(settings, stored.tensors)
 
 
 def _described_form(form: ColumnForm) -> dict[str, object]:
@@ -281,14 +243,14 @@ def _form_of_entry(encoding: Encoding, entry: dict[str, object]) -> ColumnForm |
 
     These files do not hold formats of numbers: each file that is predicted shows its own.
     """
-    if isinstance(encoding, CategoryEncoding):
-        return category_form([TextCounts(encoding.values, numpy.empty(0))], GapValues())
-    if isinstance(encoding, TextEncoding):
-        return ColumnForm("category")
-    if not isinstance(encoding, NumberEncoding) or not encoding.part:
+    if encoding.reads == "category":
+        values = getattr(encoding, "values", ())  # of a category, not of free text
+        return category_form([TextCounts(values, numpy.empty(0))], GapValues())
+    if encoding.reads != "timestamp":
         return None
     fields = {name: entry[name] for name in _FORM_FIELDS if name in entry}
-    is_time = encoding.low >= 0 and encoding.high < SECONDS_PER_DAY and encoding.part == "trend"
+    low, high = typed([entry["low"], entry["high"]], tuple[float, ...])
+    is_time = low >= 0 and high < SECONDS_PER_DAY and entry["part"] == "trend"
     return checked_form(typed({"kind": "time" if is_time else "date", **fields}, ColumnForm))
 
 
@@ -305,28 +267,9 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     notes = described.get("notes", {})  # the same
     added = described.get("added", {})  # the same
     entries = described["encodings"]
-    encoder.encodings_ = [
-        _encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in enumerate(entries)
-    ]
+    encoder.encodings_ = opened_encodings(entries, tensors, columns)
     encoder.forms_ = _forms_of(described.get("forms"), encoder.encodings_, entries)
-    kinds = {
-        (encoding.column, type(encoding), bool(getattr(encoding, "part", "")))
-        for encoding in encoder.encodings_
-        if not isinstance(encoding, LevelEncoding)
-    }
-    encoded_columns = {column for column, *_ in kinds}
-    is_valid = len(encoded_columns) == len(kinds) == columns - len(left_out)
-    with_levels = {
-        (encoding.column, NumberEncoding, False)
-        for encoding in encoder.encodings_
-        if isinstance(encoding, LevelEncoding)
-    }
-    subtracted = {
-        (encoding.difference.minus, NumberEncoding, bool(encoding.part))
-        for encoding in encoder.encodings_
-        if isinstance(encoding, NumberEncoding) and encoding.difference is not None
-    }
-    is_valid = is_valid and with_levels <= kinds and subtracted <= kinds
+    is_valid = _is_one_way_each(encoder.encodings_, columns - len(left_out))
     for texts in (names, labels):
         is_valid = is_valid and (not texts or len(set(texts)) == len(texts) == columns)
     sentences = [*left_out.values(), *notes.values(), *added.values()]
@@ -344,82 +287,16 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) ->
     return encoder
 
 
-def _encoding_of(
-    entry: dict[str, Any], tensors: dict[str, numpy.ndarray], prefix: str, columns: int
-) -> Encoding:
-    """Return an encoding, and remove its tensors from ``tensors``.
+def _is_one_way_each(encodings: list[Encoding], columns: int) -> bool:
+    """Return whether each column is encoded in one way, which others that read it share.
 
-    prefix : of the names of its tensors; columns : number of columns of the table
+    columns : number of encoded columns
     """
-    if not 0 <= entry["column"] < columns:
-        raise ValueError(f"a column must be one of {columns}")
-    if "fill" in entry:
-        return _number_of(entry, tensors.pop(f"{prefix}edges"))
-    if f"{prefix}components" in tensors:
-        return _text_of(entry, *(tensors.pop(f"{prefix}{name}") for name in _TEXT_TENSORS))
-    if f"{prefix}levels" in tensors:
-        return _levels_of(entry, *(tensors.pop(f"{prefix}{name}") for name in _LEVEL_TENSORS))
-    names = ("text", "lengths", "details")
-    return _category_of(entry, *(tensors.pop(f"{prefix}{name}") for name in names))
-
-
-def _number_of(entry: dict[str, object], edges: numpy.ndarray) -> NumberEncoding:
-    """Return the encoding of a number. Raises ValueError for impossible values."""
-    _check(edges, "float64", (len(edges),))
-    fields = {name: value for name, value in entry.items() if name not in _FORM_FIELDS}
-    number: NumberEncoding = typed({**fields, "edges": edges}, NumberEncoding)
-    is_part = number.part in PERIODS or (number.part in ("", *PARTS) and not number.cycle)
-    is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
-    is_increasing = not (numpy.diff(edges) <= 0).any()
-    if not (is_part and is_finite and is_increasing) or len(edges) in (1, 2):
-        raise ValueError(
-            "a number must have a known part, and edges that increase, three or more or none"
-        )
-    return number
-
-
-def _text_of(
-    entry: dict[str, object], frequencies: numpy.ndarray, components: numpy.ndarray
-) -> TextEncoding:
-    """Return the encoding of free text. Raises ValueError for impossible values."""
-    _check(frequencies, "float64", (HASHES,))
-    outputs = components.shape[1] if components.ndim == 2 else 0
-    _check(components, "float32", (HASHES, outputs))
-    arrays = {"frequencies": frequencies, "components": components}
-    text: TextEncoding = typed({**entry, **arrays}, TextEncoding)
-    return text
-
-
-def _levels_of(
-    entry: dict[str, object], levels: numpy.ndarray, details: numpy.ndarray
-) -> LevelEncoding:
-    """Return the encoding of levels. Raises ValueError for impossible values."""
-    _check(levels, "float64", (len(levels),))
-    encoding: LevelEncoding = typed({**entry, "levels": levels, "details": details}, LevelEncoding)
-    _check(details, "float32", (len(levels), len(encoding.detail_labels)))
-    if not len(levels) or not numpy.isfinite(levels).all() or (numpy.diff(levels) <= 0).any():
-        raise ValueError("levels must be one or more finite numbers that increase")
-    return encoding
-
-
-def _category_of(
-    entry: dict[str, object], text: numpy.ndarray, lengths: numpy.ndarray, details: numpy.ndarray
-) -> CategoryEncoding:
-    """Return the encoding of a category. Raises ValueError for impossible values.
-
-    text : the values one after the other in UTF-8; lengths : of the values in characters
-    """
-    _check(text, "uint8", (len(text),))
-    _check(lengths, "uint32", (len(lengths),))
-    letters = text.tobytes().decode()
-    ends = [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]
-    if len(letters) != ends[-1]:
-        raise ValueError("text must be as long as its lengths together")
-    values = [letters[start:end] for start, end in pairwise(ends)]
-    category: CategoryEncoding = typed(
-        {**entry, "values": values, "details": details}, CategoryEncoding
-    )
-    _check(details, "float32", (len(values), len(category.detail_labels)))
-    if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
-        raise ValueError("values must be different, and frequent must be at most len(values)")
-    return category
+    ways = {
+        (encoding.column, encoding.kind, encoding.reads)
+        for encoding in encodings
+        if not encoding.is_addition
+    }
+    readings = {ColumnUse(column, reads) for column, _, reads in ways}
+    used = {use for encoding in encodings for use in encoding.uses}
+    return len({column for column, *_ in ways}) == len(ways) == columns and used <= readings

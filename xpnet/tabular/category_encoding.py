@@ -1,11 +1,22 @@
 """Categories as float32 columns: frequent values, and the frequency and mean target of all."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 import numpy
 
-from xpnet.tabular.columns import CategoryCodes
+from xpnet.data.cells.forms import ColumnForm, refused_types
+from xpnet.tabular.columns import CategoryCodes, Kind, Table
+from xpnet.tabular.encoding import (
+    Encoding,
+    OnnxTable,
+    OnnxTensor,
+    ReadTyped,
+    StoredFields,
+    TensorShapes,
+    check_array,
+)
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.target_means import (
     ColumnMeans,
@@ -42,7 +53,7 @@ GAP = -2
 
 
 @dataclass(frozen=True)
-class CategoryEncoding:
+class CategoryEncoding(Encoding):
     """A category: a column for each frequent value, one for all rare values, one for gaps, details.
 
     Unknown values are 0 in all of these columns.
@@ -60,6 +71,15 @@ class CategoryEncoding:
     gaps: bool
     details: numpy.ndarray
     detail_labels: tuple[str, ...]
+
+    kind = "category"
+    tensors = ("text", "lengths", "details")
+    ends_with_means = True
+
+    @property
+    def reads(self) -> Kind:
+        """Return the kind of values that the column is read as."""
+        return "category"
 
     @property
     def hot(self) -> int:
@@ -95,7 +115,22 @@ class CategoryEncoding:
         other_forms = {other_form(value): index for value, index in indices.items()}
         return other_forms | indices
 
-    def write(self, indices: numpy.ndarray, out: numpy.ndarray) -> None:
+    def later_form(self, form: ColumnForm) -> ColumnForm:
+        """Return the form in which later rows are read: as text of these values."""
+        return replace(form, kind="category", refuses=refused_types(self.values))
+
+    def as_codes(self) -> numpy.ndarray:
+        """Return sums of the outputs in which the index of the value is one number."""
+        identity = numpy.eye(len(self.labels))
+        hot = self.hot + self.gaps
+        index = numpy.arange(len(identity))
+        return numpy.column_stack([numpy.where(index < hot, index, 0), identity[:, hot:]])
+
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+        self.write_indices(self.indices(table.categories(self.column)), out)
+
+    def write_indices(self, indices: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode rows. indices : (rows,) of values; out : (rows, outputs) float32, overwritten"""
         out[...] = 0.0
         (known_rows,) = numpy.nonzero(indices >= 0)
@@ -104,6 +139,104 @@ class CategoryEncoding:
             out[:, self.hot] = indices == GAP
         if self.detail_labels:
             out[known_rows, self.hot + self.gaps :] = self.details[indices[known_rows]]
+
+    def to_file(self) -> dict[str, object]:
+        """Return what a model file holds: the values one after the other, and their lengths."""
+        fields = dict(vars(self))
+        values = fields.pop("values")
+        fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
+        fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
+        return fields
+
+    @classmethod
+    def from_file(cls, fields: StoredFields, read_typed: ReadTyped) -> Self:
+        """Return the encoding that ``to_file`` described. Raises ValueError for other values.
+
+        Its text is in UTF-8, and its lengths count characters.
+        """
+        others = dict(fields)
+        text = others.pop("text")
+        lengths = others.pop("lengths")
+        check_array(text, "uint8", (len(text),))
+        check_array(lengths, "uint32", (len(lengths),))
+        letters = text.tobytes().decode()
+        ends = [0, *numpy.cumsum(lengths, dtype=numpy.int64).tolist()]
+        if len(letters) != ends[-1]:
+            raise ValueError("text must be as long as its lengths together")
+        values = [letters[start:end] for start, end in pairwise(ends)]
+        return super().from_file({**others, "values": values}, read_typed)
+
+    def check(self) -> None:
+        """Raise ValueError for values that repeat, and for details of another shape."""
+        count = len(self.values)
+        check_array(self.details, "float32", (count, len(self.detail_labels)))
+        if len(set(self.values)) < count or not 0 <= self.frequent <= count:
+            raise ValueError("values must be different, and frequent must be at most len(values)")
+
+    @classmethod
+    def describe(cls, settings: StoredFields, shapes: TensorShapes) -> str | None:
+        """Return what the column holds, by its entry in a model file."""
+        return f"{shapes['lengths'][0]} categories"
+
+    def onnx(self, table: OnnxTable) -> OnnxTensor:
+        """Look up the outputs in an array with a row for each value, unknown and gap."""
+        unknown = len(self.values)
+        row_of = {UNKNOWN: unknown, GAP: unknown + 1}
+        rows = numpy.empty((unknown + 2, len(self.labels)), numpy.float32)
+        self.write_indices(numpy.array([*range(unknown), UNKNOWN, GAP]), rows)
+        indices = self.known_texts()
+        code = table.add(
+            "LabelEncoder",
+            table.column(self.column),
+            domain="ai.onnx.ml",
+            keys_strings=list(indices),
+            values_int64s=[row_of.get(index, index) for index in indices.values()],
+            default_int64=unknown,
+        )
+        return table.add("Gather", rows, table.add("Squeeze", code, numpy.array([1])), axis=0)
+
+    def c_fields(self) -> list[object]:
+        """Return the fields of the structure in C."""
+        sizes = [len(self.values), self.hot, self.gaps, len(self.detail_labels)]
+        return [self.column, *sizes, numpy.array(self.values, dtype=object), self.details]
+
+    c_code = """
+typedef struct {
+  int start, column, values, hot, gaps, details;
+  const char *const *names;
+  const float *table; /* of details, a row for each value */
+} category;
+
+/* The length of a whole number that may have the decimal of a float: 2 for "12" and "12.0".
+ * 0 for other text. */
+static size_t whole_number(const char *text) {
+  const size_t sign = *text == '-', digits = strspn(text + sign, "0123456789");
+  const char *end = text + sign + digits;
+  if (digits == 0 || (digits > 1 && text[sign] == '0')) return 0;
+  return *end == 0 || strcmp(end, ".0") == 0 ? sign + digits : 0;
+}
+
+/* The index of a value; the number of values for an unknown one. */
+static int index_of(const category *c, const char *text) {
+  for (int k = 0; k < c->values; k++)
+    if (strcmp(c->names[k], text) == 0) return k;
+  const size_t length = whole_number(text);
+  for (int k = 0; k < c->values && length > 0; k++)
+    if (whole_number(c->names[k]) == length && memcmp(c->names[k], text, length) == 0) return k;
+  return c->values;
+}
+
+static void encode_category(const category *c, const xpnet_value *row, float *out) {
+  const char *text = row[c->column].text;
+  const int index = text ? index_of(c, text) : c->values;
+  const int is_known = index < c->values;
+  const int is_gap = !is_known && (text == NULL || *text == 0);
+  for (int k = 0; k < c->hot; k++) out[k] = is_known && k == (index < c->hot ? index : c->hot - 1);
+  out += c->hot;
+  if (c->gaps) *out++ = (float)is_gap;
+  for (int k = 0; k < c->details; k++) out[k] = is_known ? c->table[index * c->details + k] : 0;
+}
+"""
 
 
 def other_form(value: str) -> str:

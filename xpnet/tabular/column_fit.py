@@ -19,10 +19,17 @@ from xpnet.tabular.differences import (
     auditioned_rows,
     find_differences,
 )
+from xpnet.tabular.encoding import Encoding
 from xpnet.tabular.encoding_target import Target
-from xpnet.tabular.encodings import Encoding
-from xpnet.tabular.level_encoding import LevelEncoding, fit_levels
-from xpnet.tabular.number_encoding import NumberEncoding, Scaling, fit_numbers, numbers_of
+from xpnet.tabular.level_encoding import columns_with_levels, fit_levels
+from xpnet.tabular.number_encoding import (
+    NumberEncoding,
+    Scaling,
+    fit_numbers,
+    numbers_of,
+    plain_numbers,
+    read_number,
+)
 from xpnet.tabular.target_means import ColumnMeans
 from xpnet.tabular.text_encoding import fit_text
 
@@ -268,21 +275,8 @@ def _subtracted_numbers(encodings: Sequence[Encoding]) -> list[NumberEncoding]:
 
     Numbers with levels name things, and their differences tell nothing.
     """
-    with_levels = {encoding.column for encoding in encodings if isinstance(encoding, LevelEncoding)}
-    return [
-        encoding
-        for encoding in encodings
-        if isinstance(encoding, NumberEncoding)
-        and encoding.part in ("", "trend")
-        and encoding.column not in with_levels
-    ]
-
-
-def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
-    """Return the column of a number, or the seconds of timestamps: (rows,) float64."""
-    if number.part:
-        return table.timestamps(number.column)
-    return table.numbers(number.column)
+    with_levels = columns_with_levels(encodings)
+    return [number for number in plain_numbers(encodings) if number.column not in with_levels]
 
 
 def is_row_counter(x: numpy.ndarray) -> bool:

@@ -1,14 +1,14 @@
 """The encoder of tables: it takes frames and returns float32 arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 from numpy.random import RandomState
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from xpnet.data.cells.forms import ColumnForm, LearnedForm, refused_types
+from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.errors import InputError, did_you_mean
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -28,15 +28,13 @@ from xpnet.learning.parameters import (
     check_parameters,
 )
 from xpnet.learning.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.column_fit import ColumnFit, choose_scaling, read_number
+from xpnet.tabular.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.division import RowLinks, links_of
+from xpnet.tabular.encoding import Encoding
 from xpnet.tabular.encoding_target import Target
-from xpnet.tabular.encodings import Encoding
+from xpnet.tabular.encodings import indices_by_class
 from xpnet.tabular.frames import table_of
-from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers, numbers_of
 from xpnet.tabular.reading import (
     ReadingRules,
     form_of_later_rows,
@@ -44,15 +42,12 @@ from xpnet.tabular.reading import (
     read_table,
 )
 from xpnet.tabular.target_means import ColumnMeans
-from xpnet.tabular.text_encoding import TextEncoding
 from xpnet.tabular.training_inputs import InputMeans, TrainingInputs
 from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-OUTPUTS_AT_ONCE = 1 << 19
-"""Block size in outputs of the encoder; it bounds temporary memory."""
 CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
 """The values that ``categorical_features`` may have."""
 
@@ -322,7 +317,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return [
             InputMeans(slice(end - means[encoding.column].columns, end), means[encoding.column])
             for encoding, end in zip(self.encodings_, ends, strict=True)
-            if isinstance(encoding, CategoryEncoding | LevelEncoding) and encoding.column in means
+            if encoding.ends_with_means and encoding.column in means
         ]
 
     def _fit(
@@ -367,7 +362,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
         self._fit_columns(column_fit, kinds)
         self.forms_: dict[int, ColumnForm] = {
-            encoding.column: _form_of(encoding, forms[encoding.column])
+            encoding.column: encoding.later_form(forms[encoding.column])
             for encoding in self.encodings_
         }
         return table, column_fit.means
@@ -418,7 +413,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.added_: dict[str, str] = {}
         for encoding, why in column_fit.differences(self.encodings_):
             self.encodings_.append(encoding)
-            self.added_[_title_of(encoding, table.names)] = why
+            self.added_[encoding.title(table.names)] = why
 
     def _target(self, y: Any, links: RowLinks, rows: int) -> Target:
         """Return the target, with classes as indices. rows : number of rows of the table"""
@@ -499,35 +494,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _encode(self, table: Table) -> numpy.ndarray:
         """Return the outputs: (rows, outputs) float32."""
-        widths = [len(encoding.labels) for encoding in self.encodings_]
-        out = numpy.empty((table.rows, sum(widths)), numpy.float32)
-        outputs = numpy.split(out, numpy.cumsum(widths)[:-1], axis=1)
-        for encoding, part in zip(self.encodings_, outputs, strict=True):
-            if isinstance(encoding, CategoryEncoding):
-                indices = encoding.indices(table.categories(encoding.column))
-                encoding.write(indices, part)
-            elif isinstance(encoding, LevelEncoding):
-                encoding.write(table.numbers(encoding.column), part)
-            elif isinstance(encoding, TextEncoding):
-                encoding.write(table.categories(encoding.column), part)
-        self._encode_numbers(table, widths, out)
+        ends = numpy.cumsum([0, *(len(encoding.labels) for encoding in self.encodings_)]).tolist()
+        places = [slice(start, end) for start, end in pairwise(ends)]
+        out = numpy.empty((table.rows, ends[-1]), numpy.float32)
+        for encoding_class, indices in indices_by_class(self.encodings_).items():
+            encodings = [self.encodings_[k] for k in indices]
+            encoding_class.write_all(encodings, table, out, [places[k] for k in indices])
         return out
-
-    def _encode_numbers(self, table: Table, widths: list[int], out: numpy.ndarray) -> None:
-        """Write the outputs of numbers and timestamps into ``out``, a block of rows at a time."""
-        is_number = [isinstance(encoding, NumberEncoding) for encoding in self.encodings_]
-        numbers = [encoding for encoding in self.encodings_ if isinstance(encoding, NumberEncoding)]
-        if not numbers:
-            return
-        (columns,) = numpy.nonzero(numpy.repeat(is_number, widths))
-        rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
-        for rows in gen_batches(table.rows, rows_at_once):
-            block = table.take(rows)
-            x = numpy.stack(numbers_of(numbers, partial(read_number, block)), axis=1)
-            with numpy.errstate(over="ignore"):
-                encoded = encode_numbers(numbers, x, numpy)
-            joined = numpy.concatenate(encoded.blocks, axis=1)
-            out[rows, columns[encoded.order.argsort()]] = joined
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> numpy.ndarray:
         """Name the outputs: the column's name, then what the output holds.
@@ -550,7 +523,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         columns = OneToOneFeatureMixin.get_feature_names_out(self, input_features).tolist()
         names = [
-            f"{_title_of(encoding, columns)}{label}"
+            f"{encoding.title(columns)}{label}"
             for encoding in self.encodings_
             for label in encoding.labels
         ]
@@ -562,14 +535,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unique = f"{name}_{uses[name]}"
             uses[unique] = 1
         return numpy.array(list(uses), object)
-
-
-def _title_of(encoding: Encoding, names: Sequence[str]) -> str:
-    """Return the name of the column that is encoded, or "a - b" for a difference of columns."""
-    name = names[encoding.column]
-    if isinstance(encoding, NumberEncoding) and encoding.difference is not None:
-        return f"{name} - {names[encoding.difference.minus]}"
-    return name
 
 
 def categorical_columns(features: object, table: Table) -> set[int]:
@@ -597,12 +562,3 @@ def categorical_columns(features: object, table: Table) -> set[int]:
         hint = did_you_mean(unknown[0], names)
         raise InputError(f"{rule}; got {enumerated(map(repr, unknown))}. {hint}".rstrip())
     return set(positions)
-
-
-def _form_of(encoding: Encoding, form: ColumnForm) -> ColumnForm:
-    """Return the form of an encoded column: whole numbers may have become a category."""
-    if isinstance(encoding, TextEncoding):
-        return replace(form, refuses=("numbers", "dates"))
-    if isinstance(encoding, CategoryEncoding):
-        return replace(form, kind="category", refuses=refused_types(encoding.values))
-    return form

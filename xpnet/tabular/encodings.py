@@ -1,12 +1,29 @@
-"""The encodings of columns: each turns a column into float32 columns.
+"""All kinds of encodings of columns, by the names that model files hold.
 
-Each encoding is a frozen record of numbers: a function fits it, model files hold it as plain
-arrays, and it is so simple (affine, clip, look up) that another runtime can repeat it.
+A new kind is one file with a subclass of ``Encoding``, and one line here.
 """
 
+from collections.abc import Sequence
+
 from xpnet.tabular.category_encoding import CategoryEncoding
+from xpnet.tabular.encoding import Encoding
 from xpnet.tabular.level_encoding import LevelEncoding
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.text_encoding import TextEncoding
 
-Encoding = NumberEncoding | LevelEncoding | CategoryEncoding | TextEncoding
+ENCODINGS: dict[str, type[Encoding]] = {
+    "number": NumberEncoding,
+    "level": LevelEncoding,
+    "category": CategoryEncoding,
+    "text": TextEncoding,
+}
+"""The class of each kind of encoding."""
+
+
+def indices_by_class(encodings: Sequence[Encoding]) -> dict[type[Encoding], list[int]]:
+    """Return the indices of the encodings of each class, in the order of ENCODINGS."""
+    indices = {
+        encoding_class: [k for k, encoding in enumerate(encodings) if encoding.kind == kind]
+        for kind, encoding_class in ENCODINGS.items()
+    }
+    return {encoding_class: places for encoding_class, places in indices.items() if places}

@@ -5,11 +5,21 @@ numbers have nothing in common, so that neither the number nor its bins tell muc
 rows of the same firm tell is a number of its own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy
 
+from xpnet.tabular.columns import Kind, Table
+from xpnet.tabular.encoding import (
+    Encoding,
+    OnnxTable,
+    OnnxTensor,
+    StoredFields,
+    TensorShapes,
+    check_array,
+)
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.target_means import ColumnMeans, ValuesOfRows, details_of_values, fit_means
@@ -36,7 +46,7 @@ MIN_EXPLAINED = 0.02
 
 
 @dataclass(frozen=True)
-class LevelEncoding:
+class LevelEncoding(Encoding):
     """The encoding of a number by its levels: the frequency and the mean targets of each.
 
     column : index of the table's column
@@ -50,12 +60,26 @@ class LevelEncoding:
     details: numpy.ndarray
     detail_labels: tuple[str, ...]
 
+    kind = "level"
+    tensors = ("levels", "details")
+    is_addition = True
+    ends_with_means = True
+
+    @property
+    def reads(self) -> Kind:
+        """Return the kind of values that the column is read as."""
+        return "number"
+
     @property
     def labels(self) -> list[str]:
         """Return the ending of the name of each output, which follows the column's name."""
         return [f"_level_{label}" for label in self.detail_labels]
 
-    def write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+        self.write_numbers(table.numbers(self.column), out)
+
+    def write_numbers(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode rows; other numbers than the levels, and gaps, are 0.
 
         x : (rows,) float64; out : (rows, outputs) float32, overwritten
@@ -64,6 +88,51 @@ class LevelEncoding:
         indices = indices_of_levels(x, self.levels)
         (rows,) = numpy.nonzero(indices >= 0)
         out[rows] = self.details[indices[rows]]
+
+    def check(self) -> None:
+        """Raise ValueError for levels that do not increase, and for details of another shape."""
+        levels = self.levels
+        check_array(levels, "float64", (len(levels),))
+        check_array(self.details, "float32", (len(levels), len(self.detail_labels)))
+        if not len(levels) or (numpy.diff(levels) <= 0).any():
+            raise ValueError("levels must be one or more finite numbers that increase")
+
+    @classmethod
+    def describe(cls, settings: StoredFields, shapes: TensorShapes) -> str | None:
+        """Return None: the encoding of the number describes the column."""
+        return None
+
+    def onnx(self, table: OnnxTable) -> OnnxTensor:
+        """Add the details of the level that each number is, 0 for a number that is no level."""
+        x = table.column(self.column)
+        is_level = table.add("Equal", x, self.levels[None, :]).to("float32")
+        return table.add("MatMul", is_level, self.details)
+
+    def c_fields(self) -> list[object]:
+        """Return the fields of the structure in C."""
+        sizes = [len(self.levels), len(self.detail_labels)]
+        return [self.column, *sizes, self.levels, self.details]
+
+    c_code = """
+typedef struct {
+  int start, column, levels, details;
+  const double *values;
+  const float *table; /* of details, a row for each level */
+} level;
+
+static void encode_level(const level *l, const xpnet_value *row, float *out) {
+  const double x = row[l->column].number;
+  for (int k = 0; k < l->details; k++) out[k] = 0;
+  for (int j = 0; j < l->levels; j++)
+    if (l->values[j] == x)
+      for (int k = 0; k < l->details; k++) out[k] = l->table[j * l->details + k];
+}
+"""
+
+
+def columns_with_levels(encodings: Iterable[Encoding]) -> set[int]:
+    """Return the indices of the columns that have levels."""
+    return {encoding.column for encoding in encodings if isinstance(encoding, LevelEncoding)}
 
 
 class FittedLevels(NamedTuple):

@@ -21,11 +21,9 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from xpnet.backend import NetworkSpec
 from xpnet.backend.blas import one_thread
 from xpnet.models import Network
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.encodings import Encoding
+from xpnet.tabular.encoding import Encoding
 from xpnet.tabular.linear_solvers import LinearModel, fit_logistic, fit_ridges
 from xpnet.tabular.network_rows import rows_on_host
-from xpnet.tabular.number_encoding import NumberEncoding
 from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
@@ -66,29 +64,10 @@ def numbers_of_columns(
     blocks: list[numpy.ndarray] = []
     columns: list[int] = []
     for encoding in encodings:
-        block = numpy.eye(len(encoding.labels))
-        if isinstance(encoding, CategoryEncoding) and codes:
-            block = _category_as_code(encoding, block)
-        elif isinstance(encoding, NumberEncoding) and len(encoding.edges):
-            block = _bins_as_number(encoding, block)
+        block = encoding.as_codes() if codes else encoding.as_numbers()
         blocks.append(block)
         columns += [encoding.column] * block.shape[1]
     return csr_array(sparse_block_diag(blocks)), columns
-
-
-def _category_as_code(encoding: CategoryEncoding, block: numpy.ndarray) -> numpy.ndarray:
-    """Return the block of a category, whose one-hot inputs become one index. block : identity"""
-    hot = encoding.hot + encoding.gaps
-    index = numpy.arange(len(block))
-    return numpy.column_stack([numpy.where(index < hot, index, 0), block[:, hot:]])
-
-
-def _bins_as_number(encoding: NumberEncoding, block: numpy.ndarray) -> numpy.ndarray:
-    """Return the block of a number, whose bins become one number. block : identity"""
-    widths = numpy.diff(encoding.edges) / (encoding.edges[-1] - encoding.edges[0])
-    before_bins = len(block) - len(widths)
-    number = numpy.pad(widths, (before_bins, 0))
-    return numpy.column_stack([number, block[:, 1:before_bins]])
 
 
 def sums_of_inputs(X: numpy.ndarray, sums: SparseMatrix) -> numpy.ndarray:

@@ -1,13 +1,24 @@
 """Numbers and the parts of timestamps as float32 columns, scaled and in bins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils import gen_batches
 
-from xpnet.tabular.columns import Kind
+from xpnet.tabular.columns import Kind, Table
+from xpnet.tabular.encoding import (
+    ColumnUse,
+    Encoding,
+    OnnxTable,
+    OnnxTensor,
+    StoredFields,
+    TensorShapes,
+    check_array,
+)
 from xpnet.tabular.encoding_target import Target
 from xpnet.tabular.unlogged import fit_unlogged
 
@@ -34,6 +45,8 @@ best of many cuts reaches less by chance."""
 MIN_FINE_TREE_GAIN = 0.01
 """Minimum share of the impurity that a fine tree removes beyond a usual one."""
 SECONDS_PER_DAY = 86400.0
+OUTPUTS_AT_ONCE = 1 << 19
+"""Number of outputs that are encoded at a time; it bounds temporary memory."""
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
 """First value and length of the cycles of a timestamp."""
@@ -93,7 +106,7 @@ def minutes_of_clock_numbers(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class NumberEncoding:
+class NumberEncoding(Encoding):
     """One number of a row: scaled, an indicator of gaps, its place in a cycle and among bins.
 
     column : index of the table's column; part : "" or the part of a timestamp
@@ -118,13 +131,214 @@ class NumberEncoding:
     edges: numpy.ndarray
     difference: Difference | None = None
 
+    kind = "number"
+    tensors = ("edges",)
+
+    @property
+    def reads(self) -> Kind:
+        """Return the kind of values that the column is read as."""
+        return "timestamp" if self.part else "number"
+
+    @property
+    def uses(self) -> list[ColumnUse]:
+        """Return the columns that are read, of which a difference has two."""
+        columns = [self.column] if self.difference is None else [self.column, self.difference.minus]
+        return [ColumnUse(column, self.reads) for column in columns]
+
+    def title(self, names: Sequence[str]) -> str:
+        """Return the beginning of the names of the outputs, "a - b" for a difference."""
+        name = names[self.column]
+        return name if self.difference is None else f"{name} - {names[self.difference.minus]}"
+
     @property
     def labels(self) -> list[str]:
         """Return the ending of the name of each output, which follows the column's name."""
         ending = f"_{self.part}" if self.part and self.difference is None else ""
         labels = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
         labels += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
-        return labels + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
+        return labels + [f"{ending}_bin{index}" for index in range(self.bins)]
+
+    @property
+    def bins(self) -> int:
+        """Return how many of the last outputs are bins."""
+        return max(0, len(self.edges) - 1)
+
+    def as_numbers(self) -> numpy.ndarray:
+        """Return sums of the outputs in which all bins are one number: (outputs, numbers)."""
+        identity = numpy.eye(len(self.labels))
+        if not self.bins:
+            return identity
+        widths = numpy.diff(self.edges) / (self.edges[-1] - self.edges[0])
+        before_bins = len(identity) - len(widths)
+        number = numpy.pad(widths, (before_bins, 0))
+        return numpy.column_stack([number, identity[:, 1:before_bins]])
+
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+        self.write_all([self], table, out, [slice(0, out.shape[1])])
+
+    @classmethod
+    def write_all(
+        cls, encodings: Sequence[Self], table: Table, out: numpy.ndarray, places: Sequence[slice]
+    ) -> None:
+        """Encode all rows by several numbers together, a block of rows at a time."""
+        columns = numpy.concatenate([numpy.arange(out.shape[1])[place] for place in places])
+        rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
+        for rows in gen_batches(table.rows, rows_at_once):
+            block = table.take(rows)
+            x = numpy.stack(numbers_of(encodings, partial(read_number, block)), axis=1)
+            with numpy.errstate(over="ignore"):
+                encoded = encode_numbers(encodings, x, numpy)
+            joined = numpy.concatenate(encoded.blocks, axis=1)
+            out[rows, columns[encoded.order.argsort()]] = joined
+
+    def to_file(self) -> dict[str, object]:
+        """Return what a model file holds."""
+        fields = dict(vars(self))
+        difference = fields.pop("difference")
+        return fields if difference is None else {**fields, "difference": vars(difference)}
+
+    def check(self) -> None:
+        """Raise ValueError for an unknown part, and for edges that do not increase."""
+        edges = self.edges
+        check_array(edges, "float64", (len(edges),))
+        is_part = self.part in PERIODS or (self.part in ("", *PARTS) and not self.cycle)
+        is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
+        is_increasing = not (numpy.diff(edges) <= 0).any()
+        if not (is_part and is_finite and is_increasing) or len(edges) in (1, 2):
+            raise ValueError(
+                "a number must have a known part, and edges that increase, three or more or none"
+            )
+
+    @classmethod
+    def describe(cls, settings: StoredFields, shapes: TensorShapes) -> str | None:
+        """Return what the column holds, by its entry in a model file."""
+        return "date" if settings["part"] else "number"
+
+    @classmethod
+    def onnx_all(cls, encodings: Sequence[Self], table: OnnxTable) -> list[OnnxTensor]:
+        """Add several numbers to an ONNX graph, by the formula of ``encode_numbers``."""
+        if all(number.difference is None and not number.part for number in encodings):
+            x = table.columns([number.column for number in encodings])
+        else:
+            read = lambda number: table.column(number.column)  # noqa: E731
+            x = table.joined(numbers_of(encodings, read))
+        encoded = encode_numbers(encodings, x, table.xp)
+        return [table.joined(encoded.blocks)[:, encoded.order].to("float32")]
+
+    @classmethod
+    def c_sizes(cls, encodings: Sequence[Self]) -> dict[str, int]:
+        """Return the macros that the C code asks for."""
+        return {
+            "TIMESTAMPS": sum(bool(number.part) for number in encodings),
+            "DIFFERENCES": sum(number.difference is not None for number in encodings),
+        }
+
+    def c_fields(self) -> list[object]:
+        """Return the fields of the structure in C."""
+        part = ("", *PARTS).index(self.part)
+        period = PERIODS.get(self.part, (0.0, 1.0))
+        scaling = [self.fill, self.low, self.high, self.centre, self.scale]
+        flags = [self.clip, self.gaps, self.cycle]
+        difference = self.difference or Difference(-1, 0.0, False)
+        subtracted = [difference.minus, difference.is_clock_number, difference.period]
+        fields = [self.column, part, *subtracted, *scaling, *flags, *period]
+        return [*fields, len(self.edges[1:]), self.edges]
+
+    c_code = """
+typedef struct {
+  int start, column, part; /* start: the first output */
+  int minus, is_clock_number; /* minus: the column that is subtracted, -1 for none */
+  double period;              /* of the unit of both columns, 0 for none */
+  double fill, low, high, centre, scale;
+  int clip, gaps, cycle;
+  double first, length; /* of the cycle */
+  int bins;
+  const double *edges;
+} number;
+
+static void write_number(const number *n, double x, float *out) {
+  const int missing = isnan(x);
+  if (missing) x = n->fill;
+  if (fabs(x) > 1e300) x = CLIPPED(x, n->low, n->high);
+  if (n->scale != 0) {
+    const double z = CLIPPED((x - n->centre) * n->scale, -1e5, 1e5);
+    *out++ = (float)(n->clip ? z / sqrt(1 + z * z / 9) : z);
+  }
+  if (n->gaps) *out++ = (float)missing;
+  if (n->cycle) {
+    const double angle = (x - n->first) * (2 * 3.14159265358979323846 / n->length);
+    *out++ = (float)sin(angle);
+    *out++ = (float)cos(angle);
+  }
+  for (const double *left = n->edges; left < n->edges + n->bins; left++)
+    *out++ = (float)CLIPPED((x - left[0]) / (left[1] - left[0]), 0, 1);
+}
+
+#if TIMESTAMPS
+/* A part of a timestamp; the calendar from days is Hinnant's civil_from_days. */
+static double part_of(double seconds, int part) {
+  if (part <= 1) return seconds;
+  if (!isfinite(seconds)) return NAN;
+  const double days = floor(seconds / 86400), from_march = days + 719468;
+  const double era = floor(from_march / 146097);
+  const double of_era = from_march - era * 146097;
+  const double years =
+      floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
+  const double of_year = of_era - (years * 365 + floor(years / 4) - floor(years / 100));
+  const double month = floor((of_year * 5 + 2) / 153), after_december = floor(month / 10);
+  switch (part) {
+    case 2: return years + era * 400 + after_december;
+    case 3: return month + 3 - after_december * 12;
+    case 4: return of_year - floor((month * 153 + 2) / 5) + 1;
+    case 5: return days + 3 - floor((days + 3) / 7) * 7;
+    default: return (seconds - days * 86400) / 3600;
+  }
+}
+#else
+static double part_of(double x, int part) {
+  (void)part; /* of tables without timestamps */
+  return x;
+}
+#endif
+
+#if DIFFERENCES
+/* Minutes since midnight of a clock time such as 1730. */
+static double minutes(double clock_number) {
+  return clock_number - floor(clock_number / 100) * 40;
+}
+
+/* The difference of two columns, the shorter way where their unit has a period. */
+static double difference(const number *n, double x, double y) {
+  const double z = n->is_clock_number ? minutes(x) - minutes(y) : x - y;
+  return n->period > 0 ? z - floor((z + n->period / 2) / n->period) * n->period : z;
+}
+#endif
+
+static void encode_number(const number *n, const xpnet_value *row, float *out) {
+  double value = part_of(row[n->column].number, n->part);
+#if DIFFERENCES
+  if (n->minus >= 0) value = difference(n, value, part_of(row[n->minus].number, n->part));
+#endif
+  write_number(n, value, out);
+}
+"""
+
+
+def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
+    """Return the column of a number, or the seconds of timestamps: (rows,) float64."""
+    if number.part:
+        return table.timestamps(number.column)
+    return table.numbers(number.column)
+
+
+def plain_numbers(encodings: Iterable[Encoding]) -> list[NumberEncoding]:
+    """Return the numbers among encodings, of timestamps the trends alone."""
+    return [
+        encoding
+        for encoding in encodings
+        if isinstance(encoding, NumberEncoding) and encoding.part in ("", "trend")
+    ]
 
 
 def numbers_of(

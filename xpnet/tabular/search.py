@@ -22,7 +22,7 @@ from xpnet.data.sources import Source
 from xpnet.tabular.blending import best_blend
 from xpnet.tabular.columns import enumerated
 from xpnet.tabular.divided_rows import DividedRows
-from xpnet.tabular.encodings import Encoding, NumberEncoding
+from xpnet.tabular.encoding import Encoding
 from xpnet.tabular.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.network_training import NetworkTraining
 from xpnet.tabular.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
@@ -154,10 +154,8 @@ def are_bins(encodings: Sequence[Encoding]) -> numpy.ndarray:
     """Return which inputs are bins of numbers: (inputs,) bool."""
     masks = []
     for encoding in encodings:
-        mask = numpy.zeros(len(encoding.labels), bool)
-        if isinstance(encoding, NumberEncoding) and len(encoding.edges):
-            mask[1 - len(encoding.edges) :] = True
-        masks.append(mask)
+        outputs = len(encoding.labels)
+        masks.append(numpy.arange(outputs) >= outputs - encoding.bins)
     return numpy.concatenate(masks)
 
 

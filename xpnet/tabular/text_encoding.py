@@ -1,7 +1,7 @@
 """Free text as numbers: n-grams of characters, hashed, weighted and reduced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy
@@ -11,7 +11,9 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-from xpnet.tabular.columns import CategoryCodes
+from xpnet.data.cells.forms import ColumnForm
+from xpnet.tabular.columns import CategoryCodes, Kind, Table
+from xpnet.tabular.encoding import Encoding, StoredFields, TensorShapes, check_array
 from xpnet.typing import SparseMatrix
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ TEXTS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
-class TextEncoding:
+class TextEncoding(Encoding):
     """A column of free text as a few numbers, in which similar texts are close together.
 
     column : index of the table's column
@@ -41,12 +43,32 @@ class TextEncoding:
     frequencies: numpy.ndarray
     components: numpy.ndarray
 
+    kind = "text"
+    tensors = ("frequencies", "components")
+    why_not_exported = (
+        "A model in C or ONNX must have no free text; got text_features='on'. Save it by "
+        "`save`, or train it with text_features='off'."
+    )
+
+    @property
+    def reads(self) -> Kind:
+        """Return the kind of values that the column is read as."""
+        return "category"
+
+    def later_form(self, form: ColumnForm) -> ColumnForm:
+        """Return the form in which later rows are read: as text alone."""
+        return replace(form, refuses=("numbers", "dates"))
+
     @property
     def labels(self) -> list[str]:
         """Return the ending of the name of each output, which follows the column's name."""
         return [f"_text{index}" for index in range(self.components.shape[1])]
 
-    def write(self, codes: CategoryCodes, out: numpy.ndarray) -> None:
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+        self.write_texts(table.categories(self.column), out)
+
+    def write_texts(self, codes: CategoryCodes, out: numpy.ndarray) -> None:
         """Encode rows; gaps are 0. out : (rows, outputs) float32, overwritten"""
         of_texts = numpy.zeros((len(codes.texts) + 1, out.shape[1]), numpy.float32)
         for part in gen_batches(len(codes.texts), TEXTS_AT_ONCE):
@@ -54,6 +76,17 @@ class TextEncoding:
             counts.data *= self.frequencies[counts.indices]
             of_texts[:-1][part] = normalize(counts) @ self.components
         out[...] = of_texts[codes.codes]
+
+    def check(self) -> None:
+        """Raise ValueError for arrays of other shapes."""
+        outputs = self.components.shape[1] if self.components.ndim == 2 else 0
+        check_array(self.frequencies, "float64", (HASHES,))
+        check_array(self.components, "float32", (HASHES, outputs))
+
+    @classmethod
+    def describe(cls, settings: StoredFields, shapes: TensorShapes) -> str | None:
+        """Return what the column holds, by its entry in a model file."""
+        return "free text"
 
 
 def hashed(texts: Sequence[str]) -> SparseMatrix:
