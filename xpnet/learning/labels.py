@@ -53,6 +53,7 @@ def _check_all_are_labelled(y: object, name: str) -> None:
     if is_sparse(y):
         return
     labels = numpy.asarray(y)
+    is_missing: numpy.ndarray
     if labels.dtype.kind == "f":
         is_missing = numpy.isnan(labels)
     elif labels.dtype.kind in "OU" and not (type(y) is numpy.ndarray and labels.dtype.kind == "U"):
@@ -76,7 +77,8 @@ def missing_targets(is_wrong: numpy.ndarray, name: str, found: str, wanted: str)
 
     is_wrong : (rows,) or (rows, targets) bool; found : what they hold; wanted : what they must be
     """
-    rows = is_wrong.reshape(len(is_wrong), -1).any(axis=1) if is_wrong.ndim else is_wrong[None]
+    rows: numpy.ndarray = numpy.atleast_1d(is_wrong)
+    rows = rows.reshape(len(rows), -1).any(axis=1)
     return InputError(
         f"Input {name} contains {found}: `{name}` must hold {wanted} for each row, and "
         f"{numpy.count_nonzero(rows):,} of {len(rows):,} rows have none, the first of them row "

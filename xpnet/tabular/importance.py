@@ -10,6 +10,7 @@ import numpy
 from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
 from xpnet.models import Network
+from xpnet.ops import Array
 from xpnet.steps.reference import ReferenceStep
 from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.encoder import TableEncoder
@@ -91,7 +92,7 @@ class _LayersOnHost:
             arrays["bias"] = numpy.zeros_like(arrays["bias"])
             if "scale_in" in arrays:
                 arrays["scale_in"] = arrays["scale_in"][:, inputs]
-        return self.step.affine[0].forward(X, *arrays.values())
+        return numpy.asarray(self.step.affine[0].forward(X, *arrays.values()))
 
     def losses(self, x: numpy.ndarray, Y: numpy.ndarray) -> numpy.ndarray:
         """Return the mean loss of each run of rows that has the targets Y: (runs,).
@@ -99,12 +100,16 @@ class _LayersOnHost:
         x : ([members,] runs * rows, outputs) of the first layer
         """
         step = self.step
+        outputs: Array = x
         for k, names in enumerate(self.spec.layer_names[1:]):
-            x, _ = step.activations[k].forward(x)
-            x = step.affine[k + 1].forward(x, *(step.params[name] for name in names.values()))
+            hidden, _ = step.activations[k].forward(outputs)
+            arrays = [step.params[name] for name in names.values()]
+            outputs = step.affine[k + 1].forward(hidden, *arrays)
         rows = len(Y)
-        starts = range(0, x.shape[-2], rows)
-        losses = [step.measure(x[..., start : start + rows, :], Y, None)[0] for start in starts]
+        starts = range(0, outputs.shape[-2], rows)
+        losses = [
+            step.measure(outputs[..., start : start + rows, :], Y, None)[0] for start in starts
+        ]
         return numpy.array([float(loss) for loss in losses])
 
 
