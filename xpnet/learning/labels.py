@@ -77,8 +77,8 @@ def missing_targets(is_wrong: numpy.ndarray, name: str, found: str, wanted: str)
 
     is_wrong : (rows,) or (rows, targets) bool; found : what they hold; wanted : what they must be
     """
-    rows: numpy.ndarray = numpy.atleast_1d(is_wrong)
-    rows = rows.reshape(len(rows), -1).any(axis=1)
+    by_row = is_wrong.reshape(is_wrong.shape[0] if is_wrong.ndim else 1, -1)
+    rows: numpy.ndarray = numpy.logical_or.reduce(by_row, axis=1)
     return InputError(
         f"Input {name} contains {found}: `{name}` must hold {wanted} for each row, and "
         f"{numpy.count_nonzero(rows):,} of {len(rows):,} rows have none, the first of them row "
