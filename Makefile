@@ -87,6 +87,7 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 test-threads: .venv/ready  ## each test of models, estimators and tables in four threads at once
 	$(BIN)/python -m pip install --quiet 'pytest-run-parallel>=0.9'
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BOUNDED) --parallel-threads=4 -m "$(QUICK)" \
+		-o thread_unsafe_functions="$$(printf 'signal.*\npytest.MonkeyPatch.context\ntracemalloc.*')" \
 		tests/models tests/estimators tests/tabular
 
 TESTS ?= tests

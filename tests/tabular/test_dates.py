@@ -198,6 +198,7 @@ def test_whole_numbers_that_look_like_dates_are_reported() -> None:
     assert TableEncoder().fit({"x": numbers}).notes_ == {}
 
 
+@pytest.mark.thread_unsafe  # catches warnings
 @each_case(
     ("texts", "example"),
     [
