@@ -76,6 +76,7 @@ def has_levels(monkeypatch: pytest.MonkeyPatch, x: numpy.ndarray = X, **effect: 
     """Whether levels are fitted where their effect has these numbers."""
     measured = ValueEffect(1e3, 0.5, 0.9)._replace(**effect)
     monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
+    monkeypatch.setattr(level_encoding, "predict_better_than_bins", lambda *_: True)
     return fit_levels(x, NUMBER, target_of(numpy.resize(Y, len(x)))) is not None
 
 
@@ -106,6 +107,7 @@ def test_the_limits_of_levels_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_limit_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = ValueEffect(1e3, 0.5, 0.9)
     monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
+    monkeypatch.setattr(level_encoding, "predict_better_than_bins", lambda *_: True)
     classes = target_of(numpy.arange(60) % 4, "classification")
     for numbers, target in ((60, target_of(Y)), (180, classes)):
         monkeypatch.setattr(value_effect, "MAX_TARGET_NUMBERS", numbers)
@@ -123,6 +125,7 @@ def test_the_rows_that_are_added_to_a_level(
 ) -> None:
     measured = ValueEffect(1e3, correlation, 0.9)
     monkeypatch.setattr(level_encoding, "effect_of_values", lambda *_: measured)
+    monkeypatch.setattr(level_encoding, "predict_better_than_bins", lambda *_: True)
     levels = fit_levels(X, NUMBER, target_of(Y))
     assert levels is not None
     indices = numpy.repeat(numpy.arange(20), 3)

@@ -93,6 +93,26 @@ def _mean_of_others(
     return float(y[others].sum()), int(others.sum())
 
 
+def test_levels_are_found_though_bins_tell_most_of_them_apart() -> None:
+    """40 firms of 25 rows: bins of a tree separate nearly all of them."""
+    rng = numpy.random.default_rng(0)
+    firm = rng.permutation(numpy.repeat(rng.permutation(400)[:40], 25))
+    y = rng.normal(size=400)[firm] + rng.normal(size=1000)
+    assert fitted(firm.astype(float), target_of(y)) is not None
+    encoder = TableEncoder(binning="tree").fit({"firm": firm, "x": rng.normal(size=1000)}, y)
+    names = encoder.get_feature_names_out()
+    assert "firm_level_target" in names
+    assert not any(name.startswith("firm_bin") for name in names), "bins would tell the firm"
+
+
+def test_numbers_of_noise_have_no_levels() -> None:
+    rng = numpy.random.default_rng(3)
+    for rows in (3, 5, 25):
+        for _ in range(20):
+            firm = numpy.repeat(numpy.arange(60.0), rows)
+            assert fitted(firm, target_of(rng.normal(size=60 * rows))) is None
+
+
 def test_numbers_that_are_measured_have_no_levels() -> None:
     rng = numpy.random.default_rng(1)
     age = rng.integers(18, 80, 2000).astype(float)

@@ -180,7 +180,8 @@ class ColumnFit:
         if levels is None:
             return numbers
         self.means[index] = levels.means
-        return [*numbers, levels.encoding]
+        without_bins = replace(numbers[0], edges=numpy.empty(0))  # which would tell the levels
+        return [without_bins, levels.encoding]
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
         """Return the encodings of a column of timestamps; none where it has one value only."""

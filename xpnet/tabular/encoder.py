@@ -166,11 +166,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     a column from four times as many rows on, and from 20 rows on at the latest. No value has both:
     the mean over the other rows of a known value would tell a training row's own target.
 
-    A number with bins has levels where it has 5 to 4,096 different values, with 2.5 rows or more on
-    average, and the targets of rows of one value have more in common than the number's bins tell:
-    by 7 standard deviations of what they have in common by chance, and at least 2 % of the target's
-    variance. Rows of one group of ``fit_transform`` are not compared with each other. The mean
-    target is shrunk towards that of all rows, the more the less the rows of a value have in common.
+    A number has levels in place of bins where it has 5 to 4,096 different values, with 2.5 rows or
+    more on average, and the means of these values predict the targets of other rows better than the
+    number and its bins: by 3 standard errors, and at least 2 % of the target's variance. Rows of
+    one group of ``fit_transform`` are not compared with each other. The mean target is shrunk
+    towards that of all rows, the more the less the rows of a value have in common.
 
     Two columns of numbers with bins, or of dates, whose ranges are alike may have a difference,
     where the target depends on which of two prices is higher, or by how many minutes one time is

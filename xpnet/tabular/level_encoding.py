@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy
 
 from xpnet.tabular.columns import Kind, Table
+from xpnet.tabular.division import RowLinks
 from xpnet.tabular.encoding import (
     Encoding,
     OnnxTable,
@@ -21,9 +22,17 @@ from xpnet.tabular.encoding import (
     check_array,
 )
 from xpnet.tabular.encoding_target import Target
-from xpnet.tabular.number_encoding import NumberEncoding
-from xpnet.tabular.target_means import ColumnMeans, ValuesOfRows, details_of_values, fit_means
+from xpnet.tabular.number_encoding import NumberEncoding, encode_numbers
+from xpnet.tabular.target_means import (
+    PARTS,
+    ColumnMeans,
+    ValuesOfRows,
+    details_of_values,
+    fit_means,
+    means_of_other_parts,
+)
 from xpnet.tabular.value_effect import (
+    ComparedTargets,
     compared_rows,
     compared_targets,
     effect_of_values,
@@ -38,11 +47,15 @@ SAMPLED_ROWS = 4 * MAX_LEVELS
 """Number of evenly spaced rows that show whether a number has more levels than that."""
 MIN_ROWS_PER_LEVEL = 2.5
 """Minimum number of rows for each level on average."""
-MIN_DEVIATIONS = 7.0
+MIN_DEVIATIONS = 4.0
 """Smallest excess of what rows of one level have in common, in standard deviations of its value by
-chance. Columns of measured numbers are below it, numbers of firms, schools and states above."""
+chance."""
+MIN_GAIN_ERRORS = 3.0
+"""Smallest gain of means of levels over the number and its bins, in standard errors of the squared
+errors of rows of other parts. Columns of measured numbers are below it, numbers of firms, schools
+and states above."""
 MIN_EXPLAINED = 0.02
-"""Smallest share of the target's variance that the levels must explain beyond the bins."""
+"""Smallest share of the target's variance that levels must explain, and explain beyond the bins."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +162,7 @@ def indices_of_levels(x: numpy.ndarray, levels: numpy.ndarray) -> numpy.ndarray:
 
 
 def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> FittedLevels | None:
-    """Fit the levels of a number; None where they tell nothing beyond the number and its bins.
+    """Fit the levels of a number; None where they predict no better than the number and its bins.
 
     The mean target of a level is shrunk towards that of all rows by as many rows as its level's
     correlation asks for (the best linear predictor of a random effect: Robinson, That BLUP Is a
@@ -167,15 +180,65 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
     targets = compared_targets(target, rows)
     if targets is None:
         return None
-    beyond_bins = effect_of_values(x[rows], number.edges, targets)
-    if beyond_bins.deviations < MIN_DEVIATIONS or beyond_bins.explained < MIN_EXPLAINED:
+    effect = effect_of_values(x[rows], numpy.empty(0), targets)
+    if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
         return None
-    correlation = effect_of_values(x[rows], numpy.empty(0), targets).correlation
+    prior_rows = prior_rows_of(effect.correlation)
     indices = indices_of_levels(x, levels)
-    means = fit_means(ValuesOfRows(indices, len(levels)), target, prior_rows_of(correlation))
+    values = ValuesOfRows(indices[rows], len(levels))
+    if not predict_better_than_bins(x[rows], values, prior_rows, number, targets):
+        return None
+    means = fit_means(ValuesOfRows(indices, len(levels)), target, prior_rows)
     details = details_of_values(indices, len(levels), means)
     encoding = LevelEncoding(number.column, levels, details.of_values, details.labels)
     return FittedLevels(encoding, means)
+
+
+def predict_better_than_bins(
+    x: numpy.ndarray,
+    values: ValuesOfRows,
+    prior_rows: float,
+    number: NumberEncoding,
+    targets: ComparedTargets,
+) -> bool:
+    """Return whether means of levels predict rows of other parts better than the number does.
+
+    The number predicts by a linear function of its outputs, or not at all if that is better.
+
+    x : (rows,) finite; values : the level of each row
+    """
+    links = RowLinks(groups=targets.groups)
+    parts = links.parts(PARTS, len(x), numpy.random.RandomState(0))
+    Y = targets.Y - targets.Y.mean(axis=0)
+    of_constant = (Y**2).sum(axis=1)
+    of_number = ((Y - _predicted_by_number(x, number, Y, parts)) ** 2).sum(axis=1)
+    of_levels = ((Y - means_of_other_parts(values, Y, parts, prior_rows)) ** 2).sum(axis=1)
+    others = min(of_constant, of_number, key=numpy.sum)
+    gains = others - of_levels
+    standard_error = gains.std() / numpy.sqrt(len(x))
+    gain = float(gains.mean())
+    return gain > MIN_GAIN_ERRORS * standard_error and gain > MIN_EXPLAINED * of_constant.mean()
+
+
+def _predicted_by_number(
+    x: numpy.ndarray, number: NumberEncoding, Y: numpy.ndarray, parts: numpy.ndarray
+) -> numpy.ndarray:
+    """Return what a linear function of the number's outputs predicts from other parts.
+
+    x : (rows,) finite; Y : (rows, columns), of mean 0; parts : (rows,) int
+    """
+    blocks = encode_numbers([number], x[:, None], numpy).blocks
+    inputs = numpy.concatenate(blocks, axis=1)
+    inputs = inputs - inputs.mean(axis=0)
+    grams = [inputs[parts == part].T @ inputs[parts == part] for part in range(PARTS)]
+    products = [inputs[parts == part].T @ Y[parts == part] for part in range(PARTS)]
+    ridge = numpy.eye(inputs.shape[1])
+    predicted = numpy.empty_like(Y)
+    for part in range(PARTS):
+        gram = sum(grams) - grams[part] + ridge
+        weights = numpy.linalg.solve(gram, sum(products) - products[part])
+        predicted[parts == part] = inputs[parts == part] @ weights
+    return predicted
 
 
 def distinct_levels(x: numpy.ndarray) -> numpy.ndarray | None:

@@ -168,6 +168,21 @@ def _means_of(
         first = columns.stop
 
 
+def means_of_other_parts(
+    values: ValuesOfRows, Y: numpy.ndarray, parts: numpy.ndarray, prior_rows: float
+) -> numpy.ndarray:
+    """Return for each row the mean of its value over the rows of other parts: (rows, columns).
+
+    values : of the rows, which all have one; Y : (rows, columns); parts : (rows,) int
+    """
+    sums = numpy.zeros((values.size, PARTS, Y.shape[1]))
+    counts = numpy.zeros((values.size, PARTS, 1))
+    numpy.add.at(sums, (values.indices, parts), Y)
+    numpy.add.at(counts, (values.indices, parts), 1)
+    means = _Means(sums, counts, Y.mean(axis=0), prior_rows, in_order=False)
+    return means.of_rows(values.indices, parts)
+
+
 def target_blocks(target: Target, rows: numpy.ndarray, max_columns: int) -> Iterator[numpy.ndarray]:
     """Yield the target of rows as columns: (rows, columns) float64; the first class has none."""
     y = target.y[rows]
