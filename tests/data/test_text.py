@@ -454,3 +454,16 @@ def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
     ):
         read(tmp_path, GOOD)
     assert not list((tmp_path / "kept").iterdir())
+
+
+def test_pyarrow_reads_through_no_file_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads may still read ahead when a program ends, which would abort the program."""
+    (tmp_path / "d.csv").write_text(GOOD)
+
+    def opened(*_: Any, **__: Any) -> None:
+        raise AssertionError("Python has opened the file")
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert look(tmp_path / "d.csv").cells == {"a": [1, 3], "b": [2.0, 4.5]}

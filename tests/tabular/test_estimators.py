@@ -638,3 +638,13 @@ def test_a_fit_that_failed_leaves_no_watcher_to_the_next() -> None:
     assert watched == []
     model.watch(watch).fit(X, y)
     assert watched == [0]
+
+
+@pytest.mark.parametrize("networks", [8, 12])
+def test_a_row_is_predicted_alone_as_among_others(networks: int) -> None:
+    rng = numpy.random.default_rng(0)
+    X, y = rng.normal(size=(80, 3)), rng.normal(size=80)
+    model = TabularRegressor(networks=networks, max_iter=2, random_state=0).fit(X, y)
+    together = model.predict(X)
+    alone = numpy.concatenate([model.predict(X[k : k + 1]) for k in range(80)])
+    numpy.testing.assert_array_equal(alone, together)

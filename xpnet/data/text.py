@@ -154,9 +154,18 @@ class TextFile:
         )
 
     def _content(self) -> pyarrow.NativeFile:
-        """Return a stream over the content, decompressed."""
-        # Python opens the file, since pyarrow opens none whose name is not UTF-8.
-        raw = pyarrow.py_buffer(self.piped) if str(self.source) == STDIN else self.path.open("rb")
+        """Return a stream over the content, decompressed.
+
+        pyarrow opens the file where its name is UTF-8. A thread that reads ahead through a file of
+        Python's would end a program that ends meanwhile, such as after an error.
+        """
+        raw: object
+        if str(self.source) == STDIN:
+            raw = pyarrow.py_buffer(self.piped)
+        elif _is_utf8(str(self.path)):
+            raw = pyarrow.OSFile(str(self.path))
+        else:
+            raw = self.path.open("rb")
         return pyarrow.input_stream(raw, compression=self.compression)
 
     def _parts(self) -> Iterator[bytes]:
@@ -424,6 +433,15 @@ def _kind_to_read(inferred: pyarrow.DataType, *, is_target: bool) -> pyarrow.Dat
     if types.is_binary(inferred) or (types.is_temporal(inferred) and not is_target):
         return STRING
     return inferred
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a name can be written as UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _temporary_folder() -> str:

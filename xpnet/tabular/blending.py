@@ -7,6 +7,7 @@ import numpy
 from xpnet.tabular.best_epoch import MIN_PROBABILITY
 from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.fitted import mean_of
 from xpnet.tabular.predicted_rows import PredictedRows, rows_of_folds
 from xpnet.training import LabeledRows
 
@@ -61,7 +62,7 @@ def _rows_of_setting(trained: TrainedNetworks, divided: DividedRows) -> Predicte
     backend = trained.validated[0].backend
     X = backend.asarray(validation.X)
     outputs = [backend.to_numpy(network.predict(X)) for network in trained.validated]
-    return PredictedRows(numpy.mean(outputs, axis=0), validation.Y, validation.weight)
+    return PredictedRows(mean_of(outputs), validation.Y, validation.weight)
 
 
 def _loss_of_mean(predicted: Sequence[PredictedRows]) -> float:

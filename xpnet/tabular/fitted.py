@@ -7,6 +7,7 @@ and each attribute belongs to one whole fit, whatever other threads do.
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from statistics import fmean
 from typing import Any, Self
 
@@ -92,7 +93,7 @@ class FittedTable:
     def mean_outputs(self, X: ArrayLike) -> numpy.ndarray:
         """Return the mean prediction of all members of all networks: (rows, outputs)."""
         blocks = (self.network_outputs(block, "predict") for block in self.encoded_blocks(X))
-        return self.in_units(numpy.concatenate([numpy.mean(block, axis=0) for block in blocks]))
+        return self.in_units(numpy.concatenate([mean_of(block) for block in blocks]))
 
     def member_outputs(self, X: ArrayLike) -> numpy.ndarray:
         """Return the prediction of each member: (networks * members, rows, outputs)."""
@@ -396,6 +397,15 @@ class FittedAttributes(Saved):
     @feature_names_in_.setter
     def feature_names_in_(self, names: Sequence[str] | numpy.ndarray | None) -> None:
         self._fitted = self.get_fitted_state().with_feature_names(names)
+
+
+def mean_of(outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
+    """Return the mean of the outputs of networks, which are added one after the other.
+
+    The order in which numpy.mean adds depends on the number of rows, and so would the mean of a
+    row, in its last bits. outputs : each (rows, outputs)
+    """
+    return reduce(numpy.add, outputs) / outputs[0].dtype.type(len(outputs))
 
 
 def row_count(X: ArrayLike, encoder: Transformer) -> int:

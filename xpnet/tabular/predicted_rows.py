@@ -10,7 +10,7 @@ from xpnet.data.sources import Source
 from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.ensemble import TrainedNetworks
 from xpnet.tabular.fit_rows import select
-from xpnet.tabular.fitted import FittedTable
+from xpnet.tabular.fitted import FittedTable, mean_of
 from xpnet.training import LabeledRows
 
 
@@ -41,7 +41,7 @@ def predicted_rows(
         parts = [X]
         if isinstance(X, Source):
             parts = [part for block in range(X.blocks) for part in X.parts(block)]
-        means = [numpy.mean(fitted.network_outputs(part, "predict"), axis=0) for part in parts]
+        means = [mean_of(fitted.network_outputs(part, "predict")) for part in parts]
         return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
     if validation is None:
         nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
@@ -64,9 +64,7 @@ def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRo
         fold = validation[indices[networks[0]]]
         X = backend.asarray(divided.validation_rows(fold).X)
         predicted = [trained.validated[k].predict(X) for k in networks]
-        outputs.append(
-            numpy.mean([backend.to_numpy(of_network) for of_network in predicted], axis=0)
-        )
+        outputs.append(mean_of([backend.to_numpy(of_network) for of_network in predicted]))
         folds.append(fold)
     chosen = numpy.concatenate([fold.validation for fold in folds])
     groups = [fold.groups for fold in folds if fold.groups is not None]

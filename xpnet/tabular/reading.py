@@ -1,7 +1,7 @@
 """Columns of a table read as the training has learned it, by the forms of ``xpnet.data.cells``."""
 
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, NamedTuple
@@ -82,7 +82,11 @@ class ReadingRules:
         values = self.missing_values
         if isinstance(values, Mapping):
             values = values.get(name)
-        listed = [values] if isinstance(values, str | Real) else list(values or ())
+        listed: list[object] = [values]
+        if values is None:
+            listed = []
+        elif isinstance(values, Iterable) and not isinstance(values, str):
+            listed = list(values)
         wrong = [value for value in listed if not isinstance(value, str | Real)]
         if wrong:
             raise InputError(

@@ -135,7 +135,7 @@ def checked_form(form: ColumnForm) -> ColumnForm:
 def checked_number_format(number_format: NumberFormat) -> NumberFormat:
     """Return a format from a file of anyone. Raises ValueError for one that reads no numbers."""
     texts = [number_format.thousands, number_format.unit]
-    are_texts = all(isinstance(text, str) and len(text) <= MAX_WORD_LENGTH for text in texts)
+    are_texts = all(type(text) is str and len(text) <= MAX_WORD_LENGTH for text in texts)
     if number_format.decimal not in (".", ",") or not are_texts:
         raise ValueError("a format of numbers must have a decimal mark and short texts")
     return number_format
