@@ -12,8 +12,10 @@ def check_weights(weights: object, rows: int, name: str = "sample_weight") -> nu
     """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
     for others.
     """
-    if isinstance(weights, Real) or not rows:
-        return numpy.full(rows, float(weights) if rows else 0.0)
+    if isinstance(weights, Real):
+        return numpy.full(rows, float(weights))
+    if not rows:
+        return numpy.empty(0)
     checked: numpy.ndarray = check_array(
         weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name
     )
