@@ -13,12 +13,13 @@ from xpnet.data.cells.numbers import MAX_EXACT_INTEGER, is_name_of_digits
 
 _NAME = r"^\s*[+-]?(0\d+|\d{16,})\s*$"
 """Digits that may name something: those that begin with 0, and many of them."""
-_SIGNS = tuple(map(ord, "+-"))
-_BEFORE_CELL = tuple(map(ord, '\n\r" '))
-"""Bytes that may stand before a cell, besides the separator."""
+_BYTES_AT_ONCE = 2**16
+"""Bytes of a text that are looked at together, which stay in a processor's cache."""
+_WITHIN_WORDS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:- ")
+"""Bytes after which digits belong to a word, a date or a time."""
 
 
-def may_begin_with_zero(parts: Iterable[bytes], separator: str, encoding: str) -> bool:
+def may_begin_with_zero(parts: Iterable[bytes], encoding: str) -> bool:
     """Return whether some cell of a text may hold digits that begin with 0.
 
     parts : the content; all of them are taken, as far as no such cell is found
@@ -28,20 +29,23 @@ def may_begin_with_zero(parts: Iterable[bytes], separator: str, encoding: str) -
     last = b"\n"
     found = False
     for part in parts:
-        found = found or _begins_with_zero(last + part, ord(separator))
-        last = part[-2:]
+        content = last + part
+        starts = range(0, 0 if found else len(content), _BYTES_AT_ONCE)
+        found = found or any(
+            _begins_with_zero(content[start : start + _BYTES_AT_ONCE + 2]) for start in starts
+        )
+        last = content[-2:]
     return found
 
 
-def _begins_with_zero(content: bytes, separator: int) -> bool:
-    """Return whether digits that begin with 0 stand behind the beginning of a cell or a sign."""
+def _begins_with_zero(content: bytes) -> bool:
+    """Return whether a 0 and a digit stand behind another byte than those of numbers and words."""
     characters = numpy.frombuffer(content, numpy.uint8)
     before, middle, after = characters[:-2], characters[1:-1], characters[2:]
-    is_name = (middle == ord("0")) & (after - ord("0") < 10)  # unsigned numbers wrap around
-    is_first = before == separator
-    for mark in (*_BEFORE_CELL, *_SIGNS):
-        is_first |= before == mark
-    return bool((is_name & is_first).any())
+    is_digit = after - ord("0") < 10  # unsigned numbers wrap around, here and below
+    is_begin = before - ord(".") > ord("9") - ord(".")
+    begins = before[(middle == ord("0")) & is_digit & is_begin]
+    return any(mark not in _WITHIN_WORDS for mark in numpy.unique(begins).tolist())
 
 
 def columns_of_names(batches: Iterable[pyarrow.RecordBatch]) -> dict[str, str]:

@@ -269,8 +269,7 @@ class TextFile:
             for name, kind in kinds.items()
             if name != target and (types.is_integer(kind) or types.is_floating(kind))
         ]
-        separator, encoding = str(self.separator), str(self.encoding)
-        if numeric and may_begin_with_zero(self._parts(), separator, encoding):
+        if numeric and may_begin_with_zero(self._parts(), str(self.encoding)):
             self._take_names_as_text(kinds, numeric)
 
     def _take_names_as_text(
