@@ -304,9 +304,26 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
     ) -> TrainingInputs:
-        """Learn how to encode a table; return its rows, encoded, with the means they may have.
+        """Learn how to encode a table; return its encoded rows, whose mean targets a fit replaces.
 
-        The arguments are those of `fit_transform`.
+        `xpnet.TabularClassifier` and `xpnet.TabularRegressor` call it: they compute the mean
+        targets of each network's training rows and validation rows from its training rows alone.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        y : array, shape (rows,), or None
+            The target: labels, or numbers.
+        groups : array, shape (rows,), optional
+            The group of each row, as `fit_transform` takes it.
+        time : array, shape (rows,), or str, optional
+            The time of each row, as `fit_transform` takes it.
+
+        Returns
+        -------
+        TrainingInputs
+            The encoded rows, (rows, outputs) float32, and the means of their values.
         """
         table, means = self._fit(X, y, groups, time)
         return TrainingInputs(self._encode(table), self._means_of_inputs(means))
