@@ -2,7 +2,7 @@
 wrong usage.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from xpnet_bench.settings import CHOICES, Settings
 ACCURACY = "tables"
 """The suite that measures errors on open tables; all others measure time and memory."""
 
-PEERS = [entry.name for entry in ENTRIES if entry.role == "peer"]
 RESULTS = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -88,18 +87,28 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     from xpnet_bench.report import write_report
     from xpnet_bench.run import INTERRUPTED, run
 
-    _check_peers(ctx, [*PEERS, "none"])
+    settings = Settings(data=str(data.resolve()) if data else "", **chosen)
+    _check_peers(ctx, [*_peers_of(settings.suites), "none"])
     if data:
         from xpnet_bench.jobs.data import mnist
 
         mnist(str(data), "float32")
-    record = run(Settings(data=str(data.resolve()) if data else "", **chosen), output)
+    record = run(settings, output)
     write_report(record.path, output)
     click.echo(str(output / "report.html"))
     if record.left_out:
         why = record.run["left_out"]["why"]
         click.echo(f"Not measured, since {why}: {', '.join(record.left_out)}.", err=True)
         ctx.exit(1 if why == INTERRUPTED else 0)
+
+
+def _peers_of(suites: Sequence[str]) -> list[str]:
+    """Return the names of the peers that take part in some of the suites."""
+    return [
+        entry.name
+        for entry in ENTRIES
+        if entry.role == "peer" and not set(suites).isdisjoint(entry.suites)
+    ]
 
 
 def _check_peers(ctx: click.Context, allowed: Collection[str]) -> None:
