@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 from xpnet_bench.contenders import find_entry
-from xpnet_bench.jobs import PER_PROCESS, SUITES, Job, jobs_of
+from xpnet_bench.jobs import SUITES, Job, is_per_process, jobs_of
 from xpnet_bench.measure.race import Lane
 from xpnet_bench.record import Record
 from xpnet_bench.results import Measurement, Results
@@ -50,7 +50,7 @@ def measured(
 
 def _measurement(job: Job, name: str, seconds: numpy.ndarray, run: dict[str, Any]) -> Measurement:
     notes: list[dict[str, float]] = []
-    if job.suite in PER_PROCESS:
+    if is_per_process(job):
         seconds = seconds[:3]
         notes = [{"peak_mib": 300.0 + i, "import_mib": 200.0, "data_mib": 100.0} for i in range(3)]
     if job.operation == "accuracy":
