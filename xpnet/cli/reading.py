@@ -352,8 +352,10 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
     if settings.groups is not None:
         form = category_form([], settings.gaps)
         table = read_table(_column_of(frame, settings.groups, labelled), {0: form})
-        codes = table.categories(0).codes
-        gaps = numpy.count_nonzero(codes < 0)
+        names = table.categories(0)
+        codes = names.codes
+        is_empty = numpy.array([*(text == "" for text in names.texts), True])  # -1 is a gap
+        gaps = numpy.count_nonzero(is_empty[codes])
         if gaps:
             raise DataFileError(
                 f"{frame.name}: --groups must name a column without gaps; {settings.groups!r} has "

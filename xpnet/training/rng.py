@@ -164,7 +164,8 @@ def host_generator(rng: RandomSource = None) -> RandomNumbers:
     if isinstance(rng, int | numpy.integer):
         return numpy.random.default_rng(rng)
     is_numpy = hasattr(rng, "bit_generator") or hasattr(rng, "get_state")
-    if not (is_numpy and hasattr(rng, "uniform")):  # a torch.Generator has a state, too
+    draws = hasattr(rng, "uniform") or hasattr(rng, "permutation")
+    if not (is_numpy and draws):  # a torch.Generator has a state, too
         raise InputError(
             "`rng` must be a seed (an integer), a numpy.random.Generator or RandomState, or None; "
             f"got {rng!r}. Pass a seed, such as 0."
