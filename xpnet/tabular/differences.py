@@ -385,8 +385,10 @@ def _pieces(x: numpy.ndarray, count: int) -> numpy.ndarray:
     """
     is_gap = numpy.isnan(x)
     edges = numpy.unique(numpy.quantile(x[~is_gap], numpy.linspace(0, 1, count + 1)))
-    filled = numpy.where(is_gap, edges[0], x)[:, None]
-    pieces = ((filled - edges[:-1]) / numpy.diff(edges)).clip(0.0, 1.0)
+    filled = numpy.where(is_gap, edges[0], x)
+    pieces = numpy.empty((len(x), len(edges) - 1))
+    for piece, low, high in zip(pieces.T, edges[:-1], edges[1:], strict=True):
+        piece[...] = (numpy.clip(filled, low, high) - low) / (high - low)
     return numpy.column_stack([pieces, is_gap]) if is_gap.any() else pieces
 
 
