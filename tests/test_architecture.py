@@ -51,6 +51,11 @@ WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/step
 NAMES_WITHOUT_AND_WITH_DASK = {"MLPClassifier", "MLPRegressor"}
 """Class names that `xpnet.estimators` and `xpnet.dask` share on purpose."""
 
+CIRCLES_OF_TYPES = {"cli": 4, "tabular": 13, "training": 2}
+"""Rooms in which files still import one another for types, with the number of these files. The list
+goes: a room leaves it, and a number falls, with the change that removes the circle.
+"""
+
 MAX_USES_OF_ANY = 475
 """Maximum number of times that xpnet and the backends say ``Any``. It may only shrink."""
 
@@ -70,15 +75,15 @@ def tree(path: Path) -> ast.Module:
 
 
 @cache
-def nodes(path: Path) -> list[ast.AST]:
-    """All nodes of a file that run: those under ``if TYPE_CHECKING`` are left out."""
+def nodes(path: Path, *, with_typing: bool = False) -> list[ast.AST]:
+    """All nodes of a file that run, and with ``with_typing`` those under ``if TYPE_CHECKING``."""
     typing_only = {
         id(inner)
         for node in ast.walk(tree(path))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    return [node for node in ast.walk(tree(path)) if id(node) not in typing_only]
+    return [node for node in ast.walk(tree(path)) if with_typing or id(node) not in typing_only]
 
 
 @cache
@@ -104,14 +109,14 @@ def resolved(module: str) -> str:
 
 
 @cache
-def imports(path: Path) -> list[str]:
+def imports(path: Path, *, with_typing: bool = False) -> list[str]:
     """Full names of what a file imports, the names that it takes from the package xpnet included.
 
     A name is imported by a statement, by ``import_module`` with a literal name, or as
-    ``xpnet.NAME`` after ``import xpnet``.
+    ``xpnet.NAME`` after ``import xpnet``; with ``with_typing`` also for types alone.
     """
     modules, aliases = [], set()
-    for node in nodes(path):
+    for node in nodes(path, with_typing=with_typing):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
             aliases |= {a.asname or a.name for a in node.names if a.name == "xpnet"}
@@ -243,14 +248,14 @@ def module_of(path: Path, folder: str) -> str:
 
 
 def circles(paths: list[Path], folder: str = "") -> list[list[str]]:
-    """Groups of files that import one another, directly or through
-    others, also inside functions.
+    """Groups of files that import one another, directly or through others, also inside functions
+    and for types alone.
     """
     modules = [module_of(path, folder) for path in paths]
     index = {module: k for k, module in enumerate(modules)}
     arrows = sparse.lil_array((len(paths), len(paths)), dtype=bool)
     for k, path in enumerate(paths):
-        for module in imports(path):
+        for module in imports(path, with_typing=True):
             target = index.get(module, index.get(module.rpartition(".")[0]))
             if target is not None and target != k:
                 arrows[k, target] = True
@@ -260,7 +265,10 @@ def circles(paths: list[Path], folder: str = "") -> list[list[str]]:
 
 
 def test_no_files_of_a_room_import_one_another() -> None:
-    assert [circle for name in sorted(ROOM_NAMES) for circle in circles(files_of(name))] == []
+    found = {name: circles(files_of(name)) for name in sorted(ROOM_NAMES)}
+    assert {name for name, groups in found.items() if groups} == set(CIRCLES_OF_TYPES)
+    for name, count in CIRCLES_OF_TYPES.items():
+        assert sum(map(len, found[name])) == count, found[name]
 
 
 def test_no_files_of_backends_and_benchmarks_import_one_another() -> None:

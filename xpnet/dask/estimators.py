@@ -129,10 +129,7 @@ class OnCluster:
         fitted = train(
             client, rows, validation, partial(_fit, local, method, in_memory), timeout=self.timeout
         )
-        vars(self).update(
-            {name: value for name, value in vars(fitted).items() if name not in params}
-        )
-        self._hide()  # type: ignore[attr-defined]
+        self._fitted = fitted._fitted
         return self
 
     def to_local(self) -> MLP:

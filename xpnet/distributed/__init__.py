@@ -6,7 +6,7 @@ one process and for many.
 ``step``         a training step that shares each batch among them
 ``batches``      batches whose rows they share
 ``sources``      the same for rows that are read block by block
-``coordinator``  the agreements that the fit of an estimator needs
+``agreement``    facts about rows on which the processes of a fit agree
 ``fingerprint``  a name for the rows of all ranks that does not depend on which rank has which row
 ``scaling``      scalers that are fitted to the rows of all ranks
 """

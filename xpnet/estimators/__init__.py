@@ -11,27 +11,27 @@ With the same settings they find the same numbers, with these exceptions, all on
 - a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
 - ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
-The modules, in the order in which to read them:
+A fit is data: records that are each made once, and passed on. `MLP._train` makes them in this
+order; no function takes the estimator itself. The modules, in the order in which to read them:
 
 - ``mlp``: the class that both estimators extend, with a fit from top to bottom;
-- ``classifier``, ``regressor``: the estimators, and the meaning of their outputs;
-- ``parameters``: the parameters of the constructor, and the values that each may have;
-- ``fit_data``: from the arguments of ``fit`` to rows where the network computes;
-  ``fit_inputs``: these arguments, and the checks of their rows; ``checks``: the checks of single
-  arrays;
-- ``fit_network``: the network that a fit trains; ``initial``: the random generator and the first
-  weights;
+  ``classifier``, ``regressor``: the estimators;
+- ``parameters``: the parameters of the constructor; ``settings``: what a fit gets of them;
+- ``rows``: the rows of a call, opened and checked; ``checks``: the checks of single arrays;
+- ``fit``: a fit that is ready to train; ``placement``: where it computes; ``network_plan``: its
+  network; ``initial``: the random generator and the first weights;
 - ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
 - ``epochs``: an epoch as scikit-learn makes and measures it; ``learning_rate``: the learning rate
   of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are printed;
 - ``record``: the counters and scores of a training; ``resume``: the checkpoints of fits that were
   cut off;
-- ``fitted``: the network that computes, and its parameters under scikit-learn's names;
-  ``predicted``: the estimator as scorers see it; ``inspection``: the parts of a prediction;
+- ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``predicted``: the
+  estimator as scorers see it; ``inspection``: the parts of a prediction;
 - ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses;
   ``search_space``: parameters that are worth a search.
 
-`xpnet.learning` holds what these estimators share with those of tables.
+`xpnet.learning` holds what these estimators share with those of tables: targets, weights, losses,
+the split for validation, and how attributes show the record of a fit.
 """
 
 from xpnet.estimators.classifier import MLPClassifier

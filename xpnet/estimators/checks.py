@@ -2,65 +2,125 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeGuard
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.labels import check_label_types, check_numbers, check_savable_labels
+from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
-
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-    from xpnet.learning.scikit_learn import BaseEstimator
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
 
 
-def check_X(estimator: "BaseEstimator", X: Any, *, finite: bool = True) -> Any:
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The columns of X that a fit learns.
+
+    count : number of columns
+    names : (columns,) of str; None for X without names
+    """
+
+    count: int
+    names: numpy.ndarray | None = None
+
+    def are_of(self, X: numpy.ndarray) -> bool:
+        """Return whether a matrix without names has these columns."""
+        return self.names is None and X.shape[1] == self.count
+
+
+class CheckedMatrix(NamedTuple):
+    """A checked matrix.
+
+    X : an array of any library, a sparse matrix or a source
+    columns : its columns
+    """
+
+    X: Any
+    columns: Columns
+
+
+class ColumnLearner(BaseEstimator):
+    """Stands for an estimator where scikit-learn checks and learns columns."""
+
+    n_features_in_: int
+    feature_names_in_: numpy.ndarray
+
+
+@cache
+def stand_in(name: str) -> type[ColumnLearner]:
+    """Return a class of this name, which stands in scikit-learn's messages."""
+    return type(name, (ColumnLearner,), {})
+
+
+def validated(X: Any, kind: type, columns: Columns | None, **options: Any) -> CheckedMatrix:
+    """Return a matrix as scikit-learn's ``validate_data`` does.
+
+    kind : the class of the estimator, whose name stands in messages
+    columns : those that X must have; None where X says which they are
+    options : further arguments of ``validate_data``
+
+    Raises ValueError for another number of features, and for other names.
+    """
+    learner = stand_in(kind.__name__)()
+    if columns is not None:
+        learner.n_features_in_ = columns.count
+        if columns.names is not None:
+            learner.feature_names_in_ = columns.names
+    X = validate_data(learner, X, reset=columns is None, **options)
+    if columns is None:
+        names = getattr(learner, "feature_names_in_", None)
+        columns = Columns(learner.n_features_in_, names)
+    return CheckedMatrix(X, columns)
+
+
+def check_X(X: Any, kind: type, columns: Columns, *, finite: bool = True) -> Any:
     """Check X for prediction, and return it as a matrix of numbers.
 
-    finite : whether to look at the values
+    kind : the class of the estimator; finite : whether to look at the values
 
     Raises ValueError for another number of features, or values that are not finite.
     """
-    if not (is_plain(X, FLOATING) and _has_columns_of(estimator, X)):
-        X = check_matrix(estimator, X, dtype="numeric", reset=False)
+    if not (is_plain(X, FLOATING) and columns.are_of(X)):
+        X = check_matrix(X, kind, columns, dtype="numeric").X
     if finite:
-        check_values(estimator, X)
+        check_values(X, kind)
     return X
 
 
 def check_matrix(
-    estimator: "BaseEstimator", X: Any, *, dtype: str | Sequence[str], reset: bool
-) -> Rows | Source:
-    """Check that X is a matrix of numbers with the columns of an estimator, and return it: host
-    data as an array of NumPy or a sparse matrix, an array of another library unchanged.
+    X: Any, kind: type, columns: Columns | None, *, dtype: str | Sequence[str]
+) -> CheckedMatrix:
+    """Check that X is a matrix of numbers, and return it: host data as an array of NumPy or a
+    sparse matrix, an array of another library unchanged.
 
     The values may still not be finite.
 
+    columns : those that X must have; None where X says which they are
     dtype : the dtype of host data, as ``check_array`` takes it
-    reset : whether the estimator learns the columns of X
     """
     if isinstance(X, Source):  # is a matrix of numbers
-        return validate_data(estimator, X, skip_check_array=True, reset=reset)
+        return validated(X, kind, columns, skip_check_array=True)
     if not is_on_host(X):
         _check_elsewhere(X)
-        return validate_data(estimator, X, skip_check_array=True, reset=reset)
-    # NumPy warns of values beyond the dtype, of which `check_values` tells.
-    with numbers_required(estimator), numpy.errstate(over="ignore"):
-        return validate_data(
-            estimator,
+        return validated(X, kind, columns, skip_check_array=True)
+    # NumPy warns of values beyond the dtype, which `check_values` reports.
+    with numbers_required(kind), numpy.errstate(over="ignore"):
+        return validated(
             X,
-            reset=reset,
+            kind,
+            columns,
             accept_sparse=["csr", "csc"],
             dtype=dtype,
             ensure_all_finite=False,
@@ -68,7 +128,7 @@ def check_matrix(
 
 
 @contextmanager
-def numbers_required(estimator: "BaseEstimator") -> Iterator[None]:
+def numbers_required(kind: type) -> Iterator[None]:
     """Raise InputError in place of NumPy's error for text, which names no remedy."""
     try:
         yield
@@ -77,38 +137,25 @@ def numbers_required(estimator: "BaseEstimator") -> Iterator[None]:
         if not text:
             raise
         raise InputError(
-            f"`X` must hold numbers for {type(estimator).__name__}; got {text:.60}. "
-            f"Use {_table_estimator(estimator)}, which takes text."
+            f"`X` must hold numbers for {kind.__name__}; got {text:.60}. "
+            f"Use {_table_estimator(kind)}, which takes text."
         ) from error
 
 
-def _table_estimator(estimator: "BaseEstimator") -> str:
+def _table_estimator(kind: type) -> str:
     """Return the name of the estimator that takes text and gaps for the same task."""
-    return "TabularClassifier" if is_classifier(estimator) else "TabularRegressor"
-
-
-def dtypes_of_training(estimator: "MLP") -> Sequence[str]:
-    """Return the dtypes in which rows are trained on as they are."""
-    return FLOATING if estimator.dtype is None else (estimator.dtype,)
+    return "TabularClassifier" if issubclass(kind, ClassifierMixin) else "TabularRegressor"
 
 
 def is_plain(X: object, dtypes: Sequence[str]) -> TypeGuard[numpy.ndarray]:
-    """Tell whether ``validate_data`` would return X, without names of columns, as it is.
+    """Return whether ``validate_data`` would return X, without names of columns, as it is.
 
     The values may still not be finite. ``validate_data`` takes longer than to predict a few rows.
     """
     return type(X) is numpy.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in dtypes
 
 
-def _has_columns_of(estimator: "BaseEstimator", X: numpy.ndarray) -> bool:
-    """Tell whether X, without names, has the columns that an estimator without names was fitted
-    on.
-    """
-    count = getattr(estimator, "n_features_in_", None)
-    return X.shape[1] == count and "feature_names_in_" not in vars(estimator)
-
-
-def check_values(estimator: "BaseEstimator", X: Rows | Source) -> None:
+def check_values(X: Rows | Source, kind: type) -> None:
     """Raise InputError for a matrix with a value that is not finite. A source is not read."""
     if isinstance(X, Source):
         return
@@ -120,7 +167,7 @@ def check_values(estimator: "BaseEstimator", X: Rows | Source) -> None:
     except ValueError as error:
         message = str(error)  # says whether it is NaN or infinity
         remedy = (
-            f"{type(estimator).__name__} needs finite numbers: use {_table_estimator(estimator)}, "
+            f"{kind.__name__} needs finite numbers: use {_table_estimator(kind)}, "
             "which takes gaps, or fill them with SimpleImputer."
             if "NaN" in message
             else "Replace such values, or drop their rows."
@@ -155,7 +202,7 @@ def _check_values_elsewhere(X: Array) -> None:
         )
 
 
-def check_targets(estimator: object, y: Any, *, numeric: bool, name: str = "y") -> numpy.ndarray:
+def check_targets(y: Any, kind: type, *, numeric: bool, name: str = "y") -> numpy.ndarray:
     """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
     sparse (CSR).
 
@@ -165,7 +212,7 @@ def check_targets(estimator: object, y: Any, *, numeric: bool, name: str = "y") 
     if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
     if numeric:
-        check_numbers(y, name, estimator)
+        check_numbers(y, name, kind)
     else:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy
 from scipy import sparse
 from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend import Backend, on_device
+from xpnet.backend import on_device
 from xpnet.data.sources import Source
-from xpnet.dispatch import get_backend
-from xpnet.distributed.coordinator import Coordinator
-from xpnet.estimators.fit_inputs import FitInputs, RawRows
-from xpnet.estimators.fitted import like_input
-from xpnet.estimators.mlp import MLP
+from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.stochastic import is_stochastic
-from xpnet.learning.labels import check_class_weights
-from xpnet.learning.parameters import ARRAY_LIKE, COUNT, FRACTION, allowing, with_documentation_of
+from xpnet.estimators.rows import InputRows
+from xpnet.estimators.settings import FitSettings
+from xpnet.learning.fitted import FittedAttribute, in_copy
+from xpnet.learning.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FRACTION,
+    allowing,
+    with_documentation_of,
+)
 from xpnet.learning.scikit_learn import ClassifierMixin
-from xpnet.learning.targets import ClassTargets, Targets, classes_of, declared_classes
+from xpnet.learning.targets import ClassTargets, Targets, learn_classes
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
-from xpnet.ops.losses import smoothed
-from xpnet.ops.rows import targets_of
-from xpnet.training import Callback, LabeledRows, Training
-from xpnet.typing import Array, ArrayLike, Rows
+from xpnet.training import Callback, Training
+from xpnet.typing import Array, ArrayLike, SparseMatrix
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -95,10 +95,14 @@ class MLPClassifier(ClassifierMixin, MLP):
     label_smoothing: float = allowing(0.0, FRACTION)
 
     loss: ClassVar[str] = "log_loss"
-    _numeric_targets: ClassVar[bool] = False
-    _sparse_labels = False
+    classes_ = FittedAttribute[numpy.ndarray | list[numpy.ndarray]](
+        "targets.classes", in_copy, doc="The labels, in the order of ``predict_proba``."
+    )
+    _sparse_labels = FittedAttribute[bool](
+        "targets.are_sparse", doc="Whether labels come as a sparse indicator matrix."
+    )
 
-    @available_if(is_stochastic)
+    @available_if(MLP._has_partial_fit)
     def partial_fit(
         self,
         X: ArrayLike | Source,
@@ -150,14 +154,15 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "rows. Compute weights with sklearn.utils.class_weight.compute_class_weight and "
                 "pass them as a dictionary."
             )
-        inputs = FitInputs(
-            RawRows(X, y, sample_weight),
-            RawRows(X_val, y_val, sample_weight_val),
-            classes,
+        return self._train(
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            classes=classes,
+            callbacks=list(callbacks),
+            incremental=True,
         )
-        return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
-    def predict(self, X: ArrayLike | Source) -> Rows:
+    def predict(self, X: ArrayLike | Source) -> Array | SparseMatrix:
         """Predict the most probable label of each row and target.
 
         Parameters
@@ -180,11 +185,14 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X, "predict")
+        targets = self._classes()
+        on_host = type(X) is numpy.ndarray or is_on_host(X)
         with on_device(backend):
-            if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
-                labels = like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend)
-                return sparse.csr_matrix(labels) if self._sparse_labels else labels
-            return self._labels(outputs, backend, host=type(X) is numpy.ndarray or is_on_host(X))
+            labels = targets.labels(outputs, backend, on_host=on_host)
+            if not targets.are_indicators:
+                return labels
+            labels = like_input(labels, X, backend)
+            return sparse.csr_matrix(labels) if targets.are_sparse else labels
 
     def predict_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
         """Predict the probability of each class.
@@ -214,9 +222,10 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _probabilities(self, X: ArrayLike | Source, method: str) -> Array | list[Array]:
         """Return the result of `predict_proba`, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
-        if isinstance(self.classes_, list):
-            return [like_input(outputs[:, columns], X, backend) for columns in self._targets()]
-        if self.n_outputs_ == 1:
+        targets = self._classes()
+        if isinstance(targets.classes, list):
+            return [like_input(outputs[:, columns], X, backend) for columns in targets.columns]
+        if targets.outputs == 1:
             with on_device(backend):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
@@ -245,8 +254,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         probabilities = self._probabilities(X, "predict_log_proba")
-        log: Any = numpy.log if is_on_host(X) else self._fitted.backend.xp.log
-        with self._fitted.on_device():
+        network = self._record_of_fit().network
+        log: Any = numpy.log if is_on_host(X) else network.backend.xp.log
+        with network.on_device():
             if isinstance(probabilities, list):
                 return [log(of_one) for of_one in probabilities]
             return log(probabilities)
@@ -294,109 +304,32 @@ class MLPClassifier(ClassifierMixin, MLP):
         tags.array_api_support = True
         return tags
 
-    def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
-    ) -> Targets:
-        learned = getattr(self, "classes_", None)
-        if incremental:
-            learned = declared_classes(classes, learned)
-        if begins_anew:
-            sparse_labels = sparse.issparse(y)
-        elif (y.ndim == 2) != (self.n_outputs_ > 1 and self.out_activation_ != "softmax"):
-            raise ValueError("The object was not fitted with multilabel input.")
-        else:
-            sparse_labels = self._sparse_labels
-        if learned is None or not (self.warm_start or incremental):
-            return ClassTargets(classes_of(y), sparse_labels)
-        targets = ClassTargets(learned, sparse_labels)
-        if self.warm_start:
-            targets.check_same(y)
-        else:
-            targets.check_known(y)
+    def _classes(self) -> ClassTargets:
+        """Return the meaning of the targets."""
+        targets = self._record_of_fit().targets
+        assert isinstance(targets, ClassTargets)
         return targets
 
-    def _adopt_targets(self, targets: Targets) -> None:
-        assert isinstance(targets, ClassTargets)
-        self.classes_: numpy.ndarray | list[numpy.ndarray] = targets.classes
-        self._sparse_labels = targets.sparse_labels
+    def _settings(self, *, incremental: bool = False) -> FitSettings:
+        """See `EstimatorParameters._settings`."""
+        return replace(
+            super()._settings(incremental=incremental),
+            class_weight=self.class_weight,
+            label_smoothing=float(self.label_smoothing),
+        )
 
-    def _targets(self) -> list[slice]:
-        """Return which outputs belong to each of several targets."""
-        return targets_of(self._loss_numbers(), self.n_outputs_)
-
-    def _labels(self, outputs: Array, backend: Backend, *, host: bool) -> Array:
-        """Return the most probable label of each row, (rows,), or of each of several targets,
-        (rows, targets).
-
-        host : whether they are NumPy's; labels that are not numbers are in any case
-        """
-        xp = backend.xp
-        if not isinstance(self.classes_, list):
-            if outputs.shape[1] > 1:
-                indices = xp.argmax(outputs, axis=1)
-            else:  # the probability of the second of two classes
-                indices = xp.astype(outputs[:, 0] > 0.5, xp.int64)
-            return labels_at(indices, self.classes_, backend, host=host)
-        labels = [
-            labels_at(xp.argmax(outputs[:, columns], axis=1), classes, backend, host=host)
-            for classes, columns in zip(self.classes_, self._targets(), strict=True)
-        ]
-        namespace: Any = numpy if isinstance(labels[0], numpy.ndarray) else xp
-        return namespace.stack(labels, axis=1)
-
-    def _row_weights(
+    def _learn_targets(
         self,
-        sample_weight: ArrayLike | None,
         y: numpy.ndarray,
-        encoded: numpy.ndarray,
-        targets: Targets,
-        coordinator: Coordinator,
-    ) -> numpy.ndarray | None:
-        weight = super()._row_weights(sample_weight, y, encoded, targets, coordinator)
-        if self.class_weight is None:
-            return weight
-        class_weight: object = self.class_weight
-        assert isinstance(targets, ClassTargets)
-        if not isinstance(targets.classes, list):
-            check_class_weights(class_weight, targets.classes)
-        if class_weight == "balanced" and not coordinator.has_all_rows:
-            counts = coordinator.class_counts(encoded, len(targets.classes))
-            balanced = counts.sum() / (len(counts) * counts)
-            class_weight = dict(zip(targets.classes, balanced, strict=True))
-        by_class = compute_sample_weight(class_weight, y) if len(encoded) else numpy.zeros(0)
-        return by_class if weight is None else weight * by_class
-
-    def _loss_numbers(self) -> tuple[float, ...]:
-        return ClassTargets(self.classes_).loss_numbers if hasattr(self, "classes_") else ()
-
-    def _rows_for_loss(self, rows: LabeledRows) -> LabeledRows:
-        """Return rows with smoothed labels, where there is ``label_smoothing``."""
-        if not self.label_smoothing:
-            return rows
-        backend = self._fitted.backend
-        outputs = self.n_outputs_
-        like = backend.asarray(numpy.empty((0, outputs)), dtype=self._fitted.spec.dtype)
-        if isinstance(self.classes_, list):
-            counts = [len(classes) for classes in self.classes_ for _ in classes]
-        else:
-            counts = {"logistic": [2], "softmax": [outputs]}[self.out_activation_]
-        with on_device(backend):
-            return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, counts))
-
-    def _decode(self, targets: numpy.ndarray) -> Array:
-        if isinstance(self.classes_, list):
-            return self._labels(targets, get_backend("numpy"), host=True)
-        if targets.ndim == 2 and targets.shape[1] > 1:
-            return targets.astype(int)
-        return self.classes_[targets.reshape(len(targets)).astype(int)]
-
-
-def labels_at(indices: Array, classes: numpy.ndarray, backend: Backend, *, host: bool) -> Array:
-    """Return the labels of classes by their indices, (rows,).
-
-    host : whether they are NumPy's; labels that are not numbers are in any case
-    """
-    if host or classes.dtype.kind not in "iufb":
-        # With a single class there is an output for another, which was never seen.
-        return classes[numpy.minimum(backend.to_numpy(indices), len(classes) - 1)]
-    return backend.xp.take(backend.asarray(classes), indices)
+        classes: ArrayLike | None,
+        settings: FitSettings,
+        earlier: Targets | None,
+    ) -> Targets:
+        assert isinstance(earlier, ClassTargets | None)
+        return learn_classes(
+            y,
+            classes,
+            earlier,
+            incremental=settings.incremental,
+            must_be_same=settings.warm_start,
+        )

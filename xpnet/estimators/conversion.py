@@ -61,7 +61,8 @@ class Convertible:
         from skl2onnx.operator_converters import multilayer_perceptron
 
         convertible = ("relu", "tanh", "logistic", "identity")
-        own_loss = getattr(self, "out_activation_", None) == "exp" or len(self._loss_numbers()) > 1
+        targets = self._record_of_fit().targets
+        own_loss = self.out_activation_ == "exp" or len(targets.loss_numbers) > 1
         if self.activation not in convertible or own_loss or self.members > 1:
             raise InputError(
                 f"A network must have one of {', '.join(convertible)} in all layers, "

@@ -1,23 +1,21 @@
 """An epoch as scikit-learn makes and measures it: its loss, and the score on validation rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Unpack
+from dataclasses import replace
+from typing import Any, Unpack
 
 import numpy
-from sklearn.metrics import get_scorer
 
 from xpnet.backend import NetworkSpec, SeveralEpochs, Step
-from xpnet.distributed.coordinator import Coordinator
-from xpnet.estimators.predicted import PredictedEstimator
+from xpnet.distributed import Ranks
 from xpnet.learning.validation import total_loss
+from xpnet.models import Network
 from xpnet.ops import Array
 from xpnet.steps import weighted_epoch
 from xpnet.training import LabeledRows, Training
 from xpnet.training.batches import OrderedBatches
-
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
+from xpnet.training.streamed import SourceRows
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
@@ -72,40 +70,40 @@ def run_epochs(
     ]
 
 
+Score = Callable[[numpy.ndarray, numpy.ndarray, numpy.ndarray | None], float]
+"""A function of targets, outputs and weights that says how good predictions are: greater is better.
+"""
+
+
 class Validation:
     """Validation rows: the loss and the score of a network on them, over all processes that train
     together.
 
-    estimator : whose score is measured; rows : the validation rows of this process
+    rows : the validation rows of this process; network : the network that is measured
+    ranks : the processes; score : measures outputs of the network
     """
 
-    def __init__(self, estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
-        self.estimator = estimator
+    def __init__(self, rows: LabeledRows, network: Network, ranks: Ranks, score: Score) -> None:
         self.rows = rows
-        self.coordinator: Coordinator = coordinator.measuring(rows)
-        network = estimator._fitted
+        is_divided = isinstance(rows, SourceRows) and ranks.several  # each measures some blocks
+        self.ranks: Ranks = replace(ranks, data="own") if is_divided else ranks
+        self.score_outputs = score
         self.step: Step = network.exclusively(network.step_for, rows.X)
 
     def loss(self) -> float:
         """Measure the mean loss, without the penalty."""
         total, weights = total_loss(self.step, self.rows)
-        loss = self.coordinator.mean(total / weights if weights else 0.0, weights)
+        loss = self.ranks.mean(total / weights if weights else 0.0, weights)
         return reported_loss(loss, 0.0, self.step.spec)
 
     def score(self, training: Training) -> float:
         """Measure the score of the predictions; NaN where they are not finite, for which scorers
         raise errors.
         """
-        estimator = self.estimator
-        targets, outputs, weight = _joined(self.coordinator.gather(_joined(self._outputs())))
+        targets, outputs, weight = _joined(self.ranks.allgather(_joined(self._outputs())))
         if not numpy.isfinite(outputs).all():
             return numpy.nan
-        scorer = (
-            type(estimator).score if estimator.scoring is None else get_scorer(estimator.scoring)
-        )
-        weighted = {} if weight is None else {"sample_weight": weight}
-        predicted: Any = PredictedEstimator(estimator)
-        return float(scorer(predicted, outputs, estimator._decode(targets), **weighted))
+        return self.score_outputs(targets, outputs, weight)
 
     def _outputs(self) -> list[Sequence[numpy.ndarray | None]]:
         """Return targets, outputs and weights of each piece of the rows, as arrays of NumPy."""

@@ -1,32 +1,24 @@
-"""The network that an estimator holds, and the attributes by which scikit-learn knows its
-parameters.
-"""
+"""What an MLP estimator has learned: one record, whose parts are its fitted attributes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from functools import cached_property
-from operator import attrgetter, is_
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, SupportsIndex
 
 import numpy
-from scipy.sparse import issparse
-from sklearn.utils.validation import check_is_fitted
+from numpy.random import RandomState
 
-from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.data.sources import Source, as_source
-from xpnet.errors import InputError, MixedArraysError
-from xpnet.estimators.checks import check_X
+from xpnet.estimators.checks import Columns
 from xpnet.estimators.learning_rate import LearningRate
-from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.record import Recorded, TrainingRecord
-from xpnet.learning.parameters import check_parameters
+from xpnet.estimators.record import TrainingRecord
+from xpnet.learning.fitted import FittedAttribute, HoldsFit, in_copy, in_place
+from xpnet.learning.losses import NumericLoss
+from xpnet.learning.targets import ClassTargets, NumberTargets, Targets
 from xpnet.models import Network
-from xpnet.models.inputs import check_spec, is_host, is_on_host
-from xpnet.models.saving import Saved
-from xpnet.ops import Array
-from xpnet.typing import ArrayLike, Namespace
+from xpnet.models.inputs import is_host
+from xpnet.typing import Array, SavedState
 
 FACTS: dict[str, type | tuple[type, ...]] = {
     "n_iter_": int,
@@ -53,10 +45,6 @@ LABEL_FACTS: dict[str, type | tuple[type, ...]] = {
 """A classifier's ``fit`` sets these as well."""
 
 
-SHOWN = ("coefs_", "intercepts_", "_shown")
-"""Attributes that show the network's parameters, from when they are first read."""
-
-
 @dataclass(frozen=True)
 class FittedState:
     """The result of ``fit``, as data.
@@ -70,322 +58,249 @@ class FittedState:
     spec: NetworkSpec
     values: dict[str, numpy.ndarray]
     best: dict[str, numpy.ndarray] | None
-    facts: dict[str, Any]
+    facts: SavedState
 
 
-class FittedNetwork(Saved, EstimatorParameters):
-    """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as
-    NumPy arrays.
+@dataclass(frozen=True, eq=False)
+class FittedMLP:
+    """The record of the last fit of an MLP estimator.
 
-    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host,
-    read-only copies elsewhere. Other arrays put in their place become the network's. Of several
-    members they are the weights that these share, without their factors, and the last layers and
-    biases of all.
+    A fit replaces it as a whole before the first epoch. Training then changes the network and the
+    counters, epoch by epoch.
+
+    network : the network that computes, with its history
+    targets : the meaning of the targets
+    columns : the columns of X
+    progress : counters, losses and scores
+    learning_rate : the learning rate of the next epoch
+    random_state : the generator that the fit drew from; None after a file was opened
     """
 
-    out_activation_: str
-    _network: Network | None = None
-    _optimizer: LearningRate
-    _record: TrainingRecord
-    _shown: tuple[Network | None, tuple[numpy.ndarray, ...]] = (None, ())
-
-    @cached_property
-    def coefs_(self) -> list[numpy.ndarray]:
-        """Weights, layer by layer: (fan_in, fan_out), NumPy's."""
-        return self._show()[0]
-
-    @cached_property
-    def intercepts_(self) -> list[numpy.ndarray]:
-        """Biases, layer by layer: (fan_out,), NumPy's."""
-        return self._show()[1]
-
-    backend_: property = property(
-        attrgetter("_fitted.backend_"), doc="Name of the backend that computes."
-    )
-    device_: property = property(
-        attrgetter("_fitted.device_"), doc="The device that the parameters lie on."
-    )
-    dtype_: property = property(
-        attrgetter("_fitted.dtype_"), doc="The dtype, ``float32`` or ``float64``."
-    )
-    why_: property = property(
-        attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why."
-    )
-
-    n_iter_: Recorded = Recorded()
-    t_: Recorded = Recorded()
-    loss_: Recorded = Recorded()
-    best_loss_: Recorded = Recorded()
-    loss_curve_: Recorded = Recorded()
-    validation_loss_curve_: Recorded = Recorded()
-    validation_scores_: Recorded = Recorded()
-    best_validation_score_: Recorded = Recorded()
-    _no_improvement_count = Recorded("no_improvement_count")
-
-    def to(self, backend: str | Backend | Array) -> Self:
-        """Move a fitted estimator and its optimizer state; it then converts its inputs.
-
-        Parameters
-        ----------
-        backend : str, Backend or array
-            A name, a backend, or an array, whose library and device are adopted.
-
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``.
-        BackendError
-            For a backend that is not usable.
-        """
-        check_is_fitted(self)
-        self._current().to(backend)
-        self._hide()
-        return self
-
-    def get_fitted_state(self) -> FittedState:
-        """Return what ``fit`` has learned, as data.
-
-        Returns
-        -------
-        FittedState
-            Copies of the network's description, its parameters, those of the best epoch or None,
-            and attributes, from which ``set_fitted_state`` makes an estimator that predicts the
-            same.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``.
-        """
-        check_is_fitted(self)
-        network = self._current()
-        spec = self._described(network.spec)
-        facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
-        scored = facts.get("validation_scores_") is not None
-        best = self._record.best_parameters if scored else None
-        return FittedState(spec, network.values(), best, facts)
-
-    def set_fitted_state(self, state: FittedState, *, backend: str | Backend | None = None) -> Self:
-        """Take over what a ``fit`` with the same parameters of the constructor has learned.
-
-        Parameters
-        ----------
-        state : FittedState
-            What ``get_fitted_state`` has returned.
-        backend : str or Backend, optional
-            Where to compute; None for where the first arrays lie.
-
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        InputError
-            For parameters of the constructor that are not allowed, or that describe another
-            network.
-        """
-        check_parameters(self)
-        spec = state.spec
-        for name, value in state.facts.items():
-            if name not in ("backend_", "device_"):  # which follow from the network
-                setattr(self, name, value)
-        if check_spec(self._described(spec)) != spec:
-            raise InputError(
-                f"The parameters of this {type(self).__name__} must describe its network, {spec}; "
-                "got parameters that describe another one."
-            )
-        if state.best is not None:
-            self._record.best_parameters = state.best
-        self.n_features_in_: int = spec.widths[0]
-        self.n_outputs_: int = spec.widths[-1]
-        self.n_layers_: int = len(spec.widths)
-        self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
-        self._optimizer = LearningRate(self)
-        self._network = Network(
-            spec, state.values, self._optimizer, backend=backend, dtype=spec.dtype
-        )
-        self._share_history()
-        return self
-
-    def _described(self, spec: NetworkSpec) -> NetworkSpec:
-        """Describe the network of some widths, loss and dtype by the parameters of the
-        constructor.
-        """
-        return self._network_spec(spec.widths, spec.loss, spec.dtype, self._loss_numbers())
+    network: Network
+    targets: Targets
+    columns: Columns
+    progress: TrainingRecord
+    learning_rate: LearningRate
+    random_state: RandomState | None = None
 
     @property
-    def _fitted(self) -> Network:
-        """Return the network. Raises AttributeError before there is one, so that ``hasattr``
-        works.
-        """
-        if self._network is None:
-            raise AttributeError(f"This {type(self).__name__} has no network before it is fitted.")
-        return self._network
+    def coefs(self) -> "LayerArrays":
+        """Return the weights, layer by layer."""
+        return LayerArrays(self.network, self.network.spec.weight_names)
 
-    def _current(self) -> Network:
-        """Return the network, with what the user has put in the place of its parameters."""
-        network = self._fitted
-        shown = self._shown
-        own = self.__dict__
-        if "coefs_" in own:
-            arrays = [*own["coefs_"], *own["intercepts_"]]
-            same = len(arrays) == len(shown[1]) and all(map(is_, arrays, shown[1]))
-            # Another thread may have fitted again just now: then the arrays are not the user's, but
-            # the next network's.
-            if not same and shown[0] is network and self._shown is shown:
-                spec = network.spec
-                network.load_values(
-                    dict(zip((*spec.weight_names, *spec.bias_names), arrays, strict=True))
-                )
-                self._hide()
-        return network
+    @property
+    def intercepts(self) -> "LayerArrays":
+        """Return the biases, layer by layer."""
+        return LayerArrays(self.network, self.network.spec.bias_names)
 
-    def _show(self) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
-        """Synchronise ``coefs_`` and ``intercepts_`` with the network, and return both."""
-        network = self._fitted
-        spec = network.spec
-        is_elsewhere = not is_host(network.backend)
-        params: Mapping[str, Any] = network.params.to_host() if is_elsewhere else network.params
-        coefs = [params[name] for name in spec.weight_names]
-        intercepts = [params[name] for name in spec.bias_names]
-        if is_elsewhere:
-            # A value that is written into these copies would not change the network.
-            for array in (*coefs, *intercepts):
-                array.flags.writeable = False
-        self.__dict__.update(
-            coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts))
-        )
-        return coefs, intercepts
+    @property
+    def loss_curve(self) -> list[float]:
+        """Return the loss of each epoch. Raises AttributeError where no epochs were made."""
+        self.progress.check_epochs()
+        return self.network.history.loss
 
-    def _hide(self) -> None:
-        """Forget what was shown; ``coefs_`` shows the network of now when it is read."""
-        for name in SHOWN:
-            self.__dict__.pop(name, None)
+    @property
+    def validation_loss_curve(self) -> list[float]:
+        """Return the validation loss after each epoch. Raises AttributeError as `loss_curve`."""
+        self.progress.check_epochs()
+        return self.network.history.validation_loss
 
-    def _check_library(self, network: Network, X: ArrayLike | Source, method: str) -> None:
-        """Check that the rows of a call belong to the library that ``fit`` was called with."""
-        try:
-            network.check_same_namespace(X)
-        except MixedArraysError as error:
-            raise MixedArraysError(
-                f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "
-                "as those of fit(). Convert them, or move the estimator with .to(X)."
-            ) from error
+    @property
+    def out_activation(self) -> str:
+        """Return the name of the activation of the output."""
+        return OUTPUT_ACTIVATIONS[self.network.spec.loss]
 
-    def _computed_for(
-        self, X: ArrayLike | Source, method: str, compute: Callable[[Network, Array], Array]
-    ) -> Array:
-        """Check rows, and return what a function of the network and the rows computes, in X's
-        library.
+    @property
+    def n_layers(self) -> int:
+        """Return the number of layers, input and output counted."""
+        return len(self.network.spec.widths)
 
-        method : the public method that was called, for errors
+    @property
+    def feature_names(self) -> numpy.ndarray:
+        """Return the names of the columns. Raises AttributeError where X had none."""
+        if self.columns.names is None:
+            raise AttributeError("The columns of X had no names.")
+        return self.columns.names
 
-        Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
-        """
-        check_is_fitted(self)
-        network = self._current()
-        self._check_library(network, X, method)
-        with network.on_device():
-            return like_input(compute(network, check_X(self, X)), X, network.backend)
-
-    def _outputs(self, X: ArrayLike | Source, method: str) -> tuple[Array, Backend]:
-        """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
-        their backend.
-
-        Raises NotFittedError before ``fit``, ValueError for other features or values that are not
-        finite.
-        """
-        check_is_fitted(self)
-        network = self._current()
-        backend = network.backend
-        source = None
-        if type(X) is not numpy.ndarray:
-            source = as_source(X, dtype=network.spec.dtype)
-        if source is not None:
-            parts = (part for block in range(source.blocks) for part in source.parts(block))
-            blocks = [self._outputs(part, method)[0] for part in parts]
-            with network.on_device():
-                return backend.xp.concat(blocks), backend
-        self._check_library(network, X, method)
-        if issparse(X) or not (is_on_host(X) and is_host(backend)):
-            return network.predict(check_X(self, X)), network.backend
-        checked = check_X(self, X, finite=False)
-        outputs = network.predict_finite(checked)
-        if outputs is None:
-            check_X(self, X)  # raises, and says which value it is
-            raise InputError(
-                f"`X` must be within the range of {network.dtype_}, in which this estimator "
-                "computes; got larger values. Scale X."
-            )
-        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
-
-    def predict_members(self, X: ArrayLike | Source) -> Array:
-        """Predict with each member on its own, to see how far they agree.
-
-        Parameters
-        ----------
-        X : array or scipy sparse matrix, shape (rows, features)
-            The rows; a data frame or lists, too.
-
-        Returns
-        -------
-        array, shape (members, rows, outputs)
-            Numbers, or probabilities of classes, of two classes that of the second; of X's library.
-            Their mean over the members is what the estimator predicts, their standard deviation
-            says how far the members agree. Of several quantiles each member's are in rising order.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``.
-        ValueError
-            For other features, and for values that are not finite.
-        MixedArraysError
-            For arrays of another library than those of ``fit``.
-        """
-        return self._computed_for(
-            X,
-            "predict_members",
-            lambda network, X: self._in_order(network.predict_members(X), network.backend.xp),
+    def copied(self) -> "FittedMLP":
+        """Return a copy that trains on alone."""
+        return replace(
+            self,
+            network=copy(self.network),
+            progress=copy(self.progress),
+            learning_rate=copy(self.learning_rate),
         )
 
-    def _in_order(self, outputs: Array, xp: Namespace) -> Array:
-        """Return outputs (..., outputs) as they are predicted: several quantiles in rising
-        order.
-        """
-        return outputs
+    @classmethod
+    def of_state(
+        cls, state: FittedState, network: Network, learning_rate: LearningRate
+    ) -> "FittedMLP":
+        """Return the record of a state, whose network was made."""
+        facts = state.facts
+        progress = TrainingRecord.of_facts(facts, state.best)
+        network.history.loss = facts.get("loss_curve_", [])
+        network.history.validation_loss = facts.get("validation_loss_curve_", [])
+        columns = Columns(state.spec.widths[0], facts.get("feature_names_in_"))
+        targets = targets_of_spec(state.spec, facts)
+        return cls(network, targets, columns, progress, learning_rate)
+
+
+def targets_of_spec(spec: NetworkSpec, facts: SavedState) -> Targets:
+    """Return the meaning of the targets that a network was trained on. facts : LABEL_FACTS"""
+    if "classes_" not in facts:
+        numeric_loss = NumericLoss(spec.loss, spec.loss_numbers)
+        count = 1 if numeric_loss.has_several_levels else spec.widths[-1]
+        return NumberTargets(numeric_loss, count)
+    are_indicators = spec.loss == "logistic_cross_entropy" and spec.widths[-1] > 1
+    return ClassTargets(facts["classes_"], are_indicators, facts["_sparse_labels"])
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a fit goes on from; all None and empty for a fit that begins anew.
+
+    fitted : the record of the fit before
+    first_values : first weights and biases that the user has set in an estimator without a fit
+    columns : the columns that X must have
+    targets : the meaning of targets, as far as it is known
+    """
+
+    fitted: FittedMLP | None = None
+    first_values: Sequence[numpy.ndarray] = ()
+    columns: Columns | None = None
+    targets: Targets | None = None
+
+    @property
+    def values(self) -> Sequence[numpy.ndarray]:
+        """Return the weights and biases that the fit goes on from; () for new ones."""
+        if self.fitted is None:
+            return self.first_values
+        return [*self.fitted.coefs, *self.fitted.intercepts]
+
+
+class LayerArrays(list[numpy.ndarray]):
+    """The weights or the biases of a network, layer by layer, NumPy's.
+
+    They are the network's own memory where it lies on the host, read-only copies elsewhere. An
+    array that is put in the place of another becomes the network's.
+    """
+
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        super().__init__(_arrays_of(network, names))
+        self._network = network
+        self._names = names
+
+    def __setitem__(self, layer: SupportsIndex | slice, array: Any) -> None:
+        arrays = [*self]
+        arrays[layer] = array
+        self._network.load_values(dict(zip(self._names, arrays, strict=True)))
+        super().__setitem__(slice(None), _arrays_of(self._network, self._names))
+
+    def __reduce__(self) -> tuple[type, tuple[list[numpy.ndarray]]]:
+        return list, ([*self],)  # a copy belongs to no network
+
+
+def _arrays_of(network: Network, names: Sequence[str]) -> list[numpy.ndarray]:
+    """Return parameters of a network by name: its own memory on the host, else read-only copies."""
+    is_elsewhere = not is_host(network.backend)
+    params: Mapping[str, Array] = network.params.to_host() if is_elsewhere else network.params
+    arrays = [numpy.asarray(params[name]) for name in names]
+    if is_elsewhere:
+        for array in arrays:
+            array.flags.writeable = False  # a value written there would not change the network
+    return arrays
+
+
+def with_feature_names(fitted: FittedMLP, _: str, names: numpy.ndarray | None) -> FittedMLP:
+    """Return a record with other names of the columns."""
+    return in_copy(fitted, "columns.names", names)
+
+
+def in_history(fitted: FittedMLP, path: str, values: list[float]) -> FittedMLP:
+    """Replace a list of the network's history. path : its name, with ``_curve``"""
+    setattr(fitted.network.history, path.removesuffix("_curve"), values)
+    return fitted
+
+
+def in_network(fitted: FittedMLP, path: str, arrays: Sequence[numpy.ndarray]) -> FittedMLP:
+    """Put other weights or biases into the network of a record. path : ``coefs``, ``intercepts``"""
+    names: Sequence[str] = getattr(fitted, path)._names
+    fitted.network.load_values(dict(zip(names, arrays, strict=True)))
+    return fitted
+
+
+class MLPAttributes(HoldsFit[FittedMLP]):
+    """The fitted attributes of an MLP estimator, under scikit-learn's names."""
+
+    coefs_ = FittedAttribute[list[numpy.ndarray]](
+        "coefs", in_network, doc="Weights, layer by layer: (fan_in, fan_out)."
+    )
+    intercepts_ = FittedAttribute[list[numpy.ndarray]](
+        "intercepts", in_network, doc="Biases, layer by layer: (fan_out,)."
+    )
+    n_iter_ = FittedAttribute[int]("progress.n_iter_", in_place, doc="Number of epochs made.")
+    t_ = FittedAttribute[int]("progress.t_", in_place, doc="Number of rows seen in training.")
+    loss_ = FittedAttribute[float]("progress.loss_", in_place, doc="Loss of the last epoch.")
+    best_loss_ = FittedAttribute[float | None](
+        "progress.best_loss_", in_place, doc="The lowest loss; None with early stopping."
+    )
+    validation_scores_ = FittedAttribute[list[float] | None](
+        "progress.validation_scores_", in_place, doc="The score after each epoch, or None."
+    )
+    best_validation_score_ = FittedAttribute[float | None](
+        "progress.best_validation_score_", in_place, doc="The highest score, or None."
+    )
+    _no_improvement_count = FittedAttribute[int](
+        "progress.no_improvement_count", in_place, doc="Epochs in a row without improvement."
+    )
+    loss_curve_ = FittedAttribute[list[float]](
+        "loss_curve", in_history, doc="The loss of each epoch."
+    )
+    validation_loss_curve_ = FittedAttribute[list[float]](
+        "validation_loss_curve", in_history, doc="The validation loss after each epoch."
+    )
+    n_layers_ = FittedAttribute[int]("n_layers", doc="Number of layers.")
+    n_outputs_ = FittedAttribute[int]("targets.outputs", doc="Number of outputs.")
+    out_activation_ = FittedAttribute[str]("out_activation", doc="Activation of the output.")
+    n_features_in_ = FittedAttribute[int]("columns.count", in_copy, doc="Number of columns of X.")
+    feature_names_in_ = FittedAttribute[numpy.ndarray](
+        "feature_names", with_feature_names, doc="Names of the columns of X, if it had any."
+    )
+    backend_ = FittedAttribute[str]("network.backend_", doc="Name of the backend.")
+    device_ = FittedAttribute[str]("network.device_", doc="Device of the parameters.")
+    dtype_ = FittedAttribute[str]("network.dtype_", doc="``float32`` or ``float64``.")
+    why_ = FittedAttribute[str]("network.why_", doc="Which backend and step run, and why.")
+    _optimizer = FittedAttribute[LearningRate](
+        "learning_rate", doc="The learning rate, under the name that scikit-learn's tests read."
+    )
 
     def __getstate__(self) -> dict[str, object]:
         state: dict[str, object] = dict(super().__getstate__())  # type: ignore[call-overload]
-        if self._network is not None:  # a copy trains on alone
-            state |= {
-                "_network": copy(self._current()),
-                "_optimizer": copy(self._optimizer),
-                "_record": copy(self._record),
-            }
-        return {name: value for name, value in state.items() if name not in SHOWN}
+        if self._fitted is not None:
+            state["_fitted"] = self._fitted.copied()
+        return state
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        super().__setstate__(state)  # type: ignore[misc]
-        self._share_history()
-
-    def _share_history(self) -> None:
-        """Make the loss curves and the network's history one list each."""
-        if self._network is not None and hasattr(self, "loss_curve_"):
-            history = self._network.history
-            history.loss = self.loss_curve_
-            history.validation_loss = self.validation_loss_curve_
+    def __setstate__(self, state: SavedState) -> None:
+        super().__setstate__(with_record(state))  # type: ignore[misc]
 
 
-def like_input(result: Array, X: object, backend: Backend) -> Array:
-    """Return a result as the caller expects it: NumPy's for host data, the network's own
-    otherwise.
+def with_record(state: SavedState) -> SavedState:
+    """Return the state of a pickled estimator; one of an earlier version gets the record in the
+    place of the attributes that it had.
     """
-    return numpy.asarray(backend.to_numpy(result)) if is_on_host(X) else result
+    if "_network" not in state:
+        return state
+    kept = dict(state)
+    network = kept.pop("_network")
+    progress = kept.pop("_record")
+    learning_rate = kept.pop("_optimizer")
+    random_state = kept.pop("_random_state", None)
+    columns = Columns(kept.pop("n_features_in_"), kept.pop("feature_names_in_", None))
+    facts = {name: kept.pop(name) for name in LABEL_FACTS if name in kept}
+    for name in ("n_outputs_", "n_layers_", "out_activation_"):
+        kept.pop(name)
+    for name in ("loss_curve_", "validation_loss_curve_"):
+        vars(progress).pop(name, None)  # the history of the network has them, too
+    targets = targets_of_spec(network.spec, facts)
+    kept["_fitted"] = FittedMLP(network, targets, columns, progress, learning_rate, random_state)
+    return kept

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy
 from numpy.random import RandomState
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_X
@@ -88,15 +87,16 @@ def expected_gradients(
             f"{type(estimator).__name__}. Explain it with shap.KernelExplainer or "
             "ImportanceDisplay.from_estimator."
         )
-    check_is_fitted(estimator)
-    X = numpy.asarray(to_host(check_X(estimator, X)), numpy.float64)
-    background = numpy.asarray(to_host(check_X(estimator, background)), numpy.float64)
+    fitted = estimator._record_of_fit()
+    kind = type(estimator)
+    X = numpy.asarray(to_host(check_X(X, kind, fitted.columns)), numpy.float64)
+    background = numpy.asarray(to_host(check_X(background, kind, fitted.columns)), numpy.float64)
     rng = check_random_state(random_state)
     shares = numpy.zeros(X.shape)
     for _ in range(samples):
         path = X - background[rng.randint(len(background), size=len(X))]
         points = X - rng.uniform(size=(len(X), 1)) * path
-        with estimator._fitted.on_device():
+        with fitted.network.on_device():
             shares += path * to_host(estimator._input_gradient(points, output))
     return shares / samples
 

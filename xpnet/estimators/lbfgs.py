@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy
 import scipy.optimize
@@ -12,40 +11,33 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Backend, Step
 from xpnet.distributed import broadcast_state
-from xpnet.distributed.coordinator import Coordinator
 from xpnet.estimators.epochs import reported_loss
+from xpnet.estimators.fit import Fit
 from xpnet.estimators.warnings import warn_caller
-from xpnet.training import LabeledRows
 from xpnet.typing import Array
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
 
-
-def fit_lbfgs(estimator: "MLP", rows: LabeledRows, coordinator: Coordinator) -> None:
+def train_by_lbfgs(fit: Fit) -> None:
     """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
-    with estimator._fitted.lock.training():
-        result = _minimize(estimator, rows, coordinator)
-    estimator.n_iter_ = min(result.nit, estimator.max_iter)
-    estimator.loss_ = result.fun
+    with fit.fitted.network.lock.training():
+        result = _minimize(fit)
+    progress = fit.fitted.progress
+    progress.n_iter_ = min(result.nit, fit.settings.max_iter)
+    progress.loss_ = result.fun
     if result.status:
-        _warn_of_no_convergence(estimator, result)
+        _warn_of_no_convergence(fit, result)
 
 
-def _minimize(
-    estimator: "MLP", rows: LabeledRows, coordinator: Coordinator
-) -> scipy.optimize.OptimizeResult:
+def _minimize(fit: Fit) -> scipy.optimize.OptimizeResult:
     """Minimize the loss over the parameters of the network; return SciPy's result."""
-    network = estimator._fitted
+    settings = fit.settings
+    network = fit.fitted.network
+    rows = fit.split.training
+    ranks = fit.split.ranks
     step = network.trainable(sparse=issparse(rows.X))
-    limits = {
-        "max_iter": estimator.max_iter,
-        "max_fun": estimator.max_fun,
-        "tol": estimator.tol,
-    }
-    coordinator.check_alike(
-        step.spec, rows=coordinator.count(rows.count), weighted=rows.weight is not None, **limits
-    )
+    limits = {"max_iter": settings.max_iter, "max_fun": settings.max_fun, "tol": settings.tol}
+    count = ranks.count(rows.count)
+    ranks.check_alike(step.spec, rows=count, weighted=rows.weight is not None, **limits)
     gradients: dict[bytes, numpy.ndarray] = {}  # that of the last vector
 
     def loss_of(vector: numpy.ndarray) -> float:
@@ -66,22 +58,24 @@ def _minimize(
             method="L-BFGS-B",
             jac=lambda vector: gradients[vector.tobytes()],  # SciPy asks for it after the loss
             options={
-                "maxiter": estimator.max_iter,
-                "maxfun": estimator.max_fun,
-                "gtol": estimator.tol,
+                "maxiter": settings.max_iter,
+                "maxfun": settings.max_fun,
+                "gtol": settings.tol,
             },
         )
     network.exclusively(write, step, result.x)
     return result
 
 
-def _warn_of_no_convergence(estimator: "MLP", result: scipy.optimize.OptimizeResult) -> None:
+def _warn_of_no_convergence(fit: Fit, result: scipy.optimize.OptimizeResult) -> None:
     """Warn, as scikit-learn does, that L-BFGS ended before it converged. result : SciPy's"""
+    iterations = fit.fitted.progress.n_iter_
+    max_iter = fit.settings.max_iter
     advice = ""
-    if estimator.n_iter_ == estimator.max_iter:
-        advice = f" Increase the number of iterations (max_iter={estimator.max_iter})."
+    if iterations == max_iter:
+        advice = f" Increase the number of iterations (max_iter={max_iter})."
     warn_caller(
-        f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+        f"lbfgs failed to converge after {iterations} iteration(s) "
         f"(status={result.status}):\n"
         f"{result.message}\n{advice} You might also want to scale the data.",
         ConvergenceWarning,

@@ -1,12 +1,9 @@
 """The learning rate of an estimator, epoch by epoch."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from xpnet.estimators.settings import FitSettings
 from xpnet.optimizers import Cosine, OneCycle, Schedule
-
-if TYPE_CHECKING:
-    from xpnet.estimators.parameters import EstimatorParameters
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {"cosine": Cosine, "one_cycle": OneCycle}
 """Schedules that an estimator takes by name. Each is made from a learning rate and a number of
@@ -37,15 +34,15 @@ class LearningRate:
         before that epoch
     """
 
-    def __init__(self, estimator: "EstimatorParameters") -> None:
-        self.solver: str = estimator.solver
-        self.power_t: float = estimator.power_t
-        self.learning_rate_init: float = float(estimator.learning_rate_init)
+    def __init__(self, settings: FitSettings) -> None:
+        self.solver: str = settings.solver
+        self.power_t: float = settings.power_t
+        self.learning_rate_init: float = settings.learning_rate_init
         self.learning_rate: float = self.learning_rate_init
-        self.schedule: str | Schedule = estimator.learning_rate
+        self.schedule: str | Schedule = settings.learning_rate
         self.first_epoch: int | None = None
         if isinstance(self.schedule, str) and self.schedule in SCHEDULES:
-            self.schedule = SCHEDULES[self.schedule](self.learning_rate, int(estimator.max_iter))
+            self.schedule = SCHEDULES[self.schedule](self.learning_rate, settings.max_iter)
         if self.schedule in ("invscaling", "adaptive") and self.solver != "sgd":
             self.schedule = "constant"  # as in scikit-learn
 

@@ -1,50 +1,64 @@
-"""Both estimators share this: a fit from top to bottom."""
+"""Both estimators share this: a fit from top to bottom, and what it is asked for afterwards."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy
-from numpy.random import RandomState
+from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.data.sources import Source
-from xpnet.distributed.coordinator import Coordinator, current_coordinator
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.data.sources import Source, as_source
+from xpnet.distributed import current_ranks
+from xpnet.errors import InputError, MixedArraysError
+from xpnet.estimators.checks import Columns, check_X
 from xpnet.estimators.conversion import Convertible
-from xpnet.estimators.fit_data import FitData, prepare_fit_data
-from xpnet.estimators.fit_inputs import FitInputs, RawRows
-from xpnet.estimators.fit_network import NetworkPlan, new_network, renewed_network
-from xpnet.estimators.fitted import FittedNetwork
-from xpnet.estimators.initial import random_state_of
-from xpnet.estimators.lbfgs import fit_lbfgs
-from xpnet.estimators.parameters import STOCHASTIC
-from xpnet.estimators.record import TrainingRecord
-from xpnet.estimators.resume import Checkpoints, open_checkpoints
-from xpnet.estimators.stochastic import fit_by_epochs
-from xpnet.learning.parameters import check_parameters, hidden_sizes
+from xpnet.estimators.fit import prepare_fit
+from xpnet.estimators.fitted import (
+    FACTS,
+    LABEL_FACTS,
+    FittedMLP,
+    FittedState,
+    MLPAttributes,
+    Start,
+    targets_of_spec,
+)
+from xpnet.estimators.lbfgs import train_by_lbfgs
+from xpnet.estimators.learning_rate import LearningRate
+from xpnet.estimators.parameters import EstimatorParameters
+from xpnet.estimators.predicted import PredictedEstimator
+from xpnet.estimators.rows import InputRows, read_rows
+from xpnet.estimators.settings import STOCHASTIC, FitSettings
+from xpnet.estimators.stochastic import train_by_epochs
 from xpnet.learning.scikit_learn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from xpnet.learning.targets import Targets
-from xpnet.learning.weights import check_weights
-from xpnet.models.inputs import require
-from xpnet.training import Callback, LabeledRows, Training, TrainingState
+from xpnet.learning.targets import ClassTargets, Targets
+from xpnet.models import Network
+from xpnet.models.inputs import check_spec, is_host, is_on_host, require
+from xpnet.training import Callback, Training, TrainingState
 from xpnet.typing import Array, ArrayLike
 
 
 @dataclass(eq=False, repr=False)
-class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, FittedNetwork):
+class MLP(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Convertible,
+    MLPAttributes,
+    EstimatorParameters,
+):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and
     outputs mean.
 
     Attributes
     ----------
     coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
-        Weights, layer by layer. Assigning others changes the predictions. Of several members the
-        hidden layers' are those that they share, before the factors of each, and the last is
-        (members, fan_in, fan_out).
+        Weights, layer by layer. Assigning others changes the predictions. With members > 1 the
+        weights of the hidden layers are shared, before the factors of each member, and the last
+        ones are (members, fan_in, fan_out).
     intercepts_ : list of numpy.ndarray, shapes (fan_out,)
-        Biases, layer by layer; (members, fan_out) of several members.
+        Biases, layer by layer; (members, fan_out) with members > 1.
     loss_ : float
         The loss of the last epoch.
     best_loss_ : float or None
@@ -77,8 +91,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         Which backend and which training step run, and why.
     """
 
-    _numeric_targets: ClassVar[bool]
-
     if TYPE_CHECKING:  # The subclasses have it.
 
         def score(
@@ -88,23 +100,23 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     @abstractmethod
     def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
+        self,
+        y: numpy.ndarray,
+        classes: ArrayLike | None,
+        settings: FitSettings,
+        earlier: Targets | None,
     ) -> Targets:
         """Return the meaning of the targets.
+
+        y : rows with each target; classes : the argument of ``partial_fit``
+        earlier : the meaning of the targets of the fit that this one goes on with; None for none
 
         Raises ValueError where they do not fit those seen before, or the classes.
         """
 
-    @abstractmethod
-    def _decode(self, targets: numpy.ndarray) -> Array:
-        """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
-
-    def _adopt_targets(self, targets: Targets) -> None:
-        """Set the attributes that say what targets mean."""
-
-    def _rows_for_loss(self, rows: LabeledRows) -> LabeledRows:
-        """Return training rows as the loss takes them."""
-        return rows
+    def _by_parameters(self, targets: Targets) -> Targets:
+        """Return the meaning of targets with the numbers of the loss that the constructor got."""
+        return targets
 
     def fit(
         self,
@@ -155,13 +167,99 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         ValueError
             For data or parameters that do not fit. The estimator is then what it was before.
         """
-        inputs = FitInputs(
-            RawRows(X, y, sample_weight),
-            RawRows(X_val, y_val, sample_weight_val),
-        )
         return self._train(
-            inputs, callbacks=list(callbacks), resume_from=resume_from, incremental=False
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            callbacks=list(callbacks),
+            resume_from=resume_from,
         )
+
+    def _train(
+        self,
+        training: InputRows,
+        validation: InputRows,
+        *,
+        classes: ArrayLike | None = None,
+        callbacks: Sequence[Callback | Callable[[Training], None]],
+        resume_from: TrainingState | None = None,
+        incremental: bool = False,
+    ) -> Self:
+        """Train on rows; return the estimator.
+
+        A refused fit leaves the estimator as it was: nothing of it changes before all is prepared.
+
+        classes : the argument of ``partial_fit``; callbacks, resume_from : of the user
+        incremental : whether this is ``partial_fit``
+        """
+        settings = self._settings(incremental=incremental)
+        self._warn_of_settings_without_effect()
+        start = self._start(settings, training.X)
+        ranks = current_ranks()
+        rows = read_rows(training, settings, start.columns, ranks)
+        targets = self._learn_targets(rows.known_targets, classes, settings, start.targets)
+        fit = prepare_fit(settings, start, rows, validation, targets, ranks)
+        del rows  # The split has its own; a converted copy of X would stay in memory.
+        fit.plan.carry_out()
+        self._fitted = fit.fitted
+        vars(self).pop("_assigned", None)
+        if settings.makes_epochs:
+            train_by_epochs(fit, self._score_outputs, callbacks=callbacks, resume_from=resume_from)
+        else:
+            train_by_lbfgs(fit)
+        self._check_finite()
+        return self
+
+    def _start(self, settings: FitSettings, X: object) -> Start:
+        """Return what a fit goes on from: the fit before, or what the user has set in its place.
+
+        Raises MixedArraysError for rows X of another library than those of the fit before.
+        """
+        if not (settings.warm_start or settings.incremental):
+            return Start()
+        fitted = self._fitted
+        if fitted is not None:
+            fitted.network.check_same_namespace(X)
+            return Start(fitted, columns=fitted.columns, targets=fitted.targets)
+        if "coefs_" not in self._assigned:
+            return Start()
+        count = getattr(self, "n_features_in_", None)
+        names = getattr(self, "feature_names_in_", None)
+        columns = None if count is None else Columns(count, names)
+        classes = getattr(self, "classes_", None)
+        targets = None if classes is None else ClassTargets(classes)
+        return Start(None, (*self.coefs_, *self.intercepts_), columns, targets)
+
+    def _score_outputs(
+        self, encoded: numpy.ndarray, outputs: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> float:
+        """Return the score of the network's outputs, as ``scoring`` measures it.
+
+        encoded : the targets as the loss takes them; outputs : (rows, out)
+        """
+        scorer = type(self).score if self.scoring is None else get_scorer(self.scoring)
+        weighted = {} if weight is None else {"sample_weight": weight}
+        predicted: Any = PredictedEstimator(self)
+        targets = self._record_of_fit().targets.decode(encoded)
+        return float(scorer(predicted, outputs, targets, **weighted))
+
+    def _check_finite(self) -> None:
+        """Raise ValueError for parameters that are not finite after training."""
+        if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    def _has_partial_fit(self) -> bool:
+        """Return whether ``partial_fit`` exists; raise AttributeError, with the reason, where it
+        does not.
+        """
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True
 
     def transform(self, X: ArrayLike | Source, layer: int = -1) -> Array:
         """Compute the outputs of a hidden layer: learned features for another model.
@@ -190,7 +288,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     @property
     def _n_features_out(self) -> int:
         """Columns of ``transform``, by which scikit-learn names them."""
-        return self._fitted.spec.widths[-2] * self._fitted.spec.members
+        spec = self._record_of_fit().network.spec
+        return spec.widths[-2] * spec.members
 
     def input_gradient(self, X: ArrayLike | Source, output: int = -1) -> Array:
         """Compute how a prediction changes where a feature changes a little.
@@ -223,161 +322,195 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _input_gradient(self, X: Array, output: int) -> Array:
         """Compute ``input_gradient`` for checked rows, on the network's device."""
-        network = self._current()
-        is_binary = hasattr(self, "classes_") and self.n_outputs_ == 1
-        columns = 2 if is_binary else self.n_outputs_
+        fitted = self._record_of_fit()
+        outputs = fitted.targets.outputs
+        is_binary = isinstance(fitted.targets, ClassTargets) and outputs == 1
+        columns = 2 if is_binary else outputs
         require(
             -columns <= output < columns,
             f"`output` must be a column of the predictions, 0 to {columns - 1}",
             output,
         )
-        gradient = network.input_gradient(X, 0 if is_binary else output % columns)
+        gradient = fitted.network.input_gradient(X, 0 if is_binary else output % columns)
         return -gradient if is_binary and output % 2 == 0 else gradient
 
-    def _train(
-        self,
-        inputs: FitInputs,
-        *,
-        callbacks: Sequence[Callback | Callable[[Training], None]],
-        resume_from: TrainingState | None = None,
-        incremental: bool,
-    ) -> Self:
-        """Check the arguments, choose the network, and train it on the rows; return the estimator.
+    def predict_members(self, X: ArrayLike | Source) -> Array:
+        """Predict with each member on its own, to see how far they agree.
 
-        A refused fit leaves the estimator as it was: the first step that changes it is `_adopt`.
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
 
-        callbacks, resume_from : of the user
-        incremental : whether this is ``partial_fit``
+        Returns
+        -------
+        array, shape (members, rows, outputs)
+            Numbers, or probabilities of classes, of two classes that of the second; of X's library.
+            Their mean over the members is what the estimator predicts, their standard deviation
+            says how far the members agree. Of several quantiles each member's are in rising order.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, and for values that are not finite.
+        MixedArraysError
+            For arrays of another library than those of ``fit``.
         """
-        self._check_settings(incremental=incremental)
-        begins_anew = self._begins_anew(incremental=incremental)
-        coordinator = current_coordinator()
-        data = prepare_fit_data(
-            self, inputs, coordinator, begins_anew=begins_anew, incremental=incremental
+        targets = self._record_of_fit().targets
+        return self._computed_for(
+            X,
+            "predict_members",
+            lambda network, X: targets.in_order(network.predict_members(X), network.backend.xp),
         )
-        random_state = random_state_of(self.random_state)
-        checkpoints = self._open_checkpoints(
-            data, random_state, begins_anew=begins_anew, incremental=incremental
-        )
-        coordinator.begin_alike(random_state)
-        plan = self._plan_network(
-            data, random_state, begins_anew=begins_anew, incremental=incremental
-        )
-        self._make_step(plan, data)
-        self._adopt(data, plan, random_state, learns_columns=begins_anew)
+
+    def _check_library(self, network: Network, X: ArrayLike | Source, method: str) -> None:
+        """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
-            if self.solver == "lbfgs":
-                fit_lbfgs(self, self._rows_for_loss(data.training), coordinator)
-            else:
-                data = self._split_validation(data, random_state)
-                data = replace(data, training=self._rows_for_loss(data.training))
-                fit_by_epochs(
-                    self,
-                    data,
-                    random_state,
-                    checkpoints,
-                    callbacks=callbacks,
-                    resume_from=resume_from,
-                    incremental=incremental,
-                )
-        finally:
-            self._hide()
-        self._check_finite()
+            network.check_same_namespace(X)
+        except MixedArraysError as error:
+            raise MixedArraysError(
+                f"Rows of {type(self).__name__}.{method}() must use the same namespace and device "
+                "as those of fit(). Convert them, or move the estimator with .to(X)."
+            ) from error
+
+    def _computed_for(
+        self, X: ArrayLike | Source, method: str, compute: Callable[[Network, Array], Array]
+    ) -> Array:
+        """Check rows, and return what a function of the network and the rows computes, in X's
+        library.
+
+        method : the public method that was called, for errors
+
+        Raises NotFittedError before ``fit``, MixedArraysError for rows of another library.
+        """
+        fitted = self._record_of_fit()
+        network = fitted.network
+        self._check_library(network, X, method)
+        with network.on_device():
+            checked = check_X(X, type(self), fitted.columns)
+            return like_input(compute(network, checked), X, network.backend)
+
+    def _outputs(self, X: ArrayLike | Source, method: str) -> tuple[Array, Backend]:
+        """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
+        their backend.
+
+        Raises NotFittedError before ``fit``, ValueError for other features or values that are not
+        finite.
+        """
+        fitted = self._record_of_fit()
+        network = fitted.network
+        backend = network.backend
+        source = None
+        if type(X) is not numpy.ndarray:
+            source = as_source(X, dtype=network.spec.dtype)
+        if source is not None:
+            parts = (part for block in range(source.blocks) for part in source.parts(block))
+            blocks = [self._outputs(part, method)[0] for part in parts]
+            with network.on_device():
+                return backend.xp.concat(blocks), backend
+        self._check_library(network, X, method)
+        if issparse(X) or not (is_on_host(X) and is_host(backend)):
+            return network.predict(check_X(X, type(self), fitted.columns)), network.backend
+        checked = check_X(X, type(self), fitted.columns, finite=False)
+        outputs = network.predict_finite(checked)
+        if outputs is None:
+            check_X(X, type(self), fitted.columns)  # raises, and says which value it is
+            raise InputError(
+                f"`X` must be within the range of {network.dtype_}, in which this estimator "
+                "computes; got larger values. Scale X."
+            )
+        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
+
+    def to(self, backend: str | Backend | Array) -> Self:
+        """Move a fitted estimator and its optimizer state; it then converts its inputs.
+
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        BackendError
+            For a backend that is not usable.
+        """
+        self._record_of_fit().network.to(backend)
         return self
 
-    def _check_settings(self, *, incremental: bool) -> None:
-        """Raise InputError or ValueError for parameters that are not allowed, and warn of those
-        without effect.
+    def get_fitted_state(self) -> FittedState:
+        """Return what ``fit`` has learned, as data.
+
+        Returns
+        -------
+        FittedState
+            Copies of the network's description, its parameters, those of the best epoch or None,
+            and attributes, from which ``set_fitted_state`` makes an estimator that predicts the
+            same.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
         """
-        check_parameters(self)
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        self._warn_of_settings_without_effect()
-        if self.scoring is not None:
-            get_scorer(self.scoring)  # raises for an unknown name
-        hidden_sizes(self.hidden_layer_sizes)  # raises for sizes that are not positive
+        fitted = self._record_of_fit()
+        network = fitted.network
+        spec = self._described(network.spec, fitted.targets)
+        facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
+        scored = facts.get("validation_scores_") is not None
+        best = fitted.progress.best_parameters if scored else None
+        return FittedState(spec, network.values(), best, facts)
 
-    def _begins_anew(self, *, incremental: bool) -> bool:
-        """Tell whether a fit begins with new parameters, or goes on with those of the estimator."""
-        has_parameters = "coefs_" in self.__dict__ or self._network is not None
-        return not has_parameters or not (self.warm_start or incremental)
+    def set_fitted_state(self, state: FittedState, *, backend: str | Backend | None = None) -> Self:
+        """Take over what a ``fit`` with the same parameters of the constructor has learned.
 
-    def _row_weights(
-        self,
-        sample_weight: ArrayLike | None,
-        y: numpy.ndarray,
-        encoded: numpy.ndarray,
-        targets: Targets,
-        coordinator: Coordinator,
-    ) -> numpy.ndarray | None:
-        """Return the weight of each training row, (rows,) float64, or None.
+        Parameters
+        ----------
+        state : FittedState
+            What ``get_fitted_state`` has returned.
+        backend : str or Backend, optional
+            Where to compute; None for where the first arrays lie.
 
-        y : the targets as the user has them; encoded : as the loss takes them
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            For parameters of the constructor that are not allowed, or that describe another
+            network.
         """
-        return None if sample_weight is None else check_weights(sample_weight, len(encoded))
-
-    def _open_checkpoints(
-        self, data: FitData, random_state: RandomState, *, begins_anew: bool, incremental: bool
-    ) -> Checkpoints:
-        """Return the checkpoints of the fit; ``partial_fit`` and L-BFGS have none."""
-        if self.checkpoint is None or incremental or self.solver not in STOCHASTIC:
-            return Checkpoints()
-        start = () if begins_anew else (*self.coefs_, *self.intercepts_)
-        return open_checkpoints(self, data, start, random_state)
-
-    def _plan_network(
-        self, data: FitData, random_state: RandomState, *, begins_anew: bool, incremental: bool
-    ) -> NetworkPlan:
-        """Make the network of the fit, or plan how the one that the estimator has goes on."""
-        if begins_anew or self._network is None:
-            return new_network(self, data, random_state, drawn=begins_anew)
-        return renewed_network(self, data, random_state, incremental=incremental)
-
-    def _make_step(self, plan: NetworkPlan, data: FitData) -> None:
-        """Make the training step of a new network, so that lack of memory and Ctrl-C while it
-        compiles leave the estimator as it was.
-        """
-        network = plan.network
-        is_new = plan.renewed_spec is None
-        if is_new and data.coordinator.trains_alone and self.solver in STOCHASTIC:
-            with network.lock.training():
-                network.trainable(sparse=data.is_sparse)
-
-    def _adopt(
-        self, data: FitData, plan: NetworkPlan, random_state: RandomState, *, learns_columns: bool
-    ) -> None:
-        """Set the fitted attributes of a fit whose arguments were checked."""
-        if learns_columns:
-            self.n_features_in_: int = data.columns.count
-            self.__dict__.pop("feature_names_in_", None)
-            if data.columns.names is not None:
-                self.feature_names_in_: numpy.ndarray = data.columns.names
-        self._adopt_targets(data.targets)
-        self.n_outputs_: int = data.outputs
-        self.out_activation_ = OUTPUT_ACTIVATIONS[data.loss]
-        self._random_state = random_state
-        self._optimizer = plan.learning_rate
-        network = plan.network
-        if plan.renewed_spec is None:
-            self.n_layers_: int = len(network.spec.widths)
-            self._record = TrainingRecord()
-            self._record.n_iter_ = 0
-            self._record.t_ = 0
-        else:
-            network.renew(plan.renewed_spec, keep=plan.keeps_optimizer)
-        self._network = network
-        self._hide()
-
-    def _split_validation(self, data: FitData, random_state: RandomState) -> FitData:
-        """Split off rows for early stopping, unless the user has passed validation rows."""
-        if not self.early_stopping or data.validation is not None:
-            return data
-        return data.split(self.validation_fraction, random_state)
-
-    def _check_finite(self) -> None:
-        """Raise ValueError for parameters that are not finite after training."""
-        if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
+        spec = state.spec
+        if check_spec(self._described(spec, targets_of_spec(spec, state.facts))) != spec:
+            raise InputError(
+                f"The parameters of this {type(self).__name__} must describe its network, {spec}; "
+                "got parameters that describe another one."
             )
+        learning_rate = LearningRate(self._settings())
+        network = Network(spec, state.values, learning_rate, backend=backend, dtype=spec.dtype)
+        self._fitted = FittedMLP.of_state(state, network, learning_rate)
+        vars(self).pop("_assigned", None)
+        return self
+
+    def _described(self, spec: NetworkSpec, targets: Targets) -> NetworkSpec:
+        """Describe the network of some widths and dtype by the parameters of the constructor."""
+        inputs, *hidden, _ = spec.widths
+        settings = replace(self._settings(), hidden=tuple(hidden))
+        return settings.network_spec(inputs, self._by_parameters(targets), spec.dtype)
+
+
+def like_input(result: Array, X: object, backend: Backend) -> Array:
+    """Return a result as the caller expects it: NumPy's for host data, the network's own
+    otherwise.
+    """
+    return numpy.asarray(backend.to_numpy(result)) if is_on_host(X) else result

@@ -1,4 +1,4 @@
-"""The constructor's parameters, what each may be, and the network that they describe."""
+"""The constructor's parameters, what each may be, and the settings that a fit gets of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -8,9 +8,10 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from numpy.random import RandomState
+from sklearn.metrics import get_scorer
 
-from xpnet.backend import Backend, NetworkSpec, UpdateRule
-from xpnet.backend.spec import Loss
+from xpnet.backend import Backend, UpdateRule
+from xpnet.estimators.settings import STOCHASTIC, FitSettings, Monitored
 from xpnet.estimators.warnings import warn_caller
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -22,17 +23,18 @@ from xpnet.learning.parameters import (
     RANDOM_STATE,
     Interval,
     allowing,
+    check_parameters,
+    hidden_sizes,
 )
 from xpnet.learning.scikit_learn import BaseEstimator
-from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Schedule
-
-STOCHASTIC = tuple(OPTIMIZERS)
-"""Solvers that train by epochs of minibatches: the optimizers."""
 
 DECAYING = tuple(name for name in OPTIMIZERS if "weight_decay" in OPTIMIZERS[name].numbers())
 """Solvers with decoupled weight decay."""
 
+
+IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
+"""Parameters that do not change the numbers of an epoch."""
 
 RATES = {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}
 """Names of learning rates that follow a rule."""
@@ -172,32 +174,61 @@ class EstimatorParameters(BaseEstimator):
         hidden_layer_sizes: Sequence[int] | int = (100,)
         activation: str | Sequence[str] = "relu"
 
-    def _network_spec(
-        self,
-        widths: tuple[int, ...],
-        loss: Loss,
-        dtype: str,
-        loss_numbers: tuple[float, ...],
-    ) -> NetworkSpec:
-        """Describe the network that these parameters make of inputs, hidden layers and outputs."""
-        hidden = len(widths) - 2
-        rates = one_each("dropout", self.dropout, hidden)
-        return NetworkSpec(
-            widths=widths,
-            activations=one_each("activation", self.activation, hidden),
-            loss=loss,
-            rule=self._update_rule(),
-            dtype=dtype,
-            l2=float(self.alpha),
-            l2_over_batch=True,
-            dropout=rates if any(rates) else (),
+    def _settings(self, *, incremental: bool = False) -> FitSettings:
+        """Return the settings of a fit.
+
+        incremental : whether this is ``partial_fit``
+
+        Raises InputError or ValueError for parameters that are not allowed.
+        """
+        check_parameters(self)
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.scoring is not None:
+            get_scorer(self.scoring)  # raises for an unknown name
+        keeps_state = self.checkpoint is not None and self.solver in STOCHASTIC and not incremental
+        return FitSettings(
+            kind=type(self),
+            incremental=incremental,
+            solver=self.solver,
+            hidden=hidden_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+            dropout=self.dropout,
             members=int(self.members),
-            loss_numbers=loss_numbers,
+            alpha=float(self.alpha),
+            rule=self._update_rule(),
+            learning_rate=self.learning_rate,
+            learning_rate_init=float(self.learning_rate_init),
+            power_t=self.power_t,
+            batch_size=None if self.batch_size == "auto" else int(self.batch_size),
+            shuffle=bool(self.shuffle),
+            max_grad_norm=self.max_grad_norm,
+            max_iter=int(self.max_iter),
+            max_fun=int(self.max_fun),
+            tol=self.tol,
+            monitored=self._monitored(),
+            patience=self.n_iter_no_change,
+            validation_fraction=self.validation_fraction,
+            scoring=self.scoring,
+            time_limit=self.time_limit,
+            verbose=bool(self.verbose),
+            warm_start=bool(self.warm_start),
+            seed=self.random_state,
+            backend=self.backend,
+            dtype=self.dtype,
+            checkpoint=self.checkpoint if keeps_state else None,
+            params=self._params_of_numbers() if keeps_state else {},
         )
 
-    def _loss_numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the loss takes."""
-        return ()
+    def _monitored(self) -> Monitored:
+        """Return the number by which an epoch counts as better than another."""
+        if not self.early_stopping:
+            return "training loss"
+        return "validation loss" if self.early_stopping == "loss" else "score"
+
+    def _params_of_numbers(self) -> dict[str, object]:
+        """Return the parameters that change the numbers of an epoch, by name."""
+        return {name: value for name, value in self.get_params().items() if name not in IRRELEVANT}
 
     def _update_rule(self) -> UpdateRule:
         """Return the update rule of the solver, with the numbers of these parameters."""

@@ -4,6 +4,7 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from sklearn.base import BaseEstimator
 
 from xpnet.backend import Backend
 from xpnet.dispatch import get_backend
@@ -11,8 +12,6 @@ from xpnet.ops import Array
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
-
-    from xpnet.estimators.fitted import FittedNetwork
 
 
 class PredictedEstimator:
@@ -24,7 +23,7 @@ class PredictedEstimator:
     estimator : the fitted estimator
     """
 
-    def __init__(self, estimator: "FittedNetwork") -> None:
+    def __init__(self, estimator: BaseEstimator) -> None:
         self._estimator = estimator
 
     def __getattr__(self, name: str) -> Any:

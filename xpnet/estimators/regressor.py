@@ -1,24 +1,23 @@
 """The regressor."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import on_device
-from xpnet.backend.spec import NUMERIC_LOSSES, Loss
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.data.sources import Source
-from xpnet.estimators.fit_inputs import FitInputs, RawRows
-from xpnet.estimators.fitted import like_input
-from xpnet.estimators.mlp import MLP
+from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.stochastic import is_stochastic
-from xpnet.learning.losses import LossParameters
+from xpnet.estimators.rows import InputRows
+from xpnet.estimators.settings import FitSettings
+from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
-from xpnet.learning.targets import Targets
+from xpnet.learning.targets import NumberTargets, Targets
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import Callback, Training
@@ -78,9 +77,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     hidden_layer_sizes: Sequence[int] | int = allowing((100,), ARRAY_LIKE, COUNT)
     activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
 
-    _numeric_targets: ClassVar[bool] = True
-
-    @available_if(is_stochastic)
+    @available_if(MLP._has_partial_fit)
     def partial_fit(
         self,
         X: ArrayLike | Source,
@@ -121,11 +118,12 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        inputs = FitInputs(
-            RawRows(X, y, sample_weight),
-            RawRows(X_val, y_val, sample_weight_val),
+        return self._train(
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            callbacks=list(callbacks),
+            incremental=True,
         )
-        return self._train(inputs, callbacks=list(callbacks), incremental=True)
 
     def predict(self, X: ArrayLike | Source) -> Array:
         """Predict numbers.
@@ -152,7 +150,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         """
         outputs, backend = self._outputs(X, "predict")
         with on_device(backend):
-            outputs = self._in_order(outputs, backend.xp)
+            outputs = self._record_of_fit().targets.in_order(outputs, backend.xp)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(
@@ -174,10 +172,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         float
             1 for perfect predictions, 0 for those no better than the mean.
         """
-        targets = self._encode(to_host(y))
+        targets = self._numbers()
+        encoded = targets.encode(to_host(y))
         predicted = to_host(self.predict(X))
         outputs = predicted.reshape(len(predicted), -1)
-        return self._score_outputs(targets, outputs, to_host(sample_weight))
+        return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight))
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -185,12 +184,14 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         return tags
 
     def _input_gradient(self, X: Array, output: int) -> Array:
-        if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
+        targets = self._numbers()
+        outputs = targets.outputs
+        if not targets.numeric_loss.has_several_levels or not -outputs <= output < outputs:
             return super()._input_gradient(X, output)
-        network = self._current()
+        network = self._record_of_fit().network
         backend = network.backend
         # Where quantiles cross, the column of a quantile differs from row to row.
-        column = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
+        column = backend.xp.argsort(network.predict(X), axis=1)[:, output % outputs]
         columns = set(backend.to_numpy(column).tolist())
         gradients = {k: network.input_gradient(X, k) for k in columns}
         zeros = backend.xp.zeros_like(next(iter(gradients.values())))
@@ -199,39 +200,21 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             for k, gradient in gradients.items()
         )
 
+    def _numbers(self) -> NumberTargets:
+        """Return the meaning of the targets."""
+        targets = self._record_of_fit().targets
+        assert isinstance(targets, NumberTargets)
+        return targets
+
     def _learn_targets(
-        self, y: numpy.ndarray, classes: ArrayLike | None, *, begins_anew: bool, incremental: bool
+        self,
+        y: numpy.ndarray,
+        classes: ArrayLike | None,
+        settings: FitSettings,
+        earlier: Targets | None,
     ) -> Targets:
-        return NumberTargets(self)
+        return NumberTargets(self._numeric_loss(), 1 if y.ndim == 1 else y.shape[1])
 
-    def _encode(self, y: ArrayLike) -> numpy.ndarray:
-        """Return numbers as the loss takes them: (rows, out)."""
-        y = numpy.asarray(y)
-        return self._repeated(y[:, None] if y.ndim == 1 else y)
-
-    def _decode(self, targets: numpy.ndarray) -> Array:
-        return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
-
-
-@dataclass(frozen=True)
-class NumberTargets(Targets):
-    """Targets that are numbers, as the parameters of a regressor say how they are learned."""
-
-    regressor: MLPRegressor
-
-    @property
-    def loss_numbers(self) -> tuple[float, ...]:
-        """See `Targets.loss_numbers`."""
-        return self.regressor._loss_numbers()
-
-    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
-        """See `Targets.encode`."""
-        return self.regressor._encode(y)
-
-    def outputs(self, encoded: numpy.ndarray) -> int:
-        """See `Targets.outputs`."""
-        return encoded.shape[1]
-
-    def loss(self, encoded: numpy.ndarray) -> Loss:
-        """See `Targets.loss`."""
-        return self.regressor.loss  # type: ignore[return-value]
+    def _by_parameters(self, targets: Targets) -> Targets:
+        assert isinstance(targets, NumberTargets)
+        return replace(targets, numeric_loss=NumericLoss(targets.loss, self._loss_numbers()))

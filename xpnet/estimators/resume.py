@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 from numpy.random import RandomState
 from scipy.sparse import issparse
 
 from xpnet.data.sources import Source
+from xpnet.distributed.fingerprint import fingerprint_of_rows
 from xpnet.errors import InputError
-from xpnet.estimators.fit_data import FitData
+from xpnet.estimators.fitted import Start
+from xpnet.estimators.settings import FitSettings
+from xpnet.learning.split import Split
 from xpnet.models.files import model_files
 from xpnet.models.inputs import to_host
 from xpnet.training import (
@@ -27,12 +30,6 @@ from xpnet.training import (
 )
 from xpnet.typing import SavedState, SparseMatrix
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
-IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
-"""Parameters that do not change the numbers of an epoch."""
-
 EARLIER_KEYS = {"FitStart": "6", "TimeLimit": "4"}
 """The keys of callbacks in checkpoints of earlier versions, which numbered them by their places."""
 
@@ -40,13 +37,13 @@ EARLIER_KEYS = {"FitStart": "6", "TimeLimit": "4"}
 class FitStart(Callback):
     """Keeps the state that the fit's random generator had when the fit first began.
 
-    rng_state : the state, as NumPy gives it; None where there are no checkpoints
+    rng_state : the state, as NumPy gives it
     """
 
     transactional = True
     state_key = "FitStart"
 
-    def __init__(self, rng_state: SavedState | None = None) -> None:
+    def __init__(self, rng_state: SavedState | None) -> None:
         self.rng_state = rng_state
 
     def state(self) -> dict[str, object]:
@@ -60,18 +57,18 @@ class Checkpoints:
 
     writers : the callback that writes them, or none
     latest : the state from which the fit goes on, if it was cut off
-    start : keeps the random generator's state of when the fit first began
+    start : keeps the random generator's state of when the fit first began; None without checkpoints
     """
 
     writers: Sequence[Callback] = ()
     latest: TrainingState | None = None
-    start: FitStart = FitStart()
+    start: FitStart | None = None
 
 
 def open_checkpoints(
-    estimator: "MLP",
-    data: FitData,
-    start: Sequence[numpy.ndarray],
+    settings: FitSettings,
+    split: Split,
+    start: Start,
     random_state: RandomState,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
@@ -80,20 +77,18 @@ def open_checkpoints(
     checkpoints in one place, and goes on as a whole. The generator that the fit draws from is put
     where it was when the fit first began.
 
-    start : parameters that the fit goes on from, or none
-
     Raises InputError for a checkpoint that is not one of a fit.
     """
-    folder = Path(
-        estimator.checkpoint  # type: ignore[arg-type]  # a caller has looked that there is one
-    ) / _name(estimator, data, start)
+    if settings.checkpoint is None:
+        return Checkpoints()
+    folder = Path(settings.checkpoint) / _name(settings, split, start.values)
     checkpoint = model_files().Checkpoint
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
         try:
             set_rng_state(random_state, _state_of_callback(state, FitStart)["rng"])
             time_limit = _state_of_callback(state, TimeLimit)
-            limit = inf if estimator.time_limit is None else estimator.time_limit
+            limit = inf if settings.time_limit is None else settings.time_limit
             if time_limit["reached"] and time_limit["seconds"] <= limit:
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
@@ -113,19 +108,18 @@ def _state_of_callback(state: TrainingState, kind: type[Callback]) -> SavedState
     return state.callbacks[key if key in state.callbacks else EARLIER_KEYS[key]]
 
 
-def _name(estimator: "MLP", data: FitData, start: Sequence[numpy.ndarray]) -> str:
+def _name(settings: FitSettings, split: Split, start: Sequence[numpy.ndarray]) -> str:
     """Return a hash of all that decides what a fit learns."""
     import joblib
 
-    params = {
-        name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT
-    }
-    training = data.coordinator.fingerprint(_columns_of(data.training))
+    ranks = split.ranks
+    training = fingerprint_of_rows(_columns_of(split.training), ranks)
     validation = None
-    if data.validation is not None:
-        validation = data.coordinator.fingerprint(_columns_of(data.validation), ordered=False)
+    if split.validation is not None:
+        validation = fingerprint_of_rows(_columns_of(split.validation), ranks, ordered=False)
     first_values = [*map(_on_host, start)]
-    return joblib.hash((type(estimator).__name__, params, training, validation, first_values))
+    parts = (settings.kind.__name__, dict(settings.params), training, validation, first_values)
+    return joblib.hash(parts)
 
 
 def _columns_of(rows: LabeledRows) -> list[numpy.ndarray | SparseMatrix | Source | None]:

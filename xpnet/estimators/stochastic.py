@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from numpy.random import RandomState
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
-from xpnet.estimators.epochs import Validation, run_epoch, run_epochs
-from xpnet.estimators.fit_data import FitData
-from xpnet.estimators.parameters import STOCHASTIC
+from xpnet.distributed.ranks import using
+from xpnet.estimators.epochs import Score, Validation, run_epoch, run_epochs
+from xpnet.estimators.fit import Fit
+from xpnet.estimators.fitted import FittedMLP
 from xpnet.estimators.resume import Checkpoints
+from xpnet.estimators.settings import FitSettings
 from xpnet.estimators.stopping import (
     AdaptiveLearningRate,
     Counters,
@@ -37,83 +38,70 @@ from xpnet.training.orders import ChainedOrders
 from xpnet.training.streamed import SourceRows, Streamed
 from xpnet.typing import RandomGenerator
 
-if TYPE_CHECKING:
-    from xpnet.estimators.mlp import MLP
-
 AUTO_BATCH_SIZE = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
 
 
-def is_stochastic(estimator: "MLP") -> bool:
-    """Tell whether ``partial_fit`` exists; raise AttributeError, with the reason, where it does
-    not.
-    """
-    if estimator.solver not in STOCHASTIC:
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. "
-            f"{estimator.solver} is not stochastic."
-        )
-    return True
-
-
-def fit_by_epochs(
-    estimator: "MLP",
-    data: FitData,
-    random_state: RandomState,
-    checkpoints: Checkpoints,
+def train_by_epochs(
+    fit: Fit,
+    score: Score,
     *,
     callbacks: Sequence[Callback | Callable[[Training], None]],
     resume_from: TrainingState | None,
-    incremental: bool,
 ) -> None:
     """Train until scikit-learn's rules, a callback or ``max_iter`` end the fit.
 
+    score : measures outputs of the network on validation rows
     callbacks, resume_from : of the user
-    incremental : whether this is one epoch of ``partial_fit``
     """
-    network = estimator._fitted
-    record = estimator._record
-    coordinator = data.coordinator
-    is_scored = bool(estimator.early_stopping)
-    record.begin_epochs(network.history, scored=is_scored, parameters=network.values)
-    record.n_iter_ = 0
-    with coordinator.active(), network.lock.training():
+    settings = fit.settings
+    network = fit.fitted.network
+    progress = fit.fitted.progress
+    ranks = fit.split.ranks
+    is_main_process = ranks.rank == 0
+    progress.begin_epochs(scored=settings.stops_early, parameters=network.values)
+    progress.n_iter_ = 0
+    with using(ranks), network.lock.training():
         validation = None
-        if data.validation is not None:
-            validation = Validation(estimator, data.validation, coordinator)
-        batches = make_batches(estimator, data, random_state, validation)
-        rules = make_rules(estimator, validation, checkpoints, silent=not coordinator.leads)
+        if fit.split.validation is not None:
+            validation = Validation(fit.split.validation, network, ranks, score)
+        batches = make_batches(fit, validation)
+        measure = choose_measure(settings, validation)
+        rules = make_rules(
+            settings, fit.fitted, measure, fit.checkpoints, silent=not is_main_process
+        )
         early_end = EarlyEnd()
         try:
             train(
-                network.trainable(sparse=data.is_sparse),
+                network.trainable(sparse=issparse(fit.split.training.X)),
                 batches,
-                epochs=1 if incremental else estimator.max_iter,
-                schedule=estimator._optimizer,
-                callbacks=[*rules, early_end, *callbacks, *checkpoints.writers],
+                epochs=1 if settings.incremental else settings.max_iter,
+                schedule=fit.fitted.learning_rate,
+                callbacks=[*rules, early_end, *callbacks, *fit.checkpoints.writers],
                 history=network.history,
                 lock=network.lock,
-                resume_from=checkpoints.latest or resume_from,
+                resume_from=fit.checkpoints.latest or resume_from,
             )
         except KeyboardInterrupt:
-            if not coordinator.trains_alone or callbacks:
+            if ranks.several or callbacks:
                 raise
             warn_caller("Training interrupted by user.")
         else:
-            if coordinator.leads and not (early_end.early or incremental or callbacks):
-                warn_of_no_convergence(estimator)
-    if is_scored:
-        network.load_values(record.best_parameters)
+            if is_main_process and not (early_end.early or settings.incremental or callbacks):
+                warn_of_no_convergence(settings.max_iter)
+    if settings.stops_early:
+        network.load_values(progress.best_parameters)
 
 
-def make_batches(
-    estimator: "MLP", data: FitData, random_state: RandomState, validation: Validation | None
-) -> Batches:
+def make_batches(fit: Fit, validation: Validation | None) -> Batches:
     """Return the batches of an epoch, over all processes."""
-    training = data.training
-    count = data.coordinator.count(training.count)
-    size = AUTO_BATCH_SIZE if estimator.batch_size == "auto" else int(estimator.batch_size)
-    if size > count and estimator.batch_size != "auto":
+    settings = fit.settings
+    training = fit.split.training
+    random_state = fit.fitted.random_state
+    assert random_state is not None
+    count = fit.split.ranks.count(training.count)
+    size = settings.batch_size or AUTO_BATCH_SIZE
+    if size > count and settings.batch_size is not None:
         warn_caller(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
         )
@@ -122,34 +110,39 @@ def make_batches(
     if isinstance(training, SourceRows):
         kind = Streamed
         rng = training.orders(random_state)
-    runs_epochs_singly = training.weight is not None or estimator.max_grad_norm is not None
+    runs_epochs_singly = training.weight is not None or settings.max_grad_norm is not None
     batches = kind(
         training,
         batch_size=min(size, count),
-        shuffle=estimator.shuffle,
+        shuffle=settings.shuffle,
         rng=rng,
         measure=None if validation is None else validation.loss,
-        run_epoch=partial(run_epoch, max_grad_norm=estimator.max_grad_norm),
+        run_epoch=partial(run_epoch, max_grad_norm=settings.max_grad_norm),
         run_epochs=None if runs_epochs_singly else run_epochs,
     )
     return distributed_batches(batches)
 
 
 def make_rules(
-    estimator: "MLP", validation: Validation | None, checkpoints: Checkpoints, *, silent: bool
+    settings: FitSettings,
+    fitted: FittedMLP,
+    measure: Measure,
+    checkpoints: Checkpoints,
+    *,
+    silent: bool,
 ) -> list[Callback]:
     """Make the callbacks that apply scikit-learn's rules.
 
     silent : whether another process prints
     """
-    record = estimator._record
-    learning_rate = estimator._optimizer
+    progress = fitted.progress
+    learning_rate = fitted.learning_rate
     improvement = Improvement(
-        record,
-        make_measure(estimator, validation),
-        tol=estimator.tol,
-        patience=estimator.n_iter_no_change,
-        parameters=estimator._fitted.values,
+        progress,
+        measure,
+        tol=settings.tol,
+        patience=settings.patience,
+        parameters=fitted.network.values,
     )
     adaptive = None
     stopping: Callback = StopWhenStalled(improvement)
@@ -159,35 +152,35 @@ def make_rules(
     rules: list[Callback] = [
         improvement,
         stopping,
-        Counters(record),
-        LearningRateState(learning_rate, record),
+        Counters(progress),
+        LearningRateState(learning_rate, progress),
     ]
     # With checkpoints these are always there: a fit that goes on has the callbacks that it began
     # with.
-    keeps_state = estimator.checkpoint is not None
-    if estimator.time_limit is not None or keeps_state:
-        rules.append(TimeLimit(estimator.time_limit))
-    if estimator.verbose or keeps_state:
-        rules.append(Verbose(improvement, adaptive, silent=silent or not estimator.verbose))
-    if keeps_state:
+    keeps_state = checkpoints.start is not None
+    if settings.time_limit is not None or keeps_state:
+        rules.append(TimeLimit(settings.time_limit))
+    if settings.verbose or keeps_state:
+        rules.append(Verbose(improvement, adaptive, silent=silent or not settings.verbose))
+    if checkpoints.start is not None:
         rules.append(checkpoints.start)
     return rules
 
 
-def make_measure(estimator: "MLP", validation: Validation | None) -> Measure:
-    """Return the function that tells how good an epoch is."""
-    if not estimator.early_stopping:
+def choose_measure(settings: FitSettings, validation: Validation | None) -> Measure:
+    """Return the function that measures how good an epoch is."""
+    if settings.monitored == "training loss":
         return training_loss
-    if estimator.early_stopping == "loss":
+    if settings.monitored == "validation loss":
         return validation_loss
     assert validation is not None
     return validation.score
 
 
-def warn_of_no_convergence(estimator: "MLP") -> None:
+def warn_of_no_convergence(max_iter: int) -> None:
     """Warn, as scikit-learn does, that the epochs have ended before the training stalled."""
     warn_caller(
-        f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
         "optimization hasn't converged yet.",
         ConvergenceWarning,
     )

@@ -29,7 +29,17 @@ def validation_loss(training: Training) -> float:
     return -training.history.validation_loss[-1]
 
 
-class Improvement(Callback):
+class Rule(Callback):
+    """A rule of scikit-learn's, whose state is rolled back with the epoch."""
+
+    transactional = True
+
+    def max_epochs_at_once(self) -> float:
+        """See `Callback.max_epochs_at_once`: the rule acts when `Improvement` says that it may."""
+        return inf
+
+
+class Improvement(Rule):
     """Measures each epoch, and counts the epochs without improvement.
 
     record : the record of the training; measure : returns how good an epoch is
@@ -39,8 +49,6 @@ class Improvement(Callback):
 
     Attributes: measured, of the last epoch; stalled, whether training stalls
     """
-
-    transactional = True
 
     def __init__(
         self,
@@ -109,10 +117,9 @@ class Improvement(Callback):
         record.best_parameters = state["best"]
 
 
-class StopWhenStalled(Callback):
+class StopWhenStalled(Rule):
     """Ends the training when it stalls."""
 
-    transactional = True
     state_key = "Stopping"
 
     def __init__(self, improvement: Improvement) -> None:
@@ -122,19 +129,14 @@ class StopWhenStalled(Callback):
         """Stop the training if it stalls."""
         training.stop = training.stop or self.improvement.stalled
 
-    def max_epochs_at_once(self) -> float:
-        """See `Callback.max_epochs_at_once`: `Improvement` limits them."""
-        return inf
 
-
-class AdaptiveLearningRate(Callback):
+class AdaptiveLearningRate(Rule):
     """Lowers the learning rate when training stalls, and ends the training when it is too low for
     that.
 
     Attributes: lowered, the learning rate to which the last epoch has lowered it, or None
     """
 
-    transactional = True
     state_key = "Stopping"
 
     def __init__(self, improvement: Improvement, learning_rate: LearningRate) -> None:
@@ -151,17 +153,11 @@ class AdaptiveLearningRate(Callback):
         elif self.improvement.stalled:
             training.stop = True
 
-    def max_epochs_at_once(self) -> float:
-        """See `Callback.max_epochs_at_once`: `Improvement` limits them."""
-        return inf
 
-
-class LearningRateState(Callback):
+class LearningRateState(Rule):
     """Keeps the learning rate from epoch to epoch, and lowers it by the rows seen where it scales
     inversely.
     """
-
-    transactional = True
 
     def __init__(self, learning_rate: LearningRate, record: TrainingRecord) -> None:
         self.learning_rate = learning_rate
@@ -188,10 +184,8 @@ class LearningRateState(Callback):
         self.learning_rate.first_epoch = state["first_epoch"]
 
 
-class Counters(Callback):
+class Counters(Rule):
     """Counts the epochs and the rows of a fit, and notes the last loss."""
-
-    transactional = True
 
     def __init__(self, record: TrainingRecord) -> None:
         self.record = record
@@ -201,10 +195,6 @@ class Counters(Callback):
         self.record.n_iter_ += 1
         self.record.t_ += training.batches.rows
         self.record.loss_ = training.history.loss[-1]
-
-    def max_epochs_at_once(self) -> float:
-        """See `Callback.max_epochs_at_once`."""
-        return inf
 
     def state(self) -> dict[str, object]:
         """See `Callback.state`."""

@@ -2,10 +2,12 @@
 
 ``parameters``     parameters of a constructor, and the values that each may have
 ``losses``         losses of numbers, with their levels
-``targets``        classes: how targets are encoded for a loss, and decoded
+``targets``        classes and numbers: how a loss takes them, and what outputs say
 ``labels``         rules that labels of classes must hold
 ``weights``        weights of rows
+``split``          the split of rows for validation, over all processes
 ``validation``     the loss on validation rows
+``fitted``         the record of the last fit, and the attributes that show it
 ``search_spaces``  values of parameters that are worth a search
 ``scikit_learn``   scikit-learn's base classes with types
 """

@@ -86,10 +86,10 @@ def missing_targets(is_wrong: numpy.ndarray, name: str, found: str, wanted: str)
     )
 
 
-def check_numbers(y: object, name: str, estimator: object) -> None:
+def check_numbers(y: object, name: str, kind: type) -> None:
     """Raise InputError for targets of a regressor that are text, NaN or infinite.
 
-    estimator : the regressor, which the error names
+    kind : the class of the regressor, which the error names
     """
     check_is_no_name(y, name)
     if is_sparse(y):
@@ -98,7 +98,7 @@ def check_numbers(y: object, name: str, estimator: object) -> None:
     if values.dtype.kind in "OU":
         texts = (value for value in values.ravel().tolist() if isinstance(value, str))
         text = next(texts, None)
-        own = type(estimator).__name__
+        own = kind.__name__
         if text is not None:
             raise InputError(
                 f"`{name}` must hold numbers for {own}; got text such as {text[:60]!r}. Use "

@@ -15,6 +15,63 @@ from xpnet.models.inputs import require
 from xpnet.typing import Array, ArrayLike, Namespace
 
 
+@dataclass(frozen=True)
+class NumericLoss:
+    """A loss of targets that are numbers.
+
+    name : a name in ``xpnet.backend.spec.NUMERIC_LOSSES``
+    numbers : the numbers that it takes: the levels of quantiles, the delta of Huber's, a power
+    """
+
+    name: str
+    numbers: tuple[float, ...] = ()
+
+    @property
+    def has_several_levels(self) -> bool:
+        """Return whether a target is learned in several outputs, one for each quantile."""
+        return len(self.numbers) > 1
+
+    def repeat(self, y: numpy.ndarray) -> numpy.ndarray:
+        """Return targets as the loss takes them: one target in a column for each of several levels.
+
+        y : (rows, out)
+
+        Raises InputError for targets that the loss is not for.
+        """
+        require(
+            not self.has_several_levels or y.shape[1] == 1,
+            "`y` must have one target for several quantiles",
+            y.shape[1],
+        )
+        low = float(y.min()) if y.size else 1.0
+        if self.name == "gamma":
+            require(low > 0, "`y` must be greater than 0 with loss='gamma'", low)
+        elif self.name in ("poisson", "tweedie"):
+            require(low >= 0, f"`y` must not be negative with loss={self.name!r}", low)
+        return y.repeat(len(self.numbers), axis=1) if self.has_several_levels else y
+
+    def in_order(self, outputs: Array, xp: Namespace) -> Array:
+        """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
+        return xp.sort(outputs, axis=-1) if self.has_several_levels else outputs
+
+    def score(
+        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return R^2; of quantiles D^2 of the pinball loss, the mean over the levels.
+
+        y, outputs : (rows, out)
+        """
+        if self.name != "quantile":
+            return r2_score(y, outputs, sample_weight=sample_weight)
+        columns = zip(
+            cycle(self.numbers), numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False
+        )
+        scores = [
+            d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns
+        ]
+        return float(numpy.mean(scores))
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class LossParameters:
     """The numbers that the loss of a regressor takes.
@@ -39,60 +96,21 @@ class LossParameters:
     if TYPE_CHECKING:  # The subclasses have it, each in its order of arguments.
         loss: str = "squared_error"
 
-    def _loss_numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the loss takes. Raises InputError for levels that do not rise
-        between 0 and 1.
+    def _numeric_loss(self) -> NumericLoss:
+        """Return the loss with its numbers. Raises InputError for levels that do not rise between 0
+        and 1.
         """
         if self.loss != "quantile":
-            return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(
-                self.loss, ()
-            )
+            numbers = {"huber": (float(self.delta),), "tweedie": (float(self.power),)}
+            return NumericLoss(self.loss, numbers.get(self.loss, ()))
         levels = tuple(numpy.ravel(self.quantile).tolist())
         if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
             raise InputError(
                 f"The 'quantile' parameter of {type(self).__name__} must hold levels that rise "
                 f"between 0 and 1; got {levels}. Sort them, and leave out repeated levels."
             )
-        return levels
+        return NumericLoss("quantile", levels)
 
-    def _repeated(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Targets (rows, out) as the loss takes them: one target in a column for each of several
-        levels.
-
-        Raises InputError for targets that the loss is not for.
-        """
-        levels = self._loss_numbers() if self.loss == "quantile" else ()
-        require(
-            len(levels) < 2 or y.shape[1] == 1,
-            "`y` must have one target for several quantiles",
-            y.shape[1],
-        )
-        low = float(y.min()) if y.size else 1.0
-        if self.loss == "gamma":
-            require(low > 0, "`y` must be greater than 0 with loss='gamma'", low)
-        elif self.loss in ("poisson", "tweedie"):
-            require(low >= 0, f"`y` must not be negative with loss={self.loss!r}", low)
-        return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
-
-    def _in_order(self, outputs: Array, xp: Namespace) -> Array:
-        """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
-        return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
-
-    def _score_outputs(
-        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y :
-        (rows, out)
-        """
-        if self.loss != "quantile":
-            return r2_score(y, outputs, sample_weight=sample_weight)
-        columns = zip(
-            cycle(self._loss_numbers()),
-            numpy.broadcast_to(y, outputs.shape).T,
-            outputs.T,
-            strict=False,
-        )
-        scores = [
-            d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns
-        ]
-        return float(numpy.mean(scores))
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Return the numbers that the loss takes."""
+        return self._numeric_loss().numbers

@@ -1,8 +1,8 @@
-"""The targets of a fit: classes or numbers, and how a network learns them."""
+"""The targets of a fit: classes or numbers, how a network learns them, and what it answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -10,13 +10,39 @@ from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from xpnet.backend import Backend, on_device
 from xpnet.backend.spec import Loss
+from xpnet.dispatch import get_backend
 from xpnet.errors import InputError
 from xpnet.learning.labels import check_label_types, check_savable_labels
+from xpnet.learning.losses import NumericLoss
+from xpnet.models.inputs import to_host
+from xpnet.ops import Array
+from xpnet.ops.losses import smoothed
+from xpnet.ops.rows import targets_of
+from xpnet.typing import ArrayLike, Namespace
 
 
 class Targets(ABC):
-    """The targets of a fit: how they are encoded for the loss, and checked."""
+    """The meaning of the targets of a fit: how a loss takes them, and what outputs say.
+
+    A fit learns it from the targets of the training rows.
+    """
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Return the number of outputs of the network."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> Loss:
+        """Return the name of the loss that the network is trained on."""
+
+    @property
+    @abstractmethod
+    def loss_numbers(self) -> tuple[float, ...]:
+        """Return the numbers that the loss takes."""
 
     @abstractmethod
     def encode(self, y: numpy.ndarray) -> numpy.ndarray:
@@ -25,69 +51,111 @@ class Targets(ABC):
         """
 
     @abstractmethod
-    def outputs(self, encoded: numpy.ndarray) -> int:
-        """Return the number of outputs of the network."""
-
-    @abstractmethod
-    def loss(self, encoded: numpy.ndarray) -> Loss:
-        """Return the name of the loss that the network is trained on."""
-
-    @property
-    def loss_numbers(self) -> tuple[float, ...]:
-        """Return the numbers that the loss takes."""
-        return ()
-
-    @property
-    def has_classes(self) -> bool:
-        """Return whether targets are classes."""
-        return False
+    def decode(self, encoded: numpy.ndarray) -> numpy.ndarray:
+        """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
     def check_known(self, y: numpy.ndarray) -> None:
         """Raise ValueError for labels that were not learned."""
         return
 
+    def strata(self, encoded: Array) -> numpy.ndarray | None:
+        """Return the groups of rows whose proportions both parts of a split keep, (rows, 1),
+        NumPy's: two classes, as in scikit-learn; None for other targets.
+        """
+        return None
+
+    def in_order(self, outputs: Array, xp: Namespace) -> Array:
+        """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
+        return outputs
+
+    def smooth(self, encoded: Array, share: float, backend: Backend, dtype: str) -> Array:
+        """Return targets of which a share is spread over all classes; numbers as they are."""
+        return encoded
+
 
 @dataclass(frozen=True)
+class NumberTargets(Targets):
+    """Targets that are numbers.
+
+    numeric_loss : the loss, with its levels; count : the number of targets
+    """
+
+    numeric_loss: NumericLoss
+    count: int
+
+    @property
+    def outputs(self) -> int:
+        """See `Targets.outputs`."""
+        levels = len(self.numeric_loss.numbers) if self.numeric_loss.has_several_levels else 1
+        return self.count * levels
+
+    @property
+    def loss(self) -> Loss:
+        """See `Targets.loss`."""
+        return self.numeric_loss.name  # type: ignore[return-value]
+
+    @property
+    def loss_numbers(self) -> tuple[float, ...]:
+        """See `Targets.loss_numbers`."""
+        return self.numeric_loss.numbers
+
+    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+        """See `Targets.encode`."""
+        y = numpy.asarray(y)
+        return self.numeric_loss.repeat(y[:, None] if y.ndim == 1 else y)
+
+    def decode(self, encoded: numpy.ndarray) -> numpy.ndarray:
+        """See `Targets.decode`."""
+        return encoded[:, 0] if self.count == 1 else encoded
+
+    def in_order(self, outputs: Array, xp: Namespace) -> Array:
+        """See `Targets.in_order`."""
+        return self.numeric_loss.in_order(outputs, xp)
+
+
+@dataclass(frozen=True, eq=False)
 class ClassTargets(Targets):
     """Targets that are classes.
 
     classes : (classes,) the labels, sorted; of several targets a list with those of each
-    sparse_labels : whether labels come as a sparse indicator matrix
+    are_indicators : whether a row may have several of the labels
+    are_sparse : whether labels come as a sparse indicator matrix
     """
 
     classes: numpy.ndarray | list[numpy.ndarray]
-    sparse_labels: bool = False
+    are_indicators: bool = False
+    are_sparse: bool = False
 
     @property
-    def has_several(self) -> bool:
-        """Return whether there are several targets of classes."""
-        return isinstance(self.classes, list)
+    def outputs(self) -> int:
+        """See `Targets.outputs`."""
+        if isinstance(self.classes, list):
+            return sum(map(len, self.classes))
+        return len(self.classes) if self.are_indicators or len(self.classes) > 2 else 1
 
     @property
-    def has_classes(self) -> bool:
-        """See `Targets.has_classes`."""
-        return True
+    def loss(self) -> Loss:
+        """See `Targets.loss`."""
+        if isinstance(self.classes, list):
+            return "multi_softmax_cross_entropy"
+        is_softmax = self.outputs > 1 and not self.are_indicators
+        return "softmax_cross_entropy" if is_softmax else "logistic_cross_entropy"
 
     @property
     def loss_numbers(self) -> tuple[float, ...]:
         """Return the number of its target for each output of several targets."""
-        if not self.has_several:
+        if not isinstance(self.classes, list):
             return ()
         return tuple(float(target) for target, classes in enumerate(self.classes) for _ in classes)
 
-    def outputs(self, encoded: numpy.ndarray) -> int:
-        """See `Targets.outputs`."""
-        return encoded.shape[1] if encoded.ndim == 2 else len(self.classes)
-
-    def loss(self, encoded: numpy.ndarray) -> Loss:
-        """See `Targets.loss`."""
-        if encoded.ndim == 1:
-            return "softmax_cross_entropy"
-        return "multi_softmax_cross_entropy" if self.has_several else "logistic_cross_entropy"
+    @property
+    def columns(self) -> list[slice]:
+        """Return which outputs belong to each of several targets."""
+        return targets_of(self.loss_numbers, self.outputs)
 
     def encode(self, y: numpy.ndarray) -> numpy.ndarray:
         """See `Targets.encode`."""
-        if self.has_several:
+        if isinstance(self.classes, list):
             columns = [y[:, [k]] == classes for k, classes in enumerate(self.classes)]
             return numpy.hstack(columns)
         if y.ndim == 2:
@@ -95,6 +163,52 @@ class ClassTargets(Targets):
         if len(self.classes) > 2:
             return numpy.searchsorted(self.classes, y)  # classes are sorted, and hold every label
         return (y != self.classes[0])[:, None]
+
+    def decode(self, encoded: numpy.ndarray) -> numpy.ndarray:
+        """See `Targets.decode`."""
+        if isinstance(self.classes, list):
+            return numpy.asarray(self.labels(encoded, get_backend("numpy"), on_host=True))
+        if self.are_indicators:
+            return encoded.astype(int)
+        return self.classes[encoded.reshape(len(encoded)).astype(int)]
+
+    def labels(self, outputs: Array, backend: Backend, *, on_host: bool) -> Array:
+        """Return the most probable label of each row, (rows,), of each of several targets,
+        (rows, targets), or whether a row has each label, (rows, classes).
+
+        on_host : whether they are NumPy's; labels that are not numbers are in any case
+        """
+        xp = backend.xp
+        if self.are_indicators:
+            return xp.astype(outputs > 0.5, xp.int64)
+        if not isinstance(self.classes, list):
+            if outputs.shape[1] > 1:
+                indices = xp.argmax(outputs, axis=1)
+            else:  # the probability of the second of two classes
+                indices = xp.astype(outputs[:, 0] > 0.5, xp.int64)
+            return labels_at(indices, self.classes, backend, on_host=on_host)
+        labels = [
+            labels_at(xp.argmax(outputs[:, columns], axis=1), classes, backend, on_host=on_host)
+            for classes, columns in zip(self.classes, self.columns, strict=True)
+        ]
+        namespace: Any = numpy if isinstance(labels[0], numpy.ndarray) else xp
+        return namespace.stack(labels, axis=1)
+
+    def strata(self, encoded: Array) -> numpy.ndarray | None:
+        """See `Targets.strata`."""
+        return to_host(encoded) > 0.5 if self.outputs == 1 else None
+
+    def smooth(self, encoded: Array, share: float, backend: Backend, dtype: str) -> Array:
+        """See `Targets.smooth`."""
+        if not share:
+            return encoded
+        outputs = self.outputs
+        like = backend.asarray(numpy.empty((0, outputs)), dtype=dtype)
+        counts = [outputs if self.loss == "softmax_cross_entropy" else 2]
+        if isinstance(self.classes, list):
+            counts = [len(classes) for classes in self.classes for _ in classes]
+        with on_device(backend):
+            return smoothed(encoded, like, share, counts)
 
     def check_known(self, y: numpy.ndarray) -> None:
         """See `Targets.check_known`."""
@@ -119,14 +233,63 @@ class ClassTargets(Targets):
         """Return the classes and the labels in y of each target. Raises InputError for another
         number of targets.
         """
-        if not self.has_several:
-            return [(self.classes, unique_labels(y))]  # type: ignore[list-item]  # one target
+        if not isinstance(self.classes, list):
+            return [(self.classes, unique_labels(y))]
         if sparse.issparse(y) or y.shape[1:] != (len(self.classes),):
             raise InputError(
                 f"`y` must be an array with a column for each of {len(self.classes)} targets; got "
                 f"{type(y).__name__} of shape {tuple(y.shape)}."
             )
         return [(classes, numpy.unique(y[:, k])) for k, classes in enumerate(self.classes)]
+
+
+def labels_at(indices: Array, classes: numpy.ndarray, backend: Backend, *, on_host: bool) -> Array:
+    """Return the labels of classes by their indices, (rows,).
+
+    on_host : whether they are NumPy's; labels that are not numbers are in any case
+    """
+    if on_host or classes.dtype.kind not in "iufb":
+        # With a single class there is an output for another, which was never seen.
+        return classes[numpy.minimum(backend.to_numpy(indices), len(classes) - 1)]
+    return backend.xp.take(backend.asarray(classes), indices)
+
+
+def learn_classes(
+    y: numpy.ndarray,
+    declared: ArrayLike | None,
+    earlier: ClassTargets | None,
+    *,
+    incremental: bool,
+    must_be_same: bool,
+) -> ClassTargets:
+    """Return the meaning of labels.
+
+    y : rows with each label; declared : the argument ``classes`` of ``partial_fit``
+    earlier : the meaning of the targets of the fit that this one goes on with; None for none
+    incremental : whether this is ``partial_fit``, whose rows may lack classes
+    must_be_same : whether y must have all classes of the earlier fit
+
+    Raises ValueError where they do not fit those seen before, or the classes.
+    """
+    classes = None if earlier is None else earlier.classes
+    if incremental:
+        classes = declared_classes(declared, classes)
+    if classes is None:
+        classes = classes_of(y)
+        is_matrix = y.ndim == 2 and not isinstance(classes, list)
+        return ClassTargets(classes, is_matrix, sparse.issparse(y))
+    is_matrix = y.ndim == 2 and not isinstance(classes, list)
+    if earlier is None:
+        targets = ClassTargets(classes, is_matrix, sparse.issparse(y))
+    elif (y.ndim == 2) != (earlier.are_indicators or isinstance(earlier.classes, list)):
+        raise ValueError("The object was not fitted with multilabel input.")
+    else:
+        targets = replace(earlier, classes=classes)
+    if must_be_same:
+        targets.check_same(y)
+    else:
+        targets.check_known(y)
+    return targets
 
 
 def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:

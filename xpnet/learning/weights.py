@@ -4,8 +4,13 @@ from numbers import Real
 
 import numpy
 from sklearn.utils import check_array
+from sklearn.utils.class_weight import compute_sample_weight
 
+from xpnet.distributed.agreement import class_counts
+from xpnet.distributed.ranks import Ranks
 from xpnet.errors import InputError
+from xpnet.learning.labels import check_class_weights
+from xpnet.learning.targets import ClassTargets
 
 
 def check_weights(weights: object, rows: int, name: str = "sample_weight") -> numpy.ndarray:
@@ -44,6 +49,27 @@ def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.nda
             f"range of {dtype}; got {lost[0]:g}. Multiply all weights by one factor."
         )
     return converted
+
+
+def class_weights(
+    y: numpy.ndarray,
+    encoded: numpy.ndarray,
+    targets: ClassTargets,
+    class_weight: object,
+    ranks: Ranks,
+) -> numpy.ndarray:
+    """Return the weight of each row by its class, (rows,) float64.
+
+    y : the targets as the user has them; encoded : as the loss takes them
+    class_weight : as scikit-learn takes it; "balanced" counts the rows of all ranks
+    """
+    if not isinstance(targets.classes, list):
+        check_class_weights(class_weight, targets.classes)
+    if class_weight == "balanced" and ranks.sharded:
+        counts = class_counts(encoded, len(targets.classes), ranks)
+        balanced = counts.sum() / (len(counts) * counts)
+        class_weight = dict(zip(targets.classes, balanced, strict=True))
+    return compute_sample_weight(class_weight, y) if len(encoded) else numpy.zeros(0)
 
 
 def nonzero_rows(weight: numpy.ndarray | None) -> numpy.ndarray | None:

@@ -10,7 +10,8 @@ import numpy
 from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
-from xpnet.distributed.coordinator import current_coordinator
+from xpnet.distributed.ranks import current_ranks
+from xpnet.distributed.sources import source_rows
 from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.models.presets import initial_values
@@ -179,7 +180,7 @@ def fit_over_source(
     """
     backend = network.backend
     weight = None if rows.weight is None else bring(rows.weight, backend, network.spec.dtype)
-    data = current_coordinator().source_rows(rows.X, network.own(bring(rows.Y, backend)), weight)
+    data = source_rows(rows.X, network.own(bring(rows.Y, backend)), weight, current_ranks())
     orders = data.orders(numpy.random.RandomState(network.spec.seed))
     batches = distributed_batches(Streamed(data, batch_size=batch_size, rng=orders))
     with network.lock.training():

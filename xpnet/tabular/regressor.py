@@ -128,7 +128,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         y = to_host(y)
-        check_numbers(y, name, self)
+        check_numbers(y, name, type(self))
         numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
         largest = numpy.abs(numbers).max()
         if largest > MAX_TARGET:
@@ -140,7 +140,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return column_or_1d(numbers, warn=True) if is_column else numbers
 
     def _learned_targets(self, y: numpy.ndarray) -> NumberCoding:
-        columns = self._repeated(y.reshape(len(y), -1))
+        columns = self._numeric_loss().repeat(y.reshape(len(y), -1))
         low, high = columns.min(axis=0), columns.max(axis=0)
         centre, scale = columns.mean(axis=0), columns.std(axis=0)
         if self.loss in DEVIANCES:
@@ -151,7 +151,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
                 )
             centre, scale = numpy.zeros_like(low), centre
         target = numpy.stack([centre, numpy.where(scale > 0, scale, 1.0), low, high])
-        return NumberCoding(target, y.ndim == 1, self.dtype, self._repeated)
+        return NumberCoding(target, y.ndim == 1, self.dtype, self._numeric_loss().repeat)
 
     def _record(
         self, coding: NumberCoding, encoder: Transformer, trained: TrainedNetworks
@@ -274,4 +274,4 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)
-        return float(self._score_outputs(y.reshape(len(y), -1), columns, weight))
+        return float(self._numeric_loss().score(y.reshape(len(y), -1), columns, weight))

@@ -1,0 +1,129 @@
+"""A fit that is ready to train: its settings, its rows and its network, all checked."""
+
+from dataclasses import dataclass, replace
+
+from numpy.random import RandomState
+
+from xpnet.distributed.batches import begin_alike
+from xpnet.distributed.ranks import ALONE, Ranks
+from xpnet.estimators.checks import Columns
+from xpnet.estimators.fitted import FittedMLP, Start
+from xpnet.estimators.initial import random_state_of
+from xpnet.estimators.network_plan import NetworkPlan, new_network, renewed_network
+from xpnet.estimators.placement import Place, choose_place, place_rows
+from xpnet.estimators.record import TrainingRecord
+from xpnet.estimators.resume import Checkpoints, open_checkpoints
+from xpnet.estimators.rows import CheckedRows, InputRows, read_validation_rows
+from xpnet.estimators.settings import FitSettings
+from xpnet.learning.split import Split
+from xpnet.learning.targets import ClassTargets, Targets
+from xpnet.learning.weights import check_weights, class_weights
+from xpnet.training import LabeledRows
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fit that is ready to train. Nothing of the estimator has changed yet.
+
+    settings : of the fit
+    split : its rows
+    plan : how its network is made or goes on
+    fitted : the record that the estimator gets
+    checkpoints : those that it writes, and the one that it continues from
+    """
+
+    settings: FitSettings
+    split: Split
+    plan: NetworkPlan
+    fitted: FittedMLP
+    checkpoints: Checkpoints
+
+
+def prepare_fit(
+    settings: FitSettings,
+    start: Start,
+    training: CheckedRows,
+    validation: InputRows,
+    targets: Targets,
+    ranks: Ranks,
+) -> Fit:
+    """Bring the rows to where the network computes, make or plan the network, and split the rows.
+
+    validation : the user's own validation rows, as they were passed
+    """
+    network = None if start.fitted is None else start.fitted.network
+    labeled = encode_rows(training, targets, settings, ranks)
+    measured = read_validation_rows(validation, training, targets, settings, ranks)
+    place = choose_place(settings, labeled.X, network)
+    split = place_split(labeled, measured, place, ranks)
+    random_state = random_state_of(settings.seed)
+    checkpoints = open_checkpoints(settings, split, start, random_state)
+    begin_alike(random_state, ranks)
+    plan = plan_network(settings, start, split, targets, training.columns, place, random_state)
+    if settings.makes_epochs and not ranks.several:
+        plan.prepare(split.training.X)
+    if settings.makes_epochs and settings.stops_early and measured is None:
+        split = split.divide(
+            settings.validation_fraction,
+            random_state,
+            targets.strata(split.training.Y),
+            place.choice.backend,
+            place.dtype,
+        )
+    split = smooth_targets(split, targets, settings, place)
+    progress = TrainingRecord() if start.fitted is None else start.fitted.progress
+    fitted = FittedMLP(
+        plan.network, targets, training.columns, progress, plan.learning_rate, random_state
+    )
+    return Fit(settings, split, plan, fitted, checkpoints)
+
+
+def encode_rows(
+    checked: CheckedRows, targets: Targets, settings: FitSettings, ranks: Ranks
+) -> LabeledRows:
+    """Return training rows with their targets as the loss takes them, and their weights."""
+    X, y, weight = checked.rows
+    Y = targets.encode(y)
+    if weight is not None:
+        weight = check_weights(weight, len(Y))
+    if settings.class_weight is not None:
+        assert isinstance(targets, ClassTargets)
+        by_class = class_weights(y, Y, targets, settings.class_weight, ranks)
+        weight = by_class if weight is None else weight * by_class
+    return LabeledRows(X, Y, weight)
+
+
+def place_split(
+    training: LabeledRows, validation: LabeledRows | None, place: Place, ranks: Ranks
+) -> Split:
+    """Return rows where the network computes."""
+    placed = place_rows(training, place, ranks)
+    if validation is None:
+        return Split(placed, None, ranks)
+    # Of a source that all processes have, each measures a part; of its own, each measures all.
+    return Split(placed, place_rows(validation, place, ALONE if ranks.sharded else ranks), ranks)
+
+
+def plan_network(
+    settings: FitSettings,
+    start: Start,
+    split: Split,
+    targets: Targets,
+    columns: Columns,
+    place: Place,
+    random_state: RandomState,
+) -> NetworkPlan:
+    """Make the network of the fit, or plan how that of the fit before goes on."""
+    spec = settings.network_spec(columns.count, targets, place.dtype)
+    if start.fitted is None:
+        return new_network(settings, spec, place, random_state, start.first_values)
+    return renewed_network(settings, spec, split.training.X, random_state, start.fitted)
+
+
+def smooth_targets(split: Split, targets: Targets, settings: FitSettings, place: Place) -> Split:
+    """Return the split with ``label_smoothing`` of the training rows."""
+    if not settings.label_smoothing:
+        return split
+    training = split.training
+    Y = targets.smooth(training.Y, settings.label_smoothing, place.choice.backend, place.dtype)
+    return replace(split, training=replace(training, Y=Y))

@@ -1,0 +1,109 @@
+"""The network that a fit trains: a new one, or the one that was trained before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy
+from numpy.random import RandomState
+from scipy.sparse import issparse
+
+from xpnet.backend import NetworkSpec
+from xpnet.errors import InputError
+from xpnet.estimators.fitted import FittedMLP
+from xpnet.estimators.initial import initial_values
+from xpnet.estimators.learning_rate import LearningRate
+from xpnet.estimators.placement import Place
+from xpnet.estimators.settings import FitSettings
+from xpnet.models import Network
+from xpnet.models.inputs import is_host
+from xpnet.models.placement import Placement
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """The network that a fit trains.
+
+    network : the network
+    renewed_spec : the description with which a network goes on that was trained before; None for a
+        new one
+    learning_rate : the learning rate of the fit
+    keeps_optimizer : whether ``partial_fit`` goes on with the optimizer
+    """
+
+    network: Network
+    renewed_spec: NetworkSpec | None
+    learning_rate: LearningRate
+    keeps_optimizer: bool = False
+
+    def prepare(self, X: object) -> None:
+        """Make the training step of a new network, so that lack of memory and Ctrl-C while it
+        compiles leave the estimator as it was.
+
+        X : the training rows
+        """
+        if self.renewed_spec is None:
+            with self.network.lock.training():
+                self.network.trainable(sparse=issparse(X))
+
+    def carry_out(self) -> None:
+        """Renew a network that was trained before."""
+        if self.renewed_spec is not None:
+            self.network.renew(self.renewed_spec, keep=self.keeps_optimizer)
+
+
+def new_network(
+    settings: FitSettings,
+    spec: NetworkSpec,
+    place: Place,
+    random_state: RandomState,
+    first_values: Sequence[numpy.ndarray],
+) -> NetworkPlan:
+    """Make a network.
+
+    first_values : its first weights and biases, which the user has set; () to draw them
+    """
+    if first_values:
+        values = _values_of_user(spec, first_values)
+    else:
+        values = initial_values(spec, random_state)
+    learning_rate = LearningRate(settings)
+    seeded = _with_seed(spec, random_state)
+    network = Network(seeded, values, learning_rate, backend=place.choice, dtype=place.dtype)
+    network.placement = Placement.INFERRED if settings.backend is None else Placement.EXPLICIT
+    return NetworkPlan(network, None, learning_rate)
+
+
+def renewed_network(
+    settings: FitSettings,
+    spec: NetworkSpec,
+    X: object,
+    random_state: RandomState,
+    fitted: FittedMLP,
+) -> NetworkPlan:
+    """Plan how the network that has been trained before goes on; ``partial_fit`` keeps its
+    optimizer.
+
+    X : the training rows; fitted : the fit before
+    """
+    network = fitted.network
+    if issparse(X) and not is_host(network.backend):
+        network.to("numpy")
+    if settings.incremental and fitted.learning_rate.solver == settings.solver:
+        spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
+        return NetworkPlan(network, spec, fitted.learning_rate, keeps_optimizer=True)
+    return NetworkPlan(network, _with_seed(spec, random_state), LearningRate(settings))
+
+
+def _values_of_user(spec: NetworkSpec, values: Sequence[numpy.ndarray]) -> dict[str, numpy.ndarray]:
+    """Return the first parameters of a new network, which the user has set."""
+    if spec.members > 1:
+        raise InputError(
+            "`members` must be 1 to begin with `coefs_` and `intercepts_`, which make one network; "
+            f"got {spec.members}."
+        )
+    return dict(zip((*spec.weight_names, *spec.bias_names), values, strict=True))
+
+
+def _with_seed(spec: NetworkSpec, random_state: RandomState) -> NetworkSpec:
+    """Draw the seed of a network's dropout masks, a draw that scikit-learn does not make."""
+    return replace(spec, seed=int(random_state.randint(2**31))) if spec.dropout else spec

@@ -1,0 +1,87 @@
+"""The split of rows for training and validation, over all processes that train together."""
+
+from dataclasses import dataclass, replace
+
+import numpy
+from numpy.random import RandomState
+from sklearn.model_selection import train_test_split
+
+from xpnet.backend import Backend, on_device
+from xpnet.distributed.ranks import Ranks, ShardMap
+from xpnet.training import LabeledRows
+from xpnet.training.streamed import SourceRows
+
+MIN_VALIDATION_ROWS = 2
+"""Minimum rows that are split off for validation."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of this process, ready for a step.
+
+    training : the rows to train on
+    validation : the rows to measure on; None where nothing is measured
+    ranks : the processes of the fit, and which of them has which training row
+    """
+
+    training: LabeledRows
+    validation: LabeledRows | None
+    ranks: Ranks
+
+    def divide(
+        self,
+        fraction: float,
+        random_state: RandomState,
+        strata: numpy.ndarray | None,
+        backend: Backend,
+        dtype: str,
+    ) -> "Split":
+        """Return the split with a fraction of the training rows for validation, as scikit-learn
+        draws them; of a source whole blocks.
+
+        strata : (rows, ...), NumPy's, of this process's rows, whose proportions both parts keep;
+            None for none
+
+        Raises ValueError where too few rows are split off.
+        """
+        rows = self.training
+        if isinstance(rows, SourceRows):
+            return Split(*rows.split(fraction, random_state, backend, dtype), self.ranks)
+        shard_map = _shard_map(rows, self.ranks)
+        training, validation = train_test_split(
+            numpy.arange(len(shard_map.rank)),
+            random_state=random_state,
+            test_size=fraction,
+            stratify=_of_all_ranks(strata, shard_map, self.ranks),
+        )
+        if len(validation) < MIN_VALIDATION_ROWS:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        ranks = self.ranks
+        if ranks.sharded:
+            ranks = replace(ranks, shard_map=ShardMap.in_order(shard_map.rank[training]))
+            training, validation = (
+                shard_map.index[part][shard_map.rank[part] == ranks.rank]
+                for part in (training, validation)
+            )
+        with on_device(backend):
+            return Split(rows.take(training, backend), rows.take(validation, backend), ranks)
+
+
+def _shard_map(rows: LabeledRows, ranks: Ranks) -> ShardMap:
+    """Return which process has each row of a fit."""
+    counts = ranks.allgather(rows.count)
+    return ranks.shard_map or ShardMap.in_order(numpy.repeat(numpy.arange(len(counts)), counts))
+
+
+def _of_all_ranks(
+    strata: numpy.ndarray | None, shard_map: ShardMap, ranks: Ranks
+) -> numpy.ndarray | None:
+    """Return the strata of the rows of all processes, in the order of the shard map."""
+    if strata is None:
+        return None
+    strata_of_ranks = ranks.allgather(strata)
+    first_rows = numpy.cumsum([0, *map(len, strata_of_ranks)])
+    return numpy.concatenate(strata_of_ranks)[first_rows[shard_map.rank] + shard_map.index]
