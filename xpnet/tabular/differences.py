@@ -287,7 +287,7 @@ class _Audition:
         return cls(values, bins, residuals - residuals.mean(axis=0), matrix.shape[1])
 
     def without(self, x: numpy.ndarray) -> "_Audition":
-        """Remove what the bins of a difference explain, too."""
+        """Return the audition whose residuals have no means in the bins of a difference."""
         bins = _bins(x, DIFFERENCE_BINS)
         residuals = self.residuals - _means(self.residuals, bins)[bins]
         return _Audition(self.values, self.bins, residuals, self.terms + DIFFERENCE_BINS)
@@ -347,7 +347,7 @@ class _Audition:
 
 
 class _Effect(NamedTuple):
-    """What bins explain. deviations : excess over chance; explained : share of the residuals"""
+    """The effect of bins. deviations : excess over chance; explained : share of the residuals"""
 
     deviations: float
     explained: float
