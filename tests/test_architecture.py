@@ -56,6 +56,9 @@ CIRCLES_OF_TYPES = {"cli": 4, "tabular": 13, "training": 2}
 goes: a room leaves it, and a number falls, with the change that removes the circle.
 """
 
+MAX_FILES = 15
+"""Maximum number of files in a folder of `tabular`."""
+
 MAX_USES_OF_ANY = 475
 """Maximum number of times that xpnet and the backends say ``Any``. It may only shrink."""
 
@@ -236,6 +239,12 @@ def test_the_library_imports_neither_its_backends_nor_its_benchmarks() -> None:
         if module.split(".")[0] in packages | {"xpnet_bench"}
     ]
     assert complaints == []
+
+
+def test_a_folder_of_tables_has_at_most_fifteen_files() -> None:
+    folders = [path for path in (ROOT / "xpnet/tabular").rglob("*") if path.is_dir()]
+    counts = {shown(folder): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {name: count for name, count in counts.items() if count > MAX_FILES} == {}
 
 
 # ---- circles of files ----------------------------------------------------------------------

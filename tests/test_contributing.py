@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
 
 NEW_FILES = [
-    ("add_a_column_type.md", "xpnet/tabular/log_encoding.py", 0),
+    ("add_a_column_type.md", "xpnet/tabular/encodings/log.py", 0),
     ("add_a_column_type.md", "tests/tabular/test_log_encoding.py", 1),
     ("add_a_command.md", "xpnet/cli/size.py", 0),
     ("add_a_command.md", "tests/cli/test_size.py", 1),

@@ -76,3 +76,16 @@ def test_the_api_reference_lists_every_name(room: str) -> None:
     # Dictionaries have no entry of their own: the text of a page names them.
     text = (ROOT / "docs/api/estimators.md").read_text()
     assert {name for name in names - listed if f"`{room}.{name}`" not in text} == set()
+
+
+@pytest.mark.repository
+def test_pages_of_users_import_public_names_alone() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.py")]
+    modules = {
+        f"{page.relative_to(ROOT)}: {module}"
+        for page in pages
+        if not {"contributing", "design"} & set(page.parts)
+        for module in re.findall(r"(?:from|import) (xpnet(?:\.\w+)*)\b", page.read_text())
+        if module not in ROOMS
+    }
+    assert modules == set()

@@ -96,7 +96,7 @@ def test_test_rows_are_the_latest(
 
 def inner_parts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record the inputs of training and validation rows of each network."""
-    from xpnet.tabular import ensemble
+    from xpnet.tabular.ensemble import ensemble
 
     recorded = []
     train_network = ensemble.train_network

@@ -32,7 +32,7 @@ def test_data_task_and_each_network_get_a_line_on_stderr(run: Run) -> None:
 def test_a_long_training_gets_a_line_again_and_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.tabular.watching.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("xpnet.tabular.ensemble.watching.SECONDS_BETWEEN_LINES", 0.0)
     lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
     epochs = [line for line in lines if re.match(r"network 1 epoch \d of 4, loss", line)]
     assert len(epochs) == 4

@@ -18,7 +18,7 @@ import xpnet
 from xpnet.cli.app import app
 from xpnet.cli.task import choose_task
 from xpnet.cli.training import build
-from xpnet.tabular.recipe import QUALITIES
+from xpnet.tabular.ensemble.recipe import QUALITIES
 
 QUICK = ("--members", "1", "--epochs")
 

@@ -12,8 +12,8 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.modelfile import c_source
 from xpnet.modelfile.networks import Exported
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.number_encoding import NumberEncoding
+from xpnet.tabular.encodings.category import CategoryEncoding
+from xpnet.tabular.encodings.number import NumberEncoding
 
 
 @each_case(

@@ -18,12 +18,12 @@ from xpnet.modelfile import checkpoint, container, estimators, tables
 from xpnet.modelfile.container import Description, Tensor
 from xpnet.modelfile.encodings import column_kinds, opened_encodings, stored_encodings
 from xpnet.modelfile.values import canonical, parse
-from xpnet.tabular.category_encoding import CategoryEncoding
-from xpnet.tabular.encoding import Encoding
-from xpnet.tabular.encodings import ENCODINGS
-from xpnet.tabular.level_encoding import LevelEncoding
-from xpnet.tabular.number_encoding import Difference, NumberEncoding
-from xpnet.tabular.text_encoding import HASHES, TextEncoding
+from xpnet.tabular.encodings.category import CategoryEncoding
+from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.level import LevelEncoding
+from xpnet.tabular.encodings.number import Difference, NumberEncoding
+from xpnet.tabular.encodings.table import ENCODINGS
+from xpnet.tabular.encodings.text import HASHES, TextEncoding
 
 SPEC = NetworkSpec((3, 2), ())
 

@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular.calibration import (
+from xpnet.tabular.ensemble.calibration import (
     CalibrationRows,
     best_temperature,
     conformal_margin,

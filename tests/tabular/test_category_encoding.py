@@ -6,11 +6,11 @@ import numpy
 import pytest
 from helpers.cases import each_case
 
-from xpnet.tabular import category_encoding
-from xpnet.tabular.category_encoding import GAP, UNKNOWN, CategoryEncoding
-from xpnet.tabular.columns import CategoryCodes
-from xpnet.tabular.division import RowLinks
-from xpnet.tabular.encoding_target import Target
+from xpnet.tabular.columns.records import CategoryCodes
+from xpnet.tabular.encodings import category as category_encoding
+from xpnet.tabular.encodings.category import GAP, UNKNOWN, CategoryEncoding
+from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.rows.division import RowLinks
 
 
 def fitted(counts: dict[str, int], min_rows: int, max_columns: int) -> CategoryEncoding | None:
@@ -162,7 +162,7 @@ def test_columns_that_the_user_asks_for_are_kept() -> None:
 
 
 def test_a_target_of_too_many_classes_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", len(INDICES) - 1)
+    monkeypatch.setattr("xpnet.tabular.encodings.value_effect.MAX_TARGET_NUMBERS", len(INDICES) - 1)
     category, means = detailed(NOISE, INDICES)
     assert means is not None
     assert (category.frequent, means.prior_rows) == ((SIZES >= 20).sum(), 10.0)

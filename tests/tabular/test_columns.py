@@ -250,9 +250,9 @@ def test_many_classes_and_many_values_take_little_memory(monkeypatch: pytest.Mon
     table = {"k": rng.integers(0, values, rows).astype(str)}
     y = rng.integers(0, classes, rows)
     encoder = TableEncoder(task="classification", random_state=0)
-    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", 1 << 18)
+    monkeypatch.setattr("xpnet.tabular.encodings.value_effect.MAX_TARGET_NUMBERS", 1 << 18)
     at_once = encoder.fit_transform(table, y)
-    monkeypatch.setattr("xpnet.tabular.target_means.MEANS_AT_ONCE", 1 << 18)
+    monkeypatch.setattr("xpnet.tabular.encodings.target_means.MEANS_AT_ONCE", 1 << 18)
     tracemalloc.start()
     encoder.fit(table, y)
     peak = tracemalloc.get_traced_memory()[1]
@@ -266,7 +266,7 @@ def test_means_of_many_classes_are_those_of_each_class_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A target of too many classes to compare has ten prior rows."""
-    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", 1000)
+    monkeypatch.setattr("xpnet.tabular.encodings.value_effect.MAX_TARGET_NUMBERS", 1000)
     rng = numpy.random.default_rng(0)
     town = rng.permutation(numpy.repeat(numpy.arange(60), 15))
     y = rng.permutation(900) % 300

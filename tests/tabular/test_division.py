@@ -13,7 +13,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import base, category_encoding, ensemble, network_training
+from xpnet.tabular import base
+from xpnet.tabular.encodings import category as category_encoding
+from xpnet.tabular.ensemble import ensemble, network_training
 
 SMALL: dict[str, Any] = {"members": 2, "networks": 3, "max_iter": 3, "random_state": 0}
 RNG = numpy.random.default_rng(0)

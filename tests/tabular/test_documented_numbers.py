@@ -14,18 +14,19 @@ import xpnet
 from xpnet.cli.settings import TrainSettings
 from xpnet.cli.train import train
 from xpnet.cli.training import LEARNING_RATE_WITHOUT_HIDDEN_LAYERS, build
-from xpnet.tabular import (
-    column_fit,
-    cross_fit,
-    importance,
-    level_encoding,
-    linear_baseline,
-    recipe,
-    search,
-    text_encoding,
+from xpnet.tabular import importance
+from xpnet.tabular.encodings import column_fit
+from xpnet.tabular.encodings import level as level_encoding
+from xpnet.tabular.encodings import text as text_encoding
+from xpnet.tabular.ensemble import cross_fit, linear_baseline, recipe, search
+from xpnet.tabular.ensemble.recipe import (
+    LABEL_BATCHES,
+    LARGE_ROWS,
+    MAX_EPOCHS,
+    NUMBER_BATCHES,
+    QUALITIES,
 )
-from xpnet.tabular.recipe import LABEL_BATCHES, LARGE_ROWS, MAX_EPOCHS, NUMBER_BATCHES, QUALITIES
-from xpnet.tabular.refit import MIN_REFIT_EPOCHS
+from xpnet.tabular.ensemble.refit import MIN_REFIT_EPOCHS
 
 PAGE = Path(__file__).parents[2] / "docs" / "user_guide" / "tables.md"
 WORDS = {Fraction(1, 5): "a fifth", Fraction(2, 5): "two fifths"}

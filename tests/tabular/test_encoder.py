@@ -311,7 +311,7 @@ def test_hundreds_of_values_have_columns_of_their_own_where_memory_allows(
 ) -> None:
     table = {"town": numpy.arange(3000).astype(str).repeat(20)[:6000]}
     assert TableEncoder(task=None).fit_transform(table).shape == (6000, 300 + 1)
-    monkeypatch.setattr("xpnet.tabular.column_fit.MAX_ENCODED_NUMBERS", 10 * 6000)
+    monkeypatch.setattr("xpnet.tabular.encodings.column_fit.MAX_ENCODED_NUMBERS", 10 * 6000)
     assert TableEncoder(task=None).fit_transform(table).shape == (
         6000,
         100 + 1 + 1,

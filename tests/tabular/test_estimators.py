@@ -25,16 +25,9 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
-from xpnet.tabular import (
-    base,
-    best_epoch,
-    ensemble,
-    fitted,
-    linear_solvers,
-    network_training,
-    recipe,
-)
-from xpnet.tabular.best_epoch import Patience, still_falls
+from xpnet.tabular import base, fitted
+from xpnet.tabular.ensemble import best_epoch, ensemble, linear_solvers, network_training, recipe
+from xpnet.tabular.ensemble.best_epoch import Patience, still_falls
 from xpnet.training import Callback, engine
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}

@@ -19,8 +19,8 @@ from sklearn.feature_extraction.text import (
 
 import xpnet
 from xpnet import TableEncoder
-from xpnet.tabular import text_encoding
-from xpnet.tabular.columns import CategoryCodes
+from xpnet.tabular.columns.records import CategoryCodes
+from xpnet.tabular.encodings import text as text_encoding
 
 RNG = numpy.random.default_rng(0)
 SUBJECTS = numpy.array([["boat", "harbour", "sail"], ["train", "railway", "station"]])

@@ -9,13 +9,14 @@ import pytest
 from helpers.cases import each_case
 from numpy.random import RandomState
 
-from xpnet.tabular import level_encoding, value_effect
-from xpnet.tabular.division import RowLinks
-from xpnet.tabular.encoding_target import Target, Task
-from xpnet.tabular.level_encoding import fit_levels
-from xpnet.tabular.number_encoding import NumberEncoding
-from xpnet.tabular.target_means import ValuesOfRows, fit_means
-from xpnet.tabular.value_effect import ComparedTargets, ValueEffect, effect_of_values
+from xpnet.tabular.encodings import level as level_encoding
+from xpnet.tabular.encodings import value_effect
+from xpnet.tabular.encodings.encoding_target import Target, Task
+from xpnet.tabular.encodings.level import fit_levels
+from xpnet.tabular.encodings.number import NumberEncoding
+from xpnet.tabular.encodings.target_means import ValuesOfRows, fit_means
+from xpnet.tabular.encodings.value_effect import ComparedTargets, ValueEffect, effect_of_values
+from xpnet.tabular.rows.division import RowLinks
 
 
 def effect_by_pairs(

@@ -12,15 +12,15 @@ from numpy.random import RandomState
 import xpnet
 from xpnet import TableEncoder
 from xpnet.errors import InputError
-from xpnet.tabular.division import RowLinks
-from xpnet.tabular.encoding_target import Target, Task
-from xpnet.tabular.level_encoding import (
+from xpnet.tabular.encodings.encoding_target import Target, Task
+from xpnet.tabular.encodings.level import (
     LevelEncoding,
     fit_levels,
     indices_of_levels,
 )
-from xpnet.tabular.number_encoding import Scaling, fit_numbers
-from xpnet.tabular.value_effect import ComparedTargets, effect_of_values
+from xpnet.tabular.encodings.number import Scaling, fit_numbers
+from xpnet.tabular.encodings.value_effect import ComparedTargets, effect_of_values
+from xpnet.tabular.rows.division import RowLinks
 
 FIRMS = 60
 YEARS = 8
@@ -151,13 +151,13 @@ def test_rows_of_many_are_compared_and_all_have_details(monkeypatch: pytest.Monk
     table = panel(0.9)
     x, target = table["firm"].to_numpy(float), target_of(table["y"].to_numpy())
     of_all = fitted(x, target)
-    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_COMPARED_ROWS", 240)
+    monkeypatch.setattr("xpnet.tabular.encodings.value_effect.MAX_COMPARED_ROWS", 240)
     of_some = fitted(x, target_of(table["y"].to_numpy()))
     assert of_some.encoding.levels.tolist() == of_all.encoding.levels.tolist()
     rows = numpy.arange(len(x))
     both = [levels.means.of_training_rows(rows)[:, 0] for levels in (of_all, of_some)]
     assert numpy.corrcoef(both)[0, 1] > 0.99
-    monkeypatch.setattr("xpnet.tabular.value_effect.MAX_TARGET_NUMBERS", 239)
+    monkeypatch.setattr("xpnet.tabular.encodings.value_effect.MAX_TARGET_NUMBERS", 239)
     assert fitted(x, target) is None
 
 
@@ -181,7 +181,7 @@ def test_a_network_predicts_by_the_level(monkeypatch: pytest.MonkeyPatch) -> Non
         return float(numpy.std(table["y"][later] - model.predict(table[["firm", "size"]][later])))
 
     error_by_level = error()
-    monkeypatch.setattr("xpnet.tabular.column_fit.fit_levels", lambda *_: None)
+    monkeypatch.setattr("xpnet.tabular.encodings.column_fit.fit_levels", lambda *_: None)
     assert error_by_level < 0.85 * error()
 
 

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
 
 import xpnet
-from xpnet.tabular import linear_solvers
-from xpnet.tabular.linear_baseline import numbers_of_columns, sums_of_inputs
-from xpnet.tabular.linear_solvers import fit_logistic, fit_ridges
+from xpnet.tabular.ensemble import linear_solvers
+from xpnet.tabular.ensemble.linear_baseline import numbers_of_columns, sums_of_inputs
+from xpnet.tabular.ensemble.linear_solvers import fit_logistic, fit_ridges
 
 RNG = numpy.random.default_rng(0)
 X = RNG.normal(size=(300, 4))

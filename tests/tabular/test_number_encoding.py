@@ -10,10 +10,10 @@ import pytest
 from helpers.cases import each_case
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from xpnet.tabular import number_encoding
-from xpnet.tabular.division import RowLinks
-from xpnet.tabular.encoding_target import Target, Task
-from xpnet.tabular.number_encoding import NumberEncoding, Scaling
+from xpnet.tabular.encodings import number as number_encoding
+from xpnet.tabular.encodings.encoding_target import Target, Task
+from xpnet.tabular.encodings.number import NumberEncoding, Scaling
+from xpnet.tabular.rows.division import RowLinks
 
 NONE = numpy.empty(0)
 PLAIN = NumberEncoding(0, "", 0.75, -2.0, 6.0, 0.5, 0.25, False, False, False, NONE)

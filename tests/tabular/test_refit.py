@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.models import Network
-from xpnet.tabular import network_training
+from xpnet.tabular.ensemble import network_training
 from xpnet.training import Callback
 
 RNG = numpy.random.default_rng(0)

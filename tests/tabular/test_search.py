@@ -12,13 +12,13 @@ import pytest
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import ensemble, network_training, recipe
-from xpnet.tabular.blending import PredictedRows, best_together
-from xpnet.tabular.ensemble import Ensemble
-from xpnet.tabular.linear_baseline import sums_of_inputs
-from xpnet.tabular.network_training import NetworkTraining
-from xpnet.tabular.recipe import Rung
-from xpnet.tabular.search import (
+from xpnet.tabular.ensemble import ensemble, network_training, recipe
+from xpnet.tabular.ensemble.blending import PredictedRows, best_together
+from xpnet.tabular.ensemble.ensemble import Ensemble
+from xpnet.tabular.ensemble.linear_baseline import sums_of_inputs
+from xpnet.tabular.ensemble.network_training import NetworkTraining
+from xpnet.tabular.ensemble.recipe import Rung
+from xpnet.tabular.ensemble.search import (
     SETTINGS,
     are_bins,
     recipe_of_setting,

@@ -6,10 +6,10 @@ import numpy
 import pytest
 from helpers.cases import each_case
 
-from xpnet.tabular import target_means
-from xpnet.tabular.division import RowLinks
-from xpnet.tabular.encoding_target import Target
-from xpnet.tabular.target_means import ColumnMeans, ValuesOfRows, fit_means, target_blocks
+from xpnet.tabular.encodings import target_means
+from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.encodings.target_means import ColumnMeans, ValuesOfRows, fit_means, target_blocks
+from xpnet.tabular.rows.division import RowLinks
 
 ROWS = 120
 VALUES = 4

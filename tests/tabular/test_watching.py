@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import watching
+from xpnet.tabular.ensemble import watching
 from xpnet.training import Callback
 
 SMALL: dict[str, Any] = {

@@ -31,11 +31,11 @@ from xpnet.data.frames import Frame, is_text
 from xpnet.data.sources import Source
 from xpnet.data.text import TextFile
 from xpnet.errors import DataFileError, InputError
-from xpnet.tabular.columns import Table
-from xpnet.tabular.division import RowLinks, latest_rows, times_of
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
+from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.frames import table_of
-from xpnet.tabular.reading import ReadingRules, UnreadableWarning, learn_table, read_table
+from xpnet.tabular.rows.division import RowLinks, latest_rows, times_of
 
 SPLIT_ROWS = 2**18
 """Maximum rows that are divided at a time, since their indices take memory."""

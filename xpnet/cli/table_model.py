@@ -14,9 +14,9 @@ from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.frames import table_of
-from xpnet.tabular.reading import ReadingRules, UnreadableWarning
 
 if TYPE_CHECKING:
     from xpnet.cli.reading import TableRows

@@ -50,7 +50,7 @@ from xpnet.data.text import TextFile
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
+from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress, TrainingState
 
 SAMPLE_ROWS = 2**16

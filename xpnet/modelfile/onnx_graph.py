@@ -22,7 +22,7 @@ from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.encodings import indices_by_class
+from xpnet.tabular.encodings.table import indices_by_class
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -338,7 +338,7 @@ def _table_of(graph: Graph, encoder: TableEncoder) -> "_Table":
 
 
 class _Table:
-    """The table of a graph, as ``xpnet.tabular.encoding.OnnxTable`` describes it.
+    """The table of a graph, as ``xpnet.tabular.encodings.encoding.OnnxTable`` describes it.
 
     X : all columns, which are numbers; None where columns are inputs of their own
     inputs : these inputs, by the index of the column

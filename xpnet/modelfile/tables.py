@@ -18,11 +18,11 @@ from xpnet.modelfile.networks import Exported, FileParts, take_parameters
 from xpnet.modelfile.values import from_json, to_json, typed
 from xpnet.models import Network
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.encoding import ColumnUse, Encoding, check_array
+from xpnet.tabular.encodings.encoding import ColumnUse, Encoding, check_array
+from xpnet.tabular.encodings.number import SECONDS_PER_DAY
+from xpnet.tabular.ensemble.recipe import learning_rate_of
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
-from xpnet.tabular.number_encoding import SECONDS_PER_DAY
-from xpnet.tabular.recipe import learning_rate_of
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {

@@ -18,10 +18,20 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
-from xpnet.tabular.best_epoch import still_falls
-from xpnet.tabular.cross_fit import CrossFit, needs_cross_fit
-from xpnet.tabular.divided_rows import DividedRows
-from xpnet.tabular.division import (
+from xpnet.tabular.columns.reading import ReadingRules
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.ensemble.best_epoch import still_falls
+from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
+from xpnet.tabular.ensemble.recipe import Recipe, Watch, make_recipe, network_counts
+from xpnet.tabular.ensemble.search import make_ensemble
+from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
+from xpnet.tabular.fitted import FittedAttributes, FittedTable
+from xpnet.tabular.importance import importances_of
+from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.division import (
     Fold,
     RowLinks,
     group_folds,
@@ -30,9 +40,7 @@ from xpnet.tabular.division import (
     links_of,
     random_folds,
 )
-from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fit_rows import (
+from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,
     WeightedTargets,
@@ -41,14 +49,6 @@ from xpnet.tabular.fit_rows import (
     fit_encoder,
     select,
 )
-from xpnet.tabular.fitted import FittedAttributes, FittedTable
-from xpnet.tabular.importance import importances_of
-from xpnet.tabular.parameters import TabularParameters
-from xpnet.tabular.predicted_rows import PredictedRows, predicted_rows
-from xpnet.tabular.reading import ReadingRules
-from xpnet.tabular.recipe import Recipe, Watch, make_recipe, network_counts
-from xpnet.tabular.search import make_ensemble
-from xpnet.tabular.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.training import Interrupts, LabeledRows
 from xpnet.typing import Array, ArrayLike, TableLike, Transformer
 

@@ -20,13 +20,13 @@ from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import to_host
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.calibration import best_temperature
-from xpnet.tabular.columns import enumerated
-from xpnet.tabular.ensemble import TrainedNetworks
-from xpnet.tabular.fit_rows import check_row_weights
+from xpnet.tabular.columns.records import enumerated
+from xpnet.tabular.ensemble.calibration import best_temperature
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
-from xpnet.tabular.predicted_rows import PredictedRows
+from xpnet.tabular.rows.fit_rows import check_row_weights
 from xpnet.typing import ArrayLike, Transformer
 
 MIN_ROWS_TO_WARN = 20

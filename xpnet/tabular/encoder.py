@@ -28,21 +28,21 @@ from xpnet.learning.parameters import (
     check_parameters,
 )
 from xpnet.learning.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from xpnet.tabular.column_fit import ColumnFit, choose_scaling
-from xpnet.tabular.columns import ColumnKind, Table, enumerated, warn_of_names
-from xpnet.tabular.division import RowLinks, links_of
-from xpnet.tabular.encoding import Encoding
-from xpnet.tabular.encoding_target import Target
-from xpnet.tabular.encodings import indices_by_class
-from xpnet.tabular.frames import table_of
-from xpnet.tabular.reading import (
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import (
     ReadingRules,
     form_of_later_rows,
     learn_table,
     read_table,
 )
-from xpnet.tabular.target_means import ColumnMeans
-from xpnet.tabular.training_inputs import InputMeans, TrainingInputs
+from xpnet.tabular.columns.records import ColumnKind, Table, enumerated, warn_of_names
+from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
+from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.encodings.table import indices_by_class
+from xpnet.tabular.encodings.target_means import ColumnMeans
+from xpnet.tabular.encodings.training_inputs import InputMeans, TrainingInputs
+from xpnet.tabular.rows.division import RowLinks, links_of
 from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.saving import Saved
-from xpnet.tabular.calibration import CalibrationRows, conformal_margin, tempered
+from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.frames import table_of
+from xpnet.tabular.ensemble.calibration import CalibrationRows, conformal_margin, tempered
 from xpnet.tabular.importance import Importances
 from xpnet.typing import ArrayLike, Transformer
 

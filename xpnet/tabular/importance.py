@@ -12,9 +12,9 @@ from xpnet.dispatch import get_backend
 from xpnet.models import Network
 from xpnet.ops import Array
 from xpnet.steps.reference import ReferenceStep
-from xpnet.tabular.divided_rows import DividedRows
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.training import LabeledRows
 
 MAX_ROWS = 1000

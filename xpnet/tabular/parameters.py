@@ -26,7 +26,7 @@ from xpnet.learning.parameters import (
 from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
-from xpnet.tabular.recipe import DEFAULT_QUALITY, QUALITIES
+from xpnet.tabular.ensemble.recipe import DEFAULT_QUALITY, QUALITIES
 from xpnet.typing import Transformer
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.models.inputs import require, to_host
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
 from xpnet.tabular.parameters import TabularParameters
-from xpnet.tabular.predicted_rows import PredictedRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 if TYPE_CHECKING:

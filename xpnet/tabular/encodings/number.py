@@ -1,0 +1,632 @@
+"""Numbers and the parts of timestamps as float32 columns, scaled and in bins."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
+
+import numpy
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils import gen_batches
+
+from xpnet.tabular.columns.records import Kind, Table
+from xpnet.tabular.encodings.encoding import (
+    ColumnUse,
+    Encoding,
+    OnnxTable,
+    OnnxTensor,
+    StoredFields,
+    TensorShapes,
+    check_array,
+)
+from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.ensemble.unlogged import fit_unlogged
+
+if TYPE_CHECKING:
+    from sklearn.tree._tree import Tree
+
+
+MAX_QUANTILE_ROWS = 200_000
+"""Number of rows from which quantiles are computed; more rows move them by less than a bin."""
+MAX_SCALED = 1e5
+"""Largest absolute value of a scaled number, so that none overflows in float32."""
+MAX_FINITE = 1e300
+"""Largest finite number; larger ones count as infinite, so that differences are finite."""
+MIN_CUTS = 4
+"""Number of cuts of a tree below which a column also gets bins of quantiles: a column that does
+not tell the target alone may tell it together with others."""
+QUANTILE_BINS = 8
+"""Number of bins of quantiles that such a column gets."""
+MIN_LEAF_ROWS = 8
+"""Minimum number of rows in a leaf of a tree."""
+MIN_CUT_GAIN = 20.0
+"""Minimum share of the impurity that a cut of a fine tree removes, times the number of rows. The
+best of many cuts reaches less by chance."""
+MIN_FINE_TREE_GAIN = 0.01
+"""Minimum share of the impurity that a fine tree removes beyond a usual one."""
+SECONDS_PER_DAY = 86400.0
+OUTPUTS_AT_ONCE = 1 << 19
+"""Number of outputs that are encoded at a time; it bounds temporary memory."""
+
+PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
+"""First value and length of the cycles of a timestamp."""
+PARTS = ("trend", "year", *PERIODS)
+"""The parts of a timestamp."""
+
+
+class Arithmetic(Protocol):
+    """Numbers that can be added and divided: NumPy's arrays, or the tensors of an ONNX graph."""
+
+    def __add__(self, other: float, /) -> Self: ...
+    def __sub__(self, other: Self, /) -> Self: ...
+    def __mul__(self, other: float, /) -> Self: ...
+    def __floordiv__(self, other: float, /) -> Self: ...
+
+
+Tensor = TypeVar("Tensor", bound=Arithmetic)
+"""NumPy's arrays, or the tensors of an ONNX graph."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that is the difference of two columns in one unit.
+
+    minus : index of the column that is subtracted
+    period : after which the unit begins again, such as a day for times of day: the difference is
+        the shorter way, from -period / 2 on and below period / 2; 0 for units that do not
+    is_clock_number : whether the columns hold clock times such as 1730, whose difference is in
+        minutes
+    """
+
+    minus: int
+    period: float
+    is_clock_number: bool
+
+    def of(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the difference of two columns, with NumPy's arrays or in an ONNX graph."""
+        if self.is_clock_number:
+            first = minutes_of_clock_numbers(first)
+            second = minutes_of_clock_numbers(second)
+        with numpy.errstate(invalid="ignore"):  # infinity - infinity is a gap
+            difference = first - second
+            if self.period:
+                periods = (difference + self.period / 2) // self.period
+                difference = difference - periods * self.period
+        return difference
+
+
+def minutes_of_clock_numbers(x: Tensor) -> Tensor:
+    """Return minutes since midnight of clock times such as 1730.
+
+    The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
+    graph's tensors.
+    """
+    with numpy.errstate(invalid="ignore"):
+        return x - x // 100.0 * 40.0
+
+
+@dataclass(frozen=True)
+class NumberEncoding(Encoding):
+    """One number of a row: scaled, an indicator of gaps, its place in a cycle and among bins.
+
+    column : index of the table's column; part : "" or the part of a timestamp
+    fill : replaces a gap; low, high : the range seen in training, which replaces infinite values
+    centre, scale : the scaled number is (x - centre) scale; scale is 0 where only gaps vary
+    clip : whether scaled numbers are clipped smoothly to (-3, 3)
+    gaps, cycle : whether there are outputs for gaps, and for sine and cosine of the cycle
+    edges : (bins + 1,) float64, increasing, or empty
+    difference : how another column is subtracted from this one; None for the column itself
+    """
+
+    column: int
+    part: str
+    fill: float
+    low: float
+    high: float
+    centre: float
+    scale: float
+    clip: bool
+    gaps: bool
+    cycle: bool
+    edges: numpy.ndarray
+    difference: Difference | None = None
+
+    kind = "number"
+    tensors = ("edges",)
+
+    @property
+    def reads(self) -> Kind:
+        """Return the kind of values that the column is read as."""
+        return "timestamp" if self.part else "number"
+
+    @property
+    def uses(self) -> list[ColumnUse]:
+        """Return the columns that are read, of which a difference has two."""
+        columns = [self.column] if self.difference is None else [self.column, self.difference.minus]
+        return [ColumnUse(column, self.reads) for column in columns]
+
+    def title(self, names: Sequence[str]) -> str:
+        """Return the beginning of the names of the outputs, "a - b" for a difference."""
+        name = names[self.column]
+        return name if self.difference is None else f"{name} - {names[self.difference.minus]}"
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the ending of the name of each output, which follows the column's name."""
+        ending = f"_{self.part}" if self.part and self.difference is None else ""
+        labels = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
+        labels += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
+        return labels + [f"{ending}_bin{index}" for index in range(self.bins)]
+
+    @property
+    def bins(self) -> int:
+        """Return how many of the last outputs are bins."""
+        return max(0, len(self.edges) - 1)
+
+    def as_numbers(self) -> numpy.ndarray:
+        """Return sums of the outputs in which all bins are one number: (outputs, numbers)."""
+        identity = numpy.eye(len(self.labels))
+        if not self.bins:
+            return identity
+        widths = numpy.diff(self.edges) / (self.edges[-1] - self.edges[0])
+        before_bins = len(identity) - len(widths)
+        number = numpy.pad(widths, (before_bins, 0))
+        return numpy.column_stack([number, identity[:, 1:before_bins]])
+
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+        self.write_all([self], table, out, [slice(0, out.shape[1])])
+
+    @classmethod
+    def write_all(
+        cls, encodings: Sequence[Self], table: Table, out: numpy.ndarray, places: Sequence[slice]
+    ) -> None:
+        """Encode all rows by several numbers together, a block of rows at a time."""
+        columns = numpy.concatenate([numpy.arange(out.shape[1])[place] for place in places])
+        rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
+        for rows in gen_batches(table.rows, rows_at_once):
+            block = table.take(rows)
+            x = numpy.stack(numbers_of(encodings, partial(read_number, block)), axis=1)
+            with numpy.errstate(over="ignore"):
+                encoded = encode_numbers(encodings, x, numpy)
+            joined = numpy.concatenate(encoded.blocks, axis=1)
+            out[rows, columns[encoded.order.argsort()]] = joined
+
+    def to_file(self) -> dict[str, object]:
+        """Return what a model file holds."""
+        fields = dict(vars(self))
+        difference = fields.pop("difference")
+        return fields if difference is None else {**fields, "difference": vars(difference)}
+
+    def check(self) -> None:
+        """Raise ValueError for an unknown part, and for edges that do not increase."""
+        edges = self.edges
+        check_array(edges, "float64", (len(edges),))
+        is_part = self.part in PERIODS or (self.part in ("", *PARTS) and not self.cycle)
+        is_finite = not (numpy.abs(edges) > MAX_FINITE).any()
+        is_increasing = not (numpy.diff(edges) <= 0).any()
+        if not (is_part and is_finite and is_increasing) or len(edges) in (1, 2):
+            raise ValueError(
+                "a number must have a known part, and edges that increase, three or more or none"
+            )
+
+    @classmethod
+    def describe(cls, settings: StoredFields, shapes: TensorShapes) -> str | None:
+        """Return what the column holds, by its entry in a model file."""
+        return "date" if settings["part"] else "number"
+
+    @classmethod
+    def onnx_all(cls, encodings: Sequence[Self], table: OnnxTable) -> list[OnnxTensor]:
+        """Add several numbers to an ONNX graph, by the formula of ``encode_numbers``."""
+        if all(number.difference is None and not number.part for number in encodings):
+            x = table.columns([number.column for number in encodings])
+        else:
+            read = lambda number: table.column(number.column)  # noqa: E731
+            x = table.joined(numbers_of(encodings, read))
+        encoded = encode_numbers(encodings, x, table.xp)
+        return [table.joined(encoded.blocks)[:, encoded.order].to("float32")]
+
+    @classmethod
+    def c_sizes(cls, encodings: Sequence[Self]) -> dict[str, int]:
+        """Return the macros that the C code asks for."""
+        return {
+            "TIMESTAMPS": sum(bool(number.part) for number in encodings),
+            "DIFFERENCES": sum(number.difference is not None for number in encodings),
+        }
+
+    def c_fields(self) -> list[object]:
+        """Return the fields of the structure in C."""
+        part = ("", *PARTS).index(self.part)
+        period = PERIODS.get(self.part, (0.0, 1.0))
+        scaling = [self.fill, self.low, self.high, self.centre, self.scale]
+        flags = [self.clip, self.gaps, self.cycle]
+        difference = self.difference or Difference(-1, 0.0, False)
+        subtracted = [difference.minus, difference.is_clock_number, difference.period]
+        fields = [self.column, part, *subtracted, *scaling, *flags, *period]
+        return [*fields, len(self.edges[1:]), self.edges]
+
+    c_code = """
+typedef struct {
+  int start, column, part; /* start: the first output */
+  int minus, is_clock_number; /* minus: the column that is subtracted, -1 for none */
+  double period;              /* of the unit of both columns, 0 for none */
+  double fill, low, high, centre, scale;
+  int clip, gaps, cycle;
+  double first, length; /* of the cycle */
+  int bins;
+  const double *edges;
+} number;
+
+static void write_number(const number *n, double x, float *out) {
+  const int missing = isnan(x);
+  if (missing) x = n->fill;
+  if (fabs(x) > 1e300) x = CLIPPED(x, n->low, n->high);
+  if (n->scale != 0) {
+    const double z = CLIPPED((x - n->centre) * n->scale, -1e5, 1e5);
+    *out++ = (float)(n->clip ? z / sqrt(1 + z * z / 9) : z);
+  }
+  if (n->gaps) *out++ = (float)missing;
+  if (n->cycle) {
+    const double angle = (x - n->first) * (2 * 3.14159265358979323846 / n->length);
+    *out++ = (float)sin(angle);
+    *out++ = (float)cos(angle);
+  }
+  for (const double *left = n->edges; left < n->edges + n->bins; left++)
+    *out++ = (float)CLIPPED((x - left[0]) / (left[1] - left[0]), 0, 1);
+}
+
+#if TIMESTAMPS
+/* A part of a timestamp; the calendar from days is Hinnant's civil_from_days. */
+static double part_of(double seconds, int part) {
+  if (part <= 1) return seconds;
+  if (!isfinite(seconds)) return NAN;
+  const double days = floor(seconds / 86400), from_march = days + 719468;
+  const double era = floor(from_march / 146097);
+  const double of_era = from_march - era * 146097;
+  const double years =
+      floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365);
+  const double of_year = of_era - (years * 365 + floor(years / 4) - floor(years / 100));
+  const double month = floor((of_year * 5 + 2) / 153), after_december = floor(month / 10);
+  switch (part) {
+    case 2: return years + era * 400 + after_december;
+    case 3: return month + 3 - after_december * 12;
+    case 4: return of_year - floor((month * 153 + 2) / 5) + 1;
+    case 5: return days + 3 - floor((days + 3) / 7) * 7;
+    default: return (seconds - days * 86400) / 3600;
+  }
+}
+#else
+static double part_of(double x, int part) {
+  (void)part; /* of tables without timestamps */
+  return x;
+}
+#endif
+
+#if DIFFERENCES
+/* Minutes since midnight of a clock time such as 1730. */
+static double minutes(double clock_number) {
+  return clock_number - floor(clock_number / 100) * 40;
+}
+
+/* The difference of two columns, the shorter way where their unit has a period. */
+static double difference(const number *n, double x, double y) {
+  const double z = n->is_clock_number ? minutes(x) - minutes(y) : x - y;
+  return n->period > 0 ? z - floor((z + n->period / 2) / n->period) * n->period : z;
+}
+#endif
+
+static void encode_number(const number *n, const xpnet_value *row, float *out) {
+  double value = part_of(row[n->column].number, n->part);
+#if DIFFERENCES
+  if (n->minus >= 0) value = difference(n, value, part_of(row[n->minus].number, n->part));
+#endif
+  write_number(n, value, out);
+}
+"""
+
+
+def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
+    """Return the column of a number, or the seconds of timestamps: (rows,) float64."""
+    if number.part:
+        return table.timestamps(number.column)
+    return table.numbers(number.column)
+
+
+def plain_numbers(encodings: Iterable[Encoding]) -> list[NumberEncoding]:
+    """Return the numbers among encodings, of timestamps the trends alone."""
+    return [
+        encoding
+        for encoding in encodings
+        if isinstance(encoding, NumberEncoding) and encoding.part in ("", "trend")
+    ]
+
+
+def numbers_of(
+    numbers: Sequence[NumberEncoding], read: Callable[[NumberEncoding], Tensor]
+) -> list[Tensor]:
+    """Return for each number its column, the part of a timestamp, or the difference of columns.
+
+    read : returns the column of a number; it is called once for each column
+    """
+    columns: dict[int, dict[str, Tensor]] = {}
+
+    def values(number: NumberEncoding) -> Tensor:
+        """Return the column of a number, or the part of a timestamp."""
+        if number.column not in columns:
+            kind: Kind = "timestamp" if number.part else "number"
+            columns[number.column] = _parts(read(number), kind)
+        return columns[number.column][number.part]
+
+    def subtracted(number: NumberEncoding, difference: Difference) -> Tensor:
+        """Return the difference of the column of a number and another one."""
+        return difference.of(values(number), values(replace(number, column=difference.minus)))
+
+    return [
+        values(number) if number.difference is None else subtracted(number, number.difference)
+        for number in numbers
+    ]
+
+
+class EncodedNumbers(NamedTuple):
+    """The outputs of numbers.
+
+    blocks : arrays (rows, outputs of a sort): all scaled numbers, all indicators of gaps, ...
+    order : (outputs,) indices that put the joined blocks in the order of the numbers
+    """
+
+    blocks: list[Any]
+    order: numpy.ndarray
+
+
+def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> EncodedNumbers:
+    """Return the outputs of numbers.
+
+    A bin below x is 1 and a bin above it 0; the bin that holds x says how far through the bin x
+    is (Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
+    2022, eq. 1; but outside of all bins they stay 0 and 1).
+
+    This function is executed in two ways. With NumPy's arrays it computes. With a tensor of an ONNX
+    graph as x, and functions that add nodes to the graph as xp, it writes the same formula into an
+    ONNX file (``xpnet.modelfile.onnx_graph``). So it only uses what both know: arithmetic, columns
+    by index, and functions of xp. ``predict.c`` repeats the formula in C.
+
+    x : (rows, numbers) float64; xp : NumPy, or functions of the same names
+    """
+    fill, low, high, centre, scale = numpy.array(
+        [(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]
+    ).T
+    clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
+    scaled_columns = numpy.flatnonzero(scale)
+    gap_columns = numpy.flatnonzero(gaps)
+    cycle_columns = numpy.flatnonzero(cycle)
+    bin_counts = [len(number.edges[1:]) for number in numbers]
+    bin_columns = numpy.repeat(numpy.arange(len(numbers)), bin_counts)
+    is_gap = xp.isnan(x)
+    x = xp.where(is_gap, fill, x)
+    x = xp.where(xp.abs(x) > MAX_FINITE, xp.minimum(xp.maximum(x, low), high), x)
+    z = xp.clip((x - centre) * scale, -MAX_SCALED, MAX_SCALED)
+    z = xp.where(clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
+    blocks = [z[:, scaled_columns]]
+    if len(gap_columns):
+        blocks.append(xp.where(is_gap, 1.0, 0.0)[:, gap_columns])
+    if len(cycle_columns):
+        cycles = [PERIODS[number.part] for number in numbers if number.cycle]
+        first, length = numpy.array(cycles).T
+        angle = (x[:, cycle_columns] - first) * (2 * numpy.pi / length)
+        blocks += [xp.sin(angle), xp.cos(angle)]
+    if len(bin_columns):
+        left = numpy.concatenate([number.edges[:-1] for number in numbers])
+        width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
+        blocks.append(xp.clip((x[:, bin_columns] - left) / width, 0.0, 1.0))
+    columns = [scaled_columns, gap_columns, cycle_columns, cycle_columns, bin_columns]
+    return EncodedNumbers(blocks, numpy.argsort(numpy.concatenate(columns), kind="stable"))
+
+
+def parts_of_timestamps(seconds: Any) -> dict[str, Any]:
+    """Return the parts of timestamps; NaN and infinity give NaN.
+
+    The function computes with NumPy's arrays, and writes its formula into an ONNX graph with the
+    graph's tensors, as ``encode_numbers`` does. (The calendar from days: Hinnant,
+    chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
+
+    seconds : (rows,) float64 since 1970, NaN for gaps
+    """
+    with numpy.errstate(invalid="ignore"):
+        days = seconds // SECONDS_PER_DAY
+        # Days since 1 March of the year 0, the first day of an era of 400 years.
+        from_march = days + 719468.0
+        era = from_march // 146097.0
+        day_of_era = from_march - era * 146097.0
+        years = (
+            day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0
+        ) // 365.0
+        day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
+        month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
+        # 1 in January and February, which belong to a year that began in March.
+        after_december = month_from_march // 10.0
+        return {
+            "trend": seconds,
+            "year": years + era * 400.0 + after_december,
+            "month": month_from_march + 3.0 - after_december * 12.0,
+            "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
+            "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
+            "hour": (seconds - days * SECONDS_PER_DAY) / 3600.0,
+        }
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How numbers are scaled.
+
+    robust : by median and interquartile range instead of mean and standard deviation
+    max_bins : maximum number of bins
+    max_fine_bins : maximum number where a tree gains clearly from more bins; 0 for none
+    target : of trees; None for bins of quantiles
+    """
+
+    robust: bool
+    max_bins: int
+    max_fine_bins: int
+    target: Target | None
+
+
+def _parts(x: Tensor, kind: Kind) -> dict[str, Tensor]:
+    """Return by their names the numbers that a column of numbers or of timestamps is encoded as.
+
+    x : (rows,) float64
+    """
+    return parts_of_timestamps(x) if kind == "timestamp" else {"": x}
+
+
+def fit_numbers(
+    x: numpy.ndarray, scaling: Scaling, column: int, kind: Kind
+) -> list[NumberEncoding]:
+    """Fit a column of numbers, or the parts of timestamps that vary. x : (rows,) float64"""
+    fitted = [
+        _fit_number(values, scaling, column, part) for part, values in _parts(x, kind).items()
+    ]
+    return [number for number in fitted if number is not None]
+
+
+def _fit_number(
+    x: numpy.ndarray, scaling: Scaling, column: int, part: str
+) -> NumberEncoding | None:
+    """Fit a number; None where it has one value only."""
+    is_finite = numpy.abs(x) <= MAX_FINITE
+    # A gap in a timestamp is a gap in all its parts: one indicator is enough.
+    gaps = part in ("", "trend") and bool(numpy.isnan(x).any())
+    if not is_finite.any():
+        return None
+    sample = numpy.sort(_sampled(x[is_finite]))
+    low, high = float(x[is_finite].min()), float(x[is_finite].max())
+    scale = _fit_scale(sample, low, high, robust=scaling.robust)
+    no_edges = numpy.empty(0)
+    number = NumberEncoding(
+        column=column,
+        part=part,
+        fill=float(numpy.quantile(sample, 0.5, method="lower")),
+        low=low,
+        high=high,
+        centre=scale.centre,
+        scale=scale.factor,
+        clip=scaling.robust and not scale.is_binary,
+        gaps=gaps,
+        cycle=False,
+        edges=no_edges,
+    )
+    if not number.scale:
+        return number if gaps else None
+    edges = no_edges
+    if not scale.is_binary and scaling.max_bins >= 2:
+        edges = _edges(x, is_finite, sample, scaling, number)
+    return replace(
+        number,
+        cycle=part in PERIODS and not scale.is_binary,
+        edges=edges if len(edges) > 2 else no_edges,
+    )
+
+
+def _sampled(x: numpy.ndarray) -> numpy.ndarray:
+    """Return every k-th row, so that no more than MAX_QUANTILE_ROWS are left."""
+    return x[:: -(-len(x) // MAX_QUANTILE_ROWS)]
+
+
+class _Scale(NamedTuple):
+    """How one number is scaled: (x - centre) factor; is_binary : whether it has two values only."""
+
+    centre: float
+    factor: float
+    is_binary: bool
+
+
+def _fit_scale(sample: numpy.ndarray, low: float, high: float, *, robust: bool) -> _Scale:
+    """Return how numbers are scaled; two values become -1 and 1. sample : sorted
+
+    The robust scale is (x - median) / interquartile range, or half the range where that is 0.
+    (Holzmüller, Grinsztajn, Steinwart, Better by Default, 2024, section 3.)
+    """
+    is_binary = bool(((sample == low) | (sample == high)).all())
+    with numpy.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        if is_binary:
+            centre = low / 2 + high / 2
+            spread = high / 2 - low / 2
+        elif robust:
+            first, centre, third = numpy.quantile(sample, [0.25, 0.5, 0.75])
+            spread = third - first or high / 2 - low / 2
+        else:
+            centre = sample.mean()
+            spread = sample.std()
+        factor = numpy.float64(1.0) / spread
+    if not numpy.isfinite([centre, factor]).all():
+        return _Scale(0.0, 0.0, is_binary)
+    return _Scale(float(centre), float(factor), is_binary)
+
+
+def _edges(
+    x: numpy.ndarray,
+    is_finite: numpy.ndarray,
+    sample: numpy.ndarray,
+    scaling: Scaling,
+    number: NumberEncoding,
+) -> numpy.ndarray:
+    """Return edges of bins: all values where they are few, quantiles, or a tree's thresholds.
+
+    A column that a tree cuts less than MIN_CUTS times gets bins of quantiles as well. The tree
+    computes in float32, which does not hold all float64 numbers, and so it gets scaled numbers.
+    """
+    if scaling.target is None:
+        values = numpy.unique(sample)
+        levels = numpy.linspace(0, 1, scaling.max_bins + 1)
+        if len(values) <= len(levels):
+            return values
+        return numpy.unique(numpy.quantile(sample, levels))
+    with numpy.errstate(over="ignore"):
+        z = (_sampled(x[is_finite]) - number.centre) * number.scale
+        z = numpy.clip(z, -MAX_SCALED, MAX_SCALED)
+    thresholds = _thresholds_of_tree(z, _sampled(scaling.target.y[is_finite]), scaling)
+    cuts = numpy.clip(thresholds / number.scale + number.centre, sample[0], sample[-1])
+    if len(cuts) < MIN_CUTS:
+        bins = min(QUANTILE_BINS, scaling.max_bins - len(cuts))
+        quantiles = numpy.quantile(sample, numpy.linspace(0, 1, bins + 1))
+        cuts = numpy.append(cuts, quantiles)
+    return numpy.unique([sample[0], *cuts, sample[-1]])
+
+
+def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) -> numpy.ndarray:
+    """Return thresholds of a decision tree of one column on the target.
+
+    A target that rises and falls many times along the column, as where numbers were assigned group
+    by group, takes more cuts than usual. Each of these must remove more impurity than chance
+    would, and all together clearly more than the usual cuts.
+    """
+    classifies = scaling.target is not None and scaling.target.task == "classification"
+    tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
+    column = x.astype(numpy.float32)[:, None]
+
+    def nodes_of_tree(max_leaves: int, min_leaf_rows: int, min_decrease: float) -> "Tree":
+        """Fit a tree to the column; return its nodes."""
+        tree = tree_class(
+            max_leaf_nodes=max_leaves,
+            min_samples_leaf=min_leaf_rows,
+            min_impurity_decrease=min_decrease,
+            random_state=0,
+        )
+        # The column is finite and of the tree's dtype, so that nothing is left to check.
+        return fit_unlogged(tree, column, y, check_input=False).tree_
+
+    min_decrease = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
+    min_leaf_rows = int(min(64, max(MIN_LEAF_ROWS, len(x) // 40)))
+    nodes = nodes_of_tree(scaling.max_bins, min_leaf_rows, min_decrease)
+    if scaling.max_fine_bins > scaling.max_bins == nodes.n_leaves:
+        impurity = nodes.impurity[0]
+        min_fine_decrease = max(min_decrease, MIN_CUT_GAIN / len(x) * impurity)
+        fine = nodes_of_tree(scaling.max_fine_bins, MIN_LEAF_ROWS, min_fine_decrease)
+        if _impurity_of_leaves(nodes) - _impurity_of_leaves(fine) > MIN_FINE_TREE_GAIN * impurity:
+            nodes = fine
+    return nodes.threshold[nodes.children_left != nodes.children_right]
+
+
+def _impurity_of_leaves(nodes: "Tree") -> float:
+    """Return the mean impurity of a tree's leaves, weighted by their rows."""
+    leaves = nodes.children_left == nodes.children_right
+    return float(numpy.average(nodes.impurity[leaves], weights=nodes.n_node_samples[leaves]))

@@ -1,0 +1,1 @@
+"""Networks of a fit: their settings, their training, and the choice of those that predict."""

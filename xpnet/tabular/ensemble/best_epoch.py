@@ -1,0 +1,159 @@
+"""The epoch that a network keeps: the one with the lowest validation loss."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+
+from xpnet.backend import StepState
+from xpnet.backend.step import Step
+from xpnet.data.sources import Source
+from xpnet.learning.validation import total_loss
+from xpnet.models import Network
+from xpnet.tabular.ensemble.refit import ParameterMean
+from xpnet.training import EarlyStopping, LabeledRows, Training
+from xpnet.training.streamed import SourceRows
+from xpnet.typing import Array, SavedState
+
+MIN_PROBABILITY = 1e-30
+"""Smallest probability whose logarithm is taken."""
+LAST_SHARE = 0.1
+"""The share of the epochs, at the end, that must still have lowered a loss for it to be falling."""
+SMALL_FALL = 0.01
+"""The share of a loss's whole fall up to which a fall in the last epochs is of no use."""
+
+
+class Patience(NamedTuple):
+    """The number of epochs without a lower validation loss after which a training ends.
+
+    It grows with the number of the best epoch, since a loss that falls slowly also stands still for
+    longer. After the fifth epoch a few epochs are enough, after the hundredth they are too few.
+
+    epochs : smallest number of these epochs
+    share : of the best epoch's number, which is added to them
+    """
+
+    epochs: int
+    share: float = 0.0
+
+    def after(self, best_epoch: int) -> int:
+        """Return the number of epochs for a best epoch."""
+        return self.epochs + round(self.share * best_epoch)
+
+
+def still_falls(losses: Sequence[float]) -> bool:
+    """Return whether the last epochs lowered the loss by more than a small share of its fall."""
+    last = max(1, round(LAST_SHARE * len(losses)))
+    before = min(losses[:-last], default=losses[0])
+    return before - min(losses[-last:]) > SMALL_FALL * (losses[0] - before)
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """The epoch that a training keeps.
+
+    epoch : its number, from 1; state : its parameters, None for those that the network has
+    """
+
+    epoch: int
+    state: StepState | None
+
+
+class BestEpoch(EarlyStopping):
+    """Ends the training when the validation loss stops falling or the time is over.
+
+    The parameters of the best epoch are kept. What is compared and kept are means over the epochs:
+    their loss also shows sooner that it no longer falls.
+
+    kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
+        so that an interruption at any moment leaves a whole record
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        validation: LabeledRows | None,
+        growing_patience: Patience,
+        seconds: float,
+    ) -> None:
+        super().__init__(growing_patience.epochs, tol=0.0)
+        self.growing_patience = growing_patience
+        self.network: Network = network
+        self.validation = validation
+        self.seconds: float = seconds
+        self.kept: KeptEpoch | None = None
+
+    def train_begin(self, training: Training) -> None:
+        """Start counting and the clock; move the validation rows to where the network lives."""
+        super().train_begin(training)
+        if self.validation is not None:
+            self.validation = _on_backend(self.validation, self.network.backend.asarray)
+        self.mean: ParameterMean = ParameterMean()
+        self.end: float = time.monotonic() + self.seconds
+
+    def epoch_end(self, training: Training) -> None:
+        """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
+        if self.validation is not None:
+            self._compare(training, self.validation)
+        self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
+        # The next epoch will take as long as this one.
+        training.stop = training.stop or time.monotonic() + training.history.seconds[-1] > self.end
+
+    def train_end(self, training: Training) -> None:
+        """Put the best parameters back, and release the validation rows."""
+        super().train_end(training)
+        self.validation = None  # A fit would keep those of all its networks to its end.
+
+    def _compare(self, training: Training, validation: LabeledRows) -> None:
+        """Compare the validation loss of the mean parameters with the best one so far."""
+        params = training.step.params
+        current = params.to_host()
+        params.update(self.mean.add(current))
+        training.history.validation_loss.append(validation_loss(training.step, validation))
+        best_epoch = training.history.epochs - 1 - self.waited
+        self.patience = self.growing_patience.after(best_epoch)
+        super().epoch_end(training)
+        params.update(current)
+
+    def state(self) -> dict[str, object]:
+        """Return the state of early stopping, and the mean of the parameters of all epochs."""
+        mean = self.mean
+        return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
+
+    def load_state(self, state: SavedState) -> None:
+        """Go on comparing."""
+        super().load_state(state)
+        self.mean.params = dict(state["mean"])
+        self.mean.weights = float(state["epochs_in_mean"])
+        self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
+
+
+def _on_backend(rows: LabeledRows, to_backend: Callable[[Array], Array]) -> LabeledRows:
+    """Return rows on a backend; those of a source are brought there block by block later."""
+    Y = to_backend(rows.Y)
+    weight = None if rows.weight is None else to_backend(rows.weight)
+    if isinstance(rows.X, Source):
+        return SourceRows.whole(rows.X, Y, weight)
+    return LabeledRows(to_backend(rows.X), Y, weight)
+
+
+def validation_loss(step: Step, rows: LabeledRows) -> float:
+    """Return the mean loss over validation rows, block by block where a source has them.
+
+    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
+    of the members would rise sooner. Of other losses it is the mean over the members.
+    """
+    if isinstance(rows.X, Source):
+        total, weights = total_loss(step, rows)
+        return total / weights
+    if step.spec.loss != "softmax_cross_entropy":
+        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
+    to_numpy = step.backend.to_numpy
+    probabilities = to_numpy(step.forward(rows.X))
+    Y = to_numpy(rows.Y)
+    of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
+    losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
+    weight = None if rows.weight is None else to_numpy(rows.weight)
+    return float(numpy.average(losses, weights=weight))

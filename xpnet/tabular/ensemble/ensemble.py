@@ -1,0 +1,308 @@
+"""The networks of a table, each trained on other rows until its validation loss stops falling."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from statistics import fmean
+from threading import Condition, Event
+from typing import NamedTuple
+
+from xpnet.backend import get_threads
+from xpnet.backend.threads import sharing_the_machine
+from xpnet.dispatch import choose
+from xpnet.errors import InputError
+from xpnet.models import Network
+from xpnet.tabular.ensemble.network_training import (
+    NetworkTraining,
+    begin_training,
+    refit_network,
+    train_network,
+    with_baselines,
+)
+from xpnet.tabular.ensemble.recipe import Recipe
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.division import Fold
+from xpnet.tabular.rows.network_rows import SharedRows
+from xpnet.training import Callback, LabeledRows, Training
+
+WAKE_SECONDS = 0.1
+"""Seconds between two looks for Ctrl-C while other threads train; on Windows a wait without an end
+hears nothing."""
+
+
+class Cancelled(Exception):
+    """Ends the training of a network, since that of another one was interrupted or failed."""
+
+
+class CancelTogether(Callback):
+    """Ends a training, before any callback after it is called, when an event is set."""
+
+    def __init__(self, cancelled: Event) -> None:
+        self.cancelled = cancelled
+
+    def within_epoch(self, training: Training) -> None:
+        """Undo the epoch under way."""
+        self._check()
+
+    def epoch_end(self, training: Training) -> None:
+        """Keep the epoch and make no other."""
+        self._check()
+
+    def _check(self) -> None:
+        """Raise Cancelled if another network's training has been cancelled."""
+        if self.cancelled.is_set():
+            raise Cancelled
+
+
+class PlannedNetwork(NamedTuple):
+    """The seed, the setting and the validation rows of one network.
+
+    seed : of its initial weights, orders and dropout
+    setting : index of its recipe among those of the ensemble
+    fold : number of its validation rows; numbers go round the folds
+    """
+
+    seed: int
+    setting: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """The networks of a fit, in the order of their numbers.
+
+    networks : with the linear baseline in their weights where that helps; validated : the same
+    before the epochs on all rows
+    plans : of the networks, with their folds and settings
+    best_epochs : the epoch that each network kept
+    predict_folds_together : whether the networks of a fold predict its validation rows by their
+        mean, as they predict new rows, and not one by one
+    """
+
+    networks: list[Network]
+    validated: list[Network]
+    plans: list[PlannedNetwork]
+    best_epochs: list[int]
+    predict_folds_together: bool = False
+
+    @property
+    def n_iter(self) -> int:
+        """Return the largest number of epochs that a network made."""
+        return max(network.history.epochs for network in self.networks)
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Return the mean validation loss of the networks, each at its best epoch, if any has."""
+        losses = [
+            network.history.validation_loss[epoch - 1]
+            for network, epoch in zip(self.networks, self.best_epochs, strict=True)
+            if network.history.validation_loss
+        ]
+        return fmean(losses) if losses else None
+
+    @property
+    def settings(self) -> list[int]:
+        """Return the settings of the networks, each once, in rising order."""
+        return sorted({plan.setting for plan in self.plans})
+
+    def of_settings(self, settings: Collection[int]) -> "TrainedNetworks":
+        """Return the networks of some settings."""
+        indices = [k for k, plan in enumerate(self.plans) if plan.setting in settings]
+        return replace(
+            self,
+            networks=[self.networks[k] for k in indices],
+            validated=[self.validated[k] for k in indices],
+            plans=[self.plans[k] for k in indices],
+            best_epochs=[self.best_epochs[k] for k in indices],
+        )
+
+
+class Ensemble:
+    """Trains the networks of one fit, one after the other or in threads.
+
+    recipe : of the estimator's parameters; recipes : one for each setting, with other dropout,
+        updates and factors of inputs
+    divided : rows and validation rows
+    plans : one for each network; jobs : how many are trained at once
+    trainings_to_make : number of plans that are carried out at most, which share the time
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        recipes: Sequence[Recipe],
+        divided: DividedRows,
+        plans: Sequence[PlannedNetwork],
+        jobs: int,
+    ) -> None:
+        self.recipe: Recipe = recipe
+        self.recipes: Sequence[Recipe] = recipes
+        self.divided: DividedRows = divided
+        self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
+        backend = choose(backend=recipe.backend).backend
+        self.shared_rows: SharedRows = SharedRows(divided, backend)
+        self.plans: Sequence[PlannedNetwork] = plans
+        self.jobs: int = jobs
+        self.trainings_to_make: int = len(plans)
+        self.trainings: dict[int, NetworkTraining] = {}
+        self.cancelled: Event = Event()
+        self._changed = Condition()
+        self._under_way = 0  # trainings in threads
+        self._begun = 0  # trainings
+
+    def train(self, minimum: int) -> None:
+        """Train the minimum number of networks, and more while there are unused epochs."""
+        self.train_networks(range(minimum))
+        while self._has_time_for_another(minimum):
+            self._train_one(len(self.trainings))
+
+    def train_networks(self, numbers: Iterable[int]) -> None:
+        """Train the networks of some numbers.
+
+        An exception ends all trainings, and is raised when all threads have ended.
+        """
+        with sharing_the_machine(max(1, get_threads() // self.jobs)):
+            if self.jobs > 1:
+                self._train_in_threads(numbers)
+            else:
+                for number in numbers:
+                    self._train_one(number)
+
+    def recipe_of(self, number: int) -> Recipe:
+        """Return the recipe of a network."""
+        return self.recipes[self.plans[number].setting]
+
+    def loss_of_setting(self, setting: int) -> float:
+        """Return the sum of the validation losses of a setting's networks, 0 before all trainings.
+
+        It compares settings whose networks have the same folds.
+        """
+        return sum(
+            training.validation_loss
+            for number, training in self.trainings.items()
+            if self.plans[number].setting == setting
+        )
+
+    @property
+    def whole_epochs(self) -> bool:
+        """Say whether a network has made a whole epoch."""
+        return any(training.best_epoch for training in self.trainings.values())
+
+    def finished(self, *, interrupted: bool) -> TrainedNetworks:
+        """Return the networks that have made an epoch, with the parameters of their best epochs.
+
+        interrupted : whether trainings may have ended without putting back the parameters of their
+        best epochs
+
+        Raises InputError if no epoch of any network had a finite loss.
+        """
+        trainings = {k: self.trainings[k] for k in sorted(self.trainings)}
+        trainings = {k: training for k, training in trainings.items() if training.best_epoch}
+        if not trainings:
+            raise InputError(
+                "The loss must stay finite; no epoch of any network had a finite loss. "
+                "Use a smaller learning rate."
+            )
+        if interrupted:
+            for training in trainings.values():
+                training.keep_best()
+        kept = list(trainings.values())
+        recipes = [
+            replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
+            for number in trainings
+        ]
+        validated = with_baselines(recipes, kept, refitted=False)
+        networks = validated
+        if any(training.refitted is not None for training in kept):
+            networks = with_baselines(recipes, kept, refitted=True)
+        return TrainedNetworks(
+            networks=networks,
+            validated=validated,
+            plans=[self.plans[number] for number in trainings],
+            best_epochs=[training.best_epoch for training in trainings.values()],
+        )
+
+    def _train_in_threads(self, numbers: Iterable[int]) -> None:
+        """Train the networks with these numbers in threads; an error ends all trainings."""
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            futures: list[Future[None]] = [
+                pool.submit(copy_context().run, self._train_in_thread, number) for number in numbers
+            ]
+            _wait_for(futures)
+        except BaseException:
+            with self._changed:
+                self.cancelled.set()  # From now on no training begins.
+                self._changed.wait_for(lambda: not self._under_way)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _train_in_thread(self, number: int) -> None:
+        """Train one network, counted among those under way; raise Cancelled if none may begin."""
+        with self._changed:
+            if self.cancelled.is_set():
+                raise Cancelled
+            self._under_way += 1
+        try:
+            self._train_one(number)
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def _has_time_for_another(self, minimum: int) -> bool:
+        """Say whether all networks and another one make no more epochs than the minimum may."""
+        count = len(self.trainings)
+        if count >= len(self.plans) or time.monotonic() >= self.recipe.deadline:
+            return False
+        epochs = [training.network.history.epochs for training in self.trainings.values()]
+        return sum(epochs) / count * (count + 1) <= minimum * self.recipe.epochs
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        """Say whether the time is over and a network has made a whole epoch, so that one can
+        predict.
+        """
+        return time.monotonic() >= self.recipe.deadline and self.whole_epochs
+
+    def _train_one(self, number: int) -> None:
+        """Train one network, within its part of the time that is left; none without time."""
+        if self._is_out_of_time:
+            return
+        with self._changed:
+            begun = self._begun
+            self._begun += 1
+        rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
+        seconds = (self.recipe.deadline - time.monotonic()) / rounds
+        end = time.monotonic() + seconds
+        recipe = self.recipe_of(number)
+        plan = self.plans[number]
+        rows, validation = self.shared_rows.of_network(plan.fold, recipe.input_scales)
+        training = begin_training(recipe, plan.seed, rows, validation, seconds)
+        self.trainings[number] = training  # From now on an interruption finds it there.
+        watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
+        cancel = CancelTogether(self.cancelled)
+        train_network(
+            training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
+        )
+        seconds = end - time.monotonic()
+        if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
+            all_rows = self.shared_rows.all_rows(recipe.input_scales)
+            refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
+
+    @property
+    def _refits(self) -> bool:
+        """Say whether networks train on all rows at the end: not on validation rows of the user."""
+        return self.recipe.refit and isinstance(self.validation, Sequence)
+
+
+def _wait_for(futures: Sequence[Future[None]]) -> None:
+    """Wait until all have ended; raise the exception of the first that failed."""
+    unfinished = set(futures)
+    while unfinished:
+        done, unfinished = wait(unfinished, timeout=WAKE_SECONDS, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()

@@ -1,0 +1,304 @@
+"""Trees and a linear model that help the networks of a table, and become a part of their weights.
+
+Trees measure how much each column is used: the inputs of a column that they use more are multiplied
+by a larger factor in training, and ``with_scaled_inputs`` puts these factors into the first weight.
+
+A linear model is fitted on the same rows, the linear baseline. Where it lowers the validation loss,
+``with_linear`` puts it into hidden units of its own, so that the outputs are a weighted mean of the
+network's and the linear model's. Predictions, files and ONNX graphs consist of networks only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy
+from scipy.linalg import block_diag
+from scipy.sparse import block_diag as sparse_block_diag
+from scipy.sparse import csr_array
+from scipy.special import softmax
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+from xpnet.backend import NetworkSpec
+from xpnet.backend.blas import one_thread
+from xpnet.models import Network
+from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistic, fit_ridges
+from xpnet.tabular.ensemble.unlogged import fit_unlogged
+from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.training import LabeledRows
+from xpnet.typing import SparseMatrix
+
+MIN_LEAF_ROWS = 5
+"""Rows of a leaf of these trees at least."""
+MIN_INPUT_SCALE = 0.2
+"""Smallest factor of an input. Columns that are used as much as all are on average have 1."""
+MAX_INPUT_SCALE = 2.0
+"""Largest factor of an input."""
+BLEND_WEIGHTS = numpy.linspace(0.0, 1.0, 5)
+"""Weights of the linear baseline in the outputs that are compared."""
+MIN_MEMBER_SCALE = 1e-6
+"""Smallest absolute value of a member's factor of an input that weights are divided by."""
+PENALTIES = numpy.logspace(-2, 3, 6)
+"""Penalties of the squared weights of a ridge regression that are compared."""
+MAX_OUTPUTS = 10
+"""Number of outputs up to which networks have a linear baseline, which has units for each."""
+MAX_ROWS = 50_000
+"""Number of rows up to which networks have a linear baseline; with more they need none."""
+MIN_GAIN = 0.01
+"""The share of the validation loss that a linear baseline must take away to become a part."""
+MIN_PROBABILITY = 1e-30
+"""Smallest probability whose logarithm is taken."""
+
+
+def numbers_of_columns(
+    encodings: Sequence[Encoding], *, codes: bool
+) -> tuple[SparseMatrix, list[int]]:
+    """Return sums of inputs that hold each column of a table in few numbers.
+
+    The bins of a number become one number, which is the number itself within the range of the bins.
+
+    codes : whether a category becomes one number, the index of its value, and not one for each
+        value
+    returns the sums, sparse (inputs, numbers), and for each number the index of its column
+    """
+    blocks: list[numpy.ndarray] = []
+    columns: list[int] = []
+    for encoding in encodings:
+        block = encoding.as_codes() if codes else encoding.as_numbers()
+        blocks.append(block)
+        columns += [encoding.column] * block.shape[1]
+    return csr_array(sparse_block_diag(blocks)), columns
+
+
+def sums_of_inputs(X: numpy.ndarray, sums: SparseMatrix) -> numpy.ndarray:
+    """Return the sums of the inputs of rows: (rows, numbers), the product of X and sums.
+
+    Most numbers are one input; the others are sums of inputs that lie side by side. So the dense
+    rows are read once, which is faster than a product with a sparse matrix.
+
+    X : (rows, inputs); sums : (inputs, numbers)
+    """
+    columns = sums.tocsc()
+    columns.sort_indices()
+    values = columns.data.astype(X.dtype)
+    ends = columns.indptr
+    result = numpy.zeros((len(X), columns.shape[1]), X.dtype)
+    is_one_input = numpy.diff(ends) == 1
+    of_one = ends[:-1][is_one_input]
+    result[:, is_one_input] = X[:, columns.indices[of_one]] * values[of_one]
+    for number in numpy.flatnonzero(numpy.diff(ends) > 1):
+        entries = slice(ends[number], ends[number + 1])
+        inputs = columns.indices[entries]
+        factors = numpy.zeros(inputs[-1] - inputs[0] + 1, X.dtype)
+        factors[inputs - inputs[0]] = values[entries]
+        result[:, number] = X[:, inputs[0] : inputs[-1] + 1] @ factors
+    return result
+
+
+def scales_of_inputs(
+    encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, trees: int, max_rows: int
+) -> numpy.ndarray:
+    """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
+
+    A network that learns from rows alone cannot know at first which columns are noise; trees can.
+    (Grinsztajn, Oyallon, Varoquaux, Why do tree-based models still outperform deep learning on
+    tabular data, 2022, finding 2.)
+
+    trees : number of trees; max_rows : maximum number of rows that they are fitted to
+    """
+    sums, columns = numbers_of_columns(encodings, codes=True)
+    sample = numpy.random.default_rng(0).permutation(len(rows.X))[:max_rows]
+    inputs = sums_of_inputs(rows.X[sample], sums)
+    targets = rows.Y[sample]
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    weight = None if rows.weight is None else rows.weight[sample]
+    kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
+    forest = kind(trees, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
+    fit_unlogged(forest, inputs, targets, weight)
+    uses = numpy.bincount(columns, forest.feature_importances_)
+    if not uses.any():
+        return numpy.ones(sums.shape[0])
+    relative = numpy.sqrt(uses * len(set(columns)) / uses.sum())
+    relative = relative.clip(MIN_INPUT_SCALE, MAX_INPUT_SCALE)
+    widths = [len(encoding.labels) for encoding in encodings]
+    return numpy.repeat(relative[[encoding.column for encoding in encodings]], widths)
+
+
+def fit_linear(
+    sums: SparseMatrix,
+    rows: LabeledRows,
+    validation: LabeledRows,
+    spec: NetworkSpec,
+    deadline: float,
+    penalties: numpy.ndarray = PENALTIES,
+) -> LinearModel | None:
+    """Fit a linear model of sums of the inputs; None where a class has no rows.
+
+    BLAS has one thread meanwhile: more take as long, and keep other cores busy.
+
+    sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
+    deadline : the monotonic time, in seconds, at which the solver ends
+    penalties : of a ridge regression that are compared
+    """
+    with one_thread:
+        numbers = sums_of_inputs(rows.X, sums)
+        spread = numbers.std(axis=0, dtype=numpy.float64)
+        factors = 1 / numpy.where(spread > 0, spread, 1.0)
+        numbers *= factors.astype(numbers.dtype)
+        if spec.loss == "softmax_cross_entropy":
+            classes = spec.widths[-1]
+            if len(numpy.unique(rows.Y)) < classes:
+                return None
+            best = fit_logistic(numbers, rows.Y, rows.weight, classes=classes, deadline=deadline)
+        else:
+            numbers_val = sums_of_inputs(validation.X, sums) * factors
+            best = min(
+                fit_ridges(numbers, rows.Y, rows.weight, penalties),
+                key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
+            )
+    return replace(best, weights=sums @ (factors[:, None] * best.weights))
+
+
+def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:
+    """Return the weighted sum of squared errors, the mean over the outputs."""
+    errors = (predicted.reshape(len(predicted), -1) - rows.Y) ** 2
+    return _weighted_sum(errors.mean(axis=1), rows.weight)
+
+
+def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:
+    """Return the sum of losses (rows,), each times its weight if there are weights."""
+    return float(losses.sum() if weight is None else losses @ weight)
+
+
+def losses_by_blend_weight(
+    network: Network, linear: LinearModel, validation: LabeledRows
+) -> numpy.ndarray:
+    """Return the validation loss for each of BLEND_WEIGHTS: (blend weights,).
+
+    validation : rows where the network computes
+    """
+    outputs = network.backend.to_numpy(network.predict_members(validation.X))
+    members = numpy.asarray(outputs, numpy.float64)
+    rows = rows_on_host(validation)
+    of_linear = linear.outputs(rows.X)
+    loss = _squared_error_of_blend
+    if network.spec.loss != "squared_error":
+        loss = _log_loss_of_blend
+    return numpy.array([loss(members, of_linear, blend, rows) for blend in BLEND_WEIGHTS])
+
+
+def _squared_error_of_blend(
+    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
+) -> float:
+    """Return the loss of blended numbers. members : (members, rows, outputs)"""
+    blended = (1 - blend_weight) * members.mean(axis=0) + blend_weight * of_linear
+    return _squared_error(blended, rows)
+
+
+def _log_loss_of_blend(
+    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
+) -> float:
+    """Return the loss of blended logits. members : probabilities (members, rows, classes)"""
+    logits = numpy.log(members.clip(MIN_PROBABILITY))
+    blended = softmax((1 - blend_weight) * logits + blend_weight * of_linear, axis=-1)
+    mean = blended.mean(axis=0)
+    of_labels = mean[numpy.arange(len(mean)), rows.Y]
+    return _weighted_sum(-numpy.log(of_labels.clip(MIN_PROBABILITY)), rows.weight)
+
+
+def best_blend_weight(losses: numpy.ndarray) -> float:
+    """Return the blend weight with the lowest loss, 0 unless it gains enough.
+
+    losses : (blend weights,), summed over the networks
+    """
+    best = int(numpy.argmin(losses))
+    gains = losses[best] < (1 - MIN_GAIN) * losses[0]
+    return float(BLEND_WEIGHTS[best]) if gains else 0.0
+
+
+def with_scaled_inputs(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], scales: numpy.ndarray
+) -> dict[str, numpy.ndarray]:
+    """Return parameters that take inputs as they are, of those that take inputs times scales."""
+    name = spec.layer_names[0]["weight"]
+    return values | {name: numpy.asarray(values[name]) * scales[:, None].astype(spec.dtype)}
+
+
+def with_linear(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], linear: LinearModel, blend_weight: float
+) -> tuple[NetworkSpec, dict[str, numpy.ndarray]]:
+    """Put a linear model into hidden units of its own; each output becomes a weighted mean.
+
+    Each member and each output y has two units of its own in each hidden layer::
+
+        input x --+-- hidden units ------------ hidden units ---- times 1 - b --+
+                  +-- +w: max(0, +x w) -- 1 --- max(0, +x w) ---- times +b -----+-- output y
+                  +-- -w: max(0, -x w) -- 1 --- max(0, -x w) ---- times -b -----+
+
+    with the blend weight b, since max(0, x w) - max(0, -x w) = x w. So the weights become
+
+    - first layer: ``[W | +w | -w]``, the columns of w divided by the member's factors of the inputs
+    - layers between: ``[[W, 0], [0, I]]``
+    - last layer: ``[(1 - b) W; +b; -b]``, its bias the mean of both biases, weighted as the outputs
+
+    and where members have factors, those of the new units are 1.
+
+    returns the description of the larger network, and its parameters
+    """
+    units = spec.members * spec.widths[-1] * 2
+    first, *between, last = spec.layer_names
+    new = dict(values)
+    of_members = _first_weights_of_linear(spec, values.get(first.get("scale_in", "")), linear)
+    new[first["weight"]] = numpy.hstack([values[first["weight"]], of_members])
+    for names in between:
+        new[names["weight"]] = block_diag(values[names["weight"]], numpy.eye(units))
+    for names in (first, *between):
+        for role, added in (("bias", 0.0), ("scale_in", 1.0), ("scale_out", 1.0)):
+            is_table_input = names is first and role == "scale_in"
+            if role in names and not is_table_input:
+                new[names[role]] = _with_added_units(values[names[role]], units, added)
+    last_weights = (1 - blend_weight) * values[last["weight"]]
+    of_linear = blend_weight * _last_weights_of_linear(spec, last_weights.shape)
+    new[last["weight"]] = numpy.concatenate([last_weights, of_linear], axis=-2)
+    last_biases = values[last["bias"]]
+    new[last["bias"]] = last_biases * (1 - blend_weight) + blend_weight * linear.biases
+    widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
+    parameters = {name: value.astype(spec.dtype) for name, value in new.items()}
+    return replace(spec, widths=widths), parameters
+
+
+def _first_weights_of_linear(
+    spec: NetworkSpec, scale_in: numpy.ndarray | None, linear: LinearModel
+) -> numpy.ndarray:
+    """Return the weights +w and -w of each member and output, side by side: (inputs, units).
+
+    scale_in : (members, inputs) the members' factors of the inputs, which take no part in x w; or
+        None
+    """
+    if scale_in is None:
+        scale_in = numpy.ones((spec.members, spec.widths[0]))
+    tiny = numpy.abs(scale_in) < MIN_MEMBER_SCALE
+    factors = numpy.where(tiny, MIN_MEMBER_SCALE, scale_in.astype(numpy.float64))
+    signed = numpy.stack([linear.weights, -linear.weights], axis=-1)  # (inputs, outputs, 2)
+    of_members = [signed / factor[:, None, None] for factor in factors]
+    return numpy.hstack([weights.reshape(len(weights), -1) for weights in of_members])
+
+
+def _last_weights_of_linear(spec: NetworkSpec, shape: tuple[int, ...]) -> numpy.ndarray:
+    """Return weights that give each output the difference of its two units, for each member.
+
+    shape : (..., hidden units, outputs) of the last weight, of which each member has one
+    """
+    outputs = spec.widths[-1]
+    members = spec.members
+    difference = block_diag(*[[[1.0], [-1.0]]] * outputs)  # (2 * outputs, outputs)
+    weights = numpy.zeros((members, members, *difference.shape))
+    weights[range(members), range(members)] = difference  # of the member's own units alone
+    return weights.reshape(*shape[:-2], -1, outputs)
+
+
+def _with_added_units(parameter: numpy.ndarray, units: int, value: float) -> numpy.ndarray:
+    """Return a bias or factors (..., width) with a value for each new unit."""
+    padding = [(0, 0)] * (parameter.ndim - 1) + [(0, units)]
+    return numpy.pad(parameter, padding, constant_values=value)

@@ -1,0 +1,231 @@
+"""The training of one network of a table, with its linear baseline."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+
+from xpnet.backend import Backend, on_device
+from xpnet.data.sources import Source
+from xpnet.distributed import distributed_batches
+from xpnet.distributed.ranks import current_ranks
+from xpnet.distributed.sources import source_rows
+from xpnet.models import Network
+from xpnet.models.inputs import bring
+from xpnet.models.presets import initial_values
+from xpnet.ops import Array
+from xpnet.ops.losses import smoothed
+from xpnet.tabular.ensemble.best_epoch import BestEpoch
+from xpnet.tabular.ensemble.linear_baseline import (
+    LinearModel,
+    best_blend_weight,
+    fit_linear,
+    losses_by_blend_weight,
+    with_linear,
+    with_scaled_inputs,
+)
+from xpnet.tabular.ensemble.recipe import Recipe
+from xpnet.tabular.ensemble.refit import refit, refit_epochs
+from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.training import Callback, LabeledRows, TrainingState, train
+from xpnet.training.streamed import Streamed
+
+LINEAR_SHARE = 0.2
+"""Share of the time of a network after which the solver of its linear baseline ends."""
+
+
+@dataclass(eq=False)
+class NetworkTraining:
+    """One network with its training, which may be under way, interrupted or over.
+
+    network : the network; best : its early stopping
+    linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
+    blends, or None
+    refitted : parameters after the epochs on all rows, None without such epochs
+    """
+
+    network: Network
+    best: BestEpoch
+    linear: LinearModel | None = None
+    losses: numpy.ndarray | None = None
+    refitted: dict[str, numpy.ndarray] | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the number of the epoch that is kept, 0 before the first whole epoch."""
+        return 0 if self.best.kept is None else self.best.kept.epoch
+
+    @property
+    def validation_loss(self) -> float:
+        """Return the validation loss of the best epoch, blended with the linear baseline."""
+        return self.best.best if self.losses is None else float(self.losses.min())
+
+    def keep_best(self) -> None:
+        """Give the network the parameters of its best epoch, as a training does that ends."""
+        kept = self.best.kept
+        if kept is not None and kept.state is not None:
+            self.network.load_values(kept.state.params)
+
+
+def begin_training(
+    recipe: Recipe, seed: int, rows: LabeledRows, validation: LabeledRows | None, seconds: float
+) -> NetworkTraining:
+    """Fit a linear baseline, and make the network whose training may take the rest of the time.
+
+    seed : of the network's initial weights, orders and dropout
+    """
+    started = time.monotonic()
+    linear = None
+    if recipe.input_sums is not None and validation is not None:
+        linear = fit_linear(
+            recipe.input_sums,
+            rows_on_host(rows),
+            rows_on_host(validation),
+            recipe.spec,
+            started + LINEAR_SHARE * seconds,
+        )
+    network = new_network(recipe, seed)
+    seconds_left = seconds - (time.monotonic() - started)
+    best = BestEpoch(network, validation, recipe.patience, seconds_left)
+    return NetworkTraining(network, best, linear)
+
+
+def new_network(recipe: Recipe, seed: int) -> Network:
+    """Return a network that is not trained. seed : of its initial weights, orders and dropout"""
+    rng = numpy.random.default_rng(seed)
+    spec = replace(recipe.spec, seed=seed)
+    values = initial_values(recipe.spec, rng)
+    return Network(spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng)
+
+
+def train_network(
+    training: NetworkTraining,
+    recipe: Recipe,
+    rows: LabeledRows,
+    validation: LabeledRows | None,
+    *,
+    callbacks: Sequence[Callback],
+    resume_from: TrainingState | None,
+) -> None:
+    """Train a network, and measure how far its linear baseline helps.
+
+    callbacks : are called besides the early stopping
+    """
+    network = training.network
+    settings: dict[str, Any] = {
+        "epochs": recipe.epochs,
+        "batch_size": min(recipe.batch_size, rows.count),
+        "callbacks": [training.best, *callbacks],
+        "resume_from": resume_from,
+    }
+    Y = training_targets(recipe, rows, network.backend)
+    if isinstance(rows.X, Source):
+        fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
+    else:
+        network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
+    if training.linear is not None and validation is not None:
+        training.losses = losses_by_blend_weight(network, training.linear, validation)
+
+
+def refit_network(
+    training: NetworkTraining,
+    recipe: Recipe,
+    rows: LabeledRows,
+    *,
+    seconds: float,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Train a network on, on all rows, and put back the parameters of its best epoch.
+
+    rows : all rows, with scaled inputs; seconds : after these no epoch begins
+    """
+    network = training.network
+    epochs = refit_epochs(training.best_epoch, recipe.refit_share)
+    epochs = min(epochs, recipe.epochs_with_refit - network.history.epochs)
+    if epochs <= 0:
+        return
+    validated = network.values()
+    refit(
+        network,
+        replace(rows, Y=training_targets(recipe, rows, network.backend)),
+        epochs=epochs,
+        batch_size=min(recipe.batch_size, rows.count),
+        learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
+        seconds=seconds,
+        callbacks=callbacks,
+    )
+    refitted = network.values()
+    network.load_values(validated)
+    training.refitted = refitted
+
+
+def training_targets(recipe: Recipe, rows: LabeledRows, backend: Backend) -> Array:
+    """Return the targets of rows on a backend, smoothed where the recipe says so."""
+    if not recipe.label_smoothing:
+        return rows.Y
+    classes = recipe.spec.widths[-1]
+    like = backend.asarray(numpy.empty((0, classes), recipe.spec.dtype))
+    with on_device(backend):
+        return smoothed(backend.asarray(rows.Y), like, recipe.label_smoothing, classes)
+
+
+def fit_over_source(
+    network: Network, rows: LabeledRows, recipe: Recipe, *, batch_size: int, **settings: Any
+) -> None:
+    """Train a network on the rows of a source; the orders come from the network's seed.
+
+    settings : further arguments of ``train``
+    """
+    backend = network.backend
+    weight = None if rows.weight is None else bring(rows.weight, backend, network.spec.dtype)
+    data = source_rows(rows.X, network.own(bring(rows.Y, backend)), weight, current_ranks())
+    orders = data.orders(numpy.random.RandomState(network.spec.seed))
+    batches = distributed_batches(Streamed(data, batch_size=batch_size, rng=orders))
+    with network.lock.training():
+        train(
+            network.trainable(),
+            batches,
+            schedule=recipe.schedule,
+            history=network.history,
+            lock=network.lock,
+            **settings,
+        )
+
+
+def blend_weight_of(trainings: Sequence[NetworkTraining]) -> float:
+    """Return the weight of the linear baseline that helps networks most, 0 for none."""
+    losses = [training.losses for training in trainings if training.losses is not None]
+    if not losses or len(losses) < len(trainings):
+        return 0.0
+    return best_blend_weight(numpy.sum(losses, axis=0))
+
+
+def with_baselines(
+    recipes: Sequence[Recipe], trainings: Sequence[NetworkTraining], *, refitted: bool
+) -> list[Network]:
+    """Return networks of unscaled inputs, with linear baselines in their weights if these help.
+
+    recipes : for each network the recipe that describes it, whatever dropout and updates it had,
+        and the factors of its inputs
+    refitted : whether with the parameters after the epochs on all rows, where there are such
+    """
+    blend_weight = blend_weight_of(trainings)
+    networks = []
+    for recipe, training in zip(recipes, trainings, strict=True):
+        trained = training.network
+        values = training.network.values()
+        spec = replace(recipe.spec, seed=trained.spec.seed)
+        if refitted and training.refitted is not None:
+            values = training.refitted
+        if blend_weight and training.linear is not None:
+            spec, values = with_linear(spec, values, training.linear, blend_weight)
+        if recipe.input_scales is not None:
+            values = with_scaled_inputs(spec, values, recipe.input_scales)
+        network = Network(
+            spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
+        )
+        network.history, network.how_trained = trained.history, trained.how_trained
+        networks.append(network)
+    return networks

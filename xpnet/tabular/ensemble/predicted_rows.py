@@ -1,0 +1,76 @@
+"""The predictions of validation rows by networks that were not trained on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from xpnet.data.sources import Source
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.fitted import FittedTable, mean_of
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.fit_rows import select
+from xpnet.training import LabeledRows
+
+
+@dataclass(frozen=True)
+class PredictedRows:
+    """Validation rows with their predictions.
+
+    outputs : (rows, outputs) of networks that were not trained on these rows
+    Y : (rows,) class indices or (rows, outputs) numbers
+    weight : (rows,), None for equal ones
+    groups : (rows,) int64, None for rows without groups
+    """
+
+    outputs: numpy.ndarray
+    Y: numpy.ndarray
+    weight: numpy.ndarray | None
+    groups: numpy.ndarray | None = None
+
+
+def predicted_rows(
+    fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
+) -> PredictedRows:
+    """Return the predictions of validation rows by networks that were not trained on them."""
+    rows = divided.rows
+    validation = divided.validation
+    if isinstance(validation, LabeledRows):
+        X: Any = validation.X
+        parts = [X]
+        if isinstance(X, Source):
+            parts = [part for block in range(X.blocks) for part in X.parts(block)]
+        means = [mean_of(fitted.network_outputs(part, "predict")) for part in parts]
+        return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
+    if validation is None:
+        nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
+        return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
+    return rows_of_folds(trained, divided)
+
+
+def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
+    """Return the predictions of the validation rows of all networks, which are in folds."""
+    validation = divided.validation
+    assert isinstance(validation, Sequence)
+    indices = [plan.fold % len(validation) for plan in trained.plans]
+    networks_of_part: dict[int, list[int]] = {}
+    for network, index in enumerate(indices):
+        part = index if trained.predict_folds_together else network
+        networks_of_part.setdefault(part, []).append(network)
+    outputs, folds = [], []
+    backend = trained.validated[0].backend
+    for networks in networks_of_part.values():
+        fold = validation[indices[networks[0]]]
+        X = backend.asarray(divided.validation_rows(fold).X)
+        predicted = [trained.validated[k].predict(X) for k in networks]
+        outputs.append(mean_of([backend.to_numpy(of_network) for of_network in predicted]))
+        folds.append(fold)
+    chosen = numpy.concatenate([fold.validation for fold in folds])
+    groups = [fold.groups for fold in folds if fold.groups is not None]
+    return PredictedRows(
+        numpy.concatenate(outputs),
+        divided.rows.Y[chosen],
+        select(divided.rows.weight, chosen),
+        numpy.concatenate(groups) if groups else None,
+    )

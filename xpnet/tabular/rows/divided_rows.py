@@ -1,0 +1,80 @@
+"""The encoded rows of a fit, divided for training and validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from xpnet.tabular.encodings.training_inputs import (
+    InputMeans,
+    write_new_means,
+    write_training_means,
+)
+from xpnet.tabular.rows.division import Fold
+from xpnet.training import LabeledRows
+
+COLUMNS_AT_ONCE = 16
+"""Number of columns of inputs that are reordered at once; it bounds temporary memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class DividedRows:
+    """The encoded rows of a fit, and the rows that end its trainings.
+
+    rows : those of all folds
+    validation : folds, or validation rows for all networks, or None
+    are_own : whether the inputs were made by this fit, which may reorder and scale them in place
+    means : the inputs that are mean targets, which depend on the training rows of a fold
+    """
+
+    rows: LabeledRows
+    validation: Sequence[Fold] | LabeledRows | None
+    are_own: bool = False
+    means: Sequence[InputMeans] = ()
+
+    def training_rows(self, fold: Fold) -> LabeledRows:
+        """Return the training rows of a fold, on the host; a view of them if they are a slice."""
+        rows = self.rows
+        weight = None if rows.weight is None else rows.weight[fold.training]
+        X = rows.X[fold.training]
+        if not isinstance(fold.training, slice):
+            write_training_means(X, self.means, fold.training)
+        return LabeledRows(X, rows.Y[fold.training], weight)
+
+    def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
+        """Return the validation rows of a fold as new rows are encoded, on the host.
+
+        An input is 0 where no training row has it.
+
+        part : indices of some of these rows, None for all
+        """
+        rows = self.rows
+        chosen = fold.validation if part is None else fold.validation[part]
+        X = rows.X[chosen]
+        if not isinstance(fold.training, slice):
+            write_new_means(X, self.means, fold.training, chosen)
+        if fold.unseen_inputs is not None:
+            X[:, fold.unseen_inputs] = 0
+        return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
+
+    def with_training_rows_first(self) -> "DividedRows":
+        """Reorder the rows in place for their first fold, whose training rows become a slice.
+
+        A training on the slice needs no copy of the inputs, which are most of a fit's memory.
+        """
+        assert isinstance(self.validation, Sequence)
+        rows = self.rows
+        fold = self.validation[0]
+        training = fold.training
+        assert not isinstance(training, slice)
+        for inputs, means in self.means:
+            rows.X[training, inputs] = means.of_training_rows(training)
+            rows.X[fold.validation, inputs] = means.of_new_rows(training, fold.validation)
+        order = numpy.concatenate([training, fold.validation])
+        for first in range(0, rows.X.shape[1], COLUMNS_AT_ONCE):
+            columns = slice(first, first + COLUMNS_AT_ONCE)
+            rows.X[:, columns] = rows.X[order, columns]
+        weight = None if rows.weight is None else rows.weight[order]
+        validation = numpy.arange(len(order) - len(fold.validation), len(order))
+        fold = fold._replace(training=slice(0, validation[0]), validation=validation)
+        return DividedRows(LabeledRows(rows.X, rows.Y[order], weight), [fold], are_own=True)

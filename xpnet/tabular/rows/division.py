@@ -1,0 +1,273 @@
+"""How a fit divides rows: groups stay on one side, and validation rows are the latest ones."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+from numpy.random import RandomState
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from xpnet.errors import InputError, did_you_mean
+from xpnet.models.inputs import to_host
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import ReadingRules, learn_column, read_table
+from xpnet.tabular.columns.records import Table
+from xpnet.training import LabeledRows
+from xpnet.typing import ArrayLike, TableLike
+
+MAX_STRATIFIED_GROUPS = 500
+"""Number of groups up to which the folds of a classifier have classes in proportion, if possible;
+more groups take long to divide so, and a random division hardly differs."""
+
+
+class Fold(NamedTuple):
+    """The rows of one network.
+
+    training : indices of the rows, or a slice of them, whose inputs are a view and no copy
+    validation : indices of the rows
+    unseen_inputs : (inputs,) bool, which inputs are 0 in all training rows of a division by groups;
+        None for other divisions
+    groups : (validation rows,) int64, the groups of the validation rows; None for other divisions
+    """
+
+    training: numpy.ndarray | slice
+    validation: numpy.ndarray
+    unseen_inputs: numpy.ndarray | None = None
+    groups: numpy.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RowLinks:
+    """The links between rows, which decide how the rows may be divided.
+
+    groups : (rows,) int64, the group of each row: all its rows are on one side; None for no groups
+    time : (rows,) float64: no validation row is earlier than a training row; None for no order
+    """
+
+    groups: numpy.ndarray | None = None
+    time: numpy.ndarray | None = None
+
+    def take(self, indices: numpy.ndarray | None) -> "RowLinks":
+        """Return the links of some rows. indices : None for all"""
+        if indices is None:
+            return self
+        groups = None if self.groups is None else self.groups[indices]
+        return RowLinks(groups, None if self.time is None else self.time[indices])
+
+    def parts(self, count: int, rows: int, random_state: RandomState) -> numpy.ndarray:
+        """Divide rows for means over other rows: (rows,) int, numbers from 0 to count - 1.
+
+        The parts are random, of random whole groups, or of time, from the earliest to the latest;
+        rows of one time are in one part.
+        """
+        if self.time is not None:
+            shares = numpy.arange(1, count) / count
+            return numpy.searchsorted(numpy.quantile(self.time, shares), self.time, side="right")
+        if self.groups is not None:
+            return random_state.permutation(self.groups.max() + 1)[self.groups] % count
+        return random_state.permutation(rows) % count
+
+
+def links_of(
+    X: TableLike | Table,
+    groups: ArrayLike | None,
+    time: ArrayLike | str | None,
+    rows: int,
+    rules: ReadingRules | None = None,
+) -> RowLinks:
+    """Return the links between rows that a user names.
+
+    X : the table; groups : (rows,) or None; time : (rows,), the name of a column, or None
+    rules : what the user says about the columns of the table; None for nothing
+
+    Raises ValueError for other lengths, InputError for groups and times with gaps, for times that
+    are neither numbers nor dates, and for both together.
+    """
+    if groups is not None and time is not None:
+        raise InputError(
+            "`groups` and `time` must not come together; got both. Pass the one that new rows "
+            "will differ in."
+        )
+    return RowLinks(
+        None if groups is None else group_numbers(groups, rows),
+        None if time is None else times_of(X, time, rows, rules),
+    )
+
+
+def group_numbers(groups: ArrayLike | None, rows: int) -> numpy.ndarray:
+    """Return the number of the group of each row, from 0: (rows,) int64.
+
+    Raises ValueError for another length, InputError for gaps and for values of several types.
+    """
+    values = column_or_1d(numpy.asarray(to_host(groups)))
+    check_consistent_length(numpy.empty(rows), values)
+    rule = "`groups` must hold one value of one type for each row"
+    try:
+        names, numbers = numpy.unique(values, return_inverse=True)
+    except TypeError as error:
+        raise InputError(f"{rule}; got {error}. Fill gaps, or leave such rows out.") from error
+    if (names != names).any():  # NaN and NaT differ from themselves.
+        gaps = int((values != values).sum())
+        raise InputError(f"{rule}; got {gaps} gaps. Fill them, or leave such rows out.")
+    return numbers
+
+
+def times_of(
+    X: TableLike | Table,
+    time: ArrayLike | str,
+    rows: int,
+    rules: ReadingRules | None = None,
+) -> numpy.ndarray:
+    """Return the time of each row: (rows,) float64, dates as seconds since 1970.
+
+    time : (rows,) numbers or dates, or the name of a column of X
+    rules : what the user says about the columns of the table; None for nothing
+
+    Raises ValueError for another length, InputError for gaps and for other values.
+    """
+    is_column = isinstance(time, str)
+    table = table_of(X if is_column else {"time": time})
+    index = _index_of(table, str(time)) if is_column else 0
+    check_consistent_length(numpy.empty(rows), numpy.empty(table.rows))
+    name = (table.labels or table.names)[index]
+    learned = table.forms.get(name)
+    if learned is None:
+        learned = learn_column(table.values(index), name, rules or ReadingRules())
+        if learned.note and not is_column:  # the encoder warns of a column
+            warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=4)
+    title = f"column {time!r}" if is_column else "the array"
+    times = _seconds_of(read_table(table, {index: learned.form}), index, title)
+    gaps = int((~numpy.isfinite(times)).sum())
+    if gaps:
+        raise InputError(
+            f"`time` must be a finite number or a date in each row; got {gaps} others. "
+            "Leave such rows out."
+        )
+    return times
+
+
+def _seconds_of(table: Table, index: int, title: str) -> numpy.ndarray:
+    """Return a column of numbers or dates: (rows,) float64, dates as seconds since 1970.
+
+    title : of the column, for the message
+
+    Raises InputError for a column of another kind.
+    """
+    kind, type_name = table.kind(index)
+    if kind == "number":
+        return table.numbers(index)
+    if kind == "timestamp":
+        return table.timestamps(index)
+    raise InputError(
+        f"`time` must hold numbers or dates; got {title} of {type_name}. Convert it, for example "
+        "by pandas.to_datetime."
+    )
+
+
+def _index_of(table: Table, name: str) -> int:
+    """Return the index of a column. Raises InputError for an unknown name."""
+    names = list(table.labels or table.names)
+    if name not in names:
+        raise InputError(
+            f"`time` must be an array or the name of a column of X; got {name!r}. "
+            f"{did_you_mean(name, names)}".rstrip()
+        )
+    return names.index(name)
+
+
+def latest_rows(time: numpy.ndarray, share: float) -> numpy.ndarray:
+    """Return which rows are the latest, about this share of them: (rows,) bool.
+
+    Rows of one time are together, so that the share is that of the nearest whole number of times.
+
+    Raises InputError where all rows have one time.
+    """
+    values, counts = numpy.unique(time, return_counts=True)
+    if len(values) < 2:
+        raise InputError(
+            f"`time` must hold two different times or more; got {len(values)}. Leave time out."
+        )
+    shares = counts[::-1].cumsum()[::-1] / len(time)  # of the rows from each time on
+    first = 1 + int(numpy.argmin(numpy.abs(shares[1:] - share)))
+    return time >= values[first]
+
+
+def latest_fold(earlier: int, later: int) -> Fold:
+    """Return the only fold of rows of which the later ones are last. earlier, later : numbers"""
+    validation = earlier + numpy.arange(later)
+    # All networks predict the same rows: their predictions of a row are one group.
+    return Fold(numpy.arange(earlier), validation, groups=numpy.arange(later))
+
+
+def joined(first: LabeledRows, second: LabeledRows) -> LabeledRows:
+    """Return the rows of both, one after the other."""
+    weight = None
+    if first.weight is not None and second.weight is not None:
+        weight = numpy.concatenate([first.weight, second.weight])
+    X = numpy.concatenate([first.X, second.X])
+    return LabeledRows(X, numpy.concatenate([first.Y, second.Y]), weight)
+
+
+def random_folds(
+    rows: int, labels: numpy.ndarray | None, count: int, random_state: RandomState
+) -> list[Fold]:
+    """Divide rows at random, with classes in proportion. labels : (rows,) class indices or None"""
+    division = StratifiedKFold if can_be_stratified(labels, count) else KFold
+    folds = division(count, shuffle=True, random_state=random_state)
+    with warnings.catch_warnings():  # Classes may have fewer rows than there are folds.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return [Fold(*parts) for parts in folds.split(numpy.empty(rows), labels)]
+
+
+def group_folds(
+    X: numpy.ndarray,
+    groups: numpy.ndarray,
+    labels: numpy.ndarray | None,
+    count: int,
+    random_state: RandomState | int,
+) -> list[Fold]:
+    """Divide rows so that all rows of a group are on one side, with classes nearly in proportion.
+
+    X : (rows, inputs); labels : (rows,) class indices or None; count : of folds; fewer groups make
+    fewer folds
+
+    Raises InputError for a single group.
+    """
+    _, numbers = numpy.unique(groups, return_inverse=True)  # Rows of weight 0 are not among them.
+    group_count = int(numbers.max()) + 1
+    if group_count < 2:
+        raise InputError(
+            "`groups` must hold two groups or more, of which one is for validation; got 1. "
+            "Leave groups out, or pass X_val and y_val."
+        )
+    count = min(count, group_count)
+    folds: list[tuple[numpy.ndarray, numpy.ndarray]] = []
+    if group_count <= MAX_STRATIFIED_GROUPS and can_be_stratified(labels, count):
+        stratified = StratifiedGroupKFold(count, shuffle=True, random_state=random_state)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")
+            folds = list(stratified.split(X, labels, numbers))
+    if not folds or not all(len(validation) for _, validation in folds):
+        by_group = GroupKFold(count, shuffle=True, random_state=random_state)
+        folds = list(by_group.split(X, groups=numbers))
+    return [
+        Fold(training, validation, unseen_inputs(X, training), numbers[validation])
+        for training, validation in folds
+    ]
+
+
+def can_be_stratified(labels: numpy.ndarray | None, count: int) -> bool:
+    """Say whether a class has a row for each fold. labels : (rows,) class indices or None"""
+    return labels is not None and bool(numpy.bincount(labels).max() >= count)
+
+
+def unseen_inputs(X: numpy.ndarray, training: "numpy.ndarray | Sequence[int]") -> numpy.ndarray:
+    """Return which inputs are 0 in all training rows: (inputs,) bool.
+
+    A network learns nothing about them, and its encoder would not have them if it knew the training
+    rows alone: they belong to values, gaps and bins of other groups.
+    """
+    return numpy.asarray(~X[training].any(axis=0))

@@ -1,0 +1,109 @@
+"""The rows of the networks of a fit, with scaled inputs, where the networks compute."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy
+
+from xpnet.backend import Backend, on_device
+from xpnet.data.sources import Source
+from xpnet.models.inputs import to_host
+from xpnet.ops import Array
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.division import Fold
+from xpnet.training import LabeledRows
+
+
+class NetworkRows(NamedTuple):
+    """The rows of one network.
+
+    training : its training rows
+    validation : its validation rows, or None
+    """
+
+    training: LabeledRows
+    validation: LabeledRows | None
+
+
+def rows_on_host(rows: LabeledRows) -> LabeledRows:
+    """Return rows as NumPy's arrays."""
+    return LabeledRows(to_host(rows.X), to_host(rows.Y), to_host(rows.weight))
+
+
+class SharedRows:
+    """The rows of a fit, of which all its networks take their own.
+
+    They are moved to the backend once; the rows of a source are read later, block by block.
+
+    divided : all rows, on the host
+    backend : where the networks compute
+    """
+
+    def __init__(self, divided: DividedRows, backend: Backend) -> None:
+        self.backend = backend
+        self._divided = divided
+        self._dtype = divided.rows.X.dtype
+        self.rows: LabeledRows = self._moved(divided.rows)
+        self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
+        if isinstance(divided.validation, LabeledRows):
+            self.validation = self._moved(divided.validation)
+
+    def of_network(self, fold_number: int, scales: numpy.ndarray | None) -> NetworkRows:
+        """Return the rows of a network. scales : (inputs,) factors of the inputs, or None"""
+        if self.validation is None:
+            return NetworkRows(self.all_rows(scales), None)
+        if isinstance(self.validation, LabeledRows):
+            return NetworkRows(self.all_rows(scales), self._scaled(self.validation, scales))
+        fold = self.validation[fold_number % len(self.validation)]
+        scales_val = scales
+        if fold.unseen_inputs is not None:
+            scales_val = numpy.where(fold.unseen_inputs, 0, 1 if scales is None else scales)
+        if self._divided.means:
+            parts = self._divided.training_rows(fold), self._divided.validation_rows(fold)
+            training, validation = map(self._moved, parts)
+            return NetworkRows(self._scaled(training, scales), self._scaled(validation, scales_val))
+        return NetworkRows(
+            self._selected(fold.training, scales), self._selected(fold.validation, scales_val)
+        )
+
+    def all_rows(self, scales: numpy.ndarray | None) -> LabeledRows:
+        """Return all rows. scales : (inputs,) factors of the inputs, or None"""
+        return self._scaled(self.rows, scales)
+
+    def _moved(self, rows: LabeledRows) -> LabeledRows:
+        """Return rows on the backend."""
+        if isinstance(rows.X, Source):
+            return rows
+        asarray = self.backend.asarray
+        weight = None if rows.weight is None else asarray(rows.weight)
+        return LabeledRows(asarray(rows.X), asarray(rows.Y), weight)
+
+    def _scaled(self, rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
+        """Return rows whose inputs are multiplied by factors."""
+        if scales is None:
+            return rows
+        with on_device(self.backend):
+            return replace(rows, X=rows.X * self._factors(scales))
+
+    def _selected(
+        self, selection: numpy.ndarray | slice, scales: numpy.ndarray | None
+    ) -> LabeledRows:
+        """Return some of all rows, with inputs that are multiplied by factors.
+
+        A slice is a view of the rows, which are scaled where they lie: only the one network of a
+        fit that may change them (`DividedRows.are_own`) has one.
+        """
+        with on_device(self.backend):
+            if isinstance(selection, slice):
+                weight = None if self.rows.weight is None else self.rows.weight[selection]
+                selected = LabeledRows(self.rows.X[selection], self.rows.Y[selection], weight)
+            else:
+                selected = self.rows.take(selection, self.backend)
+            if scales is not None:
+                selected.X *= self._factors(scales)
+            return selected
+
+    def _factors(self, scales: numpy.ndarray) -> Array:
+        """Return factors of the inputs in their dtype, on the backend."""
+        return self.backend.asarray(scales.astype(self._dtype))
