@@ -37,6 +37,7 @@ class MemberPlan(BatchPlan):
         self.drops = self.drops or [False] * len(self.spec.activations)
 
     def gather(self) -> Launch:
+        """Return the launch that brings the rows of the next batch of each member."""
         return launches.next_batch(
             self.launcher,
             self.spec.rule,
@@ -47,6 +48,7 @@ class MemberPlan(BatchPlan):
         )
 
     def forward(self, output_activation: str) -> list[Launch]:
+        """Return the launches that compute the outputs of all members."""
         forward = []
         for k in range(self.spec.layers - 1):
             product = self.products[k]
@@ -55,6 +57,7 @@ class MemberPlan(BatchPlan):
         return [*forward, *self._last_outputs(output_activation)]
 
     def backward(self) -> list[Launch]:
+        """Return the launches that compute the gradients of all members."""
         d_last, last = self.d_outputs[-1], self.d_layers[-1]
         above, d_above = self._of_members(self.inputs[-1]), self._of_members(d_last)
         backward = [

@@ -1,4 +1,4 @@
-"""What some training steps can do beside what every `Step` can.
+"""Abilities that only some training steps have.
 
 Each ability is a subclass of :class:`Step`. A step that has it is an instance of that class, and
 ``isinstance(step, SideBySide)`` asks for it. Callers go without an ability that is not there.

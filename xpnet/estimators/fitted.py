@@ -1,4 +1,4 @@
-"""What an MLP estimator has learned: one record, whose parts are its fitted attributes."""
+"""The record of a fit of an MLP estimator, whose parts are the fitted attributes."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -157,7 +157,7 @@ def targets_of_spec(spec: NetworkSpec, facts: SavedState) -> Targets:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a fit goes on from; all None and empty for a fit that begins anew.
+    """The state from which a fit goes on; all None and empty for a fit that begins anew.
 
     fitted : the record of the fit before
     first_values : first weights and biases that the user has set in an estimator without a fit

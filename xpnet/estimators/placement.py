@@ -1,4 +1,4 @@
-"""Where a fit computes, and its rows there."""
+"""The backend of a fit, and the rows of the fit on it."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from xpnet.training import LabeledRows
 
 
 class Place(NamedTuple):
-    """Where a fit computes.
+    """The backend and the dtype of a fit.
 
     choice : the backend, and why it was chosen; dtype : of the network
     """

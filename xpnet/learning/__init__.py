@@ -1,4 +1,4 @@
-"""What estimators of rows and of tables share: parameters, targets, weights, and how a fit is seen.
+"""Parameters, targets, weights and fitted attributes, for estimators of rows and of tables.
 
 ``parameters``     parameters of a constructor, and the values that each may have
 ``losses``         losses of numbers, with their levels

@@ -72,15 +72,16 @@ def _is_missing(label: object) -> bool:
     return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
-def missing_targets(is_wrong: numpy.ndarray, name: str, found: str, wanted: str) -> InputError:
+def missing_targets(is_wrong: numpy.ndarray, name: str, received: str, wanted: str) -> InputError:
     """Return an error that counts the targets that are none.
 
-    is_wrong : (rows,) or (rows, targets) bool; found : what they hold; wanted : what they must be
+    is_wrong : (rows,) or (rows, targets) bool; received : the values that they hold; wanted : those
+    that they must hold
     """
     by_row = is_wrong.reshape(is_wrong.shape[0] if is_wrong.ndim else 1, -1)
     rows: numpy.ndarray = numpy.logical_or.reduce(by_row, axis=1)
     return InputError(
-        f"Input {name} contains {found}: `{name}` must hold {wanted} for each row, and "
+        f"Input {name} contains {received}: `{name}` must hold {wanted} for each row, and "
         f"{numpy.count_nonzero(rows):,} of {len(rows):,} rows have none, the first of them row "
         f"{int(rows.argmax())}. Leave such rows out."
     )

@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 
 
 class Placement(Enum):
-    """What decides where a network lives.
+    """The decision that places a network on a backend.
 
     UNDECIDED : the first arrays will decide
     INFERRED : arrays have decided; arrays of other libraries are refused

@@ -1,4 +1,4 @@
-"""What any step can do by its own methods, for steps without an ability of their own."""
+"""Weighted epochs and checked predictions for steps that have no such ability of their own."""
 
 from functools import partial
 from typing import Any

@@ -110,8 +110,10 @@ def train(
         begin(training, resume_from)
         epoch_batches = EpochBatches(training, schedule)
         while training.done < epochs and not training.stop:
-            made = make_whole_epochs(training, schedule, interrupts, epoch_batches.next_size())
-            epoch_batches.seconds = made[-1].seconds
+            epochs_made = make_whole_epochs(
+                training, schedule, interrupts, epoch_batches.next_size()
+            )
+            epoch_batches.seconds = epochs_made[-1].seconds
             end_epochs(training, interrupts)
         training.notify("train_end")
     return training.history

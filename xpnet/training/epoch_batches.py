@@ -1,4 +1,4 @@
-"""How many epochs the training loop makes in one batch, before anything looks at them."""
+"""The number of epochs that the training loop makes in one batch, between two looks at them."""
 
 from math import inf
 

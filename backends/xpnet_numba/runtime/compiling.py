@@ -34,7 +34,7 @@ Entry = TypeVar("Entry")
 """An entry of the cache: a function that Python calls, or the address of a C function."""
 
 LOGGER = logging.getLogger("xpnet")
-"""What the library logs to. The command line prints all of it on stderr; elsewhere Python prints
+"""The logger of the library. The command line prints all of it on stderr; elsewhere Python prints
 warnings alone, unless a program sets up logging."""
 
 PATIENCE = 1.0

@@ -42,7 +42,7 @@ class Estimator(Contender):
         return self.kind(random_state=data.SEED).fit(X, y)
 
     def make_first_fit(self, job: Job) -> Task:
-        """The first fit of a process: what is not compiled and not imported yet is, too."""
+        """The first fit of a process, with the imports and the compilations that it needs."""
         return Task(lambda: self._fit(*data.rows(job)))
 
     def make_fit_iris(self, job: Job) -> Task:

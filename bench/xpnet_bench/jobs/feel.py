@@ -1,4 +1,4 @@
-"""What a user notices without a stopwatch: the import, the first fit, one row, files."""
+"""Times and sizes that a user notices: the import, the first fit, one row, files."""
 
 from xpnet_bench.jobs.job import Job
 
