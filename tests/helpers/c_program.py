@@ -61,13 +61,19 @@ def compiled(
     model: Any, rows: list[list[Any]], columns: int, folder: Path, optimize: str = "-O0"
 ) -> np.ndarray:
     """The predictions of a model's C file. rows : numbers, text, or None for gaps"""
-    export_model(model, folder / "predict.c")
+    compiled_text(model, folder, optimize)
     (folder / "main.c").write_text(MAIN)
-    alone = ["gcc", *STRICT, optimize, "-c", "predict.c", "-o", "predict.o"]
-    subprocess.run(alone, cwd=folder, check=True, timeout=300)
     program = ["gcc", *STRICT, *sanitizers(), optimize, "main.c", "-o", "main", "-lm"]
     subprocess.run(program, cwd=folder, check=True, timeout=300)
     content = b"".join(packed(value) for row in rows for value in row)
     ran = subprocess.run(folder / "main", input=content, capture_output=True, timeout=300)
     assert (ran.returncode, ran.stderr) == (0, b"")
     return np.frombuffer(ran.stdout, np.float32).reshape(len(rows), columns)
+
+
+def compiled_text(model: Any, folder: Path, optimize: str = "-O0") -> str:
+    """A model's C file, which strict C99 compiles without a warning."""
+    export_model(model, folder / "predict.c")
+    alone = ["gcc", *STRICT, optimize, "-c", "predict.c", "-o", "predict.o"]
+    subprocess.run(alone, cwd=folder, check=True, timeout=300)
+    return (folder / "predict.c").read_text()

@@ -4,6 +4,7 @@ The preprocessor leaves out the functions of ``predict.c`` that a model does not
 operators of its activations are written, so that no compiler warns of unused code.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
+from xpnet.modelfile.column_inputs import ColumnInput, column_inputs
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.values import check_unicode
@@ -55,11 +57,13 @@ def write_c(path: str | Path, exported: Exported) -> None:
     hold, ModelFileError where the file cannot be written.
     """
     source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
+    columns = [] if exported.encoder is None else column_inputs(exported.encoder)
+    source = source.replace(" * COLUMNS", _described_columns(columns))
     source = source.replace("/* SIZES */", _sizes(exported))
     source = source.replace("/* OPERATORS */", _activations(exported.spec))
     tables = _encoding_tables(exported.encoder)
     source = source.replace("/* ENCODINGS */", "\n".join(table.code for table in tables))
-    source = source.replace("/* DATA */", _data(exported, tables))
+    source = source.replace("/* DATA */", _data(exported, tables, columns))
     source = source.replace("/* ENCODE */", "\n".join(table.loop for table in tables))
     write_whole(path, source.encode())
 
@@ -92,10 +96,30 @@ def _sizes(exported: Exported) -> str:
     return "\n".join(f"#define {name} {value}" for name, value in sizes.items())
 
 
-def _data(exported: Exported, encodings: Sequence["_EncodingTable"]) -> str:
+def _described_columns(columns: Sequence[ColumnInput]) -> str:
+    """Return the lines of a comment that say how each column is passed."""
+    if not columns:
+        return " * The columns are numbers, in the order of the training."
+    lines = (
+        f"{_in_comment(json.dumps(column.name))}: {_in_comment(column.how)} ({column.holds})"
+        for column in columns
+    )
+    return "\n".join(f" *   {place} {line}" for place, line in enumerate(lines))
+
+
+def _in_comment(text: str) -> str:
+    """Return text in ASCII that neither begins nor ends a comment."""
+    ascii_text = text.encode("ascii", "backslashreplace").decode()
+    return ascii_text.replace("*/", "*\\u002f").replace("/*", "\\u002f*")
+
+
+def _data(
+    exported: Exported, encodings: Sequence["_EncodingTable"], columns: Sequence[ColumnInput]
+) -> str:
     """Return the tables of the model: those that it has. encodings : a table for each kind"""
     target = exported.target
     tables: dict[str, Sequence[object]] = {
+        "static const column columns[]": list(map(_column_fields, columns)),
         **{f"static const {table.kind} {table.kind}_rows[]": table.rows for table in encodings},
         "static const layer layers[]": _layers(exported.spec, exported.networks),
         "static const double target[4][OUTPUTS]": [] if target is None else target.tolist(),
@@ -104,6 +128,14 @@ def _data(exported: Exported, encodings: Sequence["_EncodingTable"]) -> str:
         labels = [str(label) for label in numpy.asarray(exported.classes).tolist()]
         tables["const char *const xpnet_classes[]"] = labels
     return "\n".join(f"{name} = {_literal(list(rows))};" for name, rows in tables.items() if rows)
+
+
+def _column_fields(column: ColumnInput) -> list[object]:
+    """Return the fields of the structure of a column: its type and its gaps."""
+    kind = 0 if not column.is_used else 2 if column.is_text else 1
+    numbers = numpy.array(column.gap_numbers, numpy.float64) if column.gap_numbers else None
+    texts = numpy.array(column.gap_texts, object) if column.gap_texts else None
+    return [kind, len(column.gap_numbers), len(column.gap_texts), numbers, texts]
 
 
 class _EncodingTable(NamedTuple):

@@ -4,6 +4,7 @@ A graph has the encoder of a table, layers with activations, and the output acti
 The package ``onnx`` (the extra ``onnx``) writes it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError, ModelFileError
+from xpnet.modelfile.column_inputs import ColumnInput, column_inputs
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.modelfile.values import check_unicode
@@ -33,6 +35,8 @@ runtimes in use read them."""
 MAX_FILE_BYTES = 2**31 - 2**20
 """Maximum size of an ONNX file in bytes; its format holds 2 GiB."""
 MAX_INT64 = 2**63 - 1
+METADATA_KEY = "xpnet_columns"
+"""Name of the entry of a file's metadata that describes the columns of the table, in JSON."""
 _INNER = "xpnet/"
 """Prefix of the names of inner tensors."""
 
@@ -85,23 +89,27 @@ class Value:
 
 
 class Graph:
-    """An ONNX graph under construction: nodes in the order of execution, and their constants."""
+    """An ONNX graph under construction: nodes in the order of execution, and their constants.
+
+    described_columns : of the table, for the file's metadata; empty without a table
+    """
 
     def __init__(self, onnx: ModuleType) -> None:
         self.onnx = onnx
+        self.described_columns: list[dict[str, object]] = []
         self.proto: GraphProto = onnx.GraphProto(name="xpnet")
 
     def kind(self, dtype: str) -> int:
         """Return ONNX's number for a dtype: float32, float64, int64, or object for text."""
         return self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
-    def input(self, name: str, columns: int, dtype: str) -> "Value":
+    def input(self, name: str, columns: int, dtype: str, description: str = "") -> "Value":
         """Add an input (rows, columns). Names that the graph uses itself get the prefix ``x_``."""
         is_output = name in ("", "label", "probabilities", "predictions")
         is_taken = is_output or name.startswith((_INNER, "x_"))
         value = Value(self, f"x_{name}" if is_taken else name)
         described = self.onnx.helper.make_tensor_value_info(
-            value.name, self.kind(dtype), ["rows", columns]
+            value.name, self.kind(dtype), ["rows", columns], description
         )
         self.proto.input.append(described)
         return value
@@ -171,7 +179,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         )
     graph = Graph(onnx)
     if exported.encoder is None:
-        x = graph.input("X", spec.widths[0], spec.dtype)
+        x = graph.input("X", spec.widths[0], spec.dtype, "The inputs of the network.")
     else:
         x = encode_table(graph, exported.encoder).to(spec.dtype)
     outputs = [_network(graph, x, spec, params) for params in networks]
@@ -206,13 +214,15 @@ def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
 
 
 def _write_graph(path: str | Path, graph: Graph) -> None:
-    """Check a whole graph, and write it to a file."""
+    """Check a whole graph, and write it to a file with the description of its columns."""
     onnx = graph.onnx
     domains = sorted({node.domain for node in graph.proto.node})
     opset = [onnx.helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
     model = onnx.helper.make_model(
         graph.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet"
     )
+    if graph.described_columns:
+        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(graph.described_columns)})
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 
@@ -300,7 +310,8 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
 
     A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text,
     dates or times, or have names and are left out, each column that is used is an input (rows, 1)
-    by its name: text, numbers, or seconds since 1970.
+    by its name: text, numbers, or seconds since 1970. Values that the training knows as gaps are
+    gaps.
     """
     encodings = encoder.encodings_
     table = _table_of(graph, encoder)
@@ -319,22 +330,82 @@ def encode_table(graph: Graph, encoder: TableEncoder) -> "Value":
 
 def _table_of(graph: Graph, encoder: TableEncoder) -> "_Table":
     """Add the inputs of a fitted ``TableEncoder``, as ``encode_table`` describes them."""
+    columns = column_inputs(encoder)
     encodings = encoder.encodings_
-    has_names = hasattr(encoder, "feature_names_in_")
     are_numbers = all(encoding.reads == "number" for encoding in encodings)
-    if are_numbers and not (has_names and encoder.left_out_):
-        return _Table(graph, graph.input("X", encoder.n_features_in_, "float64"), {})
-    names = (
-        encoder.feature_names_in_
-        if has_names
-        else [f"x{column}" for column in range(encoder.n_features_in_)]
+    if are_numbers and not (hasattr(encoder, "feature_names_in_") and encoder.left_out_):
+        description = (
+            "A column for each column of the table of the training, in its order; the metadata "
+            f"{METADATA_KEY} describes each. NaN is a gap."
+        )
+        X = graph.input("X", len(columns), "float64", description)
+        graph.described_columns = _described_columns(columns, [X] * len(columns))
+        return _Table(graph, _without_codes(X, columns), {})
+    used = dict.fromkeys(encoding.column for encoding in encodings)
+    inputs = {
+        place: graph.input(
+            column.name,
+            1,
+            "object" if column.is_text else "float64",
+            f"{column.holds}: {column.how}",
+        )
+        for place, column in ((place, columns[place]) for place in used)
+    }
+    graph.described_columns = _described_columns(
+        columns, list(map(inputs.get, range(len(columns))))
     )
-    inputs: dict[int, Value] = {}
-    for encoding in encodings:
-        if encoding.column not in inputs:
-            dtype = "object" if encoding.reads == "category" else "float64"
-            inputs[encoding.column] = graph.input(names[encoding.column], 1, dtype)
-    return _Table(graph, None, inputs)
+    return _Table(
+        graph,
+        None,
+        {place: _without_gaps(value, columns[place]) for place, value in inputs.items()},
+    )
+
+
+def _without_gaps(value: Value, column: ColumnInput) -> "Value":
+    """Return a column (rows, 1) without the values that stand for gaps."""
+    return _without_words(value, column) if column.is_text else _without_codes(value, [column])
+
+
+def _without_codes(X: Value, columns: Sequence[ColumnInput]) -> "Value":
+    """Return numbers (rows, columns) with NaN in place of the codes for gaps of each column."""
+    for k in range(max(len(column.gap_numbers) for column in columns)):
+        codes = [[*column.gap_numbers, *[numpy.nan] * (k + 1)][k] for column in columns]
+        X = X.graph.add("Where", X.graph.add("Equal", X, numpy.array(codes)), numpy.nan, X)
+    return X
+
+
+def _without_words(text: Value, column: ColumnInput) -> "Value":
+    """Return text (rows, 1) with empty text in place of a column's words for gaps."""
+    if not column.gap_texts:
+        return text
+    is_word = text.graph.add(
+        "LabelEncoder",
+        text,
+        domain="ai.onnx.ml",
+        keys_strings=list(column.gap_texts),
+        values_int64s=[1] * len(column.gap_texts),
+        default_int64=0,
+    )
+    return text.graph.add("Where", is_word.to("bool"), numpy.array("", object), text)
+
+
+def _described_columns(
+    columns: Sequence[ColumnInput], inputs: Sequence[Value | None]
+) -> list[dict[str, object]]:
+    """Return the description of the columns of the table, as the metadata of a file hold it.
+
+    inputs : the input of each column, None for a column that is not used
+    """
+    return [
+        {
+            "name": column.name,
+            "input": None if value is None else value.name,
+            "holds": column.holds,
+            "how": column.how,
+            "gaps": column.gaps,
+        }
+        for column, value in zip(columns, inputs, strict=True)
+    ]
 
 
 class _Table:

@@ -1,12 +1,18 @@
 /* A trained model of xpnet as one file of C99 without dependencies. Compile it with any C compiler,
  * and link with -lm.
  *
- *   void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]);
+ *   int xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]);
  *
- * A value is one column of a row: a number, or text. NAN, NULL and "" are gaps. A date or time is
- * the number of seconds since 1970: on the clock of UTC (Unix time) if the dates of the training
- * had a time zone, else on their own clock. The result is what predict or predict_proba gives for
- * the row. Several threads may call the function at a time.
+ * A value is one column of a row: a number, or text. NAN, NULL and "" are gaps. A date is the number
+ * of seconds since 1970: on the clock of UTC (Unix time) if the dates of the training had a time
+ * zone, else on their own clock. A time of day is the number of seconds since midnight. The result
+ * is what predict or predict_proba gives for the row. The function returns 0; for text in a column
+ * of numbers, or the reverse, it returns the number of the column, from 1, and the result is NAN.
+ * Several threads may call it at a time.
+ *
+ * The columns of a row, from 0:
+ *
+ * COLUMNS
  */
 #include <math.h>
 #include <stddef.h>
@@ -18,6 +24,13 @@ typedef struct {
   double number;
   const char *text;
 } xpnet_value;
+
+typedef struct {
+  int type; /* 0: not used, 1: a number, 2: text */
+  int numbers, texts;
+  const double *gap_numbers; /* values that are gaps; NULL for none */
+  const char *const *gap_texts;
+} column;
 
 typedef struct {
   int in, out;
@@ -33,6 +46,36 @@ typedef struct {
 /* ENCODINGS */
 
 /* DATA */
+
+#if ENCODED
+/* Copy a value, with NAN or NULL in place of what a column knows as a gap. Returns whether the type
+ * of the value is that of the column. */
+static int read_value(const column *c, xpnet_value value, xpnet_value *read) {
+  const int is_number = value.number < 0 || value.number > 0;
+  *read = value;
+  if (c->type == 1 && value.text != NULL) read->number = NAN;
+  for (int k = 0; k < c->numbers; k++)
+    if (value.number == c->gap_numbers[k]) read->number = NAN;
+  for (int k = 0; k < c->texts && value.text != NULL; k++)
+    if (strcmp(value.text, c->gap_texts[k]) == 0) read->text = NULL;
+  if (c->type == 1) return value.text == NULL || *value.text == 0;
+  return c->type == 0 || value.text != NULL || !is_number;
+}
+#endif
+
+/* Copy a row. Returns 0, or the number of the first column, from 1, whose value has the other type. */
+static int read_row(const xpnet_value *row, xpnet_value *read) {
+  for (int k = 0; k < XPNET_COLUMNS; k++) {
+#if ENCODED
+    if (!read_value(&columns[k], row[k], &read[k])) return k + 1;
+#else
+    read[k] = row[k];
+    if (row[k].text != NULL && *row[k].text != 0) return k + 1;
+    if (row[k].text != NULL) read[k].number = NAN;
+#endif
+  }
+  return 0;
+}
 
 static void encode(const xpnet_value *row, float *x) {
 #if ENCODED == 0 /* the columns are numbers, and not encoded */
@@ -114,14 +157,21 @@ static void finish(double *mean, float *result) {
   for (int k = 0; k < OUTPUTS; k++) result[k] = (float)mean[k];
 }
 
-void xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]) {
+int xpnet_predict(const xpnet_value row[XPNET_COLUMNS], float result[XPNET_RESULTS]) {
   float x[WIDEST], out[WIDEST];
   double mean[OUTPUTS] = {0};
-  encode(row, x);
+  xpnet_value read[XPNET_COLUMNS];
+  const int wrong = read_row(row, read);
+  if (wrong) {
+    for (int k = 0; k < XPNET_RESULTS; k++) result[k] = NAN;
+    return wrong;
+  }
+  encode(read, x);
   for (int k = 0; k < NETWORKS; k++)
     for (int member = 0; member < MEMBERS; member++) {
       forward(layers + k * LAYERS, member, x, out);
       add_member(out, mean);
     }
   finish(mean, result);
+  return 0;
 }

@@ -189,6 +189,11 @@ def _microseconds_of(text: str, readers: "Sequence[_Reader]", clock: Clock) -> f
     return math.nan
 
 
+def is_date(text: str) -> bool:
+    """Return whether a text is a date or a time of day in one of the forms."""
+    return text != "" and any(read_dates([text], form) for form in FORMS)
+
+
 def has_date(date_format: str) -> bool:
     """Return whether a format has a date, and not only a time of day."""
     return any(f"%{letter}" in date_format for letter in "YymbBdjUWGVcxs")

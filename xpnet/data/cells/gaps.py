@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy
 
+from xpnet.data.cells.dates import is_date
+
 MISSING: list[str] = [
     *("", "NA", "N/A", "<NA>", "#N/A", "#N/A N/A", "#NA", "n/a"),
     *("NaN", "nan", "-NaN", "-nan", "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"),
@@ -26,7 +28,8 @@ class GapValues(NamedTuple):
     """The values that a user calls gaps.
 
     words : texts; numbers : the same as numbers, as far as they are any
-    replaces_usual : whether a word is among them: then the usual words are gaps in text no more
+    replaces_usual : whether a word is among them that is neither a number nor a date: then the
+        usual words are gaps in text no more
     """
 
     words: tuple[str, ...] = ()
@@ -43,7 +46,7 @@ def gap_values(values: Iterable[object]) -> GapValues:
         try:
             number = float(value)  # type: ignore[arg-type]
         except ValueError:
-            replaces_usual = True
+            replaces_usual = replaces_usual or not is_date(str(value))
             words.append(str(value))
             continue
         numbers.append(number)

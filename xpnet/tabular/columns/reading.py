@@ -48,6 +48,10 @@ TEXTS_LOOKED_AT = 200
 """Number of texts of a column that show the decimal mark of a table."""
 
 
+ALL_COLUMNS = ""
+"""Key of a dict of missing values for those of all columns."""
+
+
 class UnreadableWarning(UserWarning):
     """Some values of a column are gaps, since they do not have the form of the training.
 
@@ -81,12 +85,9 @@ class ReadingRules:
         """
         values = self.missing_values
         if isinstance(values, Mapping):
-            values = values.get(name)
-        listed: list[object] = [values]
-        if values is None:
-            listed = []
-        elif isinstance(values, Iterable) and not isinstance(values, str):
-            listed = list(values)
+            listed = [*_listed(values.get(ALL_COLUMNS)), *_listed(values.get(name))]
+        else:
+            listed = _listed(values)
         wrong = [value for value in listed if not isinstance(value, str | Real)]
         if wrong:
             raise InputError(
@@ -109,7 +110,8 @@ class ReadingRules:
         formats = {} if isinstance(self.date_format, str) else dict(self.date_format or {})
         for form in [*formats.values(), *filter(None, [self.general_format])]:
             check_date_format(form)
-        missing = self.missing_values if isinstance(self.missing_values, Mapping) else {}
+        missing = dict(self.missing_values) if isinstance(self.missing_values, Mapping) else {}
+        missing.pop(ALL_COLUMNS, None)
         for parameter, named in {"date_format": formats, "missing_values": missing}.items():
             unknown = sorted(named.keys() - {*table.names, *table.labels}, key=str)
             if unknown:
@@ -117,6 +119,15 @@ class ReadingRules:
                     f"`{parameter}` must name columns of the table; got "
                     f"{enumerated(map(repr, unknown))}. Correct the names."
                 )
+
+
+def _listed(values: object) -> list[object]:
+    """Return one value, several, or none, as a list."""
+    if values is None:
+        return []
+    return (
+        list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    )
 
 
 class LearnedTable(NamedTuple):
