@@ -566,3 +566,10 @@ def test_the_time_out_says_what_dask_does_not(monkeypatch: pytest.MonkeyPatch) -
     assert "version of Dask does not say" in group._timed_out(1)
     worker.state = SimpleNamespace(tasks={"fit": SimpleNamespace(state="executing")})
     assert "version of Dask" not in group._timed_out(1)
+
+
+def test_exposures_are_refused_before_any_worker_trains() -> None:
+    X, y = in_blocks(*rows())
+    model = xpnet.dask.MLPRegressor("poisson", **SETTINGS)
+    with pytest.raises(InputError, match="`exposure` must be left out for rows on a cluster"):
+        model.fit(X, y, exposure=np.ones(150))

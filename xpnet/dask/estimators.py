@@ -18,6 +18,7 @@ from xpnet.dask.placement import BlocksByName, partitions
 from xpnet.dask.prediction import predict_blocks
 from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
+from xpnet.errors import InputError
 from xpnet.estimators.mlp import MLP
 from xpnet.learning.parameters import with_documentation_of
 from xpnet.training import Training
@@ -54,6 +55,20 @@ def _fit(
             name: in_memory[name][:0] for name in VALIDATION if in_memory.get(name) is not None
         }
     return getattr(estimator, method)(**in_memory, **parts, callbacks=[watch])
+
+
+def _check_no_exposures(arguments: dict[str, object]) -> None:
+    """Raise InputError for exposures and offsets, whose rows would not be cut into blocks."""
+    known = [
+        name
+        for name, value in arguments.items()
+        if name.partition("_")[0] in ("exposure", "offset") and value is not None
+    ]
+    if known:
+        raise InputError(
+            f"`{known[0]}` must be left out for rows on a cluster; got one. Fit y / exposure with "
+            "weights of exposure ** (2 - power), and multiply the predictions by the exposures."
+        )
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -117,6 +132,7 @@ class OnCluster:
         method : the name of the estimator's method
         in_memory : validation rows by the name of their argument; Dask collections are taken out
         """
+        _check_no_exposures(in_memory)
         params = self._parameters()
         validation = {}
         if any(map(is_dask_collection, in_memory.values())):
@@ -147,26 +163,30 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: "ArrayLike | Source | Collection") -> Any:
+    def predict(self, X: "ArrayLike | Source | Collection", **known: Any) -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
         ----------
         X : array, shape (rows, features)
             Dask's, or any that the estimator without Dask takes.
+        **known : array, shape (rows,)
+            ``exposure`` and ``offset`` of rows in memory, as `xpnet.MLPRegressor.predict` takes
+            them.
 
         Returns
         -------
         array, shape (rows,) or (rows, outputs)
             A Dask array for a Dask array, a Dask series or frame for a Dask frame.
         """
-        return self._each_block("predict", X)
+        return self._each_block("predict", X, **known)
 
     def score(
         self,
         X: "ArrayLike | Source | Collection",
         y: "ArrayLike | Source | Collection",
         sample_weight: "ArrayLike | Source | Collection | None" = None,
+        **known: Any,
     ) -> float:
         """Measure the predictions as the estimator without Dask does.
 
@@ -176,20 +196,25 @@ class OnCluster:
             Dask's, or any that the estimator without Dask takes.
         y, sample_weight : array, shape (rows,)
             Labels or numbers, and weights. They come to the client's memory, as the predictions do.
+        **known : array, shape (rows,)
+            See ``predict``.
 
         Returns
         -------
         float
             The accuracy of labels; of numbers R^2, the mean over outputs.
         """
-        y, predicted, sample_weight = compute(y, self.predict(X), sample_weight)
+        y, predicted, sample_weight = compute(y, self.predict(X, **known), sample_weight)
         metric = accuracy_score if is_classifier(self) else r2_score
         return float(metric(y, predicted, sample_weight=sample_weight))
 
-    def _each_block(self, method: str, X: "ArrayLike | Source | Collection") -> Any:
-        """Apply a method to each block of rows."""
+    def _each_block(
+        self, method: str, X: "ArrayLike | Source | Collection", **known: object
+    ) -> Any:
+        """Apply a method to each block of rows. known : exposures and offsets"""
         if not is_dask_collection(X):
-            return getattr(self._plain, method)(self, X)
+            return getattr(self._plain, method)(self, X, **known)
+        _check_no_exposures(known)
         return predict_blocks(self.to_local(), method, X)
 
     def _parameters(self) -> dict[str, object]:

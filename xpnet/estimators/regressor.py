@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Self
 import numpy
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend import on_device
+from xpnet.backend import dtype_name, on_device
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.data.sources import Source
+from xpnet.estimators.checks import check_targets
 from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.rows import InputRows
 from xpnet.estimators.settings import FitSettings
+from xpnet.learning.exposure import Known, check_known_of_validation, rates_of
 from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.learning.targets import NumberTargets, Targets
-from xpnet.models.inputs import to_host
+from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import ACTIVATIONS
-from xpnet.training import Callback, Training
+from xpnet.training import Callback, Training, TrainingState
 from xpnet.typing import Array, ArrayLike
 
 if TYPE_CHECKING:
@@ -77,6 +79,112 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     hidden_layer_sizes: Sequence[int] | int = allowing((100,), ARRAY_LIKE, COUNT)
     activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
 
+    def fit(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | Source | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
+        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        resume_from: TrainingState | None = None,
+    ) -> Self:
+        """Train on rows.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows, of any array library; a data frame or lists, too.
+        y : array, shape (rows,) or (rows, outputs)
+            Numbers, of several targets a column for each; of the same library or on the host.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping``
+            they take the place of a part of X.
+        y_val : array, optional
+            Their targets.
+        sample_weight_val : array, shape (rows,), optional
+            Their weights.
+        exposure : array, shape (rows,), optional
+            With a loss of logarithms (``"poisson"``, ``"gamma"``, ``"tweedie"``): numbers above 0
+            that the mean of a row is proportional to, such as years insured or minutes observed.
+            The network learns rates, the means for an exposure of 1.
+        offset : array, shape (rows,), optional
+            With these losses: numbers that are added to the logarithm of the mean; log(exposure)
+            means the same as the exposure.
+        exposure_val : array, shape (validation rows,), optional
+            The exposures of the validation rows.
+        offset_val : array, shape (validation rows,), optional
+            Their offsets.
+        callbacks : sequence of Callback or of functions, default ()
+            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with
+            the `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the
+            fit. With callbacks there is no warning about convergence, and Ctrl-C is raised after a
+            whole epoch.
+        resume_from : TrainingState, optional
+            The state of a fit that was cut off, with the same data, callbacks and settings but for
+            ``max_iter``.
+
+        Returns
+        -------
+        MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that do not fit. The estimator is then what it was before.
+
+        Notes
+        -----
+        A fit with exposures e is the fit of the targets y / e with the weights ``e^(2 - p)``, where
+        p is the power of the loss: 1 for ``"poisson"`` and 2 for ``"gamma"``. The deviances are the
+        same up to a term that does not depend on the network.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> years = rng.uniform(0.1, 2.0, 4000)
+        >>> claims = rng.poisson(0.5 * years)
+        >>> model = xpnet.MLPRegressor("poisson", (), solver="lbfgs", random_state=0)
+        >>> model = model.fit(numpy.ones((4000, 1)), claims, exposure=years)
+        >>> model.predict([[1.0]]).round(1), model.predict([[1.0]], exposure=[3.0]).round(1)
+        (array([0.5]), array([1.5]))
+        """
+        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
+        check_known_of_validation(known, known_val, X_val)
+        return self._train(
+            self._per_exposure(InputRows(X, y, sample_weight), known),
+            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), known_val),
+            callbacks=list(callbacks),
+            resume_from=resume_from,
+        )
+
+    def _per_exposure(self, rows: InputRows, known: Known) -> InputRows:
+        """Return rows whose targets are rates, with the weights of these; the same rows where
+        nothing is known of their means.
+        """
+        if known.is_empty or rows.y is None:
+            return rows
+        loss = self._numeric_loss()
+        y_name = f"y{known.ending}"
+        y = check_targets(to_host(rows.y), type(self), numeric=True, name=y_name)
+        if is_sparse(y):
+            y = y.toarray()
+        rates = rates_of(
+            y, rows.weight, known.factors(len(y), loss), loss, f"sample_weight{known.ending}"
+        )
+        return rows._replace(y=rates.y, weight=rates.weight)
+
     @available_if(MLP._has_partial_fit)
     def partial_fit(
         self,
@@ -87,6 +195,10 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
         callbacks: Sequence[Callback | Callable[[Training], None]] = (),
     ) -> Self:
         """Train for one epoch over these rows.
@@ -105,6 +217,14 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             Their targets.
         sample_weight_val : array, shape (rows,), optional
             Their weights.
+        exposure : array, shape (rows,), optional
+            Exposures, as for ``fit``.
+        offset : array, shape (rows,), optional
+            Offsets, as for ``fit``.
+        exposure_val : array, shape (validation rows,), optional
+            The exposures of the validation rows.
+        offset_val : array, shape (validation rows,), optional
+            Their offsets.
         callbacks : sequence of Callback or of functions, default ()
             Callbacks of `xpnet.training`, as for ``fit``.
 
@@ -118,20 +238,32 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
+        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
+        check_known_of_validation(known, known_val, X_val)
         return self._train(
-            InputRows(X, y, sample_weight),
-            InputRows(X_val, y_val, sample_weight_val),
+            self._per_exposure(InputRows(X, y, sample_weight), known),
+            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), known_val),
             callbacks=list(callbacks),
             incremental=True,
         )
 
-    def predict(self, X: ArrayLike | Source) -> Array:
+    def predict(
+        self,
+        X: ArrayLike | Source,
+        *,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Array:
         """Predict numbers.
 
         Parameters
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows; a data frame or lists, too.
+        exposure : array, shape (rows,), optional
+            Exposures, by which the predicted rates are multiplied; None for 1.
+        offset : array, shape (rows,), optional
+            Offsets, whose exp the rates are multiplied by; None for 0.
 
         Returns
         -------
@@ -151,10 +283,21 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         outputs, backend = self._outputs(X, "predict")
         with on_device(backend):
             outputs = self._record_of_fit().targets.in_order(outputs, backend.xp)
+            known = Known(exposure, offset)
+            if not known.is_empty:
+                factors = known.factors(outputs.shape[0], self._numbers().numeric_loss)
+                dtype = dtype_name(outputs.dtype)
+                outputs = outputs * backend.asarray(factors.astype(dtype)[:, None])
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(
-        self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> float:
         """Measure R^2, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
 
@@ -166,6 +309,10 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             What is true of them.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
+        exposure : array, shape (rows,), optional
+            Exposures of the rows, of which ``predict`` is asked.
+        offset : array, shape (rows,), optional
+            Offsets of the rows, of which ``predict`` is asked.
 
         Returns
         -------
@@ -174,7 +321,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         """
         targets = self._numbers()
         encoded = targets.encode(to_host(y))
-        predicted = to_host(self.predict(X))
+        predicted = to_host(self.predict(X, exposure=exposure, offset=offset))
         outputs = predicted.reshape(len(predicted), -1)
         return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight))
 

@@ -31,6 +31,15 @@ class NumericLoss:
         """Return whether a target is learned in several outputs, one for each quantile."""
         return len(self.numbers) > 1
 
+    @property
+    def power(self) -> float | None:
+        """Return the power of the mean that the variance grows with, of a loss with a logarithmic
+        link; None for other losses.
+        """
+        if self.name == "tweedie":
+            return self.numbers[0]
+        return {"poisson": 1.0, "gamma": 2.0}.get(self.name)
+
     def repeat(self, y: numpy.ndarray) -> numpy.ndarray:
         """Return targets as the loss takes them: one target in a column for each of several levels.
 
