@@ -396,6 +396,41 @@ def test_counts_are_predicted_by_a_loss_of_their_own(run: Run) -> None:
     assert np.corrcoef(predicted, np.exp(x))[0, 1] > 0.8
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "tweedie", "quantile", "absolute_error"])
+def test_scores_fit_the_loss(run: Run, loss: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    y = rng.gamma(2.0, np.exp(0.5 * x))
+    Frame({"x": x, "y": y}).to_csv("d.csv", index=False)
+    quick = ("--target", "y", "--epochs", "5", "--members", "1", "--task", "regress", "-o", "m")
+    levels = [0.1, 0.5, 0.9]
+    options = ("--quantile", "0.1,0.5,0.9") if loss == "quantile" else ()
+    shown = run("train", "d.csv", *quick, "--loss", loss, *options, "--metrics-json", "j").stdout
+    assert "D2" in shown
+    scores = json.loads(run("evaluate", "m", "d.csv", "--json").stdout)
+    predicted = xpnet.load("m").predict({"x": x})
+    if loss == "quantile":
+        columns = list(zip(levels, predicted.T, strict=True))
+        d2 = np.mean([metrics.d2_pinball_score(y, o, alpha=level) for level, o in columns])
+        pinball = np.mean([metrics.mean_pinball_loss(y, o, alpha=level) for level, o in columns])
+        assert scores["pinball_loss"] == pytest.approx(pinball, rel=1e-6)
+    elif loss == "absolute_error":
+        d2 = metrics.d2_absolute_error_score(y, predicted)
+        assert set(scores) == {"rows", "mae", "rmse", "r2", "d2"}
+    else:
+        power = {"poisson": 1, "tweedie": 1.5, "gamma": 2}[loss]
+        d2 = metrics.d2_tweedie_score(y, predicted, power=power)
+        deviance = metrics.mean_tweedie_deviance(y, predicted, power=power)
+        assert scores["mean_deviance"] == pytest.approx(deviance, rel=1e-6)
+    assert scores["d2"] == pytest.approx(d2, rel=1e-6)
+    # On its own training rows the constant is nearly the best one.
+    assert abs(json.loads(Path("j").read_text())["scores"]["baseline"]["d2"]) < 0.1
+    if loss == "gamma":
+        Frame({"x": x, "y": np.where(x > 1, 0.0, y)}).to_csv("zeros.csv", index=False)
+        scores = json.loads(run("evaluate", "m", "zeros.csv", "--json").stdout)
+        assert scores["d2"] is scores["mean_deviance"] is None and scores["mae"] > 0
+
+
 def test_columns_that_a_model_needs_are_explained(run: Run) -> None:
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=600), rng.normal(size=600)

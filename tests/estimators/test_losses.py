@@ -1,15 +1,19 @@
 """Losses of regressors: the optimum that scikit-learn's linear models find, quantiles, files."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics
 from sklearn.linear_model import GammaRegressor, QuantileRegressor, TweedieRegressor
 from sklearn.metrics import d2_pinball_score
+from sklearn.model_selection import cross_val_score
 
 import xpnet
 from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.learning.losses import NumericLoss
 from xpnet.models import Network
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -169,3 +173,62 @@ def test_files_of_every_kind_predict_the_same(tmp_path: Path, loss: str, kind: A
     np.testing.assert_allclose(
         session.run(None, columns)[0].reshape(wanted.shape), wanted, rtol=2e-5, atol=1e-6
     )
+
+
+def test_d2_and_deviances_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    y, outputs, weight = rng.gamma(2, size=(3, 50, 1))
+    for name, numbers, power in [
+        ("poisson", (), 1),
+        ("gamma", (), 2),
+        ("tweedie", (1.3,), 1.3),
+    ]:
+        loss = NumericLoss(name, numbers)
+        theirs = {"y_true": y[:, 0], "y_pred": outputs[:, 0], "sample_weight": weight[:, 0]}
+        measured = (y, outputs, weight[:, 0])
+        assert loss.d2(*measured) == pytest.approx(
+            metrics.d2_tweedie_score(**theirs, power=power), rel=1e-12
+        )
+        assert loss.mean_deviance(*measured) == pytest.approx(
+            metrics.mean_tweedie_deviance(**theirs, power=power), rel=1e-12
+        )
+    levels = NumericLoss("quantile", tuple(LEVELS))
+    columns = outputs * [0.5, 1.0, 2.0]
+    assert levels.mean_deviance(y, columns) == pytest.approx(
+        np.mean(
+            [
+                metrics.mean_pinball_loss(y[:, 0], columns[:, k], alpha=level)
+                for k, level in enumerate(LEVELS)
+            ]
+        )
+    )
+    # exp(o) of a mean near 0 rounds to 0, whose deviance is not defined.
+    assert np.isfinite(NumericLoss("poisson").d2(y, np.zeros((50, 1), np.float32)))
+
+
+@pytest.mark.parametrize("kind", [xpnet.MLPRegressor, xpnet.TabularRegressor])
+def test_score_measures_d2_where_it_is_asked_to(kind: Any) -> None:
+    X, y = amounts(200)
+    weight = np.random.default_rng(1).random(200)
+    for loss, d2 in {
+        "gamma": partial(metrics.d2_tweedie_score, power=2),
+        "absolute_error": metrics.d2_absolute_error_score,
+        "squared_error": metrics.r2_score,
+        "quantile": partial(d2_pinball_score, alpha=0.5),
+    }.items():
+        model = kind(loss=loss, **QUICK).fit(X, y)
+        predicted = model.predict(X)
+        assert model.score(X, y, weight, scoring="d2") == pytest.approx(
+            d2(y, predicted, sample_weight=weight), rel=1e-9
+        )
+        assert model.score(X, y, scoring="r2") == pytest.approx(
+            metrics.r2_score(y, predicted), rel=1e-9
+        )
+        default = "d2" if loss == "quantile" else "r2"
+        assert model.score(X, y) == model.score(X, y, scoring=default)
+    scores = cross_val_score(model, X, y, cv=2, scoring=partial(kind.score, scoring="d2"))
+    assert scores.shape == (2,) and np.isfinite(scores).all()
+    with pytest.raises(ValueError, match="Did you mean 'd2'"):
+        model.score(X, y, scoring="d_2")
+    with pytest.raises(ValueError, match="huber"):
+        kind(loss="huber", **QUICK).fit(X, y).score(X, y, scoring="d2")

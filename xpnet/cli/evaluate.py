@@ -95,7 +95,8 @@ def evaluate(
 
     Scores of classes: accuracy, balanced accuracy, F1 (of the second of two classes, otherwise the
     mean), log loss, ROC AUC, and a table by class. Scores of numbers: mean absolute error, root
-    mean squared error, R2.
+    mean squared error, R2; for counts and amounts (--loss poisson, tweedie, gamma) also the mean
+    deviance and D2, for quantiles the pinball loss and D2, for medians D2.
 
     \b
     Example:

@@ -10,13 +10,21 @@ from sklearn import metrics
 from xpnet.cli.output import few, show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
+from xpnet.learning.losses import NumericLoss
 
 Scores: TypeAlias = dict[str, Any]
 """Scores of some rows by name: numbers, None where one is not defined, the name of a class, and the
 scores of each class.
 """
 
-_TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
+_TITLES = {
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R2",
+    "d2": "D2",
+}
 """Titles of columns of scores; others are called as the scores."""
 
 REPEATS = 5
@@ -43,9 +51,10 @@ def scores_of(
 
     y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
     """
-    if model.classes is None:
-        return number_scores(y, middle(outputs), weight)
-    return class_scores(y, outputs, model.classes, weight)
+    if model.classes is not None:
+        return class_scores(y, outputs, model.classes, weight)
+    assert model.loss is not None
+    return number_scores(y, outputs, model.loss, weight)
 
 
 def middle(outputs: numpy.ndarray) -> numpy.ndarray:
@@ -151,29 +160,56 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray 
 
 
 def number_scores(
-    targets: numpy.ndarray, predictions: numpy.ndarray, weight: numpy.ndarray | None = None
+    targets: numpy.ndarray,
+    outputs: numpy.ndarray,
+    loss: NumericLoss,
+    weight: numpy.ndarray | None = None,
 ) -> Scores:
-    """Return rows, mean absolute error, root of the mean squared error, and R2.
+    """Return rows, mean absolute error, root of the mean squared error, R2, and what fits the loss.
 
-    R2 is None for fewer than two rows. weight : (rows,) positive, None for equal ones
+    Counts and amounts have their mean deviance and D2, quantiles the pinball loss and D2 (the means
+    over the levels), medians D2. R2 and D2 are None for fewer than two rows, and a deviance and its
+    D2 where a target is not one of the loss.
+
+    outputs : (rows,) or (rows, levels); weight : (rows,) positive, None for equal ones
     """
-    measured = {"y_true": targets, "y_pred": predictions, "sample_weight": weight}
-    return {
+    measured = {"y_true": targets, "y_pred": middle(outputs), "sample_weight": weight}
+    scores: Scores = {
         "rows": len(targets),
         "mae": float(metrics.mean_absolute_error(**measured)),
         "rmse": float(metrics.root_mean_squared_error(**measured)),
         "r2": float(metrics.r2_score(**measured)) if len(targets) > 1 else None,
     }
+    if loss.name in ("squared_error", "huber"):
+        return scores
+    by_loss = (targets[:, None], outputs.reshape(len(targets), -1), weight)
+    is_measurable = loss.allows(targets)
+    if loss.name == "quantile":
+        scores["pinball_loss"] = loss.mean_deviance(*by_loss)
+    elif loss.power is not None:
+        scores["mean_deviance"] = loss.mean_deviance(*by_loss) if is_measurable else None
+    scores["d2"] = loss.d2(*by_loss) if is_measurable and len(targets) > 1 else None
+    return scores
 
 
-def baseline_scores(training: TableRows, measured: TableRows) -> Scores:
+def baseline_scores(
+    training: TableRows, measured: TableRows, loss: NumericLoss | None = None
+) -> Scores:
     """Return the scores of the constant baseline.
 
-    It predicts the frequencies of the classes, or the mean, of the training rows.
+    It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows.
+
+    loss : of a model of numbers; None for a model of classes
     """
-    if training.classes is None:
-        mean = numpy.average(training.y, weights=training.weight)
-        return number_scores(measured.y, numpy.full(len(measured), mean), measured.weight)
+    if loss is not None:
+        if loss.name == "quantile":
+            constant = numpy.quantile(
+                training.y, loss.numbers, weights=training.weight, method="inverted_cdf"
+            )
+        else:
+            constant = numpy.average(training.y, weights=training.weight, keepdims=True)
+        outputs = numpy.tile(constant, (len(measured), 1))
+        return number_scores(measured.y, outputs, loss, measured.weight)
     frequencies = class_frequencies(training)
     return class_scores(
         measured.y,

@@ -12,6 +12,7 @@ from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_forma
 from xpnet.data.cells.gaps import GapValues
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import InputError
+from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
@@ -31,6 +32,7 @@ class TableModel:
     target_format : of labels that were numbers in text; None for others
     classes : the labels, in the order of the probabilities' columns; None for a model of numbers
     outputs : how many numbers or labels a row has
+    loss : of a model of numbers; None for a model of classes
     levels : of the quantiles that it predicts, if these are several
     several : whether a row has several labels or targets
     target : the labels' column in the training file, if it is known; ids : columns to carry along
@@ -47,7 +49,10 @@ class TableModel:
         self._use_encoder(encoder)
         self.outputs: int = _output_count(model)
         self.classes: list[object] | None = _classes_of(model)
-        self.levels: list[float] = _levels_of(model)
+        self.loss: NumericLoss | None = _loss_of(model)
+        self.levels: list[float] = (
+            [] if self.loss is None or not self.loss.has_several_levels else [*self.loss.numbers]
+        )
         self.several: bool = self.outputs > 1 and not self.levels
         # A file from anyone may hold anything here.
         target = model.extra.get("target")
@@ -144,12 +149,9 @@ def _classes_of(model: Any) -> list[object] | None:
     return None if labels is None else labels.tolist()
 
 
-def _levels_of(model: Any) -> list[float]:
-    """Return the levels of the quantiles that a model predicts, if these are several."""
-    if getattr(model, "loss", None) != "quantile":
-        return []
-    levels: list[float] = numpy.atleast_1d(model.quantile).tolist()
-    return levels if len(levels) > 1 else []
+def _loss_of(model: Any) -> NumericLoss | None:
+    """Return the loss of a model of numbers; None for a model of classes."""
+    return model._numeric_loss() if isinstance(model, LossParameters) else None
 
 
 def _output_count(model: Any) -> int:

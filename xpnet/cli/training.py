@@ -162,7 +162,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
         if len(rows):
             outputs = opened.outputs_of_all(rows)
             scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
-    scores["baseline"] = baseline_scores(training, test if len(test) else training)
+    scores["baseline"] = baseline_scores(training, test if len(test) else training, opened.loss)
     return scores
 
 

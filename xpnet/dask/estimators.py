@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy
 from dask import compute, is_dask_collection
 from distributed import Client, get_client
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score
 
 import xpnet
 from xpnet.dask.placement import BlocksByName, partitions
@@ -20,6 +21,7 @@ from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.errors import InputError
 from xpnet.estimators.mlp import MLP
+from xpnet.learning.losses import NumericLoss
 from xpnet.learning.parameters import with_documentation_of
 from xpnet.training import Training
 from xpnet.typing import ArrayLike
@@ -79,6 +81,11 @@ class OnCluster:
     timeout: float = TIMEOUT
 
     _plain: ClassVar[type[Any]]
+
+    if TYPE_CHECKING:  # The regressor has it.
+
+        def _numeric_loss(self) -> NumericLoss:
+            """Return the loss of numbers."""
 
     def fit(
         self,
@@ -186,6 +193,8 @@ class OnCluster:
         X: "ArrayLike | Source | Collection",
         y: "ArrayLike | Source | Collection",
         sample_weight: "ArrayLike | Source | Collection | None" = None,
+        *,
+        scoring: str | None = None,
         **known: Any,
     ) -> float:
         """Measure the predictions as the estimator without Dask does.
@@ -196,17 +205,22 @@ class OnCluster:
             Dask's, or any that the estimator without Dask takes.
         y, sample_weight : array, shape (rows,)
             Labels or numbers, and weights. They come to the client's memory, as the predictions do.
+        scoring : {"r2", "d2"} or None, default None
+            What is measured of numbers, as `xpnet.MLPRegressor` describes it.
         **known : array, shape (rows,)
             See ``predict``.
 
         Returns
         -------
         float
-            The accuracy of labels; of numbers R^2, the mean over outputs.
+            The accuracy of labels; of numbers R^2 or D^2, the mean over outputs.
         """
-        y, predicted, sample_weight = compute(y, self.predict(X, **known), sample_weight)
-        metric = accuracy_score if is_classifier(self) else r2_score
-        return float(metric(y, predicted, sample_weight=sample_weight))
+        y, predicted, weight = compute(y, self.predict(X, **known), sample_weight)
+        if is_classifier(self):
+            return float(accuracy_score(y, predicted, sample_weight=weight))
+        rows = len(predicted)
+        y, outputs = (numpy.asarray(numbers).reshape(rows, -1) for numbers in (y, predicted))
+        return self._numeric_loss().score(y, outputs, weight, scoring)
 
     def _each_block(
         self, method: str, X: "ArrayLike | Source | Collection", **known: object

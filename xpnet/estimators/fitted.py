@@ -13,6 +13,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.estimators.checks import Columns
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.record import TrainingRecord
+from xpnet.learning.coefficients import linear_part
 from xpnet.learning.fitted import FittedAttribute, HoldsFit, in_copy, in_place
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.targets import ClassTargets, NumberTargets, Targets
@@ -114,6 +115,11 @@ class FittedMLP:
     def n_layers(self) -> int:
         """Return the number of layers, input and output counted."""
         return len(self.network.spec.widths)
+
+    @property
+    def has_one_number(self) -> bool:
+        """Return whether the fit predicts one number a row."""
+        return isinstance(self.targets, NumberTargets) and self.targets.outputs == 1
 
     @property
     def feature_names(self) -> numpy.ndarray:
@@ -273,6 +279,26 @@ class MLPAttributes(HoldsFit[FittedMLP]):
     _optimizer = FittedAttribute[LearningRate](
         "learning_rate", doc="The learning rate, under the name that scikit-learn's tests read."
     )
+
+    @property
+    def coef_(self) -> numpy.ndarray:
+        """Return the coefficients of a model without hidden layers, AttributeError for others."""
+        fitted = self._fitted
+        if fitted is None:
+            raise AttributeError(f"This {type(self).__name__} has no coef_ before it is fitted.")
+        coef = linear_part(fitted.network).coef
+        return coef[0] if fitted.has_one_number else coef
+
+    @property
+    def intercept_(self) -> numpy.ndarray | float:
+        """Return the intercepts of a model without hidden layers, AttributeError for others."""
+        fitted = self._fitted
+        if fitted is None:
+            raise AttributeError(
+                f"This {type(self).__name__} has no intercept_ before it is fitted."
+            )
+        intercept = linear_part(fitted.network).intercept
+        return float(intercept[0]) if fitted.has_one_number else intercept
 
     def __getstate__(self) -> dict[str, object]:
         state: dict[str, object] = dict(super().__getstate__())  # type: ignore[call-overload]

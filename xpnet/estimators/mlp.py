@@ -59,6 +59,12 @@ class MLP(
         ones are (members, fan_in, fan_out).
     intercepts_ : list of numpy.ndarray, shapes (fan_out,)
         Biases, layer by layer; (members, fan_out) with members > 1.
+    coef_ : numpy.ndarray, shape (outputs, features), of one number (features,)
+        The coefficients of a model without hidden layers, as those of scikit-learn's linear models,
+        of two classes of the second; of all columns in their order. Only with
+        ``hidden_layer_sizes=()`` and one member.
+    intercept_ : numpy.ndarray, shape (outputs,), of one number float
+        Its intercepts.
     loss_ : float
         The loss of the last epoch.
     best_loss_ : float or None

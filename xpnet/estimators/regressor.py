@@ -298,6 +298,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         *,
         exposure: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        scoring: str | None = None,
     ) -> float:
         """Measure R^2, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
 
@@ -313,17 +314,29 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             Exposures of the rows, of which ``predict`` is asked.
         offset : array, shape (rows,), optional
             Offsets of the rows, of which ``predict`` is asked.
+        scoring : {"r2", "d2"} or None, default None
+            ``"d2"`` measures the share of the loss of the best constant that the predictions do not
+            have, as ``sklearn.metrics.d2_tweedie_score``, ``d2_pinball_score`` and
+            ``d2_absolute_error_score`` do; it is R^2 for the squared error, and there is none for
+            Huber's loss. ``cross_val_score(model, X, y, scoring=partial(xpnet.MLPRegressor.score,
+            scoring="d2"))`` measures it by cross-validation.
 
         Returns
         -------
         float
-            1 for perfect predictions, 0 for those no better than the mean.
+            1 for perfect predictions, 0 for those no better than the best constant, negative for
+            worse ones.
+
+        Raises
+        ------
+        InputError
+            For another name, and for ``"d2"`` with Huber's loss.
         """
         targets = self._numbers()
         encoded = targets.encode(to_host(y))
         predicted = to_host(self.predict(X, exposure=exposure, offset=offset))
         outputs = predicted.reshape(len(predicted), -1)
-        return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight))
+        return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight), scoring)
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()

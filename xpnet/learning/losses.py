@@ -1,18 +1,30 @@
 """Losses of numbers, as the parameters of a regressor describe them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy
-from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.metrics import (
+    d2_absolute_error_score,
+    d2_pinball_score,
+    d2_tweedie_score,
+    mean_pinball_loss,
+    mean_tweedie_deviance,
+    r2_score,
+)
 
-from xpnet.errors import InputError
+from xpnet.errors import InputError, did_you_mean
 from xpnet.learning.parameters import ARRAY_LIKE, POSITIVE, Interval, allowing
 from xpnet.models.inputs import require
 from xpnet.typing import Array, ArrayLike, Namespace
+
+SCORINGS = ("r2", "d2")
+"""Names of the scores of numbers that ``score`` measures."""
+SMALLEST_MEAN = float(numpy.finfo(numpy.float32).tiny)
+"""Smallest predicted mean that a deviance is computed of, since exp(o) may round to 0."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +64,102 @@ class NumericLoss:
             "`y` must have one target for several quantiles",
             y.shape[1],
         )
-        low = float(y.min()) if y.size else 1.0
-        if self.name == "gamma":
-            require(low > 0, "`y` must be greater than 0 with loss='gamma'", low)
-        elif self.name in ("poisson", "tweedie"):
-            require(low >= 0, f"`y` must not be negative with loss={self.name!r}", low)
+        if not self.allows(y):
+            rule = "be greater than 0" if self.name == "gamma" else "not be negative"
+            require(False, f"`y` must {rule} with loss={self.name!r}", float(y.min()))
         return y.repeat(len(self.numbers), axis=1) if self.has_several_levels else y
+
+    def allows(self, y: numpy.ndarray) -> bool:
+        """Return whether the loss is for such targets, which for a deviance have a lowest value.
+
+        y : of any shape
+        """
+        if self.power is None or not y.size:
+            return True
+        return bool(y.min() > 0 if self.name == "gamma" else y.min() >= 0)
 
     def in_order(self, outputs: Array, xp: Namespace) -> Array:
         """Return outputs (..., out) as they are predicted: several quantiles in rising order."""
         return xp.sort(outputs, axis=-1) if self.has_several_levels else outputs
 
     def score(
+        self,
+        y: numpy.ndarray,
+        outputs: numpy.ndarray,
+        sample_weight: ArrayLike | None = None,
+        scoring: str | None = None,
+    ) -> float:
+        """Return R^2 or D^2; with None R^2, and D^2 for quantiles.
+
+        y, outputs : (rows, out); scoring : a name in SCORINGS
+
+        Raises InputError for another name, and for D^2 of Huber's loss.
+        """
+        if scoring not in (*SCORINGS, None):
+            raise InputError(
+                f"`scoring` must be None, {' or '.join(map(repr, SCORINGS))}; got {scoring!r}. "
+                f"{did_you_mean(scoring, SCORINGS)}".rstrip()
+            )
+        if scoring == "d2" or (scoring is None and self.name == "quantile"):
+            return self.d2(y, outputs, sample_weight)
+        targets = numpy.broadcast_to(y, outputs.shape)
+        return float(r2_score(targets, outputs, sample_weight=sample_weight))
+
+    def d2(
         self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return R^2; of quantiles D^2 of the pinball loss, the mean over the levels.
+        """Return D^2: the share of the loss of the best constant that predictions do not have.
+
+        It is the mean over outputs, and R^2 for the squared error. (Hastie, Tibshirani, Wainwright,
+        Statistical Learning with Sparsity, 2015, equation 3.11.)
 
         y, outputs : (rows, out)
+
+        Raises InputError for Huber's loss, for which the best constant has no formula.
         """
-        if self.name != "quantile":
-            return r2_score(y, outputs, sample_weight=sample_weight)
-        columns = zip(
-            cycle(self.numbers), numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False
-        )
-        scores = [
-            d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns
+        if self.name == "huber":
+            raise InputError(
+                "`scoring='d2'` must come with another loss than 'huber'; use scoring='r2'."
+            )
+        if self.name == "squared_error":
+            return float(r2_score(y, outputs, sample_weight=sample_weight))
+        if self.name == "absolute_error":
+            return float(d2_absolute_error_score(y, outputs, sample_weight=sample_weight))
+        measure = d2_pinball_score if self.name == "quantile" else d2_tweedie_score
+        return self._mean_over_outputs(measure, y, outputs, sample_weight)
+
+    def mean_deviance(
+        self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the mean deviance, of quantiles the mean pinball loss; the mean over outputs.
+
+        y, outputs : (rows, out), of a loss that has a ``power`` or levels
+        """
+        measure = mean_pinball_loss if self.name == "quantile" else mean_tweedie_deviance
+        return self._mean_over_outputs(measure, y, outputs, sample_weight)
+
+    def _mean_over_outputs(
+        self,
+        measure: Callable[..., float],
+        y: numpy.ndarray,
+        outputs: numpy.ndarray,
+        sample_weight: ArrayLike | None,
+    ) -> float:
+        """Return the mean of what a function of scikit-learn measures of each output.
+
+        measure : of quantiles with an argument ``alpha``, of deviances with ``power``
+        """
+        if self.power is not None:
+            outputs = numpy.maximum(numpy.asarray(outputs, numpy.float64), SMALLEST_MEAN)
+        is_quantile = self.name == "quantile"
+        numbers = self.numbers if is_quantile else (self.power,)
+        name = "alpha" if is_quantile else "power"
+        targets = numpy.broadcast_to(y, outputs.shape)
+        measured = [
+            measure(true, predicted, sample_weight=sample_weight, **{name: number})
+            for number, true, predicted in zip(cycle(numbers), targets.T, outputs.T, strict=False)
         ]
-        return float(numpy.mean(scores))
+        return float(numpy.mean(measured))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -69,6 +69,13 @@ class Tabular(FittedAttributes, TabularParameters):
         1,000 of them, with the values of the column shuffled, as a share of the sum over all
         columns. It is computed when it is first asked for, and `save` writes it only then. Columns
         that tell the same share their importance.
+    coef_ : numpy.ndarray, shape (outputs, inputs), of one number (inputs,)
+        The coefficients of a linear model, with ``hidden_layer_sizes=()`` alone, in the unit of the
+        target, or of the logarithm of the mean or of the odds, of two classes of the second. They
+        belong to the inputs, which ``encoder_.get_feature_names_out()`` names. A model of classes,
+        counts or amounts must have ``networks=1``, since a mean of several is not linear.
+    intercept_ : numpy.ndarray, shape (outputs,), of one number float
+        Its intercepts.
     n_iter_ : int
         The largest number of epochs that a network made.
     why_ : str

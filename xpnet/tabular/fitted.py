@@ -4,6 +4,7 @@ An estimator holds one such record and replaces it as a whole, so that each pred
 and each attribute belongs to one whole fit, whatever other threads do.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from sklearn.utils.validation import _num_samples
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
+from xpnet.learning.coefficients import LinearPart, linear_part
+from xpnet.learning.losses import NumericLoss
 from xpnet.models import Network
 from xpnet.models.saving import Saved
 from xpnet.tabular.columns.frames import table_of
@@ -127,6 +130,30 @@ class FittedTable:
         """Return outputs of networks (..., outputs) in the unit of the target."""
         return outputs
 
+    @property
+    def coef(self) -> numpy.ndarray:
+        """Return the coefficients of a linear model: (outputs, inputs)."""
+        return self.linear_part().coef
+
+    @property
+    def intercept(self) -> numpy.ndarray | float:
+        """Return the intercepts of a linear model: (outputs,)."""
+        return self.linear_part().intercept
+
+    @abstractmethod
+    def linear_part(self) -> LinearPart:
+        """Return the weights of a linear model, of its inputs. Raises AttributeError for others."""
+
+    def one_linear_part(self) -> LinearPart:
+        """Return the weights of the only network. Raises AttributeError for several."""
+        if len(self.networks) > 1:
+            raise AttributeError(
+                "coef_ and intercept_ must be those of one network, since a mean of probabilities "
+                f"or of exponentials is not linear; got {len(self.networks)} networks. Fit with "
+                "networks=1."
+            )
+        return linear_part(self.networks[0])
+
 
 @dataclass(frozen=True, eq=False)
 class FittedClassifier(FittedTable):
@@ -138,6 +165,13 @@ class FittedClassifier(FittedTable):
 
     classes: numpy.ndarray
     temperature: float
+
+    def linear_part(self) -> LinearPart:
+        """See `FittedTable.linear_part`. Of two classes it is that of the second."""
+        coef, intercept = (part / self.temperature for part in self.one_linear_part())
+        if len(self.classes) > 2:
+            return LinearPart(coef, intercept)
+        return LinearPart(coef[1:] - coef[:1], intercept[1:] - intercept[:1])
 
     def probabilities(self, X: ArrayLike) -> numpy.ndarray:
         """Return the probabilities of the classes: (rows, classes)."""
@@ -177,6 +211,28 @@ class FittedRegressor(FittedTable):
         numbers = outputs * scale + centre
         return numpy.sort(numbers, axis=-1) if len(self.levels) > 1 else numbers
 
+    def linear_part(self) -> LinearPart:
+        """See `FittedTable.linear_part`."""
+        centre, scale = self.target[:2]
+        if self.spec.loss in DEVIANCES:
+            coef, intercept = self.one_linear_part()
+            return LinearPart(coef, intercept + numpy.log(scale))
+        parts = [linear_part(network) for network in self.networks]
+        coef = numpy.mean([part.coef for part in parts], axis=0)
+        intercept = numpy.mean([part.intercept for part in parts], axis=0)
+        return LinearPart(coef * scale[:, None], intercept * scale + centre)
+
+    @property
+    def coef(self) -> numpy.ndarray:
+        """See `FittedTable.coef`; of one number (inputs,)."""
+        return self.shaped(self.linear_part().coef.T).T
+
+    @property
+    def intercept(self) -> numpy.ndarray | float:
+        """See `FittedTable.intercept`; of one number a float."""
+        intercept = self.linear_part().intercept
+        return float(intercept[0]) if self.flat and len(intercept) == 1 else intercept
+
     def in_range(self, numbers: numpy.ndarray) -> numpy.ndarray:
         """Return numbers (rows, outputs), limited to the range of the targets of the training."""
         return numpy.clip(numbers, *self.target[2:])
@@ -191,11 +247,8 @@ class FittedRegressor(FittedTable):
 
     def spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
         """Return the root of the variance that the loss assumes for a mean, up to a factor."""
-        if self.spec.loss not in DEVIANCES:
-            return 1.0
-        powers = {"poisson": (1.0,), "gamma": (2.0,), "tweedie": self.spec.loss_numbers}
-        (power,) = powers[self.spec.loss]
-        return numpy.maximum(predictions, MIN_MEAN) ** (power / 2)
+        power = NumericLoss(self.spec.loss, self.spec.loss_numbers).power
+        return 1.0 if power is None else numpy.maximum(predictions, MIN_MEAN) ** (power / 2)
 
     def with_residuals(
         self,
@@ -383,6 +436,16 @@ class FittedAttributes(Saved):
                 "sklearn.inspection.permutation_importance, or xpnet explain."
             )
         return importances.values()
+
+    @property
+    def coef_(self) -> numpy.ndarray:
+        """Return the coefficients of a linear model, of its encoded inputs."""
+        return self._attribute("coef")
+
+    @property
+    def intercept_(self) -> numpy.ndarray | float:
+        """Return the intercepts of a linear model."""
+        return self._attribute("intercept")
 
     @property
     def n_features_in_(self) -> int:

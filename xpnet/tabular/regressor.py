@@ -253,7 +253,14 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
         return fitted.interval(X, coverage, predictions)
 
-    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        scoring: str | None = None,
+    ) -> float:
         """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters
@@ -264,14 +271,22 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             The true numbers.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
+        scoring : {"r2", "d2"} or None, default None
+            ``"d2"`` measures the share of the loss of the best constant that the predictions do not
+            have, as `xpnet.MLPRegressor` describes it.
 
         Returns
         -------
         float
             1 for predictions that are all right, 0 for the best constant one, negative for worse.
+
+        Raises
+        ------
+        InputError
+            For another name, and for ``"d2"`` with Huber's loss.
         """
         predictions = self.predict(X)
         y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)
-        return float(self._numeric_loss().score(y.reshape(len(y), -1), columns, weight))
+        return self._numeric_loss().score(y.reshape(len(y), -1), columns, weight, scoring)
