@@ -24,9 +24,9 @@ RECIPES = sorted(page.name for page in FOLDER.glob("add_*.md"))
 NEW_FILES = [
     ("add_a_column_type.md", "xpnet/tabular/encodings/log.py", 0),
     ("add_a_column_type.md", "tests/tabular/test_log_encoding.py", 1),
-    ("add_a_command.md", "xpnet/cli/size.py", 0),
+    ("add_a_command.md", "xpnet/cli/commands/size.py", 0),
     ("add_a_command.md", "tests/cli/test_size.py", 1),
-    ("add_a_file_format.md", "xpnet/data/arrow_files.py", 0),
+    ("add_a_file_format.md", "xpnet/data/readers/arrow_files.py", 0),
     ("add_a_file_format.md", "tests/data/test_arrow_files.py", 1),
 ]
 """Page, the file that it tells to write, and the number of its block of Python."""

@@ -111,7 +111,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    "name", ["numpy", "click", "xpnet.cli.train", "pyarrow", "xpnet.cli.training"]
+    "name", ["numpy", "click", "xpnet.cli.commands.train", "pyarrow", "xpnet.cli.training"]
 )
 def test_ctrl_c_during_imports_ends_quietly(name: str) -> None:
     ended = subprocess.run(

@@ -16,8 +16,8 @@ from sklearn.model_selection import train_test_split
 
 import xpnet
 from xpnet.cli.app import app
-from xpnet.cli.task import choose_task
 from xpnet.cli.training import build
+from xpnet.data.task import choose_task
 from xpnet.tabular.ensemble.recipe import QUALITIES
 
 QUICK = ("--members", "1", "--epochs")

@@ -38,7 +38,7 @@ def test_a_byte_of_another_encoding_is_an_error_with_its_place(
     tmp_path: Path, row: int, column: str, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 2**16)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     with pytest.raises(DataFileError, match="UTF-8") as caught:
         read(tmp_path, text_with(b"K\x96ln", row, column))
     message = str(caught.value)
@@ -51,7 +51,7 @@ def test_a_byte_of_another_encoding_is_an_error_with_its_place(
 def test_a_byte_of_another_encoding_in_a_compressed_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 2**16)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     packed = gzip.compress(text_with(b"\xff", 30_000, "town"))
     with pytest.raises(DataFileError, match="row 30,000, column 'town'.*0xff"):
         read(tmp_path, packed, "data.csv.gz")
@@ -65,7 +65,7 @@ def test_a_byte_of_another_encoding_in_the_header(tmp_path: Path) -> None:
 def test_a_byte_that_a_named_encoding_does_not_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 2**16)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     for row in (2, ROWS):
         with pytest.raises(DataFileError, match=rf"row {row:,}, column 'town'.*0x81.*cp1252"):
             read(tmp_path, text_with(b"\x81", row, "town"), encoding="cp1252")
@@ -74,7 +74,7 @@ def test_a_byte_that_a_named_encoding_does_not_have(
 def test_text_of_a_named_encoding_is_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 2**16)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     content = text_with("Köln".encode("cp1252"), ROWS, "town")
     assert read(tmp_path, content, encoding="cp1252").cells["town"][-1] == "Köln"
 
@@ -86,7 +86,7 @@ def test_a_zero_byte_is_an_error_with_its_place(
     tmp_path: Path, row: int, column: str, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 2**16)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     with pytest.raises(DataFileError, match=rf"row {row:,}, column '{column}'.*zero byte"):
         read(tmp_path, text_with(b"1\0" if column == "x" else b"no\0", row, column))
 

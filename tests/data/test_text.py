@@ -270,7 +270,7 @@ def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
     tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 2**16 if by_blocks else 2**28)
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 1000)
     X = np.random.default_rng(0).normal(size=(40_000, 3))
     whole = gzip.compress(
         "\n".join(["a,b,y", *(",".join(map(repr, row)) for row in X.tolist())]).encode()
@@ -348,8 +348,8 @@ def test_a_target_that_the_header_names_twice_is_an_error(tmp_path: Path, target
 def test_a_row_that_is_longer_than_those_at_the_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
-    monkeypatch.setattr("xpnet.data.text.MAX_LINE", 200_000)
+    monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 1000)
+    monkeypatch.setattr("xpnet.data.readers.text.MAX_LINE", 200_000)
     lines = ["a,b,y"] + [f"{k},word,p" for k in range(30_000)]
     lines[20_000] = f"1,{'x' * 150_000},q"
     assert len(read(tmp_path, "\n".join(lines)).cells["b"][19_999]) == 150_000
@@ -391,7 +391,7 @@ def test_many_columns_and_long_cells(tmp_path: Path) -> None:
 def test_a_line_without_an_end_is_told_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.text.MAX_LINE", 1000)
+    monkeypatch.setattr("xpnet.data.readers.text.MAX_LINE", 1000)
     assert read(tmp_path, f"a,y\n{'1' * 990},p\n2,q\n").frame.rows == 2
     with pytest.raises(DataFileError, match="a line has 1,000 characters, or more"):
         read(tmp_path, f"a,y\n{'1' * 5000},p\n")
@@ -401,7 +401,7 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
-    monkeypatch.setattr("xpnet.data.text.GROUP_BLOCKS", 1)
+    monkeypatch.setattr("xpnet.data.readers.text.GROUP_BLOCKS", 1)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     lines = ["a,b,when,code,y"] + [  # more than a block of text

@@ -133,7 +133,7 @@ def command_line(*arguments: str) -> str:
 
 def test_the_notebooks_tables() -> None:
     skip_without_command_line()
-    from xpnet.cli.reproduce import run_notebook
+    from xpnet.cli.commands.reproduce import run_notebook
 
     lines: list[str] = []
     assert run_notebook("cupy", lines.append), "\n".join(lines)

@@ -90,7 +90,9 @@ def count_told(path: Path, files: Iterable[bytes], whole: bytes) -> int:
         try:
             with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
                 warnings.simplefilter("ignore")
-                patch.setattr("xpnet.data.text.SAMPLE", 1000)  # most of the damage is behind it
+                patch.setattr(
+                    "xpnet.data.readers.text.SAMPLE", 1000
+                )  # most of the damage is behind it
                 table = look(path, target=target)
         except DataFileError as error:
             told += 1

@@ -14,7 +14,7 @@ from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import learn_forms, read_numbers
 from xpnet.data.frames import Frame
 from xpnet.data.labels import label_gaps, read_labels
-from xpnet.data.text import TextFile
+from xpnet.data.readers.text import TextFile
 
 
 class Opened(NamedTuple):

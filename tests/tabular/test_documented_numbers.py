@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import xpnet
+from xpnet.cli.commands.train import train
 from xpnet.cli.settings import TrainSettings
-from xpnet.cli.train import train
 from xpnet.cli.training import LEARNING_RATE_WITHOUT_HIDDEN_LAYERS, build
 from xpnet.tabular import importance
 from xpnet.tabular.encodings import column_fit

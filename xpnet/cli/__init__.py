@@ -1,18 +1,15 @@
-"""The command line. ``main`` is the entry point; each command is a file.
+"""The command line: arguments, tables and exit codes. ``main`` is the entry point.
 
-``app``          the commands in one group, and what becomes of errors
+``app``          the commands in one group; errors become a line and an exit code
+``commands``     a file for each command
 ``options``      options that commands share; ``settings`` has their values as records
-``train``        the options of ``xpnet train``; ``training`` does it, ``report`` shows and writes
-``predict``      ``xpnet predict``
-``evaluate``     ``xpnet evaluate`` and ``xpnet explain``
-``inspect``      ``xpnet inspect`` and ``xpnet export``
-``doctor``       ``xpnet doctor``, ``xpnet backends`` and ``xpnet warmup``
-``reproduce``    ``xpnet reproduce``
-``reading``      the rows of a data file with their targets; ``task`` tells classes from numbers
-``table_model``  models of every kind that take tables; ``scores`` measures them
+``training``     reads, trains and measures for ``xpnet train``; ``report`` shows and writes,
+                 ``resuming`` compares a run with its checkpoints
+``reading``      the rows of a data file with their targets
+``table_model``  models of every kind that take tables; ``scores`` shows their scores
 ``output``       tables, facts and JSON on stdout; ``progress`` prints lines on stderr
 ``plot``         plots
-``interruption`` what a command that Ctrl-C ends prints and returns
+``interruption`` the text and the exit code of a command that Ctrl-C ends
 ``extensions``   commands that other packages add
 
 Tables and JSON go to stdout, progress to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong

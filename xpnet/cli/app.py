@@ -6,15 +6,15 @@ from typing import Any
 import click
 
 from xpnet import __version__
-from xpnet.cli.doctor import backends, doctor, warmup
-from xpnet.cli.evaluate import evaluate, explain
+from xpnet.cli.commands.doctor import backends, doctor, warmup
+from xpnet.cli.commands.evaluate import evaluate, explain
+from xpnet.cli.commands.inspect import export, inspect
+from xpnet.cli.commands.predict import predict
+from xpnet.cli.commands.reproduce import reproduce
+from xpnet.cli.commands.train import train
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
-from xpnet.cli.inspect import export, inspect
 from xpnet.cli.interruption import ABORTED, INTERRUPTED
 from xpnet.cli.output import echo, encodable, logging_to_stderr, use_escapes, visible
-from xpnet.cli.predict import predict
-from xpnet.cli.reproduce import reproduce
-from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
 
 EPILOG = (

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from xpnet.backend.precision import use_precision
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data import DATASETS
-from xpnet.data.names import STDIN
+from xpnet.data.readers.names import STDIN
 from xpnet.dispatch import get_backend
 from xpnet.errors import did_you_mean
 

@@ -4,14 +4,11 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
 import numpy
 
 from xpnet.modelfile.disk import write_whole
-
-if TYPE_CHECKING:
-    from xpnet.cli.report import Losses
 
 MAX_COUNTED_CLASSES = 30
 """Maximum number of classes for which a confusion matrix shows its counts."""
@@ -21,6 +18,13 @@ _LOSS_TITLES = {
     "logistic_cross_entropy": "cross-entropy (nats per row)",
 }
 """Labels of the axis of losses. The label of another loss is its name."""
+
+
+class Losses(TypedDict):
+    """The losses of a network by epoch."""
+
+    loss: list[float]
+    validation_loss: list[float]
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def _axes(path: Path, title: str, width: float, height: float, **columns: Any) -
     write_whole(path, drawn.getvalue())
 
 
-def draw_losses(path: Path, histories: Sequence["Losses"], title: str, loss: str) -> None:
+def draw_losses(path: Path, histories: Sequence[Losses], title: str, loss: str) -> None:
     """Draw the losses of all networks by epoch, on a logarithmic axis if all are positive.
 
     histories : ``loss`` and ``validation_loss`` of each network; loss : its name

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy
 import pyarrow
 from pyarrow import types
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from xpnet.cli.output import few, working
 from xpnet.cli.settings import MeasuringSettings, ReadingSettings, TrainSettings
@@ -28,18 +26,14 @@ from xpnet.data.frame_forms import (
     text_columns,
 )
 from xpnet.data.frames import Frame, is_text
+from xpnet.data.readers.text import TextFile
 from xpnet.data.sources import Source
-from xpnet.data.text import TextFile
 from xpnet.errors import DataFileError, InputError
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.rows.division import RowLinks, latest_rows, times_of
-
-SPLIT_ROWS = 2**18
-"""Maximum rows that are divided at a time, since their indices take memory."""
-
+from xpnet.tabular.rows.division import RowLinks, split_off_rows, times_of
 
 MAX_COLUMNS = 100_000
 """Maximum columns of a table: each takes about 0.1 ms when it is encoded."""
@@ -235,6 +229,13 @@ class TableRows:
             count = sum(warning.count for warning in own)
             self.frame.notes.append(f"{count:,} values became gaps: {own[0].problem}")
 
+    def outputs_of(self, model: TableModel) -> numpy.ndarray:
+        """Return the outputs of a model for all rows as one array."""
+        parts = self.numbered_tables()
+        return numpy.concatenate(
+            [model.outputs_of(part.table, self.forms, part.numbers) for part in parts]
+        )
+
     def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
         """Yield the rows, some thousand at a time. blocks : of the frame; None for all"""
         return (rows.table for rows in self.numbered_tables(blocks))
@@ -279,11 +280,7 @@ class EncodedRows(Source):
 
 
 def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[TableRows, TableRows]:
-    """Divide rows into two parts, of which the second has a fraction of them.
-
-    The parts have the same frequencies of classes, and each class has rows in the first part. But
-    where rows have groups, the second part has groups of its own, and where they have times, it has
-    the latest rows; then a class may have no rows in the first part.
+    """Divide rows into two parts, of which the second has a fraction of them, by `split_off_rows`.
 
     option : that named the fraction, for the message
 
@@ -295,23 +292,14 @@ def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[Tab
             f"{rows.frame.name}: some row must be left to train on; {count} rows are too few for "
             f"{option} {fraction}."
         )
-    second = numpy.zeros(count, bool)
-    if fraction and rows.links.time is not None:
-        second = latest_rows(rows.links.time, fraction)
-        return rows.take(~second), rows.take(second)
-    if fraction and rows.links.groups is not None:
-        groups = rows.links.groups
-        if groups.max() == groups.min():
-            raise DataFileError(
-                f"{rows.frame.name}: --groups must name a column of two groups or more; got 1. "
-                "Leave it out."
-            )
-        second[_rows_of_some_groups(groups, fraction, seed)] = True
-        return rows.take(~second), rows.take(second)
-    for first in range(0, count if fraction else 0, SPLIT_ROWS):
-        y = rows.y[first : first + SPLIT_ROWS]
-        stratified = rows.classes is not None
-        second[first + _second_part(y, fraction, seed, stratified=stratified)] = True
+    groups = rows.links.groups
+    if fraction and groups is not None and groups.max() == groups.min():
+        raise DataFileError(
+            f"{rows.frame.name}: --groups must name a column of two groups or more; got 1. "
+            "Leave it out."
+        )
+    are_classes = rows.classes is not None
+    second = split_off_rows(rows.y, rows.links, fraction, seed, are_classes=are_classes)
     return rows.take(~second), rows.take(second)
 
 
@@ -422,27 +410,3 @@ def _column_of(frame: Frame, name: str, labelled: numpy.ndarray) -> Table:
     if types.is_dictionary(own.type):
         own = own.cast(own.type.value_type)
     return table_of(pyarrow.table({name: own}))
-
-
-def _rows_of_some_groups(groups: numpy.ndarray, fraction: float, seed: int) -> numpy.ndarray:
-    """Return indices of the rows of random groups, a fraction of the groups."""
-    divide = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
-    return next(divide.split(groups, groups=groups))[1]
-
-
-def _second_part(
-    y: numpy.ndarray, fraction: float, seed: int, *, stratified: bool
-) -> numpy.ndarray:
-    """Return indices of the rows in the second part.
-
-    stratified : whether y has class indices, each of which must have rows in the first part
-    """
-    divisible = numpy.flatnonzero(numpy.bincount(y)[y] > 1) if stratified else numpy.arange(len(y))
-    if len(divisible) < 2:
-        return divisible[:0]
-    divide = partial(train_test_split, divisible, test_size=fraction, random_state=seed)
-    try:
-        return divide(stratify=y[divisible] if stratified else None)[1]
-    except ValueError:  # one of the parts has fewer rows than there are classes
-        first, second = divide()
-        return second[numpy.isin(y[second], y[first])] if stratified else second

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import NamedTuple, NotRequired, TypedDict
 
 from xpnet.cli.output import few, show_facts, to_json, visible
-from xpnet.cli.plot import draw_losses
+from xpnet.cli.plot import Losses, draw_losses
 from xpnet.cli.scores import Scores, show_scores
 from xpnet.cli.settings import TrainSettings
 from xpnet.data.cells.numbers import NumberFormat
@@ -21,13 +21,6 @@ from xpnet.training import History
 
 MODEL_SUFFIX = ".safetensors"
 """The usual ending of a model file."""
-
-
-class Losses(TypedDict):
-    """The losses of a network by epoch."""
-
-    loss: list[float]
-    validation_loss: list[float]
 
 
 class DataFacts(TypedDict):

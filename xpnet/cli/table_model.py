@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import pyarrow
@@ -18,9 +18,6 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
-
-if TYPE_CHECKING:
-    from xpnet.cli.reading import TableRows
 
 
 class TableModel:
@@ -114,15 +111,6 @@ class TableModel:
                 return numpy.hstack([outputs.reshape(len(table), -1), ends])
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
-
-    def outputs_of_all(self, rows: "TableRows") -> numpy.ndarray:
-        """Return the outputs of all rows as one array."""
-        return numpy.concatenate(
-            [
-                self.outputs_of(part.table, rows.forms, part.numbers)
-                for part in rows.numbered_tables()
-            ]
-        )
 
 
 def _format_of(described: object) -> NumberFormat | None:

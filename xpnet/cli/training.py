@@ -40,13 +40,13 @@ from xpnet.cli.resuming import SameRun
 from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of, single_rows_note
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
-from xpnet.cli.task import Task, choose_task, numbers_of
 from xpnet.data import frames
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, read_labels
-from xpnet.data.text import TextFile
+from xpnet.data.readers.text import TextFile
+from xpnet.data.task import Task, choose_task, numbers_of
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
 from xpnet.tabular.base import Tabular
@@ -160,7 +160,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     scores: dict[str, Scores] = {}
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
-            outputs = opened.outputs_of_all(rows)
+            outputs = rows.outputs_of(opened)
             scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
     scores["baseline"] = baseline_scores(training, test if len(test) else training, opened.loss)
     return scores

@@ -7,7 +7,7 @@ from xpnet.errors import DataFileError, did_you_mean
 
 if TYPE_CHECKING:
     from xpnet.data.frames import Frame
-    from xpnet.data.text import TextFile
+    from xpnet.data.readers.text import TextFile
 
 _MAX_LISTED = 12
 """Names that a message lists."""

@@ -4,13 +4,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnet.data.file_errors import reading
-from xpnet.data.names import DATASETS, STDIN, format_suffix
+from xpnet.data.readers.file_errors import reading
+from xpnet.data.readers.names import DATASETS, STDIN, format_suffix
 from xpnet.errors import DataFileError, did_you_mean_file
 
 if TYPE_CHECKING:
     from xpnet.data.frames import Frame
-    from xpnet.data.text import TextFile
+    from xpnet.data.readers.text import TextFile
 
 REMEDY = "Write it again, as plain arrays X and y"
 
@@ -59,10 +59,10 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
     ('target', 5)
     """
     # They need pyarrow, which is installed with the extra `tables` only.
-    from xpnet.data.array_files import bundled_frame
-    from xpnet.data.formats import FOLDERS, FRAME_READERS, TEXT_SUFFIXES
-    from xpnet.data.parquet_frames import parquet_frame
-    from xpnet.data.text import TextFile
+    from xpnet.data.readers.array_files import bundled_frame
+    from xpnet.data.readers.formats import FOLDERS, FRAME_READERS, TEXT_SUFFIXES
+    from xpnet.data.readers.parquet_frames import parquet_frame
+    from xpnet.data.readers.text import TextFile
 
     path = Path(source)
     suffix = path.suffix.lower()

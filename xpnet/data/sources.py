@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.data.zarr_safety import check_zarr
+from xpnet.data.readers.zarr_safety import check_zarr
 from xpnet.errors import DataFileError, InputError
 
 __all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
@@ -261,7 +261,7 @@ class ParquetSource(Source):
         # pyarrow is installed with the extra `tables` only.
         from xpnet.data.column_choice import pick_columns
         from xpnet.data.labels import read_labels
-        from xpnet.data.parquet_frames import parquet_frame
+        from xpnet.data.readers.parquet_frames import parquet_frame
 
         self.frame: Any = parquet_frame(path, str(path))
         self.dtype: numpy.dtype = numpy.dtype(dtype)

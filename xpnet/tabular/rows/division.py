@@ -3,11 +3,19 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy
 from numpy.random import RandomState
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    train_test_split,
+)
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean
@@ -21,6 +29,9 @@ from xpnet.typing import ArrayLike, TableLike
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
 more groups take long to divide so, and a random division hardly differs."""
+
+ROWS_AT_ONCE = 2**18
+"""Maximum number of rows that are divided at random at a time, since their indices take memory."""
 
 
 class Fold(NamedTuple):
@@ -193,6 +204,49 @@ def latest_rows(time: numpy.ndarray, share: float) -> numpy.ndarray:
     shares = counts[::-1].cumsum()[::-1] / len(time)  # of the rows from each time on
     first = 1 + int(numpy.argmin(numpy.abs(shares[1:] - share)))
     return time >= values[first]
+
+
+def split_off_rows(
+    y: numpy.ndarray, links: RowLinks, fraction: float, seed: int, *, are_classes: bool
+) -> numpy.ndarray:
+    """Return which rows are split off, about a fraction of them: (rows,) bool.
+
+    The split-off rows have the frequencies of the classes, and each class has other rows. But where
+    rows have groups, they are those of random groups, and where they have times, they
+    are the latest rows; then all rows of a class may be split off.
+
+    y : (rows,) class indices if ``are_classes``, otherwise numbers; fraction : 0 for no rows
+
+    Raises InputError for times that are all equal.
+    """
+    is_split_off = numpy.zeros(len(y), bool)
+    if not fraction:
+        return is_split_off
+    if links.time is not None:
+        return latest_rows(links.time, fraction)
+    if links.groups is not None:
+        divide = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+        is_split_off[next(divide.split(links.groups, groups=links.groups))[1]] = True
+        return is_split_off
+    for first in range(0, len(y), ROWS_AT_ONCE):
+        part = y[first : first + ROWS_AT_ONCE]
+        is_split_off[first + _random_rows(part, fraction, seed, are_classes=are_classes)] = True
+    return is_split_off
+
+
+def _random_rows(
+    y: numpy.ndarray, fraction: float, seed: int, *, are_classes: bool
+) -> numpy.ndarray:
+    """Return indices of random rows, a fraction of them; each class keeps a row besides."""
+    divisible = numpy.flatnonzero(numpy.bincount(y)[y] > 1) if are_classes else numpy.arange(len(y))
+    if len(divisible) < 2:
+        return divisible[:0]
+    divide = partial(train_test_split, divisible, test_size=fraction, random_state=seed)
+    try:
+        return divide(stratify=y[divisible] if are_classes else None)[1]
+    except ValueError:  # one of the parts has fewer rows than there are classes
+        first, second = divide()
+        return second[numpy.isin(y[second], y[first])] if are_classes else second
 
 
 def latest_fold(earlier: int, later: int) -> Fold:

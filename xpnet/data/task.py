@@ -1,4 +1,4 @@
-"""Whether labels are classes or numbers."""
+"""The task that the labels of a file suggest: classes or numbers."""
 
 from typing import NamedTuple
 

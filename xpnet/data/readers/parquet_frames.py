@@ -7,8 +7,8 @@ import numpy
 import pyarrow
 from pyarrow import dataset, parquet, types
 
-from xpnet.data.file_errors import reading
 from xpnet.data.frames import BATCH_ROWS, Frame
+from xpnet.data.readers.file_errors import reading
 
 _DECODED_BYTES = 2**22
 """Bytes of rows that are decoded at a time."""

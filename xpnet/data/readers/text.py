@@ -20,15 +20,15 @@ import pyarrow
 from pyarrow import csv, parquet, types
 
 from xpnet.data import frames
-from xpnet.data.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
 from xpnet.data.cells.gaps import MISSING
 from xpnet.data.cells.numbers import Decimal
-from xpnet.data.digit_names import columns_of_names, large_columns, may_begin_with_zero
-from xpnet.data.file_errors import reading
 from xpnet.data.frames import BATCH_ROWS, Frame
-from xpnet.data.names import COMPRESSED, STDIN, format_suffix
-from xpnet.data.parquet_frames import parquet_frame
-from xpnet.data.text_dialect import find_separator, has_decimal_commas, header_of
+from xpnet.data.readers.bad_bytes import KEEP_BYTES, holds_bad_bytes, raise_for_bad_bytes
+from xpnet.data.readers.digit_names import columns_of_names, large_columns, may_begin_with_zero
+from xpnet.data.readers.file_errors import reading
+from xpnet.data.readers.names import COMPRESSED, STDIN, format_suffix
+from xpnet.data.readers.parquet_frames import parquet_frame
+from xpnet.data.readers.text_dialect import find_separator, has_decimal_commas, header_of
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**19

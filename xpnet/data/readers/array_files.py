@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import pyarrow
 
-from xpnet.data.file_errors import reading
 from xpnet.data.frames import BATCH_ROWS, Frame
-from xpnet.data.hdf5_safety import own_dataset
+from xpnet.data.readers.file_errors import reading
+from xpnet.data.readers.hdf5_safety import own_dataset
+from xpnet.data.readers.zarr_safety import check_zarr_file
 from xpnet.data.sources import ArraySource
-from xpnet.data.zarr_safety import check_zarr_file
 
 if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile

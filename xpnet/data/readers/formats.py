@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from xpnet.data.array_files import hdf5_frame, npy_frame, npz_frame, zarr_frame
 from xpnet.data.frames import Frame
-from xpnet.data.parquet_frames import parquet_frame
+from xpnet.data.readers.array_files import hdf5_frame, npy_frame, npz_frame, zarr_frame
+from xpnet.data.readers.parquet_frames import parquet_frame
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
-"""Endings of separated text, which `xpnet.data.text.TextFile` reads."""
+"""Endings of separated text, which `xpnet.data.readers.text.TextFile` reads."""
 
 
 def _parquet(path: Path, target: str | None) -> Frame:

@@ -48,8 +48,8 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     from xpnet import load
     from xpnet.cli.reading import TableRows, read_columns, with_weights
     from xpnet.cli.table_model import TableModel
-    from xpnet.cli.task import numbers_of
     from xpnet.data.labels import class_indices, label_gaps, read_labels
+    from xpnet.data.task import numbers_of
 
     opened = TableModel(load(model, backend=backend))
     if opened.several:
@@ -105,7 +105,7 @@ def evaluate(
     from xpnet.cli.scores import middle, scores_of, show_scores
 
     opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
-    outputs = opened.outputs_of_all(rows)
+    outputs = rows.outputs_of(opened)
     scores = scores_of(opened, rows.y, outputs, rows.weight)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
