@@ -89,7 +89,7 @@ def test_missing_values_of_the_training_are_gaps_ever_after(run: Run) -> None:
     )
     frame.to_csv("d.csv", index=False)
     printed = run("train", "d.csv", *QUICK).stdout
-    assert "--missing -999" in printed and "--missing 9999" in printed
+    assert "--missing age=-999" in printed and "--missing height=9999" in printed
     printed = run("train", "d.csv", *QUICK, "--missing", "-999,9999,N/A").stdout
     assert f"age: holds values in {is_gap[:0].sum()}" not in printed
     assert "that are gaps by --missing" in printed
@@ -124,3 +124,67 @@ def test_labels_and_groups_have_gaps_as_features_have(run: Run) -> None:
     groups = ("--groups", "site", "--missing", "unknown")
     error = run("train", "d.csv", *QUICK, *groups, code=1).stderr
     assert "--groups" in error and "10" in error
+
+
+def test_missing_values_of_one_column(run: Run) -> None:
+    rng = numpy.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "age": rng.choice([-1, -9, 30, 40, 50], ROWS),
+            "change": rng.choice([-1, 0, 1, 2], ROWS),
+            "income": rng.choice(["NA", "-1", "unknown", "$500", "$700"], ROWS),
+            "land": rng.choice(["NA", "DE", "FR"], ROWS),
+            "a=b": rng.choice(["x", "y", "c=d"], ROWS),
+            "kind": rng.choice(["p", "q", "refused"], ROWS),
+        }
+    )
+    frame.to_csv("d.csv", index=False)
+    in_python = {
+        "": ["c=d"],
+        "age": ["-1", "-9"],
+        "income": ["NA", "-1", "unknown"],
+        "land": [""],
+    }
+    options = ("--missing", "age=-1|-9,income=NA|-1|unknown", "--missing", "=c=d")
+    options = (*options, "--missing", "land=", "--missing", "kind=refused")
+    printed = run("train", "d.csv", *QUICK, *options, "--test-size", "0").stdout
+    refused = (frame["kind"] == "refused").sum()
+    assert f"{refused} of 400 rows have no label" in printed
+    model = xpnet.load("m")
+    assert model.classes_.tolist() == ["p", "q"]
+    labelled = frame[frame["kind"] != "refused"].reset_index(drop=True)
+    encoder = xpnet.TableEncoder(missing_values=in_python)
+    encoder.fit(labelled.drop(columns="kind"))
+    forms = model.encoder_.forms_
+    assert [forms[k].codes for k in range(3)] == [(-1.0, -9.0), (), (-1.0,)]
+    assert [encoder.forms_[k].codes for k in range(3)] == [(-1.0, -9.0), (), (-1.0,)]
+    assert "land_NA" in model.encoder_.get_feature_names_out()
+    assert "a=b_c=d" not in model.encoder_.get_feature_names_out()
+    gaps = labelled.assign(age=labelled["age"].mask(labelled["age"] < 0))
+    numpy.testing.assert_array_equal(model.predict_proba(labelled), model.predict_proba(gaps))
+    assert f"{len(labelled):,}" in run("evaluate", "m", "d.csv").stdout
+    with open("c.toml", "w") as file:
+        file.write('missing = ["age=-1|-9,income=NA|-1|unknown", "=c=d", "land=", "kind=refused"]')
+    run("train", "d.csv", *QUICK, "--config", "c.toml", "--test-size", "0")
+    assert xpnet.load("m").encoder_.forms_ == forms
+    with open("c.toml", "w") as file:
+        file.write('[missing]\nage = [-1, -9]\nincome = ["NA", -1, "unknown"]\n"" = "c=d"\n')
+        file.write('land = ""\nkind = "refused"')
+    run("train", "d.csv", *QUICK, "--config", "c.toml", "--test-size", "0")
+    assert xpnet.load("m").encoder_.forms_ == forms
+    error = run("train", "d.csv", *QUICK, "--missing", "agee=-1", code=1).stderr
+    assert "there is no column 'agee'" in error and "'age'" in error
+
+
+def test_a_note_on_codes_is_an_option_that_works(run: Run) -> None:
+    rng = numpy.random.default_rng(0)
+    age = rng.integers(20, 90, ROWS)
+    age[::20], age[5::20] = -1, 999
+    frame = named(["a", "b", "c", "d"]).assign(**{"age at first visit": age})
+    frame.to_csv("d.csv", index=False)
+    printed = " ".join(run("train", "d.csv", *QUICK).stdout.split())
+    option = "age at first visit=-1|999"
+    assert f"--missing '{option}'" in printed
+    printed = run("train", "d.csv", *QUICK, "--missing", option, "--test-size", "0").stdout
+    assert "far outside" not in printed
+    assert "holds values in 40 rows that are gaps" in " ".join(printed.split())

@@ -4,7 +4,7 @@ import csv
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,7 +142,19 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise click.UsageError(f"{path} must be a TOML file with options: {error}.", ctx) from error
+    written_names = {
+        name.lstrip("-").replace("-", "_"): str(option.name)
+        for option in ctx.command.params
+        for name in option.opts
+    }
     options = {name.replace("-", "_"): value for name, value in entries.items()}
+    options = {written_names.get(name, name): value for name, value in options.items()}
+    multiple = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
+    options |= {
+        name: [value]
+        for name, value in options.items()
+        if name in multiple and not isinstance(value, list)
+    }
     names = {str(option.name) for option in ctx.command.params}
     unknown = sorted(set(options) - names)
     if unknown:
@@ -175,6 +187,48 @@ class Listed(ParamType):
 
 
 WORDS = Listed(click.STRING)
+
+
+class MissingValues(ParamType):
+    """Values that are gaps, by the column; those under "" are of all columns.
+
+    They are separated by commas, and ``column=value|value`` names those of one column. A
+    configuration file has a list of these, or a table of values by column.
+    """
+
+    name = "values"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the values by column."""
+        if isinstance(value, dict):
+            return {
+                str(column): tuple(map(str, own if isinstance(own, list) else [own]))
+                for column, own in value.items()
+            }
+        found: dict[str, tuple[str, ...]] = {}
+        for part in map(str, WORDS.convert(str(value), param, ctx) or ("",)):
+            column, mark, own = part.partition("=")
+            if not mark:
+                column, own = "", part
+            values = own.split("|") if column else [own]
+            found[column] = (*found.get(column, ()), *values)
+        return found
+
+
+MISSING_VALUES = MissingValues()
+
+
+def merged_missing_values(
+    ctx: click.Context, param: click.Parameter, values: Sequence[dict[str, tuple[str, ...]]]
+) -> dict[str, tuple[str, ...]] | None:
+    """Return the values of all uses of the option together; None without any."""
+    merged: dict[str, tuple[str, ...]] = {}
+    for one in values:
+        for column, own in one.items():
+            merged[column] = (*merged.get(column, ()), *own)
+    return merged or None
 
 
 class OneOf(Choice):

@@ -1,9 +1,11 @@
 """Commands show tables and facts on stdout by these functions, and write JSON."""
 
+import ast
 import io
 import json
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -83,7 +85,7 @@ def logging_to_stderr() -> Iterator[None]:
 
 def as_options(note: str) -> str:
     """Return a note of the encoder in the words of the command line."""
-    note = re.sub(r"missing_values=\(([^)]*)\)", _as_missing_option, note)
+    note = re.sub(r"missing_values=\{(.*): \[?([^]}]*)\]?\}", _as_missing_option, note)
     note = note.replace("missing_values=", "--missing ").replace("missing_values", "--missing")
     note = note.replace("categorical_features", "--text")
     note = note.replace("date_format=", "--date-format ")
@@ -92,8 +94,9 @@ def as_options(note: str) -> str:
 
 
 def _as_missing_option(match: re.Match[str]) -> str:
-    """Return values of ``missing_values=(...)`` as an option."""
-    return f"--missing {match[1].replace(' ', '')}"
+    """Return ``missing_values={column: values}`` as an option."""
+    option = f"{ast.literal_eval(match[1])}={match[2].replace(', ', '|')}"
+    return f"--missing {shlex.quote(option)}"
 
 
 def working(what: str) -> AbstractContextManager[object]:

@@ -16,6 +16,7 @@ from xpnet.cli.settings import MeasuringSettings, ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, category_form
+from xpnet.data.cells.gaps import ALL_COLUMNS
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import (
@@ -81,7 +82,7 @@ def read_columns(
         drop += [name for name in model.ids if name in opened.names]
         features = features or tuple(model.features)
         target = target or opened.default_target or model.target
-    named = [*text, *settings.further_columns]
+    named = [*text, *settings.further_columns, *(settings.missing_values or {})]
     names, label = pick_columns(opened, target, features, drop, named, labelled=labelled)
     if len(names) > MAX_COLUMNS:
         raise DataFileError(
@@ -136,11 +137,10 @@ def _forms_of_file(
         settings.date_format,
         decimal,
         settings.thousands,
-        settings.gaps,
         has_types=not isinstance(opened, TextFile),
     )
     unknown = [name for name in features if name not in known]
-    forms = learn_forms(frame, unknown, settings.text, rules)
+    forms = learn_forms(frame, unknown, settings.text, rules, settings.gaps_of)
     if not known and not rules.has_types:
         frame.notes += notes_of_words(frame, forms)
     forms |= {name: LearnedForm(form) for name, form in known.items() if name in features}
@@ -338,7 +338,7 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
     Raises DataFileError for gaps, and for times that are neither numbers nor dates.
     """
     if settings.groups is not None:
-        form = category_form([], settings.gaps)
+        form = category_form([], settings.gaps_of(settings.groups))
         table = read_table(_column_of(frame, settings.groups, labelled), {0: form})
         names = table.categories(0)
         codes = names.codes
@@ -354,10 +354,17 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         return RowLinks()
     table = _column_of(frame, settings.time, labelled)
     try:
-        rules = ReadingRules(settings.date_format, missing_values=settings.missing_values)
+        rules = _rules_of(settings, settings.time)
         return RowLinks(time=times_of(table, settings.time, table.rows, rules))
     except InputError as error:
         raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
+
+
+def _rules_of(settings: ReadingSettings, column: str) -> ReadingRules:
+    """Return what the options say about one column, which is no feature."""
+    gaps = settings.missing_values
+    own = None if gaps is None else [*gaps.get(ALL_COLUMNS, ()), *gaps.get(column, ())]
+    return ReadingRules(settings.date_format, missing_values=own)
 
 
 def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
@@ -389,7 +396,7 @@ def read_weights(
 
     Raises DataFileError for other values.
     """
-    rules = ReadingRules(missing_values=settings.missing_values)
+    rules = _rules_of(settings, column)
     table = learn_table(_column_of(frame, column, labelled), rules).table
     rule = f"{frame.name}: --weight must name a column of finite numbers, none of them negative"
     kind, type_name = table.kind(0)

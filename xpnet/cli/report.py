@@ -128,6 +128,7 @@ def write_model(
     extra = {
         "target": report["data"]["target"],
         "ids": list(settings.ids),
+        "target_gaps": list(settings.gaps_of(report["data"]["target"]).words),
         **({} if target_format is None else {"target_format": asdict(target_format)}),
         "training": describe_training(model, report),
     }

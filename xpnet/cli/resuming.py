@@ -90,6 +90,9 @@ def _shown(value: object) -> str:
     """Return the value of an option as a message shows it."""
     if value is None:
         return "by default"
+    if isinstance(value, dict) and all(isinstance(values, tuple) for values in value.values()):
+        own = {column: "|".join(values) for column, values in sorted(value.items())}
+        return ",".join([*value.get("", ()), *(f"{k}={v}" for k, v in own.items() if k)]) or "none"
     if isinstance(value, dict):
         return ",".join(f"{label}={weight:g}" for label, weight in sorted(value.items()))
     if isinstance(value, tuple):

@@ -31,7 +31,8 @@ class ReadingSettings:
     separator, decimal, thousands, encoding : None to recognise them
     unreadable : what becomes of values that do not have the form of the training
     date_format : of dates in text, besides the forms that are recognised
-    missing_values : that are gaps, besides the usual words; None for no others
+    missing_values : that are gaps, besides the usual words, by the column, "" for all columns;
+        None for no others
     """
 
     features: tuple[str, ...] = ()
@@ -46,16 +47,13 @@ class ReadingSettings:
     encoding: str | None = None
     unreadable: str | None = None
     date_format: str | None = None
-    missing_values: tuple[str, ...] | None = None
+    missing_values: dict[str, tuple[str, ...]] | None = None
 
-    @property
-    def gaps(self) -> "GapValues":
-        """Return the values that are gaps; without any, the usual words are none in text."""
-        from xpnet.data.cells.gaps import GapValues, gap_values
+    def gaps_of(self, column: str) -> "GapValues":
+        """Return the values of a column that are gaps."""
+        from xpnet.data.cells.gaps import gaps_of_column
 
-        if self.missing_values is None:
-            return GapValues()
-        return gap_values(self.missing_values or [""])
+        return gaps_of_column(self.missing_values, column)
 
     @property
     def no_features(self) -> tuple[str, ...]:

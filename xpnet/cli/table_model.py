@@ -9,7 +9,7 @@ import numpy
 import pyarrow
 
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
-from xpnet.data.cells.gaps import GapValues
+from xpnet.data.cells.gaps import GapValues, gap_values
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import InputError
 from xpnet.learning.losses import LossParameters, NumericLoss
@@ -76,6 +76,9 @@ class TableModel:
     @property
     def gaps_of_target(self) -> GapValues:
         """Return the labels that were gaps in training, besides the usual ones."""
+        gaps = self.model.extra.get("target_gaps")
+        if isinstance(gaps, list) and all(isinstance(word, str) for word in gaps):
+            return gap_values(gaps)
         missing_values = getattr(self.model, "missing_values", None)
         return ReadingRules(missing_values=missing_values).gaps_of(self.target or "")
 

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf
@@ -42,6 +43,7 @@ from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import frames
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
+from xpnet.data.cells.gaps import ALL_COLUMNS
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, read_labels
@@ -214,7 +216,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         target,
         settings.decimal,
         rows.target_format,
-        label_gaps(settings.gaps, () if rows.classes is None else rows.classes.tolist()),
+        label_gaps(settings.gaps_of(target), () if rows.classes is None else rows.classes.tolist()),
     )
     if rows.classes is None:
         y = numbers_of(frame.name, target, labels)
@@ -231,9 +233,10 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
 def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
     opened, frame, features, target, forms = read_columns(settings.data, settings, labelled=True)
-    gap_texts = {"", *settings.gaps.words}
+    gaps = settings.gaps_of(target)
+    gap_texts = {"", *gaps.words}
     if isinstance(opened, TextFile):
-        gap_texts = label_gaps(settings.gaps, ())
+        gap_texts = label_gaps(gaps, ())
     labels, labelled, target_format = read_labels(
         frame, target, settings.decimal, gap_texts=gap_texts
     )
@@ -290,8 +293,11 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
         )
 
 
-def build(settings: TrainSettings, *, classify: bool) -> Tabular:
-    """Return the estimator that the options describe; it has its defaults otherwise."""
+def build(settings: TrainSettings, columns: Sequence[str], *, classify: bool) -> Tabular:
+    """Return the estimator that the options describe; it has its defaults otherwise.
+
+    columns : names of the features
+    """
     plain = {
         "hidden_layer_sizes": () if settings.model == "linear" else (100,),
         "members": 1,
@@ -313,6 +319,10 @@ def build(settings: TrainSettings, *, classify: bool) -> Tabular:
         name: getattr(settings, PARAMETER_OPTIONS.get(name, name), None)
         for name in model.get_params(deep=False)
     }
+    if settings.missing_values is not None:
+        features = {ALL_COLUMNS, *columns}
+        own = {name: gaps for name, gaps in settings.missing_values.items() if name in features}
+        options["missing_values"] = own
     model.set_params(**{name: value for name, value in options.items() if value is not None})
     if settings.lr is None and model.hidden_layer_sizes == ():
         model.set_params(learning_rate_init=LEARNING_RATE_WITHOUT_HIDDEN_LAYERS)
@@ -322,7 +332,7 @@ def build(settings: TrainSettings, *, classify: bool) -> Tabular:
 def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabular:
     """Return the estimator fitted on rows."""
     classes = rows.classes
-    model = build(settings, classify=classes is not None)
+    model = build(settings, rows.features, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)

@@ -27,27 +27,33 @@ MAX_NAMES = 8
 
 
 def learn_forms(
-    frame: Frame, columns: Sequence[str], text: Sequence[str], rules: TextRules
+    frame: Frame,
+    columns: Sequence[str],
+    text: Sequence[str],
+    rules: TextRules,
+    gaps_of: Callable[[str], GapValues],
 ) -> dict[str, LearnedForm]:
     """Return the forms of those columns that hold text, as all rows of a file show them.
 
     Columns of whole numbers have one, too, where they are dates by the format of the rules.
 
     text : columns that stay text, whatever they hold; rules : what is known about text
+    gaps_of : returns the values of a column that the user calls gaps
     """
     forms: dict[str, LearnedForm] = {}
     for name in columns:
         kind = frame.schema.field(name).type
+        gaps = gaps_of(name)
         if name in text:
             parts = _counts(frame, name) if rules.has_types else ()
-            forms[name] = LearnedForm(category_form(parts, rules.gaps))
+            forms[name] = LearnedForm(category_form(parts, gaps))
         elif is_text(kind.value_type if types.is_dictionary(kind) else kind):
-            forms[name] = learn_text(partial(_counts, frame, name), rules)
+            forms[name] = learn_text(partial(_counts, frame, name), rules._replace(gaps=gaps))
         elif types.is_integer(kind) and rules.date_format is not None:
-            form = _form_of_whole_dates(frame, name, rules.date_format, rules.gaps)
+            form = _form_of_whole_dates(frame, name, rules.date_format, gaps)
             forms |= {} if form is None else {name: LearnedForm(form)}
         elif rules.decimal == "," and (types.is_floating(kind) or types.is_integer(kind)):
-            form = form_of_kind("number", rules.gaps)
+            form = form_of_kind("number", gaps)
             forms[name] = LearnedForm(replace(form, number_format=NumberFormat(",")))
     return forms
 

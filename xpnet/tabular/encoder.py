@@ -100,8 +100,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Notes).
     missing_values : float, str, sequence of these, dict of str to these, or None, default None
         Values that are gaps besides empty cells, None and NaN: numbers such as -999, or words, of
-        all columns or by the name of the column. In text, words replace the usual ones (NA, N/A,
-        null, ...), so that ``""`` makes NA a value. None for the usual words, as far as no text of
+        all columns or by the name of the column, where ``""`` stands for all columns. In text,
+        words that are no dates replace the usual ones (NA, N/A, null, ...), so that the value
+        ``""`` makes NA a value. None for the usual words, as far as no text of
         the training holds them.
     unreadable : {"error", "gap"}, default "error"
         What becomes of a later value that does not have the form of its column in training, such

@@ -67,7 +67,7 @@ class TabularParameters(BaseEstimator):
         Format of dates in text, as `TableEncoder` takes it.
     missing_values : float, str, sequence of these, dict of str to these, or None, default None
         Values that are gaps, such as -999 or "unknown", of all columns or by the name of the
-        column, as `TableEncoder` takes them.
+        column, where ``""`` stands for all columns, as `TableEncoder` takes them.
     unreadable : {"error", "gap"}, default "error"
         What becomes of a later value that does not have the form of its column in training: an
         error, or a gap that a warning counts, as `TableEncoder` does it.

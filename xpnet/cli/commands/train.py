@@ -354,10 +354,13 @@ _distributed = options.together(
 @options.reading_option(
     "--missing",
     "missing_values",
-    type=options.WORDS,
+    multiple=True,
+    type=options.MISSING_VALUES,
+    callback=options.merged_missing_values,
     metavar="VALUES",
-    help="Values that are gaps, separated by commas, such as -999,9999,unknown. Words replace the "
-    "usual ones in text (NA, N/A, null, ...), so that --missing '' makes NA a value.",
+    help="Values that are gaps, separated by commas: of all columns, such as -999,unknown, or of "
+    "one, such as 'age=-1|-9'. Words replace the usual ones in text (NA, N/A, null, ...), so that "
+    "--missing '' makes NA a value, and --missing country= in that column alone. Repeatable.",
 )
 @options.reading_option(
     "--text-features",

@@ -1,6 +1,6 @@
 """Words and numbers that stand for gaps: the usual ones, those of the user, and suspicious ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy
@@ -14,6 +14,8 @@ MISSING: list[str] = [
 ]
 """Cells that are gaps: pandas' list, so that a frame read by pandas gets the same predictions."""
 
+ALL_COLUMNS = ""
+"""Key of a dict of values that are gaps, for those of all columns."""
 CODES = frozenset({-1.0, *(sign * (10.0**n - 1) for n in range(1, 8) for sign in (1, -1))})
 """Numbers that many tables write for gaps: -1, and 9, 99, 999 and so on with either sign."""
 MIN_CODE_SHARE = 0.01
@@ -54,6 +56,25 @@ def gap_values(values: Iterable[object]) -> GapValues:
         if number.is_integer():
             words += [str(int(number)), f"{int(number)}.0"]
     return GapValues(tuple(dict.fromkeys(words)), tuple(dict.fromkeys(numbers)), replaces_usual)
+
+
+def gaps_of_column(values: object, name: str) -> GapValues:
+    """Return the values of one column that a user calls gaps.
+
+    values : one or several for all columns, or a dict of these by column; None for none
+    """
+    if not isinstance(values, Mapping):
+        return gap_values(listed(values))
+    return gap_values([*listed(values.get(ALL_COLUMNS)), *listed(values.get(name))])
+
+
+def listed(values: object) -> list[object]:
+    """Return one value, several, or none, as a list."""
+    if values is None:
+        return []
+    return (
+        list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    )
 
 
 def suspicious_codes(numbers: numpy.ndarray) -> list[float]:

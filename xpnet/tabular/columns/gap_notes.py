@@ -30,18 +30,21 @@ def note_of_named_gaps(values: Values, read: Values, gaps: GapValues) -> str:
     return f"holds values in {count:,} rows that are gaps by missing_values" if count else ""
 
 
-def note_of_codes(numbers: Numbers) -> str:
-    """Return the note on numbers that look like codes for gaps, "" for none."""
+def note_of_codes(numbers: Numbers, name: str) -> str:
+    """Return the note on numbers that look like codes for gaps, "" for none.
+
+    name : of the column, since such a number may be a value of another column
+    """
     floats = numbers.floats()
     codes = suspicious_codes(floats)
     if not codes:
         return ""
     listed = ", ".join(f"{code:.0f}" for code in codes)
     rows = int(numpy.isin(floats, codes).sum())
-    values = listed if len(codes) == 1 else f"({listed})"
+    values = listed if len(codes) == 1 else f"[{listed}]"
     return (
         f"holds {listed} in {rows:,} rows, far outside of all other numbers; "
-        f"missing_values={values} reads gaps"
+        f"missing_values={{{name!r}: {values}}} reads gaps"
     )
 
 

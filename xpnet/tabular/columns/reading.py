@@ -1,7 +1,7 @@
 """Columns of a table read as the training has learned it, by the forms of ``xpnet.data.cells``."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, NamedTuple
@@ -28,7 +28,7 @@ from xpnet.data.cells.forms import (
     learn_text,
     note_of_likeness,
 )
-from xpnet.data.cells.gaps import MISSING, GapValues, gap_values
+from xpnet.data.cells.gaps import ALL_COLUMNS, MISSING, GapValues, gaps_of_column, listed
 from xpnet.data.cells.numbers import Decimal, shown_decimal_marks
 from xpnet.errors import InputError
 from xpnet.tabular.columns.gap_notes import note_of_codes, note_of_named_gaps, note_of_no_date
@@ -46,10 +46,6 @@ from xpnet.tabular.columns.records import (
 
 TEXTS_LOOKED_AT = 200
 """Number of texts of a column that show the decimal mark of a table."""
-
-
-ALL_COLUMNS = ""
-"""Key of a dict of missing values for those of all columns."""
 
 
 class UnreadableWarning(UserWarning):
@@ -71,7 +67,8 @@ class ReadingRules:
 
     date_format : of dates in text: of all columns that have it, or by the name of the column
     categorical : indices of columns that are categories whatever they hold
-    missing_values : values that are gaps, of all columns or by the name of the column
+    missing_values : values that are gaps, of all columns or by the name of the column, where
+        those under "" are of all columns
     """
 
     date_format: str | Mapping[str, str] | None = None
@@ -83,18 +80,17 @@ class ReadingRules:
 
         Raises InputError for values that are neither numbers nor text.
         """
-        values = self.missing_values
-        if isinstance(values, Mapping):
-            listed = [*_listed(values.get(ALL_COLUMNS)), *_listed(values.get(name))]
-        else:
-            listed = _listed(values)
-        wrong = [value for value in listed if not isinstance(value, str | Real)]
+        own = self.missing_values
+        values = own.values() if isinstance(own, Mapping) else [own]
+        wrong = [
+            value for one in values for value in listed(one) if not isinstance(value, str | Real)
+        ]
         if wrong:
             raise InputError(
                 "`missing_values` must be numbers or text, or a dict of them by the names of "
                 f"columns; got {wrong[0]!r}. Gaps such as None and NaN need not be named."
             )
-        return gap_values(listed)
+        return gaps_of_column(own, name)
 
     def format_of(self, name: str) -> str | None:
         """Return the format that is named for one column, None for none."""
@@ -119,15 +115,6 @@ class ReadingRules:
                     f"`{parameter}` must name columns of the table; got "
                     f"{enumerated(map(repr, unknown))}. Correct the names."
                 )
-
-
-def _listed(values: object) -> list[object]:
-    """Return one value, several, or none, as a list."""
-    if values is None:
-        return []
-    return (
-        list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
-    )
 
 
 class LearnedTable(NamedTuple):
@@ -181,7 +168,7 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
     read = read_table(table, forms)
     for index, name in enumerate(table.labels or table.names):
         named = note_of_named_gaps(table.values(index), read.values(index), rules.gaps_of(name))
-        suspicious = _note_of_suspicious_values(read.values(index))
+        suspicious = _note_of_suspicious_values(read.values(index), name)
         for note in filter(None, (named, suspicious)):
             known = notes.get(name, "")
             if note in known:
@@ -192,10 +179,10 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
     return LearnedTable(read, forms, notes)
 
 
-def _note_of_suspicious_values(values: Values) -> str:
-    """Return the note on values that look like codes for gaps, "" for none."""
+def _note_of_suspicious_values(values: Values, name: str) -> str:
+    """Return the note on values that look like codes for gaps, "" for none. name : of the column"""
     if isinstance(values, Numbers) and not values.is_empty:
-        return note_of_codes(values)
+        return note_of_codes(values, name)
     if isinstance(values, Timestamps) and values.unit != "time" and not values.is_empty:
         return note_of_no_date(values)
     return ""
