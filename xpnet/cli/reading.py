@@ -349,6 +349,9 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
                 f"{frame.name}: --groups must name a column without gaps; {settings.groups!r} has "
                 f"{gaps:,}. Fill them, or leave such rows out."
             )
+        # Groups are divided in the order of their values; texts are in that of the rows.
+        if table.kind(0).kind == "category":
+            codes = numpy.unique(names.texts, return_inverse=True)[1][codes]
         return RowLinks(groups=codes)
     if settings.time is None:
         return RowLinks()
