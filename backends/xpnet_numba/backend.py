@@ -12,10 +12,10 @@ from typing import Literal, get_args
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
-from xpnet.backend.precision import check_precision, get_precision
+from xpnet.backend.precision import check_precision, get_precision, is_precision_set
 from xpnet.errors import BackendError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "auto"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -24,12 +24,13 @@ class NumbaBackend(NumpyBackend):
 
     Parameters
     ----------
-    precision : {"fp32", "bf16"}, optional
+    precision : {"fp32", "bf16", "auto"}, optional
         Precision of the matrix products of compiled steps of float32, in training and prediction.
         With ``bf16`` the factors are rounded to bfloat16, 8 bits of precision, where the processor
-        multiplies these; sums, parameters, gradients and updates are float32. A step says in
-        ``why`` which products run. None for the precision that ``--precision`` or the environment
-        variable ``XPNET_PRECISION`` names, or ``fp32``.
+        multiplies these; sums, parameters, gradients and updates are float32. With ``auto`` they
+        are rounded where such products take less time than those of float32: on AMX, and on AMD's
+        processors since Zen 4. A step says in ``why`` which products run. None for the precision
+        that ``--precision`` or the environment variable ``XPNET_PRECISION`` names, or ``fp32``.
 
     Raises
     ------
@@ -56,6 +57,30 @@ class NumbaBackend(NumpyBackend):
         precision = self._precision or get_precision()
         check_precision(precision, PRECISIONS)
         return precision
+
+    def with_precision(self, precision: Precision) -> "NumbaBackend":
+        """Return this backend with a precision; itself if it has that one, and where ``auto`` is
+        asked for and the user has named one, of the backend or by ``XPNET_PRECISION``.
+
+        Parameters
+        ----------
+        precision : {"fp32", "bf16", "auto"}
+            The precision.
+
+        Returns
+        -------
+        NumbaBackend
+            The backend.
+
+        Examples
+        --------
+        >>> from xpnet_numba import NumbaBackend
+        >>> NumbaBackend("bf16").with_precision("auto").precision
+        'bf16'
+        """
+        is_named = self._precision is not None or is_precision_set()
+        keeps_own = precision == self.precision or (precision == "auto" and is_named)
+        return self if keeps_own else NumbaBackend(precision)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._precision,)

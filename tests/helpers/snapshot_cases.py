@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "random_state": 3,
 }
 TABULAR: dict[str, Any] = {
+    "precision": "float32",  # the same bits with and without products of bfloat16
     "hidden_layer_sizes": (8,),
     "members": 2,
     "networks": 1,

@@ -28,6 +28,7 @@ from xpnet.backend.contract import (
     dtype_name,
     floating_dtype,
     on_device,
+    with_precision,
 )
 from xpnet.backend.generic import GenericBackend
 from xpnet.backend.group import Group
@@ -63,4 +64,5 @@ __all__ = [
     "get_threads",
     "on_device",
     "set_threads",
+    "with_precision",
 ]

@@ -72,6 +72,10 @@ class Backend(Protocol):
     one_blas_thread : callable
         Optional. Returns a context manager in which BLAS uses one thread, for algorithms that run
         outside a step.
+    with_precision : callable
+        Optional. ``with_precision(name)`` returns the backend with matrix products of float32 in
+        another precision: ``fp32``, or ``auto`` for the one that takes the least time, unless the
+        user has named one.
     at : callable
         Optional, for a library with several devices. ``at(array)`` returns the backend on the
         device of an array; the same object for the same device.
@@ -153,6 +157,35 @@ class Backend(Protocol):
         dict of str to str
             Facts by name, for the user.
         """
+
+
+def with_precision(backend: Backend, precision: str) -> Backend:
+    """Return a backend with another precision of matrix products, where it has a choice of them.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend.
+    precision : str
+        ``fp32``; or ``auto``, for the precision that takes the least time, unless the user has
+        named one.
+
+    Returns
+    -------
+    Backend
+        The backend in that precision, or the same backend.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.backend import with_precision
+    >>> with_precision(xpnet.get_backend("numba"), "fp32").precision
+    'fp32'
+    >>> with_precision(xpnet.get_backend("numpy"), "fp32").name
+    'numpy'
+    """
+    change = getattr(backend, "with_precision", None)
+    return backend if change is None else change(precision)
 
 
 def on_device(backend: Backend) -> AbstractContextManager[None]:

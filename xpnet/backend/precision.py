@@ -13,6 +13,9 @@ VARIABLE = "XPNET_PRECISION"
 
 DEFAULT = "fp32"
 
+SHORT_NAMES = {"float32": "fp32", "bfloat16": "bf16"}
+"""Precisions that have the name of a dtype as well, by that name."""
+
 
 @contextmanager
 def use_precision(name: str) -> Iterator[None]:
@@ -59,7 +62,8 @@ def get_precision() -> str:
     Returns
     -------
     str
-        The name in the environment variable ``XPNET_PRECISION``, or ``fp32``.
+        The name in the environment variable ``XPNET_PRECISION``, or ``fp32``. There, ``float32``
+        and ``bfloat16`` stand for ``fp32`` and ``bf16``.
 
     See Also
     --------
@@ -72,7 +76,27 @@ def get_precision() -> str:
     ...     get_precision()
     'fp32'
     """
-    return os.environ.get(VARIABLE) or DEFAULT
+    name = os.environ.get(VARIABLE) or DEFAULT
+    return SHORT_NAMES.get(name, name)
+
+
+def is_precision_set() -> bool:
+    """Return whether a precision is set, by ``XPNET_PRECISION``, ``--precision`` or
+    `use_precision`.
+
+    Returns
+    -------
+    bool
+        Whether `get_precision` returns that one and no default.
+
+    Examples
+    --------
+    >>> from xpnet.backend.precision import is_precision_set, use_precision
+    >>> with use_precision("fp32"):
+    ...     is_precision_set()
+    True
+    """
+    return bool(os.environ.get(VARIABLE))
 
 
 def check_precision(name: str, names: Sequence[str]) -> None:

@@ -377,8 +377,9 @@ computing: Decorator = together(
         is_eager=True,  # a backend reads it when it is first asked for
         callback=_use_precision,
         metavar="NAME",
-        help="Precision of products of float32: fp32, or bf16 with rounded factors, which is "
-        "faster on some processors; on NVIDIA GPUs also tf32. [default: fp32]",
+        help="Precision of products of float32: fp32, bf16 with rounded factors, which is faster "
+        "on some processors, or auto for bf16 on those; on NVIDIA GPUs also tf32. [default: auto "
+        "in trainings for classes, else fp32]",
     ),
 )
 """Adds ``--backend``, an argument of the command, and ``--threads`` and ``--precision``, which are

@@ -92,7 +92,8 @@ class PlacedNetwork(Saved):
         else:
             self.placement = Placement.UNDECIDED if backend is None else Placement.EXPLICIT
         self.settled: bool = isinstance(backend, Choice)
-        self.how_trained: str = ""  # a sentence about the processes that trained it; "" for one
+        # How it was trained, if not by one process in the way it predicts, in words.
+        self.how_trained: str = ""
         self.lock: NetworkLock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
 
@@ -144,10 +145,15 @@ class PlacedNetwork(Saved):
         """Describe which backend and step run, and why, and how many processes trained it."""
         parts = (
             f"backend {self.backend_} ({self.choice.reason})",
-            self._ready().why,
+            self.why_step,
             self.how_trained,
         )
         return "; ".join(filter(None, parts))
+
+    @property
+    def why_step(self) -> str:
+        """Describe which step runs, and why."""
+        return self._ready().why
 
     def on_device(self) -> AbstractContextManager[None]:
         """Make the network's device the current one, where its library has a current device.

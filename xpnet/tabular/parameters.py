@@ -125,6 +125,11 @@ class TabularParameters(BaseEstimator):
         The backend that computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
         The precision of parameters and results.
+    precision : {"auto", "float32"}, default "auto"
+        The precision of matrix products. With ``"auto"`` a classifier's training rounds their
+        factors to bfloat16 on processors where that takes less time, unless the backend,
+        ``--precision`` or ``XPNET_PRECISION`` names a precision; ``why_`` says so. Predictions and
+        trainings of regressors are float32. ``"float32"`` pins everything to float32.
     """
 
     quality: int = allowing(DEFAULT_QUALITY, Interval(Integral, 1, max(QUALITIES), closed="both"))
@@ -155,6 +160,7 @@ class TabularParameters(BaseEstimator):
     n_jobs: int | None = allowing(None, COUNT, NEGATIVE_COUNT, None)
     backend: str | Backend | None = None
     dtype: str = allowing("float32", {"float32", "float64"})
+    precision: str = allowing("auto", {"auto", "float32"})
 
     _task: ClassVar[str]
 

@@ -30,6 +30,8 @@ class Products(NamedTuple):
 def choose_products(precision: str, dtype: str, weight_bytes: int) -> Products:
     """Return the products of a step.
 
+    precision : ``fp32``; ``bf16``, where the processor has these products; or ``auto``, where they
+        also take less time
     weight_bytes : size of the largest weight of the network
 
     Raises BackendError for ``bf16`` with float64.
@@ -40,9 +42,9 @@ def choose_products(precision: str, dtype: str, weight_bytes: int) -> Products:
             "Use dtype='float32', or precision fp32."
         )
     function, reason = choose_product(weight_bytes)
-    if precision == "fp32":
+    if precision == "fp32" or dtype == "float64":
         return Products(function, reason, packs=False)
-    reasons = why_not()
+    reasons = why_not() if precision == "bf16" else why_no_gain()
     for name, description in DESCRIPTIONS.items():
         if not reasons[name]:
             others = [f", since {why}" for why in reasons.values() if why]
@@ -69,6 +71,24 @@ def why_not() -> dict[str, str]:
         reasons[AMX] = f"{processor} has no AMX-BF16 here"
     else:
         reasons[AMX] = why_no_permission()
+    return reasons
+
+
+FAST_VECTORS = "znver"
+"""The beginning of the names of processors that multiply vectors of bfloat16 faster than those of
+float32: AMD's since Zen 4. Intel's processors execute vdpbf16ps at half the rate of float32's
+instructions; with AMX they have faster products of bfloat16."""
+
+
+def why_no_gain() -> dict[str, str]:
+    """Return for each product of bfloat16 why it takes no less time than one of float32; an empty
+    text if it does.
+    """
+    _, processor, _ = compiler_target()
+    reasons = why_not()
+    has_amx = not reasons[AMX]
+    if not (has_amx or reasons[VECTORS] or processor.startswith(FAST_VECTORS)):
+        reasons[VECTORS] = f"{processor} multiplies vectors of bfloat16 more slowly than float32"
     return reasons
 
 

@@ -491,7 +491,7 @@ def test_float64_is_refused() -> None:
 
 
 def test_an_unknown_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="fp32, bf16; got 'fp8'"):
+    with pytest.raises(InputError, match="fp32, bf16, auto; got 'fp8'"):
         NumbaBackend("fp8")  # type: ignore[arg-type]
     monkeypatch.setenv(VARIABLE, "fp8")
     with pytest.raises(InputError, match=f"got 'fp8'.*{VARIABLE}"):

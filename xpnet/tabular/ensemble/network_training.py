@@ -97,7 +97,8 @@ def new_network(recipe: Recipe, seed: int) -> Network:
     rng = numpy.random.default_rng(seed)
     spec = replace(recipe.spec, seed=seed)
     values = initial_values(recipe.spec, rng)
-    return Network(spec, values, recipe.schedule, backend=recipe.backend, dtype=spec.dtype, rng=rng)
+    backend = recipe.training_backend
+    return Network(spec, values, recipe.schedule, backend=backend, dtype=spec.dtype, rng=rng)
 
 
 def train_network(
@@ -226,6 +227,13 @@ def with_baselines(
         network = Network(
             spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
         )
-        network.history, network.how_trained = trained.history, trained.how_trained
+        network.history, network.how_trained = trained.history, how_trained_in(recipe, trained)
         networks.append(network)
     return networks
+
+
+def how_trained_in(recipe: Recipe, trained: Network) -> str:
+    """Return how a network was trained, if not as it predicts. trained : the trained network"""
+    if recipe.training_backend is recipe.backend:
+        return trained.how_trained
+    return "; ".join(filter(None, [f"trained by {trained.why_step}", trained.how_trained]))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend import Backend, NetworkSpec, with_precision
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
+from xpnet.dispatch import choose
 from xpnet.learning.parameters import hidden_sizes
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Constant, Optimizer, Schedule
@@ -201,6 +202,10 @@ MIN_UPDATES = 20_000
 MAX_SHARE_BEFORE_HELPERS = 1 / 3
 """Share of a limit of time up to which a fit begins trees and a linear baseline. Later they would
 leave too little time for the networks."""
+ROUNDED_LOSS = "softmax_cross_entropy"
+"""The loss whose trainings may round the factors of products to bfloat16. Their log losses on open
+tables are those of float32. A target of numbers may have no noise: there, as on Friedman's first
+function, rounded factors double the error."""
 SGD_MOMENTUM = 0.9
 """Momentum of ``solver="sgd"``."""
 FALL_BEGIN = 2 / 3
@@ -239,7 +244,8 @@ class Recipe:
     label_smoothing : the share of a label that is spread over all classes
     refit : whether networks train on all rows after their best epoch
     refit_share : number of these epochs, relative to the epochs up to the best one
-    backend : what computes, None for the best one for NumPy's arrays
+    backend : what predicts, None for the best one for NumPy's arrays
+    training_backend : what trains: the same, or the same in another precision
     input_scales : (inputs,) factors of the inputs in training, or None
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
     baseline
@@ -259,6 +265,7 @@ class Recipe:
     refit: bool
     refit_share: float
     backend: str | Backend | None
+    training_backend: str | Backend | None
     input_scales: numpy.ndarray | None
     input_sums: SparseMatrix | None
     deadline: float
@@ -285,6 +292,9 @@ def make_recipe(
     limit = estimator.time_limit or math.inf
     quality = QUALITIES[estimator.quality]
     spec = network_spec(estimator, inputs=rows.X.shape[1], outputs=outputs)
+    backend = estimator.backend
+    if estimator.precision == "float32":
+        backend = in_precision(backend, "fp32")
     batch_size = batch_size_of(estimator, len(rows.X))
     learning_rate = learning_rate_of(estimator)
     schedule: Schedule = Constant(learning_rate)
@@ -319,12 +329,32 @@ def make_recipe(
         label_smoothing=getattr(estimator, "label_smoothing", 0.0),
         refit=estimator.refit and not is_capped,
         refit_share=quality.refit_share,
-        backend=estimator.backend,
+        backend=backend,
+        training_backend=training_backend_of(estimator, backend, spec),
         input_scales=input_scales,
         input_sums=input_sums,
         deadline=started + limit,
         watch=watch,
     )
+
+
+def in_precision(backend: str | Backend | None, precision: str) -> str | Backend | None:
+    """Return what computes in a precision: the same unless it must be changed for it."""
+    chosen = choose(backend=backend).backend
+    changed = with_precision(chosen, precision)
+    return backend if changed is chosen else changed
+
+
+def training_backend_of(
+    estimator: "Tabular", backend: str | Backend | None, spec: NetworkSpec
+) -> str | Backend | None:
+    """Return what trains the networks of an estimator. backend : what predicts
+
+    Where the precision is "auto", products of trainings for labels round their factors if that
+    takes less time.
+    """
+    may_round = estimator.precision == "auto" and spec.loss == ROUNDED_LOSS
+    return in_precision(backend, "auto") if may_round and spec.dtype == "float32" else backend
 
 
 def network_counts(estimator: "Tabular", rows: int) -> tuple[int, int]:
