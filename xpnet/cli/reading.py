@@ -22,6 +22,7 @@ from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import (
     decimal_mark_of,
     learn_forms,
+    notes_of_digit_names,
     notes_of_words,
     read_numbers,
     text_columns,
@@ -143,6 +144,8 @@ def _forms_of_file(
     forms = learn_forms(frame, unknown, settings.text, rules, settings.gaps_of)
     if not known and not rules.has_types:
         frame.notes += notes_of_words(frame, forms)
+    if isinstance(opened, TextFile):
+        frame.notes += notes_of_digit_names(opened.digit_names, forms)
     forms |= {name: LearnedForm(form) for name, form in known.items() if name in features}
     formats = {learned.form.date_format for learned in forms.values()}
     if settings.date_format is not None and settings.date_format not in formats:

@@ -77,6 +77,20 @@ def notes_of_words(frame: Frame, forms: Mapping[str, LearnedForm]) -> list[str]:
     ]
 
 
+def notes_of_digit_names(
+    examples: Mapping[str, str], forms: Mapping[str, LearnedForm]
+) -> list[str]:
+    """Return the notes on columns whose digits are read as text, and are no times of day.
+
+    examples : of the digits, by the names of the columns
+    """
+    return [
+        f"{name}: holds digits that name things, such as {example!r}, and is read as text"
+        for name, example in examples.items()
+        if name not in forms or forms[name].form.kind == "category"
+    ]
+
+
 def decimal_mark_of(forms: Mapping[str, ColumnForm]) -> Decimal | None:
     """Return the decimal mark with which a file is read, None where no form tells one."""
     marks = [form.number_format.decimal for form in forms.values() if form.kind == "number"]

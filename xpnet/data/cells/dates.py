@@ -93,6 +93,8 @@ ENDS_OF_CALENDAR = frozenset({date.min, date.max})
 
 _ISO_LAYOUTS = {10: "dddd-dd-dd", 16: "dddd-dd-dd dd:dd", 19: "dddd-dd-dd dd:dd:dd"}
 """Dates of ISO 8601 without zone and fraction, by their length, which are read all at once."""
+_DIGITS_OF_DIRECTIVE = {"Y": 4, "j": 3, **dict.fromkeys("mdHMSy", 2)}
+"""Digits of the parts of a format of ``datetime.strptime`` that are written without a separator."""
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 MICROSECONDS_PER_DAY = 86_400_000_000
@@ -255,19 +257,33 @@ _Reader = Callable[[str], _Instant | None]
 
 
 def _reader_of(date_format: str) -> _Reader:
-    """Return the function that reads a text of a form or format as a date, None for others."""
+    """Return the function that reads a text of a form or format as a date, None for others.
+
+    In a format of digits alone, such as 0517, a whole number lacks its first zeros: 517.
+    """
     pattern = FORMS.get(date_format)
+    width = _digits_of(date_format)
 
     def read(text: str) -> _Instant | None:
         """Return the date, None for another text."""
         try:
             if pattern is None:
-                return _instant_by_format(text, date_format)
+                filled = text.zfill(width) if text.isdecimal() else text
+                return _instant_by_format(filled, date_format)
             return _instant_of(text, pattern)
         except (ValueError, OverflowError):
             return None
 
     return read
+
+
+def _digits_of(date_format: str) -> int:
+    """Return the number of digits of a format that has digits alone, 0 for another format."""
+    directives = re.findall("%(.)", date_format)
+    if not directives or "".join(f"%{letter}" for letter in directives) != date_format:
+        return 0
+    widths = [_DIGITS_OF_DIRECTIVE.get(letter, 0) for letter in directives]
+    return sum(widths) if all(widths) else 0
 
 
 def _instant_by_format(text: str, date_format: str) -> _Instant:

@@ -4,6 +4,7 @@ A `ColumnForm` reads each text for itself. So a value means the same alone, in a
 order of rows, and in any source: frames, dicts and files all come here with their distinct texts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -36,6 +37,13 @@ USUAL_YEARS = 1800, 2200
 """Year of the first date that is read without a note, and that of the first one after all these."""
 TEXTS_LOOKED_AT = 1000
 """Number of texts of a category that show which types of values they spell."""
+CLOCK_DIGITS = re.compile(r"(?:[01]\d|2[0-3])[0-5]\d", re.ASCII)
+"""A time of day in four digits."""
+CLOCK_FORMAT = "%H%M"
+"""The format of such times."""
+MIN_CLOCK_TIMES = 30
+"""Number of different times from which a column of four digits holds times of day. Of numbers below
+2400, 30 different ones end in minutes, 00 to 59, by chance in 2 of ten million columns."""
 MAX_WORD_LENGTH = 1000
 """Maximum number of characters of a text in a form, which may come from a file of anyone."""
 MAX_WORDS = 1000
@@ -189,6 +197,9 @@ def learn_text(parts: Parts, rules: TextRules) -> LearnedForm:
         """Yield the texts of some rows after those of others."""
         return (part.texts for part in filled())
 
+    clock_times = _learned_clock_times(texts(), gaps)
+    if clock_times is not None:
+        return clock_times
     formats = [[rules.date_format]] if rules.date_format is not None else []
     for forms in [*formats, FORMS]:
         common = common_forms(texts(), forms)
@@ -256,6 +267,28 @@ def _without(parts: Parts, words: set[str]) -> Parts:
                 yield TextCounts([text for text in texts if text not in words], counts[is_filled])
 
     return filled
+
+
+def _learned_clock_times(parts: Iterable[Sequence[str]], gaps: GapValues) -> LearnedForm | None:
+    """Return the form of times of day in four digits, such as 0517; None for other text.
+
+    Postcodes and other names of four digits soon have one whose last digits are no minutes.
+    """
+    different: set[str] = set()
+    for texts in parts:
+        if any(CLOCK_DIGITS.fullmatch(text) is None for text in texts):
+            return None
+        different.update(texts)
+    example = min(different, default="")
+    if len(different) < MIN_CLOCK_TIMES or example[0] != "0":
+        return None
+    time = f"{example[:2]}:{example[2:]}"
+    note = (
+        f"holds text such as {example!r}, which is read as the time of day {time}; "
+        "categorical_features reads the column as text"
+    )
+    form = date_form(Dates(numpy.empty(0), "naive", CLOCK_FORMAT), gaps)
+    return LearnedForm(form, note, is_doubtful=True)
 
 
 def _are_durations(parts: Iterable[Sequence[str]]) -> bool:

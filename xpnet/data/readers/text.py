@@ -86,6 +86,7 @@ class TextFile:
     name : for messages; names : of the columns
     repeated_names : groups of columns that have one name in the file
     notes : sentences for the user about how the file is read
+    digit_names : columns of digits that are read as text, with an example of each
 
     Raises DataFileError for an empty file, and for bytes of another encoding.
     """
@@ -110,6 +111,7 @@ class TextFile:
                 (kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None
             )
         self.notes: list[str] = []
+        self.digit_names: dict[str, str] = {}
         with reading(self.name, self._remedy):
             text = self._beginning()
             usual = "\t" if format_suffix(self.path) == ".tsv" else ",;\t|"
@@ -281,10 +283,7 @@ class TextFile:
         with self._opened(list(columns), dict.fromkeys(columns, STRING)) as reader:
             names = columns_of_names(reader)
         kinds |= dict.fromkeys(names, STRING)
-        self.notes += [
-            f"{name}: holds digits that name things, such as {example!r}, and is read as text"
-            for name, example in names.items()
-        ]
+        self.digit_names |= names
         return bool(names)
 
     @contextmanager
