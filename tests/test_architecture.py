@@ -22,7 +22,7 @@ ROOMS = [
     {"learning"},
     {"estimators", "tabular"},
     {"modelfile"},
-    {"cli", "dask"},
+    {"cli", "dask", "mlflow"},
 ]
 """Rooms from the bottom up; a room may import from lower floors and from its own floor."""
 ROOM_NAMES = set().union(*ROOMS)

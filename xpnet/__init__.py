@@ -5,8 +5,8 @@ or any array-API library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``,
 ``xpnet.MLPClassifier``, and ``xpnet --help``.
 
 The public API consists of the names that ``__all__`` lists here, in each module among these names,
-in ``xpnet.data.sources`` and in ``xpnet.dask``. All other modules and names are private and may
-change in any version.
+in ``xpnet.data.sources``, ``xpnet.dask`` and ``xpnet.mlflow``. All other modules and names are
+private and may change in any version.
 """
 
 from importlib import import_module

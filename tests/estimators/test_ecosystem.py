@@ -1,7 +1,6 @@
 """Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, pictures."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -243,29 +242,6 @@ def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None
     expected = xpnet.MLPClassifier(**settings).fit(data.X, data.labels)
     np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
     assert classifier.loss_curve_ == expected.loss_curve_
-
-
-@pytest.mark.filterwarnings("ignore")  # theirs
-def test_mlflow_logs_and_loads_an_estimator(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Any, classifier: Any
-) -> None:
-    mlflow = pytest.importorskip(
-        "mlflow", reason="keeps models of experiments; large: the weekly job installs mlflow-skinny"
-    )
-    pytest.importorskip("mlflow.sklearn", reason="mlflow's part for scikit-learn")
-    skops_io = pytest.importorskip("skops.io", reason="the format in which MLflow saves estimators")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
-    model = classifier.fit(data.X, data.labels)
-    with mlflow.start_run():
-        trusted = skops_io.get_untrusted_types(data=skops_io.dumps(model))
-        logged = mlflow.sklearn.log_model(
-            model, name="model", skops_trusted_types=trusted, pip_requirements=["xpnet"]
-        )
-    np.testing.assert_array_equal(
-        mlflow.sklearn.load_model(logged.model_uri).predict_proba(data.X),
-        model.predict_proba(data.X),
-    )
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs

@@ -4,7 +4,7 @@ import inspect
 
 import xpnet
 
-NAMED = ["xpnet.data.sources", "xpnet.dask"]
+NAMED = ["xpnet.data.sources", "xpnet.dask", "xpnet.mlflow"]
 ROOMS = [
     "xpnet",
     *(f"xpnet.{name}" for name in xpnet.__all__ if inspect.ismodule(getattr(xpnet, name))),

@@ -1,5 +1,6 @@
 """Saving, for models and estimators of any kind."""
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ class Saved:
     """A model that can be written to files, with ``extra``, a dict of JSON values that files keep
     with it.
     """
+
+    def __getstate__(self) -> dict[str, object]:
+        _explain_to_skops(type(self))
+        return super().__getstate__()  # type: ignore[return-value]
 
     @cached_property
     def extra(self) -> dict[str, Any]:
@@ -86,3 +91,21 @@ class Saved:
         >>> xpnet.LogisticRegression(4, 3).export_onnx("iris.onnx")
         """
         model_files().export_model(self, path)
+
+
+def _explain_to_skops(kind: type) -> None:
+    """Let skops, where it writes an object of a class, say which call opens it.
+
+    MLflow's ``mlflow.sklearn.log_model`` writes by skops, and refuses types that the caller does
+    not name.
+    """
+    exceptions = sys.modules.get("skops.io.exceptions")
+    reasons = getattr(exceptions, "UNTRUSTED_TYPE_REASONS", None)  # of skops 0.16 and newer
+    if isinstance(reasons, dict):
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        reasons.setdefault(
+            name,
+            f"{name} is a model of xpnet. In MLflow, log it by "
+            '`xpnet.mlflow.log_model(model, name="model")`, which needs no list of types. '
+            "Elsewhere, save it by `model.save(path)` or trust the types of xpnet.",
+        )
