@@ -21,6 +21,7 @@ from hypothesis.extra import numpy as arrays
 
 from xpnet.data import frames, open_data
 from xpnet.data.cells.forms import TextRules
+from xpnet.data.cells.gaps import GapValues
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import learn_forms
 from xpnet.errors import DataFileError
@@ -231,7 +232,7 @@ def test_dates_have_forms(tmp_path: Path) -> None:
         "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 "
         "11:00,q\n",
     )
-    forms = learn_forms(found.frame, ["a", "b", "c"], [], TextRules())
+    forms = learn_forms(found.frame, ["a", "b", "c"], [], TextRules(), lambda _: GapValues())
     assert [form.form.kind for form in forms.values()] == ["date"] * 3
     seconds = forms["b"].form.read(found.cells["b"]).values / 1e6
     assert seconds.tolist() == [pandas.Timestamp(f"2024-02-0{day}").timestamp() for day in (1, 3)]

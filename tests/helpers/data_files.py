@@ -62,7 +62,7 @@ def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: A
         thousands=dialect.get("thousands"),
         has_types=not isinstance(opened, TextFile),
     )
-    forms = learn_forms(frame, features, text, rules)
+    forms = learn_forms(frame, features, text, rules, lambda _: GapValues())
     read_numbers(frame, forms)
     gap_texts = label_gaps(GapValues(), ()) if isinstance(opened, TextFile) else ("",)
     labels, labelled, _ = read_labels(frame, target, dialect.get("decimal"), gap_texts=gap_texts)

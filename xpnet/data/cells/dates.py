@@ -289,6 +289,8 @@ def _digits_of(date_format: str) -> int:
 def _instant_by_format(text: str, date_format: str) -> _Instant:
     """Return a text in a format of the user's as a date. Raises ValueError for another text."""
     timestamp = datetime.strptime(text, date_format)
+    if not has_date(date_format):  # strptime counts times of day from 1900
+        timestamp = datetime.combine(_EPOCH, timestamp.timetz())
     offset = timestamp.utcoffset()
     if offset is None:
         return _Instant((timestamp - _EPOCH) // _MICROSECOND, "naive")
