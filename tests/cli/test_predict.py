@@ -152,3 +152,26 @@ def test_predictions_have_names_that_no_column_of_the_file_has(run: Run, flowers
     first, second = pandas.read_csv("p.csv"), pandas.read_csv("q.csv")
     assert list(second.columns) == [*first.columns, "prediction_2"]
     assert (second["prediction_2"] == first["prediction"]).all()
+
+
+def test_columns_of_predictions_are_named(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    table = pandas.DataFrame({"x": rng.normal(size=80)})
+    table["y"], table["label"] = 2 * table["x"] + 0.01, np.where(table["x"] > 0, "b", "a")
+    table.to_csv("d.csv", index=False)
+    quick = ("--epochs", "2", "--members", "1", "--hidden", "3", "--features", "x", "-o")
+    run("train", "d.csv", "--target", "y", *quick, "numbers")
+    run("train", "d.csv", "--target", "label", *quick, "classes")
+    for model, options, usual, chosen in (
+        ("numbers", ("--interval", "0.8"), "prediction,low,high", "p,q,r"),
+        ("classes", ("--proba",), "prediction,p_a,p_b", "kind,no,yes"),
+    ):
+        plain = run("predict", model, "d.csv", *options).stdout.splitlines()
+        named = run("predict", model, "d.csv", *options, "--columns", chosen).stdout.splitlines()
+        assert (plain[0], named[0]) == (usual, chosen)
+        assert plain[1:] == named[1:]
+        few = run("predict", model, "d.csv", *options, "--columns", "p", code=2)
+        check_one_line(few, usual.replace(",", ", "))
+    kept = ("predict", "numbers", "d.csv", "--keep-columns", "--columns")
+    check_one_line(run(*kept, "label", code=2), "label")
+    assert run(*kept, "price").stdout.startswith("x,y,label,price\n")

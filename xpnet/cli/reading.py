@@ -35,7 +35,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.rows.division import RowLinks, split_off_rows, times_of
+from xpnet.tabular.rows.division import RowLinks, folds_to_measure, split_off_rows, times_of
 
 MAX_COLUMNS = 100_000
 """Maximum columns of a table: each takes about 0.1 ms when it is encoded."""
@@ -182,7 +182,7 @@ class TableRows:
         return len(self.y)
 
     def take(self, selection: numpy.ndarray | slice) -> "TableRows":
-        """Return some of the rows, in their order. selection : (rows,) bool, or a slice"""
+        """Return some of the rows, in their order. selection : (rows,) bool, indices, or a slice"""
         selected = numpy.zeros(len(self), bool)
         selected[selection] = True
         chosen = self.chosen.copy()
@@ -310,6 +310,19 @@ def split_last(rows: TableRows, fraction: float) -> tuple[TableRows, TableRows]:
     """Divide rows into two parts, of which the second has the last ones, a fraction of them."""
     second = numpy.arange(len(rows)) >= len(rows) - round(fraction * len(rows))
     return rows.take(~second), rows.take(second)
+
+
+def split_folds(rows: TableRows, count: int, seed: int) -> list[tuple[TableRows, TableRows]]:
+    """Return training and test rows for each fold, by `folds_to_measure`.
+
+    Raises DataFileError for fewer rows, groups or times than folds.
+    """
+    are_classes = rows.classes is not None
+    try:
+        folds = folds_to_measure(rows.y, rows.links, count, seed, are_classes=are_classes)
+    except InputError as error:
+        raise DataFileError(f"{rows.frame.name}: --folds {count}: {error}") from error
+    return [(rows.take(fold.training), rows.take(fold.validation)) for fold in folds]
 
 
 def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:

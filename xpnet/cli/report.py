@@ -27,7 +27,7 @@ class DataFacts(TypedDict):
     """The data in a report.
 
     rows, features : numbers of rows with a label and of columns; classes : the labels, if any
-    training_rows, left_out, added, notes : known after the training
+    training_rows, trained_on, left_out, added, notes : known after the training
     """
 
     name: str
@@ -36,6 +36,7 @@ class DataFacts(TypedDict):
     target: str
     classes: NotRequired[list[object]]
     training_rows: NotRequired[int]
+    trained_on: NotRequired[str]
     left_out: NotRequired[dict[str, str]]
     added: NotRequired[dict[str, str]]
     notes: NotRequired[list[str]]
@@ -64,7 +65,10 @@ class TrainedFacts(TypedDict):
 
 
 class Report(TypedDict):
-    """The report of a training, as JSON values. What is optional is known after the training."""
+    """The report of a training, as JSON values. What is optional is known after the training.
+
+    folds : scores of the test rows of each fold of a cross-validation
+    """
 
     xpnet: str
     settings: dict[str, object]
@@ -72,6 +76,7 @@ class Report(TypedDict):
     task: dict[str, str]
     seconds: NotRequired[float]
     scores: NotRequired[dict[str, Scores]]
+    folds: NotRequired[list[Scores]]
     model: NotRequired[ModelFacts]
     history: NotRequired[Losses]
     histories: NotRequired[list[Losses]]
@@ -165,8 +170,8 @@ def write_others(settings: TrainSettings, report: Report) -> list[Written]:
 def describe_training(model: Tabular, report: Report) -> dict[str, object]:
     """Return the facts of a model file on its training, as JSON values.
 
-    ``model``, its kind; ``data`` and ``rows``; ``validation_loss``, the mean of all networks;
-    ``test``, the scores, once they are known
+    ``model``, its kind; ``data``, ``rows`` and ``trained_on``; ``validation_loss``, the mean of all
+    networks; ``test``, the scores, once they are known
     """
     scores = report.get("scores", {})
     kept_losses = [
@@ -179,6 +184,7 @@ def describe_training(model: Tabular, report: Report) -> dict[str, object]:
         "model": report["model"]["name"],
         "data": visible(report["data"]["name"]),  # files hold no bytes that are not UTF-8
         "rows": report["data"]["training_rows"],
+        "trained_on": report["data"]["trained_on"],
         "validation_loss": fmean(kept_losses) if kept_losses else None,
         "test": {name: value for name, value in test.items() if isinstance(value, float | int)},
     }
@@ -208,6 +214,7 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
         ("added", reasons_line(data["added"])),
         *(("note", note) for note in data["notes"]),
         ("model", f"{parameters}, {report['settings']['dtype']}"),
+        ("rows", data["trained_on"]),
         ("trained", why),
         ("epochs", ", ".join(map(str, model["epochs"]))),
         ("time", f"{report['seconds']:.2f} s"),

@@ -1,6 +1,7 @@
 """Scores of predictions, by scikit-learn where its functions hold the rows once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -217,6 +218,32 @@ def baseline_scores(
         training.classes.tolist(),
         measured.weight,
     )
+
+
+def mean_scores(measured: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
+    """Return the means of scores over the folds of a cross-validation, and their spread.
+
+    The spread is the standard deviation over the folds, with one degree of freedom less than folds.
+    A score that a fold lacks has neither.
+
+    measured : the scores of each fold, by the rows that they are of
+    """
+    test = [scores["test"] for scores in measured]
+    return {
+        "test": _over_folds(test, numpy.mean),
+        "spread": _over_folds(test, partial(numpy.std, ddof=1)),
+        "baseline": _over_folds([scores["baseline"] for scores in measured], numpy.mean),
+    }
+
+
+def _over_folds(scores: Sequence[Scores], statistic: Callable[[Any], Any]) -> Scores:
+    """Return a statistic of each score over folds, with the number of all rows."""
+    names = [name for name in scores[0] if name not in ("rows", "classes", "f1_class")]
+    statistics: Scores = {"rows": sum(of_fold["rows"] for of_fold in scores)}
+    for name in names:
+        values = [of_fold[name] for of_fold in scores]
+        statistics[name] = None if None in values else float(statistic(values))
+    return statistics | {name: scores[0][name] for name in ("f1_class",) if name in scores[0]}
 
 
 def class_frequencies(rows: TableRows) -> numpy.ndarray:

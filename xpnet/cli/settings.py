@@ -102,6 +102,8 @@ class TrainSettings(MeasuringSettings):
     test_size: float = 0.25
     holdout: str = "random"
     test: str | None = None
+    final: bool = False
+    folds: int | None = None
     model: str = "tabular"
     quality: int | None = None
     hidden: tuple[int, ...] | None = None
@@ -148,4 +150,5 @@ class PredictSettings(ReadingSettings):
     output: Path | None = None
     proba: bool = False
     interval: float | None = None
+    columns: tuple[str, ...] = ()
     keep_columns: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy
@@ -21,6 +21,7 @@ from xpnet.cli.reading import (
     read_columns,
     read_links,
     split,
+    split_folds,
     split_last,
     with_training_classes,
     with_weights,
@@ -38,7 +39,14 @@ from xpnet.cli.report import (
     write_others,
 )
 from xpnet.cli.resuming import SameRun
-from xpnet.cli.scores import Scores, baseline_scores, rare_class_note, scores_of, single_rows_note
+from xpnet.cli.scores import (
+    Scores,
+    baseline_scores,
+    mean_scores,
+    rare_class_note,
+    scores_of,
+    single_rows_note,
+)
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import frames
@@ -84,34 +92,93 @@ LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
 """Learning rate of a network without hidden layers, unless an option names one."""
 
 
+class Division(NamedTuple):
+    """The rows of one measurement. training : of the measured model; test : others, perhaps none"""
+
+    training: TableRows
+    test: TableRows
+
+
 def run(settings: TrainSettings) -> None:
-    """Train, then write and show the results."""
+    """Train, then write and show the results.
+
+    The model that is written is trained first, so that Ctrl-C during the measurement of others
+    does not lose it.
+    """
+    is_first_rank = not current_ranks().rank  # it writes and shows the results of all
     with ProgressLines(f"reading {settings.data}", quiet=settings.quiet) as lines:
         rows, report = _read(settings, lines)
-        training, test = _divided(rows, report["data"]["target"], settings)
+        divisions = _divisions(rows, report["data"]["target"], settings)
+        is_final = settings.final or settings.folds is not None
+        rows = rows if is_final else divisions[0].training
         lines.stage = "training"
         started = time.perf_counter()
-        model = fit(training, settings, lines)
+        model = fit(rows, settings, lines)
         report["seconds"] = time.perf_counter() - started
         _check_losses(model)
-        if current_ranks().rank:  # rank 0 writes and shows the results of all
-            return
-        _complete(report, model, training, settings)
-        # Ctrl-C loses no model from here on, whatever takes long.
-        target_format = training.target_format
-        written = write_model(model, settings, report, settings.output, target_format)
+        written = None
+        if is_first_rank:
+            _complete(report, model, rows, settings)
+            report["data"]["trained_on"] = _trained_on(rows, divisions, settings)
+            written = write_model(model, settings, report, settings.output, rows.target_format)
         lines.stage = "measuring"
-        report["scores"] = _measure(model, training, test)
+        measured = [
+            _fit_and_measure(division, None if is_final else model, settings, lines, number)
+            for number, division in enumerate(divisions, 1)
+        ]
+        if not is_first_rank:
+            return
+        report["scores"] = measured[0] if settings.folds is None else mean_scores(measured)
+        if settings.folds is not None:
+            report["folds"] = [scores["test"] for scores in measured]
         if written is not None:
             lines.stage = "measuring importances"
-            if time.perf_counter() - started < MAX_OVERRUN * (settings.time_limit or inf):
+            if report["seconds"] < MAX_OVERRUN * (settings.time_limit or inf):
                 _ask_for_importances(model)
-            written = replace_model(written, model, settings, report, target_format)
+            written = replace_model(written, model, settings, report, rows.target_format)
     files = [*filter(None, [written]), *write_others(settings, report)]
     show_report(report, model.why_, [file.path for file in files])
     failures = " ".join(file.failure for file in files if file.failure)
     if failures:
         raise XpnetError(failures)
+
+
+def _fit_and_measure(
+    division: Division,
+    model: Tabular | None,
+    settings: TrainSettings,
+    lines: ProgressLines,
+    number: int,
+) -> dict[str, Scores]:
+    """Return the scores of a model of the training rows; the first rank of several has them.
+
+    model : that was trained on them; None to train it here; number : of the division, from 1
+    """
+    if model is None:
+        folder = settings.checkpoint_dir
+        if folder is not None:
+            settings = replace(settings, checkpoint_dir=folder / f"measured-{number}")
+        if settings.folds is not None:
+            lines.say("fold", f"{number} of {settings.folds}")
+        model = fit(division.training, settings, lines)
+        _check_losses(model)
+    return {} if current_ranks().rank else _measure(model, *division)
+
+
+def _trained_on(rows: TableRows, divisions: Sequence[Division], settings: TrainSettings) -> str:
+    """Return a sentence on the rows that the model has seen and those that measured it."""
+    training, test = divisions[0]
+    if settings.folds is not None:
+        return f"all {len(rows):,} rows; the scores are of {len(divisions)} models of a part each"
+    if settings.final:
+        return f"all {len(rows):,} rows; the scores are of a model of {len(training):,} of them"
+    if settings.test is not None or not len(test):
+        return f"all {len(rows):,} rows"
+    count = len(training) + len(test)
+    return (
+        f"{len(training):,} of {count:,} rows ({len(training) / count:.0%}); --final trains on all "
+        "of them after measuring"
+    )
 
 
 def _ask_for_importances(model: Tabular) -> None:
@@ -168,8 +235,8 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     return scores
 
 
-def _divided(rows: TableRows, target: str, settings: TrainSettings) -> tuple[TableRows, TableRows]:
-    """Return the rows to train on and those to test on; notes say how they were chosen.
+def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[Division]:
+    """Return the rows of each measurement; notes say how they were chosen.
 
     target : the column of labels
     """
@@ -178,16 +245,19 @@ def _divided(rows: TableRows, target: str, settings: TrainSettings) -> tuple[Tab
         notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
-        return rows, _test_rows(rows, settings.test, target, settings)
+        return [Division(rows, _test_rows(rows, settings.test, target, settings))]
     if settings.holdout == "last":
         notes.append("test rows are the last ones of the file")
-        return with_training_classes(*split_last(rows, settings.test_size))
+        return [Division(*with_training_classes(*split_last(rows, settings.test_size)))]
     if settings.groups is not None:
         notes.append(f"test and validation rows have {settings.groups} of their own")
     if settings.time is not None:
         notes.append(f"test and validation rows are the latest by {settings.time}")
-    parts = split(rows, settings.test_size, settings.seed, "--test-size")
-    return with_training_classes(*parts)
+    if settings.folds is None:
+        parts = [split(rows, settings.test_size, settings.seed, "--test-size")]
+    else:
+        parts = split_folds(rows, settings.folds, settings.seed)
+    return [Division(*with_training_classes(*part)) for part in parts]
 
 
 def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:

@@ -112,6 +112,7 @@ def _training_facts(training: dict[str, object]) -> dict[str, object]:
     source = f" of {data}" if data is not None else ""
     facts = {
         "trained on": f"{_shown(rows)} rows{source}" if rows else None,
+        "rows": training.get("trained_on"),
         "training loss": _shown(training.get("loss")),
         "validation loss": _shown(training.get("validation_loss")),
         "validation score": _shown(training.get("validation_score")),

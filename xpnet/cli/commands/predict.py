@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     help="Add the ends of an interval that holds this fraction of new targets, such as 0.9.",
 )
 @options.writing_option(
+    "--columns",
+    type=options.WORDS,
+    default=(),
+    metavar="NAMES",
+    help="Names of the columns with predictions, separated by commas. [default: prediction, and "
+    "p_LABEL, low and high]",
+)
+@options.writing_option(
     "--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions."
 )
 @options.reading
@@ -54,7 +62,7 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     Examples:
       xpnet predict model.safetensors new.csv --proba -o predicted.csv
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
-      xpnet predict model.safetensors new.csv --interval 0.9
+      xpnet predict model.safetensors new.csv --interval 0.9 --columns price,low_price,high_price
     """
     import numpy
 
@@ -68,7 +76,10 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     _check_model(opened, settings)
     file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
     ids = _columns_to_keep(file.names, opened, settings)
-    header = _unused_names(_header(opened, settings.proba), ids, frame)
+    header = _header(opened, settings.proba)
+    if settings.columns:
+        header = _named_columns(header, ids, settings.columns)
+    header = _unused_names(header, ids, frame)
     kept = file.read(ids, ids, keeps_names=False).all_batches(ids) if ids else None
     labelled = numpy.ones(frame.rows, bool)
     rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
@@ -104,6 +115,26 @@ def _columns_to_keep(
     if settings.keep_columns:
         return names
     return list(dict.fromkeys(name for name in [*settings.ids, *opened.ids] if name in names))
+
+
+def _named_columns(header: list[str], ids: list[str], names: Sequence[str]) -> list[str]:
+    """Return the names that the user has chosen for the columns with predictions.
+
+    header : the usual names; ids : names of the columns before them
+
+    Raises click.UsageError for another number of names, and for a name that comes twice.
+    """
+    if len(names) != len(header):
+        raise click.UsageError(
+            f"--columns must name the {len(header)} columns {', '.join(header)}; got "
+            f"{len(names)} names."
+        )
+    repeated = next((name for name in names if [*ids, *names].count(name) > 1), None)
+    if repeated is not None:
+        raise click.UsageError(
+            f"--columns must name columns that are not written besides; got {repeated!r} twice."
+        )
+    return list(names)
 
 
 def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str]:

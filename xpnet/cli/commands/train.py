@@ -66,9 +66,19 @@ class WithoutEffect(NamedTuple):
 
 WITHOUT_EFFECT = (
     WithoutEffect(
-        ("test_size", "holdout"),
+        ("test_size", "holdout", "test", "final"),
+        "--folds, which tests on each row",
+        lambda settings: settings.folds is not None,
+    ),
+    WithoutEffect(
+        ("test_size", "holdout", "final"),
         "--test, which names the rows that are tested on",
         lambda settings: settings.test is not None,
+    ),
+    WithoutEffect(
+        ("final",),
+        "--test-size 0, with which the model is trained on all rows",
+        lambda settings: not settings.test_size,
     ),
     WithoutEffect(
         ("activation", "dropout", "members"),
@@ -177,6 +187,19 @@ _what_to_predict = options.together(
         callback=options.reads,
         help="Measure the scores on the rows of this file, and train on all rows of DATA.",
     ),
+    _data(
+        "--final",
+        is_flag=True,
+        help="Train the model that is written on all rows of DATA. The scores are those of a model "
+        "of the same options without the test rows.",
+    ),
+    _data(
+        "--folds",
+        type=click.IntRange(min=2),
+        metavar="NUMBER",
+        help="Cross-validate: measure models on this number of parts of the rows, each trained on "
+        "the other parts (with --time, on the earlier ones). The model is trained on all rows.",
+    ),
 )
 
 _the_model = options.together(
@@ -254,7 +277,7 @@ _the_training = options.together(
         "--time-limit",
         type=_POSITIVE,
         metavar="SECONDS",
-        help="Maximum seconds of training.",
+        help="Maximum seconds of training; of each one with --final and --folds.",
     ),
     _training(
         "--batch-size",
@@ -390,7 +413,8 @@ def train(distributed: str | None, timeout: float, **arguments: Any) -> None:
       xpnet train passengers.csv --target survived -o model.safetensors
       xpnet train houses.parquet --target price --id number --plot loss.png
       xpnet train visits.csv --target visits --loss poisson --time-limit 60
-      xpnet train sales.csv --target amount --time day
+      xpnet train sales.csv --target amount --time day --final -o model.safetensors
+      xpnet train passengers.csv --target survived --folds 5
       xpnet train readings.csv --target dose --groups patient --test later.csv
       xpnet train rides.csv --target minutes --loss quantile --quantile 0.05,0.5,0.95
       xpnet train digits --model mlp --hidden 100,50

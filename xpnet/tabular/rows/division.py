@@ -291,26 +291,74 @@ def group_folds(
     Raises InputError for a single group.
     """
     _, numbers = numpy.unique(groups, return_inverse=True)  # Rows of weight 0 are not among them.
-    group_count = int(numbers.max()) + 1
-    if group_count < 2:
+    if numbers.max() < 1:
         raise InputError(
             "`groups` must hold two groups or more, of which one is for validation; got 1. "
             "Leave groups out, or pass X_val and y_val."
         )
+    return [
+        Fold(training, validation, unseen_inputs(X, training), numbers[validation])
+        for training, validation in _parts_of_groups(numbers, labels, count, random_state)
+    ]
+
+
+def _parts_of_groups(
+    numbers: numpy.ndarray,
+    labels: numpy.ndarray | None,
+    count: int,
+    random_state: RandomState | int,
+) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    """Return training and validation rows for each fold. numbers : (rows,) of groups, from 0"""
+    group_count = int(numbers.max()) + 1
     count = min(count, group_count)
-    folds: list[tuple[numpy.ndarray, numpy.ndarray]] = []
     if group_count <= MAX_STRATIFIED_GROUPS and can_be_stratified(labels, count):
         stratified = StratifiedGroupKFold(count, shuffle=True, random_state=random_state)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class")
-            folds = list(stratified.split(X, labels, numbers))
-    if not folds or not all(len(validation) for _, validation in folds):
-        by_group = GroupKFold(count, shuffle=True, random_state=random_state)
-        folds = list(by_group.split(X, groups=numbers))
-    return [
-        Fold(training, validation, unseen_inputs(X, training), numbers[validation])
-        for training, validation in folds
-    ]
+            parts = list(stratified.split(numbers, labels, numbers))
+        if all(len(validation) for _, validation in parts):
+            return parts
+    by_group = GroupKFold(count, shuffle=True, random_state=random_state)
+    return list(by_group.split(numbers, groups=numbers))
+
+
+def folds_to_measure(
+    y: numpy.ndarray, links: RowLinks, count: int, seed: int, *, are_classes: bool
+) -> list[Fold]:
+    """Divide rows for cross-validation: folds whose validation rows measure a model of the others.
+
+    Folds have whole groups, or classes in proportion. Where rows have times, the rows are divided
+    into ``count + 1`` parts by time, and each part but the first measures a model of all earlier
+    ones.
+
+    y : (rows,) class indices if ``are_classes``, otherwise numbers; count : of folds, at least 2
+
+    Raises InputError for fewer rows, groups or times than are needed.
+    """
+    labels = y if are_classes else None
+    random_state = RandomState(seed)
+    if links.time is not None:
+        parts = links.parts(count + 1, len(y), random_state)
+        different = numpy.unique(parts).tolist()
+        folds = [
+            Fold(numpy.flatnonzero(parts < k), numpy.flatnonzero(parts == k)) for k in different
+        ]
+        folds, name, units = folds[1:], "time", len(different) - 1
+    elif links.groups is not None:
+        _, numbers = numpy.unique(links.groups, return_inverse=True)
+        units, name = int(numbers.max()) + 1, "groups"
+        folds = []
+        if units >= count:
+            divided = _parts_of_groups(numbers, labels, count, random_state)
+            folds = [Fold(*parts) for parts in divided]
+    else:
+        units, name = len(y), "rows"
+        folds = random_folds(len(y), labels, count, random_state) if units >= count else []
+    if units < count:
+        raise InputError(
+            f"{count} folds must have {name} of their own; got {units}. Choose fewer folds."
+        )
+    return folds
 
 
 def can_be_stratified(labels: numpy.ndarray | None, count: int) -> bool:
