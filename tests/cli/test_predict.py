@@ -175,3 +175,30 @@ def test_columns_of_predictions_are_named(run: Run) -> None:
     kept = ("predict", "numbers", "d.csv", "--keep-columns", "--columns")
     check_one_line(run(*kept, "label", code=2), "label")
     assert run(*kept, "price").stdout.startswith("x,y,label,price\n")
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_values_unlike_those_of_the_training_are_counted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, by_blocks: bool
+) -> None:
+    monkeypatch.setattr("xpnet.data.frames.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    rng = np.random.default_rng(0)
+    table = pandas.DataFrame({"x": rng.uniform(size=90), "colour": ["red", "blue", "green"] * 30})
+    table["y"] = 2 * table["x"] + 0.01
+    table.to_csv("d.csv", index=False)
+    run("train", "d.csv", "--target", "y", "--epochs", "2", "--test-size", "0", "-o", "m")
+    later = pandas.DataFrame(
+        {"x": [2.0, 0.5, -1.0, 0.5], "colour": ["red", "pink", "", "blue"], "y": [0.0, 1.0, 2.0, 3]}
+    )
+    later.to_csv("later.csv", index=False)
+    notes = run("predict", "m", "later.csv").stderr.splitlines()
+    assert notes[-2:] == [
+        "Note: x: 2 values outside of the range of the training rows, of 4 rows",
+        "Note: colour: 1 values that are not in the training rows, 1 gaps, of 4 rows",
+    ]
+    assert "training rows" not in run("predict", "m", "d.csv").stderr
+    measured = json.loads(run("evaluate", "m", "later.csv", "--json").stdout)
+    assert measured["columns"] == xpnet.load("m").encoder_.count_unknowns(later)
+    shown = [line.split() for line in run("evaluate", "m", "later.csv").stdout.splitlines()]
+    assert ["x", "0", "0", "2"] in shown and ["colour", "1", "1", "0"] in shown
+    assert "columns" not in json.loads(run("evaluate", "m", "d.csv", "--json").stdout)

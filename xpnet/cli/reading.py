@@ -1,6 +1,7 @@
 """Rows of a data file with their targets: read, divided, encoded."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -238,6 +239,17 @@ class TableRows:
         return numpy.concatenate(
             [model.outputs_of(part.table, self.forms, part.numbers) for part in parts]
         )
+
+    def count_unknowns(self, model: TableModel) -> dict[str, dict[str, int]]:
+        """Return the columns with values unlike those of a model's training, and their numbers.
+
+        A model without a `TableEncoder` knows nothing of its training's values.
+        """
+        counts: dict[str, Counter[str]] = {}
+        for table in self.tables() if model.has_encoder and model.features else ():
+            for name, numbers in model.count_unknowns(table, self.forms).items():
+                counts.setdefault(name, Counter()).update(numbers)
+        return {name: dict(numbers) for name, numbers in counts.items() if any(numbers.values())}
 
     def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
         """Yield the rows, some thousand at a time. blocks : of the frame; None for all"""

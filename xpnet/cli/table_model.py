@@ -115,6 +115,18 @@ class TableModel:
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
 
+    def count_unknowns(
+        self, table: pyarrow.Table, forms: Mapping[str, LearnedForm]
+    ) -> dict[str, dict[str, int]]:
+        """Count the values that are unlike those of the training, as the encoder does.
+
+        forms : how columns are read, where the model does not know it
+        """
+        with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
+            warnings.simplefilter("ignore", UnreadableWarning)
+            counts = self.model.encoder_.count_unknowns(replace(table_of(table), forms=forms))
+        return dict(counts)
+
 
 def _format_of(described: object) -> NumberFormat | None:
     """Return the format of labels from a file of anyone; None for anything else."""

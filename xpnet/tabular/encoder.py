@@ -37,7 +37,7 @@ from xpnet.tabular.columns.reading import (
 )
 from xpnet.tabular.columns.records import ColumnKind, Table, enumerated, warn_of_names
 from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
-from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.encoding import Encoding, UnusualValues
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.table import indices_by_class
 from xpnet.tabular.encodings.target_means import ColumnMeans
@@ -472,6 +472,53 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._encode(self.prepared(table_of(X)))
+
+    def count_unknowns(self, X: TableLike | Table) -> dict[str, dict[str, int]]:
+        """Count the values of a table that are unlike those of the training, column by column.
+
+        Predictions for such rows are less certain than the scores of a model say.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table, as `transform` takes it.
+
+        Returns
+        -------
+        dict of str to dict of str to int
+            For each encoded column by its name (``"x0"`` and so on without names) the number of
+            rows with such a value: ``"unknown"``, a category, or a number that names things, that
+            training rows did not have; ``"gaps"``; and ``"outside"``, a number or a date below the
+            smallest or above the largest of the training.
+
+        Raises
+        ------
+        InputError
+            For tables that `transform` refuses.
+
+        Examples
+        --------
+        >>> import xpnet
+        >>> table = {"age": [22.0, 35.0, 38.0], "class": ["third", "first", "first"]}
+        >>> encoder = xpnet.TableEncoder(min_frequency=1).fit(table)
+        >>> counts = encoder.count_unknowns({"age": [20.0, None], "class": ["first", "fourth"]})
+        >>> counts["age"]
+        {'unknown': 0, 'gaps': 1, 'outside': 1}
+        >>> counts["class"]
+        {'unknown': 1, 'gaps': 0, 'outside': 0}
+        """
+        check_is_fitted(self)
+        table = self.prepared(table_of(X))
+        names = OneToOneFeatureMixin.get_feature_names_out(self).tolist()
+        counts: dict[str, UnusualValues] = {}
+        for encoding in self.encodings_:
+            name = names[encoding.column]
+            # Several encodings of a column count the same rows.
+            pairs = zip(
+                counts.get(name, UnusualValues()), encoding.unusual_values(table), strict=True
+            )
+            counts[name] = UnusualValues(*map(max, pairs))
+        return {name: values._asdict() for name, values in counts.items()}
 
     def prepared(self, table: Table) -> Table:
         """Bring a table into the form that this encoder encodes.

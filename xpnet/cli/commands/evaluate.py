@@ -98,6 +98,9 @@ def evaluate(
     mean squared error, R2; for counts and amounts (--loss poisson, tweedie, gamma) also the mean
     deviance and D2, for quantiles the pinball loss and D2, for medians D2.
 
+    A table names the columns with unknown categories, gaps, or values outside of the range of the
+    training.
+
     \b
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
@@ -107,6 +110,7 @@ def evaluate(
     opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
     outputs = rows.outputs_of(opened)
     scores = scores_of(opened, rows.y, outputs, rows.weight)
+    unknowns = rows.count_unknowns(opened)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
 
@@ -115,13 +119,18 @@ def evaluate(
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
-        show_json(scores)
+        show_json(scores | ({"columns": unknowns} if unknowns else {}))
         return
     show_scores({data: scores})
     if opened.classes is not None:
         show_table(
             ("class", "precision", "recall", "F1", "rows"),
             [of_class.values() for of_class in scores["classes"]],
+        )
+    if unknowns:
+        show_table(
+            ("column", "unknown", "gaps", "outside of the training's range"),
+            [(name, *counts.values()) for name, counts in unknowns.items()],
         )
 
 

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from xpnet.data.frames import Frame
 
 
+MAX_NOTED_COLUMNS = 8
+"""Maximum number of columns that notes count unusual values of."""
+
+UNUSUAL = {
+    "unknown": "values that are not in the training rows",
+    "gaps": "gaps",
+    "outside": "values outside of the range of the training rows",
+}
+"""The words of a note for each kind of unusual value."""
+
+
 @click.command(
     cls=options.Grouped, short_help="Predict a label or a number for each row of a data file."
 )
@@ -56,7 +67,8 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     MODEL is a file that xpnet train or a model's save wrote. DATA must have the columns that the
     model was trained on; it may have others, and is - for standard input. Columns that --id names,
     here or in training, are written before the predictions. On stdout, control characters in
-    labels are spelled out; a file that -o names has the labels as they are.
+    labels are spelled out; a file that -o names has the labels as they are. Notes on stderr count
+    unknown categories, gaps, and values outside of the range of the training.
 
     \b
     Examples:
@@ -85,7 +97,7 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
     rows.check_cells(opened.unreadable)  # before anything is written
     lines = _lines(opened, rows, [*ids, *header], kept, settings.proba)
-    for note in frame.notes:
+    for note in [*frame.notes, *_notes_of_unknowns(rows.count_unknowns(opened), frame.rows)]:
         echo(visible(f"Note: {note}"), err=True)
     if settings.output is not None:
         write_whole(settings.output, (part.encode(errors="surrogatepass") for part in lines))
@@ -151,6 +163,20 @@ def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str
                 f"{frame.name} has a column {name!r}; what is predicted is {names[place]!r}"
             )
     return names
+
+
+def _notes_of_unknowns(counts: dict[str, dict[str, int]], rows: int) -> list[str]:
+    """Return notes on columns with values unlike those of the training.
+
+    counts : by the names of the columns; rows : of the file
+    """
+    notes = []
+    for name, numbers in list(counts.items())[:MAX_NOTED_COLUMNS]:
+        parts = [f"{count:,} {UNUSUAL[what]}" for what, count in numbers.items() if count]
+        notes.append(f"{name}: {', '.join(parts)}, of {rows:,} rows")
+    if len(counts) > MAX_NOTED_COLUMNS:
+        notes.append(f"{len(counts) - MAX_NOTED_COLUMNS} more columns have such values")
+    return notes
 
 
 def _lines(

@@ -15,7 +15,9 @@ from xpnet.tabular.encodings.encoding import (
     ReadTyped,
     StoredFields,
     TensorShapes,
+    UnusualValues,
     check_array,
+    count_of,
 )
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.target_means import (
@@ -129,6 +131,14 @@ class CategoryEncoding(Encoding):
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
         self.write_indices(self.indices(table.categories(self.column)), out)
+
+    def unusual_values(self, table: Table) -> UnusualValues:
+        """Count the rows of a table with an unknown value or a gap."""
+        indices = self.indices(table.categories(self.column))
+        return UnusualValues(
+            unknown=count_of(indices == UNKNOWN),
+            gaps=count_of(indices == GAP),
+        )
 
     def write_indices(self, indices: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode rows. indices : (rows,) of values; out : (rows, outputs) float32, overwritten"""

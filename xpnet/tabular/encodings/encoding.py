@@ -65,6 +65,19 @@ class ColumnUse(NamedTuple):
     reads: Kind
 
 
+class UnusualValues(NamedTuple):
+    """Numbers of rows whose value of a column is unlike those of the training.
+
+    unknown : values of a category, or levels of a number, that training rows did not have
+    gaps : gaps, whether training rows had gaps or not
+    outside : numbers and dates below the smallest or above the largest of the training
+    """
+
+    unknown: int = 0
+    gaps: int = 0
+    outside: int = 0
+
+
 class Encoding(ABC):
     """How one column becomes float32 outputs.
 
@@ -115,6 +128,10 @@ class Encoding(ABC):
     @abstractmethod
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
+
+    def unusual_values(self, table: Table) -> UnusualValues:
+        """Count the rows of a table whose value is unlike those of the training."""
+        return UnusualValues()
 
     @classmethod
     def write_all(
@@ -197,6 +214,11 @@ class Encoding(ABC):
     def c_sizes(cls, encodings: Sequence[Self]) -> dict[str, int]:
         """Return the macros that the C code asks for, by name. encodings : of this class"""
         return {}
+
+
+def count_of(is_so: numpy.ndarray) -> int:
+    """Return the number of rows for which something holds. is_so : (rows,) bool"""
+    return int(numpy.count_nonzero(is_so))
 
 
 def check_array(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:

@@ -18,7 +18,9 @@ from xpnet.tabular.encodings.encoding import (
     OnnxTensor,
     StoredFields,
     TensorShapes,
+    UnusualValues,
     check_array,
+    count_of,
 )
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.number import NumberEncoding, encode_numbers
@@ -91,6 +93,12 @@ class LevelEncoding(Encoding):
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
         self.write_numbers(table.numbers(self.column), out)
+
+    def unusual_values(self, table: Table) -> UnusualValues:
+        """Count the rows of a table with a number that is no level."""
+        x = table.numbers(self.column)
+        is_unknown = (indices_of_levels(x, self.levels) < 0) & ~numpy.isnan(x)
+        return UnusualValues(unknown=count_of(is_unknown))
 
     def write_numbers(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode rows; other numbers than the levels, and gaps, are 0.

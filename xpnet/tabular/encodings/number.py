@@ -17,7 +17,9 @@ from xpnet.tabular.encodings.encoding import (
     OnnxTensor,
     StoredFields,
     TensorShapes,
+    UnusualValues,
     check_array,
+    count_of,
 )
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.ensemble.unlogged import fit_unlogged
@@ -176,6 +178,19 @@ class NumberEncoding(Encoding):
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
         self.write_all([self], table, out, [slice(0, out.shape[1])])
+
+    def unusual_values(self, table: Table) -> UnusualValues:
+        """Count the rows of a table with a gap, and those outside of the range of the training.
+
+        Differences and the parts of a date but its trend count nothing: their column is counted.
+        """
+        if self.difference is not None or self.part not in ("", "trend"):
+            return UnusualValues()
+        x = read_number(table, self)
+        return UnusualValues(
+            gaps=count_of(numpy.isnan(x)),
+            outside=count_of((x < self.low) | (x > self.high)),
+        )
 
     @classmethod
     def write_all(

@@ -13,7 +13,14 @@ from sklearn.utils import gen_batches
 
 from xpnet.data.cells.forms import ColumnForm
 from xpnet.tabular.columns.records import CategoryCodes, Kind, Table
-from xpnet.tabular.encodings.encoding import Encoding, StoredFields, TensorShapes, check_array
+from xpnet.tabular.encodings.encoding import (
+    Encoding,
+    StoredFields,
+    TensorShapes,
+    UnusualValues,
+    check_array,
+    count_of,
+)
 from xpnet.typing import SparseMatrix
 
 if TYPE_CHECKING:
@@ -67,6 +74,12 @@ class TextEncoding(Encoding):
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
         self.write_texts(table.categories(self.column), out)
+
+    def unusual_values(self, table: Table) -> UnusualValues:
+        """Count the rows of a table with a gap; any text is free."""
+        codes = table.categories(self.column)
+        is_gap = numpy.array([*(not text for text in codes.texts), True])  # -1 is a gap
+        return UnusualValues(gaps=count_of(is_gap[codes.codes]))
 
     def write_texts(self, codes: CategoryCodes, out: numpy.ndarray) -> None:
         """Encode rows; gaps are 0. out : (rows, outputs) float32, overwritten"""
