@@ -363,7 +363,7 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
         )
 
 
-def build(settings: TrainSettings, columns: Sequence[str], *, classify: bool) -> Tabular:
+def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: bool) -> Tabular:
     """Return the estimator that the options describe; it has its defaults otherwise.
 
     columns : names of the features
