@@ -92,7 +92,7 @@ LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
 """Learning rate of a network without hidden layers, unless an option names one."""
 
 
-class Division(NamedTuple):
+class MeasuredParts(NamedTuple):
     """The rows of one measurement. training : of the measured model; test : others, perhaps none"""
 
     training: TableRows
@@ -144,7 +144,7 @@ def run(settings: TrainSettings) -> None:
 
 
 def _fit_and_measure(
-    division: Division,
+    division: MeasuredParts,
     model: Tabular | None,
     settings: TrainSettings,
     lines: ProgressLines,
@@ -165,7 +165,9 @@ def _fit_and_measure(
     return {} if current_ranks().rank else _measure(model, *division)
 
 
-def _trained_on(rows: TableRows, divisions: Sequence[Division], settings: TrainSettings) -> str:
+def _trained_on(
+    rows: TableRows, divisions: Sequence[MeasuredParts], settings: TrainSettings
+) -> str:
     """Return a sentence on the rows that the model has seen and those that measured it."""
     training, test = divisions[0]
     if settings.folds is not None:
@@ -235,7 +237,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     return scores
 
 
-def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[Division]:
+def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[MeasuredParts]:
     """Return the rows of each measurement; notes say how they were chosen.
 
     target : the column of labels
@@ -245,10 +247,10 @@ def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[Di
         notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
-        return [Division(rows, _test_rows(rows, settings.test, target, settings))]
+        return [MeasuredParts(rows, _test_rows(rows, settings.test, target, settings))]
     if settings.holdout == "last":
         notes.append("test rows are the last ones of the file")
-        return [Division(*with_training_classes(*split_last(rows, settings.test_size)))]
+        return [MeasuredParts(*with_training_classes(*split_last(rows, settings.test_size)))]
     if settings.groups is not None:
         notes.append(f"test and validation rows have {settings.groups} of their own")
     if settings.time is not None:
@@ -257,7 +259,7 @@ def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[Di
         parts = [split(rows, settings.test_size, settings.seed, "--test-size")]
     else:
         parts = split_folds(rows, settings.folds, settings.seed)
-    return [Division(*with_training_classes(*part)) for part in parts]
+    return [MeasuredParts(*with_training_classes(*part)) for part in parts]
 
 
 def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:
