@@ -1,7 +1,7 @@
 """Scores of predictions, by scikit-learn where its functions hold the rows once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -230,19 +230,19 @@ def mean_scores(measured: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     """
     test = [scores["test"] for scores in measured]
     return {
-        "test": _over_folds(test, numpy.mean),
-        "spread": _over_folds(test, partial(numpy.std, ddof=1)),
-        "baseline": _over_folds([scores["baseline"] for scores in measured], numpy.mean),
+        "test": _over_folds(test, fmean),
+        "spread": _over_folds(test, stdev),
+        "baseline": _over_folds([scores["baseline"] for scores in measured], fmean),
     }
 
 
-def _over_folds(scores: Sequence[Scores], statistic: Callable[[Any], Any]) -> Scores:
+def _over_folds(scores: Sequence[Scores], statistic: Callable[[list[float]], float]) -> Scores:
     """Return a statistic of each score over folds, with the number of all rows."""
     names = [name for name in scores[0] if name not in ("rows", "classes", "f1_class")]
     statistics: Scores = {"rows": sum(of_fold["rows"] for of_fold in scores)}
     for name in names:
         values = [of_fold[name] for of_fold in scores]
-        statistics[name] = None if None in values else float(statistic(values))
+        statistics[name] = None if None in values else statistic(values)
     return statistics | {name: scores[0][name] for name in ("f1_class",) if name in scores[0]}
 
 
