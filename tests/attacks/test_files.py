@@ -105,3 +105,40 @@ def test_a_full_disk_leaves_the_old_file(
     again = xpnet.load(path, backend="numpy")
     assert np.array_equal(again.predict(np.ones((1, 4))), small.predict(np.ones((1, 4))))
     tally("saves on a full disk, 0 old files harmed, 0 temporary files left", count)
+
+
+READS = """
+import sys
+from xpnet.data import open_data
+from xpnet.errors import DataFileError
+try:
+    opened = open_data(sys.argv[1])
+    opened.read(opened.names)
+except DataFileError as error:
+    print("told", ascii(str(error)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d\udcff.csv"])
+def test_a_program_ends_well_after_a_file_that_cannot_be_read(
+    name: str, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+) -> None:
+    """A thread that still reads ahead through a file of Python's would abort the program.
+
+    Several programs at a time end while their threads wait for the processor.
+    """
+    row = "1.5," * 9 + "x\n"
+    path = tmp_path / name
+    path.write_text(f"a,b,c,d,e,f,g,h,i,j\n{5 * row}" + '"1.5,2\n' + 200_000 * row)
+    count = times(4, 400)
+    command = [sys.executable, "-c", READS, str(path)]
+    for first in range(0, count, 4):
+        programs = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(min(4, count - first))
+        ]
+        for program in programs:
+            out, error = program.communicate(timeout=120)
+            assert (program.returncode, error) == (0, ""), (out, error)
+            assert out.startswith("told") and "Row #7" in out
+    tally("programs that end after a text file that cannot be read, none is aborted", count)

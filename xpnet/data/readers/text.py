@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import mmap
 import os
 import re
 import sys
@@ -158,8 +159,8 @@ class TextFile:
     def _content(self) -> pyarrow.NativeFile:
         """Return a stream over the content, decompressed.
 
-        pyarrow opens the file where its name is UTF-8. A thread that reads ahead through a file of
-        Python's would end a program that ends meanwhile, such as after an error.
+        No file of Python's is read: a thread that reads ahead through one would abort a program
+        that ends meanwhile, such as after an error. pyarrow opens files whose names are UTF-8.
         """
         raw: object
         if str(self.source) == STDIN:
@@ -167,7 +168,7 @@ class TextFile:
         elif _is_utf8(str(self.path)):
             raw = pyarrow.OSFile(str(self.path))
         else:
-            raw = self.path.open("rb")
+            raw = pyarrow.py_buffer(_mapped(self.path))
         return pyarrow.input_stream(raw, compression=self.compression)
 
     def _parts(self) -> Iterator[bytes]:
@@ -431,6 +432,14 @@ def _kind_to_read(inferred: pyarrow.DataType, *, is_target: bool) -> pyarrow.Dat
     if types.is_binary(inferred) or (types.is_temporal(inferred) and not is_target):
         return STRING
     return inferred
+
+
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    """Return the bytes of a file, which are read from the disk when they are needed."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _is_utf8(name: str) -> bool:
