@@ -38,8 +38,6 @@ rows beside it.
 """
 MAX_NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
-DEVIANCES = ("poisson", "gamma", "tweedie")
-"""Losses that predict positive numbers, whose targets are scaled and not moved."""
 MIN_MEAN = 1e-12
 """Smallest mean of counts or amounts whose variance is computed."""
 
@@ -201,6 +199,11 @@ class FittedRegressor(FittedTable):
     residual_groups: numpy.ndarray | None = None
 
     @property
+    def power(self) -> float | None:
+        """Return the power of the mean that the variance grows with; None for other losses."""
+        return NumericLoss(self.spec.loss, self.spec.loss_numbers).power
+
+    @property
     def levels(self) -> tuple[float, ...]:
         """Return the levels of the quantiles that are predicted; none for another loss."""
         return self.spec.loss_numbers if self.spec.loss == "quantile" else ()
@@ -214,7 +217,7 @@ class FittedRegressor(FittedTable):
     def linear_part(self) -> LinearPart:
         """See `FittedTable.linear_part`."""
         centre, scale = self.target[:2]
-        if self.spec.loss in DEVIANCES:
+        if self.power is not None:
             coef, intercept = self.one_linear_part()
             return LinearPart(coef, intercept + numpy.log(scale))
         parts = [linear_part(network) for network in self.networks]
@@ -247,7 +250,7 @@ class FittedRegressor(FittedTable):
 
     def spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
         """Return the root of the variance that the loss assumes for a mean, up to a factor."""
-        power = NumericLoss(self.spec.loss, self.spec.loss_numbers).power
+        power = self.power
         return 1.0 if power is None else numpy.maximum(predictions, MIN_MEAN) ** (power / 2)
 
     def with_residuals(
@@ -271,17 +274,39 @@ class FittedRegressor(FittedTable):
             residual_groups=groups,
         )
 
+    def with_residuals_per_exposure(self, weight: numpy.ndarray | None) -> "FittedRegressor":
+        """Return the same fit, of rates, with the residuals of targets whose exposures are 1.
+
+        The variance of a rate is in inverse proportion to its weight; that of a gamma rate does not
+        depend on the exposure. (McCullagh, Nelder, Generalized Linear Models, 1989, section 2.2.)
+
+        weight : (rows,) of the rates among which the validation rows are; None for equal ones of 1
+        """
+        if weight is None or self.power == 2 or not len(self.residuals):
+            return self
+        precisions = self.residual_weights
+        if precisions is None:  # all have the same
+            precisions = weight[numpy.flatnonzero(weight)[:1]]
+        return replace(
+            self, residuals=self.residuals * numpy.sqrt(precisions)[:, None], residual_weights=None
+        )
+
     def interval(
-        self, X: ArrayLike, coverage: float, predictions: ArrayLike | None
+        self,
+        X: ArrayLike,
+        coverage: float,
+        predictions: ArrayLike | None,
+        factors: numpy.ndarray | int = 1,
     ) -> numpy.ndarray:
         """Return the ends of an interval for each row: (rows, 2) or (rows, targets, 2).
 
         predictions : what was predicted for these rows, None to predict them
+        factors : (rows, 1) known factors of the means
 
         Raises InputError for too few validation rows, and for predictions of other rows.
         """
         if predictions is None:
-            numbers = self.predictions(X)
+            numbers = self.predictions(X) * factors
         else:
             numbers = self._checked_predictions(X, predictions)
         levels = self.levels
@@ -296,7 +321,7 @@ class FittedRegressor(FittedTable):
             ends = [numbers[:, [low]] - margin, numbers[:, [high]] + margin]
         else:
             margin = conformal_margin(numpy.abs(self.residuals), coverage, rows)
-            margin = margin * self.spread(numbers) + rounding
+            margin = margin * self.spread(numbers) + rounding * factors
             ends = [numbers - margin, numbers + margin]
         lowest = numpy.where(self.target[2] >= 0, 0.0, -numpy.inf)
         ends[0] = numpy.maximum(ends[0], lowest[: ends[0].shape[1]])

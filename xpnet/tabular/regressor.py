@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
+from xpnet.learning.exposure import Known, Rates, check_known_of_validation, rates_of
 from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
@@ -18,7 +19,8 @@ from xpnet.models.inputs import require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
-from xpnet.tabular.fitted import DEVIANCES, FittedRegressor
+from xpnet.tabular.ensemble.watching import Callbacks
+from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
@@ -143,7 +145,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         columns = self._numeric_loss().repeat(y.reshape(len(y), -1))
         low, high = columns.min(axis=0), columns.max(axis=0)
         centre, scale = columns.mean(axis=0), columns.std(axis=0)
-        if self.loss in DEVIANCES:
+        if self._numeric_loss().power is not None:  # positive means are scaled and not moved
             if not high.all():
                 raise InputError(
                     f"`y` must hold a number above 0 for loss={self.loss!r}; got zeros only. "
@@ -172,6 +174,113 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             validation.outputs, validation.Y, validation.weight, validation.groups
         )
 
+    def fit(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: TableLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
+        callbacks: Callbacks = (),
+    ) -> Self:
+        """Encode a table and train on it.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table. Arrays of a device, here and below, are copied to the host.
+        y : array, shape (rows,) or (rows, targets)
+            The targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,) or (validation rows, targets), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, such as a patient or a customer, where predictions are for new
+            groups: all rows of a group are for training, or all are for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, where predictions are
+            for later times: the latest rows, ``validation_fraction`` of them, are for validation.
+            All networks have the same validation rows. The column stays one of the table.
+        exposure : array, shape (rows,), optional
+            With a loss of logarithms (``"poisson"``, ``"gamma"``, ``"tweedie"``): numbers above 0
+            that the mean of a row is proportional to, such as years insured or minutes observed.
+            The networks learn rates, the means for an exposure of 1.
+        offset : array, shape (rows,), optional
+            With these losses: numbers that are added to the logarithm of the mean; log(exposure)
+            means the same as the exposure.
+        exposure_val : array, shape (validation rows,), optional
+            The exposures of the validation rows that are passed.
+        offset_val : array, shape (validation rows,), optional
+            Their offsets.
+        callbacks : sequence of Callback or function, or function, default ()
+            Callbacks of :mod:`xpnet.training`, which the trainings of all networks call, with
+            ``n_jobs`` from several threads; or a function of the number of a network, from 0, that
+            returns its callbacks.
+
+        Returns
+        -------
+        TabularRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For targets, weights, exposures, groups or times that do not fit the rows, and for
+            tables that `TableEncoder.fit` refuses.
+
+        Notes
+        -----
+        A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
+        in a first fit is raised, too, but keeps what the networks have learned in their whole
+        epochs, if there are any. A fit with exposures e is the fit of the targets y / e with the
+        weights ``e^(2 - p)``, where p is the power of the loss. The widths of its intervals are for
+        exposures of the rows that are predicted; weights of rows count for them like exposures.
+        """
+        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
+        check_known_of_validation(known, known_val, X_val)
+        rates = self._per_exposure(y, sample_weight, known)
+        rates_val = self._per_exposure(y_val, sample_weight_val, known_val)
+        earlier = self._fitted
+        try:
+            return super().fit(
+                *(X, rates.y, rates.weight),
+                X_val=X_val,
+                y_val=rates_val.y,
+                sample_weight_val=rates_val.weight,
+                groups=groups,
+                time=time,
+                callbacks=callbacks,
+            )
+        finally:
+            # An interrupted first fit has a record, too.
+            if self._fitted is not earlier and not known.is_empty:
+                weight = rates.weight if X_val is None else rates_val.weight
+                self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
+
+    def _per_exposure(self, y: Any, weight: Any, known: Known) -> Rates:
+        """Return targets and weights of rates; the same where nothing is known of their means."""
+        if known.is_empty or y is None:
+            return Rates(y, weight)
+        loss = self._numeric_loss()
+        y = self._checked_targets(y, f"y{known.ending}")
+        return rates_of(
+            y, weight, known.factors(len(y), loss), loss, f"sample_weight{known.ending}"
+        )
+
     @property
     def target_(self) -> numpy.ndarray:
         """Return centre, scale, minimum and maximum of the targets: (4, outputs), float64."""
@@ -187,7 +296,14 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """Return the weights of the validation rows, (rows,) float64; None for equal ones."""
         return self._attribute("residual_weights")
 
-    def predict(self, X: TableLike, *, return_std: bool = False) -> Any:
+    def predict(
+        self,
+        X: TableLike,
+        *,
+        return_std: bool = False,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Any:
         """Predict the number of each row: the mean over the members, within the range of y.
 
         Parameters
@@ -196,6 +312,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             The table.
         return_std : bool, default False
             Whether to return the standard deviation over the members as well.
+        exposure : array, shape (rows,), optional
+            Exposures, by which the predicted rates are multiplied; None for 1.
+        offset : array, shape (rows,), optional
+            Offsets, whose exp the rates are multiplied by; None for 0.
 
         Returns
         -------
@@ -210,13 +330,27 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             For columns that are not those of the training.
         """
         fitted = self.get_fitted_state()
-        mean = fitted.shaped(fitted.predictions(X))
+        numbers = fitted.predictions(X)
+        factors = self._factors(Known(exposure, offset), len(numbers))
+        mean = fitted.shaped(numbers * factors)
         if not return_std:
             return mean
-        return mean, fitted.member_outputs(X).std(axis=0).reshape(mean.shape)
+        return mean, (fitted.member_outputs(X).std(axis=0) * factors).reshape(mean.shape)
+
+    def _factors(self, known: Known, rows: int) -> Any:
+        """Return the known factors of the means as a column, (rows, 1), or 1 for none."""
+        if known.is_empty:
+            return 1
+        return known.factors(rows, self._numeric_loss())[:, None]
 
     def predict_interval(
-        self, X: ArrayLike, coverage: float = 0.9, *, predictions: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        coverage: float = 0.9,
+        *,
+        predictions: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 
@@ -236,7 +370,12 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         coverage : float, default 0.9
             The share of new targets that the intervals hold, in (0, 1).
         predictions : array, shape (rows,) or (rows, outputs), optional
-            The result of `predict` for these rows, which are then not predicted again.
+            The result of `predict` for these rows, with the same exposures and offsets, which are
+            then not predicted again.
+        exposure : array, shape (rows,), optional
+            Exposures of the rows, for whose targets the intervals are; None for 1.
+        offset : array, shape (rows,), optional
+            Offsets of the rows; None for 0.
 
         Returns
         -------
@@ -251,7 +390,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         fitted = self.get_fitted_state()
         require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
-        return fitted.interval(X, coverage, predictions)
+        known = Known(exposure, offset)
+        rows = 0 if known.is_empty else row_count(X, fitted.encoder)
+        return fitted.interval(X, coverage, predictions, self._factors(known, rows))
 
     def score(
         self,
@@ -260,6 +401,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         sample_weight: ArrayLike | None = None,
         *,
         scoring: str | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> float:
         """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
 
@@ -274,6 +417,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         scoring : {"r2", "d2"} or None, default None
             ``"d2"`` measures the share of the loss of the best constant that the predictions do not
             have, as `xpnet.MLPRegressor` describes it.
+        exposure : array, shape (rows,), optional
+            Exposures of the rows, of which `predict` is asked.
+        offset : array, shape (rows,), optional
+            Offsets of the rows, of which `predict` is asked.
 
         Returns
         -------
@@ -285,7 +432,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         InputError
             For another name, and for ``"d2"`` with Huber's loss.
         """
-        predictions = self.predict(X)
+        predictions = self.predict(X, exposure=exposure, offset=offset)
         y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)

@@ -1,0 +1,119 @@
+"""Exposures and offsets of tabular regressors: rates, their intervals, and wrong values."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.model_selection import cross_val_score
+
+import xpnet
+
+POWERS = {"poisson": 1.0, "tweedie": 1.5, "gamma": 2.0}
+QUICK: dict[str, Any] = {"quality": 1, "max_iter": 30, "random_state": 0}
+
+
+def visits(rows: int, loss: str = "poisson") -> tuple[Any, Any, Any]:
+    """A table, targets, and days observed."""
+    rng = np.random.default_rng(3)
+    table = {"size": rng.normal(size=rows), "kind": rng.choice(["a", "b"], rows)}
+    days = rng.uniform(0.2, 20.0, rows)
+    mean = days * np.exp(2.5 + 0.4 * table["size"] + 0.6 * (table["kind"] == "a"))
+    if loss == "poisson":
+        return table, rng.poisson(mean).astype(float), days
+    return table, mean * rng.gamma(3.0, 1 / 3, rows), days
+
+
+@pytest.mark.parametrize("loss", sorted(POWERS))
+def test_exposures_are_other_targets_and_weights(loss: str) -> None:
+    table, y, days = visits(200, loss)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 200)
+    model = xpnet.TabularRegressor(loss=loss, **QUICK)
+    rates = model.fit(table, y, weight, exposure=days).predict(table)
+    means = model.predict(table, exposure=days)
+    _, spread = model.predict(table, return_std=True, offset=np.log(days))
+    np.testing.assert_allclose(means, rates * days, rtol=1e-12)
+    model.fit(table, y / days, weight * days ** (2 - POWERS[loss]))
+    # Weights are float32 in training, and are the same numbers here.
+    np.testing.assert_array_equal(model.predict(table), rates)
+    np.testing.assert_allclose(model.predict(table, return_std=True)[1] * days, spread, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", sorted(POWERS))
+def test_one_exposure_for_all_rows_changes_the_unit_alone(loss: str) -> None:
+    table, y, _ = visits(200, loss)
+    plain = xpnet.TabularRegressor(loss=loss, **QUICK).fit(table, y)
+    eighths = np.full(200, 0.125)  # a power of 2 changes no digits
+    model = xpnet.TabularRegressor(loss=loss, **QUICK).fit(table, y, exposure=eighths)
+    for validation in (False, True):
+        if validation:
+            own = {"X_val": table, "y_val": y}
+            plain.fit(table, y, **own)
+            model.fit(table, y, exposure=eighths, exposure_val=eighths, **own)
+        expected = plain.predict_interval(table, 0.8)
+        np.testing.assert_allclose(
+            model.predict_interval(table, 0.8, exposure=eighths), expected, rtol=1e-5
+        )
+        predicted = model.predict(table, exposure=eighths)
+        by_predictions = model.predict_interval(table, 0.8, predictions=predicted, exposure=eighths)
+        np.testing.assert_allclose(by_predictions, expected, rtol=1e-5)
+        np.testing.assert_allclose(predicted, plain.predict(table), rtol=1e-5)
+
+
+def test_intervals_of_short_and_long_exposures_hold_the_same_share() -> None:
+    table, y, days = visits(3000)
+    new = 1500
+    parts = [
+        {name: column[rows] for name, column in table.items()}
+        for rows in (slice(new), slice(new, None))
+    ]
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK)
+    model.fit(parts[0], y[:new], exposure=days[:new])
+    low, high = model.predict_interval(parts[1], 0.9, exposure=days[new:]).T
+    holds = (low <= y[new:]) & (y[new:] <= high)
+    # About 375 rows a quarter: 4 standard deviations of a share of 0.9 are 0.06.
+    for quarter in np.array_split(np.argsort(days[new:]), 4):
+        assert holds[quarter].mean() == pytest.approx(0.9, abs=0.07)
+
+
+def test_a_file_predicts_with_exposures(tmp_path: Path) -> None:
+    table, y, days = visits(200)
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK).fit(table, y, exposure=days)
+    model.save(tmp_path / "rates.safetensors")
+    opened: Any = xpnet.load(tmp_path / "rates.safetensors")
+    for known in ({"exposure": days}, {"offset": days / 10}):
+        np.testing.assert_array_equal(
+            opened.predict_interval(table, 0.8, **known),
+            model.predict_interval(table, 0.8, **known),
+        )
+
+
+def test_cross_validation_takes_its_rows_of_the_exposures() -> None:
+    table, y, days = visits(150)
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK)
+    scores = cross_val_score(model, pandas.DataFrame(table), y / days, params={"exposure": days})
+    assert len(scores) == 5 and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("known", "fact"),
+    [
+        ({"exposure": np.r_[np.ones(199), 0.0]}, "got 0 in row 199"),
+        ({"exposure": np.ones(3)}, r"200 rows; got shape \(3,\)"),
+        ({"offset": np.r_[np.nan, np.zeros(199)]}, "`offset` .* got nan in row 0"),
+        ({"exposure_val": np.ones(200)}, "exposure_val"),
+    ],
+)
+def test_wrong_values_are_named(known: Any, fact: str) -> None:
+    table, y, _ = visits(200)
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK)
+    with pytest.raises(xpnet.InputError, match=fact):
+        model.fit(table, y, **known)
+    assert not model.__sklearn_is_fitted__()
+
+
+def test_a_loss_without_logarithms_has_no_exposure() -> None:
+    table, y, days = visits(200)
+    with pytest.raises(xpnet.InputError, match="'poisson'.*'squared_error'"):
+        xpnet.TabularRegressor(**QUICK).fit(table, y, exposure=days)
