@@ -454,6 +454,24 @@ reading: Decorator = together(
 """Adds the options that say which columns are read, and how a text file is written."""
 
 
+def rate_options(default: str) -> Decorator:
+    """Return a decorator that adds the columns of exposures and offsets. default : for the help"""
+    return together(
+        reading_option(
+            "--exposure",
+            metavar="COLUMN",
+            help="Column with the exposure of each row, by which the rate that is predicted is "
+            f"multiplied. [default: {default}]",
+        ),
+        reading_option(
+            "--offset",
+            metavar="COLUMN",
+            help="Column with a number that is added to the logarithm of what is predicted. "
+            f"[default: {default}]",
+        ),
+    )
+
+
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Return the path, if it can be written and is no other file of this command."""
     if path is None:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
@@ -13,7 +13,7 @@ import pyarrow
 from pyarrow import types
 
 from xpnet.cli.output import few, working
-from xpnet.cli.settings import MeasuringSettings, ReadingSettings, TrainSettings
+from xpnet.cli.settings import MeasuringSettings, RateSettings, ReadingSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, category_form
@@ -32,6 +32,7 @@ from xpnet.data.frames import Frame, is_text
 from xpnet.data.readers.text import TextFile
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
+from xpnet.learning.exposure import MAX_OFFSET
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 from xpnet.tabular.columns.records import Table
@@ -165,6 +166,7 @@ class TableRows:
     features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
+    factors : (rows,) the known factors of their means, by exposures and offsets; None for none
     forms : how columns are read, by their names
     target_format : of labels that are numbers in text; None for others
     """
@@ -175,6 +177,7 @@ class TableRows:
     y: numpy.ndarray
     classes: Any
     weight: numpy.ndarray | None = None
+    factors: numpy.ndarray | None = None
     links: RowLinks = RowLinks()
     forms: dict[str, LearnedForm] = field(default_factory=dict)
     target_format: NumberFormat | None = None
@@ -188,9 +191,14 @@ class TableRows:
         selected[selection] = True
         chosen = self.chosen.copy()
         chosen[self.chosen] = selected
-        weight = None if self.weight is None else self.weight[selected]
-        links = self.links.take(numpy.flatnonzero(selected))
-        return replace(self, chosen=chosen, y=self.y[selected], weight=weight, links=links)
+        return replace(
+            self,
+            chosen=chosen,
+            y=self.y[selected],
+            weight=None if self.weight is None else self.weight[selected],
+            factors=None if self.factors is None else self.factors[selected],
+            links=self.links.take(numpy.flatnonzero(selected)),
+        )
 
     def sample(self, maximum: int) -> "TableRows":
         """Return about ``maximum`` rows, at even distances; all of fewer rows."""
@@ -218,7 +226,7 @@ class TableRows:
         forms = {place: self.forms[name].form for place, name in enumerate(checked)}
         rows = replace(self, features=checked)
         gaps: dict[str, list[UnreadableWarning]] = {}
-        for table, numbers in rows.numbered_tables() if checked else ():
+        for table, numbers, _ in rows.numbered_tables() if checked else ():
             read = replace(table_of(table), row_numbers=numbers)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -237,7 +245,7 @@ class TableRows:
         """Return the outputs of a model for all rows as one array."""
         parts = self.numbered_tables()
         return numpy.concatenate(
-            [model.outputs_of(part.table, self.forms, part.numbers) for part in parts]
+            [model.outputs_of(part.table, self.forms, part.numbers, part.factors) for part in parts]
         )
 
     def count_unknowns(self, model: TableModel) -> dict[str, dict[str, int]]:
@@ -257,21 +265,30 @@ class TableRows:
 
     def numbered_tables(self, blocks: Iterable[int] | None = None) -> Iterator["NumberedRows"]:
         """Yield the rows with their numbers. blocks : of the frame; None for all"""
+        places = numpy.cumsum(self.chosen) if self.factors is not None else None
         for block in range(self.frame.blocks) if blocks is None else blocks:
             first = int(self.frame.starts[block])
             for batch in self.frame.batches(block, self.features):
                 own = numpy.flatnonzero(self.chosen[first : first + len(batch)])
                 if len(own):
                     table = pyarrow.Table.from_batches([batch.take(pyarrow.array(own))])
-                    yield NumberedRows(table, self.frame.first_row + first + own)
+                    numbers = self.frame.first_row + first + own
+                    if self.factors is None or places is None:
+                        yield NumberedRows(table, numbers)
+                    else:
+                        yield NumberedRows(table, numbers, self.factors[places[first + own] - 1])
                 first += len(batch)
 
 
 class NumberedRows(NamedTuple):
-    """Some rows of a file. numbers : (rows,) int, as messages name them"""
+    """Some rows of a file.
+
+    numbers : (rows,) int, as messages name them; factors : (rows,) of their means, or None
+    """
 
     table: pyarrow.Table
     numbers: numpy.ndarray
+    factors: numpy.ndarray | None = None
 
 
 class EncodedRows(Source):
@@ -406,7 +423,7 @@ def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
     column = settings.weight
     if column is None:
         return rows
-    weights = read_weights(rows.frame, column, rows.chosen, settings)
+    weights = read_numbers_of_rows(rows.frame, column, rows.chosen, settings, WEIGHTS)
     counted = weights > 0
     if not counted.any():
         raise DataFileError(
@@ -420,24 +437,72 @@ def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
     return replace(rows, weight=weights).take(counted)
 
 
-def read_weights(
-    frame: Frame, column: str, labelled: numpy.ndarray, settings: ReadingSettings
-) -> numpy.ndarray:
-    """Return the weights of the rows that have a label: (rows,) float64, not negative.
+def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
+    """Return rows with the known factors of their means, exposure * exp(offset).
 
-    Raises DataFileError for other values.
+    Raises DataFileError for exposures that are not above 0, and offsets that are no numbers.
     """
-    rules = _rules_of(settings, column)
+    if not (settings.exposure or settings.offset):
+        return rows
+    factors = numpy.ones(numpy.count_nonzero(rows.chosen))
+    if settings.exposure is not None:
+        rule = RowNumbers("--exposure", "finite numbers above 0", lambda values: values > 0)
+        factors *= read_numbers_of_rows(rows.frame, settings.exposure, rows.chosen, settings, rule)
+    if settings.offset is not None:
+        rule = RowNumbers(
+            "--offset",
+            f"numbers from {-MAX_OFFSET} to {MAX_OFFSET}",
+            lambda values: abs(values) <= MAX_OFFSET,
+        )
+        factors *= numpy.exp(
+            read_numbers_of_rows(rows.frame, settings.offset, rows.chosen, settings, rule)
+        )
+    return replace(rows, factors=factors)
+
+
+class RowNumbers(NamedTuple):
+    """What the numbers of a column that an option names must be.
+
+    option : that names the column; rule : for messages, what it holds
+    are_allowed : returns which finite numbers hold the rule
+    """
+
+    option: str
+    rule: str
+    are_allowed: Callable[[numpy.ndarray], numpy.ndarray]
+
+
+WEIGHTS = RowNumbers(
+    "--weight", "finite numbers, none of them negative", lambda values: values >= 0
+)
+"""What weights of rows must be."""
+
+
+def read_numbers_of_rows(
+    frame: Frame,
+    column: str,
+    labelled: numpy.ndarray,
+    settings: ReadingSettings,
+    must_be: RowNumbers,
+) -> numpy.ndarray:
+    """Return the numbers of a column of the rows that have a label: (rows,) float64.
+
+    Raises DataFileError for other values than these must be.
+    """
+    rules = ReadingRules(missing_values=settings.missing_values)
     table = learn_table(_column_of(frame, column, labelled), rules).table
-    rule = f"{frame.name}: --weight must name a column of finite numbers, none of them negative"
+    rule = f"{frame.name}: {must_be.option} must name a column of {must_be.rule}"
     kind, type_name = table.kind(0)
     if kind != "number":
         raise DataFileError(f"{rule}; {column!r} holds {type_name}. Name another.")
-    weights = table.numbers(0)
-    wrong = ~(numpy.isfinite(weights) & (weights >= 0))
+    numbers = table.numbers(0)
+    wrong = ~(numpy.isfinite(numbers) & must_be.are_allowed(numbers))
     if wrong.any():
-        raise DataFileError(f"{rule}; {column!r} holds {weights[wrong][0]:g}. Correct it.")
-    return weights
+        row = frame.first_row + int(numpy.flatnonzero(labelled)[wrong.argmax()])
+        raise DataFileError(
+            f"{rule}; {column!r} holds {numbers[wrong][0]:g} in row {row}. Correct it."
+        )
+    return numbers
 
 
 def _column_of(frame: Frame, name: str, labelled: numpy.ndarray) -> Table:

@@ -133,6 +133,8 @@ def write_model(
     extra = {
         "target": report["data"]["target"],
         "ids": list(settings.ids),
+        **({} if settings.exposure is None else {"exposure": settings.exposure}),
+        **({} if settings.offset is None else {"offset": settings.offset}),
         "target_gaps": list(settings.gaps_of(report["data"]["target"]).words),
         **({} if target_format is None else {"target_format": asdict(target_format)}),
         "training": describe_training(model, report),

@@ -28,8 +28,10 @@ class SameRun(Callback):
     def __init__(self, rows: TableRows, settings: TrainSettings) -> None:
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
-        links = [rows.links.groups, rows.links.time]
-        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *links])
+        further = [rows.links.groups, rows.links.time]
+        if rows.factors is not None:
+            further.append(rows.factors)
+        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
         self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)
 

@@ -77,7 +77,7 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
 
     def badness(rows: pyarrow.Table) -> float:
         """Return the score of predictions for ``rows``, negated if a greater one is better."""
-        outputs = model.outputs_of(rows, sample.forms)
+        outputs = model.outputs_of(rows, sample.forms, factors=sample.factors)
         return score.sign * float(scores_of(model, y, outputs)[score.name])
 
     table = sample.table()
@@ -198,7 +198,8 @@ def baseline_scores(
 ) -> Scores:
     """Return the scores of the constant baseline.
 
-    It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows.
+    It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows,
+    and with exposures their mean rate.
 
     loss : of a model of numbers; None for a model of classes
     """
@@ -210,6 +211,9 @@ def baseline_scores(
         else:
             constant = numpy.average(training.y, weights=training.weight, keepdims=True)
         outputs = numpy.tile(constant, (len(measured), 1))
+        if training.factors is not None and measured.factors is not None:
+            mean_factor = numpy.average(training.factors, weights=training.weight)
+            outputs = outputs / mean_factor * measured.factors[:, None]
         return number_scores(measured.y, outputs, loss, measured.weight)
     frequencies = class_frequencies(training)
     return class_scores(

@@ -73,7 +73,28 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuringSettings(ReadingSettings):
+class RateSettings(ReadingSettings):
+    """The options of reading rows whose means are in part known.
+
+    exposure, offset : the columns with exposures, and with offsets on the scale of the logarithm
+    """
+
+    exposure: str | None = None
+    offset: str | None = None
+
+    @property
+    def no_features(self) -> tuple[str, ...]:
+        """Return the columns that are no features, whatever else they are for."""
+        return (*super().no_features, *filter(None, (self.exposure, self.offset)))
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Return the columns that are read besides features and labels."""
+        return tuple(filter(None, (self.exposure, self.offset)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuringSettings(RateSettings):
     """The options of reading labelled rows. weight : the column with their weights"""
 
     weight: str | None = None
@@ -86,7 +107,7 @@ class MeasuringSettings(ReadingSettings):
     @property
     def further_columns(self) -> tuple[str, ...]:
         """Return the columns that are read besides features and labels."""
-        return tuple(filter(None, (self.weight,)))
+        return (*super().further_columns, *filter(None, (self.weight,)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +160,12 @@ class TrainSettings(MeasuringSettings):
 
     @property
     def further_columns(self) -> tuple[str, ...]:
-        """Return the columns with weights, groups and times."""
+        """Return the columns with exposures, weights, groups and times."""
         return (*super().further_columns, *filter(None, (self.groups, self.time)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(ReadingSettings):
+class PredictSettings(RateSettings):
     """The options of ``xpnet predict``."""
 
     output: Path | None = None

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import click
 import numpy
 import pyarrow
 
+from xpnet.cli.settings import RateSettings
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
 from xpnet.data.cells.gaps import GapValues, gap_values
 from xpnet.data.cells.numbers import NumberFormat
@@ -33,6 +35,8 @@ class TableModel:
     levels : of the quantiles that it predicts, if these are several
     several : whether a row has several labels or targets
     target : the labels' column in the training file, if it is known; ids : columns to carry along
+    exposure, offset : the columns of the training with exposures and offsets, if there were any
+    has_rates : whether its predictions may be multiplied by exposures
     coverage : of the intervals whose ends follow the numbers; None for no intervals
     """
 
@@ -51,12 +55,24 @@ class TableModel:
             [] if self.loss is None or not self.loss.has_several_levels else [*self.loss.numbers]
         )
         self.several: bool = self.outputs > 1 and not self.levels
+        self.has_rates: bool = self.loss is not None and self.loss.power is not None
         # A file from anyone may hold anything here.
         target = model.extra.get("target")
         self.target_format: NumberFormat | None = _format_of(model.extra.get("target_format"))
         ids = model.extra.get("ids")
-        self.target: str | None = target if isinstance(target, str) else None
+        self.target: str | None = _text_of(target)
         self.ids: list[object] = ids if isinstance(ids, list) else []
+        self.exposure: str | None = _text_of(model.extra.get("exposure"))
+        self.offset: str | None = _text_of(model.extra.get("offset"))
+
+    def check_has_rates(self, settings: RateSettings) -> None:
+        """Raise click.UsageError for exposures and offsets of a model that predicts no rates."""
+        known = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
+        if known and not self.has_rates:
+            raise click.UsageError(
+                f"--{known[0]} must go with a model of --loss poisson, tweedie or gamma; this one "
+                "has another loss. Leave it out."
+            )
 
     def _use_encoder(self, encoder: TableEncoder | None) -> None:
         """Take the columns that an encoder reads, and their forms."""
@@ -92,11 +108,13 @@ class TableModel:
         table: pyarrow.Table,
         forms: Mapping[str, LearnedForm],
         row_numbers: numpy.ndarray | None = None,
+        factors: numpy.ndarray | None = None,
     ) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host.
 
         forms : how columns are read, where the model does not know it
         row_numbers : (rows,) of the rows in their file, for messages
+        factors : (rows,) by which predicted rates are multiplied; None for none
 
         Raises InputError for values that the model does not take.
         """
@@ -108,9 +126,13 @@ class TableModel:
             with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
                 warnings.simplefilter("ignore", UnreadableWarning)
                 outputs = to_host(getattr(model, "predict_proba", model.predict)(X))
+                if factors is not None:
+                    outputs = outputs * factors.reshape(-1, *[1] * (outputs.ndim - 1))
                 if self.coverage is None:
                     return outputs
-                ends = model.predict_interval(X, self.coverage, predictions=outputs)
+                ends = model.predict_interval(
+                    X, self.coverage, predictions=outputs, exposure=factors
+                )
                 return numpy.hstack([outputs.reshape(len(table), -1), ends])
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
@@ -126,6 +148,11 @@ class TableModel:
             warnings.simplefilter("ignore", UnreadableWarning)
             counts = self.model.encoder_.count_unknowns(replace(table_of(table), forms=forms))
         return dict(counts)
+
+
+def _text_of(value: object) -> str | None:
+    """Return a text from a file of anyone; None for anything else."""
+    return value if isinstance(value, str) else None
 
 
 def _format_of(described: object) -> NumberFormat | None:

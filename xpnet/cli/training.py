@@ -23,6 +23,7 @@ from xpnet.cli.reading import (
     split,
     split_folds,
     split_last,
+    with_factors,
     with_training_classes,
     with_weights,
 )
@@ -59,6 +60,7 @@ from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
+from xpnet.learning.exposure import rates_of
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress, TrainingState
@@ -245,6 +247,10 @@ def _divisions(rows: TableRows, target: str, settings: TrainSettings) -> list[Me
     notes = rows.frame.notes
     if settings.weight is not None:
         notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
+    for name in ("exposure", "offset"):
+        column = getattr(settings, name)
+        if column is not None:
+            notes.append(f"{column} has the {name}s of the rows, and is no feature")
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
         return [MeasuredParts(rows, _test_rows(rows, settings.test, target, settings))]
@@ -275,6 +281,8 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     reading = MeasuringSettings(
         features=tuple(rows.features),
         weight=settings.weight,
+        exposure=settings.exposure,
+        offset=settings.offset,
         target=target,
         no_header=settings.no_header,
         separator=settings.separator,
@@ -297,7 +305,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     test = TableRows(frame, features, labelled, y, rows.classes, forms=forms)
     frame.notes.clear()
     test.check_cells(settings.unreadable or "error")
-    test = with_weights(test, settings)
+    test = with_weights(with_factors(test, settings), settings)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
     return test
 
@@ -330,7 +338,7 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
     lines.say("data", data_line(report["data"]))
     lines.say("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(frame, settings, labelled))
-    return with_weights(rows, settings), report
+    return with_weights(with_factors(rows, settings), settings), report
 
 
 def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:
@@ -421,12 +429,14 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         warnings.filterwarnings("ignore", message="`y` has classes of one row")
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
+        known = {} if rows.factors is None else {"exposure": rows.factors}
         return model.fit(
             rows.table_with_forms(),  # type: ignore[arg-type]  # a table that is read already
             rows.y if classes is None else classes[rows.y],
             sample_weight=rows.weight,
             groups=rows.links.groups,
             time=rows.links.time,
+            **known,
         )
 
 
@@ -443,6 +453,8 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabula
 
     They are encoded once, or for each epoch if they would take too much memory; notes say so.
     """
+    if rows.factors is not None:
+        return _fit_rates(model, rows, settings)
     max_width = MAX_ENCODED // (len(rows) * len(rows.features))  # columns made of each column
     by_blocks = max_width == 0
     # Rows for validation are not copied here. Several networks in memory each choose their own.
@@ -473,6 +485,17 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabula
             "sample_weight_val": validation.weight,
         }
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **labelled)
+
+
+def _fit_rates(model: Any, rows: TableRows, settings: TrainSettings) -> Tabular:
+    """Fit on the rates of a large table whose rows have exposures."""
+    assert rows.factors is not None
+    loss = model._numeric_loss()
+    of_rates = rates_of(rows.y, rows.weight, rows.factors, loss, "--weight")
+    weight = None if of_rates.weight is None else numpy.asarray(of_rates.weight)
+    rates = replace(rows, y=numpy.asarray(of_rates.y), weight=weight, factors=None)
+    fitted = _fit_encoded(model, rates, settings).get_fitted_state()
+    return model.set_fitted_state(fitted.with_residuals_per_exposure(weight))
 
 
 def _encoder_of(

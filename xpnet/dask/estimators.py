@@ -170,7 +170,7 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: "ArrayLike | Source | Collection", **known: Any) -> Any:
+    def predict(self, X: "ArrayLike | Source | Collection", **known: object) -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
@@ -195,7 +195,7 @@ class OnCluster:
         sample_weight: "ArrayLike | Source | Collection | None" = None,
         *,
         scoring: str | None = None,
-        **known: Any,
+        **known: object,
     ) -> float:
         """Measure the predictions as the estimator without Dask does.
 

@@ -10,7 +10,7 @@ identity follows from the deviances in ``xpnet.ops``.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
@@ -98,12 +98,16 @@ class Rates(NamedTuple):
     weight : (rows,) of these targets; None for equal ones
     """
 
-    y: numpy.ndarray
-    weight: numpy.ndarray | None
+    y: ArrayLike | None
+    weight: ArrayLike | None
 
 
 def rates_of(
-    y: numpy.ndarray, weight: Any, factors: numpy.ndarray, loss: NumericLoss, weight_name: str
+    y: numpy.ndarray,
+    weight: ArrayLike | None,
+    factors: numpy.ndarray,
+    loss: NumericLoss,
+    weight_name: str,
 ) -> Rates:
     """Return the targets and weights that have the same deviance up to a factor of all rows.
 

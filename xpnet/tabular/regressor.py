@@ -257,7 +257,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         earlier = self._fitted
         try:
             return super().fit(
-                *(X, rates.y, rates.weight),
+                X,
+                rates.y,  # type: ignore[arg-type]  # None is refused there
+                rates.weight,
                 X_val=X_val,
                 y_val=rates_val.y,
                 sample_weight_val=rates_val.weight,
@@ -271,7 +273,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
                 weight = rates.weight if X_val is None else rates_val.weight
                 self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
 
-    def _per_exposure(self, y: Any, weight: Any, known: Known) -> Rates:
+    def _per_exposure(self, y: ArrayLike | None, weight: ArrayLike | None, known: Known) -> Rates:
         """Return targets and weights of rates; the same where nothing is known of their means."""
         if known.is_empty or y is None:
             return Rates(y, weight)
@@ -337,7 +339,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             return mean
         return mean, (fitted.member_outputs(X).std(axis=0) * factors).reshape(mean.shape)
 
-    def _factors(self, known: Known, rows: int) -> Any:
+    def _factors(self, known: Known, rows: int) -> numpy.ndarray | int:
         """Return the known factors of the means as a column, (rows, 1), or 1 for none."""
         if known.is_empty:
             return 1

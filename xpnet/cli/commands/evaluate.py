@@ -1,5 +1,6 @@
 """``xpnet evaluate`` and ``xpnet explain``: a model measured on labelled rows of a data file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ measuring: options.Decorator = options.together(
     options.model_argument,
     options.data_argument,
     target_option,
+    options.rate_options("that of the training, if it had one"),
     options.writing_option("--json", "as_json", is_flag=True, help="Print JSON."),
     options.reading,
     options.computing,
@@ -46,12 +48,18 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns, with_weights
+    from xpnet.cli.reading import TableRows, read_columns, with_factors, with_weights
     from xpnet.cli.table_model import TableModel
     from xpnet.data.labels import class_indices, label_gaps, read_labels
     from xpnet.data.task import numbers_of
 
     opened = TableModel(load(model, backend=backend))
+    settings = replace(
+        settings,
+        exposure=settings.exposure or opened.exposure,
+        offset=settings.offset or opened.offset,
+    )
+    opened.check_has_rates(settings)
     if opened.several:
         raise click.UsageError(
             "The model must predict one label or number a row; it predicts several. Measure it in "
@@ -70,7 +78,7 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     rows.check_cells(opened.unreadable)
     for note in frame.notes:
         echo(visible(f"Note: {note}"), err=True)
-    return Measured(opened, with_weights(rows, settings))
+    return Measured(opened, with_weights(with_factors(rows, settings), settings))
 
 
 @click.command(

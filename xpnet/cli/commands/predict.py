@@ -60,6 +60,7 @@ UNUSUAL = {
     "--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions."
 )
 @options.reading
+@options.rate_options("none, so that rates are predicted")
 @options.computing
 def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
@@ -68,18 +69,21 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     model was trained on; it may have others, and is - for standard input. Columns that --id names,
     here or in training, are written before the predictions. On stdout, control characters in
     labels are spelled out; a file that -o names has the labels as they are. Notes on stderr count
-    unknown categories, gaps, and values outside of the range of the training.
+    unknown categories, gaps, and values outside of the range of the training. A model that was
+    trained with exposures predicts rates, those of an exposure of 1, unless --exposure names a
+    column.
 
     \b
     Examples:
       xpnet predict model.safetensors new.csv --proba -o predicted.csv
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
       xpnet predict model.safetensors new.csv --interval 0.9 --columns price,low_price,high_price
+      xpnet predict claims.safetensors new.csv --exposure years
     """
     import numpy
 
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns
+    from xpnet.cli.reading import TableRows, read_columns, with_factors
     from xpnet.cli.table_model import TableModel
     from xpnet.modelfile.disk import write_whole
 
@@ -96,6 +100,7 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     labelled = numpy.ones(frame.rows, bool)
     rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
     rows.check_cells(opened.unreadable)  # before anything is written
+    rows = with_factors(rows, settings)
     lines = _lines(opened, rows, [*ids, *header], kept, settings.proba)
     for note in [*frame.notes, *_notes_of_unknowns(rows.count_unknowns(opened), frame.rows)]:
         echo(visible(f"Note: {note}"), err=True)
@@ -108,6 +113,7 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
 
 def _check_model(opened: "TableModel", settings: PredictSettings) -> None:
     """Raise click.UsageError for options that the model cannot serve."""
+    opened.check_has_rates(settings)
     if settings.proba and opened.classes is None:
         raise click.UsageError(
             "--proba must go with a model of classes; this one predicts numbers."
@@ -199,8 +205,8 @@ def _lines(
             for batch in kept
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         )
-    for table, numbers in rows.numbered_tables():
-        outputs = opened.outputs_of(table, rows.forms, numbers)
+    for table, numbers, factors in rows.numbered_tables():
+        outputs = opened.outputs_of(table, rows.forms, numbers, factors)
         lines = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
         yield _as_csv([*header, *((*before, *line) for line, before in lines)])
         header = []

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.cli import options
 from xpnet.cli.settings import TrainSettings
 from xpnet.distributed import use_group
@@ -15,6 +15,9 @@ from xpnet.distributed.ranks import launched
 from xpnet.errors import InputError
 from xpnet.ops import ACTIVATIONS
 from xpnet.optimizers import OPTIMIZERS
+
+LOGARITHMIC = [loss for loss in OUTPUT_ACTIVATIONS if OUTPUT_ACTIVATIONS[loss] == "exp"]
+"""Losses of the logarithm of the mean, whose rows may have exposures."""
 
 
 def _check_together(settings: TrainSettings) -> None:
@@ -43,8 +46,15 @@ def _check_together(settings: TrainSettings) -> None:
         )
     if settings.target is not None and settings.target in settings.further_columns:
         raise click.UsageError(
-            f"--target must name another column than --weight, --groups and --time; got "
-            f"{settings.target} twice. Name another."
+            f"--target must name another column than --weight, --groups, --time, --exposure and "
+            f"--offset; got {settings.target} twice. Name another."
+        )
+    known = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
+    if known and settings.loss not in LOGARITHMIC:
+        raise click.UsageError(
+            f"--{known[0]} must go with --loss {', '.join(LOGARITHMIC[:-1])} or "
+            f"{LOGARITHMIC[-1]}; got {f'--loss {settings.loss}' if settings.loss else 'none'}. "
+            "Add one of them."
         )
     if settings.quiet and settings.verbose:
         raise click.UsageError("--quiet and --verbose must not come together. Leave one out.")
@@ -155,6 +165,18 @@ _what_to_predict = options.together(
         metavar="COLUMN",
         help="Column with the weight of each row, in training and in the scores, not negative; no "
         "feature.",
+    ),
+    _data(
+        "--exposure",
+        metavar="COLUMN",
+        help="Column with the exposure of each row, a number above 0 that its mean is proportional "
+        "to, such as years insured; no feature. For --loss poisson, tweedie and gamma.",
+    ),
+    _data(
+        "--offset",
+        metavar="COLUMN",
+        help="Column with a number that is added to the logarithm of the mean of each row; no "
+        "feature. For the same losses.",
     ),
     _data(
         "--groups",
@@ -413,6 +435,7 @@ def train(distributed: str | None, timeout: float, **arguments: Any) -> None:
       xpnet train passengers.csv --target survived -o model.safetensors
       xpnet train houses.parquet --target price --id number --plot loss.png
       xpnet train visits.csv --target visits --loss poisson --time-limit 60
+      xpnet train policies.csv --target claims --loss poisson --exposure years
       xpnet train sales.csv --target amount --time day --final -o model.safetensors
       xpnet train passengers.csv --target survived --folds 5
       xpnet train readings.csv --target dose --groups patient --test later.csv
