@@ -12,7 +12,6 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from jinja2 import FileSystemBytecodeCache
 from jinja2.sandbox import SandboxedEnvironment
 from numpydoc import docscrape_sphinx
@@ -84,6 +83,7 @@ version = release = version_of("xpnet")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",
@@ -131,7 +131,7 @@ toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
-# Python's own types are named without a link: its inventory would have to be fetched.
+# Python's own types are named without a link, which every parameter would have.
 numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | documented_names()
 numpydoc_xref_ignore = "all"  # words without an alias are words
 
@@ -144,7 +144,6 @@ nitpick_ignore_regex = [
     (r"py:obj", r"(\w+\.)*[A-Z]\w*\.[a-z]\w*"),
     # Operations, dictionaries and modules, which pages describe in their text.
     (r"py:(obj|mod)", r"xpnet\.(ops\.\w+|[A-Z_]+|optimizers|training)"),
-    (r"py:class", r"collections\.abc\.\w+"),
 ]
 
 # `make links` asks every address of the pages, once a week. The project has no public host yet.
@@ -207,23 +206,14 @@ if address := os.environ.get("XPNET_DOCS_ADDRESS"):
         "show_version_warning_banner": True,
     }
 
-# Where the documentation of other projects stands. Built without their inventories, so that a build
-# needs no network.
-ELSEWHERE = {
-    "numpy": "https://numpy.org/doc/stable/reference/generated/{name}.html",
-    "scipy": "https://docs.scipy.org/doc/scipy/reference/generated/{name}.html",
-    "sklearn": "https://scikit-learn.org/stable/modules/generated/{name}.html",
-    "cupy": "https://docs.cupy.dev/en/stable/reference/generated/{name}.html",
+# Names of other projects are links to their pages. The inventories lie in the repository, so that a
+# build needs no network, and a name that is in none of them fails the build.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", "_inventories/python.inv"),
+    "numpy": ("https://numpy.org/doc/stable", "_inventories/numpy.inv"),
+    "scipy": ("https://docs.scipy.org/doc/scipy", "_inventories/scipy.inv"),
+    "sklearn": ("https://scikit-learn.org/stable", "_inventories/sklearn.inv"),
 }
-
-
-def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
-    """Link a name of another project to its page there."""
-    name = node.get("reftarget", "").lstrip("~")
-    template = ELSEWHERE.get(name.partition(".")[0])
-    if template is None or "." not in name:
-        return None
-    return nodes.reference("", "", content, internal=False, refuri=template.format(name=name))
 
 
 RESULTS = Path(__file__).parents[1] / "bench" / "results"
@@ -324,7 +314,6 @@ def divide_notebooks(app: Any, env: Any, docnames: list[str]) -> None:
 
 def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
-    app.connect("missing-reference", link_elsewhere)
     app.connect("source-read", show_results)
     app.connect("env-before-read-docs", divide_notebooks)
     app.connect("viewcode-find-source", source_of_methods)
