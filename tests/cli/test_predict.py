@@ -10,6 +10,7 @@ import pandas
 import pytest
 from helpers.command_line import Run, check_one_line
 from helpers.damage import sealed
+from sklearn import metrics
 
 import xpnet
 
@@ -202,3 +203,29 @@ def test_values_unlike_those_of_the_training_are_counted(
     shown = [line.split() for line in run("evaluate", "m", "later.csv").stdout.splitlines()]
     assert ["x", "0", "0", "2"] in shown and ["colour", "1", "1", "0"] in shown
     assert "columns" not in json.loads(run("evaluate", "m", "d.csv", "--json").stdout)
+
+
+def test_predict_and_evaluate_use_the_threshold_of_the_file(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=600)
+    label = np.where(x + rng.normal(size=600) > 2.2, "rare", "often")
+    table = pandas.DataFrame({"x": x, "label": label})
+    table.to_csv("d.csv", index=False)
+    quick = ("--target", "label", "--epochs", "5", "--members", "1", "--test-size", "0", "-o", "m")
+    shown = run("train", "d.csv", *quick, "--threshold", "f1", "--metrics-json", "j").stdout
+    threshold = xpnet.load("m").threshold_
+    assert json.loads(Path("j").read_text())["model"]["threshold"] == threshold
+    assert f"rare is predicted from a probability of {threshold:.4g}, the largest f1" in shown
+    second = xpnet.load("m").predict_proba(table[["x"]])[:, 1]
+    rows = run("predict", "m", "d.csv").stdout.splitlines()[1:]
+    assert [row == "rare" for row in rows] == (second >= threshold).tolist()
+    scores = json.loads(run("evaluate", "m", "d.csv", "--json").stdout)
+    f1 = metrics.f1_score(label, np.where(second >= threshold, "rare", "often"), pos_label="rare")
+    assert scores["f1"] == pytest.approx(f1, rel=1e-12)
+    assert scores["f1"] > metrics.f1_score(
+        label, np.where(second > 0.5, "rare", "often"), pos_label="rare"
+    )
+    refused = run("train", "iris", "--threshold", "0.3", code=2)
+    check_one_line(refused, "--threshold must go with two classes; target has 3")
+    refused = run("train", "diabetes", "--threshold", "0.3", code=2)
+    check_one_line(refused, "--threshold must go with classes")

@@ -274,6 +274,18 @@ class Jobs(click.ParamType):
 LEVEL = Number(0, 1, min_open=True, max_open=True)
 
 
+def threshold(value: Any) -> float | str:
+    """Return a probability, or the name of the score that a threshold maximises."""
+    if value in ("f1", "balanced_accuracy"):
+        return str(value)
+    try:
+        return float(LEVEL(value))
+    except click.BadParameter as error:
+        raise click.BadParameter(
+            f"a threshold must be a number between 0 and 1, f1 or balanced_accuracy; got {value!r}."
+        ) from error
+
+
 def weights(value: Any) -> Any:
     """Return ``"balanced"``, or weights by label: ``yes=3,no=1``, which a file has as a table."""
     if value == "balanced":

@@ -81,16 +81,16 @@ def draw_classes(
     labels: numpy.ndarray,
     probabilities: numpy.ndarray,
     classes: Sequence[object],
+    predicted: numpy.ndarray,
     title: str,
 ) -> None:
-    """Draw a confusion matrix, and how often predictions of a probability are right.
+    """Draw a confusion matrix, and how often the most probable class is right.
 
-    labels : (rows,) class indices; probabilities : (rows, classes)
+    labels, predicted : (rows,) class indices; probabilities : (rows, classes)
     """
     from sklearn.calibration import CalibrationDisplay
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    predicted = probabilities.argmax(axis=1)
     size = min(4 + 0.45 * len(classes), 14)
     # A dollar would begin a formula.
     names = [str(name)[:20].replace("$", r"\$") for name in classes]
@@ -105,11 +105,15 @@ def draw_classes(
         )
         confidence = probabilities.max(axis=1).clip(0, 1)
         CalibrationDisplay.from_predictions(
-            labels == predicted, confidence, n_bins=10, strategy="quantile", ax=right
+            labels == probabilities.argmax(axis=1),
+            confidence,
+            n_bins=10,
+            strategy="quantile",
+            ax=right,
         )
         right.set(
             title="reliability",
-            xlabel="probability of the predicted class",
+            xlabel="probability of the most probable class",
             ylabel="fraction that is right",
         )
 

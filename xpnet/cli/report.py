@@ -43,7 +43,11 @@ class DataFacts(TypedDict):
 
 
 class ModelFacts(TypedDict):
-    """A model in a report. epochs, kept : number and best epoch of each network"""
+    """A model in a report.
+
+    epochs, kept : number and best epoch of each network
+    threshold : the probability of the second class from which it is predicted, if there is one
+    """
 
     name: str
     networks: int
@@ -53,6 +57,7 @@ class ModelFacts(TypedDict):
     parameters: int
     epochs: list[int]
     kept: list[int]
+    threshold: float | None
     why: str
 
 
@@ -107,6 +112,7 @@ def describe_model(model: Tabular, name: str) -> TrainedFacts:
             "parameters": len(networks) * parameter_count(first.spec),
             "epochs": [history.epochs for history in histories],
             "kept": list(model.best_epochs_),
+            "threshold": getattr(model, "threshold_", None),
             "why": first.why_,
         },
         "history": _losses(histories[0]),
@@ -219,11 +225,22 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
         ("rows", data["trained_on"]),
         ("trained", why),
         ("epochs", ", ".join(map(str, model["epochs"]))),
+        ("threshold", _threshold_line(report)),
         ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts((name, value) for name, value in facts if value)
     show_scores(report["scores"])
+
+
+def _threshold_line(report: Report) -> str:
+    """Return one line about the probability from which the second class is predicted."""
+    threshold = report["model"]["threshold"]
+    if threshold is None:
+        return ""
+    chosen = report["settings"]["threshold"]
+    how = f", the largest {chosen} on validation rows" if isinstance(chosen, str) else ""
+    return f"{report['data']['classes'][1]} is predicted from a probability of {threshold:.4g}{how}"
 
 
 def data_line(data: DataFacts) -> str:

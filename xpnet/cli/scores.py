@@ -12,6 +12,7 @@ from xpnet.cli.output import few, show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
 from xpnet.learning.losses import NumericLoss
+from xpnet.tabular.fitted import predicted_classes
 
 Scores: TypeAlias = dict[str, Any]
 """Scores of some rows by name: numbers, None where one is not defined, the name of a class, and the
@@ -53,7 +54,7 @@ def scores_of(
     y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
     """
     if model.classes is not None:
-        return class_scores(y, outputs, model.classes, weight)
+        return class_scores(y, outputs, model.classes, weight, model.threshold)
     assert model.loss is not None
     return number_scores(y, outputs, model.loss, weight)
 
@@ -97,6 +98,7 @@ def class_scores(
     probabilities: numpy.ndarray,
     names: Sequence[object],
     weight: numpy.ndarray | None = None,
+    threshold: float | None = None,
 ) -> Scores:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
@@ -108,9 +110,10 @@ def class_scores(
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     weight : (rows,) positive, by which every score but a number of rows counts them; None for equal
     ones
+    threshold : from which the second of two classes is predicted; None for the most probable class
     """
     count, classes = probabilities.shape
-    predicted = probabilities.argmax(axis=1)
+    predicted = predicted_classes(probabilities, threshold)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(classes), zero_division=0, sample_weight=weight
     )
@@ -266,7 +269,7 @@ def rare_class_note(rows: TableRows) -> str:
         return ""
     return (
         f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
-        "compare ROC AUC and log loss, or add --class-weight balanced"
+        "compare ROC AUC and log loss, or add --threshold f1"
     )
 
 

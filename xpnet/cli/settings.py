@@ -118,6 +118,7 @@ class TrainSettings(MeasuringSettings):
     text_features: str | None = None
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
+    threshold: float | str | None = None
     groups: str | None = None
     time: str | None = None
     test_size: float = 0.25

@@ -30,6 +30,8 @@ class TableModel:
     has_encoder : whether it takes tables, and not only arrays
     target_format : of labels that were numbers in text; None for others
     classes : the labels, in the order of the probabilities' columns; None for a model of numbers
+    threshold : the probability of the second class from which it is predicted; None for the most
+        probable class
     outputs : how many numbers or labels a row has
     loss : of a model of numbers; None for a model of classes
     levels : of the quantiles that it predicts, if these are several
@@ -48,6 +50,7 @@ class TableModel:
         self.has_encoder: bool = isinstance(encoder, TableEncoder)
         self.forms: dict[str, ColumnForm] = {}
         self._use_encoder(encoder)
+        self.threshold: float | None = getattr(model, "threshold_", None)
         self.outputs: int = _output_count(model)
         self.classes: list[object] | None = _classes_of(model)
         self.loss: NumericLoss | None = _loss_of(model)

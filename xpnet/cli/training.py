@@ -13,6 +13,7 @@ import numpy
 import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
+from xpnet.cli.options import option_name
 from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.reading import (
@@ -327,6 +328,10 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
             f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out"
         )
     classes = numpy.unique(labels) if task.name == "classify" else None
+    if settings.threshold is not None and classes is not None and len(classes) != 2:
+        raise click.UsageError(
+            f"--threshold must go with two classes; {target} has {len(classes)}. Leave it out."
+        )
     if classes is None:
         y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
@@ -366,11 +371,12 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
     """Raise UsageError for options that are for the other task."""
     if task.name == "classify" and settings.loss is not None:
         raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
-    if task.name == "regress" and settings.class_weight is not None:
-        raise click.UsageError(
-            f"--class-weight must go with classes, but numbers are predicted: {task.why}. Leave it "
-            "out."
-        )
+    for name in ("class_weight", "threshold"):
+        if task.name == "regress" and getattr(settings, name) is not None:
+            raise click.UsageError(
+                f"{option_name(name)} must go with classes, but numbers are predicted: {task.why}. "
+                "Leave it out."
+            )
 
 
 def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: bool) -> Tabular:

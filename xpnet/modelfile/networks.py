@@ -79,6 +79,8 @@ class Exported:
     target : (4, outputs): offset and factor of the outputs, and minimum and maximum of the result;
         None where the outputs are the result
     temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
+    threshold : the probability of the second class from which it is predicted; None for the most
+        probable class
     """
 
     spec: NetworkSpec
@@ -87,6 +89,7 @@ class Exported:
     encoder: Any = None
     target: numpy.ndarray | None = None
     temperature: float = 1.0
+    threshold: float | None = None
 
     @property
     def rises(self) -> bool:

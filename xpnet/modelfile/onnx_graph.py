@@ -156,7 +156,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
 
     The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's
     dtype; scaled predictions are float64. With labels, which are integers or text, a second output
-    ``label`` is the most probable one; for logistic cross-entropy with several outputs it is
+    ``label`` is the predicted one; for logistic cross-entropy with several outputs it is
     (rows, out) of 0 and 1. Without an encoder there is one input ``X`` (rows, in) of the spec's
     dtype.
 
@@ -190,7 +190,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         dtype = spec.dtype if exported.target is None else "float64"
         graph.output(result, name, dtype, spec.widths[-1])
     else:
-        _add_labels(graph, result, spec, numpy.asarray(exported.classes))
+        _add_labels(graph, result, exported)
     _write_graph(path, graph)
 
 
@@ -266,10 +266,10 @@ def _express(graph: Graph, part: OnnxOperand, x: Value, dtype: str) -> Any:
     return graph.add(operator, *(_express(graph, operand, x, dtype) for operand in operands))
 
 
-def _add_labels(
-    graph: Graph, probabilities: Value, spec: NetworkSpec, classes: numpy.ndarray
-) -> None:
-    """Add the outputs of a classifier: the most probable labels, and the probabilities."""
+def _add_labels(graph: Graph, probabilities: Value, exported: Exported) -> None:
+    """Add the outputs of a classifier: the predicted labels, and the probabilities."""
+    spec = exported.spec
+    classes = numpy.asarray(exported.classes)
     _check_labels(classes)
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
@@ -283,7 +283,12 @@ def _add_labels(
     labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
     if len(labels) == 1:  # all rows of the training had one label: both outputs mean it
         labels = labels.repeat(2)
-    index = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
+    if exported.threshold is None:
+        index = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
+    else:
+        second = graph.add("Gather", probabilities, numpy.asarray(1), axis=1)
+        threshold = numpy.asarray(exported.threshold, spec.dtype)
+        index = graph.add("GreaterOrEqual", second, threshold).to("int64")
     graph.output(graph.add("Gather", labels, index), "label", labels.dtype.name)
     graph.output(probabilities, "probabilities", spec.dtype, len(labels))
 

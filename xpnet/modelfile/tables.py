@@ -35,8 +35,8 @@ _FACTS: dict[str, dict[str, type]] = {
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
-_TRAINING_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float}
-"""Optional facts about the training, and their types: older files lack them."""
+_OPTIONAL_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float, "threshold_": float}
+"""Optional facts, and their types: older files lack them."""
 
 _FORM_FIELDS = "clock", "date_format"
 """Fields of the form of a column, which files of 0.1.0 hold in the encodings of numbers."""
@@ -54,8 +54,8 @@ def parts(estimator: Tabular) -> FileParts:
     fitted = estimator.get_fitted_state()
     exported = _exported(fitted)
     facts = {name: getattr(fitted, name.strip("_")) for name in _FACTS[type(estimator).__name__]}
-    training_facts = {name: getattr(fitted, name.strip("_")) for name in _TRAINING_FACTS}
-    facts |= {name: value for name, value in training_facts.items() if value is not None}
+    optional = {name: getattr(fitted, name.strip("_"), None) for name in _OPTIONAL_FACTS}
+    facts |= {name: value for name, value in optional.items() if value is not None}
     encoder = _described(exported.encoder)
     tensors = dict(encoder.tensors)
     for k, values in enumerate(exported.networks):
@@ -100,6 +100,7 @@ def _exported(fitted: FittedTable) -> Exported:
         fitted.encoder,
         getattr(fitted, "target", None),
         getattr(fitted, "temperature", 1.0),
+        getattr(fitted, "threshold", None),
     )
 
 
@@ -114,7 +115,7 @@ def open_file(
     spec = description.network
     estimator, facts = constructed(description)
     types = {name: type(value) for name, value in facts.items()}
-    optional = {name: kind for name, kind in _TRAINING_FACTS.items() if name in types}
+    optional = {name: kind for name, kind in _OPTIONAL_FACTS.items() if name in types}
     if types != _FACTS[description.kind] | optional:
         raise ValueError("its fitted attributes are not those that fit finds")
     epochs = facts["best_epochs_"]
@@ -127,6 +128,8 @@ def open_file(
         raise ValueError("its classes are not those of its networks")
     elif not 0.01 < fields["temperature"] < 100:
         raise ValueError("temperature must be in (0.01, 100)")
+    elif "threshold" in fields and not (0 < fields["threshold"] < 1 and spec.widths[-1] == 2):
+        raise ValueError("threshold must be in (0, 1), and go with two classes")
     encoder = _encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, ClassVar, NoReturn
 
 import numpy
@@ -16,12 +17,12 @@ from xpnet.learning.labels import (
     check_label_types,
     check_savable_labels,
 )
-from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.learning.parameters import FRACTION, Interval, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
-from xpnet.tabular.ensemble.calibration import best_temperature
+from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.fitted import FittedClassifier
@@ -77,12 +78,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
         ``"temperature"`` raises probabilities to the power that makes the labels of the validation
         rows the most likely (Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural
         Networks, 2017). The predicted labels stay the same.
+    threshold : float, {"f1", "balanced_accuracy"} or None, default None
+        The probability of the second of two classes from which `predict` returns it, in (0, 1); or
+        the score of the validation rows, weighted as in the loss, that it maximises: the F1 of the
+        second class, or the balanced accuracy. None for the most probable class.
 
     Attributes
     ----------
     temperature_ : float
         Probabilities are raised to 1 / temperature and scaled to sum to 1; 1 without
         ``calibration``.
+    threshold_ : float or None
+        The probability of the second class from which it is predicted; None without ``threshold``.
     classes_ : numpy.ndarray, shape (classes,)
         The labels, in the order of the columns of ``predict_proba``.
     <attributes of both estimators>
@@ -107,6 +114,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
     label_smoothing: float = allowing(0.0, FRACTION)
     class_weight: Mapping[Any, float] | str | None = allowing(None, dict, {"balanced"}, None)
     calibration: str | None = allowing(None, {"temperature"}, None)
+    threshold: float | str | None = allowing(
+        None, Interval(Real, 0, 1, closed="neither"), {"f1", "balanced_accuracy"}, None
+    )
 
     _task: ClassVar[str] = "classification"
 
@@ -124,6 +134,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
             raise InputError(
                 "`y` must hold two classes or more; got 1 class or 0 sample(s): "
                 f"{labels.tolist()}. Add rows of another class."
+            )
+        if self.threshold is not None and len(labels) != 2:
+            raise InputError(
+                f"`threshold` must go with two classes; got {len(labels)}. Leave threshold out."
             )
         single = labels[counts == 1].tolist()
         if single and len(y) > MIN_ROWS_TO_WARN:
@@ -161,10 +175,22 @@ class TabularClassifier(ClassifierMixin, Tabular):
         )
 
     def _calibrated(self, fitted: FittedClassifier, validation: PredictedRows) -> FittedClassifier:
-        if self.calibration is None or not len(validation.outputs):
-            return fitted
-        temperature = best_temperature(validation.outputs, validation.Y, validation.weight)
-        return replace(fitted, temperature=temperature)
+        if self.calibration is not None and len(validation.outputs):
+            temperature = best_temperature(validation.outputs, validation.Y, validation.weight)
+            fitted = replace(fitted, temperature=temperature)
+        return replace(fitted, threshold=self._threshold(fitted, validation))
+
+    def _threshold(self, fitted: FittedClassifier, validation: PredictedRows) -> float | None:
+        """Return the threshold of a fit; a score is maximised on validation rows."""
+        if not isinstance(self.threshold, str):
+            return None if self.threshold is None else float(self.threshold)
+        if not len(validation.outputs):
+            raise InputError(
+                f"`threshold` must be a number where there are no validation rows; got "
+                f"{self.threshold!r}. Pass a number, or a larger validation_fraction."
+            )
+        probabilities = fitted.calibrated(validation.outputs)
+        return best_threshold(probabilities, validation.Y, validation.weight, self.threshold)
 
     @property
     def classes_(self) -> numpy.ndarray:
@@ -175,6 +201,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def temperature_(self) -> float:
         """Return the temperature of the probabilities, 1 without ``calibration``."""
         return self._attribute("temperature")
+
+    @property
+    def threshold_(self) -> float | None:
+        """Return the probability of the second class from which it is predicted, or None."""
+        return self._attribute("threshold")
 
     def predict_proba(self, X: ArrayLike) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
@@ -197,7 +228,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return self.get_fitted_state().probabilities(X)
 
     def predict(self, X: ArrayLike) -> numpy.ndarray:
-        """Predict the label of each row: the most probable one.
+        """Predict the label of each row: the most probable one, or that by the threshold.
 
         Parameters
         ----------

@@ -159,10 +159,13 @@ class FittedClassifier(FittedTable):
 
     classes : (classes,) labels in the order of the outputs
     temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
+    threshold : the probability of the second class from which it is predicted; None for the most
+        probable class
     """
 
     classes: numpy.ndarray
     temperature: float
+    threshold: float | None = None
 
     def linear_part(self) -> LinearPart:
         """See `FittedTable.linear_part`. Of two classes it is that of the second."""
@@ -173,12 +176,26 @@ class FittedClassifier(FittedTable):
 
     def probabilities(self, X: ArrayLike) -> numpy.ndarray:
         """Return the probabilities of the classes: (rows, classes)."""
-        mean = self.mean_outputs(X)
+        return self.calibrated(self.mean_outputs(X))
+
+    def calibrated(self, mean: numpy.ndarray) -> numpy.ndarray:
+        """Return the probabilities of mean outputs: (rows, classes)."""
         return mean if self.temperature == 1.0 else tempered(mean, self.temperature)
 
     def labels(self, X: ArrayLike) -> numpy.ndarray:
-        """Return the most probable label of each row: (rows,)."""
-        return self.classes[self.probabilities(X).argmax(axis=1)]
+        """Return the predicted label of each row: (rows,)."""
+        return self.classes[predicted_classes(self.probabilities(X), self.threshold)]
+
+
+def predicted_classes(probabilities: numpy.ndarray, threshold: float | None) -> numpy.ndarray:
+    """Return the index of the predicted class of each row: (rows,) int64.
+
+    probabilities : (rows, classes); threshold : from which the second of two classes is predicted;
+    None for the most probable class
+    """
+    if threshold is None:
+        return probabilities.argmax(axis=1)
+    return (probabilities[:, 1] >= threshold).astype(numpy.int64)
 
 
 @dataclass(frozen=True, eq=False)

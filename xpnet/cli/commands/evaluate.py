@@ -121,11 +121,13 @@ def evaluate(
     unknowns = rows.count_unknowns(opened)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
+        from xpnet.tabular.fitted import predicted_classes
 
         if opened.classes is None:
             draw_against(plot, rows.y, middle(outputs), data)
         else:
-            draw_classes(plot, rows.y, outputs, opened.classes, data)
+            predicted = predicted_classes(outputs, opened.threshold)
+            draw_classes(plot, rows.y, outputs, opened.classes, predicted, data)
     if as_json:
         show_json(scores | ({"columns": unknowns} if unknowns else {}))
         return

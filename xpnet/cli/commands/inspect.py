@@ -52,6 +52,7 @@ def _facts(description: dict[str, Any]) -> dict[str, object]:
         "kind": description["kind"],
         "target": extra.pop("target", None),
         "classes": description["classes"],
+        "threshold": fitted.get("threshold_"),
         "columns": columns or description["features"],
         "left out": left_out,
         "added": [f"{name}: {why}" for name, why in _dict_of(description["added"]).items()],

@@ -229,13 +229,16 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 
     Numbers are text, since float32 is shortest in its own digits.
     """
+    from xpnet.tabular.fitted import predicted_classes
+
     numbers = outputs.reshape(len(outputs), -1).astype(str).T.tolist()
     if opened.classes is None:
         return numbers
     if opened.several:
         labels = (outputs > 0.5).astype(int).T.tolist()
     else:
-        labels = [[opened.classes[index] for index in outputs.argmax(axis=1).tolist()]]
+        indices = predicted_classes(outputs, opened.threshold).tolist()
+        labels = [[opened.classes[index] for index in indices]]
     return labels + numbers if proba else labels
 
 

@@ -159,6 +159,13 @@ _what_to_predict = options.together(
         help="Weights of classes in the loss: balanced, or label=weight separated by commas.",
     ),
     _data(
+        "--threshold",
+        type=options.threshold,
+        help="Probability of the second of two classes from which it is predicted; or f1 or "
+        "balanced_accuracy, to choose the one with the largest such score on validation rows. "
+        "[default: the most probable class]",
+    ),
+    _data(
         "--weight",
         "--sample-weight",
         "weight",

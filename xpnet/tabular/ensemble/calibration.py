@@ -9,6 +9,9 @@ from scipy.special import softmax
 
 from xpnet.errors import InputError
 
+SCORE_ROUNDING = 1e-12
+"""Difference of two scores that is due to rounding: thresholds of both are equally good."""
+
 
 @dataclass(frozen=True)
 class CalibrationRows:
@@ -119,3 +122,35 @@ def tempered(probabilities: numpy.ndarray, temperature: float) -> numpy.ndarray:
     """
     logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny))
     return softmax(logarithms / temperature, axis=1).astype(probabilities.dtype)
+
+
+def best_threshold(
+    probabilities: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None, score: str
+) -> float:
+    """Return the threshold from which the second class is predicted, so that a score is largest.
+
+    It lies in the middle between two probabilities of the rows; of several with the largest score
+    it is the one nearest to 0.5. It is 0.5 where the rows have one class.
+
+    probabilities : (rows, 2); labels : (rows,) 0 or 1; weight : (rows,) or None
+    score : "f1", that of the second class, or "balanced_accuracy"
+    """
+    order = numpy.argsort(-probabilities[:, 1], kind="stable")
+    second = probabilities[order, 1].astype(numpy.float64)
+    weights = numpy.ones(len(order)) if weight is None else weight[order].astype(numpy.float64)
+    is_second = labels[order] == 1
+    true = (weights * is_second).cumsum()
+    false = (weights * ~is_second).cumsum()
+    if not true[-1] or not false[-1]:
+        return 0.5
+    if score == "f1":
+        scores = 2 * true / (true + false + true[-1])
+    else:
+        scores = (true / true[-1] + 1 - false / false[-1]) / 2
+    lower = numpy.append(second[1:], 0.0)
+    thresholds = (second + lower) / 2
+    # Equal probabilities are on one side, and all rows may be of the second class or none.
+    possible = numpy.flatnonzero((second > lower) & (thresholds < 1))
+    best = scores[possible].max()
+    candidates = thresholds[possible][scores[possible] >= best - SCORE_ROUNDING]
+    return float(candidates[numpy.abs(candidates - 0.5).argmin()])
