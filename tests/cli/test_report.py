@@ -173,7 +173,8 @@ def test_a_rare_class_gets_a_hint(run: Run) -> None:
     shown = run(*command).stdout
     assert re.search("^note +yes has 2.00% of the rows.*--class-weight", shown, re.MULTILINE)
     assert "F1 of yes" in shown
-    assert "--class-weight" not in run(*command, "--class-weight", "balanced").stdout
+    for option in (("--class-weight", "balanced"), ("--threshold", "f1")):
+        assert "--class-weight" not in run(*command, *option).stdout
     table(200, ["p", "q"] * 100)
     shown = run(*command).stdout
     assert "--class-weight" not in shown

@@ -274,7 +274,7 @@ class Jobs(click.ParamType):
 LEVEL = Number(0, 1, min_open=True, max_open=True)
 
 
-def threshold(value: Any) -> float | str:
+def threshold(value: object) -> float | str:
     """Return a probability, or the name of the score that a threshold maximises."""
     if value in ("f1", "balanced_accuracy"):
         return str(value)

@@ -269,7 +269,8 @@ def rare_class_note(rows: TableRows) -> str:
         return ""
     return (
         f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
-        "compare ROC AUC and log loss, or add --threshold f1"
+        "compare ROC AUC and log loss, or add --class-weight balanced or "
+        "--threshold f1"
     )
 
 

@@ -204,7 +204,7 @@ def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSe
         if name not in settings.text
     ]
     notes.append(single_rows_note(rows))
-    if settings.class_weight is None:
+    if settings.class_weight is None and settings.threshold is None:
         notes.append(rare_class_note(rows))
     data = report["data"]
     data["training_rows"] = len(rows)
