@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 ON_RANKS = ["user_guide/distributed", "how_to/train_on_ray", "how_to/train_on_spark"]
 RUN = [
     "getting_started.md",
+    "how_to/move_weights_to_pytorch.md",
     "how_to/search_settings.md",
     "how_to/use_with_other_tools.md",
     "tutorials/array_libraries.md",

@@ -395,14 +395,14 @@ def test_what_is_no_layer_gets_one_sentence(rng: np.random.Generator) -> None:
         gradcheck.check_cross_entropy,
         gradcheck.check_layer,
     ):
-        with pytest.raises(InputError, match=r"got <class '.*Affine'>\. Pass the layer itself"):
+        with pytest.raises(InputError, match=r"got the class Affine. Pass Affine"):
             check(Affine)
         with pytest.raises(
-            InputError, match=r"the methods forward and backward; got \[Affine\(\)\]"
+            InputError, match=r"the methods forward and backward; \[Affine\(\)\] has no forward"
         ):
             check([Affine()])
     gradcheck.check_layer(ReLU(), [[1.0, 2.0]])
-    with pytest.raises(InputError, match="got <class .*LogisticRegression.* Pass the model itself"):
+    with pytest.raises(InputError, match=r"got the class LogisticRegression. Pass Log"):
         gradcheck.check_model(LogisticRegression, rng.normal(size=(3, 2)), np.zeros(3, dtype=int))
     with pytest.raises(InputError, match="an input is complex128"):
         gradcheck.check_layer(Activation("tanh"), np.ones(3, dtype=complex))

@@ -291,13 +291,25 @@ def check_model(model: CheckedModel, X: Array, Y: Array) -> None:
             model.params[name] = value
 
 
+_REMEDIES = {
+    "backward": "Write backward(d_out): it returns the gradient of the loss with respect to each "
+    "argument of forward, from the gradient with respect to its output."
+}
+"""What to do about a missing method, by its name."""
+
+
 def _check_instance(received: object, kind: str, methods: tuple[str, ...]) -> None:
     """Raise InputError for a class, and for an object without the methods of its kind."""
-    is_complete = all(callable(getattr(received, name, None)) for name in methods)
-    if inspect.isclass(received) or not is_complete:
+    if inspect.isclass(received):
         raise InputError(
-            f"A gradient check needs an instance of a {kind}, with the methods "
-            f"{' and '.join(methods)}; got {received!r}. Pass the {kind} itself."
+            f"A gradient check needs an instance of a {kind}; got the class "
+            f"{received.__name__}. Pass {received.__name__}()."
+        )
+    missing = [name for name in methods if not callable(getattr(received, name, None))]
+    if missing:
+        raise InputError(
+            f"A {kind} must have the methods {' and '.join(methods)}; {received!r} has no "
+            f"{' and no '.join(missing)}. {_REMEDIES.get(missing[0], f'Pass a {kind}.')}"
         )
 
 

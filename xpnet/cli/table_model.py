@@ -9,6 +9,7 @@ import click
 import numpy
 import pyarrow
 
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli.settings import RateSettings
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
 from xpnet.data.cells.gaps import GapValues, gap_values
@@ -129,6 +130,8 @@ class TableModel:
             with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
                 warnings.simplefilter("ignore", UnreadableWarning)
                 outputs = to_host(getattr(model, "predict_proba", model.predict)(X))
+                if self.classes is None and outputs.shape[1:] == (1,):
+                    outputs = outputs[:, 0]
                 if factors is not None:
                     outputs = outputs * factors.reshape(-1, *[1] * (outputs.ndim - 1))
                 if self.coverage is None:
@@ -171,8 +174,9 @@ def _classes_of(model: Any) -> list[object] | None:
 
     Raises InputError for a model of several targets of classes.
     """
-    if isinstance(model, Network):  # that of a file, which predicts class indices
-        return list(range(model.spec.widths[-1]))
+    if isinstance(model, Network):  # that of a file, which predicts class indices, or numbers
+        predicts_numbers = model.spec.loss in NUMERIC_LOSSES
+        return None if predicts_numbers else list(range(model.spec.widths[-1]))
     labels = getattr(model, "classes_", None)
     if isinstance(labels, list):
         raise InputError(
@@ -184,13 +188,15 @@ def _classes_of(model: Any) -> list[object] | None:
 
 def _loss_of(model: Any) -> NumericLoss | None:
     """Return the loss of a model of numbers; None for a model of classes."""
+    if isinstance(model, Network) and model.spec.loss in NUMERIC_LOSSES:
+        return NumericLoss(model.spec.loss, model.spec.loss_numbers)
     return model._numeric_loss() if isinstance(model, LossParameters) else None
 
 
 def _output_count(model: Any) -> int:
     """Return how many numbers or labels a model predicts for a row."""
     if isinstance(model, Network):
-        return 1
+        return model.spec.widths[-1] if model.spec.loss in NUMERIC_LOSSES else 1
     if getattr(model, "encoder_", None) is None:
         return 1 if model.out_activation_ == "softmax" else int(model.n_outputs_)
     return len(model.target_[0]) if hasattr(model, "target_") else 1

@@ -90,7 +90,7 @@ class OnCluster:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         **validation: object,
     ) -> Self:

@@ -127,7 +127,7 @@ class MLP(
     def fit(
         self,
         X: ArrayLike | Source,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: ArrayLike | Source | None = None,

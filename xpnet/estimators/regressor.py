@@ -82,7 +82,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     def fit(
         self,
         X: ArrayLike | Source,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: ArrayLike | Source | None = None,

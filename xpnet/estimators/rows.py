@@ -27,7 +27,7 @@ from xpnet.estimators.settings import STOCHASTIC, FitSettings
 from xpnet.learning.parameters import check_together
 from xpnet.learning.targets import Targets
 from xpnet.learning.weights import check_weights
-from xpnet.models.inputs import check_in_memory, to_host
+from xpnet.models.inputs import check_in_memory, check_no_loader, to_host
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike
 
@@ -70,6 +70,7 @@ def read_rows(
     are not alike.
     """
     if rows.y is None:
+        check_no_loader(rows.X)
         raise ValueError(
             f"This {settings.kind.__name__} estimator requires y to be passed, but the target y "
             "is None."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json, typed
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
@@ -113,7 +114,9 @@ def open_file(
     spec = description.network
     settings = description.settings
     kind = LogisticRegression if description.kind == "LogisticRegression" else FeedforwardNeuralNet
-    if spec.loss != "softmax_cross_entropy" or (kind is LogisticRegression and spec.layers != 1):
+    predicts_numbers = kind is FeedforwardNeuralNet and spec.loss in NUMERIC_LOSSES
+    is_possible = predicts_numbers or spec.loss == "softmax_cross_entropy"
+    if not is_possible or (kind is LogisticRegression and spec.layers != 1):
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, on_device
-from xpnet.backend.spec import LOSS_NUMBERS
+from xpnet.backend.spec import LOSS_NUMBERS, NUMERIC_LOSSES, Loss
 from xpnet.dispatch.choose import by_arrays, library_of, library_of_backend
 from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
@@ -69,6 +69,17 @@ def check_activation(activation: object) -> None:
             f"An activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}. "
             f"{did_you_mean(activation, ACTIVATIONS)}".rstrip()
         )
+
+
+def preset_loss(loss: str) -> Loss:
+    """Return the loss of a network that users make by name. Raises InputError for other names."""
+    names = ("softmax_cross_entropy", *sorted(NUMERIC_LOSSES))
+    if loss not in names:
+        raise InputError(
+            f"`loss` must be one of {', '.join(names)}; got {loss!r}. "
+            f"{did_you_mean(loss, names)}".rstrip()
+        )
+    return loss
 
 
 def require(holds: bool, rule: str, received: object) -> None:
@@ -161,10 +172,11 @@ def check_finite(**arrays: Array | None) -> None:
             )
 
 
-def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Array | None) -> None:
-    """Raise InputError unless every row of X (rows, in) has its label, and its weight where there
-    are weights.
+def check_rows(X: Array, Y: Labels, spec: NetworkSpec, sample_weight: Array | None) -> None:
+    """Raise InputError unless every row of X (rows, in) has its label or its numbers, and its
+    weight where there are weights.
     """
+    outputs = spec.widths[-1]
     rows = X.shape[0]
     for what, array in (("Y", Y), ("sample_weight", sample_weight)):
         if array is not None and (array.ndim == 0 or array.shape[0] != rows):
@@ -172,11 +184,14 @@ def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Array | None) -
                 f"`{what}` must have one entry for each of {rows} rows of X; got shape "
                 f"{tuple(array.shape)}."
             )
-    if Y.ndim == 1:
-        check_index_labels(Y, (rows, classes))
-    else:
-        rule = f"`Y` must hold class indices (rows,) or one column for each of {classes} classes"
-        require(Y.ndim == 2 and Y.shape[1] == classes, rule, tuple(Y.shape))
+    are_numbers = spec.loss in NUMERIC_LOSSES
+    if Y.ndim == 1 and not are_numbers:
+        check_index_labels(Y, (rows, outputs))
+        return
+    rule = f"`Y` must hold class indices (rows,) or one column for each of {outputs} classes"
+    if are_numbers:
+        rule = f"`Y` must hold numbers, one column for each of {outputs} outputs"
+    require(Y.ndim == 2 and Y.shape[1] == outputs, rule, tuple(Y.shape))
 
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
@@ -212,6 +227,7 @@ def check_in_memory(arrays: Sequence[object]) -> None:
     for array in arrays:
         _check_no_mask(array)
         _check_structure(array)
+        check_no_loader(array)
         if type(array).__module__.startswith("dask"):
             raise InputError(
                 f"Rows must lie in this process's memory; got a Dask {type(array).__name__}. Train "
@@ -236,6 +252,16 @@ def _check_no_mask(array: object) -> None:
             f"{int(numpy.ma.getmaskarray(array).sum())} masked values. Fill them with "
             "array.filled(value), or train a TabularClassifier or TabularRegressor, which takes "
             "gaps."
+        )
+
+
+def check_no_loader(array: object) -> None:
+    """Raise InputError for a DataLoader or a Dataset of PyTorch, which gives rows one by one."""
+    if any(base.__module__.startswith("torch.utils.data") for base in type(array).__mro__):
+        raise InputError(
+            f"Rows must be arrays; got a {type(array).__name__} of PyTorch. Pass its tensors, as "
+            "X, y = dataset.tensors of a TensorDataset or "
+            "X, y = map(torch.cat, zip(*loader)); batch_size and shuffle are arguments of xpnet."
         )
 
 
@@ -280,6 +306,17 @@ def is_on_host(array: object) -> bool:
 def to_host(array: Any) -> Any:
     """Return the array as NumPy's; what is on the host already is returned as it is."""
     return array if is_on_host(array) else by_arrays(array).backend.to_numpy(array)
+
+
+def like_rows(numbers: numpy.ndarray, X: object) -> numpy.ndarray:
+    """Return results for rows as an array of the rows' library, on their device.
+
+    They stay NumPy's for rows on the host, and where they are text. A type checker sees NumPy's.
+    """
+    if is_on_host(X) or numbers.dtype.kind not in "biuf":
+        return numbers
+    result: numpy.ndarray = by_arrays(X).backend.asarray(numbers)  # type: ignore[assignment]
+    return result
 
 
 def on_device_of(array: Array) -> AbstractContextManager[None]:

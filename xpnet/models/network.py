@@ -129,7 +129,7 @@ class Network(PredictingNetwork):
     def fit(
         self,
         X: ArrayLike,
-        Y: ArrayLike,
+        Y: ArrayLike | None = None,
         *,
         epochs: int,
         batch_size: int | None = None,
@@ -147,8 +147,9 @@ class Network(PredictingNetwork):
         ----------
         X : array or scipy sparse matrix, shape (rows, in)
             The rows: at least one, and finite; sparse ones where arrays are NumPy's.
-        Y : array, shape (rows,) or (rows, classes)
-            Class indices, or one-hot or soft labels. The training copies them.
+        Y : array, shape (rows,) or (rows, outputs)
+            Class indices, or one-hot or soft labels; of a loss of numbers the numbers. The training
+            copies them. There is no training without it.
         epochs : int
             How many passes over the rows to make.
         batch_size : int, optional

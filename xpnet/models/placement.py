@@ -17,6 +17,7 @@ from xpnet.backend import (
     floating_dtype,
     on_device,
 )
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choose import all_numpy, library_of, library_of_backend
 from xpnet.distributed import distributed_step, how_distributed
@@ -33,7 +34,8 @@ from xpnet.models.inputs import (
 )
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
-from xpnet.optimizers import Constant, Schedule
+from xpnet.optimizers import Schedule
+from xpnet.optimizers.schedules import as_schedule
 from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
 from xpnet.training import History
 from xpnet.training.rng import host_generator
@@ -80,9 +82,7 @@ class PlacedNetwork(Saved):
         self.spec: NetworkSpec = check_spec(replace(spec, dtype=dtype or "float64"))
         self.rng: RandomNumbers | None = None if rng is None else host_generator(rng)
         self.learning_rate = learning_rate
-        self._schedule: Schedule = (
-            learning_rate if callable(learning_rate) else Constant(learning_rate)
-        )
+        self._schedule: Schedule = as_schedule(learning_rate)
         self.history: History = History()
         self.compiled = compiled
         self._fixed_dtype = dtype is not None
@@ -327,7 +327,7 @@ class PlacedNetwork(Saved):
 
     @locked
     def checked(
-        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, Y: ArrayLike | None, sample_weight: ArrayLike | None = None
     ) -> tuple[Array, Labels, Array | None]:
         """Bring rows to the backend of the network, or adopt theirs if it has none.
 
@@ -335,8 +335,8 @@ class PlacedNetwork(Saved):
         ----------
         X : array or scipy sparse matrix, shape (rows, in)
             The rows.
-        Y : array, shape (rows,) or (rows, classes)
-            Class indices, or one-hot or soft labels.
+        Y : array, shape (rows,) or (rows, outputs)
+            Class indices, or one-hot or soft labels; of a loss of numbers the numbers.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
 
@@ -352,11 +352,12 @@ class PlacedNetwork(Saved):
         MixedArraysError
             For arrays of another library.
         """
+        if Y is None:
+            check_in_memory([X])
+            raise InputError("`Y` must hold the label or the numbers of each row; got None.")
         rows, labels, weight = self._coerce(X, Y, sample_weight)
         with self.on_device():
-            check_rows(
-                check_inputs(rows, self.spec.widths[0]), labels, self.spec.widths[-1], weight
-            )
+            check_rows(check_inputs(rows, self.spec.widths[0]), labels, self.spec, weight)
         return rows, labels, weight
 
     def check_same_namespace(self, *arrays: object, host: bool = False) -> None:
@@ -405,7 +406,9 @@ class PlacedNetwork(Saved):
         dtype = self.spec.dtype
         if Y is not None:
             Y = bring(Y, backend)
-            Y = Y if Y.ndim == 1 else bring(Y, backend, dtype)
+            are_numbers = self.spec.loss in NUMERIC_LOSSES
+            Y = Y if Y.ndim == 1 and not are_numbers else bring(Y, backend, dtype)
+            Y = Y[:, None] if Y.ndim == 1 and are_numbers else Y
         weight = None if sample_weight is None else bring(sample_weight, backend, dtype)
         return bring(X, backend, dtype), Y, weight
 

@@ -7,7 +7,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Slot
-from xpnet.models.inputs import one_each
+from xpnet.models.inputs import one_each, preset_loss
 from xpnet.models.network import Network
 from xpnet.ops import ActivationName
 from xpnet.optimizers import Optimizer, Schedule, update_rule
@@ -87,9 +87,10 @@ class LogisticRegression(Network):
 
 
 class FeedforwardNeuralNet(Network):
-    """A classifier of any depth, trained on cross-entropy by backpropagation.
+    """A network of any depth, trained by backpropagation on cross-entropy or on a loss of numbers.
 
-    Input -> (affine -> activation) for each hidden layer -> affine -> softmax.
+    Input -> (affine -> activation) for each hidden layer -> affine -> softmax, or what predicts
+    numbers: the identity, or exp for counts and amounts.
 
     Parameters
     ----------
@@ -98,11 +99,17 @@ class FeedforwardNeuralNet(Network):
     hidden_size : int or sequence of int
         Units of the hidden layer, or of each hidden layer.
     output_size : int
-        Number of classes.
+        Number of classes, or of numbers.
     learning_rate : float or Schedule, default 1e-2
         A number, a schedule of `xpnet.optimizers`, or a function that is called before each epoch
         as ``learning_rate(epoch, losses)``, with the number of epochs made so far, 0 for the first,
         and the list of their training losses, as ``lambda epoch, losses: 0.1 * 0.9**epoch``.
+    loss : str, default "softmax_cross_entropy"
+        What is minimised, the mean over the rows: the default for classes; for numbers, summed over
+        the outputs, ``"squared_error"`` (half of it), ``"absolute_error"``, ``"huber"``,
+        ``"quantile"`` (the median), ``"poisson"``, ``"tweedie"`` or ``"gamma"``, as
+        `xpnet.MLPRegressor` describes them. Targets are then numbers, (rows, outputs), or (rows,)
+        for one output, and ``predict`` returns (rows, outputs).
     backend : str or Backend, optional
         What computes; None adopts the library and device of the first arrays.
     dtype : {"float32", "float64"}, optional
@@ -142,11 +149,12 @@ class FeedforwardNeuralNet(Network):
     Raises
     ------
     InputError
-        For sizes that are not positive integers and numbers outside their range.
+        For sizes that are not positive integers, numbers outside their range, and unknown names.
 
     See Also
     --------
     xpnet.MLPClassifier : The same with scikit-learn's contract.
+    xpnet.MLPRegressor : The same for numbers.
 
     Examples
     --------
@@ -169,6 +177,7 @@ class FeedforwardNeuralNet(Network):
         *,
         backend: str | Backend | None = None,
         dtype: str | None = None,
+        loss: str = "softmax_cross_entropy",
         rng: RandomSource = None,
         optimizer: str | Optimizer | None = None,
         activation: ActivationName | Sequence[ActivationName] = "relu",
@@ -185,6 +194,7 @@ class FeedforwardNeuralNet(Network):
         spec = NetworkSpec(
             widths=(input_size, *hidden, output_size),
             activations=one_each("activation", activation, len(hidden)),
+            loss=preset_loss(loss),
             rule=update_rule(optimizer),
             l2=l2,
             dropout=rates if any(rates) else (),

@@ -34,6 +34,23 @@ class _Schedule:
                 )
 
 
+def as_schedule(learning_rate: object) -> Schedule:
+    """Return the schedule of a learning rate that a user has passed, a number or a function.
+
+    Raises InputError for anything else, such as a scheduler of PyTorch.
+    """
+    is_class = isinstance(learning_rate, type)
+    if callable(learning_rate) and not is_class:
+        return learning_rate
+    if is_class or not hasattr(learning_rate, "__float__"):
+        raise InputError(
+            "`learning_rate` must be a number, a schedule of xpnet.optimizers, or a function of "
+            f"the epoch and the losses; got {' '.join(repr(learning_rate).split())[:60]}. Pass, "
+            "for example, 0.01."
+        )
+    return Constant(learning_rate)  # type: ignore[arg-type]  # it has __float__
+
+
 @dataclass(frozen=True)
 class Constant(_Schedule):
     """A constant learning rate.

@@ -18,6 +18,7 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
+from xpnet.models.inputs import check_no_loader, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.best_epoch import still_falls
@@ -107,7 +108,7 @@ class Tabular(FittedAttributes, TabularParameters):
     def fit(
         self,
         X: TableLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
@@ -124,7 +125,7 @@ class Tabular(FittedAttributes, TabularParameters):
         X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
             The table. Arrays of a device, here and below, are copied to the host.
         y : array, shape (rows,)
-            The targets.
+            The targets, without which there is no fit.
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
             learned.
@@ -167,7 +168,9 @@ class Tabular(FittedAttributes, TabularParameters):
         watching = self._watching_with(callbacks)
         check_parameters(self)
         check_together(X_val, y_val, sample_weight_val)
+        check_no_loader(X)
         _check_is_passed(self, y)
+        assert y is not None
         y = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
         links = links_of(X, groups, time, len(y), rules)
@@ -474,14 +477,15 @@ class Tabular(FittedAttributes, TabularParameters):
         Returns
         -------
         numpy.ndarray, shape (networks * members, rows, outputs)
-            Probabilities of classes, or predicted numbers, of several quantiles in rising order.
+            Probabilities of classes, or predicted numbers, of several quantiles in rising order; of
+            X's library, as by ``predict``.
 
         Raises
         ------
         InputError
             For columns that are not those of the training.
         """
-        return self.get_fitted_state().member_outputs(X)
+        return like_rows(self.get_fitted_state().member_outputs(X), X)
 
 
 def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar, NoReturn
 
 import numpy
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -19,7 +20,7 @@ from xpnet.learning.labels import (
 )
 from xpnet.learning.parameters import FRACTION, Interval, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import ClassifierMixin
-from xpnet.models.inputs import to_host
+from xpnet.models.inputs import like_rows, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
 from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
@@ -218,14 +219,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Returns
         -------
         numpy.ndarray, shape (rows, classes)
-            Probabilities, in the order of ``classes_``.
+            Probabilities, in the order of ``classes_``; tensors for tensors, as by `predict`.
 
         Raises
         ------
         InputError
             For columns that are not those of the training.
         """
-        return self.get_fitted_state().probabilities(X)
+        return like_rows(self.get_fitted_state().probabilities(X), X)
 
     def predict(self, X: ArrayLike) -> numpy.ndarray:
         """Predict the label of each row: the most probable one, or that by the threshold.
@@ -238,14 +239,15 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Returns
         -------
         numpy.ndarray, shape (rows,)
-            Labels.
+            Labels. Where X is a tensor or an array of a device, they are one of its library, on its
+            device, unless they are text.
 
         Raises
         ------
         InputError
             For columns that are not those of the training.
         """
-        return self.get_fitted_state().labels(X)
+        return like_rows(self.get_fitted_state().labels(X), X)
 
     @property
     def predict_interval(self) -> NoReturn:
@@ -272,4 +274,5 @@ class TabularClassifier(ClassifierMixin, Tabular):
         float
             The share of rows whose label is right, at most 1.
         """
-        return float(super().score(X, to_host(y), to_host(sample_weight)))
+        labels = self.get_fitted_state().labels(X)
+        return float(accuracy_score(to_host(y), labels, sample_weight=to_host(sample_weight)))

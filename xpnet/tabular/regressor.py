@@ -15,7 +15,7 @@ from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
-from xpnet.models.inputs import require, to_host
+from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
@@ -177,7 +177,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     def fit(
         self,
         X: TableLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
@@ -324,7 +324,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         numpy.ndarray, shape (rows,) or (rows, outputs), float64
             Predictions, limited to the range of the training targets; of several quantiles a column
             for each, in rising order. With ``return_std`` a tuple of them and of the standard
-            deviations over the members.
+            deviations over the members. Where X is a tensor or an array of a device, they are of
+            its library, on its device.
 
         Raises
         ------
@@ -336,8 +337,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         factors = self._factors(Known(exposure, offset), len(numbers))
         mean = fitted.shaped(numbers * factors)
         if not return_std:
-            return mean
-        return mean, (fitted.member_outputs(X).std(axis=0) * factors).reshape(mean.shape)
+            return like_rows(mean, X)
+        spread = (fitted.member_outputs(X).std(axis=0) * factors).reshape(mean.shape)
+        return like_rows(mean, X), like_rows(spread, X)
 
     def _factors(self, known: Known, rows: int) -> numpy.ndarray | int:
         """Return the known factors of the means as a column, (rows, 1), or 1 for none."""
@@ -394,7 +396,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
         known = Known(exposure, offset)
         rows = 0 if known.is_empty else row_count(X, fitted.encoder)
-        return fitted.interval(X, coverage, predictions, self._factors(known, rows))
+        factors = self._factors(known, rows)
+        return like_rows(fitted.interval(X, coverage, to_host(predictions), factors), X)
 
     def score(
         self,
@@ -434,7 +437,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         InputError
             For another name, and for ``"d2"`` with Huber's loss.
         """
-        predictions = self.predict(X, exposure=exposure, offset=offset)
+        predictions = to_host(self.predict(X, exposure=exposure, offset=offset))
         y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)

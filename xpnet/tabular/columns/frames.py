@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.data.cells.numbers import MAX_EXACT_INTEGER
 from xpnet.errors import InputError
-from xpnet.models.inputs import to_host
+from xpnet.models.inputs import check_no_loader, to_host
 from xpnet.tabular.columns.records import (
     Column,
     Numbers,
@@ -54,6 +54,7 @@ def table_of(X: Any) -> Table:
     """
     if isinstance(X, Table):
         return X
+    check_no_loader(X)
     X = to_host(X)
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
