@@ -22,6 +22,9 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
 
+WARM_UP_ROWS = 1, 2**14
+"""Numbers of rows that a model predicts to be warm: alone, and shared among threads."""
+
 
 class TableModel:
     """A model of any kind that takes tables.
@@ -142,6 +145,24 @@ class TableModel:
                 return numpy.hstack([outputs.reshape(len(table), -1), ends])
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
+
+    def warm_up(self) -> None:
+        """Predict rows of gaps, or of zeros, so that what predictions need is compiled.
+
+        Few rows and many rows run compiled code of their own.
+        """
+        for rows in WARM_UP_ROWS:
+            if isinstance(self.model, Network):
+                X: object = numpy.zeros((rows, self.model.spec.widths[0]))
+            elif not self.has_encoder:
+                X = numpy.zeros((rows, self.model.n_features_in_))
+            elif self.features:
+                X = dict.fromkeys(self.model.feature_names_in_, numpy.full(rows, None))
+            else:
+                X = numpy.full((rows, self.model.n_features_in_), None)
+            with warnings.catch_warnings():  # of columns without names
+                warnings.simplefilter("ignore")
+                self.model.predict(X)
 
     def count_unknowns(
         self, table: pyarrow.Table, forms: Mapping[str, LearnedForm]

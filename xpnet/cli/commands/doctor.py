@@ -5,6 +5,7 @@ import platform
 import sys
 import warnings
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import TypedDict
 
 import click
@@ -12,8 +13,8 @@ import click
 from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import cores
-from xpnet.cli.options import computing, json_option
-from xpnet.cli.output import echo, show_facts, show_json, show_table
+from xpnet.cli.options import PATH, computing, json_option, reads
+from xpnet.cli.output import echo, show_facts, show_json, show_table, visible
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
 from xpnet.errors import BackendError
@@ -99,10 +100,22 @@ def _fact(backend: BackendFacts, shown: str) -> str:
 
 
 @click.command()
+@click.argument("model", type=PATH, callback=reads, required=False)
 @computing
-def warmup(backend: str | None) -> None:
-    """Compile what a backend would otherwise compile at its first use, and keep it on disk."""
+def warmup(model: Path | None, backend: str | None) -> None:
+    """Compile what a backend would otherwise compile at its first use, and keep it on disk.
+
+    With MODEL, a model file, this is what its predictions need, which takes seconds; otherwise it
+    is all of the backend, trainings included.
+    """
     chosen = choose(backend=backend).backend
+    if model is not None:
+        from xpnet import load
+        from xpnet.cli.table_model import TableModel
+
+        TableModel(load(model, backend=backend)).warm_up()
+        echo(f"{chosen.name} is warm for the predictions of {visible(model.name)}.")
+        return
     if hasattr(chosen, "warmup"):  # others compile nothing
         chosen.warmup()
     echo(f"{chosen.name} is warm.")
